@@ -1,0 +1,20 @@
+"""Matrix-factorization recommenders whose hot loops run at the speed of the hardware."""
+
+from importlib.metadata import version as _version
+
+from . import datasets, evaluation, kernels
+from .kernels import backend_info, set_backend, use_backend
+from .models import ImplicitALS, Popularity
+
+__version__ = _version("alternant")
+
+__all__ = [
+    "ImplicitALS",
+    "Popularity",
+    "backend_info",
+    "datasets",
+    "evaluation",
+    "kernels",
+    "set_backend",
+    "use_backend",
+]

@@ -1,0 +1,64 @@
+"""Compressed rows as the kernels want them: `indptr` int64, `indices` int32 wherever they fit."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import scipy.sparse as sp
+from numpy.typing import NDArray
+
+
+@dataclass(frozen=True)
+class CSR:
+    """A sparse matrix in canonical form: indices ascending within each row, none twice, no stored zeros.
+
+    Not a `scipy.sparse.csr_array`, whose two index arrays have one dtype: more than 2^31 entries would double the
+    memory of all indices.
+    """
+
+    indptr: NDArray[np.int64]
+    indices: NDArray[Any]
+    data: NDArray[Any]
+    shape: tuple[int, int]
+
+    @classmethod
+    def of(cls, indptr: NDArray[Any], indices: NDArray[Any], data: NDArray[Any], shape: tuple[int, int]) -> CSR:
+        """Take arrays that are canonical already; copies only to change a dtype."""
+        narrow = np.int32 if shape[1] <= np.iinfo(np.int32).max else np.int64
+        end = int(indptr[-1])
+        return cls(
+            np.ascontiguousarray(indptr, np.int64),
+            np.ascontiguousarray(indices[:end], narrow),
+            np.ascontiguousarray(data[:end]),
+            (int(shape[0]), int(shape[1])),
+        )
+
+    def to_scipy(self) -> sp.csr_array:
+        """Return a SciPy array that shares memory where its index dtypes allow."""
+        return sp.csr_array((self.data, self.indices, self.indptr), shape=self.shape)
+
+    def transpose(self) -> CSR:
+        """Return the transpose, rows sorted."""
+        other = sp.csr_array(self.to_scipy().T)
+        return CSR.of(other.indptr, other.indices, other.data, other.shape)
+
+    def take(self, rows: NDArray[np.int64]) -> CSR:
+        """Return the chosen rows, in the order given."""
+        lengths = self.indptr[rows + 1] - self.indptr[rows]
+        indptr = np.concatenate([[0], np.cumsum(lengths)])
+        entries = np.repeat(self.indptr[rows] - indptr[:-1], lengths) + np.arange(indptr[-1])
+        return CSR(indptr, self.indices[entries], self.data[entries], (len(rows), self.shape[1]))
+
+    def replace(self, rows: NDArray[np.int64], by: CSR) -> CSR:
+        """Return a matrix with some rows replaced; rows numbered from ``shape[0]`` on are appended."""
+        stacked = CSR(
+            np.concatenate([self.indptr, by.indptr[1:] + self.indptr[-1]]),
+            np.concatenate([self.indices, by.indices]),
+            np.concatenate([self.data, by.data]),
+            (self.shape[0] + by.shape[0], max(self.shape[1], by.shape[1])),
+        )
+        order = np.arange(max(self.shape[0], rows.max(initial=-1) + 1))
+        order[rows] = self.shape[0] + np.arange(len(rows))
+        return stacked.take(order)

@@ -1,0 +1,112 @@
+"""How many threads to use, and how to keep BLAS from adding its own."""
+
+from __future__ import annotations
+
+import math
+import os
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from operator import index
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import threadpoolctl
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
+
+
+def default_num_threads() -> int:
+    """Number of threads this process may use: its affinity, its cgroup's CPU quota, and ``OMP_NUM_THREADS``."""
+    affinity = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    requested = os.environ.get("OMP_NUM_THREADS", "").split(",")[0].strip()
+    limits = [affinity, _cgroup_cpus()]
+    if requested.isdecimal() and int(requested) > 0:
+        limits.append(int(requested))
+    return max(1, min(limits))
+
+
+def resolve_num_threads(num_threads: int | None) -> int:
+    """Turn the public `num_threads` (None: all that the process may use) into a number."""
+    if num_threads is None:
+        return default_num_threads()
+    try:
+        number = index(num_threads)
+    except TypeError:
+        number = 0
+    if number < 1 or isinstance(num_threads, bool):
+        raise ValueError(
+            f"num_threads must be a whole number of at least 1, or None for all available, got {num_threads!r}"
+        )
+    return number
+
+
+def openmp_threads(num_threads: int) -> int:
+    """Return `num_threads`, or 1 in a child forked from a process that has run OpenMP threads.
+
+    GNU's OpenMP runtime keeps its threads between parallel regions; a forked child inherits the bookkeeping without
+    the threads and would wait for them forever.
+    """
+    global _openmp_owner
+    if num_threads > 1 and _openmp_owner is None:
+        _openmp_owner = os.getpid()
+    return num_threads if _openmp_owner in (None, os.getpid()) else 1
+
+
+_openmp_owner: int | None = None  # the process whose OpenMP threads exist
+
+
+def _cgroup_cpus() -> int:
+    """CPUs that the cgroup's quota grants, rounded up; a large number where there is no quota."""
+    unlimited = 1 << 20
+    try:
+        quota, period = Path("/sys/fs/cgroup/cpu.max").read_text().split()  # cgroup v2
+    except (OSError, ValueError):
+        try:
+            quota = Path("/sys/fs/cgroup/cpu/cpu.cfs_quota_us").read_text()  # cgroup v1
+            period = Path("/sys/fs/cgroup/cpu/cpu.cfs_period_us").read_text()
+        except OSError:
+            return unlimited
+    try:
+        return max(1, math.ceil(int(quota) / int(period))) if int(quota) > 0 else unlimited
+    except ValueError:  # "max"
+        return unlimited
+
+
+_limit_lock = threading.Lock()
+_limit_depth = 0
+_limiter: Any = None
+
+
+@contextmanager
+def single_threaded_blas() -> Iterator[None]:
+    """Limit BLAS to one thread inside the block.
+
+    Inside a parallel region its threads would fight ours for the same cores, and a product's last bits may depend on
+    its number of threads. The limit belongs to the process, so that overlapping blocks of several Python threads
+    share it: the first one in sets it and the last one out lifts it.
+    """
+    global _limit_depth, _limiter
+    with _limit_lock:
+        if _limit_depth == 0:
+            _limiter = threadpoolctl.threadpool_limits(limits=1, user_api="blas")
+        _limit_depth += 1
+    try:
+        yield
+    finally:
+        with _limit_lock:
+            _limit_depth -= 1
+            if _limit_depth == 0:
+                _limiter.restore_original_limits()
+                _limiter = None
+
+
+def map_parallel(function: Callable[[Any], Any], arguments: Iterable[Any], num_threads: int) -> list[Any]:
+    """Call `function` (which should release the GIL) on each argument, results in order."""
+    arguments = list(arguments)
+    workers = min(num_threads, len(arguments))
+    if workers <= 1:
+        return [function(argument) for argument in arguments]
+    with ThreadPoolExecutor(workers, thread_name_prefix="alternant") as pool:
+        return list(pool.map(function, arguments))

@@ -1,0 +1,153 @@
+"""Checks of what users pass in. Each refuses with one sentence: what is required, what was found, what to do."""
+
+from __future__ import annotations
+
+from operator import index
+from typing import Any, TypeGuard
+
+import numpy as np
+import scipy.sparse as sp
+from numpy.typing import NDArray
+
+from ._csr import CSR
+
+
+def check_integer(name: str, value: Any, least: int) -> int:
+    """Return a whole number of at least `least`."""
+    try:
+        number = index(value)
+    except TypeError:
+        raise TypeError(f"{name} must be a whole number, got {value!r}") from None
+    if isinstance(value, bool):
+        raise TypeError(f"{name} must be a whole number, got {value!r}")
+    if number < least:
+        raise ValueError(f"{name} must be at least {least}, got {number}")
+    return number
+
+
+def check_number(name: str, value: Any, least: float, above: bool = False) -> float:
+    """Return a finite number of at least (or, with `above`, greater than) `least`."""
+    if isinstance(value, (bool, str, bytes)) or not np.isscalar(value):
+        raise TypeError(f"{name} must be a number, got {value!r}")
+    try:
+        number = float(value)  # type: ignore[arg-type]
+    except TypeError:
+        raise TypeError(f"{name} must be a number, got {value!r}") from None
+    if not np.isfinite(number) or number < least or (above and number == least):
+        raise ValueError(f"{name} must be {'greater than' if above else 'at least'} {least:g} and finite, got {value!r}")
+    return number
+
+
+def check_choice(name: str, value: Any, choices: tuple[str, ...]) -> str:
+    """Return `value` if it is one of the choices."""
+    if not isinstance(value, str) or value not in choices:
+        raise ValueError(f"{name} must be one of {', '.join(map(repr, choices))}, got {value!r}")
+    return value
+
+
+def check_ids(name: str, ids: Any, count: int, kind: str) -> NDArray[np.int64]:
+    """Return row numbers as int64, of the shape they came in; all must exist."""
+    array = np.asarray(ids)
+    if array.size == 0 and array.dtype == np.float64:  # an empty list
+        array = array.astype(np.int64)
+    if array.dtype.kind not in "iu":
+        raise TypeError(f"{name} must be whole numbers ({kind} row numbers), got {_dtype_or_type(ids, array)}")
+    wrong = array[(array < 0) | (array >= count)]
+    if wrong.size:
+        raise IndexError(f"{name} must lie between 0 and {count - 1} (the model knows {count} {kind}s), got {wrong.flat[0]}")
+    return array.astype(np.int64, order="C", copy=False)
+
+
+def check_id_list(name: str, ids: Any, count: int, kind: str) -> NDArray[np.int64]:
+    """Return the distinct row numbers of a one-dimensional list, ascending."""
+    array = check_ids(name, ids, count, kind)
+    if array.ndim != 1:
+        raise ValueError(f"{name} must be a list of {kind} row numbers, got {array.ndim} dimensions")
+    return np.unique(array)
+
+
+def check_interactions(name: str, matrix: Any, dtype: np.dtype[Any]) -> CSR:
+    """Return interactions in canonical form (sorted, duplicates summed, no stored zeros); `matrix` is not changed."""
+    if not is_sparse(matrix):
+        raise TypeError(
+            f"{name} must be a SciPy sparse matrix or array, got {type(matrix).__name__}: "
+            f"pass scipy.sparse.csr_array({name})"
+        )
+    if matrix.ndim != 2:
+        raise ValueError(f"{name} must have 2 dimensions (users and items), got {matrix.ndim}")
+    if matrix.dtype.kind not in "buif":
+        raise TypeError(f"{name} must hold real numbers, got dtype {matrix.dtype}: pass {name}.astype(numpy.float32)")
+    _check_structure(name, matrix)
+    csr = sp.csr_array(matrix)
+    if not csr.has_canonical_format:
+        csr = csr.copy()
+        csr.sum_duplicates()
+    data = csr.data
+    with np.errstate(over="ignore"):  # what overflows the dtype is reported below
+        data = data.astype(dtype, copy=False)
+    _check_finite(name, csr, data)
+    if not data.all():
+        csr = sp.csr_array((data, csr.indices, csr.indptr), shape=csr.shape, copy=True)
+        csr.eliminate_zeros()
+        data = csr.data
+    return CSR.of(csr.indptr, csr.indices, data, csr.shape)
+
+
+def check_columns(name: str, matrix: Any, columns: int, kind: str, rows: int) -> None:
+    """Refuse a matrix with another number of columns than the model's, and say when it looks transposed."""
+    if not is_sparse(matrix) or matrix.ndim != 2 or matrix.shape[1] == columns:
+        return
+    looks_transposed = matrix.shape[0] == columns or matrix.shape[1] == rows
+    advice = f"it looks transposed; pass {name}.T" if looks_transposed else f"pass one column per {kind} of the fit"
+    raise ValueError(
+        f"{name} must have {columns} columns (the model was fitted on {columns} {kind}s), "
+        f"got {matrix.shape[1]}: {advice}"
+    )
+
+
+def is_sparse(matrix: Any) -> TypeGuard[Any]:
+    """Whether this is a SciPy sparse matrix or array of any format."""
+    return sp.issparse(matrix)
+
+
+def _check_structure(name: str, matrix: Any) -> None:
+    """Refuse broken compressed or coordinate structures, which SciPy accepts and later reads out of bounds."""
+    if matrix.format in ("csr", "csc", "bsr"):
+        indptr, indices = matrix.indptr, matrix.indices
+        block = matrix.blocksize if matrix.format == "bsr" else (1, 1)
+        major, minor = matrix.shape if matrix.format != "csc" else matrix.shape[::-1]
+        major, minor = major // block[0], minor // block[1]
+        if len(indptr) != major + 1 or indptr[0] != 0 or (np.diff(indptr) < 0).any() or indptr[-1] > len(indices):
+            raise ValueError(
+                f"{name}.indptr must have {major + 1} entries that rise from 0 to at most {len(indices)} and never "
+                f"fall: the matrix is damaged; rebuild it, for example from coordinates with scipy.sparse.coo_array"
+            )
+        if len(matrix.data) < indptr[-1]:
+            raise ValueError(f"{name}.data must have {indptr[-1]} entries, got {len(matrix.data)}: rebuild the matrix")
+        _check_within(name, "indices", indices[: indptr[-1]], minor)
+    elif matrix.format == "coo":
+        for axis, coordinates in enumerate((matrix.row, matrix.col)):
+            _check_within(name, ("row", "col")[axis], coordinates, matrix.shape[axis])
+
+
+def _check_within(name: str, part: str, indices: NDArray[Any], bound: int) -> None:
+    if len(indices) and (indices.min() < 0 or indices.max() >= bound):
+        wrong = indices.min() if indices.min() < 0 else indices.max()
+        raise ValueError(
+            f"{name}.{part} must lie between 0 and {bound - 1}, got {wrong}: give the matrix the shape its ids need"
+        )
+
+
+def _check_finite(name: str, csr: sp.csr_array, data: NDArray[Any]) -> None:
+    finite = np.isfinite(data)
+    if not finite.all():
+        entry = int(np.argmin(finite))
+        row = int(np.searchsorted(csr.indptr, entry, side="right")) - 1
+        raise ValueError(
+            f"{name} must be finite in {data.dtype}, got {csr.data[entry]} at row {row}, column {csr.indices[entry]} "
+            f"({(~finite).sum()} such values): drop or replace them"
+        )
+
+
+def _dtype_or_type(value: Any, array: NDArray[Any]) -> str:
+    return f"dtype {array.dtype}" if isinstance(value, (np.ndarray, list, tuple)) else repr(value)

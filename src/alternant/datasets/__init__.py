@@ -1,0 +1,6 @@
+"""Data to try the models on: one real data set that ships with the package, and planted data with known factors."""
+
+from .msweb import MSWeb, load_msweb
+from .planted import Planted, planted
+
+__all__ = ["MSWeb", "Planted", "load_msweb", "planted"]

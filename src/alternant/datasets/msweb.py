@@ -1,0 +1,72 @@
+"""Anonymous Microsoft Web Data: real visits, small enough to ship with the package."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from importlib.resources import files
+from io import BytesIO
+from typing import TYPE_CHECKING
+
+import numpy as np
+from scipy import sparse
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+CITATION = (
+    "Breese, J., Heckerman, D., Kadie, C. (1998). Anonymous Microsoft Web Data [Dataset]. UCI Machine Learning "
+    "Repository. https://doi.org/10.24432/C5VS3Q. Introduced in: J. S. Breese, D. Heckerman, C. Kadie, "
+    '"Empirical Analysis of Predictive Algorithms for Collaborative Filtering", UAI 1998.'
+)
+LICENSE = "CC BY 4.0 (https://creativecommons.org/licenses/by/4.0/)"
+DESCRIPTION = "The areas of microsoft.com that 32,710 anonymous visitors opened in one week of February 1998."
+
+
+@dataclass(frozen=True, eq=False)
+class MSWeb:
+    """Who visited which area of microsoft.com; returned by `load_msweb`.
+
+    Attributes
+    ----------
+    interactions : scipy.sparse.csr_array of float32, shape (32710, 285)
+        1 where a visitor (row) opened an area (column) at least once.
+    item_titles : array of str, shape (285,)
+        Title of every area, no two alike.
+    citation : str
+        How to cite the data.
+    license : str
+        Terms of the data: they ask for attribution.
+    description : str
+        What the data is, in one sentence.
+    """
+
+    interactions: sparse.csr_array
+    item_titles: NDArray[np.str_]
+    citation: str = field(default=CITATION, repr=False)
+    license: str = field(default=LICENSE, repr=False)
+    description: str = field(default=DESCRIPTION, repr=False)
+
+
+def load_msweb() -> MSWeb:
+    """Load the Anonymous Microsoft Web Data that ships with the package.
+
+    98,653 visits of 32,710 visitors to 285 areas of microsoft.com; between 1 and 35 visits each, 3 on average. Every
+    call returns new arrays, free to be changed.
+
+    Returns
+    -------
+    MSWeb
+        Its `interactions` are ready for a model's ``fit``.
+
+    References
+    ----------
+    J. S. Breese, D. Heckerman, C. Kadie, "Empirical Analysis of Predictive Algorithms for Collaborative Filtering",
+    UAI 1998. Data: UCI Machine Learning Repository, https://doi.org/10.24432/C5VS3Q, CC BY 4.0.
+    """
+    # Through importlib.resources and a copy in memory: the package may be imported from a zip, where no file exists.
+    content = files(__package__).joinpath("data", "msweb.npz").read_bytes()
+    with np.load(BytesIO(content), allow_pickle=False) as arrays:
+        indptr, indices, titles = arrays["indptr"], arrays["indices"], arrays["item_titles"]
+    ones = np.ones(len(indices), dtype=np.float32)
+    interactions = sparse.csr_array((ones, indices, indptr), shape=(len(indptr) - 1, len(titles)))
+    return MSWeb(interactions=interactions, item_titles=np.char.strip(titles))

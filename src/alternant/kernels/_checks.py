@@ -1,0 +1,110 @@
+"""Argument checks of the public kernels: one sentence each, before anything is written."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+
+def floating(name: str, array: NDArray[Any]) -> np.dtype[Any]:
+    """Return the dtype that all floating-point arrays of the call must share."""
+    if not isinstance(array, np.ndarray) or array.dtype not in (np.float32, np.float64):
+        raise TypeError(f"{name} must be a float32 or float64 array, got {_kind(array)}")
+    return array.dtype
+
+
+def matrix(
+    name: str, array: NDArray[Any], dtype: np.dtype[Any], columns: int | None = None, writeable: bool = False
+) -> NDArray[Any]:
+    """Check a two-dimensional C-ordered array."""
+    _typed(name, array, dtype, 2)
+    if columns is not None and array.shape[1] != columns:
+        raise ValueError(f"{name} must have {columns} columns (the number of factors), got {array.shape[1]}")
+    if writeable and not array.flags.writeable:
+        raise ValueError(f"{name} is overwritten and must be writeable, got a read-only array; pass a copy")
+    return array
+
+
+def vector(name: str, array: NDArray[Any], dtype: Any, length: int) -> None:
+    """Check a one-dimensional array."""
+    _typed(name, array, np.dtype(dtype), 1)
+    if len(array) != length:
+        raise ValueError(f"{name} must have length {length}, got {len(array)}")
+
+
+def output(name: str, array: NDArray[Any], dtype: Any, shape: tuple[int, ...]) -> None:
+    """Check an array that the kernel fills."""
+    _typed(name, array, np.dtype(dtype), len(shape))
+    if array.shape != shape:
+        raise ValueError(f"{name} must have shape {shape}, got {array.shape}")
+    if not array.flags.writeable:
+        raise ValueError(f"{name} is an output and must be writeable, got a read-only array")
+
+
+def optional_output(name: str, array: NDArray[Any] | None, dtype: Any, length: int) -> None:
+    """Check an output that may be left out."""
+    if array is not None:
+        output(name, array, dtype, (length,))
+
+
+def csr(
+    indptr: NDArray[Any], indices: NDArray[Any], rows: int, columns: int, sorted_within_rows: bool = False
+) -> None:
+    """Check the structure of a sparse matrix, so that no kernel reads out of bounds."""
+    vector("indptr", indptr, np.int64, rows + 1)
+    _indices("indices", indices)
+    if indptr[0] < 0 or indptr[-1] > len(indices):
+        raise ValueError(
+            f"indptr must lie within 0 and {len(indices)} (the number of entries), "
+            f"got {indptr[0]} to {indptr[-1]}"
+        )
+    if (indptr[1:] < indptr[:-1]).any():
+        raise ValueError(f"indptr must not decrease, but does at row {int(np.argmax(indptr[1:] < indptr[:-1]))}")
+    _within("indices", indices[indptr[0] : indptr[-1]], columns)
+    if sorted_within_rows and len(indices) > 1:
+        falls = np.flatnonzero(indices[1:] < indices[:-1]) + 1  # entries less than the one before
+        falls = falls[(falls > indptr[0]) & (falls < indptr[-1])]
+        if len(falls) and not np.isin(falls, indptr).all():
+            raise ValueError("the excluded indices must be sorted within each row; call sort_indices() on the matrix")
+
+
+def ids(name: str, array: NDArray[Any], bound: int) -> None:
+    """Check a list of row numbers."""
+    _typed(name, array, np.dtype(np.int64), 1)
+    _within(name, array, bound)
+
+
+def ascending(name: str, array: NDArray[Any], bound: int) -> None:
+    """Check a strictly ascending list of row numbers."""
+    _indices(name, array)
+    _within(name, array, bound)
+    if (array[1:] <= array[:-1]).any():
+        raise ValueError(f"{name} must be strictly ascending; pass numpy.unique({name})")
+
+
+def _indices(name: str, array: NDArray[Any]) -> None:
+    if not isinstance(array, np.ndarray) or array.dtype not in (np.int32, np.int64):
+        raise TypeError(f"{name} must be an int32 or int64 array, got {_kind(array)}")
+    _typed(name, array, array.dtype, 1)
+
+
+def _typed(name: str, array: NDArray[Any], dtype: np.dtype[Any], ndim: int) -> None:
+    if not isinstance(array, np.ndarray) or array.dtype != dtype:
+        raise TypeError(f"{name} must be a {dtype} array, got {_kind(array)}")
+    if array.ndim != ndim:
+        raise ValueError(f"{name} must have {ndim} dimension{'s' * (ndim > 1)}, got {array.ndim}")
+    if not array.flags.c_contiguous:
+        raise ValueError(f"{name} must be in C order; pass numpy.ascontiguousarray({name})")
+
+
+def _within(name: str, array: NDArray[Any], bound: int) -> None:
+    if len(array) and (array.min() < 0 or array.max() >= bound):
+        raise ValueError(f"{name} must lie between 0 and {bound - 1}, got {array.min()} to {array.max()}")
+
+
+def _kind(value: object) -> str:
+    return f"a {value.dtype} array" if isinstance(value, np.ndarray) else type(value).__name__

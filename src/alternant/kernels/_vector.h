@@ -1,0 +1,97 @@
+/* Short vectors for the row kernels: one source, compiled once per SIMD level.
+ *
+ * GCC's and Clang's vector extension states what a lane does and leaves the instructions to the compiler: the width
+ * below follows from the target flags alone (16 bytes: SSE2, NEON; 32: AVX2; 64: AVX-512). A compiler without the
+ * extension (MSVC) gets the same code with vectors of one lane.
+ *
+ * Every buffer is aligned to 64 bytes and every row in it is padded with zeros to a multiple of 64 bytes, at every
+ * level, so that no loop has a remainder.
+ */
+#ifndef ALTERNANT_VECTOR_H
+#define ALTERNANT_VECTOR_H
+
+#include <math.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define ALTERNANT_ALIGNMENT 64
+
+#if defined(__GNUC__) && !defined(ALTERNANT_NO_VECTORS)
+#  define ALTERNANT_VECTORS 1
+#  if defined(__AVX512F__)
+#    define ALTERNANT_VECTOR_BYTES 64
+#    define ALTERNANT_TILE_ROWS 16 /* 16 accumulators of 32 registers */
+#  elif defined(__AVX__)
+#    define ALTERNANT_VECTOR_BYTES 32
+#    define ALTERNANT_TILE_ROWS 4  /* 4 x 2 accumulators of 16 registers */
+#  elif defined(__aarch64__)
+#    define ALTERNANT_VECTOR_BYTES 16
+#    define ALTERNANT_TILE_ROWS 4  /* 4 x 4 accumulators of 32 registers */
+#  else
+#    define ALTERNANT_VECTOR_BYTES 16
+#    define ALTERNANT_TILE_ROWS 2  /* 2 x 4 accumulators of 16 registers */
+#  endif
+#  define ALTERNANT_INLINE static inline __attribute__((always_inline, unused))
+#  define ALTERNANT_FUNCTION static __attribute__((noinline, unused))
+#  define ALTERNANT_PREFETCH(address) __builtin_prefetch(address)
+#else
+#  define ALTERNANT_TILE_ROWS 2
+#  define ALTERNANT_INLINE static
+#  define ALTERNANT_FUNCTION static
+#  define ALTERNANT_PREFETCH(address) ((void)0)
+#endif
+
+#if defined(_MSC_VER) && !defined(__clang__)
+#  define ALTERNANT_RESTRICT __restrict
+#  define ALTERNANT_UNROLL
+#  define ALTERNANT_SIMD_SUM(sum)
+#else
+#  define ALTERNANT_RESTRICT restrict
+#  define ALTERNANT_PRAGMA(text) _Pragma(#text)
+#  ifdef __clang__
+#    define ALTERNANT_UNROLL _Pragma("clang loop unroll(full)")
+#  else
+#    define ALTERNANT_UNROLL _Pragma("GCC unroll 16")
+#  endif
+#  define ALTERNANT_SIMD_SUM(sum) ALTERNANT_PRAGMA(omp simd reduction(+ : sum))
+#endif
+
+#define ALTERNANT_JOIN_(a, b) a##_##b
+#define ALTERNANT_JOIN(a, b) ALTERNANT_JOIN_(a, b)
+
+/* malloc'ed memory aligned to 64 bytes and set to zero; *base is what free() takes. */
+ALTERNANT_INLINE char *aligned_zeros(size_t bytes, void **base)
+{
+    *base = calloc(1, bytes + ALTERNANT_ALIGNMENT);
+    if (*base == NULL) return NULL;
+    return (char *)(((uintptr_t)*base + ALTERNANT_ALIGNMENT - 1) & ~(uintptr_t)(ALTERNANT_ALIGNMENT - 1));
+}
+
+ALTERNANT_INLINE const char *compiler_version(void)
+{
+#if defined(__clang__)
+    return "clang " __clang_version__;
+#elif defined(__GNUC__)
+    return "gcc " __VERSION__;
+#elif defined(_MSC_VER)
+    return "msvc";
+#else
+    return "unknown";
+#endif
+}
+
+#define REAL float
+#define NAME(name) ALTERNANT_JOIN(name, f32)
+#include "_vector_real.h"
+#undef REAL
+#undef NAME
+
+#define REAL double
+#define NAME(name) ALTERNANT_JOIN(name, f64)
+#include "_vector_real.h"
+#undef REAL
+#undef NAME
+
+#endif

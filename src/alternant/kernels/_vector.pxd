@@ -1,0 +1,145 @@
+"""The operations of _vector.h under one name for both real types."""
+
+from cython cimport floating
+from libc.stddef cimport ptrdiff_t
+
+
+cdef extern from "_vector.h" nogil:
+    char *aligned_zeros(size_t bytes, void **base)
+    const char *compiler_version()
+    void ALTERNANT_PREFETCH(const void *address)
+
+    void copy_row_f32(ptrdiff_t, const float *, float *)
+    void copy_row_f64(ptrdiff_t, const double *, double *)
+    void pass_f32(ptrdiff_t, ptrdiff_t, const float *, const float *, const float *, const float *, float *, float *,
+                  double *, double *)
+    void pass_f64(ptrdiff_t, ptrdiff_t, const double *, const double *, const double *, const double *, double *,
+                  double *, double *, double *)
+    void scale_rows_f32(ptrdiff_t, ptrdiff_t, const float *, const float *, const float *, float *, float *)
+    void scale_rows_f64(ptrdiff_t, ptrdiff_t, const double *, const double *, const double *, double *, double *)
+    double dot_f32(ptrdiff_t, const float *, const float *)
+    double dot_f64(ptrdiff_t, const double *, const double *)
+    double curvature_f32(ptrdiff_t, const float *, const float *, const double *)
+    double curvature_f64(ptrdiff_t, const double *, const double *, const double *)
+    double advance_f32(ptrdiff_t, double, const float *, const float *, const double *, float *, float *)
+    double advance_f64(ptrdiff_t, double, const double *, const double *, const double *, double *, double *)
+    void redirect_f32(ptrdiff_t, float, const float *, const float *, float *)
+    void redirect_f64(ptrdiff_t, double, const double *, const double *, double *)
+    void syrk_f32(ptrdiff_t, ptrdiff_t, ptrdiff_t, ptrdiff_t, const float *, const float *, float *)
+    void syrk_f64(ptrdiff_t, ptrdiff_t, ptrdiff_t, ptrdiff_t, const double *, const double *, double *)
+    int cholesky_f32(ptrdiff_t, float, float *, float *, float *)
+    int cholesky_f64(ptrdiff_t, double, double *, double *, double *)
+    void cholesky_solve_f32(ptrdiff_t, const float *, const float *, float *)
+    void cholesky_solve_f64(ptrdiff_t, const double *, const double *, double *)
+    void scores_f32(ptrdiff_t, ptrdiff_t, ptrdiff_t, const float *, const float *, const float *, const float *,
+                    const float *, float *)
+    void scores_f64(ptrdiff_t, ptrdiff_t, ptrdiff_t, const double *, const double *, const double *, const double *,
+                    const double *, double *)
+    ptrdiff_t next_at_least_f32(ptrdiff_t, ptrdiff_t, const float *, float)
+    ptrdiff_t next_at_least_f64(ptrdiff_t, ptrdiff_t, const double *, double)
+
+
+cdef inline ptrdiff_t padded(ptrdiff_t f, ptrdiff_t itemsize) noexcept nogil:
+    """`f` rounded up to a multiple of 64 bytes."""
+    cdef ptrdiff_t lanes = 64 // itemsize
+    return (f + lanes - 1) // lanes * lanes
+
+
+cdef inline void copy_row(ptrdiff_t f, const floating *source, floating *row) noexcept nogil:
+    if floating is float:
+        copy_row_f32(f, source, row)
+    else:
+        copy_row_f64(f, source, row)
+
+
+cdef inline void rows_pass(ptrdiff_t n, ptrdiff_t fp, const floating *Y, const floating *w, const floating *t,
+                           const floating *p, floating *q, floating *b, double *total, double *total_b) noexcept nogil:
+    """total += Y^T (w * (Y p)); unless t is NULL, total_b += Y^T t; q and b are scratch."""
+    if floating is float:
+        pass_f32(n, fp, Y, w, t, p, q, b, total, total_b)
+    else:
+        pass_f64(n, fp, Y, w, t, p, q, b, total, total_b)
+
+
+cdef inline void scale_rows(ptrdiff_t n, ptrdiff_t fp, const floating *Y, const floating *w, const floating *t,
+                            floating *Z, floating *b) noexcept nogil:
+    """Z = w * Y; b += Y^T t."""
+    if floating is float:
+        scale_rows_f32(n, fp, Y, w, t, Z, b)
+    else:
+        scale_rows_f64(n, fp, Y, w, t, Z, b)
+
+
+cdef inline double dot(ptrdiff_t f, const floating *x, const floating *y) noexcept nogil:
+    if floating is float:
+        return dot_f32(f, x, y)
+    else:
+        return dot_f64(f, x, y)
+
+
+cdef inline double curvature(ptrdiff_t fp, const floating *p, const floating *d, const double *q) noexcept nogil:
+    """p . (q + d p)"""
+    if floating is float:
+        return curvature_f32(fp, p, d, q)
+    else:
+        return curvature_f64(fp, p, d, q)
+
+
+cdef inline double advance(ptrdiff_t fp, double step, const floating *p, const floating *d, const double *q,
+                           floating *x, floating *r) noexcept nogil:
+    """x += step p; r -= step (q + d p); returns r . r / d."""
+    if floating is float:
+        return advance_f32(fp, step, p, d, q, x, r)
+    else:
+        return advance_f64(fp, step, p, d, q, x, r)
+
+
+cdef inline void redirect(ptrdiff_t fp, double beta, const floating *r, const floating *d, floating *p) noexcept nogil:
+    """p = r / d + beta p"""
+    if floating is float:
+        redirect_f32(fp, <float> beta, r, d, p)
+    else:
+        redirect_f64(fp, beta, r, d, p)
+
+
+cdef inline void syrk(ptrdiff_t n, ptrdiff_t size, const floating *Z, const floating *Y, floating *A) noexcept nogil:
+    """A += Z^T Y in the upper triangle; n x size, n x size, size x size."""
+    if floating is float:
+        syrk_f32(n, size, 0, size, Z, Y, A)
+    else:
+        syrk_f64(n, size, 0, size, Z, Y, A)
+
+
+cdef inline bint cholesky(ptrdiff_t size, double least, floating *A, floating *inverse, floating *panel) noexcept nogil:
+    """A = U^T U in place; False if a pivot is at most `least`."""
+    if floating is float:
+        return cholesky_f32(size, <float> least, A, inverse, panel)
+    else:
+        return cholesky_f64(size, least, A, inverse, panel)
+
+
+cdef inline void cholesky_solve(ptrdiff_t size, const floating *U, const floating *inverse,
+                                floating *x) noexcept nogil:
+    """U^T U x = b in place."""
+    if floating is float:
+        cholesky_solve_f32(size, U, inverse, x)
+    else:
+        cholesky_solve_f64(size, U, inverse, x)
+
+
+cdef inline void scores(ptrdiff_t f, ptrdiff_t stride, ptrdiff_t width, const floating *q0, const floating *q1,
+                        const floating *q2, const floating *q3, const floating *T, floating *out) noexcept nogil:
+    """Scores of 4 queries against `width` packed columns."""
+    if floating is float:
+        scores_f32(f, stride, width, q0, q1, q2, q3, T, out)
+    else:
+        scores_f64(f, stride, width, q0, q1, q2, q3, T, out)
+
+
+cdef inline ptrdiff_t next_at_least(ptrdiff_t start, ptrdiff_t width, const floating *values,
+                                    floating threshold) noexcept nogil:
+    """First position from `start` on whose value reaches the threshold, else `width`."""
+    if floating is float:
+        return next_at_least_f32(start, width, values, threshold)
+    else:
+        return next_at_least_f64(start, width, values, threshold)

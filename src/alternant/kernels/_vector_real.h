@@ -1,0 +1,306 @@
+/* The operations of _vector.h for one real type: included with REAL and NAME(x) defined. No include guard. */
+
+#define LANES ((ptrdiff_t)(ALTERNANT_ALIGNMENT / sizeof(REAL))) /* row lengths are multiples of this */
+
+#ifdef ALTERNANT_VECTORS
+#  define VL ((ptrdiff_t)(ALTERNANT_VECTOR_BYTES / sizeof(REAL)))
+typedef REAL NAME(vector) __attribute__((vector_size(ALTERNANT_VECTOR_BYTES), may_alias));
+#else
+#  define VL ((ptrdiff_t)1)
+typedef REAL NAME(vector);
+#endif
+#define VECTOR NAME(vector)
+#define TILE_VECTORS (ALTERNANT_ALIGNMENT / (VL * sizeof(REAL))) /* vectors in 64 bytes */
+#define TILE_ROWS (ALTERNANT_TILE_ROWS < LANES ? ALTERNANT_TILE_ROWS : LANES)
+#define MAX_TILE_ROWS ALTERNANT_TILE_ROWS
+#define AT(pointer) (*(VECTOR *)(pointer))
+#define CAT(pointer) (*(const VECTOR *)(pointer))
+
+/* The sum of a vector's lanes, in an order fixed at compile time. */
+ALTERNANT_INLINE REAL NAME(lane_sum)(VECTOR v)
+{
+#ifdef ALTERNANT_VECTORS
+    REAL lanes[ALTERNANT_VECTOR_BYTES / sizeof(REAL)];
+    ptrdiff_t half, l;
+    memcpy(lanes, &v, sizeof v);
+    for (half = VL / 2; half > 0; half /= 2)
+        for (l = 0; l < half; l++) lanes[l] += lanes[l + half];
+    return lanes[0];
+#else
+    return v;
+#endif
+}
+
+/* Copy a row of f numbers of any alignment into a padded row. The padding, zero since the allocation, is not touched. */
+ALTERNANT_INLINE void NAME(copy_row)(ptrdiff_t f, const REAL *ALTERNANT_RESTRICT source, REAL *ALTERNANT_RESTRICT row)
+{
+    ptrdiff_t k = 0;
+    for (; k + LANES <= f; k += LANES) memcpy(row + k, source + k, ALTERNANT_ALIGNMENT);
+    for (; k < f; k++) row[k] = source[k];
+}
+
+/* total += sum_j w_j (y_j . p) y_j over at most 64 packed rows, summed in REAL and added to the float64 total.
+ * With t: s_j is stored nowhere, but b += sum_j t_j y_j is formed in the same pass. fp = vectors * VL. */
+#define PASS_BODY(VECTORS)                                                                                            \
+    ptrdiff_t j = 0, k;                                                                                               \
+    const ptrdiff_t length = (VECTORS) * VL;                                                                          \
+    for (; j + 4 <= n; j += 4) {                                                                                      \
+        const REAL *y0 = Y + j * length, *y1 = y0 + length, *y2 = y1 + length, *y3 = y2 + length;                     \
+        VECTOR s0 = {0}, s1 = {0}, s2 = {0}, s3 = {0};                                                                \
+        for (k = 0; k < length; k += VL) {                                                                            \
+            const VECTOR pk = CAT(p + k);                                                                             \
+            s0 += CAT(y0 + k) * pk;                                                                                   \
+            s1 += CAT(y1 + k) * pk;                                                                                   \
+            s2 += CAT(y2 + k) * pk;                                                                                   \
+            s3 += CAT(y3 + k) * pk;                                                                                   \
+        }                                                                                                             \
+        const REAL c0 = w[j] * NAME(lane_sum)(s0), c1 = w[j + 1] * NAME(lane_sum)(s1);                                \
+        const REAL c2 = w[j + 2] * NAME(lane_sum)(s2), c3 = w[j + 3] * NAME(lane_sum)(s3);                            \
+        for (k = 0; k < length; k += VL)                                                                              \
+            AT(q + k) += CAT(y0 + k) * c0 + CAT(y1 + k) * c1 + CAT(y2 + k) * c2 + CAT(y3 + k) * c3;                   \
+        if (t != NULL)                                                                                                \
+            for (k = 0; k < length; k += VL)                                                                          \
+                AT(b + k) += CAT(y0 + k) * t[j] + CAT(y1 + k) * t[j + 1] + CAT(y2 + k) * t[j + 2]                     \
+                             + CAT(y3 + k) * t[j + 3];                                                                \
+    }                                                                                                                 \
+    for (; j < n; j++) {                                                                                              \
+        const REAL *y0 = Y + j * length;                                                                              \
+        VECTOR s0 = {0};                                                                                              \
+        for (k = 0; k < length; k += VL) s0 += CAT(y0 + k) * CAT(p + k);                                              \
+        const REAL c0 = w[j] * NAME(lane_sum)(s0);                                                                    \
+        for (k = 0; k < length; k += VL) AT(q + k) += CAT(y0 + k) * c0;                                               \
+        if (t != NULL)                                                                                                \
+            for (k = 0; k < length; k += VL) AT(b + k) += CAT(y0 + k) * t[j];                                         \
+    }
+
+ALTERNANT_INLINE void NAME(chunk_pass)(ptrdiff_t n, ptrdiff_t fp, const REAL *ALTERNANT_RESTRICT Y,
+                                       const REAL *ALTERNANT_RESTRICT w, const REAL *ALTERNANT_RESTRICT t,
+                                       const REAL *ALTERNANT_RESTRICT p, REAL *ALTERNANT_RESTRICT q,
+                                       REAL *ALTERNANT_RESTRICT b)
+{
+    /* A constant length lets the compiler keep p and q in registers: 1.5 times faster at f = 64 than the last line. */
+    if (fp == VL) { PASS_BODY(1) return; }
+    if (fp == 2 * VL) { PASS_BODY(2) return; }
+    if (fp == 4 * VL) { PASS_BODY(4) return; }
+    if (fp == 8 * VL) { PASS_BODY(8) return; }
+    PASS_BODY(fp / VL)
+}
+
+/* total += Y^T (w * (Y p)) over packed rows; with t also total_b += Y^T t. q and b are scratch of fp numbers. */
+ALTERNANT_FUNCTION void NAME(pass)(ptrdiff_t n, ptrdiff_t fp, const REAL *ALTERNANT_RESTRICT Y,
+                                   const REAL *ALTERNANT_RESTRICT w, const REAL *ALTERNANT_RESTRICT t,
+                                   const REAL *ALTERNANT_RESTRICT p, REAL *ALTERNANT_RESTRICT q,
+                                   REAL *ALTERNANT_RESTRICT b, double *ALTERNANT_RESTRICT total,
+                                   double *ALTERNANT_RESTRICT total_b)
+{
+    const ptrdiff_t chunk = 64; /* rows summed in REAL before the float64 total takes over */
+    ptrdiff_t j, k;
+    for (j = 0; j < n; j += chunk) {
+        const ptrdiff_t rows = n - j < chunk ? n - j : chunk;
+        memset(q, 0, fp * sizeof(REAL));
+        if (t != NULL) {
+            memset(b, 0, fp * sizeof(REAL));
+            NAME(chunk_pass)(rows, fp, Y + j * fp, w + j, t + j, p, q, b);
+            for (k = 0; k < fp; k++) total_b[k] += b[k];
+        } else {
+            NAME(chunk_pass)(rows, fp, Y + j * fp, w + j, NULL, p, q, b);
+        }
+        for (k = 0; k < fp; k++) total[k] += q[k];
+    }
+}
+
+/* Z_j = w_j y_j and b += sum_j t_j y_j over packed rows. */
+ALTERNANT_INLINE void NAME(scale_rows)(ptrdiff_t n, ptrdiff_t fp, const REAL *ALTERNANT_RESTRICT Y,
+                                       const REAL *ALTERNANT_RESTRICT w, const REAL *ALTERNANT_RESTRICT t,
+                                       REAL *ALTERNANT_RESTRICT Z, REAL *ALTERNANT_RESTRICT b)
+{
+    ptrdiff_t j, k;
+    for (j = 0; j < n; j++)
+        for (k = 0; k < fp; k += VL) {
+            const VECTOR y = CAT(Y + j * fp + k);
+            AT(Z + j * fp + k) = y * w[j];
+            AT(b + k) += y * t[j];
+        }
+}
+
+/* x . y in float64 lanes. */
+ALTERNANT_INLINE double NAME(dot)(ptrdiff_t f, const REAL *ALTERNANT_RESTRICT x, const REAL *ALTERNANT_RESTRICT y)
+{
+    double sum = 0;
+    ptrdiff_t k;
+    ALTERNANT_SIMD_SUM(sum)
+    for (k = 0; k < f; k++) sum += (double)x[k] * y[k];
+    return sum;
+}
+
+/* One step of conjugate gradients along p, q = A p - d p: the curvature p . A p. */
+ALTERNANT_INLINE double NAME(curvature)(ptrdiff_t fp, const REAL *ALTERNANT_RESTRICT p,
+                                        const REAL *ALTERNANT_RESTRICT d, const double *ALTERNANT_RESTRICT q)
+{
+    double sum = 0;
+    ptrdiff_t k;
+    ALTERNANT_SIMD_SUM(sum)
+    for (k = 0; k < fp; k++) sum += p[k] * (q[k] + (double)d[k] * p[k]);
+    return sum;
+}
+
+/* x += step p, r -= step A p; returns the new r . r / d. */
+ALTERNANT_INLINE double NAME(advance)(ptrdiff_t fp, double step, const REAL *ALTERNANT_RESTRICT p,
+                                      const REAL *ALTERNANT_RESTRICT d, const double *ALTERNANT_RESTRICT q,
+                                      REAL *ALTERNANT_RESTRICT x, REAL *ALTERNANT_RESTRICT r)
+{
+    double sum = 0;
+    ptrdiff_t k;
+    ALTERNANT_SIMD_SUM(sum)
+    for (k = 0; k < fp; k++) {
+        const REAL rk = (REAL)(r[k] - step * (q[k] + (double)d[k] * p[k]));
+        x[k] += (REAL)step * p[k];
+        r[k] = rk;
+        sum += (double)rk * rk / d[k];
+    }
+    return sum;
+}
+
+/* p = r / d + beta p */
+ALTERNANT_INLINE void NAME(redirect)(ptrdiff_t fp, REAL beta, const REAL *ALTERNANT_RESTRICT r,
+                                     const REAL *ALTERNANT_RESTRICT d, REAL *ALTERNANT_RESTRICT p)
+{
+    ptrdiff_t k;
+    for (k = 0; k < fp; k++) p[k] = r[k] / d[k] + beta * p[k];
+}
+
+/* A[i, c] += sum_j Z[j, i] Y[j, c] for the 64-byte column blocks on and right of the diagonal, rows i >= first.
+ * Z and Y are n x size, A is size x size, all with rows of `stride` numbers. The accumulators stay in registers. */
+ALTERNANT_FUNCTION void NAME(syrk)(ptrdiff_t n, ptrdiff_t stride, ptrdiff_t first, ptrdiff_t size,
+                                   const REAL *ALTERNANT_RESTRICT Z, const REAL *ALTERNANT_RESTRICT Y,
+                                   REAL *ALTERNANT_RESTRICT A)
+{
+    ptrdiff_t i, c, j;
+    int a, v;
+    for (i = first; i < size; i += TILE_ROWS)
+        for (c = i - i % LANES; c < size; c += LANES) {
+            VECTOR sum[MAX_TILE_ROWS][TILE_VECTORS]; /* from zero: long rows are summed in two levels */
+            ALTERNANT_UNROLL
+            for (a = 0; a < TILE_ROWS; a++)
+                ALTERNANT_UNROLL
+                for (v = 0; v < (int)TILE_VECTORS; v++) sum[a][v] = (VECTOR){0};
+            for (j = 0; j < n; j++) {
+                const REAL *z = Z + j * stride + i, *y = Y + j * stride + c;
+                ALTERNANT_UNROLL
+                for (v = 0; v < (int)TILE_VECTORS; v++) {
+                    const VECTOR yv = CAT(y + v * VL);
+                    ALTERNANT_UNROLL
+                    for (a = 0; a < TILE_ROWS; a++) sum[a][v] += z[a] * yv;
+                }
+            }
+            ALTERNANT_UNROLL
+            for (a = 0; a < TILE_ROWS; a++)
+                ALTERNANT_UNROLL
+                for (v = 0; v < (int)TILE_VECTORS; v++) AT(A + (i + a) * stride + c + v * VL) += sum[a][v];
+        }
+}
+
+/* A = U^T U in the upper triangle, in place, by panels of LANES rows; the trailing update is syrk with the panel.
+ * inverse[k] = 1 / U[k, k]; panel is scratch of LANES rows. Returns 0 if a pivot is at most `least`. */
+ALTERNANT_FUNCTION int NAME(cholesky)(ptrdiff_t size, REAL least, REAL *ALTERNANT_RESTRICT A,
+                                      REAL *ALTERNANT_RESTRICT inverse, REAL *ALTERNANT_RESTRICT panel)
+{
+    ptrdiff_t start, k, i, c;
+    for (start = 0; start < size; start += LANES) {
+        for (k = start; k < start + LANES; k++) {
+            REAL *row = A + k * size;
+            const REAL pivot = row[k];
+            if (!(pivot > least)) return 0;
+            const REAL scale = 1 / (REAL)sqrt(pivot);
+            inverse[k] = scale;
+            for (c = start; c < size; c += VL) AT(row + c) *= scale;
+            for (i = k + 1; i < start + LANES; i++) {
+                REAL *lower = A + i * size;
+                const REAL factor = row[i];
+                for (c = start; c < size; c += VL) AT(lower + c) -= factor * CAT(row + c);
+            }
+        }
+        for (k = 0; k < LANES; k++)
+            for (c = start + LANES; c < size; c += VL) AT(panel + k * size + c) = -CAT(A + (start + k) * size + c);
+        NAME(syrk)(LANES, size, start + LANES, size, panel, A + start * size, A);
+    }
+    return 1;
+}
+
+/* Solve U^T U x = b in place. */
+ALTERNANT_FUNCTION void NAME(cholesky_solve)(ptrdiff_t size, const REAL *ALTERNANT_RESTRICT U,
+                                             const REAL *ALTERNANT_RESTRICT inverse, REAL *ALTERNANT_RESTRICT x)
+{
+    ptrdiff_t k, c;
+    for (k = 0; k < size; k++) {
+        const REAL *row = U + k * size;
+        const REAL xk = x[k] * inverse[k];
+        for (c = k + 1; c < size; c++) x[c] -= xk * row[c];
+        x[k] = xk;
+    }
+    for (k = size - 1; k >= 0; k--) {
+        const REAL *row = U + k * size;
+        REAL sum = 0;
+        ALTERNANT_SIMD_SUM(sum)
+        for (c = k + 1; c < size; c++) sum += row[c] * x[c];
+        x[k] = (x[k] - sum) * inverse[k];
+    }
+}
+
+/* out[q, c] = sum_k q[k] T[k, c] for 4 queries and `width` packed columns (a multiple of 64): the sum runs over k in
+ * order, so that the bits of a score depend on nothing but its query and its item. */
+ALTERNANT_FUNCTION void NAME(scores)(ptrdiff_t f, ptrdiff_t stride, ptrdiff_t width,
+                                     const REAL *ALTERNANT_RESTRICT q0, const REAL *ALTERNANT_RESTRICT q1,
+                                     const REAL *ALTERNANT_RESTRICT q2, const REAL *ALTERNANT_RESTRICT q3,
+                                     const REAL *ALTERNANT_RESTRICT T, REAL *ALTERNANT_RESTRICT out)
+{
+    ptrdiff_t c, k;
+    for (c = 0; c < width; c += 2 * VL) {
+        VECTOR a0 = {0}, a1 = {0}, a2 = {0}, a3 = {0}, b0 = {0}, b1 = {0}, b2 = {0}, b3 = {0};
+        for (k = 0; k < f; k++) {
+            const VECTOR a = CAT(T + k * stride + c), b = CAT(T + k * stride + c + VL);
+            a0 += q0[k] * a;
+            a1 += q1[k] * a;
+            a2 += q2[k] * a;
+            a3 += q3[k] * a;
+            b0 += q0[k] * b;
+            b1 += q1[k] * b;
+            b2 += q2[k] * b;
+            b3 += q3[k] * b;
+        }
+        AT(out + c) = a0;
+        AT(out + c + VL) = b0;
+        AT(out + stride + c) = a1;
+        AT(out + stride + c + VL) = b1;
+        AT(out + 2 * stride + c) = a2;
+        AT(out + 2 * stride + c + VL) = b2;
+        AT(out + 3 * stride + c) = a3;
+        AT(out + 3 * stride + c + VL) = b3;
+    }
+}
+
+/* The first c >= start with values[c] >= threshold, or width. A NaN is never found. */
+ALTERNANT_INLINE ptrdiff_t NAME(next_at_least)(ptrdiff_t start, ptrdiff_t width, const REAL *values, REAL threshold)
+{
+    ptrdiff_t c = start, l;
+    for (; c < width && c % LANES; c++)
+        if (values[c] >= threshold) return c;
+    for (; c + LANES <= width; c += LANES) {
+        int any = 0;
+        for (l = 0; l < LANES; l++) any |= values[c + l] >= threshold;
+        if (any) break;
+    }
+    for (; c < width; c++)
+        if (values[c] >= threshold) return c;
+    return width;
+}
+
+#undef LANES
+#undef VL
+#undef VECTOR
+#undef TILE_VECTORS
+#undef TILE_ROWS
+#undef MAX_TILE_ROWS
+#undef AT
+#undef CAT
+#undef PASS_BODY

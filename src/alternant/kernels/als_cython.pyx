@@ -1,0 +1,432 @@
+r"""The row problem of alternating least squares, one row a task, rows spread over OpenMP threads.
+
+    (diag(g) + lambda_u I + sum_j w_j y_j y_j^T) x_u = sum_j t_j y_j
+
+Cost of a row of n entries: gathering its y_j from memory once (n f numbers, what bounds the whole on large data), then
+2 n f multiply-adds a step of conjugate gradients; n f^2 / 2 + f^3 / 6 for Cholesky; n^2 f / 2 + n^3 / 6 through the
+dual. Every row is computed by one thread in an order of its own, so the number of threads changes no bit.
+"""
+
+cimport cython.parallel as parallel
+from cython cimport floating
+from cython.parallel cimport prange
+from libc.math cimport sqrt
+from libc.stddef cimport ptrdiff_t
+from libc.stdint cimport int32_t, int64_t
+from libc.stdlib cimport free, malloc
+from libc.string cimport memset
+
+from ._vector cimport (
+    ALTERNANT_PREFETCH, advance, aligned_zeros, cholesky, cholesky_solve, compiler_version, copy_row, curvature, dot,
+    padded, redirect, rows_pass, scale_rows, syrk,
+)
+
+import numpy as np
+
+from alternant._threads import openmp_threads, resolve_num_threads
+
+cdef extern from *:
+    """
+    #ifdef _OPENMP
+    #define ALTERNANT_OPENMP_VERSION _OPENMP
+    #else
+    #define ALTERNANT_OPENMP_VERSION 0
+    #endif
+    """
+    const int ALTERNANT_OPENMP_VERSION
+
+ctypedef fused index_t:
+    int32_t
+    int64_t
+
+ctypedef fused real:    # the arithmetic, where it may be wider than the data
+    float
+    double
+
+cdef enum:
+    CHUNK = 64               # rows gathered at a time
+    AHEAD = 12               # rows prefetched ahead of the one being copied
+    PACK_BYTES = 16777216    # longer rows are gathered again in every step instead of being kept packed
+    OK = 0
+    SINGULAR = 1
+    NO_MEMORY = 2
+
+# See als_reference.py for the meaning of both.
+cdef double SINGULAR_F32 = 1e-13, SINGULAR_F64 = 1e-14
+cdef double SMALLEST_DUAL_WEIGHT = 1e-20
+# A float32 pivot below this against the largest diagonal entry is left to float64.
+cdef double DOUBTFUL_F32 = 1e-5
+
+
+cdef struct Row:
+    ptrdiff_t n              # entries
+    ptrdiff_t f
+    ptrdiff_t fp             # f, padded
+    double singular
+    int steps                # OUT
+    double objective         # OUT
+
+
+def build_info():
+    """How this module was compiled."""
+    return {"openmp": ALTERNANT_OPENMP_VERSION or None, "compiler": compiler_version().decode()}
+
+
+cdef inline void gather(ptrdiff_t n, ptrdiff_t f, ptrdiff_t fp, const floating *Y, const index_t *indices,
+                        ptrdiff_t left, real *packed) noexcept nogil:
+    """Copy n rows of Y, prefetching beyond them as far as the `left` entries of the row go."""
+    cdef ptrdiff_t j, k
+    cdef const char *ahead
+    cdef const floating *y
+    for j in range(n):
+        if j + AHEAD < left:
+            ahead = <const char *> (Y + <ptrdiff_t> indices[j + AHEAD] * f)
+            for k in range(0, f * <ptrdiff_t> sizeof(floating), 64):
+                ALTERNANT_PREFETCH(ahead + k)
+        y = Y + <ptrdiff_t> indices[j] * f
+        if (floating is float and real is float) or (floating is double and real is double):
+            copy_row(f, y, packed + j * fp)
+        else:
+            for k in range(f):
+                packed[j * fp + k] = <real> y[k]
+
+
+cdef inline void apply_matrix(Row *row, const floating *Y, const index_t *indices, const floating *w,
+                              const floating *t, const floating *p, floating *pack, bint gathered, bint keep,
+                              floating *q, floating *b, double *total, double *total_b) noexcept nogil:
+    """total = sum_j w_j (y_j . p) y_j and, unless t is NULL, total_b = sum_j t_j y_j, gathering the rows if needed."""
+    cdef ptrdiff_t c, j, rows
+    cdef const floating *chunk_t = NULL
+    memset(total, 0, row.fp * sizeof(double))
+    if gathered:
+        rows_pass(row.n, row.fp, pack, w, t, p, q, b, total, total_b)
+        return
+    for c in range((row.n + CHUNK - 1) // CHUNK):
+        j = c * CHUNK
+        rows = min(<ptrdiff_t> CHUNK, row.n - j)
+        gather(rows, row.f, row.fp, Y, indices + j, row.n - j, pack)
+        if t != NULL:
+            chunk_t = t + j
+        rows_pass(rows, row.fp, pack, w + j, chunk_t, p, q, b, total, total_b)
+        if keep:
+            pack = pack + rows * row.fp
+
+
+cdef int solve_cg(Row *row, const floating *Y, const index_t *indices, const floating *w, const floating *t,
+                  const floating *g, floating lam, double tol, int max_steps, ptrdiff_t pack_rows, char *scratch,
+                  floating *out) noexcept nogil:
+    """Conjugate gradients preconditioned by d = g + lambda, from and to `out`."""
+    cdef ptrdiff_t fp = row.fp, k
+    cdef floating *d = <floating *> scratch
+    cdef floating *x = d + fp
+    cdef floating *r = x + fp
+    cdef floating *p = r + fp
+    cdef floating *q = p + fp
+    cdef floating *qb = q + fp
+    cdef double *total = <double *> (qb + fp)
+    cdef double *b = total + fp
+    cdef floating *pack = <floating *> (b + fp)
+    cdef bint keep = row.n <= pack_rows
+    cdef double enough = 0, rz = 0, previous, curve, bx = 0, rx = 0
+
+    for k in range(fp):
+        d[k] = g[k] + lam if k < row.f else 1
+        x[k] = out[k] if k < row.f else 0
+        b[k] = 0
+    row.steps = 0
+    row.objective = 0
+    apply_matrix(row, Y, indices, w, t, x, pack, False, keep, q, qb, total, b)
+    for k in range(fp):
+        r[k] = <floating> (b[k] - total[k] - <double> d[k] * x[k])
+        p[k] = r[k] / d[k]
+        rz += <double> r[k] * p[k]
+        enough += b[k] * b[k] / d[k]
+    if enough == 0:
+        memset(out, 0, row.f * sizeof(floating))
+        return OK
+    enough = enough * tol * tol
+    while row.steps < max_steps and rz > enough:
+        apply_matrix(row, Y, indices, w, <const floating *> NULL, p, pack, keep, False, q, qb, total, b)
+        curve = curvature(fp, p, d, total)
+        if not curve > 0:
+            return SINGULAR
+        previous = rz
+        rz = advance(fp, rz / curve, p, d, total, x, r)
+        redirect(fp, rz / previous, r, d, p)
+        row.steps += 1
+    for k in range(row.f):
+        out[k] = x[k]
+        bx += b[k] * x[k]
+        rx += <double> r[k] * x[k]
+    row.objective = -bx - rx    # x . A x - 2 b . x, as A x = b - r
+    return OK
+
+
+cdef int solve_primal(Row *row, const floating *Y, const index_t *indices, const floating *w, const floating *t,
+                      const floating *g, floating lam, real *scratch, floating *out) noexcept nogil:
+    """Cholesky of the f x f matrix, in the arithmetic of `scratch`."""
+    cdef ptrdiff_t fp = padded(row.f, sizeof(real)), c, j, k, rows
+    cdef real *b = scratch
+    cdef real *chunk_b = b + fp
+    cdef real *inverse = chunk_b + fp
+    cdef real *chunk_w = inverse + fp
+    cdef real *chunk_t = chunk_w + CHUNK
+    cdef real *A = chunk_t + CHUNK
+    cdef real *pack = A + fp * fp
+    cdef real *Z = pack + CHUNK * fp
+    cdef double largest = 0
+
+    if row.f < fp:
+        memset(pack, 0, CHUNK * fp * sizeof(real))    # `solve_dual` shares the memory and knows no padding
+    memset(A, 0, fp * fp * sizeof(real))
+    memset(b, 0, fp * sizeof(real))
+    for c in range((row.n + CHUNK - 1) // CHUNK):
+        j = c * CHUNK
+        rows = min(<ptrdiff_t> CHUNK, row.n - j)
+        gather(rows, row.f, fp, Y, indices + j, row.n - j, pack)
+        for k in range(rows):
+            chunk_w[k] = w[j + k]
+            chunk_t[k] = t[j + k]
+        memset(chunk_b, 0, fp * sizeof(real))
+        scale_rows(rows, fp, pack, chunk_w, chunk_t, Z, chunk_b)
+        for k in range(fp):
+            b[k] += chunk_b[k]
+        syrk(rows, fp, Z, pack, A)
+    for k in range(row.f):
+        A[k * fp + k] += <real> g[k] + <real> lam
+        largest = max(largest, <double> A[k * fp + k])
+    for k in range(row.f, fp):
+        A[k * fp + k] = <real> largest    # the padding must pass as a pivot whatever the scale of the row
+    if not cholesky(fp, (DOUBTFUL_F32 if real is float else row.singular) * largest, A, inverse, Z):
+        return SINGULAR
+    cholesky_solve(fp, A, inverse, b)
+    for k in range(row.f):
+        out[k] = <floating> b[k]
+    row.objective = row_objective(row, Y, indices, w, t, g, lam, out)
+    return OK
+
+
+cdef double row_objective(Row *row, const floating *Y, const index_t *indices, const floating *w, const floating *t,
+                          const floating *g, floating lam, const floating *x) noexcept nogil:
+    """x . (g + lambda) x + sum_j (w_j s_j - 2 t_j) s_j"""
+    cdef ptrdiff_t j, k
+    cdef double total = 0, s
+    for k in range(row.f):
+        total += (<double> g[k] + lam) * x[k] * x[k]
+    for j in range(row.n):
+        s = dot(row.f, Y + <ptrdiff_t> indices[j] * row.f, x)
+        total += (w[j] * s - 2 * <double> t[j]) * s
+    return total
+
+
+cdef int solve_dual(Row *row, const floating *Y, const index_t *indices, const floating *w, const floating *t,
+                    const floating *g, floating lam, floating *scratch, floating *out) noexcept nogil:
+    """x = D^-1/2 V^T (I + V V^T)^-1 (t / sqrt(w)),  V = diag(sqrt(w)) Y D^-1/2,  D = diag(g) + lambda, V^T kept."""
+    cdef ptrdiff_t f = row.f, n = row.n, np_ = padded(n, sizeof(floating)), j, k
+    cdef floating *root = scratch             # 1 / sqrt(D)
+    cdef floating *a = root + row.fp
+    cdef floating *c = a + np_
+    cdef floating *s = c + np_
+    cdef floating *inverse = s + np_
+    cdef floating *V = inverse + np_          # f x n, transposed
+    cdef floating *S = V + f * np_
+    cdef floating *panel = S + np_ * np_
+    cdef const floating *y
+    cdef floating scale
+    cdef double sum
+
+    memset(scratch, 0, (panel - scratch) * sizeof(floating))
+    for k in range(f):
+        root[k] = <floating> (1 / sqrt(<double> g[k] + lam))
+    for j in range(n):
+        if j + AHEAD < n:
+            ALTERNANT_PREFETCH(Y + <ptrdiff_t> indices[j + AHEAD] * f)
+        y = Y + <ptrdiff_t> indices[j] * f
+        scale = <floating> sqrt(<double> w[j])
+        c[j] = t[j] / scale
+        a[j] = c[j]
+        for k in range(f):
+            V[k * np_ + j] = scale * y[k] * root[k]
+    syrk(f, np_, V, V, S)
+    for j in range(np_):
+        S[j * np_ + j] += 1
+    if not cholesky(np_, 0, S, inverse, panel):
+        return SINGULAR
+    cholesky_solve(np_, S, inverse, a)
+    row.objective = 0
+    for k in range(f):
+        sum = dot(n, V + k * np_, a)
+        out[k] = <floating> (root[k] * sum)
+        row.objective += sum * sum
+        for j in range(n):
+            s[j] += <floating> sum * V[k * np_ + j]    # sqrt(w_j) y_j . x
+    for j in range(n):
+        row.objective += (<double> s[j] - 2 * <double> c[j]) * s[j]
+    return OK
+
+
+cdef inline size_t exact_bytes(ptrdiff_t f, ptrdiff_t itemsize) noexcept nogil:
+    """Scratch of `solve_primal` and `solve_dual`, which share it."""
+    cdef size_t fp = padded(f, itemsize)
+    return (2 * fp * fp + 2 * CHUNK * fp + 32 * fp + 2 * CHUNK) * itemsize
+
+
+cdef int solve_exact(Row *row, const floating *Y, const index_t *indices, const floating *w, const floating *t,
+                     const floating *g, floating lam, bint well_posed, char *scratch, floating *out) noexcept nogil:
+    """Through the dual where that is cheaper and possible; in float64 where float32 can't tell small from zero."""
+    cdef ptrdiff_t j
+    cdef bint dual = row.n < row.f and well_posed
+    cdef void *base = NULL
+    cdef char *wide
+    cdef int status
+    row.steps = 0
+    for j in range(row.n):
+        if not dual or w[j] < SMALLEST_DUAL_WEIGHT:
+            dual = False
+            break
+    if dual:
+        return solve_dual(row, Y, indices, w, t, g, lam, <floating *> scratch, out)
+    status = solve_primal(row, Y, indices, w, t, g, lam, <floating *> scratch, out)
+    if floating is float:
+        if status == SINGULAR:
+            wide = aligned_zeros(exact_bytes(row.f, sizeof(double)), &base)
+            if wide == NULL:
+                return NO_MEMORY
+            status = solve_primal(row, Y, indices, w, t, g, lam, <double *> wide, out)
+            free(base)
+    return status
+
+
+cdef inline size_t cg_bytes(ptrdiff_t f, ptrdiff_t pack_rows, ptrdiff_t itemsize) noexcept nogil:
+    cdef size_t fp = padded(f, itemsize)
+    return (6 * fp + max(pack_rows, <ptrdiff_t> CHUNK) * fp) * itemsize + 2 * fp * sizeof(double)
+
+
+def _solve_rows(
+    const int64_t[::1] indptr,            # IN   m + 1
+    const index_t[::1] indices,           # IN   nnz
+    const floating[::1] weight,           # IN   nnz
+    const floating[::1] target,           # IN   nnz
+    const floating[:, ::1] Y,             # IN   n x f
+    const floating[::1] diagonal,         # IN   f
+    const floating[::1] regularization,   # IN   m
+    floating[:, ::1] X,                   # IN and OUT, m x f
+    bint exact,                           # IN
+    double tol,                           # IN
+    int max_steps,                        # IN
+    int num_threads,                      # IN
+    signed char[::1] status,              # OUT  m
+    int32_t[::1] row_steps,               # OUT  m, or None
+    double[::1] row_objectives,           # OUT  m, or None
+):
+    cdef:
+        ptrdiff_t m = X.shape[0], f = X.shape[1], u, longest = 0, pack_rows
+        ptrdiff_t share = max(1, min(16, m // (8 * num_threads)))
+        double g_min = np.min(diagonal), g_max = np.max(diagonal)
+        double singular = SINGULAR_F32 if floating is float else SINGULAR_F64
+        bint any_exact = exact, well_posed
+        bint want_steps = row_steps is not None, want_objectives = row_objectives is not None
+        Row *row
+        char *scratch
+        char *exact_scratch
+        void *base
+        void *exact_base
+        const index_t *columns = &indices[0]
+        const floating *w = &weight[0]
+        const floating *t = &target[0]
+
+    for u in range(m):
+        longest = max(longest, <ptrdiff_t> (indptr[u + 1] - indptr[u]))
+        any_exact = any_exact or not g_min + regularization[u] > singular * (g_max + regularization[u])
+    pack_rows = min(longest, PACK_BYTES // (padded(f, sizeof(floating)) * <ptrdiff_t> sizeof(floating)))
+
+    with nogil, parallel.parallel(num_threads=num_threads):
+        base = NULL
+        exact_base = NULL
+        row = <Row *> malloc(sizeof(Row))
+        scratch = NULL if exact else aligned_zeros(cg_bytes(f, pack_rows, sizeof(floating)), &base)
+        exact_scratch = aligned_zeros(exact_bytes(f, sizeof(floating)), &exact_base) if any_exact else NULL
+        for u in prange(m, schedule="dynamic", chunksize=share):
+            if row == NULL or (scratch == NULL and not exact) or (exact_scratch == NULL and any_exact):
+                status[u] = NO_MEMORY
+                continue
+            row.n = indptr[u + 1] - indptr[u]
+            row.f = f
+            row.fp = padded(f, sizeof(floating))
+            row.singular = singular
+            row.steps = 0
+            row.objective = 0
+            if row.n == 0:
+                memset(&X[u, 0], 0, f * sizeof(floating))
+            else:
+                well_posed = g_min + regularization[u] > singular * (g_max + regularization[u])
+                if exact or not well_posed:
+                    status[u] = solve_exact(
+                        row, &Y[0, 0], columns + indptr[u], w + indptr[u], t + indptr[u], &diagonal[0],
+                        regularization[u], well_posed, exact_scratch, &X[u, 0])
+                else:
+                    status[u] = solve_cg(
+                        row, &Y[0, 0], columns + indptr[u], w + indptr[u], t + indptr[u], &diagonal[0],
+                        regularization[u], tol, max_steps, pack_rows, scratch, &X[u, 0])
+            if want_steps:
+                row_steps[u] = row.steps
+            if want_objectives:
+                row_objectives[u] = row.objective
+        free(base)
+        free(exact_base)
+        free(row)
+
+
+def solve_rows(indptr, indices, weight, target, Y, diagonal, regularization, X, method="cg", tol=1e-3, max_steps=10,
+               num_threads=None, row_steps=None, row_objective=None):
+    """See `alternant.kernels.solve_rows`."""
+    m, f = X.shape
+    if m == 0 or f == 0:
+        return 0
+    if len(indices) == 0:
+        X[:] = 0    # nothing below may take the address of an empty array's first element
+        for output in (row_steps, row_objective):
+            if output is not None:
+                output[:] = 0
+        return 0
+    status = np.zeros(m, np.int8)
+    threads = openmp_threads(min(resolve_num_threads(num_threads), m))
+    _solve_rows(indptr, indices, weight, target, Y, diagonal, regularization, X, method == "cholesky", tol,
+                max_steps, threads, status, row_steps, row_objective)
+    failed = np.flatnonzero(status)
+    if len(failed) == 0:
+        return 0
+    if (status == NO_MEMORY).any():
+        raise MemoryError(f"no memory for the scratch space of {threads} threads; use fewer with num_threads")
+    return 1 + int(failed[0])
+
+
+def _squared_error(
+    const int64_t[::1] indptr,       # IN   m + 1
+    const index_t[::1] indices,      # IN   nnz
+    const floating[::1] weight,      # IN   nnz
+    const floating[::1] target,      # IN   nnz
+    const floating[:, ::1] X,        # IN   m x f
+    const floating[:, ::1] Y,        # IN   n x f
+    const floating[::1] diagonal,    # IN   f
+    int num_threads,                 # IN
+    double[::1] row_error,           # OUT  m
+):
+    cdef ptrdiff_t m = X.shape[0], f = X.shape[1], u, j, k
+    cdef double total, s
+    for u in prange(m, schedule="dynamic", chunksize=16, nogil=True, num_threads=num_threads):
+        total = 0
+        for k in range(f):
+            total = total + <double> diagonal[k] * X[u, k] * X[u, k]
+        for j in range(indptr[u], indptr[u + 1]):
+            s = dot(f, &X[u, 0], &Y[indices[j], 0])
+            total = total + (weight[j] * s - 2 * <double> target[j]) * s
+        row_error[u] = total
+
+
+def squared_error(indptr, indices, weight, target, X, Y, diagonal, num_threads=None):
+    """See `alternant.kernels.squared_error`."""
+    row_error = np.zeros(len(X))
+    threads = openmp_threads(resolve_num_threads(num_threads))
+    _squared_error(indptr, indices, weight, target, X, Y, diagonal, threads, row_error)
+    return float(row_error.sum())

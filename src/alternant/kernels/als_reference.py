@@ -1,0 +1,137 @@
+r"""The row problem of alternating least squares, plainly: what the other backends are held to.
+
+.. math:: (\mathrm{diag}(g) + \lambda_u I + \sum_j w_j y_j y_j^T)\, x_u = \sum_j t_j y_j
+
+One row at a time, all arithmetic in float64 whatever the dtype of the arrays. Cost of a row of ``n`` entries:
+``2 n f`` a step for conjugate gradients, ``n f^2 / 2 + f^3 / 6`` for Cholesky, ``n^2 f / 2 + n^3 / 6`` through the
+dual.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from scipy.linalg import LinAlgError, cho_solve, cholesky
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+# A diagonal entry (or a Cholesky pivot) this small against the largest one is rounding error of the data, not data:
+# the square of what the dtype resolves, with room for the sums.
+SINGULAR = {np.dtype(np.float32): 1e-13, np.dtype(np.float64): 1e-14}
+
+# Weights below this do not go through the dual, which divides by their square root.
+SMALLEST_DUAL_WEIGHT = 1e-20
+
+
+def solve_rows(
+    indptr: NDArray[np.int64],
+    indices: NDArray[Any],
+    weight: NDArray[Any],
+    target: NDArray[Any],
+    Y: NDArray[Any],
+    diagonal: NDArray[Any],
+    regularization: NDArray[Any],
+    X: NDArray[Any],
+    method: str = "cg",
+    tol: float = 1e-3,
+    max_steps: int = 10,
+    num_threads: int | None = None,  # noqa: ARG001 - one thread; the signature is the contract's
+    row_steps: NDArray[np.int32] | None = None,
+    row_objective: NDArray[np.float64] | None = None,
+) -> int:
+    """See `alternant.kernels.solve_rows`."""
+    singular = SINGULAR[Y.dtype]
+    status = 0
+    for u in range(len(X)):
+        entries = slice(indptr[u], indptr[u + 1])
+        steps, objective = 0, 0.0
+        if entries.start == entries.stop:
+            X[u] = 0
+        else:
+            y = Y[indices[entries]].astype(np.float64)
+            w = weight[entries].astype(np.float64)
+            t = target[entries].astype(np.float64)
+            d = diagonal.astype(np.float64) + float(regularization[u])
+            try:
+                if method == "cg" and d.min() > singular * d.max():
+                    x, steps = _solve_cg(y, w, t, d, X[u].astype(np.float64), tol, max_steps)
+                else:
+                    x = _solve_cholesky(y, w, t, d, singular)
+            except LinAlgError:
+                status = status or u + 1
+                x = X[u].astype(np.float64)
+            X[u] = x
+            s = y @ x
+            objective = x @ (d * x) + ((w * s - 2 * t) * s).sum()
+        if row_steps is not None:
+            row_steps[u] = steps
+        if row_objective is not None:
+            row_objective[u] = objective
+    return status
+
+
+def _solve_cg(
+    y: NDArray[Any], w: NDArray[Any], t: NDArray[Any], d: NDArray[Any], x: NDArray[Any], tol: float, max_steps: int
+) -> tuple[NDArray[Any], int]:
+    """Conjugate gradients preconditioned by ``d`` (Saad, Iterative Methods for Sparse Linear Systems, alg. 9.1)."""
+    b = y.T @ t
+    if not b.any():
+        return np.zeros_like(x), 0
+    r = b - y.T @ (w * (y @ x)) - d * x
+    enough = tol**2 * (b @ (b / d))
+    z = r / d
+    p = z.copy()
+    rz = r @ z
+    steps = 0
+    while steps < max_steps and rz > enough:
+        q = y.T @ (w * (y @ p)) + d * p
+        curvature = p @ q
+        if not curvature > 0:
+            raise LinAlgError
+        step = rz / curvature
+        x = x + step * p
+        r = r - step * q
+        z = r / d
+        previous, rz = rz, r @ z
+        p = z + (rz / previous) * p
+        steps += 1
+    return x, steps
+
+
+def _solve_cholesky(
+    y: NDArray[Any], w: NDArray[Any], t: NDArray[Any], d: NDArray[Any], singular: float
+) -> NDArray[Any]:
+    """Solve exactly: through the dual where the row is short, else through the ``f x f`` system."""
+    if len(y) < len(d) and w.min() >= SMALLEST_DUAL_WEIGHT and d.min() > singular * d.max():
+        # x = D^-1/2 V^T (I + V V^T)^-1 (t / sqrt(w)) with V = diag(sqrt(w)) Y D^-1/2 (push-through identity)
+        v = np.sqrt(w)[:, None] * y / np.sqrt(d)
+        a = cho_solve((cholesky(np.eye(len(y)) + v @ v.T), False), t / np.sqrt(w))
+        return (v.T @ a) / np.sqrt(d)
+    A = np.diag(d) + y.T @ (w[:, None] * y)
+    U = cholesky(A)
+    if not np.diag(U).min() ** 2 > singular * np.diag(A).max():
+        raise LinAlgError
+    return cho_solve((U, False), y.T @ t)
+
+
+def squared_error(
+    indptr: NDArray[np.int64],
+    indices: NDArray[Any],
+    weight: NDArray[Any],
+    target: NDArray[Any],
+    X: NDArray[Any],
+    Y: NDArray[Any],
+    diagonal: NDArray[Any],
+    num_threads: int | None = None,  # noqa: ARG001
+) -> float:
+    """See `alternant.kernels.squared_error`."""
+    g = diagonal.astype(np.float64)
+    total = 0.0
+    for u in range(len(X)):
+        entries = slice(indptr[u], indptr[u + 1])
+        x = X[u].astype(np.float64)
+        s = Y[indices[entries]].astype(np.float64) @ x
+        total += x @ (g * x) + ((weight[entries] * s - 2 * target[entries].astype(np.float64)) * s).sum()
+    return float(total)

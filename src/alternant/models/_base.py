@@ -1,0 +1,273 @@
+"""What all factor models share: rank by dot product, score pairs, find neighbours, save and load."""
+
+from __future__ import annotations
+
+import os
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .._csr import CSR
+from .._threads import resolve_num_threads
+from .._validation import check_columns, check_id_list, check_ids, check_integer, check_interactions, is_sparse
+from ..kernels import get_backend
+from ..kernels._registry import Backend, active_backend
+from . import _storage
+from ._parameters import Parameters
+
+
+class NotFittedError(ValueError, AttributeError):
+    """The model has no factors yet."""
+
+
+class FactorModel(Parameters):
+    """A model that scores a pair by the dot product of a user's and an item's factors.
+
+    A subclass provides the constructor parameters `num_threads` and `backend`, a `fit` that sets the attributes
+    below, and, where it can solve rows it has not seen, `fold_in_users`.
+
+    Attributes
+    ----------
+    user_factors : array, shape (n_users, f)
+    item_factors : array, shape (n_items, f)
+    interactions_ : CSR or None
+        The interactions of the fit: what `recommend` leaves out as seen.
+    """
+
+    num_threads: int | None
+    backend: str
+    user_factors: NDArray[Any] | None
+    item_factors: NDArray[Any] | None
+    interactions_: CSR | None
+
+    # What `save` writes beside the parameters, the factors and the interactions: attributes that JSON can hold.
+    _fitted_state: tuple[str, ...] = ()
+
+    def recommend(
+        self,
+        users: Any = None,
+        k: int = 10,
+        *,
+        user_items: Any = None,
+        exclude_seen: bool = True,
+        exclude_items: Any = None,
+        candidate_items: Any = None,
+    ) -> tuple[NDArray[np.int32], NDArray[Any]]:
+        """Rank items for users, best first; ties go to the lower item number.
+
+        Parameters
+        ----------
+        users : int, array of int, or None
+            Row numbers of the fit. None: users the model has not seen, given by `user_items` and folded in.
+        k : int
+            Length of the lists.
+        user_items : sparse matrix, shape (len(users), n_items) or (n_users, n_items), optional
+            Interactions to leave out instead of those of the fit: one row for each of `users`, or the whole matrix.
+            With ``users=None`` also what the users are known by.
+        exclude_seen : bool
+            Leave out the items that a user has interacted with.
+        exclude_items : array of int, optional
+            Items that nobody gets.
+        candidate_items : array of int, optional
+            The only items that anybody gets.
+
+        Returns
+        -------
+        ids : int32 array, shape (len(users), k), or (k,) for a single user
+            Item numbers. Places that no item fills hold -1.
+        scores : array of the same shape
+            Their scores; -inf where the id is -1.
+
+        Raises
+        ------
+        NotFittedError
+            Before `fit`.
+        IndexError
+            If a user or an item is unknown.
+        ValueError
+            If `k` is below 1 or `user_items` has the wrong shape.
+        """
+        user_factors, item_factors = self._factors()
+        k = check_integer("k", k, 1)
+        if users is None:
+            queries, seen = self._new_users(user_items)
+            scalar = False
+        else:
+            ids = check_ids("users", users, len(user_factors), "user")
+            scalar = ids.ndim == 0
+            ids = ids.reshape(-1)
+            seen = self._seen(ids, user_items) if exclude_seen or user_items is not None else None
+            queries = user_factors[ids]
+        exclude = (seen.indptr, seen.indices) if exclude_seen and seen is not None else None
+        candidates = _candidates(exclude_items, candidate_items, len(item_factors))
+        best, scores = self._top_k(queries, item_factors, k, exclude, candidates)
+        return (best[0], scores[0]) if scalar else (best, scores)
+
+    def predict(self, users: Any, items: Any) -> Any:
+        """Score pairs of users and items.
+
+        Parameters
+        ----------
+        users, items : int or array of int
+            Row numbers; broadcast against each other.
+
+        Returns
+        -------
+        float or array
+            The dot products of the factors, accumulated in float64, in the shape that the two broadcast to.
+        """
+        user_factors, item_factors = self._factors()
+        rows = check_ids("users", users, len(user_factors), "user")
+        columns = check_ids("items", items, len(item_factors), "item")
+        rows, columns = np.broadcast_arrays(rows, columns)
+        out = np.empty(rows.size, user_factors.dtype)
+        self._backend().score_pairs(
+            np.ascontiguousarray(rows.reshape(-1)), np.ascontiguousarray(columns.reshape(-1)),
+            user_factors, item_factors, out, resolve_num_threads(self.num_threads),
+        )  # fmt: skip
+        return float(out[0]) if rows.ndim == 0 else out.reshape(rows.shape)
+
+    def similar_items(
+        self, items: Any, k: int = 10, *, exclude_items: Any = None, candidate_items: Any = None
+    ) -> tuple[NDArray[np.int32], NDArray[Any]]:
+        """Find the items whose factors point the same way, by cosine; an item is not its own neighbour.
+
+        Parameters
+        ----------
+        items : int or array of int
+        k : int
+            Length of the lists.
+        exclude_items, candidate_items : array of int, optional
+            Items never returned, and the only ones returned.
+
+        Returns
+        -------
+        ids : int32 array, shape (len(items), k), or (k,) for a single item
+        cosines : array of the same shape
+            Between -1 and 1; padded with id -1 and -inf. An item without interactions has cosine 0 to all others.
+        """
+        return self._similar(self._factors()[1], items, k, exclude_items, candidate_items, "item")
+
+    def similar_users(
+        self, users: Any, k: int = 10, *, exclude_users: Any = None, candidate_users: Any = None
+    ) -> tuple[NDArray[np.int32], NDArray[Any]]:
+        """Find the users whose factors point the same way, by cosine. As `similar_items`."""
+        return self._similar(self._factors()[0], users, k, exclude_users, candidate_users, "user")
+
+    def save(self, path: str | os.PathLike[str], *, interactions: bool = True) -> None:
+        """Write the model to one safetensors file, atomically: a crash leaves an old file whole.
+
+        Parameters
+        ----------
+        path : path
+        interactions : bool
+            Keep the interactions of the fit in the file. Without them a loaded model needs `user_items` to leave out
+            seen items. A `random_state` that is not a number is not kept.
+        """
+        self._factors()
+        _storage.save(self, path, interactions)
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str], *, mmap: bool = False) -> Self:
+        """Read a model that `save` wrote.
+
+        Parameters
+        ----------
+        path : path
+        mmap : bool
+            Map the factors into memory, read-only, instead of reading them: several processes then share one copy.
+
+        Raises
+        ------
+        ModelFileError
+            If the file is damaged, is no model, or is from a newer version.
+        """
+        return _storage.load(cls, path, mmap)
+
+    def fold_in_users(self, user_items: Any) -> NDArray[Any]:
+        """Return factors for users that the model has not seen; overridden by the models that can."""
+        raise TypeError(f"{type(self).__name__} cannot fold in new users, got user_items of shape {user_items.shape}")
+
+    # What subclasses use
+
+    def _backend(self) -> Backend:
+        return active_backend() if self.backend == "auto" else get_backend(self.backend)
+
+    def _factors(self) -> tuple[NDArray[Any], NDArray[Any]]:
+        users, items = getattr(self, "user_factors", None), getattr(self, "item_factors", None)
+        if users is None or items is None:
+            raise NotFittedError(f"this {type(self).__name__} is not fitted yet: call fit(interactions) first")
+        users, items = np.ascontiguousarray(users), np.ascontiguousarray(items)
+        if users.ndim != 2 or items.ndim != 2 or users.shape[1] != items.shape[1] or users.dtype != items.dtype:
+            raise ValueError(
+                "user_factors and item_factors must have 2 dimensions, the same number of columns and one dtype, "
+                f"got shapes {users.shape} and {items.shape}, dtypes {users.dtype} and {items.dtype}"
+            )
+        return users, items
+
+    def _top_k(
+        self, queries: NDArray[Any], items: NDArray[Any], k: int, exclude: Any, candidates: NDArray[Any] | None
+    ) -> tuple[NDArray[np.int32], NDArray[Any]]:
+        ids = np.empty((len(queries), k), np.int32)
+        scores = np.empty((len(queries), k), queries.dtype)
+        threads = resolve_num_threads(self.num_threads)
+        self._backend().top_k(queries, items, k, exclude, candidates, ids, scores, threads)
+        return ids, scores
+
+    def _similar(
+        self, factors: NDArray[Any], ids: Any, k: int, exclude: Any, candidates: Any, kind: str
+    ) -> tuple[NDArray[np.int32], NDArray[Any]]:
+        rows = check_ids(f"{kind}s", ids, len(factors), kind)
+        k = check_integer("k", k, 1)
+        allowed = _candidates(exclude, candidates, len(factors), kind)
+        norms = np.sqrt(np.einsum("if,if->i", factors, factors, dtype=np.float64))
+        norms[norms == 0] = 1
+        unit = (factors / norms[:, None]).astype(factors.dtype)
+        flat = rows.reshape(-1)
+        itself = (np.arange(len(flat) + 1), flat)
+        best, cosines = self._top_k(np.ascontiguousarray(unit[flat]), unit, k, itself, allowed)
+        return (best[0], cosines[0]) if rows.ndim == 0 else (best, cosines)
+
+    def _new_users(self, user_items: Any) -> tuple[NDArray[Any], CSR]:
+        if user_items is None:
+            raise ValueError("recommend needs users, or user_items to fold in new users: pass one of them")
+        queries = self.fold_in_users(user_items)
+        return queries, check_interactions("user_items", user_items, queries.dtype)
+
+    def _seen(self, users: NDArray[np.int64], user_items: Any) -> CSR:
+        user_factors, item_factors = self._factors()
+        if user_items is None:
+            known = getattr(self, "interactions_", None)
+            if known is None or known.shape != (len(user_factors), len(item_factors)):
+                raise ValueError(
+                    "the model does not hold the interactions of its users (it was saved without them, or its factors "
+                    "were set by hand), so that it can't tell what they have seen: pass user_items, or "
+                    "exclude_seen=False"
+                )
+            return known.take(users)
+        check_columns("user_items", user_items, len(item_factors), "item", len(user_factors))
+        if is_sparse(user_items) and user_items.shape[0] not in (len(users), len(user_factors)):
+            raise ValueError(
+                f"user_items must have one row for each of the {len(users)} users asked for, or all "
+                f"{len(user_factors)} rows of the fit, got {user_items.shape[0]} rows: pass user_items[users]"
+            )
+        seen = check_interactions("user_items", user_items, user_factors.dtype)
+        if seen.shape[0] != len(user_factors) or np.array_equal(users, np.arange(len(user_factors))):
+            return seen
+        if len(users) == len(user_factors):
+            raise ValueError(
+                f"user_items has {len(users)} rows, which may be one for each of users or the whole matrix in the "
+                f"order of the fit: pass users=numpy.arange({len(users)}) to make the two the same"
+            )
+        return seen.take(users)
+
+
+def _candidates(exclude: Any, candidates: Any, count: int, kind: str = "item") -> NDArray[np.int64] | None:
+    """Return the rows that may be returned, ascending, or None for all."""
+    if exclude is None and candidates is None:
+        return None
+    allowed = np.arange(count) if candidates is None else check_id_list(f"candidate_{kind}s", candidates, count, kind)
+    if exclude is not None:
+        allowed = np.setdiff1d(allowed, check_id_list(f"exclude_{kind}s", exclude, count, kind), assume_unique=True)
+    return allowed

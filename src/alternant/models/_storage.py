@@ -1,0 +1,170 @@
+"""Model files: safetensors with a versioned header, no pickle.
+
+The tensors are the factors and, unless left out, the interactions (`indptr`, `indices`, `values`, `shape`). The header's
+``__metadata__`` holds ``alternant`` (the version of the format), ``model`` (the class), ``parameters`` and ``state``
+(both JSON).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import struct
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import save_file
+
+from .._csr import CSR
+
+FORMAT_VERSION = 1
+_DTYPES = {"F32": np.float32, "F64": np.float64, "I32": np.int32, "I64": np.int64}
+
+
+class ModelFileError(ValueError):
+    """A file is not a model that this version can read."""
+
+
+def save(model: Any, path: str | os.PathLike[str], interactions: bool) -> None:
+    """Write a fitted model; see `FactorModel.save`."""
+    tensors = {"user_factors": model.user_factors, "item_factors": model.item_factors}
+    if interactions and model.interactions_ is not None:
+        csr = model.interactions_
+        tensors |= {"indptr": csr.indptr, "indices": csr.indices, "values": csr.data, "shape": np.array(csr.shape)}
+    metadata = {
+        "alternant": str(FORMAT_VERSION),
+        "model": type(model).__name__,
+        "parameters": json.dumps({name: _plain(value) for name, value in model.get_params().items()}),
+        "state": json.dumps({name: getattr(model, name, None) for name in model._fitted_state}),
+    }
+    path = Path(path)
+    # Beside the target, because only within one file system is a rename atomic; in a folder of its own, because
+    # save_file makes its file with the permissions of any new file, which a named temporary file would not have.
+    with tempfile.TemporaryDirectory(prefix=".alternant-", dir=path.parent) as folder:
+        temporary = Path(folder, path.name)
+        save_file({name: np.ascontiguousarray(tensor) for name, tensor in tensors.items()}, temporary, metadata)
+        with temporary.open("rb+") as file:
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    with contextlib.suppress(OSError):  # folders can't be opened everywhere; the file itself is safe already
+        descriptor = os.open(path.parent, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
+
+def load(cls: Any, path: str | os.PathLike[str], mmap: bool) -> Any:
+    """Read a model of class `cls` or of one of its subclasses; see `FactorModel.load`."""
+    path = Path(path)
+    if not path.is_file():
+        raise FileNotFoundError(f"there is no model file {str(path)!r}")
+    try:
+        with safe_open(path, framework="numpy") as file:
+            metadata = file.metadata() or {}
+            _check_version(path, metadata)
+            tensors = {name: file.get_tensor(name) for name in file.keys() if not (mmap and "factors" in name)}  # noqa: SIM118
+        if mmap:
+            tensors |= _map_factors(path)
+    except SafetensorError as error:
+        raise ModelFileError(
+            f"{str(path)!r} is not a whole alternant model ({error}): it was damaged, cut short, or written by "
+            "another program; save the model again"
+        ) from None
+    try:
+        return _restore(_find_class(cls, path, metadata["model"]), metadata, tensors)
+    except (KeyError, TypeError, ValueError, IndexError) as error:
+        if isinstance(error, ModelFileError):
+            raise
+        raise ModelFileError(f"{str(path)!r} is a damaged model file ({error!r}): save the model again") from None
+
+
+def _check_version(path: Path, metadata: dict[str, str]) -> None:
+    version = metadata.get("alternant", "")
+    if not version.isdecimal():
+        raise ModelFileError(f"{str(path)!r} is a safetensors file, but not a model that alternant saved")
+    if int(version) > FORMAT_VERSION:
+        raise ModelFileError(
+            f"{str(path)!r} has format {version}, this alternant reads formats up to {FORMAT_VERSION}: upgrade it"
+        )
+
+
+def _find_class(cls: Any, path: Path, name: str) -> Any:
+    pending, known = [cls], {}
+    while pending:
+        candidate = pending.pop()
+        known[candidate.__name__] = candidate
+        pending += candidate.__subclasses__()
+    if name not in known:
+        raise ModelFileError(f"{str(path)!r} holds a model of class {name}, not {cls.__name__}: call {name}.load")
+    return known[name]
+
+
+def _restore(cls: Any, metadata: dict[str, str], tensors: dict[str, NDArray[Any]]) -> Any:
+    """Build the model, refusing tensors that don't fit each other: kernels trust what models hold."""
+    parameters = json.loads(metadata["parameters"])
+    model = cls(**{name: tuple(value) if isinstance(value, list) else value for name, value in parameters.items()})
+    users, items = tensors["user_factors"], tensors["item_factors"]
+    if users.ndim != 2 or items.ndim != 2 or users.shape[1] != items.shape[1] or users.dtype != items.dtype:
+        raise ValueError(f"factors of shapes {users.shape} and {items.shape}")
+    state = {"user_factors": users, "item_factors": items, "interactions_": None}
+    if "indptr" in tensors:
+        csr = CSR(tensors["indptr"], tensors["indices"], tensors["values"], tuple(tensors["shape"].tolist()))
+        _check_csr(csr, len(users), len(items))
+        state["interactions_"] = csr
+    for array in (users, items):
+        array.flags.writeable = False
+    model.__dict__.update(state | json.loads(metadata["state"]))
+    return model
+
+
+def _check_csr(csr: CSR, rows: int, columns: int) -> None:
+    indptr, indices = csr.indptr, csr.indices
+    whole = (
+        csr.shape == (rows, columns)
+        and indptr.dtype == np.int64
+        and indices.dtype in (np.int32, np.int64)
+        and indptr.shape == (rows + 1,)
+        and indices.shape == csr.data.shape == (indptr[-1],)
+        and indptr[0] == 0
+        and (np.diff(indptr) >= 0).all()
+        and (len(indices) == 0 or (indices.min() >= 0 and indices.max() < columns))
+    )
+    if not whole:
+        raise ValueError("interactions that do not fit the factors")
+
+
+def _map_factors(path: Path) -> dict[str, NDArray[Any]]:
+    """Map the factors read-only. The library reads copies only; the layout is 8 bytes of length, a JSON header, data."""
+    with path.open("rb") as file:
+        (length,) = struct.unpack("<Q", file.read(8))
+        header = json.loads(file.read(length))
+    tensors = {}
+    for name in ("user_factors", "item_factors"):
+        entry = header[name]
+        offset = 8 + length + entry["data_offsets"][0]
+        shape = tuple(entry["shape"])
+        if 0 in shape:  # an empty map is an error
+            tensors[name] = np.empty(shape, _DTYPES[entry["dtype"]])
+        else:
+            mapped = np.memmap(path, _DTYPES[entry["dtype"]], "r", offset, shape)
+            tensors[name] = mapped.view(np.ndarray)
+    return tensors
+
+
+def _plain(value: Any) -> Any:
+    """Return a parameter as JSON can hold it."""
+    if isinstance(value, np.generic):
+        return value.item()
+    if isinstance(value, (type, np.dtype)):
+        return np.dtype(value).name
+    if value is None or isinstance(value, (bool, int, float, str)):
+        return value
+    if isinstance(value, (tuple, list)):
+        return [_plain(part) for part in value]
+    return None  # a random generator

@@ -1,0 +1,275 @@
+"""Weighted alternating least squares on implicit feedback."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .._csr import CSR
+from .._validation import check_choice, check_ids, check_number
+from ._als import AlternatingLeastSquares
+from ._least_squares import RowProblems
+
+
+class Explanation(NamedTuple):
+    """Why a user gets a score for an item.
+
+    Attributes
+    ----------
+    score : float
+        The predicted score.
+    items : int64 array
+        What the user has interacted with, greatest contribution first.
+    contributions : float64 array
+        What each of these items adds to the score; they add up to it.
+    remainder : float
+        The part of the score that comes from the factors not solving the user's problem exactly (the solver's
+        tolerance, and item factors newer than the user's), spread over `contributions` in proportion to their size.
+    """
+
+    score: float
+    items: NDArray[np.int64]
+    contributions: NDArray[np.float64]
+    remainder: float
+
+
+class ImplicitALS(AlternatingLeastSquares):
+    r"""Matrix factorization of implicit feedback by weighted alternating least squares.
+
+    Minimises, over all pairs of a user u and an item i, observed or not,
+
+    .. math:: \sum_{u,i} c_{ui} (p_{ui} - x_u \cdot y_i)^2
+              + \sum_u \lambda_u |x_u|^2 + \sum_i \lambda_i |y_i|^2
+
+    by solving for all users with the items fixed, then for all items with the users fixed. The preference p is 1 where
+    the interaction r is positive and 0 elsewhere: a negative r is a dislike, held with the confidence of its absolute
+    value. The confidence c of an observed pair follows from `weighting`, that of an unobserved one is
+    `unobserved_weight`. Stored zeros count as unobserved.
+
+    Parameters
+    ----------
+    factors : int
+        Length of the vectors.
+    alpha : float
+        Scale of the confidence; not used by ``weighting="ials"``.
+    weighting : {"hu", "log", "proportional", "ials"}
+        | ``"hu"``: ``c = 1 + alpha r`` (Hu, Koren and Volinsky 2008).
+        | ``"log"``: ``c = 1 + alpha log(1 + r / epsilon)`` (same source).
+        | ``"proportional"``: ``c = alpha r``, as the library implicit does.
+        | ``"ials"``: weight 1 on the observed pairs, with preference p, plus `unobserved_weight` on all pairs, with
+          preference 0 (Rendle et al. 2022); the size of r does not count.
+    epsilon : float
+        Scale of r in ``weighting="log"``.
+    unobserved_weight : float
+        w0, the confidence that an unobserved pair means no interest; in ``"ials"`` the weight alpha0 of all pairs.
+    regularization : float or (float, float)
+        lambda, for both sides or as (users, items).
+    regularization_scaling : {"none", "count", "ials"}
+        | ``"none"``: ``lambda_u = lambda``.
+        | ``"count"``: ``lambda_u = lambda n_u``, n_u the number of interactions of the row (ALS-WR).
+        | ``"ials"``: ``lambda_u = lambda (n_u + w0 n)^nu``, n the size of the other side (Rendle et al. 2022).
+    regularization_exponent : float
+        nu in ``regularization_scaling="ials"``.
+    solver : {"cg", "cholesky"}
+        Conjugate gradients from the factors before, or exact; see `alternant.kernels.solve_rows`.
+    tol : float
+        Relative residual at which conjugate gradients leave a row.
+    max_cg_steps : int
+        Conjugate-gradient steps of a row in one half-sweep at most.
+    iterations : int
+        Iterations at most, each two half-sweeps.
+    early_stopping : float or None
+        Stop when an iteration lowers the objective by no more than this fraction of it.
+    warm_start : bool
+        Start `fit` from the factors the model holds, from an earlier fit or set by hand. Users and items beyond them
+        get new ones.
+    init_scale : float
+        The item factors start as normal numbers with standard deviation ``init_scale / sqrt(factors)``; the users,
+        solved first, need no start.
+    dtype : {"float32", "float64"} or NumPy dtype
+        Of the factors and of all arithmetic on them.
+    random_state : int, numpy.random.Generator, numpy.random.RandomState or None
+        Seed of the start. With a number, equal input gives equal bits on any number of threads.
+    num_threads : int or None
+        None: all that the process may use.
+    backend : {"auto", "cython", "numba", "numpy"}
+        ``"auto"`` follows `alternant.set_backend` and ``ALTERNANT_BACKEND``.
+
+    Attributes
+    ----------
+    user_factors : array, shape (n_users, factors)
+    item_factors : array, shape (n_items, factors)
+    n_iter_ : int
+        Iterations done.
+    history_ : dict of lists
+        One entry an iteration: ``objective``, ``user_sweep_objective`` (between its two half-sweeps), ``seconds``
+        since the fit began, ``user_cg_steps`` and ``item_cg_steps`` (mean of the rows; 0 where solved exactly).
+    backend_ : str
+        The backend that the fit used.
+    interactions_ : CSR
+        The interactions of the fit.
+
+    References
+    ----------
+    Y. Hu, Y. Koren, C. Volinsky, "Collaborative Filtering for Implicit Feedback Datasets", ICDM 2008.
+
+    S. Rendle, W. Krichene, L. Zhang, Y. Koren, "Revisiting the Performance of iALS on Item Recommendation
+    Benchmarks", RecSys 2022.
+
+    G. Takács, I. Pilászy, D. Tikk, "Applications of the Conjugate Gradient Method for Implicit Feedback
+    Collaborative Filtering", RecSys 2011.
+    """
+
+    def __init__(
+        self,
+        *,
+        factors: int = 64,
+        alpha: float = 10.0,
+        weighting: str = "log",
+        epsilon: float = 1.0,
+        unobserved_weight: float = 1.0,
+        regularization: float | tuple[float, float] = 0.01,
+        regularization_scaling: str = "none",
+        regularization_exponent: float = 1.0,
+        solver: str = "cg",
+        tol: float = 1e-2,
+        max_cg_steps: int = 10,
+        iterations: int = 15,
+        early_stopping: float | None = None,
+        warm_start: bool = False,
+        init_scale: float = 0.1,
+        dtype: Any = "float32",
+        random_state: Any = None,
+        num_threads: int | None = None,
+        backend: str = "auto",
+    ) -> None:
+        self.factors = factors
+        self.alpha = alpha
+        self.weighting = weighting
+        self.epsilon = epsilon
+        self.unobserved_weight = unobserved_weight
+        self.regularization = regularization
+        self.regularization_scaling = regularization_scaling
+        self.regularization_exponent = regularization_exponent
+        self.solver = solver
+        self.tol = tol
+        self.max_cg_steps = max_cg_steps
+        self.iterations = iterations
+        self.early_stopping = early_stopping
+        self.warm_start = warm_start
+        self.init_scale = init_scale
+        self.dtype = dtype
+        self.random_state = random_state
+        self.num_threads = num_threads
+        self.backend = backend
+        self._check_params()
+
+    def _check_params(self) -> None:
+        super()._check_params()
+        check_number("alpha", self.alpha, 0)
+        check_choice("weighting", self.weighting, ("hu", "log", "proportional", "ials"))
+        check_number("epsilon", self.epsilon, 0, above=True)
+        self._lambda("user")
+        check_choice("regularization_scaling", self.regularization_scaling, ("none", "count", "ials"))
+        check_number("regularization_exponent", self.regularization_exponent, 0)
+
+    def _row_problems(self, rows: CSR, kind: str) -> tuple[RowProblems, float]:
+        """Return ``w = c - w0``, ``t = c p`` and ``lambda_u``, and the constant ``sum c p^2`` (p is 0 or 1)."""
+        weight, target = self._weight_and_target(rows.data)
+        problems = RowProblems(rows.indptr, rows.indices, weight, target, self._row_lambda(rows, kind), kind)
+        return problems, float(target.sum(dtype=np.float64))
+
+    def _weight_and_target(self, r: NDArray[Any]) -> tuple[NDArray[Any], NDArray[Any]]:
+        preferred = r > 0
+        if self.weighting == "ials":
+            return np.ones_like(r), preferred.astype(r.dtype)
+        c = np.abs(r)
+        with np.errstate(over="ignore"):  # reported below
+            if self.weighting == "hu":
+                c = 1 + self.alpha * c
+            elif self.weighting == "log":
+                c = 1 + self.alpha * np.log1p(c / self.epsilon)
+            else:
+                c = self.alpha * c
+            c = c.astype(r.dtype, copy=False)
+        if not np.isfinite(c).all():
+            raise ValueError(
+                f"confidences must be finite in {r.dtype}, but alpha={self.alpha!r} makes them overflow at an "
+                f"interaction of {np.abs(r).max():g}: lower alpha, or use weighting='log'"
+            )
+        return c - r.dtype.type(self.unobserved_weight), c * preferred
+
+    def _lambda(self, kind: str) -> float:
+        value = self.regularization
+        if isinstance(value, (tuple, list)):
+            if len(value) != 2:
+                raise ValueError(f"regularization must be one number or a pair (users, items), got {value!r}")
+            for part in value:
+                check_number("regularization", part, 0)
+            return float(value[0] if kind == "user" else value[1])
+        return check_number("regularization", value, 0)
+
+    def _row_lambda(self, rows: CSR, kind: str) -> NDArray[Any]:
+        counts = np.diff(rows.indptr).astype(np.float64)
+        scale = np.ones_like(counts)
+        if self.regularization_scaling == "count":
+            scale = counts
+        elif self.regularization_scaling == "ials":
+            scale = (counts + self.unobserved_weight * rows.shape[1]) ** self.regularization_exponent
+        return (self._lambda(kind) * scale).astype(rows.data.dtype)
+
+    def explain(self, user: Any, item: Any, *, user_items: Any = None) -> Explanation:
+        r"""Break a score down into what each item of the user's history adds to it.
+
+        With ``A`` the matrix of the user's row problem, the solution is ``A^-1 sum_j t_j y_j``, so that item j adds
+        ``t_j y_i . A^-1 y_j`` to the score of item i (Hu, Koren and Volinsky 2008, section 5). A disliked item adds
+        nothing; it lowers the others' parts through ``A``.
+
+        Parameters
+        ----------
+        user : int or None
+            Row number of the fit; None for a new user, given by `user_items`.
+        item : int
+            Row number of the item.
+        user_items : sparse matrix, shape (1, n_items), optional
+            The user's interactions, instead of those of the fit.
+
+        Returns
+        -------
+        Explanation
+            With ``contributions.sum() == score == predict(user, item)`` up to rounding.
+
+        Raises
+        ------
+        NotFittedError, IndexError, ValueError
+            As `recommend`.
+        """
+        users, items = self._factors()
+        i = int(check_ids("item", item, len(items), "item").reshape(()))
+        if user is None:
+            x, history = self._new_users(user_items)
+            score = float(x[0].astype(np.float64) @ items[i]) if len(x) == 1 else np.nan
+        else:
+            row = check_ids("user", user, len(users), "user").reshape(1)
+            history = self._seen(row, user_items)
+            score = self.predict(int(row[0]), i)
+        if history.shape[0] != 1:
+            raise ValueError(f"user_items must have 1 row, that of the user to explain, got {history.shape[0]}")
+        return self._break_down(history, i, score, items)
+
+    def _break_down(self, history: CSR, i: int, score: float, items: NDArray[Any]) -> Explanation:
+        problem, _ = self._row_problems(history, "user")
+        basis = self._basis(items, self._solver())
+        y = basis.factors[history.indices].astype(np.float64)
+        A = np.diag(basis.diagonal.astype(np.float64) + float(problem.regularization[0]))
+        A += (y.T * problem.weight) @ y
+        influence = np.linalg.lstsq(A, basis.factors[i].astype(np.float64))[0]
+        contributions = problem.target * (y @ influence)
+        remainder = score - contributions.sum()
+        size = np.abs(contributions)
+        if size.any():
+            contributions += remainder * (size / size.sum())
+        order = np.argsort(-contributions, kind="stable")
+        return Explanation(score, history.indices[order].astype(np.int64), contributions[order], float(remainder))

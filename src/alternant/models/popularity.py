@@ -1,0 +1,109 @@
+"""Popularity: the same items for everybody, the baseline that every model must beat."""
+
+from __future__ import annotations
+
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .._threads import resolve_num_threads
+from .._validation import check_choice, check_columns, check_interactions
+from ..kernels._registry import BACKENDS
+from ._base import FactorModel
+
+
+class Popularity(FactorModel):
+    """Rank items by their number of interactions, for every user alike.
+
+    The score of an item is its popularity: a model of one factor, which is the popularity for an item and 1 for every
+    user. Users differ only by what they have seen already.
+
+    Parameters
+    ----------
+    weighted : bool
+        Take the sum of an item's values instead of their number.
+    num_threads : int or None
+        None: all that the process may use.
+    backend : {"auto", "cython", "numba", "numpy"}
+        ``"auto"`` follows `alternant.set_backend` and ``ALTERNANT_BACKEND``.
+
+    Attributes
+    ----------
+    user_factors : float64 array, shape (n_users, 1)
+        Ones.
+    item_factors : float64 array, shape (n_items, 1)
+        The popularity of every item.
+    interactions_ : CSR
+        The interactions of the fit.
+    backend_ : str
+        The backend that was available to the fit.
+    """
+
+    _fitted_state = ("backend_",)
+
+    backend_: str
+
+    def __init__(self, *, weighted: bool = False, num_threads: int | None = None, backend: str = "auto") -> None:
+        self.weighted = weighted
+        self.num_threads = num_threads
+        self.backend = backend
+        self._check_params()
+
+    def fit(self, interactions: Any) -> Self:
+        """Count the interactions of every item.
+
+        Parameters
+        ----------
+        interactions : sparse matrix or array, shape (n_users, n_items)
+            Any SciPy format; duplicates are added up to one interaction, stored zeros are none.
+
+        Returns
+        -------
+        self
+
+        Raises
+        ------
+        TypeError, ValueError
+            If the input or a parameter is not as required; the model stays as it was.
+        """
+        self._check_params()
+        backend = self._backend().name
+        user_items = check_interactions("interactions", interactions, np.dtype(np.float64))
+        n_users, n_items = user_items.shape
+        if 0 in user_items.shape:
+            raise ValueError(f"interactions must have at least one user and one item, got shape {user_items.shape}")
+        values = user_items.data if self.weighted else None
+        popularity = np.bincount(user_items.indices, values, minlength=n_items).astype(np.float64)
+        self.__dict__.update(
+            user_factors=np.ones((n_users, 1)), item_factors=popularity[:, None], interactions_=user_items,
+            backend_=backend,
+        )  # fmt: skip
+        return self
+
+    def fold_in_users(self, user_items: Any) -> NDArray[np.float64]:
+        """Return the factors of users that the model has not seen: ones.
+
+        Parameters
+        ----------
+        user_items : sparse matrix or array, shape (m, n_items)
+            Their interactions.
+
+        Returns
+        -------
+        float64 array, shape (m, 1)
+
+        Raises
+        ------
+        NotFittedError, TypeError, ValueError
+            Before `fit`, or if `user_items` is not as required.
+        """
+        users, items = self._factors()
+        check_columns("user_items", user_items, len(items), "item", len(users))
+        return np.ones((check_interactions("user_items", user_items, np.dtype(np.float64)).shape[0], 1))
+
+    def _check_params(self) -> None:
+        if not isinstance(self.weighted, (bool, np.bool_)):
+            raise TypeError(f"weighted must be True or False, got {self.weighted!r}")
+        resolve_num_threads(self.num_threads)
+        check_choice("backend", self.backend, ("auto", *BACKENDS))
