@@ -153,7 +153,7 @@ def _assemble(name: str, package: str, suffix: str, simd: str | None = None) -> 
     for family, names in FUNCTIONS.items():
         module = importlib.import_module(f"{package}.{family}_{suffix}")
         functions |= {function: getattr(module, function) for function in names}
-        build = getattr(module, "build_info", lambda: None)()
+        build = build or getattr(module, "build_info", lambda: None)()
     return Backend(name=name, simd=simd, build=build, **functions)
 
 

@@ -1,0 +1,292 @@
+"""solve_rows: every implementation against the reference, the reference against the textbook."""
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import pytest
+import scipy.sparse as sp
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from alternant.kernels import als_reference as reference
+
+# How far a factor may be from the float64 reference, relative to the largest of its row: this plus the dtype's
+# resolution times the condition number of the row. How far an objective may be, relative to the sum of its terms.
+# Conjugate gradients run to a residual of 1e-6 or 1e-13: float32 resolves no less.
+TOLERANCE = {np.float32: 2e-5, np.float64: 1e-10}
+OBJECTIVE_TOLERANCE = {np.float32: 2e-5, np.float64: 1e-12}
+CG_TOL = {np.float32: 1e-6, np.float64: 1e-13}
+
+
+@dataclass
+class Problem:
+    indptr: Any
+    indices: Any
+    weight: Any
+    target: Any
+    Y: Any
+    diagonal: Any
+    regularization: Any
+    X: Any
+
+    @property
+    def inputs(self):
+        return self.indptr, self.indices, self.weight, self.target, self.Y, self.diagonal, self.regularization
+
+    def astype(self, dtype):
+        floats = ("weight", "target", "Y", "diagonal", "regularization", "X")
+        return replace(self, **{name: getattr(self, name).astype(dtype) for name in floats})
+
+
+def problem(lengths, n, f, *, alpha=40.0, regularization=0.1, g=1.0, seed=0, negative=False):
+    """Rows of the given lengths over n columns: hu-weighted, with factors of the size that fits have."""
+    rng = np.random.default_rng(seed)
+    indptr = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
+    indices = np.concatenate([rng.choice(n, length, replace=False) for length in lengths] or [[]]).astype(np.int32)
+    weight = alpha * rng.random(len(indices))
+    if negative:
+        weight = -0.5 * rng.random(len(indices))
+    return Problem(
+        indptr, indices, weight, 1 + weight, rng.standard_normal((n, f)) / np.sqrt(f), g * rng.random(f) + g / 10,
+        np.full(len(lengths), regularization), 0.1 * rng.standard_normal((len(lengths), f)),
+    )  # fmt: skip
+
+
+def twice_the_same_column(f):
+    p = problem([6, 9], 20, f)
+    p.indices[1] = p.indices[0]
+    p.indices[8] = p.indices[7]
+    return p
+
+
+def weights_of_zero(f):
+    p = problem([5, 40, 3], 50, f)
+    p.weight[::2] = 0
+    return p
+
+
+CASES = {
+    "ordinary rows": lambda: problem([3, 8, 1, 20, 5], 30, 8),
+    "empty rows first, last and between": lambda: problem([0, 4, 0, 0, 7, 0], 12, 5),
+    "no entry at all": lambda: problem([0, 0, 0], 4, 3),
+    "no row": lambda: problem([], 4, 3),
+    "one factor": lambda: problem([1, 5, 12], 12, 1),
+    "factors that fill no vector": lambda: problem([2, 40, 13, 14, 0], 60, 13),
+    "factors that just overflow one": lambda: problem([2, 40, 17, 16], 60, 17),
+    "64 factors, short and long rows": lambda: problem([1, 63, 64, 65, 130, 300, 2], 400, 64, g=5.0),
+    "128 factors": lambda: problem([3, 127, 128, 200], 300, 128, g=5.0),
+    "160 factors, no special case": lambda: problem([3, 100, 200], 250, 160, g=5.0),
+    "more factors than columns": lambda: problem([3, 5, 1], 5, 24),
+    "one row with every column": lambda: problem([500, 1], 500, 16, g=5.0),
+    "confidence 1e4": lambda: problem([5, 30, 4], 40, 16, alpha=1e4),
+    "negative weights": lambda: problem([2, 6, 30], 40, 16, g=30.0, negative=True),
+    "weights of zero": lambda: weights_of_zero(16),
+    "a column twice in a row": lambda: twice_the_same_column(8),
+    "no dense part, as in explicit ratings": lambda: replace(problem([3, 9, 30], 40, 8), diagonal=np.zeros(8)),
+    "no regularization": lambda: problem([3, 9, 30], 40, 8, regularization=0.0),
+    "tiny scale": lambda: replace(problem([3, 9, 30], 40, 8), Y=1e-4 * problem([3, 9, 30], 40, 8).Y),
+}
+
+
+def solve(kernels, p, method="cg", num_threads=1, tol=None, max_steps=1000):
+    """Return (status, X, steps, objective) without touching the problem."""
+    X, steps, objective = p.X.copy(), np.full(len(p.X), -1, np.int32), np.full(len(p.X), np.nan)
+    tol = CG_TOL[X.dtype.type] if tol is None else tol
+    status = kernels.solve_rows(*p.inputs, X, method, tol, max_steps, num_threads, steps, objective)
+    return status, X, steps, objective
+
+
+@pytest.mark.parametrize("method", ["cg", "cholesky"])
+@pytest.mark.parametrize("case", CASES)
+def test_rows_equal_the_float64_reference(kernels, dtype, case, method):
+    p = CASES[case]().astype(dtype)
+    expected = solve(reference, p.astype(np.float64), "cholesky")[1]
+    status, X, steps, objective = solve(kernels, p, method)
+    assert status == 0
+    assert X.dtype == dtype
+    for u in range(len(X)):
+        allowed = TOLERANCE[dtype] + np.finfo(dtype).eps * np.linalg.cond(matrix(p, u))
+        assert np.abs(X[u] - expected[u]).max() <= allowed * np.abs(expected[u]).max()
+    empty = np.diff(p.indptr) == 0
+    assert (X[empty] == 0).all()
+    assert (steps[empty] == 0).all()
+    if method == "cholesky":
+        assert (steps == 0).all()
+    for u in range(len(X)):
+        terms = objective_terms(p, u, X[u].astype(np.float64))
+        assert abs(objective[u] - terms.sum()) <= OBJECTIVE_TOLERANCE[dtype] * np.abs(terms).sum()
+
+
+def matrix(p, u):
+    """The dense matrix of a row, in float64."""
+    entries = slice(p.indptr[u], p.indptr[u + 1])
+    y = p.Y[p.indices[entries]].astype(np.float64)
+    return np.diag(p.diagonal + p.regularization[u]) + (y.T * p.weight[entries]) @ y
+
+
+def objective_terms(p, u, x):
+    """The terms of a row's objective, in float64."""
+    entries = slice(p.indptr[u], p.indptr[u + 1])
+    s = p.Y[p.indices[entries]].astype(np.float64) @ x
+    t, w = p.target[entries].astype(np.float64), p.weight[entries].astype(np.float64)
+    d = p.diagonal.astype(np.float64) + float(p.regularization[u])
+    return np.concatenate([d * x * x, w * s * s, -2 * t * s])
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_the_reference_equals_the_textbook_formula(case):
+    """Dense numpy.linalg.solve of the normal equations; shares no code with the library."""
+    p = CASES[case]()
+    for method in ("cg", "cholesky"):
+        X = solve(reference, p, method)[1]
+        for u in range(len(p.X)):
+            A = np.diag(p.diagonal) + p.regularization[u] * np.eye(len(p.diagonal))
+            b = np.zeros(len(p.diagonal))
+            for e in range(p.indptr[u], p.indptr[u + 1]):
+                y = p.Y[p.indices[e]]
+                A += p.weight[e] * np.outer(y, y)
+                b += p.target[e] * y
+            np.testing.assert_allclose(X[u], np.linalg.solve(A, b), rtol=1e-8, atol=1e-10 * np.abs(X[u]).max())
+
+
+@pytest.mark.parametrize("method", ["cg", "cholesky"])
+@pytest.mark.parametrize("case", ["64 factors, short and long rows", "factors that fill no vector", "ordinary rows"])
+def test_threads_change_no_bit(kernels, dtype, case, method):
+    p = CASES[case]().astype(dtype)
+    one, *others = (solve(kernels, p, method, threads, max_steps=4) for threads in (1, 2, 8, None))
+    for other in others:
+        for a, b in zip(one, other, strict=True):
+            np.testing.assert_array_equal(a, b)
+
+
+@pytest.mark.parametrize("method", ["cg", "cholesky"])
+def test_many_rows_on_many_threads_change_no_bit(kernels, dtype, method):
+    lengths = np.random.default_rng(1).integers(0, 40, 300)
+    p = problem(lengths, 50, 24).astype(dtype)
+    one = solve(kernels, p, method, 1, max_steps=3)
+    for threads in (2, 3, 8, 128):
+        for a, b in zip(one, solve(kernels, p, method, threads, max_steps=3), strict=True):
+            np.testing.assert_array_equal(a, b)
+
+
+@pytest.mark.parametrize("method", ["cg", "cholesky"])
+def test_inputs_may_be_read_only_maps_and_indices_int64(kernels, dtype, method, tmp_path):
+    p = CASES["factors that fill no vector"]().astype(dtype)
+    expected = solve(kernels, p, method)[1]
+    mapped = {}
+    for name in ("indptr", "indices", "weight", "target", "Y", "diagonal", "regularization"):
+        array = getattr(p, name)
+        file = tmp_path / name
+        (array.astype(np.int64) if name == "indices" else array).tofile(file)
+        mapped[name] = np.memmap(file, np.int64 if name == "indices" else array.dtype, "r", shape=array.shape)
+    np.testing.assert_array_equal(solve(kernels, replace(p, **mapped), method)[1], expected)
+
+
+@pytest.mark.parametrize("method", ["cg", "cholesky"])
+def test_a_slice_of_indptr_solves_a_range_of_rows(kernels, dtype, method):
+    p = CASES["factors that fill no vector"]().astype(dtype)
+    expected = solve(kernels, p, method)[1]
+    part = replace(p, indptr=p.indptr[1:4], regularization=p.regularization[1:3], X=p.X[1:3])
+    np.testing.assert_array_equal(solve(kernels, part, method)[1], expected[1:3])
+
+
+@pytest.mark.parametrize("method", ["cg", "cholesky"])
+def test_the_first_singular_row_is_named_and_left_alone_and_the_others_are_solved(kernels, dtype, method):
+    p = problem([30, 20, 30, 25], 60, 6, regularization=0.0).astype(dtype)
+    p.diagonal[:] = 0
+    p.Y[:, 5] = p.Y[:, 4]  # two equal factors: every row is singular ...
+    p.regularization[[0, 2]] = 1  # ... but where the regularization helps
+    status, X, _, _ = solve(kernels, p, method, 2)
+    assert status == 2
+    np.testing.assert_array_equal(X[[1, 3]], p.X[[1, 3]])
+    expected = solve(reference, p.astype(np.float64), method)[1]
+    np.testing.assert_allclose(X[[0, 2]], expected[[0, 2]], rtol=1e-3 if dtype == np.float32 else 1e-9)
+
+
+def test_a_matrix_that_is_not_positive_definite_is_named(kernels, dtype):
+    p = problem([5, 5], 20, 6).astype(dtype)
+    p.weight[p.indptr[1] :] = -1000
+    for method in ("cg", "cholesky"):
+        assert solve(kernels, p, method)[0] == 2
+
+
+def test_a_row_without_anything_liked_becomes_zero(kernels, dtype):
+    p = problem([4, 3], 20, 6).astype(dtype)
+    p.target[:] = 0
+    for method in ("cg", "cholesky"):
+        assert (solve(kernels, p, method)[1] == 0).all()
+
+
+def test_a_row_longer_than_the_packed_copy_is_solved_all_the_same(kernels):
+    """Beyond 16 MiB the Cython kernel gathers a row again in every step; 40,000 entries of 128 float32 are 20 MiB."""
+    p = problem([40_000, 10], 40_000, 128, g=5.0).astype(np.float32)
+    expected = solve(reference, p.astype(np.float64), "cholesky")[1]
+    _, X, _, objective = solve(kernels, p, "cg")
+    np.testing.assert_allclose(X, expected, atol=2e-4 * np.abs(expected).max())
+    np.testing.assert_array_equal(X, solve(kernels, p, "cg", 2)[1])
+    assert np.isfinite(objective).all()
+
+
+def test_sums_over_long_rows_keep_their_digits_in_float32(kernels):
+    """200,000 terms added one by one in float32 would be off by about 1e-4."""
+    p = problem([200_000], 200_000, 4, alpha=1.0, g=1.0)
+    p.Y[:] = np.abs(p.Y) + 1  # all of one sign: errors of rounding do not average out
+    expected = solve(reference, p, "cholesky")[1]
+    for method in ("cg", "cholesky"):
+        X = solve(kernels, p.astype(np.float32), method)[1]
+        np.testing.assert_allclose(X, expected, rtol=2e-3)  # the condition number is 1e6
+        exact, got = objective_terms(p, 0, expected[0]).sum(), objective_terms(p, 0, X[0].astype(np.float64)).sum()
+        assert abs(got - exact) <= 1e-6 * abs(exact)
+
+
+@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(seed=st.integers(0, 2**32 - 1), f=st.integers(1, 20), rows=st.integers(1, 6))
+def test_a_solved_row_has_no_gradient_and_no_direction_lowers_the_objective(kernels, seed, f, rows):
+    rng = np.random.default_rng(seed)
+    p = problem(rng.integers(1, 30, rows), 30, f, seed=seed)
+    for method in ("cg", "cholesky"):
+        X = solve(kernels, p, method)[1]
+        for u in range(rows):
+            least = objective_terms(p, u, X[u])
+            for step in (1e-3, 1e-1, 10.0):
+                direction = rng.standard_normal(f)
+                moved = objective_terms(p, u, X[u] + step * direction)
+                assert moved.sum() > least.sum() - 1e-12 * np.abs(least).sum()
+
+
+@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(seed=st.integers(0, 2**32 - 1), steps=st.integers(1, 5))
+def test_conjugate_gradients_never_raise_the_objective_however_few_the_steps(kernels, seed, steps):
+    p = problem(np.random.default_rng(seed).integers(1, 30, 5), 30, 12, seed=seed)
+    _, X, taken, _ = solve(kernels, p, "cg", max_steps=steps)
+    assert (taken <= steps).all()
+    for u in range(len(X)):
+        before, after = objective_terms(p, u, p.X[u]), objective_terms(p, u, X[u])
+        assert after.sum() <= before.sum() + 1e-12 * np.abs(before).sum()
+
+
+def test_permuting_rows_permutes_results(kernels, dtype):
+    p = CASES["64 factors, short and long rows"]().astype(dtype)
+    order = np.random.default_rng(0).permutation(len(p.X))
+    permuted = sp.csr_array((np.arange(len(p.indices)) + 1, p.indices, p.indptr), shape=(len(p.X), len(p.Y)))[order]
+    entries = permuted.data - 1
+    q = replace(p, indptr=permuted.indptr.astype(np.int64), indices=p.indices[entries], weight=p.weight[entries],
+                target=p.target[entries], X=p.X[order], regularization=p.regularization[order])  # fmt: skip
+    for method in ("cg", "cholesky"):
+        np.testing.assert_array_equal(solve(kernels, q, method)[1], solve(kernels, p, method)[1][order])
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_squared_error_equals_the_sum_over_all_pairs(kernels, dtype, case):
+    p = CASES[case]().astype(dtype)
+    expected = sum(
+        objective_terms(replace(p, regularization=np.zeros_like(p.regularization)), u, p.X[u].astype(np.float64)).sum()
+        for u in range(len(p.X))
+    )
+    got = [
+        kernels.squared_error(p.indptr, p.indices, p.weight, p.target, p.X, p.Y, p.diagonal, threads)
+        for threads in (1, 2, 8)
+    ]
+    assert got[0] == got[1] == got[2]
+    assert got[0] == pytest.approx(expected, rel=1e-6 if dtype == np.float32 else 1e-12, abs=1e-12)

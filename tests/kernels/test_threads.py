@@ -1,0 +1,145 @@
+"""Threads: how many by default, many at once, after a fork, and BLAS kept out of the way."""
+
+import multiprocessing
+import os
+import subprocess
+import sys
+import warnings
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import pytest
+import scipy.sparse as sp
+import threadpoolctl
+
+from alternant import ImplicitALS
+from alternant._threads import default_num_threads, openmp_threads, resolve_num_threads, single_threaded_blas
+from alternant.models._least_squares import Eigenbasis
+
+
+def interactions(seed=0, shape=(120, 60)):
+    return sp.random_array(shape, density=0.1, format="csr", rng=np.random.default_rng(seed)).astype(np.float32)
+
+
+def fitted(backend, num_threads=2, seed=0):
+    model = ImplicitALS(factors=8, iterations=3, random_state=seed, num_threads=num_threads, backend=backend)
+    model.fit(interactions(seed))
+    return model
+
+
+def same(a, b):
+    return np.array_equal(a.user_factors, b.user_factors) and np.array_equal(a.item_factors, b.item_factors)
+
+
+def test_the_default_honours_affinity_and_omp_num_threads():
+    code = "from alternant._threads import default_num_threads; print(default_num_threads())"
+
+    def ask(prefix="", **environment):
+        clean = {name: value for name, value in os.environ.items() if name != "OMP_NUM_THREADS"}
+        done = subprocess.run([sys.executable, "-c", prefix + code], env=clean | environment, capture_output=True,
+                              text=True, check=True)  # fmt: skip
+        return int(done.stdout)
+
+    assert ask(OMP_NUM_THREADS="1") == 1
+    assert ask(OMP_NUM_THREADS="1,4") == 1, "a list gives the number for each nesting level"
+    assert ask(OMP_NUM_THREADS="nonsense") == ask(OMP_NUM_THREADS="0") == ask()
+    if hasattr(os, "sched_setaffinity"):
+        assert ask("import os; os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})\n") == 1
+    assert 1 <= default_num_threads() <= (os.cpu_count() or 1)
+
+
+@pytest.mark.parametrize("wrong", [0, -1, 1.5, "2", True])
+def test_a_wrong_number_of_threads_is_refused(wrong):
+    with pytest.raises(ValueError, match="num_threads must be a whole number of at least 1, or None"):
+        resolve_num_threads(wrong)
+
+
+def test_eight_python_threads_at_once_get_what_one_gets(kernels):
+    expected = [fitted(kernels.name, 1, seed) for seed in range(8)]
+    with ThreadPoolExecutor(8) as pool:
+        models = list(pool.map(lambda seed: fitted(kernels.name, 2, seed), range(8)))
+        assert all(map(same, models, expected))
+        users = np.arange(120)
+        lists = list(pool.map(lambda _: models[0].recommend(users, 5)[0], range(8)))
+    assert all(np.array_equal(lists[0], other) for other in lists)
+
+
+def in_child(backend, queue):
+    queue.put(fitted(backend).user_factors)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no fork")
+def test_a_forked_child_computes_the_same_as_its_parent_and_does_not_hang(kernels):
+    parent = fitted(kernels.name)  # its OpenMP threads exist now, and do not in the child
+    context = multiprocessing.get_context("fork")
+    queue = context.Queue()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # since 3.12 Python warns of forking beside threads
+        child = context.Process(target=in_child, args=(kernels.name, queue))
+        child.start()
+    try:
+        assert np.array_equal(queue.get(timeout=60), parent.user_factors)
+    finally:
+        child.terminate()
+        child.join()
+
+
+def test_openmp_runs_one_thread_in_a_child_of_a_process_that_has_run_it(monkeypatch):
+    assert openmp_threads(4) == 4
+    monkeypatch.setattr(os, "getpid", lambda: -1)
+    assert openmp_threads(4) == 1
+
+
+def test_overlapping_limits_of_blas_are_lifted_by_the_last_one_out():
+    def threads():
+        return [pool["num_threads"] for pool in threadpoolctl.threadpool_info() if pool["user_api"] == "blas"]
+
+    before = threads()
+    first, second = single_threaded_blas(), single_threaded_blas()
+    first.__enter__()
+    second.__enter__()
+    assert set(threads()) <= {1}
+    first.__exit__(None, None, None)
+    assert set(threads()) <= {1}
+    second.__exit__(None, None, None)
+    assert threads() == before
+
+
+def test_the_limit_of_blas_is_lifted_after_an_error():
+    before = threadpoolctl.threadpool_info()
+    with pytest.raises(RuntimeError), single_threaded_blas():
+        raise RuntimeError
+    assert threadpoolctl.threadpool_info() == before
+
+
+def test_rotations_have_the_same_bits_whatever_the_threads_of_blas_and_of_ours(dtype):
+    Y = np.random.default_rng(0).standard_normal((10_000, 40)).astype(dtype)
+    one = Eigenbasis.of(Y, 1.0, 1)
+    for ours in (2, 8):
+        for blas in (1, 2):
+            with threadpoolctl.threadpool_limits(blas):
+                other = Eigenbasis.of(Y, 1.0, ours)
+            for a, b in ((one.factors, other.factors), (one.vectors, other.vectors), (one.diagonal, other.diagonal)):
+                np.testing.assert_array_equal(a, b)
+
+
+def test_more_threads_than_one_are_used(kernels):
+    """A wheel whose OpenMP is dead computes the right thing on one thread, and nobody notices."""
+    if kernels.name != "cython":
+        pytest.skip("only the Cython kernels use OpenMP; the others' threads are Python's")
+    if not (kernels.build or {}).get("openmp"):
+        pytest.skip("these kernels were built without OpenMP")
+    code = f"""
+import os, numpy as np
+os.environ["ALTERNANT_SIMD"] = {kernels.simd!r}
+from alternant import kernels
+before = len(os.listdir("/proc/self/task"))
+m, n = 2000, 50
+kernels.solve_rows(np.arange(m + 1), np.zeros(m, np.int32), np.ones(m), np.ones(m), np.ones((n, 8)), np.ones(8),
+                   np.ones(m), np.zeros((m, 8)), num_threads=3)
+print(len(os.listdir("/proc/self/task")) - before)
+"""
+    if not os.path.isdir("/proc/self/task"):  # noqa: PTH112
+        pytest.skip("only Linux lists a process's threads")
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert int(done.stdout) == 2, "two threads beside the first one"
