@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from numbers import Real
 from operator import index
 from typing import Any, TypeGuard
 
@@ -27,14 +29,15 @@ def check_integer(name: str, value: Any, least: int) -> int:
 
 def check_number(name: str, value: Any, least: float, above: bool = False) -> float:
     """Return a finite number of at least (or, with `above`, greater than) `least`."""
-    if isinstance(value, (bool, str, bytes)) or not np.isscalar(value):
+    if isinstance(value, bool) or not isinstance(value, Real):
         raise TypeError(f"{name} must be a number, got {value!r}")
     try:
-        number = float(value)  # type: ignore[arg-type]
-    except TypeError:
-        raise TypeError(f"{name} must be a number, got {value!r}") from None
-    if not np.isfinite(number) or number < least or (above and number == least):
-        raise ValueError(f"{name} must be {'greater than' if above else 'at least'} {least:g} and finite, got {value!r}")
+        number = float(value)
+    except OverflowError:  # a whole number beyond float64
+        number = math.inf
+    if not math.isfinite(number) or number < least or (above and number == least):
+        limit = f"{'greater than' if above else 'at least'} {least:g}"
+        raise ValueError(f"{name} must be {limit} and finite, got {value!r}")
     return number
 
 
@@ -45,17 +48,28 @@ def check_choice(name: str, value: Any, choices: tuple[str, ...]) -> str:
     return value
 
 
-def check_ids(name: str, ids: Any, count: int, kind: str) -> NDArray[np.int64]:
-    """Return row numbers as int64, of the shape they came in; all must exist."""
+def check_ids(name: str, ids: Any, count: int, kind: str, new: int = 0) -> NDArray[np.int64]:
+    """Return row numbers as int64, of the shape they came in; all must exist, or be among the `new` next ones."""
     array = np.asarray(ids)
     if array.size == 0 and array.dtype == np.float64:  # an empty list
         array = array.astype(np.int64)
     if array.dtype.kind not in "iu":
         raise TypeError(f"{name} must be whole numbers ({kind} row numbers), got {_dtype_or_type(ids, array)}")
-    wrong = array[(array < 0) | (array >= count)]
+    wrong = array[(array < 0) | (array >= count + new)]
     if wrong.size:
-        raise IndexError(f"{name} must lie between 0 and {count - 1} (the model knows {count} {kind}s), got {wrong.flat[0]}")
+        raise IndexError(
+            f"{name} must lie between 0 and {count + new - 1} (the model knows {count} {kind}s"
+            f"{', new ones follow without a gap' if new else ''}), got {wrong.flat[0]}"
+        )
     return array.astype(np.int64, order="C", copy=False)
+
+
+def check_id(name: str, value: Any, count: int, kind: str) -> int:
+    """Return a single row number; it must exist."""
+    array = check_ids(name, value, count, kind)
+    if array.size != 1:
+        raise ValueError(f"{name} must be one {kind} row number, got {array.size} of them: ask for one at a time")
+    return int(array.reshape(()))
 
 
 def check_id_list(name: str, ids: Any, count: int, kind: str) -> NDArray[np.int64]:
@@ -66,8 +80,11 @@ def check_id_list(name: str, ids: Any, count: int, kind: str) -> NDArray[np.int6
     return np.unique(array)
 
 
-def check_interactions(name: str, matrix: Any, dtype: np.dtype[Any]) -> CSR:
-    """Return interactions in canonical form (sorted, duplicates summed, no stored zeros); `matrix` is not changed."""
+def check_interactions(name: str, matrix: Any, dtype: np.dtype[Any], copy: bool = False) -> CSR:
+    """Return interactions in canonical form (sorted, duplicates summed, no stored zeros).
+
+    `matrix` is not changed; with `copy` the result shares no memory with it.
+    """
     if not is_sparse(matrix):
         raise TypeError(
             f"{name} must be a SciPy sparse matrix or array, got {type(matrix).__name__}: "
@@ -77,11 +94,8 @@ def check_interactions(name: str, matrix: Any, dtype: np.dtype[Any]) -> CSR:
         raise ValueError(f"{name} must have 2 dimensions (users and items), got {matrix.ndim}")
     if matrix.dtype.kind not in "buif":
         raise TypeError(f"{name} must hold real numbers, got dtype {matrix.dtype}: pass {name}.astype(numpy.float32)")
-    _check_structure(name, matrix)
-    csr = sp.csr_array(matrix)
-    if not csr.has_canonical_format:
-        csr = csr.copy()
-        csr.sum_duplicates()
+    # Duplicates are summed in a dtype that holds the sum: 100 + 100 is -56 in int8, and True + True is True.
+    csr = _to_csr(name, matrix, np.promote_types(matrix.dtype, dtype), copy)
     data = csr.data
     with np.errstate(over="ignore"):  # what overflows the dtype is reported below
         data = data.astype(dtype, copy=False)
@@ -110,6 +124,21 @@ def is_sparse(matrix: Any) -> TypeGuard[Any]:
     return sp.issparse(matrix)
 
 
+def _to_csr(name: str, matrix: Any, summed: np.dtype[Any], copy: bool) -> sp.csr_array:
+    """Return a sorted CSR array whose duplicates have been added up in dtype `summed`."""
+    _check_structure(name, matrix)
+    try:
+        csr = sp.csr_array(matrix, copy=copy) if matrix.format == "csr" else sp.csr_array(matrix.astype(summed))
+    except (ArithmeticError, IndexError, TypeError, ValueError) as error:
+        raise ValueError(f"{name} must be a whole matrix, but SciPy says {str(error)!r}: rebuild it") from None
+    if matrix.format != "csr":
+        _check_structure(name, csr)  # not all formats can be checked before
+    if not csr.has_canonical_format:
+        csr = csr.astype(summed)  # a copy
+        csr.sum_duplicates()
+    return csr
+
+
 def _check_structure(name: str, matrix: Any) -> None:
     """Refuse broken compressed or coordinate structures, which SciPy accepts and later reads out of bounds."""
     if matrix.format in ("csr", "csc", "bsr"):
@@ -117,6 +146,9 @@ def _check_structure(name: str, matrix: Any) -> None:
         block = matrix.blocksize if matrix.format == "bsr" else (1, 1)
         major, minor = matrix.shape if matrix.format != "csc" else matrix.shape[::-1]
         major, minor = major // block[0], minor // block[1]
+        for part, array in (("indptr", indptr), ("indices", indices)):
+            if array.dtype not in (np.int32, np.int64):
+                raise ValueError(f"{name}.{part} must be int32 or int64, got dtype {array.dtype}: rebuild the matrix")
         if len(indptr) != major + 1 or indptr[0] != 0 or (np.diff(indptr) < 0).any() or indptr[-1] > len(indices):
             raise ValueError(
                 f"{name}.indptr must have {major + 1} entries that rise from 0 to at most {len(indices)} and never "

@@ -218,6 +218,17 @@ def test_a_row_without_anything_liked_becomes_zero(kernels, dtype):
         assert (solve(kernels, p, method)[1] == 0).all()
 
 
+@pytest.mark.parametrize("exponent", [-38, -40, -44, -150, -165, -320])
+def test_a_row_that_shrinks_into_underflow_is_not_called_singular(kernels, dtype, exponent):
+    """Strong regularization does that to an item which one user knows who knows nothing else."""
+    p = problem([1, 1, 2], 5, 6, regularization=300.0).astype(dtype)
+    p.Y[:] *= 10.0**exponent
+    p.X[:] *= 10.0**exponent
+    status, X, _, _ = solve(kernels, p, "cg", tol=1e-2)
+    assert status == 0
+    assert np.isfinite(X).all()
+
+
 def test_a_row_longer_than_the_packed_copy_is_solved_all_the_same(kernels):
     """Beyond 16 MiB the Cython kernel gathers a row again in every step; 40,000 entries of 128 float32 are 20 MiB."""
     p = problem([40_000, 10], 40_000, 128, g=5.0).astype(np.float32)

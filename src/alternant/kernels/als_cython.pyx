@@ -51,8 +51,9 @@ cdef enum:
     SINGULAR = 1
     NO_MEMORY = 2
 
-# See als_reference.py for the meaning of both.
+# See als_reference.py for their meaning.
 cdef double SINGULAR_F32 = 1e-13, SINGULAR_F64 = 1e-14
+cdef double UNDERFLOW_F32 = 1e-60, UNDERFLOW_F64 = 1e-300
 cdef double SMALLEST_DUAL_WEIGHT = 1e-20
 # A float32 pivot below this against the largest diagonal entry is left to float64.
 cdef double DOUBTFUL_F32 = 1e-5
@@ -63,6 +64,7 @@ cdef struct Row:
     ptrdiff_t f
     ptrdiff_t fp             # f, padded
     double singular
+    double underflow
     int steps                # OUT
     double objective         # OUT
 
@@ -141,7 +143,7 @@ cdef int solve_cg(Row *row, const floating *Y, const index_t *indices, const flo
         p[k] = r[k] / d[k]
         rz += <double> r[k] * p[k]
         enough += b[k] * b[k] / d[k]
-    if enough == 0:
+    if enough <= row.underflow:
         memset(out, 0, row.f * sizeof(floating))
         return OK
     enough = enough * tol * tol
@@ -324,6 +326,7 @@ def _solve_rows(
         ptrdiff_t share = max(1, min(16, m // (8 * num_threads)))
         double g_min = np.min(diagonal), g_max = np.max(diagonal)
         double singular = SINGULAR_F32 if floating is float else SINGULAR_F64
+        double underflow = UNDERFLOW_F32 if floating is float else UNDERFLOW_F64
         bint any_exact = exact, well_posed
         bint want_steps = row_steps is not None, want_objectives = row_objectives is not None
         Row *row
@@ -354,6 +357,7 @@ def _solve_rows(
             row.f = f
             row.fp = padded(f, sizeof(floating))
             row.singular = singular
+            row.underflow = underflow
             row.steps = 0
             row.objective = 0
             if row.n == 0:

@@ -48,9 +48,9 @@ LEFT, FAILED = 1, 2  # the state of a row; 0 is solved
 # Arguments and scratch that travel together. The limits are arguments since Numba's cache would freeze globals.
 Problem = namedtuple("Problem", "indptr indices weight target Y diagonal regularization")
 Limits = namedtuple("Limits", "tol max_steps singular dual_weight")
-Packed = namedtuple("Packed", "y w t p sums")  # conjugate gradients: the entries of a row; vectors of the same dtype
-Dense = namedtuple("Dense", "rows columns w t p")  # Cholesky: V of the dual; a block of entries, transposed
-Vectors = namedtuple("Vectors", "d inverse b x r q")  # float64: g + lambda, the powers -1 or -1/2 of it, ...
+Packed = namedtuple("Packed", "y w t p sums")  # for conjugate gradients: the entries of a row
+Dense = namedtuple("Dense", "rows columns w t p")  # for Cholesky: V of the dual; a block of entries, transposed
+Vectors = namedtuple("Vectors", "d inverse b x r q")  # in float64; d = g + lambda, inverse = 1 / d or 1 / sqrt(d)
 
 # The error model spares every division a branch. Sums may be reordered, so that they vectorise; NaN stays NaN.
 _inner = numba.njit(nogil=True, error_model="numpy", fastmath={"reassoc", "contract", "nsz"})
@@ -150,19 +150,20 @@ def _cg_range(begin, end, problem, limits, X, state, row_steps, row_objective):
     packed = Packed(np.zeros((rows, width), dtype), np.zeros(rows, dtype), np.zeros(rows, dtype),
                     np.zeros(width, dtype), np.zeros(width, dtype))  # fmt: skip
     vectors = _vectors(f)
+    d, x = vectors.d, vectors.x
     for u in range(begin, end):
         steps, objective, state[u] = 0, 0.0, 0
         if indptr[u] == indptr[u + 1]:
             _clear(X[u], f)
-        elif not _start(problem, u, X, limits.singular, vectors.d, vectors.x):
+        elif not _start(problem, u, X, limits.singular, d, x):
             state[u] = LEFT
         else:
             steps, objective = _solve_cg(problem, u, limits, packed, vectors)
             if steps >= 0:
-                _copy(vectors.x, f, X[u])
+                _copy(x, f, X[u])
             else:
                 state[u] = FAILED
-                steps, objective = 0, _value(problem, u, vectors.d, X)
+                steps, objective = 0, _value(problem, u, d, X)
         row_steps[u], row_objective[u] = steps, objective
 
 
@@ -171,21 +172,22 @@ def _cholesky_range(begin, end, problem, limits, loss, like, X, state, row_steps
     """Solve those of the rows ``begin:end`` that are left, in the precision of `like`."""
     indptr, f, dtype = problem.indptr, X.shape[1], like.dtype
     width = _up(f + 3, LANES)  # three spare rows and columns, since they are taken four at a time
-    dense = Dense(np.zeros((f + 3, width), dtype), np.zeros((f + 3, BLOCK), dtype), np.zeros(BLOCK, dtype),
+    dense = Dense(np.zeros((f + 3, _up(f, LANES)), dtype), np.zeros((f + 3, BLOCK), dtype), np.zeros(BLOCK, dtype),
                   np.zeros(BLOCK, dtype), np.zeros(max(width, BLOCK), dtype))  # fmt: skip
     vectors, A = _vectors(f), np.zeros((f + 3, width))
+    d, x = vectors.d, vectors.x
     for u in range(begin, end):
         if state[u] != LEFT:
             continue
         state[u] = 0
-        regular = _start(problem, u, X, limits.singular, vectors.d, vectors.x)
+        regular = _start(problem, u, X, limits.singular, d, x)
         if indptr[u] == indptr[u + 1]:
             _clear(X[u], f)
         elif _solve_cholesky(problem, u, limits, loss, regular, dense, A, vectors):
-            _copy(vectors.x, f, X[u])
+            _copy(x, f, X[u])
         else:
             state[u] = LEFT
-        row_steps[u], row_objective[u] = 0, _value(problem, u, vectors.d, X)
+        row_steps[u], row_objective[u] = 0, _value(problem, u, d, X)
 
 
 @_inner
@@ -384,7 +386,7 @@ def _add_block(problem, start, count, dense, A, b):
         for i in range(len(b)):
             columns[i, j] = Y[column, i]
     for i in range(len(b)):
-        s = t[0] * 0
+        s = t.dtype.type(0)
         for j in range(BLOCK):
             p[j] = w[j] * columns[i, j]
             s += t[j] * columns[i, j]
@@ -413,6 +415,8 @@ def _solve_dual(problem, u, loss, dense, A, vectors):
         for i in range(f):
             V[j, i] = root * inverse[i] * problem.Y[column, i]
         _clear(A[j], A.shape[1])
+    for j in range(n, n + 3):  # no NaN of an earlier row may reach what the four at a time multiply with zero
+        _clear(V[j], f)
     for j in range(n):
         _copy(V[j], V.shape[1], p)
         for k in range(j, n, 4):

@@ -21,6 +21,10 @@ if TYPE_CHECKING:
 # the square of what the dtype resolves, with room for the sums.
 SINGULAR = {np.dtype(np.float32): 1e-13, np.dtype(np.float64): 1e-14}
 
+# A row whose right-hand side b has b^T M^-1 b at most this becomes 0. Strong regularization shrinks, for example, an item
+# that one user knows who knows nothing else, iteration by iteration, until nothing but rounding is left of it.
+UNDERFLOW = {np.dtype(np.float32): 1e-60, np.dtype(np.float64): 1e-300}
+
 # Weights below this do not go through the dual, which divides by their square root.
 SMALLEST_DUAL_WEIGHT = 1e-20
 
@@ -42,7 +46,7 @@ def solve_rows(
     row_objective: NDArray[np.float64] | None = None,
 ) -> int:
     """See `alternant.kernels.solve_rows`."""
-    singular = SINGULAR[Y.dtype]
+    singular, underflow = SINGULAR[Y.dtype], UNDERFLOW[Y.dtype]
     status = 0
     for u in range(len(X)):
         entries = slice(indptr[u], indptr[u + 1])
@@ -56,7 +60,7 @@ def solve_rows(
             d = diagonal.astype(np.float64) + float(regularization[u])
             try:
                 if method == "cg" and d.min() > singular * d.max():
-                    x, steps = _solve_cg(y, w, t, d, X[u].astype(np.float64), tol, max_steps)
+                    x, steps = _solve_cg(y, w, t, d, X[u].astype(np.float64), tol, max_steps, underflow)
                 else:
                     x = _solve_cholesky(y, w, t, d, singular)
             except LinAlgError:
@@ -73,11 +77,12 @@ def solve_rows(
 
 
 def _solve_cg(
-    y: NDArray[Any], w: NDArray[Any], t: NDArray[Any], d: NDArray[Any], x: NDArray[Any], tol: float, max_steps: int
+    y: NDArray[Any], w: NDArray[Any], t: NDArray[Any], d: NDArray[Any], x: NDArray[Any], tol: float, max_steps: int,
+    underflow: float,
 ) -> tuple[NDArray[Any], int]:
     """Conjugate gradients preconditioned by ``d`` (Saad, Iterative Methods for Sparse Linear Systems, alg. 9.1)."""
     b = y.T @ t
-    if not b.any():
+    if b @ (b / d) <= underflow:
         return np.zeros_like(x), 0
     r = b - y.T @ (w * (y @ x)) - d * x
     enough = tol**2 * (b @ (b / d))

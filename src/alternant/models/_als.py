@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any, ClassVar, Self
 
 import numpy as np
@@ -19,7 +20,7 @@ from .._validation import (
 )
 from ..kernels._registry import BACKENDS
 from ._base import FactorModel
-from ._fit_loop import Callback, Iteration, random_generator, run
+from ._fit_loop import Callback, Iteration, check_random_state, freeze, is_frozen, random_generator, run
 from ._least_squares import Eigenbasis, RowProblems, Solver, half_sweep, squared_norms
 
 # Fold-in solves once, so that no later iteration would finish what a loose tolerance leaves.
@@ -50,7 +51,7 @@ class AlternatingLeastSquares(FactorModel):
 
     _fitted_state: ClassVar = ("n_iter_", "history_", "backend_")
 
-    def _row_problems(self, rows: CSR, kind: str) -> tuple[RowProblems, float]:
+    def _row_problems(self, rows: CSR, kind: str) -> tuple[RowProblems, float]:  # noqa: ARG002
         """Return the problems of one side ("user" or "item"), and the constant of the objective."""
         raise TypeError(f"{type(self).__name__} does not say what its row problems are")
 
@@ -80,7 +81,7 @@ class AlternatingLeastSquares(FactorModel):
             If a row has no unique solution (`regularization` is 0 or too small).
         """
         self._check_params()
-        user_items = check_interactions("interactions", interactions, np.dtype(self.dtype))
+        user_items = check_interactions("interactions", interactions, np.dtype(self.dtype), copy=True)
         if 0 in user_items.shape:
             raise ValueError(f"interactions must have at least one user and one item, got shape {user_items.shape}")
         users, constant = self._row_problems(user_items, "user")
@@ -187,7 +188,8 @@ class AlternatingLeastSquares(FactorModel):
     def _partial_fit(self, ids: Any, rows: Any, kind: str) -> Self:
         users, items = self._factors()
         own, other, name = (users, items, "user_items") if kind == "user" else (items, users, "item_users")
-        ids = check_ids(f"{kind}s", np.atleast_1d(ids), np.iinfo(np.int32).max, kind)
+        ids = np.atleast_1d(ids)
+        ids = check_ids(f"{kind}s", ids, len(own), kind, new=ids.size)
         check_columns(name, rows, len(other), {"user": "item", "item": "user"}[kind], len(own))
         new = check_interactions(name, rows, own.dtype)
         if ids.ndim != 1 or new.shape[0] != len(ids):
@@ -199,11 +201,13 @@ class AlternatingLeastSquares(FactorModel):
             raise IndexError(
                 f"{kind}s to append must be numbered from {len(own)} on without a gap, got {distinct[-1]}"
             )
-        solved = self._solve(new, other, kind)
+        solved = self._solve(new, other, kind, ids)
         factors = np.zeros((count, own.shape[1]), own.dtype)
         factors[: len(own)] = own
         factors[ids] = solved
         known = getattr(self, "interactions_", None)
+        if known is not None and known.shape != (len(users), len(items)):  # the factors were set by hand
+            known = None
         if known is not None and kind == "user":
             known = known.replace(ids, new)
         elif known is not None:
@@ -223,14 +227,16 @@ class AlternatingLeastSquares(FactorModel):
         check_integer("iterations", self.iterations, 1)
         if self.early_stopping is not None:
             check_number("early_stopping", self.early_stopping, 0)
+        if not isinstance(self.warm_start, (bool, np.bool_)):
+            raise TypeError(f"warm_start must be True or False, got {self.warm_start!r}")
         check_number("init_scale", self.init_scale, 0, above=True)
         try:
-            dtype = np.dtype(self.dtype)
-        except TypeError:
+            dtype = None if self.dtype is None else np.dtype(self.dtype)  # np.dtype(None) is float64
+        except (TypeError, ValueError):
             dtype = None
         if dtype not in (np.float32, np.float64):
             raise ValueError(f"dtype must be float32 or float64, got {self.dtype!r}")
-        random_generator(self.random_state)
+        check_random_state(self.random_state)
         resolve_num_threads(self.num_threads)
         check_choice("backend", self.backend, ("auto", *BACKENDS))
 
@@ -244,31 +250,30 @@ class AlternatingLeastSquares(FactorModel):
         """Return the eigenbasis of a side, kept as long as nobody can have changed the side since."""
         kept: list[tuple[NDArray[Any], float, Eigenbasis]] = self.__dict__.setdefault("_bases", [])
         for side, weight, basis in kept:
-            if side is fixed and weight == self.unobserved_weight:
+            if side is fixed and weight == self.unobserved_weight and is_frozen(fixed):
                 return basis
         basis = Eigenbasis.of(fixed, float(self.unobserved_weight), solver.num_threads)
-        if any(fixed is getattr(self, name, None) for name in ("user_factors", "item_factors")) and not (
-            fixed.flags.writeable
-        ):
+        if any(fixed is getattr(self, name, None) for name in ("user_factors", "item_factors")) and is_frozen(fixed):
             self._bases = [*kept[-1:], (fixed, float(self.unobserved_weight), basis)]
         return basis
 
-    def _solve(self, rows: CSR, fixed: NDArray[Any], kind: str) -> NDArray[Any]:
+    def _solve(
+        self, rows: CSR, fixed: NDArray[Any], kind: str, numbers: NDArray[np.int64] | None = None
+    ) -> NDArray[Any]:
         solver = self._solver(fold_in=True)
-        problems, _ = self._row_problems(rows, kind)
+        problems = replace(self._row_problems(rows, kind)[0], numbers=numbers)
         return half_sweep(problems, None, self._basis(fixed, solver), solver).factors
 
     def _start(self, n_users: int, n_items: int) -> tuple[NDArray[Any] | None, NDArray[Any]]:
         """Return the factors to start from; no users mean that they start at 0, as they are solved first."""
         dtype = np.dtype(self.dtype)
-        scale = self.init_scale / np.sqrt(self.factors)
+        X = self._held("user_factors", n_users, dtype) if self.warm_start else None
+        held = self._held("item_factors", n_items, dtype) if self.warm_start else None
+        scale = float(self.init_scale) / np.sqrt(self.factors)
         # Drawn in float64, so that both dtypes start at the same place.
         drawn = random_generator(self.random_state).standard_normal((n_items, self.factors)) * scale
-        Y = drawn.astype(dtype)
-        if not self.warm_start:
-            return None, Y
-        X = self._held("user_factors", n_users, dtype)
-        held = self._held("item_factors", n_items, dtype)
+        with np.errstate(over="ignore"):  # `Eigenbasis.of` reports it
+            Y = drawn.astype(dtype)
         if held is not None:
             Y[: len(held)] = held
         if X is not None and len(X) < n_users:
@@ -292,7 +297,7 @@ class AlternatingLeastSquares(FactorModel):
         """Set attributes in one step that no signal can split; factors become read-only, which `_basis` relies on."""
         for name in ("user_factors", "item_factors"):
             if name in state:
-                state[name].flags.writeable = False
+                freeze(state[name])
         self.__dict__.update(state)
 
     def __getstate__(self) -> dict[str, Any]:

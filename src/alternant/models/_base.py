@@ -92,17 +92,17 @@ class FactorModel(Parameters):
         k = check_integer("k", k, 1)
         if users is None:
             queries, seen = self._new_users(user_items)
-            scalar = False
+            shape: tuple[int, ...] = (len(queries), k)
         else:
             ids = check_ids("users", users, len(user_factors), "user")
-            scalar = ids.ndim == 0
+            shape = (*ids.shape, k)
             ids = ids.reshape(-1)
             seen = self._seen(ids, user_items) if exclude_seen or user_items is not None else None
             queries = user_factors[ids]
         exclude = (seen.indptr, seen.indices) if exclude_seen and seen is not None else None
         candidates = _candidates(exclude_items, candidate_items, len(item_factors))
         best, scores = self._top_k(queries, item_factors, k, exclude, candidates)
-        return (best[0], scores[0]) if scalar else (best, scores)
+        return best.reshape(shape), scores.reshape(shape)
 
     def predict(self, users: Any, items: Any) -> Any:
         """Score pairs of users and items.
@@ -120,7 +120,13 @@ class FactorModel(Parameters):
         user_factors, item_factors = self._factors()
         rows = check_ids("users", users, len(user_factors), "user")
         columns = check_ids("items", items, len(item_factors), "item")
-        rows, columns = np.broadcast_arrays(rows, columns)
+        try:
+            rows, columns = np.broadcast_arrays(rows, columns)
+        except ValueError:
+            raise ValueError(
+                f"users and items must broadcast against each other, got shapes {rows.shape} and {columns.shape}: "
+                "pass two lists of one length, or users[:, None] for all pairs"
+            ) from None
         out = np.empty(rows.size, user_factors.dtype)
         self._backend().score_pairs(
             np.ascontiguousarray(rows.reshape(-1)), np.ascontiguousarray(columns.reshape(-1)),
@@ -204,6 +210,8 @@ class FactorModel(Parameters):
                 "user_factors and item_factors must have 2 dimensions, the same number of columns and one dtype, "
                 f"got shapes {users.shape} and {items.shape}, dtypes {users.dtype} and {items.dtype}"
             )
+        if users.dtype not in (np.float32, np.float64):
+            raise TypeError(f"user_factors and item_factors must be float32 or float64, got {users.dtype}")
         return users, items
 
     def _top_k(
@@ -227,11 +235,12 @@ class FactorModel(Parameters):
         flat = rows.reshape(-1)
         itself = (np.arange(len(flat) + 1), flat)
         best, cosines = self._top_k(np.ascontiguousarray(unit[flat]), unit, k, itself, allowed)
-        return (best[0], cosines[0]) if rows.ndim == 0 else (best, cosines)
+        np.clip(cosines, -1, 1, out=cosines, where=best >= 0)  # rounding
+        return best.reshape(*rows.shape, k), cosines.reshape(*rows.shape, k)
 
     def _new_users(self, user_items: Any) -> tuple[NDArray[Any], CSR]:
         if user_items is None:
-            raise ValueError("recommend needs users, or user_items to fold in new users: pass one of them")
+            raise ValueError("users=None means new users and needs user_items, their interactions: pass one of the two")
         queries = self.fold_in_users(user_items)
         return queries, check_interactions("user_items", user_items, queries.dtype)
 

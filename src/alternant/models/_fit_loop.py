@@ -81,7 +81,8 @@ def run(
             if callback is not None:
                 views = (read_only_view(done.user_factors), read_only_view(done.item_factors))
                 copy = {key: list(values) for key, values in history.items()}
-                if callback(FitState(number, objective, seconds, *views, copy)) is True:
+                stop = callback(FitState(number, objective, seconds, *views, copy))
+                if isinstance(stop, (bool, np.bool_)) and stop:
                     break
             if early_stopping is not None and number > 1:
                 before = history["objective"][-2]
@@ -96,8 +97,38 @@ def read_only_view(array: NDArray[Any]) -> NDArray[Any]:
     return view
 
 
+def freeze(array: NDArray[Any]) -> None:
+    """Make an array read-only, and every array that it is a view of."""
+    owner: Any = array
+    while isinstance(owner, np.ndarray):
+        owner.flags.writeable = False
+        owner = owner.base
+
+
+def is_frozen(array: NDArray[Any]) -> bool:
+    """Whether neither the array nor one that it is a view of can be written to."""
+    owner: Any = array
+    while isinstance(owner, np.ndarray) and not owner.flags.writeable:
+        owner = owner.base
+    return not isinstance(owner, np.ndarray)
+
+
 def random_generator(random_state: Any) -> np.random.Generator:
     """Turn None, a seed, a Generator or a RandomState into a Generator."""
+    check_random_state(random_state)
     if isinstance(random_state, np.random.RandomState):
         return np.random.default_rng(random_state.randint(0, 2**31 - 1, 4))
     return np.random.default_rng(random_state)
+
+
+def check_random_state(random_state: Any) -> None:
+    """Raise if no Generator can be made from it; none is advanced."""
+    if isinstance(random_state, np.random.RandomState):
+        return
+    try:
+        np.random.default_rng(random_state)
+    except (TypeError, ValueError) as error:
+        raise type(error)(
+            "random_state must be a whole number of at least 0, a numpy.random.Generator or RandomState, or None, "
+            f"got {random_state!r}"
+        ) from None

@@ -4,12 +4,13 @@
 
 The dense part ``w0 Y^T Y = Q diag(g) Q^T`` of the normal equations is made diagonal by one small eigendecomposition;
 rotating both sides by Q changes no prediction. See `alternant.kernels.solve_rows` for what the kernel does with it.
-"""  # noqa: D400, D205
+"""  # noqa: D400
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -39,6 +40,7 @@ class RowProblems:
     target: NDArray[Any]
     regularization: NDArray[Any]  # lambda_u
     kind: str  # what a row is, for messages: "user" or "item"
+    numbers: NDArray[np.int64] | None = None  # what messages call the rows, if not 0, 1, ...
 
 
 @dataclass(frozen=True)
@@ -76,12 +78,18 @@ class Eigenbasis:
 
         def gramian(block: slice) -> NDArray[np.float64]:
             rows = Y[block].astype(np.float64)
-            return rows.T @ rows
+            with np.errstate(over="ignore", invalid="ignore"):  # reported below
+                return rows.T @ rows
 
         with single_threaded_blas():
             total = np.zeros((f, f))
             for part in map_parallel(gramian, _blocks(len(Y)), num_threads):
                 total += part
+            if not unobserved_weight * np.trace(total) <= np.finfo(Y.dtype).max:  # NaN included
+                raise ValueError(
+                    f"factors must be finite, and the sums of their squares too in {Y.dtype}: lower init_scale or "
+                    "unobserved_weight, or set finite factors"
+                )
             g, Q = scipy.linalg.eigh(unobserved_weight * total)
         g[g < f * np.finfo(np.float64).eps * max(g.max(initial=0), 0)] = 0  # rank-deficient: rounding, not data
         return cls(rotate(Y, Q, num_threads), Q, g.astype(Y.dtype))
@@ -109,10 +117,7 @@ def half_sweep(problems: RowProblems, X: NDArray[Any] | None, basis: Eigenbasis,
         If a row's matrix is singular; the message names the row.
     """
     m, f = len(problems.indptr) - 1, len(basis.diagonal)
-    if X is None:
-        rotated = np.zeros((m, f), basis.factors.dtype)
-    else:
-        rotated = rotate(X, basis.vectors, solver.num_threads)
+    rotated = np.zeros((m, f), basis.factors.dtype) if X is None else rotate(X, basis.vectors, solver.num_threads)
     steps = np.zeros(m, np.int32)
     objective = np.zeros(m)
     for first, last in _calls(problems.indptr):
@@ -122,8 +127,10 @@ def half_sweep(problems: RowProblems, X: NDArray[Any] | None, basis: Eigenbasis,
             solver.max_steps, solver.num_threads, steps[first:last], objective[first:last],
         )  # fmt: skip
         if status:
+            row = first + status - 1
             raise SingularRowError(
-                f"the least-squares problem of {problems.kind} {first + status - 1} is singular: "
+                f"the least-squares problem of {problems.kind} "
+                f"{row if problems.numbers is None else problems.numbers[row]} is singular: "
                 f"its solution is not unique; raise the regularization"
             )
     factors = rotate(rotated, basis.vectors.T, solver.num_threads)
@@ -146,7 +153,7 @@ def _calls(indptr: NDArray[np.int64]) -> Iterator[tuple[int, int]]:
     rows = len(indptr) - 1
     edges = np.arange(indptr[0], indptr[-1], ENTRIES_PER_CALL)[1:]
     cuts = [0, *np.unique(np.searchsorted(indptr, edges)).tolist(), rows]
-    for first, last in zip(cuts[:-1], cuts[1:], strict=True):
+    for first, last in pairwise(cuts):
         if last > first:
             yield first, last
 

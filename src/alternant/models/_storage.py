@@ -1,8 +1,8 @@
 """Model files: safetensors with a versioned header, no pickle.
 
-The tensors are the factors and, unless left out, the interactions (`indptr`, `indices`, `values`, `shape`). The header's
-``__metadata__`` holds ``alternant`` (the version of the format), ``model`` (the class), ``parameters`` and ``state``
-(both JSON).
+The tensors are the factors and, unless left out, the interactions (`indptr`, `indices`, `values`, `shape`). The
+header's ``__metadata__`` holds ``alternant`` (the version of the format), ``model`` (the class), ``parameters`` and
+``state`` (both JSON).
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import json
 import os
 import struct
 import tempfile
+from numbers import Real
 from pathlib import Path
 from typing import Any
 
@@ -21,9 +22,14 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
 from .._csr import CSR
+from ._fit_loop import freeze
 
 FORMAT_VERSION = 1
 _DTYPES = {"F32": np.float32, "F64": np.float64, "I32": np.int32, "I64": np.int64}
+
+
+# What comes of reading a header or tensors that `save` did not write.
+_DAMAGE = (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError)
 
 
 class ModelFileError(ValueError):
@@ -33,16 +39,20 @@ class ModelFileError(ValueError):
 def save(model: Any, path: str | os.PathLike[str], interactions: bool) -> None:
     """Write a fitted model; see `FactorModel.save`."""
     tensors = {"user_factors": model.user_factors, "item_factors": model.item_factors}
-    if interactions and model.interactions_ is not None:
-        csr = model.interactions_
+    csr = getattr(model, "interactions_", None)  # not there where factors were set by hand
+    if interactions and csr is not None:
         tensors |= {"indptr": csr.indptr, "indices": csr.indices, "values": csr.data, "shape": np.array(csr.shape)}
     metadata = {
         "alternant": str(FORMAT_VERSION),
         "model": type(model).__name__,
         "parameters": json.dumps({name: _plain(value) for name, value in model.get_params().items()}),
-        "state": json.dumps({name: getattr(model, name, None) for name in model._fitted_state}),
+        "state": json.dumps({name: getattr(model, name) for name in model._fitted_state if hasattr(model, name)}),
     }
     path = Path(path)
+    if not path.parent.is_dir():
+        raise FileNotFoundError(f"there is no folder {str(path.parent)!r} to save a model in: make it first")
+    if path.is_dir():
+        raise IsADirectoryError(f"{str(path)!r} is a folder: name the file to save the model in")
     # Beside the target, because only within one file system is a rename atomic; in a folder of its own, because
     # save_file makes its file with the permissions of any new file, which a named temporary file would not have.
     with tempfile.TemporaryDirectory(prefix=".alternant-", dir=path.parent) as folder:
@@ -68,19 +78,19 @@ def load(cls: Any, path: str | os.PathLike[str], mmap: bool) -> Any:
         with safe_open(path, framework="numpy") as file:
             metadata = file.metadata() or {}
             _check_version(path, metadata)
+            known = _find_class(cls, path, metadata["model"])
             tensors = {name: file.get_tensor(name) for name in file.keys() if not (mmap and "factors" in name)}  # noqa: SIM118
         if mmap:
             tensors |= _map_factors(path)
+        return _restore(known, metadata, tensors)
     except SafetensorError as error:
         raise ModelFileError(
             f"{str(path)!r} is not a whole alternant model ({error}): it was damaged, cut short, or written by "
             "another program; save the model again"
         ) from None
-    try:
-        return _restore(_find_class(cls, path, metadata["model"]), metadata, tensors)
-    except (KeyError, TypeError, ValueError, IndexError) as error:
-        if isinstance(error, ModelFileError):
-            raise
+    except ModelFileError:
+        raise
+    except _DAMAGE as error:
         raise ModelFileError(f"{str(path)!r} is a damaged model file ({error!r}): save the model again") from None
 
 
@@ -112,15 +122,23 @@ def _restore(cls: Any, metadata: dict[str, str], tensors: dict[str, NDArray[Any]
     users, items = tensors["user_factors"], tensors["item_factors"]
     if users.ndim != 2 or items.ndim != 2 or users.shape[1] != items.shape[1] or users.dtype != items.dtype:
         raise ValueError(f"factors of shapes {users.shape} and {items.shape}")
-    state = {"user_factors": users, "item_factors": items, "interactions_": None}
+    if users.dtype not in (np.float32, np.float64) or not (_all_finite(users) and _all_finite(items)):
+        raise ValueError("factors that are no finite numbers")
+    state: dict[str, Any] = {"user_factors": users, "item_factors": items, "interactions_": None}
     if "indptr" in tensors:
         csr = CSR(tensors["indptr"], tensors["indices"], tensors["values"], tuple(tensors["shape"].tolist()))
         _check_csr(csr, len(users), len(items))
         state["interactions_"] = csr
     for array in (users, items):
-        array.flags.writeable = False
-    model.__dict__.update(state | json.loads(metadata["state"]))
+        freeze(array)
+    fitted = json.loads(metadata["state"])
+    model.__dict__.update(state | {name: fitted[name] for name in cls._fitted_state if name in fitted})
     return model
+
+
+def _all_finite(array: NDArray[Any]) -> bool:
+    """Whether there is no NaN or infinite value; a NaN makes both the least and the greatest value NaN."""
+    return bool(np.isfinite(array.min(initial=0)) and np.isfinite(array.max(initial=0)))
 
 
 def _check_csr(csr: CSR, rows: int, columns: int) -> None:
@@ -134,13 +152,16 @@ def _check_csr(csr: CSR, rows: int, columns: int) -> None:
         and indptr[0] == 0
         and (np.diff(indptr) >= 0).all()
         and (len(indices) == 0 or (indices.min() >= 0 and indices.max() < columns))
+        and ((np.diff(indices) > 0) | np.isin(np.arange(1, len(indices)), indptr)).all()
+        and csr.data.dtype in (np.float32, np.float64)
+        and _all_finite(csr.data)
     )
     if not whole:
         raise ValueError("interactions that do not fit the factors")
 
 
 def _map_factors(path: Path) -> dict[str, NDArray[Any]]:
-    """Map the factors read-only. The library reads copies only; the layout is 8 bytes of length, a JSON header, data."""
+    """Map the factors read-only: safetensors itself copies. A file is 8 bytes of length, a JSON header, then data."""
     with path.open("rb") as file:
         (length,) = struct.unpack("<Q", file.read(8))
         header = json.loads(file.read(length))
@@ -159,12 +180,14 @@ def _map_factors(path: Path) -> dict[str, NDArray[Any]]:
 
 def _plain(value: Any) -> Any:
     """Return a parameter as JSON can hold it."""
-    if isinstance(value, np.generic):
-        return value.item()
+    if isinstance(value, (np.generic, np.ndarray)):
+        return value.tolist()
     if isinstance(value, (type, np.dtype)):
         return np.dtype(value).name
     if value is None or isinstance(value, (bool, int, float, str)):
         return value
     if isinstance(value, (tuple, list)):
         return [_plain(part) for part in value]
+    if isinstance(value, Real):
+        return float(value)  # a Fraction
     return None  # a random generator

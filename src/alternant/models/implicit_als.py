@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .._csr import CSR
-from .._validation import check_choice, check_ids, check_number
+from .._validation import check_choice, check_id, check_number
 from ._als import AlternatingLeastSquares
 from ._least_squares import RowProblems
 
@@ -186,7 +186,7 @@ class ImplicitALS(AlternatingLeastSquares):
         if self.weighting == "ials":
             return np.ones_like(r), preferred.astype(r.dtype)
         c = np.abs(r)
-        with np.errstate(over="ignore"):  # reported below
+        with np.errstate(over="ignore", invalid="ignore"):  # reported below
             if self.weighting == "hu":
                 c = 1 + self.alpha * c
             elif self.weighting == "log":
@@ -194,12 +194,14 @@ class ImplicitALS(AlternatingLeastSquares):
             else:
                 c = self.alpha * c
             c = c.astype(r.dtype, copy=False)
-        if not np.isfinite(c).all():
+            weight = c - np.asarray(self.unobserved_weight, r.dtype)
+        if not (np.isfinite(c).all() and np.isfinite(weight).all()):
             raise ValueError(
-                f"confidences must be finite in {r.dtype}, but alpha={self.alpha!r} makes them overflow at an "
-                f"interaction of {np.abs(r).max():g}: lower alpha, or use weighting='log'"
+                f"confidences must be finite in {r.dtype}, but alpha={self.alpha!r}, "
+                f"unobserved_weight={self.unobserved_weight!r} and an interaction of {np.abs(r).max():g} overflow: "
+                "lower the largest of them"
             )
-        return c - r.dtype.type(self.unobserved_weight), c * preferred
+        return weight, c * preferred
 
     def _lambda(self, kind: str) -> float:
         value = self.regularization
@@ -214,11 +216,18 @@ class ImplicitALS(AlternatingLeastSquares):
     def _row_lambda(self, rows: CSR, kind: str) -> NDArray[Any]:
         counts = np.diff(rows.indptr).astype(np.float64)
         scale = np.ones_like(counts)
-        if self.regularization_scaling == "count":
-            scale = counts
-        elif self.regularization_scaling == "ials":
-            scale = (counts + self.unobserved_weight * rows.shape[1]) ** self.regularization_exponent
-        return (self._lambda(kind) * scale).astype(rows.data.dtype)
+        with np.errstate(over="ignore", invalid="ignore"):  # reported below
+            if self.regularization_scaling == "count":
+                scale = counts
+            elif self.regularization_scaling == "ials":
+                scale = (counts + self.unobserved_weight * rows.shape[1]) ** self.regularization_exponent
+            row_lambda = (self._lambda(kind) * scale).astype(rows.data.dtype)
+        if not np.isfinite(row_lambda).all():
+            raise ValueError(
+                f"every row's lambda must be finite in {rows.data.dtype}, but regularization={self.regularization!r} "
+                f"overflows with regularization_scaling={self.regularization_scaling!r}: lower it"
+            )
+        return row_lambda
 
     def explain(self, user: Any, item: Any, *, user_items: Any = None) -> Explanation:
         r"""Break a score down into what each item of the user's history adds to it.
@@ -247,14 +256,14 @@ class ImplicitALS(AlternatingLeastSquares):
             As `recommend`.
         """
         users, items = self._factors()
-        i = int(check_ids("item", item, len(items), "item").reshape(()))
+        i = check_id("item", item, len(items), "item")
         if user is None:
             x, history = self._new_users(user_items)
             score = float(x[0].astype(np.float64) @ items[i]) if len(x) == 1 else np.nan
         else:
-            row = check_ids("user", user, len(users), "user").reshape(1)
-            history = self._seen(row, user_items)
-            score = self.predict(int(row[0]), i)
+            u = check_id("user", user, len(users), "user")
+            history = self._seen(np.array([u]), user_items)
+            score = self.predict(u, i)
         if history.shape[0] != 1:
             raise ValueError(f"user_items must have 1 row, that of the user to explain, got {history.shape[0]}")
         return self._break_down(history, i, score, items)
