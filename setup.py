@@ -13,10 +13,12 @@ import sysconfig
 import tempfile
 from pathlib import Path
 
-from setuptools import Extension, setup  # before distutils, which it provides
+from Cython.Build import cythonize
+from setuptools import Extension, setup
 from setuptools.command.build_ext import build_ext
 
-from Cython.Build import cythonize
+# isort: split
+# setuptools provides distutils, which is why it is imported first.
 from distutils.ccompiler import new_compiler
 from distutils.errors import CCompilerError, DistutilsError
 from distutils.sysconfig import customize_compiler
@@ -172,6 +174,7 @@ def extensions():
     for level, args in levels.items():
         built += [
             Extension(f"alternant.kernels._{level}.{name}", sources[name], include_dirs=[KERNELS],
+                      depends=[f"{KERNELS}/_vector.h", f"{KERNELS}/_vector_real.h"],
                       extra_compile_args=flags + args, extra_link_args=link_args)
             for name in SOURCES
         ]  # fmt: skip

@@ -2,9 +2,9 @@
 
     python benchmarks/choose_defaults.py FOLDER [--trials 80] [--factors 64] [--seeds 2]
 
-Draws settings at random, then near the best so far, scores each on every data set, and ranks them by the mean over data sets of NDCG@10 relative
-to the best setting of that data set: a default must be good everywhere rather than best somewhere. The settings that
-the constructor has today, and popularity, are always among them.
+Draws settings at random, then near the best so far, scores each on every data set, and ranks them by the mean over data
+sets of NDCG@10 relative to the best setting of that data set: a default must be good everywhere rather than best
+somewhere. The settings that the constructor has today, and popularity, are always among them.
 """
 
 from __future__ import annotations

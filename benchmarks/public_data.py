@@ -17,8 +17,7 @@ if TYPE_CHECKING:
 
 def _table(path: Path, delimiter: str) -> sp.csr_array:
     """Read user, item, value columns under one header line; ids are renumbered."""
-    opened = gzip.open(path, "rt") if path.suffix == ".gz" else path.open()
-    with opened as file:
+    with gzip.open(path, "rt") if path.suffix == ".gz" else path.open() as file:
         columns = np.loadtxt(file, delimiter=delimiter, skiprows=1, usecols=(0, 1, 2))
     users = np.unique(columns[:, 0], return_inverse=True)[1]
     items = np.unique(columns[:, 1], return_inverse=True)[1]

@@ -58,6 +58,18 @@
 #  define ALTERNANT_SIMD_SUM(sum) ALTERNANT_PRAGMA(omp simd reduction(+ : sum))
 #endif
 
+/* A vector of n lanes, rotated by some of them. GCC has the builtin since version 12. */
+#ifdef __has_builtin
+#  if __has_builtin(__builtin_shufflevector)
+#    define ALTERNANT_LANE(l, by, n) (((l) + (by)) % (n))
+#    define ALTERNANT_LANES_2(l, by, n) ALTERNANT_LANE(l, by, n), ALTERNANT_LANE(l + 1, by, n)
+#    define ALTERNANT_LANES_4(l, by, n) ALTERNANT_LANES_2(l, by, n), ALTERNANT_LANES_2(l + 2, by, n)
+#    define ALTERNANT_LANES_8(l, by, n) ALTERNANT_LANES_4(l, by, n), ALTERNANT_LANES_4(l + 4, by, n)
+#    define ALTERNANT_LANES_16(l, by, n) ALTERNANT_LANES_8(l, by, n), ALTERNANT_LANES_8(l + 8, by, n)
+#    define ALTERNANT_ROTATE(n, v, by) __builtin_shufflevector(v, v, ALTERNANT_LANES_##n(0, by, n))
+#  endif
+#endif
+
 #define ALTERNANT_JOIN_(a, b) a##_##b
 #define ALTERNANT_JOIN(a, b) ALTERNANT_JOIN_(a, b)
 
@@ -83,15 +95,19 @@ ALTERNANT_INLINE const char *compiler_version(void)
 }
 
 #define REAL float
+#define REAL_BYTES 4
 #define NAME(name) ALTERNANT_JOIN(name, f32)
 #include "_vector_real.h"
 #undef REAL
+#undef REAL_BYTES
 #undef NAME
 
 #define REAL double
+#define REAL_BYTES 8
 #define NAME(name) ALTERNANT_JOIN(name, f64)
 #include "_vector_real.h"
 #undef REAL
+#undef REAL_BYTES
 #undef NAME
 
 #endif

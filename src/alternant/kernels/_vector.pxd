@@ -31,6 +31,8 @@ cdef extern from "_vector.h" nogil:
     int cholesky_f64(ptrdiff_t, double, double *, double *, double *)
     void cholesky_solve_f32(ptrdiff_t, const float *, const float *, float *)
     void cholesky_solve_f64(ptrdiff_t, const double *, const double *, double *)
+    double quadratic_f32(ptrdiff_t, const float *, const float *, const float *)
+    double quadratic_f64(ptrdiff_t, const double *, const double *, const double *)
     void scores_f32(ptrdiff_t, ptrdiff_t, ptrdiff_t, const float *, const float *, const float *, const float *,
                     const float *, float *)
     void scores_f64(ptrdiff_t, ptrdiff_t, ptrdiff_t, const double *, const double *, const double *, const double *,
@@ -125,6 +127,14 @@ cdef inline void cholesky_solve(ptrdiff_t size, const floating *U, const floatin
         cholesky_solve_f32(size, U, inverse, x)
     else:
         cholesky_solve_f64(size, U, inverse, x)
+
+
+cdef inline double quadratic(ptrdiff_t size, const floating *A, const floating *b, const floating *x) noexcept nogil:
+    """x . A x - 2 b . x from the upper triangle of A."""
+    if floating is float:
+        return quadratic_f32(size, A, b, x)
+    else:
+        return quadratic_f64(size, A, b, x)
 
 
 cdef inline void scores(ptrdiff_t f, ptrdiff_t stride, ptrdiff_t width, const floating *q0, const floating *q1,

@@ -16,11 +16,24 @@ typedef REAL NAME(vector);
 #define AT(pointer) (*(VECTOR *)(pointer))
 #define CAT(pointer) (*(const VECTOR *)(pointer))
 
-/* The sum of a vector's lanes, in an order fixed at compile time. */
+/* The sum of a vector's lanes, halving: an order fixed at compile time. */
 ALTERNANT_INLINE REAL NAME(lane_sum)(VECTOR v)
 {
-#ifdef ALTERNANT_VECTORS
-    REAL lanes[ALTERNANT_VECTOR_BYTES / sizeof(REAL)];
+#if defined(ALTERNANT_VECTORS) && defined(ALTERNANT_ROTATE)
+    /* In registers; through memory, as below, it takes three times as long. */
+#  if ALTERNANT_VECTOR_BYTES == 16 * REAL_BYTES
+    v += ALTERNANT_ROTATE(16, v, 8);
+    v += ALTERNANT_ROTATE(16, v, 4);
+    v += ALTERNANT_ROTATE(16, v, 2);
+#  elif ALTERNANT_VECTOR_BYTES == 8 * REAL_BYTES
+    v += ALTERNANT_ROTATE(8, v, 4);
+    v += ALTERNANT_ROTATE(8, v, 2);
+#  elif ALTERNANT_VECTOR_BYTES == 4 * REAL_BYTES
+    v += ALTERNANT_ROTATE(4, v, 2);
+#  endif
+    return v[0] + v[1];
+#elif defined(ALTERNANT_VECTORS)
+    REAL lanes[ALTERNANT_VECTOR_BYTES / REAL_BYTES];
     ptrdiff_t half, l;
     memcpy(lanes, &v, sizeof v);
     for (half = VL / 2; half > 0; half /= 2)
@@ -200,51 +213,124 @@ ALTERNANT_FUNCTION void NAME(syrk)(ptrdiff_t n, ptrdiff_t stride, ptrdiff_t firs
         }
 }
 
+/* Factor the LANES x LANES diagonal block at `start` as U^T U; below its diagonal it is left undefined. */
+ALTERNANT_INLINE int NAME(cholesky_block)(ptrdiff_t size, ptrdiff_t start, REAL least, REAL *ALTERNANT_RESTRICT A,
+                                          REAL *ALTERNANT_RESTRICT inverse)
+{
+    ptrdiff_t k, i, c;
+    REAL *block = A + start * size + start;
+    for (k = 0; k < LANES; k++) {
+        REAL *row = block + k * size;
+        const REAL pivot = row[k];
+        if (!(pivot > least)) return 0;
+        const REAL scale = 1 / (REAL)sqrt(pivot);
+        inverse[start + k] = scale;
+        for (c = 0; c < LANES; c += VL) AT(row + c) *= scale;
+        for (i = k + 1; i < LANES; i++) {
+            const REAL factor = row[i];
+            for (c = 0; c < LANES; c += VL) AT(block + i * size + c) -= factor * CAT(row + c);
+        }
+    }
+    return 1;
+}
+
+/* Rows start to start + LANES of A, right of the factored block, become U^-T A, and their negative goes to the panel.
+ * The rows of one column of vectors stay in registers. */
+ALTERNANT_INLINE void NAME(cholesky_rows)(ptrdiff_t size, ptrdiff_t start, REAL *ALTERNANT_RESTRICT A,
+                                          const REAL *ALTERNANT_RESTRICT inverse, REAL *ALTERNANT_RESTRICT panel)
+{
+    ptrdiff_t c;
+    int k, i;
+    for (c = start + LANES; c < size; c += VL) {
+        VECTOR row[ALTERNANT_ALIGNMENT / sizeof(REAL)];
+        ALTERNANT_UNROLL
+        for (k = 0; k < (int)LANES; k++) row[k] = CAT(A + (start + k) * size + c);
+        ALTERNANT_UNROLL
+        for (k = 0; k < (int)LANES; k++) {
+            row[k] *= inverse[start + k];
+            ALTERNANT_UNROLL
+            for (i = k + 1; i < (int)LANES; i++) row[i] -= A[(start + k) * size + start + i] * row[k];
+        }
+        ALTERNANT_UNROLL
+        for (k = 0; k < (int)LANES; k++) {
+            AT(A + (start + k) * size + c) = row[k];
+            AT(panel + k * size + c) = -row[k];
+        }
+    }
+}
+
 /* A = U^T U in the upper triangle, in place, by panels of LANES rows; the trailing update is syrk with the panel.
  * inverse[k] = 1 / U[k, k]; panel is scratch of LANES rows. Returns 0 if a pivot is at most `least`. */
-ALTERNANT_FUNCTION int NAME(cholesky)(ptrdiff_t size, REAL least, REAL *ALTERNANT_RESTRICT A,
-                                      REAL *ALTERNANT_RESTRICT inverse, REAL *ALTERNANT_RESTRICT panel)
+ALTERNANT_FUNCTION int NAME(cholesky)(ptrdiff_t size, REAL least, REAL *A, REAL *inverse, REAL *panel)
 {
-    ptrdiff_t start, k, i, c;
+    ptrdiff_t start;
     for (start = 0; start < size; start += LANES) {
-        for (k = start; k < start + LANES; k++) {
-            REAL *row = A + k * size;
-            const REAL pivot = row[k];
-            if (!(pivot > least)) return 0;
-            const REAL scale = 1 / (REAL)sqrt(pivot);
-            inverse[k] = scale;
-            for (c = start; c < size; c += VL) AT(row + c) *= scale;
-            for (i = k + 1; i < start + LANES; i++) {
-                REAL *lower = A + i * size;
-                const REAL factor = row[i];
-                for (c = start; c < size; c += VL) AT(lower + c) -= factor * CAT(row + c);
-            }
-        }
-        for (k = 0; k < LANES; k++)
-            for (c = start + LANES; c < size; c += VL) AT(panel + k * size + c) = -CAT(A + (start + k) * size + c);
+        if (!NAME(cholesky_block)(size, start, least, A, inverse)) return 0;
+        NAME(cholesky_rows)(size, start, A, inverse, panel);
         NAME(syrk)(LANES, size, start + LANES, size, panel, A + start * size, A);
     }
     return 1;
 }
 
-/* Solve U^T U x = b in place. */
+/* Solve U^T U x = b in place, a block of LANES unknowns at a time, which stay in registers. */
 ALTERNANT_FUNCTION void NAME(cholesky_solve)(ptrdiff_t size, const REAL *ALTERNANT_RESTRICT U,
                                              const REAL *ALTERNANT_RESTRICT inverse, REAL *ALTERNANT_RESTRICT x)
 {
-    ptrdiff_t k, c;
-    for (k = 0; k < size; k++) {
-        const REAL *row = U + k * size;
-        const REAL xk = x[k] * inverse[k];
-        for (c = k + 1; c < size; c++) x[c] -= xk * row[c];
-        x[k] = xk;
+    REAL z[ALTERNANT_ALIGNMENT / sizeof(REAL)];
+    ptrdiff_t start, c;
+    int k, i;
+    for (start = 0; start < size; start += LANES) { /* U^T z = b */
+        const REAL *rows = U + start * size;
+        ALTERNANT_UNROLL
+        for (k = 0; k < (int)LANES; k++) z[k] = x[start + k];
+        ALTERNANT_UNROLL
+        for (k = 0; k < (int)LANES; k++) {
+            z[k] *= inverse[start + k];
+            ALTERNANT_UNROLL
+            for (i = k + 1; i < (int)LANES; i++) z[i] -= rows[k * size + start + i] * z[k];
+        }
+        for (c = start + LANES; c < size; c += VL) {
+            VECTOR rest = CAT(x + c);
+            ALTERNANT_UNROLL
+            for (k = 0; k < (int)LANES; k++) rest -= z[k] * CAT(rows + k * size + c);
+            AT(x + c) = rest;
+        }
+        ALTERNANT_UNROLL
+        for (k = 0; k < (int)LANES; k++) x[start + k] = z[k];
     }
-    for (k = size - 1; k >= 0; k--) {
-        const REAL *row = U + k * size;
-        REAL sum = 0;
-        ALTERNANT_SIMD_SUM(sum)
-        for (c = k + 1; c < size; c++) sum += row[c] * x[c];
-        x[k] = (x[k] - sum) * inverse[k];
+    for (start = size - LANES; start >= 0; start -= LANES) { /* U x = z */
+        const REAL *rows = U + start * size;
+        for (k = 0; k < (int)LANES; k++) {
+            VECTOR sum = {0};
+            for (c = start + LANES; c < size; c += VL) sum += CAT(rows + k * size + c) * CAT(x + c);
+            z[k] = x[start + k] - NAME(lane_sum)(sum);
+        }
+        ALTERNANT_UNROLL
+        for (k = (int)LANES - 1; k >= 0; k--) {
+            z[k] *= inverse[start + k];
+            ALTERNANT_UNROLL
+            for (i = 0; i < k; i++) z[i] -= rows[i * size + start + k] * z[k];
+        }
+        ALTERNANT_UNROLL
+        for (k = 0; k < (int)LANES; k++) x[start + k] = z[k];
     }
+}
+
+/* x . A x - 2 b . x from the blocks of A on and right of the diagonal; summed up in float64. */
+ALTERNANT_FUNCTION double NAME(quadratic)(ptrdiff_t size, const REAL *ALTERNANT_RESTRICT A,
+                                          const REAL *ALTERNANT_RESTRICT b, const REAL *ALTERNANT_RESTRICT x)
+{
+    double total = 0;
+    ptrdiff_t i, c;
+    for (i = 0; i < size; i++) {
+        const REAL *row = A + i * size;
+        const ptrdiff_t right = i - i % LANES + LANES;
+        VECTOR block = {0}, rest = {0};
+        for (c = right - LANES; c < right; c += VL) block += CAT(row + c) * CAT(x + c);
+        for (c = right; c < size; c += VL) rest += CAT(row + c) * CAT(x + c);
+        total += x[i] * ((double)NAME(lane_sum)(block + rest + rest) - 2 * (double)b[i]);
+    }
+    return total;
 }
 
 /* out[q, c] = sum_k q[k] T[k, c] for 4 queries and `width` packed columns (a multiple of 64): the sum runs over k in

@@ -14,11 +14,11 @@ from libc.math cimport sqrt
 from libc.stddef cimport ptrdiff_t
 from libc.stdint cimport int32_t, int64_t
 from libc.stdlib cimport free, malloc
-from libc.string cimport memset
+from libc.string cimport memcpy, memset
 
 from ._vector cimport (
     ALTERNANT_PREFETCH, advance, aligned_zeros, cholesky, cholesky_solve, compiler_version, copy_row, curvature, dot,
-    padded, redirect, rows_pass, scale_rows, syrk,
+    padded, quadratic, redirect, rows_pass, scale_rows, syrk,
 )
 
 import numpy as np
@@ -174,7 +174,9 @@ cdef int solve_primal(Row *row, const floating *Y, const index_t *indices, const
     cdef real *chunk_w = inverse + fp
     cdef real *chunk_t = chunk_w + CHUNK
     cdef real *A = chunk_t + CHUNK
-    cdef real *pack = A + fp * fp
+    cdef real *kept = A + fp * fp    # A and b before they are overwritten
+    cdef real *kept_b = kept + fp * fp
+    cdef real *pack = kept_b + fp
     cdef real *Z = pack + CHUNK * fp
     cdef double largest = 0
 
@@ -199,26 +201,15 @@ cdef int solve_primal(Row *row, const floating *Y, const index_t *indices, const
         largest = max(largest, <double> A[k * fp + k])
     for k in range(row.f, fp):
         A[k * fp + k] = <real> largest    # the padding must pass as a pivot whatever the scale of the row
+    memcpy(kept, A, fp * fp * sizeof(real))
+    memcpy(kept_b, b, fp * sizeof(real))
     if not cholesky(fp, (DOUBTFUL_F32 if real is float else row.singular) * largest, A, inverse, Z):
         return SINGULAR
     cholesky_solve(fp, A, inverse, b)
+    row.objective = quadratic(fp, kept, kept_b, b)
     for k in range(row.f):
         out[k] = <floating> b[k]
-    row.objective = row_objective(row, Y, indices, w, t, g, lam, out)
     return OK
-
-
-cdef double row_objective(Row *row, const floating *Y, const index_t *indices, const floating *w, const floating *t,
-                          const floating *g, floating lam, const floating *x) noexcept nogil:
-    """x . (g + lambda) x + sum_j (w_j s_j - 2 t_j) s_j"""
-    cdef ptrdiff_t j, k
-    cdef double total = 0, s
-    for k in range(row.f):
-        total += (<double> g[k] + lam) * x[k] * x[k]
-    for j in range(row.n):
-        s = dot(row.f, Y + <ptrdiff_t> indices[j] * row.f, x)
-        total += (w[j] * s - 2 * <double> t[j]) * s
-    return total
 
 
 cdef int solve_dual(Row *row, const floating *Y, const index_t *indices, const floating *w, const floating *t,

@@ -22,7 +22,7 @@ import numba
 import numpy as np
 
 from .._threads import map_parallel, resolve_num_threads
-from .als_reference import SINGULAR, SMALLEST_DUAL_WEIGHT
+from .als_reference import SINGULAR, SMALLEST_DUAL_WEIGHT, UNDERFLOW
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -47,7 +47,7 @@ LEFT, FAILED = 1, 2  # the state of a row; 0 is solved
 
 # Arguments and scratch that travel together. The limits are arguments since Numba's cache would freeze globals.
 Problem = namedtuple("Problem", "indptr indices weight target Y diagonal regularization")
-Limits = namedtuple("Limits", "tol max_steps singular dual_weight")
+Limits = namedtuple("Limits", "tol max_steps singular underflow dual_weight")
 Packed = namedtuple("Packed", "y w t p sums")  # for conjugate gradients: the entries of a row
 Dense = namedtuple("Dense", "rows columns w t p")  # for Cholesky: V of the dual; a block of entries, transposed
 Vectors = namedtuple("Vectors", "d inverse b x r q")  # in float64; d = g + lambda, inverse = 1 / d or 1 / sqrt(d)
@@ -59,9 +59,9 @@ _inner = numba.njit(nogil=True, error_model="numpy", fastmath={"reassoc", "contr
 def entry_point(function: Callable[..., Any]) -> Callable[..., Any]:
     """Compile at the first call, and keep the machine code on disk where there is a directory to keep it in."""
     try:
-        return numba.njit(nogil=True, error_model="numpy", cache=True)(function)  # type: ignore[no-any-return]
+        return numba.njit(nogil=True, error_model="numpy", cache=True)(function)
     except RuntimeError:  # neither __pycache__ nor the user's cache can be written: a read-only container
-        return numba.njit(nogil=True, error_model="numpy")(function)  # type: ignore[no-any-return]
+        return numba.njit(nogil=True, error_model="numpy")(function)
 
 
 def solve_rows(
@@ -84,7 +84,7 @@ def solve_rows(
     threads = resolve_num_threads(num_threads)
     ranges = row_ranges(indptr, threads)
     problem = Problem(*constant(indptr, indices, weight, target, Y, diagonal, regularization))
-    limits = Limits(float(tol), int(max_steps), SINGULAR[Y.dtype], SMALLEST_DUAL_WEIGHT)
+    limits = Limits(float(tol), int(max_steps), SINGULAR[Y.dtype], UNDERFLOW[Y.dtype], SMALLEST_DUAL_WEIGHT)
     x = X.view(np.ndarray)
     steps = np.empty(len(X), np.int32) if row_steps is None else row_steps.view(np.ndarray)
     objective = np.empty(len(X)) if row_objective is None else row_objective.view(np.ndarray)
@@ -172,8 +172,8 @@ def _cholesky_range(begin, end, problem, limits, loss, like, X, state, row_steps
     """Solve those of the rows ``begin:end`` that are left, in the precision of `like`."""
     indptr, f, dtype = problem.indptr, X.shape[1], like.dtype
     width = _up(f + 3, LANES)  # three spare rows and columns, since they are taken four at a time
-    dense = Dense(np.zeros((f + 3, _up(f, LANES)), dtype), np.zeros((f + 3, BLOCK), dtype), np.zeros(BLOCK, dtype),
-                  np.zeros(BLOCK, dtype), np.zeros(max(width, BLOCK), dtype))  # fmt: skip
+    dense = Dense(np.zeros((f + 3, _up(f, LANES)), dtype), np.zeros((f + 3, BLOCK + LANES), dtype),
+                  np.zeros(BLOCK, dtype), np.zeros(BLOCK, dtype), np.zeros(max(width, BLOCK), dtype))  # fmt: skip
     vectors, A = _vectors(f), np.zeros((f + 3, width))
     d, x = vectors.d, vectors.x
     for u in range(begin, end):
@@ -239,15 +239,14 @@ def _solve_cg(problem, u, limits, packed, vectors):
     _copy(x, f, p)
     _clear(b, f)
     _gather_product(problem, u, packed, q, b)
-    any_target, enough, rz = False, 0.0, 0.0
+    enough, rz = 0.0, 0.0
     for i in range(f):
-        any_target |= b[i] != 0
         inverse[i] = 1 / d[i]
         r[i] = b[i] - q[i] - d[i] * x[i]
         p[i] = r[i] * inverse[i]
         enough += b[i] * b[i] * inverse[i]
         rz += r[i] * r[i] * inverse[i]
-    if not any_target:
+    if enough <= limits.underflow:
         _clear(x, f)
         return 0, 0.0
     enough *= limits.tol**2
@@ -375,7 +374,8 @@ def _solve_primal(problem, u, loss, singular, dense, A, vectors):
 def _add_block(problem, start, count, dense, A, b):
     """Add ``w_j y_j y_j^T`` and ``t_j y_j`` of a block of entries to the upper triangle of `A` and to `b`.
 
-    The block is transposed, so that the innermost loop is as long as the block for any f.
+    The block is transposed, so that the innermost loop is as long as the block for any f. (The rows of `columns` are a
+    little longer: a power of two apart, they would fall on the same few lines of a cache.)
     """
     _, columns, w, t, p = dense
     indices, weight, target, Y = problem.indices, problem.weight, problem.target, problem.Y

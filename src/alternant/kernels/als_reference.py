@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 # the square of what the dtype resolves, with room for the sums.
 SINGULAR = {np.dtype(np.float32): 1e-13, np.dtype(np.float64): 1e-14}
 
-# A row whose right-hand side b has b^T M^-1 b at most this becomes 0. Strong regularization shrinks, for example, an item
-# that one user knows who knows nothing else, iteration by iteration, until nothing but rounding is left of it.
+# A row whose right-hand side b has b^T M^-1 b at most this becomes 0. Strong regularization shrinks, for example, an
+# item that one user knows who knows nothing else, iteration by iteration, until nothing but rounding is left of it.
 UNDERFLOW = {np.dtype(np.float32): 1e-60, np.dtype(np.float64): 1e-300}
 
 # Weights below this do not go through the dual, which divides by their square root.
@@ -112,8 +112,8 @@ def _solve_cholesky(
     if len(y) < len(d) and w.min() >= SMALLEST_DUAL_WEIGHT and d.min() > singular * d.max():
         # x = D^-1/2 V^T (I + V V^T)^-1 (t / sqrt(w)) with V = diag(sqrt(w)) Y D^-1/2 (push-through identity)
         v = np.sqrt(w)[:, None] * y / np.sqrt(d)
-        a = cho_solve((cholesky(np.eye(len(y)) + v @ v.T), False), t / np.sqrt(w))
-        return (v.T @ a) / np.sqrt(d)
+        a: NDArray[Any] = cho_solve((cholesky(np.eye(len(y)) + v @ v.T), False), t / np.sqrt(w))
+        return np.asarray(v.T @ a / np.sqrt(d))
     A = np.diag(d) + y.T @ (w[:, None] * y)
     U = cholesky(A)
     if not np.diag(U).min() ** 2 > singular * np.diag(A).max():

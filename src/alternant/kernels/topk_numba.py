@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 TILE = 256  # items scored at a time
+SKEW = 16  # added to the row length: rows a power of two apart fall on the same few lines of a cache (9 times slower)
 MOST_QUERIES = 128  # that share a transposed tile: the transposition is then a small part of the work
 FEWEST_QUERIES = 8
 PAIRS = 1 << 14  # scored by one task
@@ -76,7 +77,7 @@ def _top_k_range(begin, end, queries, items, allowed, excluded_indptr, excluded,
     """Rank the allowed items for the queries ``begin:end``; the rows of the outputs serve as heaps meanwhile."""
     f = queries.shape[1]
     width = (f + 3) // 4 * 4  # zeros fill up what is taken four at a time
-    tile = np.zeros((width, TILE), items.dtype)
+    tile = np.zeros((width, TILE + SKEW), items.dtype)
     pair = np.zeros((2, width), items.dtype)
     products = np.empty((2, TILE), items.dtype)
     sizes = np.zeros(end - begin, np.int64)  # of the heaps
@@ -90,8 +91,9 @@ def _top_k_range(begin, end, queries, items, allowed, excluded_indptr, excluded,
                 pair[1, i] = queries[min(u + 1, end - 1), i]
             _multiply(pair, tile, products)
             for v in range(u, min(u + 2, end)):
-                _keep_best(products, v - u, allowed, start, count, excluded, excluded_indptr[v + 1],
-                           cursors, sizes, v - begin, scores[v], ids[v])  # fmt: skip
+                q = v - begin
+                sizes[q], cursors[q] = _keep_best(products[v - u], allowed, start, count, excluded, cursors[q],
+                                                  excluded_indptr[v + 1], sizes[q], scores[v], ids[v])  # fmt: skip
     for u in range(begin, end):
         _sort(scores[u], ids[u], sizes[u - begin])
 
@@ -120,25 +122,24 @@ def _multiply(pair, tile, products):
 
 
 @_inner
-def _keep_best(products, row, allowed, start, count, excluded, last, cursors, sizes, q, scores, ids):
+def _keep_best(products, allowed, start, count, excluded, cursor, last, size, scores, ids):
     """Offer the scores of a tile to the heap of a query, whose root is the worst one kept."""
-    size, cursor, k = sizes[q], cursors[q], len(scores)
     for j in range(count):
-        score = products[row, j]
+        score = products[j]
         # Ids ascend, so that a tie with the worst one kept loses to it; a NaN is greater than nothing.
-        if not (score > scores[0] if size == k else score == score):
+        if not (score > scores[0] if size == len(scores) else score == score):
             continue
         item = allowed[start + j]
         while cursor < last and excluded[cursor] < item:
             cursor += 1
         if cursor < last and excluded[cursor] == item:
             continue
-        if size < k:
+        if size < len(scores):
             _sift_up(scores, ids, size, score, item)
             size += 1
         else:
             _sift_down(scores, ids, size, score, item)
-    sizes[q], cursors[q] = size, cursor
+    return size, cursor
 
 
 @_inner
@@ -156,9 +157,9 @@ def _sift_down(scores, ids, size, score, item):
     """Put an entry in place of the root of a heap."""
     at, child = 0, 1
     while child < size:
-        if child + 1 < size and _worse(scores, ids, child + 1, scores[child], ids[child]):
+        if child + 1 < size and _worse(scores[child + 1], ids[child + 1], scores[child], ids[child]):
             child += 1
-        if not _worse(scores, ids, child, score, item):
+        if not _worse(scores[child], ids[child], score, item):
             break
         scores[at], ids[at] = scores[child], ids[child]
         at, child = child, 2 * child + 1
@@ -166,8 +167,8 @@ def _sift_down(scores, ids, size, score, item):
 
 
 @_inner
-def _worse(scores, ids, at, score, item):
-    return scores[at] < score or (scores[at] == score and ids[at] > item)
+def _worse(score, item, than_score, than_item):
+    return score < than_score or (score == than_score and item > than_item)
 
 
 @_inner

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any, ClassVar, Self
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -49,7 +49,7 @@ class AlternatingLeastSquares(FactorModel):
     history_: dict[str, list[float]]
     backend_: str
 
-    _fitted_state: ClassVar = ("n_iter_", "history_", "backend_")
+    _fitted_state = ("n_iter_", "history_", "backend_")
 
     def _row_problems(self, rows: CSR, kind: str) -> tuple[RowProblems, float]:  # noqa: ARG002
         """Return the problems of one side ("user" or "item"), and the constant of the objective."""
@@ -79,6 +79,8 @@ class AlternatingLeastSquares(FactorModel):
             If the input or a parameter is not as required; the model stays as it was.
         SingularRowError
             If a row has no unique solution (`regularization` is 0 or too small).
+        OverflowError
+            If confidences are too large for `dtype`.
         """
         self._check_params()
         user_items = check_interactions("interactions", interactions, np.dtype(self.dtype), copy=True)
@@ -192,7 +194,9 @@ class AlternatingLeastSquares(FactorModel):
         ids = check_ids(f"{kind}s", ids, len(own), kind, new=ids.size)
         check_columns(name, rows, len(other), {"user": "item", "item": "user"}[kind], len(own))
         new = check_interactions(name, rows, own.dtype)
-        if ids.ndim != 1 or new.shape[0] != len(ids):
+        if ids.ndim != 1:
+            raise ValueError(f"{kind}s must be a list of {kind} row numbers, got {ids.ndim} dimensions")
+        if new.shape[0] != len(ids):
             raise ValueError(f"{name} must have one row for each of the {ids.size} {kind}s, got {new.shape[0]} rows")
         distinct, count = np.unique(ids), max(len(own), ids.max(initial=-1) + 1)
         if len(distinct) < len(ids):

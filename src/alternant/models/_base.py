@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -42,7 +42,7 @@ class FactorModel(Parameters):
     interactions_: CSR | None
 
     # What `save` writes beside the parameters, the factors and the interactions: attributes that JSON can hold.
-    _fitted_state: tuple[str, ...] = ()
+    _fitted_state: ClassVar[tuple[str, ...]] = ()
 
     def recommend(
         self,
@@ -90,6 +90,7 @@ class FactorModel(Parameters):
         """
         user_factors, item_factors = self._factors()
         k = check_integer("k", k, 1)
+        seen: CSR | None
         if users is None:
             queries, seen = self._new_users(user_items)
             shape: tuple[int, ...] = (len(queries), k)
@@ -189,7 +190,8 @@ class FactorModel(Parameters):
         ModelFileError
             If the file is damaged, is no model, or is from a newer version.
         """
-        return _storage.load(cls, path, mmap)
+        model: Self = _storage.load(cls, path, mmap)
+        return model
 
     def fold_in_users(self, user_items: Any) -> NDArray[Any]:
         """Return factors for users that the model has not seen; overridden by the models that can."""
@@ -247,7 +249,7 @@ class FactorModel(Parameters):
     def _seen(self, users: NDArray[np.int64], user_items: Any) -> CSR:
         user_factors, item_factors = self._factors()
         if user_items is None:
-            known = getattr(self, "interactions_", None)
+            known: CSR | None = getattr(self, "interactions_", None)
             if known is None or known.shape != (len(user_factors), len(item_factors)):
                 raise ValueError(
                     "the model does not hold the interactions of its users (it was saved without them, or its factors "

@@ -24,6 +24,9 @@ from ..kernels._registry import Backend
 BLOCK = 4096
 # Entries solved between two looks at Ctrl-C: about a quarter of a second at f = 64.
 ENTRIES_PER_CALL = 1 << 22
+# Entries times factors that are worth another thread, about 0.3 ms of work. Where other processes keep the cores busy,
+# a parallel region ends only when its last thread gets one: measured 10 ms a half-sweep on 2 cores, however small.
+WORK_PER_THREAD = 1 << 18
 
 
 class SingularRowError(ArithmeticError):
@@ -41,6 +44,10 @@ class RowProblems:
     regularization: NDArray[Any]  # lambda_u
     kind: str  # what a row is, for messages: "user" or "item"
     numbers: NDArray[np.int64] | None = None  # what messages call the rows, if not 0, 1, ...
+
+    def name(self, row: int) -> str:
+        """Return what messages call a row."""
+        return f"{self.kind} {row if self.numbers is None else self.numbers[row]}"
 
 
 @dataclass(frozen=True)
@@ -115,24 +122,30 @@ def half_sweep(problems: RowProblems, X: NDArray[Any] | None, basis: Eigenbasis,
     ------
     SingularRowError
         If a row's matrix is singular; the message names the row.
+    OverflowError
+        If the numbers of a row are too large for the dtype.
     """
     m, f = len(problems.indptr) - 1, len(basis.diagonal)
     rotated = np.zeros((m, f), basis.factors.dtype) if X is None else rotate(X, basis.vectors, solver.num_threads)
     steps = np.zeros(m, np.int32)
     objective = np.zeros(m)
+    threads = min(solver.num_threads, 1 + int(problems.indptr[-1]) * f // WORK_PER_THREAD)
     for first, last in _calls(problems.indptr):
         status = solver.backend.solve_rows(
             problems.indptr[first : last + 1], problems.indices, problems.weight, problems.target, basis.factors,
             basis.diagonal, problems.regularization[first:last], rotated[first:last], solver.method, solver.tol,
-            solver.max_steps, solver.num_threads, steps[first:last], objective[first:last],
+            solver.max_steps, threads, steps[first:last], objective[first:last],
         )  # fmt: skip
         if status:
-            row = first + status - 1
             raise SingularRowError(
-                f"the least-squares problem of {problems.kind} "
-                f"{row if problems.numbers is None else problems.numbers[row]} is singular: "
+                f"the least-squares problem of {problems.name(first + status - 1)} is singular: "
                 f"its solution is not unique; raise the regularization"
             )
+    if not np.isfinite(objective).all():
+        raise OverflowError(
+            f"the numbers of {problems.name(int(np.isfinite(objective).argmin()))} overflow {rotated.dtype}: lower its "
+            "confidences (alpha) or unobserved_weight, or use dtype='float64'"
+        )
     factors = rotate(rotated, basis.vectors.T, solver.num_threads)
     # Q turns an exact zero into an exact zero, but for its sign.
     factors += 0
@@ -141,7 +154,8 @@ def half_sweep(problems: RowProblems, X: NDArray[Any] | None, basis: Eigenbasis,
 
 def squared_norms(X: NDArray[Any]) -> NDArray[np.float64]:
     """Return ``|x_u|^2`` of every row, in float64."""
-    return np.einsum("uf,uf->u", X, X, dtype=np.float64)
+    norms: NDArray[np.float64] = np.einsum("uf,uf->u", X, X, dtype=np.float64)
+    return norms
 
 
 def _blocks(rows: int) -> list[slice]:

@@ -54,10 +54,14 @@ def save(model: Any, path: str | os.PathLike[str], interactions: bool) -> None:
     if path.is_dir():
         raise IsADirectoryError(f"{str(path)!r} is a folder: name the file to save the model in")
     # Beside the target, because only within one file system is a rename atomic; in a folder of its own, because
-    # save_file makes its file with the permissions of any new file, which a named temporary file would not have.
+    # save_file takes a name. It makes files that only their owner can read (safetensors 0.8): a model file gets the
+    # permissions of any new file, as `touch` makes them.
     with tempfile.TemporaryDirectory(prefix=".alternant-", dir=path.parent) as folder:
         temporary = Path(folder, path.name)
+        temporary.touch()
+        permissions = temporary.stat().st_mode
         save_file({name: np.ascontiguousarray(tensor) for name, tensor in tensors.items()}, temporary, metadata)
+        temporary.chmod(permissions)
         with temporary.open("rb+") as file:
             os.fsync(file.fileno())
         temporary.replace(path)
@@ -131,7 +135,7 @@ def _restore(cls: Any, metadata: dict[str, str], tensors: dict[str, NDArray[Any]
         state["interactions_"] = csr
     for array in (users, items):
         freeze(array)
-    fitted = json.loads(metadata["state"])
+    fitted = dict(json.loads(metadata["state"]))
     model.__dict__.update(state | {name: fitted[name] for name in cls._fitted_state if name in fitted})
     return model
 

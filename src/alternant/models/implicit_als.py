@@ -48,6 +48,10 @@ class ImplicitALS(AlternatingLeastSquares):
     value. The confidence c of an observed pair follows from `weighting`, that of an unobserved one is
     `unobserved_weight`. Stored zeros count as unobserved.
 
+    The defaults of `weighting`, `alpha`, `epsilon` and the regularization are those that ranked held-out interactions
+    best across five data sets from 0.1 to 11,754 hours played and from 285 to 340,547 items
+    (``benchmarks/choose_defaults.py``).
+
     Parameters
     ----------
     factors : int
@@ -126,13 +130,13 @@ class ImplicitALS(AlternatingLeastSquares):
         self,
         *,
         factors: int = 64,
-        alpha: float = 10.0,
+        alpha: float = 3.0,
         weighting: str = "log",
-        epsilon: float = 1.0,
+        epsilon: float = 10.0,
         unobserved_weight: float = 1.0,
-        regularization: float | tuple[float, float] = 0.01,
-        regularization_scaling: str = "none",
-        regularization_exponent: float = 1.0,
+        regularization: float | tuple[float, float] = 0.4,
+        regularization_scaling: str = "ials",
+        regularization_exponent: float = 0.5,
         solver: str = "cg",
         tol: float = 1e-2,
         max_cg_steps: int = 10,
