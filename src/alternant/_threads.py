@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 import os
 import threading
@@ -90,7 +91,7 @@ def single_threaded_blas() -> Iterator[None]:
     global _limit_depth, _limiter
     with _limit_lock:
         if _limit_depth == 0:
-            _limiter = threadpoolctl.threadpool_limits(limits=1, user_api="blas")
+            _limiter = _blas_libraries().limit(limits=1, user_api="blas")
         _limit_depth += 1
     try:
         yield
@@ -102,11 +103,24 @@ def single_threaded_blas() -> Iterator[None]:
                 _limiter = None
 
 
+@functools.cache
+def _blas_libraries() -> threadpoolctl.ThreadpoolController:
+    """Find the BLAS libraries of NumPy and SciPy, once: that takes a millisecond, longer than many a product."""
+    import scipy.linalg.blas  # noqa: F401 - it loads SciPy's
+
+    return threadpoolctl.ThreadpoolController()
+
+
+@functools.lru_cache(maxsize=2)
+def _pool(workers: int, process: int) -> ThreadPoolExecutor:  # noqa: ARG001 - a forked child needs threads of its own
+    """Return threads that are kept from call to call: starting them takes longer than many a product."""
+    return ThreadPoolExecutor(workers, thread_name_prefix="alternant")
+
+
 def map_parallel(function: Callable[[Any], Any], arguments: Iterable[Any], num_threads: int) -> list[Any]:
     """Call `function` (which should release the GIL) on each argument, results in order."""
     arguments = list(arguments)
     workers = min(num_threads, len(arguments))
     if workers <= 1:
         return [function(argument) for argument in arguments]
-    with ThreadPoolExecutor(workers, thread_name_prefix="alternant") as pool:
-        return list(pool.map(function, arguments))
+    return list(_pool(num_threads, os.getpid()).map(function, arguments))

@@ -146,9 +146,10 @@ def test_an_iteration_is_two_dense_half_sweeps_and_history_holds_their_objective
 def test_the_objective_of_a_fit_with_loose_conjugate_gradients_is_the_dense_one(weighting, tol):
     R = feedback(40, 30)
     model = ImplicitALS(
-        factors=6, weighting=weighting, tol=tol, max_cg_steps=2, dtype="float64", iterations=3, random_state=0, **HYPER
-    ).fit(sp.csr_array(R))
-    expected = dense_objective(R, model.user_factors, model.item_factors, weighting, "none", HYPER)
+        factors=6, weighting=weighting, regularization_scaling="count", tol=tol, max_cg_steps=2, dtype="float64",
+        iterations=3, random_state=0, **HYPER,
+    ).fit(sp.csr_array(R))  # fmt: skip
+    expected = dense_objective(R, model.user_factors, model.item_factors, weighting, "count", HYPER)
     assert model.history_["objective"][-1] == pytest.approx(expected, rel=1e-9)
 
 
@@ -172,7 +173,9 @@ def test_no_half_sweep_raises_the_objective(weighting, scaling, solver, dtype, r
 def test_float32_reaches_the_objective_of_float64(weighting, solver):
     R = sp.csr_array(feedback(60, 40))
     single, double = (
-        ImplicitALS(factors=8, weighting=weighting, solver=solver, dtype=dtype, iterations=5, random_state=0).fit(R)
+        ImplicitALS(
+            factors=8, weighting=weighting, solver=solver, dtype=dtype, iterations=5, random_state=0, **HYPER
+        ).fit(R)
         for dtype in ("float32", "float64")
     )
     assert single.item_factors.dtype == np.float32
@@ -185,7 +188,8 @@ def test_float32_reaches_the_objective_of_float64(weighting, solver):
 def test_any_number_of_factors_solves_the_dense_formula(factors, solver, tolerance):
     R = feedback()
     X, Y = start(R, factors)
-    model = model_from(X, Y, weighting="hu", iterations=1, **HYPER, **solver).fit(sp.csr_array(R))
+    model = model_from(X, Y, weighting="hu", regularization_scaling="none", iterations=1, **HYPER, **solver)
+    model.fit(sp.csr_array(R))
     users = dense_sweep(R, Y, 0.3, "hu", "none", HYPER)
     assert_within(model.user_factors, users, tolerance)
     assert_within(model.item_factors, dense_sweep(R.T, users, 0.5, "hu", "none", HYPER), tolerance)
@@ -196,14 +200,16 @@ def test_any_number_of_factors_solves_the_dense_formula(factors, solver, toleran
 
 def test_a_dislike_lowers_the_score_of_its_item_and_of_no_other_as_much():
     R = np.array([[1, 1, 0, 0], [1, 1, 0, 1], [0, 0, 1, 1], [0, 1, 1, 1]], float)
-    liked = ImplicitALS(factors=3, random_state=0, **EXACT).fit(sp.csr_array(R))
+    params = {"factors": 3, "weighting": "hu", "alpha": 10, "regularization": 0.01, "random_state": 0} | EXACT
+    params["regularization_scaling"] = "none"
+    liked = ImplicitALS(**params).fit(sp.csr_array(R))
     disliked = R.copy()
     disliked[0, 3] = -5
-    model = ImplicitALS(factors=3, random_state=0, **EXACT).fit(sp.csr_array(disliked))
+    model = ImplicitALS(**params).fit(sp.csr_array(disliked))
     change = model.predict(0, np.arange(4)) - liked.predict(0, np.arange(4))
     assert change[3] < 0
     assert np.argmin(change) == 3
-    assert abs(model.predict(0, 3)) < 0.1  # preference 0, with the confidence of 5
+    assert abs(model.predict(0, 3)) < 0.05  # preference 0, with the confidence of 5
 
 
 def test_duplicates_add_up_and_stored_zeros_are_no_interactions():
@@ -367,7 +373,7 @@ def test_both_dtypes_start_at_the_same_place():
 
 @pytest.mark.parametrize("solver", ["cg", "cholesky"])
 def test_the_defaults_beat_popularity_threefold_on_planted_data(solver):
-    """Measured: NDCG@10 of held-out items 0.53 against 0.11, hit rate 0.75 against 0.20 (best possible: 1)."""
+    """Measured: NDCG@10 of held-out items 0.48 against 0.11, hit rate 0.69 against 0.20 (best possible: 1)."""
     interactions = planted(400, 200, 6, interactions_per_user=20, random_state=0).interactions
     train, test = leave_one_out(interactions, random_state=0)
     users = np.arange(400)

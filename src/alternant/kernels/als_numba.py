@@ -22,6 +22,7 @@ import numba
 import numpy as np
 
 from .._threads import map_parallel, resolve_num_threads
+from ._numba_cholesky import BLOCK, LANES, clear, copy, dot_four, inner, solve_cholesky, up
 from .als_reference import SINGULAR, SMALLEST_DUAL_WEIGHT, UNDERFLOW
 
 if TYPE_CHECKING:
@@ -29,8 +30,6 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-BLOCK = 64  # entries summed in the dtype of the arrays before they are added to a float64 sum
-LANES = 16  # inner loops run over a multiple of this, which spares them the slow end of a vectorised loop
 LONGEST_PACKED = 1 << 15  # a longer row is gathered anew at every step: bounds the scratch memory of a thread
 
 # Cholesky is tried in these precisions. A row is left to the next one where a pivot is smaller than the given part of
@@ -51,10 +50,6 @@ Limits = namedtuple("Limits", "tol max_steps singular underflow dual_weight")
 Packed = namedtuple("Packed", "y w t p sums")  # for conjugate gradients: the entries of a row
 Dense = namedtuple("Dense", "rows columns w t p")  # for Cholesky: V of the dual; a block of entries, transposed
 Vectors = namedtuple("Vectors", "d inverse b x r q")  # in float64; d = g + lambda, inverse = 1 / d or 1 / sqrt(d)
-
-# The error model spares every division a branch. Sums may be reordered, so that they vectorise; NaN stays NaN.
-_inner = numba.njit(nogil=True, error_model="numpy", fastmath={"reassoc", "contract", "nsz"})
-
 
 def entry_point(function: Callable[..., Any]) -> Callable[..., Any]:
     """Compile at the first call, and keep the machine code on disk where there is a directory to keep it in."""
@@ -146,7 +141,7 @@ def _cg_range(begin, end, problem, limits, X, state, row_steps, row_objective):
     longest = 0
     for u in range(begin, end):
         longest = max(longest, indptr[u + 1] - indptr[u])
-    rows, width = _up(min(longest, LONGEST_PACKED), 4), _up(f, LANES)
+    rows, width = up(min(longest, LONGEST_PACKED), 4), up(f, LANES)
     packed = Packed(np.zeros((rows, width), dtype), np.zeros(rows, dtype), np.zeros(rows, dtype),
                     np.zeros(width, dtype), np.zeros(width, dtype))  # fmt: skip
     vectors = _vectors(f)
@@ -154,13 +149,13 @@ def _cg_range(begin, end, problem, limits, X, state, row_steps, row_objective):
     for u in range(begin, end):
         steps, objective, state[u] = 0, 0.0, 0
         if indptr[u] == indptr[u + 1]:
-            _clear(X[u], f)
+            clear(X[u], f)
         elif not _start(problem, u, X, limits.singular, d, x):
             state[u] = LEFT
         else:
             steps, objective = _solve_cg(problem, u, limits, packed, vectors)
             if steps >= 0:
-                _copy(x, f, X[u])
+                copy(x, f, X[u])
             else:
                 state[u] = FAILED
                 steps, objective = 0, _value(problem, u, d, X)
@@ -171,8 +166,8 @@ def _cg_range(begin, end, problem, limits, X, state, row_steps, row_objective):
 def _cholesky_range(begin, end, problem, limits, loss, like, X, state, row_steps, row_objective):
     """Solve those of the rows ``begin:end`` that are left, in the precision of `like`."""
     indptr, f, dtype = problem.indptr, X.shape[1], like.dtype
-    width = _up(f + 3, LANES)  # three spare rows and columns, since they are taken four at a time
-    dense = Dense(np.zeros((f + 3, _up(f, LANES)), dtype), np.zeros((f + 3, BLOCK + LANES), dtype),
+    width = up(f + 3, LANES)  # three spare rows and columns, since they are taken four at a time
+    dense = Dense(np.zeros((f + 3, up(f, LANES)), dtype), np.zeros((f + 3, BLOCK + LANES), dtype),
                   np.zeros(BLOCK, dtype), np.zeros(BLOCK, dtype), np.zeros(max(width, BLOCK), dtype))  # fmt: skip
     vectors, A = _vectors(f), np.zeros((f + 3, width))
     d, x = vectors.d, vectors.x
@@ -182,38 +177,21 @@ def _cholesky_range(begin, end, problem, limits, loss, like, X, state, row_steps
         state[u] = 0
         regular = _start(problem, u, X, limits.singular, d, x)
         if indptr[u] == indptr[u + 1]:
-            _clear(X[u], f)
-        elif _solve_cholesky(problem, u, limits, loss, regular, dense, A, vectors):
-            _copy(x, f, X[u])
+            clear(X[u], f)
+        elif solve_cholesky(problem, u, limits, loss, regular, dense, A, vectors):
+            copy(x, f, X[u])
         else:
             state[u] = LEFT
         row_steps[u], row_objective[u] = 0, _value(problem, u, d, X)
 
 
-@_inner
-def _up(count, multiple):
-    return (count + multiple - 1) // multiple * multiple
-
-
-@_inner
+@inner
 def _vectors(f):
     v = np.empty((6, f))
     return Vectors(v[0], v[1], v[2], v[3], v[4], v[5])
 
 
-@_inner
-def _clear(a, n):
-    for i in range(n):  # Numba would take much longer to compile a slice assignment
-        a[i] = 0
-
-
-@_inner
-def _copy(source, n, a):
-    for i in range(n):
-        a[i] = source[i]
-
-
-@_inner
+@inner
 def _start(problem, u, X, singular, d, x):
     """Set ``d = g + lambda`` and `x`; return whether `d` can be divided by."""
     most = -np.inf
@@ -227,7 +205,7 @@ def _start(problem, u, X, singular, d, x):
     return regular
 
 
-@_inner
+@inner
 def _solve_cg(problem, u, limits, packed, vectors):
     """Conjugate gradients preconditioned by ``d`` (Saad, Iterative Methods for Sparse Linear Systems, alg. 9.1).
 
@@ -236,8 +214,8 @@ def _solve_cg(problem, u, limits, packed, vectors):
     d, inverse, b, x, r, q = vectors
     y, w, _, p, sums = packed
     f, n = len(d), problem.indptr[u + 1] - problem.indptr[u]
-    _copy(x, f, p)
-    _clear(b, f)
+    copy(x, f, p)
+    clear(b, f)
     _gather_product(problem, u, packed, q, b)
     enough, rz = 0.0, 0.0
     for i in range(f):
@@ -247,13 +225,13 @@ def _solve_cg(problem, u, limits, packed, vectors):
         enough += b[i] * b[i] * inverse[i]
         rz += r[i] * r[i] * inverse[i]
     if enough <= limits.underflow:
-        _clear(x, f)
+        clear(x, f)
         return 0, 0.0
     enough *= limits.tol**2
     steps = 0
     while steps < limits.max_steps and rz > enough:
         if n <= len(w):
-            _clear(q, f)
+            clear(q, f)
             for start in range(0, n, BLOCK):
                 _add_product(y, w, start, min(start + BLOCK, n), p, sums, q)
         else:
@@ -278,13 +256,13 @@ def _solve_cg(problem, u, limits, packed, vectors):
     return steps, objective
 
 
-@_inner
+@inner
 def _gather_product(problem, u, packed, q, b):
     """Form ``q = sum w_j y_j y_j^T p`` while packing the row; add ``sum t_j y_j`` to `b`, unless that is empty."""
     y, w, t, p, sums = packed
     indices, weight, target, Y = problem.indices, problem.weight, problem.target, problem.Y
     first, last = problem.indptr[u], problem.indptr[u + 1]
-    _clear(q, len(q))
+    clear(q, len(q))
     for start in range(first, last, BLOCK):  # what was just packed is used while the nearest cache holds it
         at, count = start - first if last - first <= len(w) else 0, min(BLOCK, last - start)
         for j in range(count):
@@ -292,181 +270,37 @@ def _gather_product(problem, u, packed, q, b):
             w[at + j], t[at + j] = weight[start + j], target[start + j]
             for i in range(len(q)):
                 y[at + j, i] = Y[column, i]
-        for j in range(at + count, at + _up(count, 4)):
+        for j in range(at + count, at + up(count, 4)):
             w[j] = t[j] = 0
-            _clear(y[j], len(q))
+            clear(y[j], len(q))
         _add_product(y, w, at, at + count, p, sums, q)
         if len(b):
-            _clear(sums, len(sums))
+            clear(sums, len(sums))
             for j in range(at, at + count, 4):
                 _add_four(y, j, t[j], t[j + 1], t[j + 2], t[j + 3], sums)
             for i in range(len(b)):
                 b[i] += sums[i]
 
 
-@_inner
+@inner
 def _add_product(y, w, begin, end, p, sums, q):
     """Add ``sum w_j y_j y_j^T p`` over a packed block to `q`: one pass, which uses each ``y_j`` twice while near."""
-    _clear(sums, len(sums))
+    clear(sums, len(sums))
     for j in range(begin, end, 4):
-        s0, s1, s2, s3 = _dot_four(y, j, p, len(sums))
+        s0, s1, s2, s3 = dot_four(y, j, p, len(sums))
         _add_four(y, j, w[j] * s0, w[j + 1] * s1, w[j + 2] * s2, w[j + 3] * s3, sums)
     for i in range(len(q)):
         q[i] += sums[i]
 
 
-@_inner
-def _dot_four(y, j, p, n):
-    """The products of `p` with four rows at a time: four independent sums hide the latency of one."""
-    s0 = s1 = s2 = s3 = y.dtype.type(0)
-    for i in range(n):
-        s0 += y[j, i] * p[i]
-        s1 += y[j + 1, i] * p[i]
-        s2 += y[j + 2, i] * p[i]
-        s3 += y[j + 3, i] * p[i]
-    return s0, s1, s2, s3
-
-
-@_inner
+@inner
 def _add_four(y, j, a0, a1, a2, a3, sums):
     """Add a combination of four rows to `sums`, which is loaded and stored once for the four."""
     for i in range(len(sums)):
         sums[i] += a0 * y[j, i] + a1 * y[j + 1, i] + a2 * y[j + 2, i] + a3 * y[j + 3, i]
 
 
-@_inner
-def _solve_cholesky(problem, u, limits, loss, regular, dense, A, vectors):
-    """Solve exactly, in the precision of `dense`; False where that precision is lost or the matrix is singular."""
-    first, last = problem.indptr[u], problem.indptr[u + 1]
-    dual = regular and last - first < len(vectors.d)
-    for j in range(first, last if dual else first):
-        dual &= problem.weight[j] >= limits.dual_weight
-    if dual:
-        return _solve_dual(problem, u, loss, dense, A, vectors)
-    return _solve_primal(problem, u, loss, limits.singular, dense, A, vectors)
-
-
-@_inner
-def _solve_primal(problem, u, loss, singular, dense, A, vectors):
-    """Form and solve the ``f x f`` system."""
-    d, _, b, x, _, floor = vectors
-    f = len(d)
-    for i in range(f):
-        b[i] = 0
-        _clear(A[i], A.shape[1])
-    first, last = problem.indptr[u], problem.indptr[u + 1]
-    for start in range(first, last, BLOCK):
-        _add_block(problem, start, min(BLOCK, last - start), dense, A, b)
-    most = 0.0
-    for i in range(f):
-        A[i, i] += d[i]
-        most = max(most, A[i, i])
-    for i in range(f):
-        floor[i] = max(singular * most, loss * max(d[i], A[i, i]))
-    if not _factor(A, f, floor):
-        return False
-    _copy(b, f, x)
-    _substitute(A, f, x)
-    return True
-
-
-@_inner
-def _add_block(problem, start, count, dense, A, b):
-    """Add ``w_j y_j y_j^T`` and ``t_j y_j`` of a block of entries to the upper triangle of `A` and to `b`.
-
-    The block is transposed, so that the innermost loop is as long as the block for any f. (The rows of `columns` are a
-    little longer: a power of two apart, they would fall on the same few lines of a cache.)
-    """
-    _, columns, w, t, p = dense
-    indices, weight, target, Y = problem.indices, problem.weight, problem.target, problem.Y
-    for j in range(BLOCK):
-        w[j] = weight[start + j] if j < count else 0
-        t[j] = target[start + j] if j < count else 0
-        column = indices[start + min(j, count - 1)]  # past the end any finite value will do, its weight being 0
-        for i in range(len(b)):
-            columns[i, j] = Y[column, i]
-    for i in range(len(b)):
-        s = t.dtype.type(0)
-        for j in range(BLOCK):
-            p[j] = w[j] * columns[i, j]
-            s += t[j] * columns[i, j]
-        b[i] += s
-        for k in range(i, len(b), 4):
-            s0, s1, s2, s3 = _dot_four(columns, k, p, BLOCK)
-            A[i, k] += s0
-            A[i, k + 1] += s1
-            A[i, k + 2] += s2
-            A[i, k + 3] += s3
-
-
-@_inner
-def _solve_dual(problem, u, loss, dense, A, vectors):
-    """Solve ``x = D^-1/2 V^T (I + V V^T)^-1 (t / sqrt(w))``, ``V = diag(sqrt(w)) Y D^-1/2`` (push-through identity)."""
-    d, inverse, a, x, _, floor = vectors
-    V, _, _, _, p = dense
-    first, f = problem.indptr[u], len(d)
-    n = problem.indptr[u + 1] - first
-    for i in range(f):
-        inverse[i] = 1 / np.sqrt(d[i])
-        x[i] = 0
-    for j in range(n):
-        root, column = np.sqrt(np.float64(problem.weight[first + j])), problem.indices[first + j]
-        a[j] = problem.target[first + j] / root
-        for i in range(f):
-            V[j, i] = root * inverse[i] * problem.Y[column, i]
-        _clear(A[j], A.shape[1])
-    for j in range(n, n + 3):  # no NaN of an earlier row may reach what the four at a time multiply with zero
-        _clear(V[j], f)
-    for j in range(n):
-        _copy(V[j], V.shape[1], p)
-        for k in range(j, n, 4):
-            A[j, k], A[j, k + 1], A[j, k + 2], A[j, k + 3] = _dot_four(V, k, p, V.shape[1])
-        A[j, j] += 1
-        floor[j] = loss * A[j, j]
-    if not _factor(A, n, floor):
-        return False
-    _substitute(A, n, a)
-    for j in range(n):
-        for i in range(f):
-            x[i] += a[j] * inverse[i] * V[j, i]
-    return True
-
-
-@_inner
-def _factor(A, n, floor):
-    """Turn the upper triangle into `L` of ``A = L L^T``, lower; False once a pivot is not above its floor and 0."""
-    p = np.zeros(A.shape[1])  # row j of L, then zeros, which let the innermost loop run over a multiple of LANES
-    for j in range(n):
-        _copy(A[j], j, p)
-        for i in range(j, n, 4):
-            s0, s1, s2, s3 = _dot_four(A, i, p, _up(j, LANES))
-            A[i, j] = A[j, i] - s0
-            A[i + 1, j] = A[j, i + 1] - s1
-            A[i + 2, j] = A[j, i + 2] - s2
-            A[i + 3, j] = A[j, i + 3] - s3
-        if not A[j, j] > max(floor[j], 0.0):
-            return False
-        scale = 1 / np.sqrt(A[j, j])
-        for i in range(j, n):
-            A[i, j] *= scale
-    return True
-
-
-@_inner
-def _substitute(L, n, x):
-    """Overwrite `x` with the solution of ``L L^T x = x``."""
-    for j in range(n):
-        s = x[j]
-        for i in range(j):
-            s -= L[j, i] * x[i]
-        x[j] = s / L[j, j]
-    for j in range(n - 1, -1, -1):
-        x[j] /= L[j, j]
-        for i in range(j):
-            x[i] -= L[j, i] * x[j]
-
-
-@_inner
+@inner
 def _value(problem, u, d, X):
     """Evaluate ``x^T diag(d) x + sum (w_j s_j - 2 t_j) s_j``, ``s_j = y_j . x``, for one row."""
     value = 0.0

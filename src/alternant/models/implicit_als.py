@@ -252,7 +252,8 @@ class ImplicitALS(AlternatingLeastSquares):
         Returns
         -------
         Explanation
-            With ``contributions.sum() == score == predict(user, item)`` up to rounding.
+            With ``contributions.sum() == score == predict(user, item)`` up to rounding, unless nothing that the user
+            likes is there to contribute: then the contributions are 0 and the score is all remainder.
 
         Raises
         ------

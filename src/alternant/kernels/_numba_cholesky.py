@@ -1,0 +1,179 @@
+"""Small dense Cholesky for `als_numba`: of a row's ``f x f`` system, or of its dual.
+
+Numba's own linear algebra would call LAPACK, at a cost that small systems feel and with bits that depend on its threads.
+"""
+
+# Numba infers types from the arguments of a call; annotations would only repeat them.
+# mypy: disable-error-code="no-untyped-def, no-untyped-call, untyped-decorator"
+
+from __future__ import annotations
+
+import numba
+import numpy as np
+
+BLOCK = 64  # entries summed in the dtype of the arrays before they are added to a float64 sum
+LANES = 16  # inner loops run over a multiple of this, which spares them the slow end of a vectorised loop
+
+# The error model spares every division a branch. Sums may be reordered, so that they vectorise; NaN stays NaN.
+inner = numba.njit(nogil=True, error_model="numpy", fastmath={"reassoc", "contract", "nsz"})
+
+
+@inner
+def up(count, multiple):
+    return (count + multiple - 1) // multiple * multiple
+
+
+@inner
+def clear(a, n):
+    for i in range(n):  # Numba would take much longer to compile a slice assignment
+        a[i] = 0
+
+
+@inner
+def copy(source, n, a):
+    for i in range(n):
+        a[i] = source[i]
+
+
+@inner
+def dot_four(y, j, p, n):
+    """The products of `p` with four rows at a time: four independent sums hide the latency of one."""
+    s0 = s1 = s2 = s3 = y.dtype.type(0)
+    for i in range(n):
+        s0 += y[j, i] * p[i]
+        s1 += y[j + 1, i] * p[i]
+        s2 += y[j + 2, i] * p[i]
+        s3 += y[j + 3, i] * p[i]
+    return s0, s1, s2, s3
+
+
+@inner
+def solve_cholesky(problem, u, limits, loss, regular, dense, A, vectors):
+    """Solve exactly, in the precision of `dense`; False where that precision is lost or the matrix is singular."""
+    first, last = problem.indptr[u], problem.indptr[u + 1]
+    dual = regular and last - first < len(vectors.d)
+    for j in range(first, last if dual else first):
+        dual &= problem.weight[j] >= limits.dual_weight
+    if dual:
+        return _solve_dual(problem, u, loss, dense, A, vectors)
+    return _solve_primal(problem, u, loss, limits.singular, dense, A, vectors)
+
+
+@inner
+def _solve_primal(problem, u, loss, singular, dense, A, vectors):
+    """Form and solve the ``f x f`` system."""
+    d, _, b, x, _, floor = vectors
+    f = len(d)
+    for i in range(f):
+        b[i] = 0
+        clear(A[i], A.shape[1])
+    first, last = problem.indptr[u], problem.indptr[u + 1]
+    for start in range(first, last, BLOCK):
+        _add_block(problem, start, min(BLOCK, last - start), dense, A, b)
+    most = 0.0
+    for i in range(f):
+        A[i, i] += d[i]
+        most = max(most, A[i, i])
+    for i in range(f):
+        floor[i] = max(singular * most, loss * max(d[i], A[i, i]))
+    if not _factor(A, f, floor):
+        return False
+    copy(b, f, x)
+    _substitute(A, f, x)
+    return True
+
+
+@inner
+def _add_block(problem, start, count, dense, A, b):
+    """Add ``w_j y_j y_j^T`` and ``t_j y_j`` of a block of entries to the upper triangle of `A` and to `b`.
+
+    The block is transposed, so that the innermost loop is as long as the block for any f. (The rows of `columns` are a
+    little longer: a power of two apart, they would fall on the same few lines of a cache.)
+    """
+    _, columns, w, t, p = dense
+    indices, weight, target, Y = problem.indices, problem.weight, problem.target, problem.Y
+    for j in range(BLOCK):
+        w[j] = weight[start + j] if j < count else 0
+        t[j] = target[start + j] if j < count else 0
+        column = indices[start + min(j, count - 1)]  # past the end any finite value will do, its weight being 0
+        for i in range(len(b)):
+            columns[i, j] = Y[column, i]
+    for i in range(len(b)):
+        s = t.dtype.type(0)
+        for j in range(BLOCK):
+            p[j] = w[j] * columns[i, j]
+            s += t[j] * columns[i, j]
+        b[i] += s
+        for k in range(i, len(b), 4):
+            s0, s1, s2, s3 = dot_four(columns, k, p, BLOCK)
+            A[i, k] += s0
+            A[i, k + 1] += s1
+            A[i, k + 2] += s2
+            A[i, k + 3] += s3
+
+
+@inner
+def _solve_dual(problem, u, loss, dense, A, vectors):
+    """Solve ``x = D^-1/2 V^T (I + V V^T)^-1 (t / sqrt(w))``, ``V = diag(sqrt(w)) Y D^-1/2`` (push-through identity)."""
+    d, inverse, a, x, _, floor = vectors
+    V, _, _, _, p = dense
+    first, f = problem.indptr[u], len(d)
+    n = problem.indptr[u + 1] - first
+    for i in range(f):
+        inverse[i] = 1 / np.sqrt(d[i])
+        x[i] = 0
+    for j in range(n):
+        root, column = np.sqrt(np.float64(problem.weight[first + j])), problem.indices[first + j]
+        a[j] = problem.target[first + j] / root
+        for i in range(f):
+            V[j, i] = root * inverse[i] * problem.Y[column, i]
+        clear(A[j], A.shape[1])
+    for j in range(n, n + 3):  # no NaN of an earlier row may reach what the four at a time multiply with zero
+        clear(V[j], f)
+    for j in range(n):
+        copy(V[j], V.shape[1], p)
+        for k in range(j, n, 4):
+            A[j, k], A[j, k + 1], A[j, k + 2], A[j, k + 3] = dot_four(V, k, p, V.shape[1])
+        A[j, j] += 1
+        floor[j] = loss * A[j, j]
+    if not _factor(A, n, floor):
+        return False
+    _substitute(A, n, a)
+    for j in range(n):
+        for i in range(f):
+            x[i] += a[j] * inverse[i] * V[j, i]
+    return True
+
+
+@inner
+def _factor(A, n, floor):
+    """Turn the upper triangle into `L` of ``A = L L^T``, lower; False once a pivot is not above its floor and 0."""
+    p = np.zeros(A.shape[1])  # row j of L, then zeros, which let the innermost loop run over a multiple of LANES
+    for j in range(n):
+        copy(A[j], j, p)
+        for i in range(j, n, 4):
+            s0, s1, s2, s3 = dot_four(A, i, p, up(j, LANES))
+            A[i, j] = A[j, i] - s0
+            A[i + 1, j] = A[j, i + 1] - s1
+            A[i + 2, j] = A[j, i + 2] - s2
+            A[i + 3, j] = A[j, i + 3] - s3
+        if not A[j, j] > max(floor[j], 0.0):
+            return False
+        scale = 1 / np.sqrt(A[j, j])
+        for i in range(j, n):
+            A[i, j] *= scale
+    return True
+
+
+@inner
+def _substitute(L, n, x):
+    """Overwrite `x` with the solution of ``L L^T x = x``."""
+    for j in range(n):
+        s = x[j]
+        for i in range(j):
+            s -= L[j, i] * x[i]
+        x[j] = s / L[j, j]
+    for j in range(n - 1, -1, -1):
+        x[j] /= L[j, j]
+        for i in range(j):
+            x[i] -= L[j, i] * x[j]
