@@ -160,6 +160,10 @@ def _check_structure(name: str, matrix: Any) -> None:
     elif matrix.format == "coo":
         for axis, coordinates in enumerate((matrix.row, matrix.col)):
             _check_within(name, ("row", "col")[axis], coordinates, matrix.shape[axis])
+    elif matrix.format == "lil":
+        uneven = [row for row in range(len(matrix.rows)) if len(matrix.rows[row]) != len(matrix.data[row])]
+        if uneven:  # SciPy would fill up with whatever is in memory
+            raise ValueError(f"{name} must have as many columns as values in row {uneven[0]}: rebuild the matrix")
 
 
 def _check_within(name: str, part: str, indices: NDArray[Any], bound: int) -> None:

@@ -1,6 +1,6 @@
 """Small dense Cholesky for `als_numba`: of a row's ``f x f`` system, or of its dual.
 
-Numba's own linear algebra would call LAPACK, at a cost that small systems feel and with bits that depend on its threads.
+Numba's own linear algebra would call LAPACK, whose overhead small systems feel and whose bits depend on its threads.
 """
 
 # Numba infers types from the arguments of a call; annotations would only repeat them.
