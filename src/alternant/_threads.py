@@ -6,6 +6,7 @@ import functools
 import math
 import os
 import threading
+import weakref
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from operator import index
@@ -58,6 +59,7 @@ def openmp_threads(num_threads: int) -> int:
 _openmp_owner: int | None = None  # the process whose OpenMP threads exist
 
 
+@functools.cache
 def _cgroup_cpus() -> int:
     """CPUs that the cgroup's quota grants, rounded up; a large number where there is no quota."""
     unlimited = 1 << 20
@@ -75,9 +77,13 @@ def _cgroup_cpus() -> int:
         return unlimited
 
 
+class _Block:
+    """Stands for an open block of `single_threaded_blas`."""
+
+
 _limit_lock = threading.Lock()
-_limit_depth = 0
-_limiter: Any = None
+_open_blocks: weakref.WeakSet[_Block] = weakref.WeakSet()  # one that Ctrl-C cut off vanishes by itself
+_unlimited: list[tuple[Any, int]] | None = None  # the BLAS libraries and their numbers of threads, while limited
 
 
 @contextmanager
@@ -88,27 +94,31 @@ def single_threaded_blas() -> Iterator[None]:
     its number of threads. The limit belongs to the process, so that overlapping blocks of several Python threads
     share it: the first one in sets it and the last one out lifts it.
     """
-    global _limit_depth, _limiter
-    with _limit_lock:
-        if _limit_depth == 0:
-            _limiter = _blas_libraries().limit(limits=1, user_api="blas")
-        _limit_depth += 1
-    try:
+    global _unlimited
+    block = _Block()
+    try:  # around the entry too: Ctrl-C may come at any line, and must not leave BLAS at one thread
+        with _limit_lock:
+            _open_blocks.add(block)
+            if _unlimited is None:
+                _unlimited = [(library, library.num_threads) for library in _blas_libraries()]
+            for library, _ in _unlimited:
+                library.set_num_threads(1)
         yield
     finally:
         with _limit_lock:
-            _limit_depth -= 1
-            if _limit_depth == 0:
-                _limiter.restore_original_limits()
-                _limiter = None
+            _open_blocks.discard(block)
+            if not _open_blocks:
+                for library, number in _unlimited or ():
+                    library.set_num_threads(number)
+                _unlimited = None
 
 
 @functools.cache
-def _blas_libraries() -> threadpoolctl.ThreadpoolController:
+def _blas_libraries() -> list[Any]:
     """Find the BLAS libraries of NumPy and SciPy, once: that takes a millisecond, longer than many a product."""
     import scipy.linalg.blas  # noqa: F401 - it loads SciPy's
 
-    return threadpoolctl.ThreadpoolController()
+    return list(threadpoolctl.ThreadpoolController().select(user_api="blas").lib_controllers)
 
 
 @functools.lru_cache(maxsize=2)

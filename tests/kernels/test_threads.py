@@ -1,7 +1,9 @@
 """Threads: how many by default, many at once, after a fork, and BLAS kept out of the way."""
 
+import gc
 import multiprocessing
 import os
+import signal
 import subprocess
 import sys
 import warnings
@@ -14,6 +16,7 @@ import threadpoolctl
 
 from alternant import ImplicitALS
 from alternant._threads import default_num_threads, openmp_threads, resolve_num_threads, single_threaded_blas
+from alternant.kernels._registry import BackendUnavailableError
 from alternant.models._least_squares import Eigenbasis
 
 
@@ -110,6 +113,32 @@ def test_the_limit_of_blas_is_lifted_after_an_error():
     with pytest.raises(RuntimeError), single_threaded_blas():
         raise RuntimeError
     assert threadpoolctl.threadpool_info() == before
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no interval timer to interrupt with")
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # where it lands in a destructor
+def test_ctrl_c_at_any_moment_lifts_the_limit_of_blas():
+    def interrupt(*_):
+        raise KeyboardInterrupt
+
+    before = [(pool["filepath"], pool["num_threads"]) for pool in threadpoolctl.threadpool_info()]
+    matrix, rng, interrupted = interactions(), np.random.default_rng(0), 0
+    handler = signal.signal(signal.SIGALRM, interrupt)
+    try:
+        for _ in range(200):
+            try:
+                signal.setitimer(signal.ITIMER_REAL, rng.uniform(1e-4, 5e-3))
+                ImplicitALS(factors=4, iterations=50, random_state=0, backend="cython").fit(matrix)
+            except KeyboardInterrupt:
+                interrupted += 1
+    except BackendUnavailableError as error:
+        pytest.skip(str(error))
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, handler)
+    assert interrupted > 100
+    gc.collect()
+    assert [(pool["filepath"], pool["num_threads"]) for pool in threadpoolctl.threadpool_info()] == before
 
 
 def test_rotations_have_the_same_bits_whatever_the_threads_of_blas_and_of_ours(dtype):

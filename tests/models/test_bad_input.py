@@ -327,7 +327,7 @@ BROKEN = {
     "fewer coordinates than values": (lambda: broken("row", lambda a: a[:-1], "coo"), "interactions must be a whole"),
     "a block beyond the columns": (lambda: broken("indices", put(0, 99), "bsr"), "indices must lie between"),
     "a column beyond the items, by lists": (lambda: broken("rows", put(0, [0, 8]), "lil"), "must lie between 0 and 7"),
-    "lists of two lengths": (lambda: broken("rows", put(0, list(range(6))), "lil"), "as many columns as values in row 0"),
+    "lists of two lengths": (lambda: broken("rows", put(0, list(range(6))), "lil"), "as many columns as values in row"),
     "a huge column, by lists": (
         lambda: broken("rows", lambda a: put(0, [2**40] * len(a[0]))(a), "lil"), "interactions must be a whole matrix"
     ),

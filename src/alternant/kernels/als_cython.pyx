@@ -135,8 +135,6 @@ cdef int solve_cg(Row *row, const floating *Y, const index_t *indices, const flo
         d[k] = g[k] + lam if k < row.f else 1
         x[k] = out[k] if k < row.f else 0
         b[k] = 0
-    row.steps = 0
-    row.objective = 0
     apply_matrix(row, Y, indices, w, t, x, pack, False, keep, q, qb, total, b)
     for k in range(fp):
         r[k] = <floating> (b[k] - total[k] - <double> d[k] * x[k])
@@ -246,7 +244,6 @@ cdef int solve_dual(Row *row, const floating *Y, const index_t *indices, const f
     if not cholesky(np_, 0, S, inverse, panel):
         return SINGULAR
     cholesky_solve(np_, S, inverse, a)
-    row.objective = 0
     for k in range(f):
         sum = dot(n, V + k * np_, a)
         out[k] = <floating> (root[k] * sum)
@@ -272,11 +269,8 @@ cdef int solve_exact(Row *row, const floating *Y, const index_t *indices, const 
     cdef void *base = NULL
     cdef char *wide
     cdef int status
-    row.steps = 0
-    for j in range(row.n):
-        if not dual or w[j] < SMALLEST_DUAL_WEIGHT:
-            dual = False
-            break
+    for j in range(row.n if dual else 0):
+        dual = dual and w[j] >= SMALLEST_DUAL_WEIGHT
     if dual:
         return solve_dual(row, Y, indices, w, t, g, lam, <floating *> scratch, out)
     status = solve_primal(row, Y, indices, w, t, g, lam, <floating *> scratch, out)
@@ -325,9 +319,6 @@ def _solve_rows(
         char *exact_scratch
         void *base
         void *exact_base
-        const index_t *columns = &indices[0]
-        const floating *w = &weight[0]
-        const floating *t = &target[0]
 
     for u in range(m):
         longest = max(longest, <ptrdiff_t> (indptr[u + 1] - indptr[u]))
@@ -357,11 +348,11 @@ def _solve_rows(
                 well_posed = g_min + regularization[u] > singular * (g_max + regularization[u])
                 if exact or not well_posed:
                     status[u] = solve_exact(
-                        row, &Y[0, 0], columns + indptr[u], w + indptr[u], t + indptr[u], &diagonal[0],
+                        row, &Y[0, 0], &indices[indptr[u]], &weight[indptr[u]], &target[indptr[u]], &diagonal[0],
                         regularization[u], well_posed, exact_scratch, &X[u, 0])
                 else:
                     status[u] = solve_cg(
-                        row, &Y[0, 0], columns + indptr[u], w + indptr[u], t + indptr[u], &diagonal[0],
+                        row, &Y[0, 0], &indices[indptr[u]], &weight[indptr[u]], &target[indptr[u]], &diagonal[0],
                         regularization[u], tol, max_steps, pack_rows, scratch, &X[u, 0])
             if want_steps:
                 row_steps[u] = row.steps
@@ -388,12 +379,9 @@ def solve_rows(indptr, indices, weight, target, Y, diagonal, regularization, X, 
     threads = openmp_threads(min(resolve_num_threads(num_threads), m))
     _solve_rows(indptr, indices, weight, target, Y, diagonal, regularization, X, method == "cholesky", tol,
                 max_steps, threads, status, row_steps, row_objective)
-    failed = np.flatnonzero(status)
-    if len(failed) == 0:
-        return 0
     if (status == NO_MEMORY).any():
         raise MemoryError(f"no memory for the scratch space of {threads} threads; use fewer with num_threads")
-    return 1 + int(failed[0])
+    return 1 + int(status.argmax()) if status.any() else 0
 
 
 def _squared_error(

@@ -161,8 +161,8 @@ def _top_k(
                 continue
             start = block * share
             rank_block(min(share, m - start), n, f, k, &queries[start, 0], &items[0, 0], chosen, rows, start, seen,
-                       <floating *> scratch, <floating *> (scratch + packed_bytes), <int64_t *> (scratch + packed_bytes + tile_bytes),
-                       &out_scores[start, 0], &out_ids[start, 0])
+                       <floating *> scratch, <floating *> (scratch + packed_bytes),
+                       <int64_t *> (scratch + packed_bytes + tile_bytes), &out_scores[start, 0], &out_ids[start, 0])
         free(base)
     return no_memory
 

@@ -69,7 +69,7 @@ class Popularity(FactorModel):
         """
         self._check_params()
         backend = self._backend().name
-        user_items = check_interactions("interactions", interactions, np.dtype(np.float64))
+        user_items = check_interactions("interactions", interactions, np.dtype(np.float64), copy=True)
         n_users, n_items = user_items.shape
         if 0 in user_items.shape:
             raise ValueError(f"interactions must have at least one user and one item, got shape {user_items.shape}")
