@@ -29,7 +29,7 @@ X86 = sysconfig.get_platform().endswith(("x86_64", "amd64", "universal2"))
 
 # NaN stays NaN and sums keep their order: no -ffast-math. No -march=native: a wheel runs on other machines.
 FLAGS = {
-    "unix": ["-O3", "-fno-math-errno", "-fno-trapping-math"],
+    "unix": ["-O3", "-g0", "-fno-math-errno", "-fno-trapping-math"],
     "msvc": ["/O2"],
 }
 LEVELS = {
