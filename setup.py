@@ -72,7 +72,7 @@ int main(void) {
 
 def option(name, choices):
     """Read a build option from the environment."""
-    value = os.environ.get(name, "auto")
+    value = os.environ.get(name) or "auto"
     if value not in choices:
         raise SystemExit(f"{name} must be one of {', '.join(choices)}, got {value!r}")
     return value
@@ -151,6 +151,14 @@ def for_level(source, level):
     return str(copy)
 
 
+def stamp_of(options):
+    """Write down how the modules are compiled; all are compiled again when that has changed."""
+    stamp = Path("build/cython/options.txt")
+    if not stamp.exists() or stamp.read_text() != repr(options):
+        stamp.write_text(repr(options))
+    return str(stamp)
+
+
 def extensions():
     """Return the native modules to build: none if there is no compiler or none is wanted."""
     wanted = option("ALTERNANT_BUILD", ("auto", "required", "none"))
@@ -174,12 +182,14 @@ def extensions():
     modules = [Extension(f"alternant.kernels.{name}", [f"{KERNELS}/{name}.pyx"]) for name in (*SOURCES, "_cpu")]
     cythonized = cythonize(modules, build_dir="build/cython", compiler_directives=DIRECTIVES)
     sources = {extension.name.split(".")[-1]: extension.sources for extension in cythonized}
+    stamp = stamp_of([flags, link_args, levels, sys.version,
+                      [os.environ.get(name) for name in ("CC", "CFLAGS", "CPPFLAGS", "LDFLAGS")]])  # fmt: skip
     built = [Extension("alternant.kernels._cpu", sources["_cpu"], extra_compile_args=FLAGS[compiler.kind])]
     for level, args in levels.items():
         built += [
             Extension(f"alternant.kernels._{level}.{name}", [for_level(source, level) for source in sources[name]],
                       include_dirs=[KERNELS],
-                      depends=[f"{KERNELS}/_vector.h", f"{KERNELS}/_vector_real.h"],
+                      depends=[f"{KERNELS}/_vector.h", f"{KERNELS}/_vector_real.h", stamp],
                       extra_compile_args=flags + args, extra_link_args=link_args)
             for name in SOURCES
         ]  # fmt: skip

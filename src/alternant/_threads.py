@@ -19,6 +19,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
 
+MAX_THREADS = 512  # more than any machine has use for; tens of thousands exhaust the memory for their stacks
+
+
 def default_num_threads() -> int:
     """Number of threads this process may use: its affinity, its cgroup's CPU quota, and ``OMP_NUM_THREADS``."""
     affinity = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
@@ -45,12 +48,13 @@ def resolve_num_threads(num_threads: int | None) -> int:
 
 
 def openmp_threads(num_threads: int) -> int:
-    """Return `num_threads`, or 1 in a child forked from a process that has run OpenMP threads.
+    """Return `num_threads` within reason, or 1 in a child forked from a process that has run OpenMP threads.
 
     GNU's OpenMP runtime keeps its threads between parallel regions; a forked child inherits the bookkeeping without
     the threads and would wait for them forever.
     """
     global _openmp_owner
+    num_threads = min(num_threads, MAX_THREADS)
     if num_threads > 1 and _openmp_owner is None:
         _openmp_owner = os.getpid()
     return num_threads if _openmp_owner in (None, os.getpid()) else 1
@@ -130,7 +134,7 @@ def _pool(workers: int, process: int) -> ThreadPoolExecutor:  # noqa: ARG001 - a
 def map_parallel(function: Callable[[Any], Any], arguments: Iterable[Any], num_threads: int) -> list[Any]:
     """Call `function` (which should release the GIL) on each argument, results in order."""
     arguments = list(arguments)
-    workers = min(num_threads, len(arguments))
+    workers = min(num_threads, len(arguments), MAX_THREADS)
     if workers <= 1:
         return [function(argument) for argument in arguments]
-    return list(_pool(num_threads, os.getpid()).map(function, arguments))
+    return list(_pool(min(num_threads, MAX_THREADS), os.getpid()).map(function, arguments))

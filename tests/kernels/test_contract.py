@@ -70,6 +70,9 @@ def test_the_public_function_solves_with_the_backend_in_force():
         ({"indptr": np.array([0, 3, 4])}, ValueError, "indptr must lie within 0 and 3"),
         ({"indptr": np.array([0, 2, 3], np.int32)}, TypeError, "indptr must be a int64 array"),
         ({"regularization": np.ones((2, 1), np.float32)}, ValueError, "regularization must have 1 dimension, got 2"),
+        ({"Y": np.full((3, 2), np.nan, np.float32)}, ValueError, "Y must be finite, got 6 values that are not"),
+        ({"target": np.array([1, np.inf, 1], np.float32)}, ValueError, "target must be finite, got 1 values"),
+        ({"X": np.zeros((2, 0), np.float32)}, ValueError, "X must have at least 1 column"),
         ({"method": "lu"}, ValueError, "method must be"),
         ({"tol": -1.0}, ValueError, "tol must be 0 or more"),
         ({"tol": np.nan}, ValueError, "tol must be 0 or more"),
@@ -92,6 +95,26 @@ def test_an_output_that_is_read_only_is_refused():
     given["X"].flags.writeable = False
     with pytest.raises(ValueError, match="X is overwritten and must be writeable"):
         kernels.solve_rows(**given)
+
+
+def test_solving_into_the_array_that_is_read_is_refused():
+    given = arguments()
+    given["X"] = given["Y"][:2]
+    with pytest.raises(ValueError, match="the two share memory: pass a copy"):
+        kernels.solve_rows(**given)
+
+
+def test_numbers_beyond_all_reason_are_cut_to_size(kernels):
+    """A hundred thousand threads exhaust the memory for their stacks; a step limit need not fit in 32 bits."""
+    given = arguments()
+    X, rows = given.pop("X"), np.array([0, 1])
+    assert kernels.solve_rows(**given, X=X, max_steps=2**40, num_threads=100_000) == 0
+    del given["regularization"]
+    assert np.isfinite(kernels.squared_error(**given, X=X, num_threads=2**31))
+    kernels.score_pairs(rows, rows, X, given["Y"], np.empty(2, np.float32), 100_000)
+    ids, scores = np.empty((2, 2), np.int32), np.empty((2, 2), np.float32)
+    kernels.top_k(X, given["Y"], 2, None, None, ids, scores, 100_000)
+    assert (ids >= 0).all()
 
 
 def test_squared_error_and_score_pairs_refuse_bad_rows():

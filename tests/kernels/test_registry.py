@@ -112,6 +112,8 @@ def test_the_best_simd_level_is_taken_and_an_unknown_one_refused():
     assert python(NAME).stdout.split() == ["cython", built[0]]
     done = python(NAME, ALTERNANT_SIMD="sse9", ALTERNANT_BACKEND="cython")
     assert "ALTERNANT_SIMD must be one of avx512, avx2, baseline, got 'sse9'" in done.stderr
+    done = python(NAME, ALTERNANT_SIMD="AVX2")
+    assert "ALTERNANT_SIMD must be one of avx512, avx2, baseline, got 'AVX2'" in done.stderr, "also where auto chooses"
 
 
 def test_backend_info_tells_what_runs():

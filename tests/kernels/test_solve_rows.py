@@ -211,6 +211,20 @@ def test_a_matrix_that_is_not_positive_definite_is_named(kernels, dtype):
         assert solve(kernels, p, method)[0] == 2
 
 
+@pytest.mark.parametrize("confidence", [1e4, 1e6, 1e8, 1e10])
+def test_equal_items_of_great_confidence_are_solved_whatever_float32_can_tell(kernels, dtype, confidence):
+    """Rows shorter than f, whose dual has two equal rows but for 1 in 1e10."""
+    p = problem([12, 12], 40, 64, regularization=0.01, g=0.01)
+    p.indices[6:12], p.indices[18:] = p.indices[:6], p.indices[12:18]
+    p.weight[:] = confidence
+    p.target[:] = confidence + 1
+    p = p.astype(dtype)
+    status, X, _, _ = solve(kernels, p, "cholesky")
+    assert status == 0
+    for u in range(2):  # the fit of what was observed, which the matrix hardly depends on
+        np.testing.assert_allclose(p.Y[p.indices[p.indptr[u] : p.indptr[u + 1]]] @ X[u], 1, rtol=1e-3)
+
+
 def test_a_row_without_anything_liked_becomes_zero(kernels, dtype):
     p = problem([4, 3], 20, 6).astype(dtype)
     p.target[:] = 0

@@ -76,7 +76,7 @@ def solve_rows(
     diagonal : array, shape (f,)
         ``g``, not negative.
     regularization : array, shape (m,)
-        ``lambda_u``, not negative.
+        ``lambda_u``, not negative. All of these must be finite.
     X : array, shape (m, f)
         The solved side, overwritten. ``method="cg"`` starts from what it holds.
     method : {"cg", "cholesky"}
@@ -118,6 +118,9 @@ def solve_rows(
     check.vector("regularization", regularization, dtype, m)
     check.optional_output("row_steps", row_steps, np.int32, m)
     check.optional_output("row_objective", row_objective, np.float64, m)
+    check.finite(weight=weight, target=target, Y=Y, diagonal=diagonal, regularization=regularization, X=X)
+    if np.may_share_memory(X, Y):
+        raise ValueError("X is overwritten while Y is read, but the two share memory: pass a copy of one of them")
     if method not in ("cg", "cholesky"):
         raise ValueError(f'method must be "cg" or "cholesky", got {method!r}')
     if not tol >= 0:

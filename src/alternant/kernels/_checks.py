@@ -22,6 +22,8 @@ def matrix(
 ) -> NDArray[Any]:
     """Check a two-dimensional C-ordered array."""
     _typed(name, array, dtype, 2)
+    if array.shape[1] < 1:
+        raise ValueError(f"{name} must have at least 1 column, got shape {array.shape}")
     if columns is not None and array.shape[1] != columns:
         raise ValueError(f"{name} must have {columns} columns (the number of factors), got {array.shape[1]}")
     if writeable and not array.flags.writeable:
@@ -70,6 +72,13 @@ def csr(
         falls = falls[(falls > indptr[0]) & (falls < indptr[-1])]
         if len(falls) and not np.isin(falls, indptr).all():
             raise ValueError("the excluded indices must be sorted within each row; call sort_indices() on the matrix")
+
+
+def finite(**arrays: NDArray[Any]) -> None:
+    """Refuse NaN and infinity, from which no solver comes back."""
+    for name, array in arrays.items():
+        if not np.isfinite(array).all():
+            raise ValueError(f"{name} must be finite, got {(~np.isfinite(array)).sum()} values that are not")
 
 
 def ids(name: str, array: NDArray[Any], bound: int) -> None:

@@ -104,6 +104,8 @@ def _choose() -> Backend:
         loaded = _load(name)
         if isinstance(loaded, Backend):
             return loaded
+        if name == "cython" and os.environ.get("ALTERNANT_SIMD"):  # asked for by name: no silent substitute
+            raise BackendUnavailableError(f"the cython backend can't run here: {loaded}")
     warnings.warn(
         "alternant runs on plain NumPy, hundreds of times slower than its native kernels: "
         f"cython: {_load('cython')}; numba: {_load('numba')}. Install a prebuilt wheel, a C compiler before "

@@ -224,7 +224,7 @@ cdef int solve_dual(Row *row, const floating *Y, const index_t *indices, const f
     cdef floating *panel = S + np_ * np_
     cdef const floating *y
     cdef floating scale
-    cdef double sum
+    cdef double sum, largest = 0
 
     memset(scratch, 0, (panel - scratch) * sizeof(floating))
     for k in range(f):
@@ -241,7 +241,8 @@ cdef int solve_dual(Row *row, const floating *Y, const index_t *indices, const f
     syrk(f, np_, V, V, S)
     for j in range(np_):
         S[j * np_ + j] += 1
-    if not cholesky(np_, 0, S, inverse, panel):
+        largest = max(largest, <double> S[j * np_ + j])
+    if not cholesky(np_, DOUBTFUL_F32 * largest if floating is float else 0, S, inverse, panel):
         return SINGULAR
     cholesky_solve(np_, S, inverse, a)
     for k in range(f):
@@ -272,8 +273,9 @@ cdef int solve_exact(Row *row, const floating *Y, const index_t *indices, const 
     for j in range(row.n if dual else 0):
         dual = dual and w[j] >= SMALLEST_DUAL_WEIGHT
     if dual:
-        return solve_dual(row, Y, indices, w, t, g, lam, <floating *> scratch, out)
-    status = solve_primal(row, Y, indices, w, t, g, lam, <floating *> scratch, out)
+        status = solve_dual(row, Y, indices, w, t, g, lam, <floating *> scratch, out)
+    else:
+        status = solve_primal(row, Y, indices, w, t, g, lam, <floating *> scratch, out)
     if floating is float:
         if status == SINGULAR:
             wide = aligned_zeros(exact_bytes(row.f, sizeof(double)), &base)
@@ -378,7 +380,7 @@ def solve_rows(indptr, indices, weight, target, Y, diagonal, regularization, X, 
     status = np.zeros(m, np.int8)
     threads = openmp_threads(min(resolve_num_threads(num_threads), m))
     _solve_rows(indptr, indices, weight, target, Y, diagonal, regularization, X, method == "cholesky", tol,
-                max_steps, threads, status, row_steps, row_objective)
+                min(max_steps, 2**31 - 1), threads, status, row_steps, row_objective)
     if (status == NO_MEMORY).any():
         raise MemoryError(f"no memory for the scratch space of {threads} threads; use fewer with num_threads")
     return 1 + int(status.argmax()) if status.any() else 0
@@ -410,6 +412,6 @@ def _squared_error(
 def squared_error(indptr, indices, weight, target, X, Y, diagonal, num_threads=None):
     """See `alternant.kernels.squared_error`."""
     row_error = np.zeros(len(X))
-    threads = openmp_threads(resolve_num_threads(num_threads))
+    threads = openmp_threads(min(resolve_num_threads(num_threads), 1 + len(X) // 16))
     _squared_error(indptr, indices, weight, target, X, Y, diagonal, threads, row_error)
     return float(row_error.sum())
