@@ -263,3 +263,17 @@ def test_lists_that_do_not_fit_are_refused(ids, error, message):
 def test_a_dense_test_matrix_is_refused_with_the_way_out():
     with pytest.raises(TypeError, match="test must be a SciPy sparse matrix or array, got ndarray: pass"):
         ranking_metrics([[0]], np.eye(1))
+
+
+def test_duplicates_that_overflow_a_narrow_dtype_are_summed_in_a_wide_one():
+    events = sparse.coo_array((np.array([100, 100, 3], np.int8), ([0, 0, 0], [0, 0, 1])), shape=(1, 2))
+    train, test = leave_one_out(events, random_state=0)
+    assert (train + test).toarray().tolist() == [[200, 3]]
+
+
+def test_what_is_held_out_is_liked():
+    votes = sparse.csr_array(np.array([[-1.0, 2, -3], [-1, -2, 0], [1, 1, -1]]))
+    for seed in range(10):
+        _, test = leave_one_out(votes, random_state=seed)
+        assert (test.data > 0).all()
+        assert np.diff(test.indptr).tolist() == [1, 0, 1]

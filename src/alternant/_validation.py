@@ -86,9 +86,10 @@ def check_interactions(name: str, matrix: Any, dtype: np.dtype[Any], copy: bool 
     `matrix` is not changed; with `copy` the result shares no memory with it.
     """
     if not is_sparse(matrix):
+        table = hasattr(matrix, "columns")  # a frame of (user, item, value) rows would pass for a matrix of 3 items
+        way = "coo_array((values, (users, items))) of its columns" if table else f"csr_array({name})"
         raise TypeError(
-            f"{name} must be a SciPy sparse matrix or array, got {type(matrix).__name__}: "
-            f"pass scipy.sparse.csr_array({name})"
+            f"{name} must be a SciPy sparse matrix or array, got {type(matrix).__name__}: pass scipy.sparse.{way}"
         )
     if matrix.ndim != 2:
         raise ValueError(f"{name} must have 2 dimensions (users and items), got {matrix.ndim}")
@@ -149,7 +150,7 @@ def _check_structure(name: str, matrix: Any) -> None:
         for part, array in (("indptr", indptr), ("indices", indices)):
             if array.dtype not in (np.int32, np.int64):
                 raise ValueError(f"{name}.{part} must be int32 or int64, got dtype {array.dtype}: rebuild the matrix")
-        if len(indptr) != major + 1 or indptr[0] != 0 or (np.diff(indptr) < 0).any() or indptr[-1] > len(indices):
+        if len(indptr) != major + 1 or indptr[0] != 0 or (indptr[1:] < indptr[:-1]).any() or indptr[-1] > len(indices):
             raise ValueError(
                 f"{name}.indptr must have {major + 1} entries that rise from 0 to at most {len(indices)} and never "
                 f"fall: the matrix is damaged; rebuild it, for example from coordinates with scipy.sparse.coo_array"

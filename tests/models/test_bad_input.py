@@ -303,6 +303,9 @@ def put(place, value):
 
 
 BROKEN = {
+    "an indptr that falls by more than 32 bits hold": (
+        lambda: broken("indptr", lambda a: np.r_[0, 2**31 - 1, -5, a[3:]].astype(np.int32)), "rise from 0 to at most"
+    ),
     "an index beyond the columns": (lambda: broken("indices", put(3, 8)), r"indices must lie between 0 and 7, got 8"),
     "a negative index": (lambda: broken("indices", put(3, -1)), r"indices must lie between 0 and 7, got -1"),
     "a huge index": (lambda: broken("indices", lambda a: put(3, 2**40)(a.astype(np.int64))), "got 1099511627776"),

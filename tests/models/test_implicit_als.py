@@ -12,6 +12,7 @@ import scipy.sparse as sp
 from alternant import ImplicitALS, Popularity
 from alternant.datasets import planted
 from alternant.evaluation import leave_one_out, ranking_metrics
+from alternant.models import _least_squares
 
 WEIGHTINGS = ["hu", "log", "proportional", "ials"]
 SCALINGS = ["none", "count", "ials"]
@@ -462,6 +463,45 @@ def test_an_exception_in_a_callback_leaves_the_last_complete_iteration(error):
     with pytest.raises(error if isinstance(error, type) else type(error)):
         model.fit(R, callback=interrupt)
     assert_is_the_iteration_it_says(model, R, 2)
+
+
+@pytest.mark.parametrize("alpha", [1.0, 40.0])
+def test_conjugate_gradients_do_not_stall_on_counts_over_five_orders_of_magnitude(alpha):
+    """Against the right-hand side alone, rows of great weights count as solved and never move again."""
+    rng = np.random.default_rng(0)
+    R = sp.random_array((300, 200), density=0.1, format="csr", rng=rng)
+    R.data = np.exp(rng.normal(5, 2.5, R.nnz))
+    common = {"factors": 16, "alpha": alpha, "weighting": "proportional", "regularization": 0.01, "random_state": 0,
+              "regularization_scaling": "none", "iterations": 15}  # fmt: skip
+    exact = ImplicitALS(**common, solver="cholesky", dtype="float64").fit(R)
+    for dtype in ("float32", "float64"):
+        default = ImplicitALS(**common, dtype=dtype).fit(R)
+        assert default.history_["objective"][-1] <= 1.5 * exact.history_["objective"][-1]
+        assert default.history_["item_cg_steps"][-1] >= 1
+
+
+def test_folding_in_great_weights_finds_the_optimum_by_default():
+    rng = np.random.default_rng(0)
+    Y, R = rng.standard_normal((40, 8)), sp.random_array((10, 40), density=0.3, format="csr", rng=rng)
+    R.data = np.exp(rng.normal(5, 2.5, R.nnz))
+    model = ImplicitALS(factors=8, dtype="float64", weighting="hu", alpha=40, regularization=0.01)
+    model.user_factors, model.item_factors = np.zeros((10, 8)), Y
+    exact = model.set_params(solver="cholesky").fold_in_users(R)
+    np.testing.assert_allclose(model.set_params(solver="cg").fold_in_users(R), exact, rtol=1e-3, atol=1e-4)
+
+
+def test_cutting_a_half_sweep_into_calls_changes_no_bit(monkeypatch):
+    """Between two calls Ctrl-C is heard."""
+    R = sp.random_array((200, 80), density=0.1, format="csr", rng=np.random.default_rng(0))
+    whole = ImplicitALS(factors=8, iterations=2, random_state=0).fit(R)
+    calls = []
+    cut = _least_squares._calls
+    monkeypatch.setattr(_least_squares, "ENTRIES_PER_CALL", 100)
+    monkeypatch.setattr(_least_squares, "_calls", lambda indptr: calls.append(list(cut(indptr))) or calls[-1])
+    parts = ImplicitALS(factors=8, iterations=2, random_state=0).fit(R)
+    assert min(map(len, calls)) > 10
+    assert parts.user_factors.tobytes() == whole.user_factors.tobytes()
+    assert parts.item_factors.tobytes() == whole.item_factors.tobytes()
 
 
 def test_ctrl_c_at_any_moment_leaves_the_last_complete_iteration():

@@ -11,9 +11,9 @@ from .._validation import check_interactions
 
 
 def leave_one_out(interactions: Any, *, random_state: Any = None) -> tuple[sparse.csr_array, sparse.csr_array]:
-    """Hold out one interaction, chosen at random, of every user who has at least two.
+    """Hold out one positive interaction, chosen at random, of every user who has at least two interactions.
 
-    A user with a single interaction keeps it for training and has nothing to test.
+    A user with a single interaction, or with nothing positive, has nothing to test.
 
     Parameters
     ----------
@@ -25,7 +25,8 @@ def leave_one_out(interactions: Any, *, random_state: Any = None) -> tuple[spars
     Returns
     -------
     train, test : scipy.sparse.csr_array, shape (n_users, n_items)
-        No entry is in both, and their sum is `interactions`; both have its dtype. `test` holds at most one entry per
+        No entry is in both, and their sum is `interactions`; both have its dtype (int64 if sums of duplicates do not
+        fit). `test` holds at most one entry per
         row.
 
     Raises
@@ -45,13 +46,21 @@ def leave_one_out(interactions: Any, *, random_state: Any = None) -> tuple[spars
     ([1.0, 1.0, 1.0], [1.0, 1.0, 0.0])
     """
     dtype = np.dtype(getattr(interactions, "dtype", np.float32))  # what has none is refused
-    matrix = check_interactions("interactions", interactions, dtype).to_scipy()
+    wide = np.promote_types(dtype, np.int64) if dtype.kind in "bui" else dtype  # duplicates may not fit a narrow one
+    matrix = check_interactions("interactions", interactions, wide).to_scipy()
+    narrow = matrix.data.astype(dtype)
+    if (narrow == matrix.data).all():
+        matrix.data = narrow
 
     counts = np.diff(matrix.indptr)
-    users = np.flatnonzero(counts >= 2)
+    liked = np.flatnonzero(matrix.data > 0)  # a dislike is nothing to be found again
+    owner = np.repeat(np.arange(matrix.shape[0]), counts)[liked]
+    likes = np.bincount(owner, minlength=matrix.shape[0])
+    users = np.flatnonzero((counts >= 2) & (likes >= 1))
+    first = np.concatenate([[0], np.cumsum(likes)])[users]  # where a user's likes begin
     rng = np.random.default_rng(random_state)
     held_out = np.zeros(matrix.nnz, dtype=bool)
-    held_out[matrix.indptr[users] + rng.integers(0, counts[users])] = True
+    held_out[liked[first + rng.integers(0, likes[users])]] = True
     return _entries(matrix, ~held_out), _entries(matrix, held_out)
 
 

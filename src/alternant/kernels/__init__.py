@@ -85,8 +85,10 @@ def solve_rows(
         for a row with fewer than ``f`` entries and positive weights, through its dual.
     tol : float
         A row stops when its residual, measured in the norm of the inverse preconditioner M, is at most `tol` times
-        that of the right-hand side: ``r^T M^-1 r <= tol^2 b^T M^-1 b``. Where no weight is negative, half the left
-        side bounds the distance from the row's least objective. Not used by ``"cholesky"``.
+        that of the start or, if that is less, of the right-hand side b: ``r^T M^-1 r <= tol^2 min(r0^T M^-1 r0,
+        b^T M^-1 b)``; in any case when it is rounding against b. (Against b alone, a warm-started row of great
+        weights would never move.) Where no weight is negative, half the left side bounds the distance from the row's
+        least objective. Not used by ``"cholesky"``.
     max_steps : int
         Steps a row takes at most. Not used by ``"cholesky"``.
     num_threads : int, optional

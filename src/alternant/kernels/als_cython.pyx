@@ -54,6 +54,7 @@ cdef enum:
 # See als_reference.py for their meaning.
 cdef double SINGULAR_F32 = 1e-13, SINGULAR_F64 = 1e-14
 cdef double UNDERFLOW_F32 = 1e-60, UNDERFLOW_F64 = 1e-300
+cdef double ROUNDING_F32 = 1e-6, ROUNDING_F64 = 1e-13
 cdef double SMALLEST_DUAL_WEIGHT = 1e-20
 # A float32 pivot below this against the largest diagonal entry is left to float64.
 cdef double DOUBTFUL_F32 = 1e-5
@@ -65,6 +66,7 @@ cdef struct Row:
     ptrdiff_t fp             # f, padded
     double singular
     double underflow
+    double rounding
     int steps                # OUT
     double objective         # OUT
 
@@ -129,7 +131,7 @@ cdef int solve_cg(Row *row, const floating *Y, const index_t *indices, const flo
     cdef double *b = total + fp
     cdef floating *pack = <floating *> (b + fp)
     cdef bint keep = row.n <= pack_rows
-    cdef double enough = 0, rz = 0, previous, curve, bx = 0, rx = 0
+    cdef double whole = 0, enough, rz = 0, previous, curve, bx = 0, rx = 0
 
     for k in range(fp):
         d[k] = g[k] + lam if k < row.f else 1
@@ -140,11 +142,11 @@ cdef int solve_cg(Row *row, const floating *Y, const index_t *indices, const flo
         r[k] = <floating> (b[k] - total[k] - <double> d[k] * x[k])
         p[k] = r[k] / d[k]
         rz += <double> r[k] * p[k]
-        enough += b[k] * b[k] / d[k]
-    if enough <= row.underflow:
+        whole += b[k] * b[k] / d[k]
+    if whole <= row.underflow:
         memset(out, 0, row.f * sizeof(floating))
         return OK
-    enough = enough * tol * tol
+    enough = max(tol * tol * min(rz, whole), row.rounding * row.rounding * whole)
     while row.steps < max_steps and rz > enough:
         apply_matrix(row, Y, indices, w, <const floating *> NULL, p, pack, keep, False, q, qb, total, b)
         curve = curvature(fp, p, d, total)
@@ -314,6 +316,7 @@ def _solve_rows(
         double g_min = np.min(diagonal), g_max = np.max(diagonal)
         double singular = SINGULAR_F32 if floating is float else SINGULAR_F64
         double underflow = UNDERFLOW_F32 if floating is float else UNDERFLOW_F64
+        double rounding = ROUNDING_F32 if floating is float else ROUNDING_F64
         bint any_exact = exact, well_posed
         bint want_steps = row_steps is not None, want_objectives = row_objectives is not None
         Row *row
@@ -342,6 +345,7 @@ def _solve_rows(
             row.fp = padded(f, sizeof(floating))
             row.singular = singular
             row.underflow = underflow
+            row.rounding = rounding
             row.steps = 0
             row.objective = 0
             if row.n == 0:

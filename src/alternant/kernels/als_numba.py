@@ -23,7 +23,7 @@ import numpy as np
 
 from .._threads import map_parallel, resolve_num_threads
 from ._numba_cholesky import BLOCK, LANES, clear, copy, dot_four, inner, solve_cholesky, up
-from .als_reference import SINGULAR, SMALLEST_DUAL_WEIGHT, UNDERFLOW
+from .als_reference import ROUNDING, SINGULAR, SMALLEST_DUAL_WEIGHT, UNDERFLOW
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -46,7 +46,7 @@ LEFT, FAILED = 1, 2  # the state of a row; 0 is solved
 
 # Arguments and scratch that travel together. The limits are arguments since Numba's cache would freeze globals.
 Problem = namedtuple("Problem", "indptr indices weight target Y diagonal regularization")
-Limits = namedtuple("Limits", "tol max_steps singular underflow dual_weight")
+Limits = namedtuple("Limits", "tol max_steps singular underflow rounding dual_weight")
 Packed = namedtuple("Packed", "y w t p sums")  # for conjugate gradients: the entries of a row
 Dense = namedtuple("Dense", "rows columns w t p")  # for Cholesky: V of the dual; a block of entries, transposed
 Vectors = namedtuple("Vectors", "d inverse b x r q")  # in float64; d = g + lambda, inverse = 1 / d or 1 / sqrt(d)
@@ -79,7 +79,8 @@ def solve_rows(
     threads = resolve_num_threads(num_threads)
     ranges = row_ranges(indptr, threads)
     problem = Problem(*constant(indptr, indices, weight, target, Y, diagonal, regularization))
-    limits = Limits(float(tol), int(max_steps), SINGULAR[Y.dtype], UNDERFLOW[Y.dtype], SMALLEST_DUAL_WEIGHT)
+    thresholds = (SINGULAR[Y.dtype], UNDERFLOW[Y.dtype], ROUNDING[Y.dtype], SMALLEST_DUAL_WEIGHT)
+    limits = Limits(float(tol), int(max_steps), *thresholds)
     x = X.view(np.ndarray)
     steps = np.empty(len(X), np.int32) if row_steps is None else row_steps.view(np.ndarray)
     objective = np.empty(len(X)) if row_objective is None else row_objective.view(np.ndarray)
@@ -217,17 +218,17 @@ def _solve_cg(problem, u, limits, packed, vectors):
     copy(x, f, p)
     clear(b, f)
     _gather_product(problem, u, packed, q, b)
-    enough, rz = 0.0, 0.0
+    whole, rz = 0.0, 0.0
     for i in range(f):
         inverse[i] = 1 / d[i]
         r[i] = b[i] - q[i] - d[i] * x[i]
         p[i] = r[i] * inverse[i]
-        enough += b[i] * b[i] * inverse[i]
+        whole += b[i] * b[i] * inverse[i]
         rz += r[i] * r[i] * inverse[i]
-    if enough <= limits.underflow:
+    if whole <= limits.underflow:
         clear(x, f)
         return 0, 0.0
-    enough *= limits.tol**2
+    enough = max(limits.tol**2 * min(rz, whole), limits.rounding**2 * whole)
     steps = 0
     while steps < limits.max_steps and rz > enough:
         if n <= len(w):

@@ -25,6 +25,9 @@ SINGULAR = {np.dtype(np.float32): 1e-13, np.dtype(np.float64): 1e-14}
 # item that one user knows who knows nothing else, iteration by iteration, until nothing but rounding is left of it.
 UNDERFLOW = {np.dtype(np.float32): 1e-60, np.dtype(np.float64): 1e-300}
 
+# A residual this small against the right-hand side is rounding: no step improves on it.
+ROUNDING = {np.dtype(np.float32): 1e-6, np.dtype(np.float64): 1e-13}
+
 # Weights below this do not go through the dual, which divides by their square root.
 SMALLEST_DUAL_WEIGHT = 1e-20
 
@@ -46,7 +49,7 @@ def solve_rows(
     row_objective: NDArray[np.float64] | None = None,
 ) -> int:
     """See `alternant.kernels.solve_rows`."""
-    singular, underflow = SINGULAR[Y.dtype], UNDERFLOW[Y.dtype]
+    singular, underflow, rounding = SINGULAR[Y.dtype], UNDERFLOW[Y.dtype], ROUNDING[Y.dtype]
     status = 0
     for u in range(len(X)):
         entries = slice(indptr[u], indptr[u + 1])
@@ -60,7 +63,7 @@ def solve_rows(
             d = diagonal.astype(np.float64) + float(regularization[u])
             try:
                 if method == "cg" and d.min() > singular * d.max():
-                    x, steps = _solve_cg(y, w, t, d, X[u].astype(np.float64), tol, max_steps, underflow)
+                    x, steps = _solve_cg(y, w, t, d, X[u].astype(np.float64), tol, max_steps, underflow, rounding)
                 else:
                     x = _solve_cholesky(y, w, t, d, singular)
             except LinAlgError:
@@ -78,17 +81,18 @@ def solve_rows(
 
 def _solve_cg(
     y: NDArray[Any], w: NDArray[Any], t: NDArray[Any], d: NDArray[Any], x: NDArray[Any], tol: float, max_steps: int,
-    underflow: float,
+    underflow: float, rounding: float,
 ) -> tuple[NDArray[Any], int]:
     """Conjugate gradients preconditioned by ``d`` (Saad, Iterative Methods for Sparse Linear Systems, alg. 9.1)."""
     b = y.T @ t
-    if b @ (b / d) <= underflow:
+    whole = b @ (b / d)
+    if whole <= underflow:
         return np.zeros_like(x), 0
     r = b - y.T @ (w * (y @ x)) - d * x
-    enough = tol**2 * (b @ (b / d))
     z = r / d
     p = z.copy()
     rz = r @ z
+    enough = max(tol**2 * min(rz, whole), rounding**2 * whole)
     steps = 0
     while steps < max_steps and rz > enough:
         q = y.T @ (w * (y @ p)) + d * p

@@ -24,7 +24,7 @@ from ._fit_loop import Callback, Iteration, check_random_state, freeze, is_froze
 from ._least_squares import Eigenbasis, RowProblems, Solver, half_sweep, squared_norms
 
 # Fold-in solves once, so that no later iteration would finish what a loose tolerance leaves.
-FOLD_IN_TOL = 1e-4
+FOLD_IN_TOL = 1e-6
 
 
 class AlternatingLeastSquares(FactorModel):
@@ -83,6 +83,8 @@ class AlternatingLeastSquares(FactorModel):
             If confidences are too large for `dtype`.
         """
         self._check_params()
+        if callback is not None and not callable(callback):
+            raise TypeError(f"callback must be a function of one argument, a FitState, got {callback!r}")
         user_items = check_interactions("interactions", interactions, np.dtype(self.dtype), copy=True)
         if 0 in user_items.shape:
             raise ValueError(f"interactions must have at least one user and one item, got shape {user_items.shape}")
@@ -120,7 +122,7 @@ class AlternatingLeastSquares(FactorModel):
         """Compute factors for users from their interactions, with the items as they are; the model is not changed.
 
         Each row solves the problem that a half-sweep of the fit solves, with the same solver; conjugate gradients run
-        until the relative residual is 1e-4 (or `tol`, if that is less), since no later iteration refines them.
+        until the relative residual is 1e-6 (or `tol`, if that is less), since no later iteration refines them.
 
         Parameters
         ----------

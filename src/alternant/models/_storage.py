@@ -154,7 +154,7 @@ def _check_csr(csr: CSR, rows: int, columns: int) -> None:
         and indptr.shape == (rows + 1,)
         and indices.shape == csr.data.shape == (indptr[-1],)
         and indptr[0] == 0
-        and (np.diff(indptr) >= 0).all()
+        and (indptr[1:] >= indptr[:-1]).all()
         and (len(indices) == 0 or (indices.min() >= 0 and indices.max() < columns))
         and ((np.diff(indices) > 0) | np.isin(np.arange(1, len(indices)), indptr)).all()
         and csr.data.dtype in (np.float32, np.float64)

@@ -79,7 +79,7 @@ class ImplicitALS(AlternatingLeastSquares):
     solver : {"cg", "cholesky"}
         Conjugate gradients from the factors before, or exact; see `alternant.kernels.solve_rows`.
     tol : float
-        Relative residual at which conjugate gradients leave a row.
+        Conjugate gradients leave a row when its residual has fallen to this part of what the half-sweep began with.
     max_cg_steps : int
         Conjugate-gradient steps of a row in one half-sweep at most.
     iterations : int
@@ -138,7 +138,7 @@ class ImplicitALS(AlternatingLeastSquares):
         regularization_scaling: str = "ials",
         regularization_exponent: float = 0.5,
         solver: str = "cg",
-        tol: float = 1e-2,
+        tol: float = 0.01,
         max_cg_steps: int = 10,
         iterations: int = 15,
         early_stopping: float | None = None,

@@ -73,7 +73,7 @@ class Popularity(FactorModel):
         n_users, n_items = user_items.shape
         if 0 in user_items.shape:
             raise ValueError(f"interactions must have at least one user and one item, got shape {user_items.shape}")
-        values = user_items.data if self.weighted else None
+        values = user_items.data if self.weighted else user_items.data > 0  # a dislike does not make popular
         popularity = np.bincount(user_items.indices, values, minlength=n_items).astype(np.float64)
         self.__dict__.update(
             user_factors=np.ones((n_users, 1)), item_factors=popularity[:, None], interactions_=user_items,
