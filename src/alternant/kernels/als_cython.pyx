@@ -61,14 +61,10 @@ cdef double DOUBTFUL_F32 = 1e-5
 
 
 cdef struct Row:
-    ptrdiff_t n              # entries
-    ptrdiff_t f
-    ptrdiff_t fp             # f, padded
-    double singular
-    double underflow
-    double rounding
-    int steps                # OUT
-    double objective         # OUT
+    ptrdiff_t n, f, fp                       # entries; factors; factors, padded
+    double singular, underflow, rounding     # thresholds, see als_reference.py
+    int steps                                # OUT
+    double objective                         # OUT
 
 
 def build_info():
