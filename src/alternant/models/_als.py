@@ -15,7 +15,6 @@ from .._validation import (
     check_columns,
     check_ids,
     check_integer,
-    check_interactions,
     check_number,
 )
 from ..kernels._registry import BACKENDS
@@ -85,7 +84,7 @@ class AlternatingLeastSquares(FactorModel):
         self._check_params()
         if callback is not None and not callable(callback):
             raise TypeError(f"callback must be a function of one argument, a FitState, got {callback!r}")
-        user_items = check_interactions("interactions", interactions, np.dtype(self.dtype), copy=True)
+        user_items = self._check_rows("interactions", interactions, np.dtype(self.dtype), copy=True)
         if 0 in user_items.shape:
             raise ValueError(f"interactions must have at least one user and one item, got shape {user_items.shape}")
         users, constant = self._row_problems(user_items, "user")
@@ -143,7 +142,7 @@ class AlternatingLeastSquares(FactorModel):
         """
         users, items = self._factors()
         check_columns("user_items", user_items, len(items), "item", len(users))
-        return self._solve(check_interactions("user_items", user_items, items.dtype), items, "user")
+        return self._solve(self._check_rows("user_items", user_items, items.dtype), items, "user")
 
     def fold_in_items(self, item_users: Any) -> NDArray[Any]:
         """Compute factors for items from their interactions, with the users as they are; as `fold_in_users`.
@@ -155,7 +154,7 @@ class AlternatingLeastSquares(FactorModel):
         """
         users, items = self._factors()
         check_columns("item_users", item_users, len(users), "user", len(items))
-        return self._solve(check_interactions("item_users", item_users, users.dtype), users, "item")
+        return self._solve(self._check_rows("item_users", item_users, users.dtype), users, "item")
 
     def partial_fit_users(self, users: Any, user_items: Any) -> Self:
         """Replace the interactions and factors of users, or append new users; the items stay as they are.
@@ -195,7 +194,7 @@ class AlternatingLeastSquares(FactorModel):
         ids = np.atleast_1d(ids)
         ids = check_ids(f"{kind}s", ids, len(own), kind, new=ids.size)
         check_columns(name, rows, len(other), {"user": "item", "item": "user"}[kind], len(own))
-        new = check_interactions(name, rows, own.dtype)
+        new = self._check_rows(name, rows, own.dtype)
         if ids.ndim != 1:
             raise ValueError(f"{kind}s must be a list of {kind} row numbers, got {ids.ndim} dimensions")
         if new.shape[0] != len(ids):

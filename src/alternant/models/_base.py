@@ -22,10 +22,12 @@ class NotFittedError(ValueError, AttributeError):
 
 
 class FactorModel(Parameters):
-    """A model that scores a pair by the dot product of a user's and an item's factors.
+    """A model that ranks by the dot product of a user's and an item's factors.
 
     A subclass provides the constructor parameters `num_threads` and `backend`, a `fit` that sets the attributes
-    below, and, where it can solve rows it has not seen, `fold_in_users`.
+    below, and, where it can solve rows it has not seen, `fold_in_users`. Where the prediction is a monotone function
+    of the dot product, `_link` is that function; where columns of the factors are biases, `_latent` leaves them out;
+    where a stored zero is a value, `_check_rows` keeps it.
 
     Attributes
     ----------
@@ -102,7 +104,7 @@ class FactorModel(Parameters):
             queries = user_factors[ids]
         exclude = (seen.indptr, seen.indices) if exclude_seen and seen is not None else None
         candidates = _candidates(exclude_items, candidate_items, len(item_factors))
-        best, scores = self._top_k(queries, item_factors, k, exclude, candidates)
+        best, scores = self._rank(queries, item_factors, k, exclude, candidates)
         return best.reshape(shape), scores.reshape(shape)
 
     def predict(self, users: Any, items: Any) -> Any:
@@ -116,7 +118,7 @@ class FactorModel(Parameters):
         Returns
         -------
         float or array
-            The dot products of the factors, accumulated in float64, in the shape that the two broadcast to.
+            The predictions, from dot products accumulated in float64, in the shape that the two broadcast to.
         """
         user_factors, item_factors = self._factors()
         rows = check_ids("users", users, len(user_factors), "user")
@@ -133,6 +135,7 @@ class FactorModel(Parameters):
             np.ascontiguousarray(rows.reshape(-1)), np.ascontiguousarray(columns.reshape(-1)),
             user_factors, item_factors, out, resolve_num_threads(self.num_threads),
         )  # fmt: skip
+        out = self._link(out)
         return float(out[0]) if rows.ndim == 0 else out.reshape(rows.shape)
 
     def similar_items(
@@ -216,6 +219,27 @@ class FactorModel(Parameters):
             raise TypeError(f"user_factors and item_factors must be float32 or float64, got {users.dtype}")
         return users, items
 
+    def _link(self, scores: NDArray[Any]) -> NDArray[Any]:
+        """Turn dot products into predictions: a monotone function, so that the ranking is that of the dot products."""
+        return scores
+
+    def _latent(self, factors: NDArray[Any]) -> NDArray[Any]:
+        """Return the columns in which similar rows are alike: all that are not biases."""
+        return factors
+
+    def _check_rows(self, name: str, rows: Any, dtype: np.dtype[Any], copy: bool = False) -> CSR:
+        """Return users' (or items') interactions in canonical form."""
+        return check_interactions(name, rows, dtype, copy)
+
+    def _rank(
+        self, queries: NDArray[Any], items: NDArray[Any], k: int, exclude: Any, candidates: NDArray[Any] | None
+    ) -> tuple[NDArray[np.int32], NDArray[Any]]:
+        """Return the best items and their predictions; only those are put through the link."""
+        ids, scores = self._top_k(queries, items, k, exclude, candidates)
+        found = ids >= 0
+        scores[found] = self._link(scores[found])
+        return ids, scores
+
     def _top_k(
         self, queries: NDArray[Any], items: NDArray[Any], k: int, exclude: Any, candidates: NDArray[Any] | None
     ) -> tuple[NDArray[np.int32], NDArray[Any]]:
@@ -231,6 +255,7 @@ class FactorModel(Parameters):
         rows = check_ids(f"{kind}s", ids, len(factors), kind)
         k = check_integer("k", k, 1)
         allowed = _candidates(exclude, candidates, len(factors), kind)
+        factors = self._latent(factors)
         norms = np.sqrt(np.einsum("if,if->i", factors, factors, dtype=np.float64))
         norms[norms == 0] = 1
         unit = (factors / norms[:, None]).astype(factors.dtype)
@@ -244,7 +269,7 @@ class FactorModel(Parameters):
         if user_items is None:
             raise ValueError("users=None means new users and needs user_items, their interactions: pass one of the two")
         queries = self.fold_in_users(user_items)
-        return queries, check_interactions("user_items", user_items, queries.dtype)
+        return queries, self._check_rows("user_items", user_items, queries.dtype)
 
     def _seen(self, users: NDArray[np.int64], user_items: Any) -> CSR:
         user_factors, item_factors = self._factors()
@@ -263,7 +288,7 @@ class FactorModel(Parameters):
                 f"user_items must have one row for each of the {len(users)} users asked for, or all "
                 f"{len(user_factors)} rows of the fit, got {user_items.shape[0]} rows: pass user_items[users]"
             )
-        seen = check_interactions("user_items", user_items, user_factors.dtype)
+        seen = self._check_rows("user_items", user_items, user_factors.dtype)
         if seen.shape[0] != len(user_factors) or np.array_equal(users, np.arange(len(user_factors))):
             return seen
         if len(users) == len(user_factors):
