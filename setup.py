@@ -25,7 +25,7 @@ from distutils.errors import CCompilerError, DistutilsError
 from distutils.sysconfig import customize_compiler
 
 KERNELS = "src/alternant/kernels"
-SOURCES = ("als_cython", "topk_cython")
+SOURCES = sorted(path.stem for path in Path(KERNELS).glob("*_cython.pyx"))
 X86 = sysconfig.get_platform().endswith(("x86_64", "amd64", "universal2"))
 
 # NaN stays NaN and sums keep their order: no -ffast-math. No -march=native: a wheel runs on other machines.
@@ -189,7 +189,7 @@ def extensions():
         built += [
             Extension(f"alternant.kernels._{level}.{name}", [for_level(source, level) for source in sources[name]],
                       include_dirs=[KERNELS],
-                      depends=[f"{KERNELS}/_vector.h", f"{KERNELS}/_vector_real.h", stamp],
+                      depends=[*map(str, Path(KERNELS).glob("*.h")), stamp],
                       extra_compile_args=flags + args, extra_link_args=link_args)
             for name in SOURCES
         ]  # fmt: skip

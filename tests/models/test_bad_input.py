@@ -158,7 +158,8 @@ def test_a_row_whose_numbers_overflow_is_named_instead_of_becoming_nan(monkeypat
         rest[-1][3:5] = np.inf, np.nan  # the rows' objectives
         return 0
 
-    backend = replace(get_backend("numpy"), solve_rows=overflow)
+    numpy = get_backend("numpy")
+    backend = replace(numpy, functions={**numpy.functions, "solve_rows": overflow})
     monkeypatch.setattr(ImplicitALS, "_backend", lambda self: backend)
     message = "the numbers of user 3 overflow float32: lower its confidences .*, or use dtype='float64'"
     refuses(OverflowError, message, lambda: MODEL.fit(R), MODEL, R)

@@ -10,7 +10,7 @@ import os
 import platform
 import sys
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -21,6 +21,7 @@ from .._threads import default_num_threads
 
 BACKENDS = ("cython", "numba", "numpy")  # in order of preference
 SIMD_LEVELS = ("avx512", "avx2", "baseline")  # best first
+# The export line of a kernel: its family (the files ``als_*``) and its name.
 FUNCTIONS = {"als": ("solve_rows", "squared_error"), "topk": ("top_k", "score_pairs")}
 
 
@@ -30,15 +31,18 @@ class BackendUnavailableError(ImportError):
 
 @dataclass(frozen=True)
 class Backend:
-    """One complete set of kernels."""
+    """One complete set of kernels; each of them is an attribute, as ``backend.solve_rows``."""
 
     name: str
-    solve_rows: Callable[..., int]
-    squared_error: Callable[..., float]
-    top_k: Callable[..., None]
-    score_pairs: Callable[..., None]
+    functions: Mapping[str, Callable[..., Any]]
     simd: str | None = None
     build: dict[str, Any] | None = None
+
+    def __getattr__(self, function: str) -> Callable[..., Any]:
+        try:
+            return self.__dict__["functions"][function]  # type: ignore[no-any-return]
+        except KeyError:
+            raise AttributeError(f"there is no kernel {function!r}") from None
 
 
 def get_backend(name: str = "auto") -> Backend:
@@ -156,7 +160,7 @@ def _assemble(name: str, package: str, suffix: str, simd: str | None = None) -> 
         module = importlib.import_module(f"{package}.{family}_{suffix}")
         functions |= {function: getattr(module, function) for function in names}
         build = build or getattr(module, "build_info", lambda: None)()
-    return Backend(name=name, simd=simd, build=build, **functions)
+    return Backend(name, functions, simd, build)
 
 
 def backend_info() -> dict[str, Any]:

@@ -19,7 +19,19 @@ from .._validation import (
 )
 from ..kernels._registry import BACKENDS
 from ._base import FactorModel
-from ._fit_loop import Callback, Iteration, check_random_state, freeze, is_frozen, random_generator, run
+from ._fit_loop import (
+    Callback,
+    FitLoop,
+    Iteration,
+    Lesson,
+    Report,
+    Stopping,
+    check_callback,
+    check_random_state,
+    freeze,
+    is_frozen,
+    random_generator,
+)
 from ._least_squares import Eigenbasis, RowProblems, Solver, half_sweep, squared_norms
 
 # Fold-in solves once, so that no later iteration would finish what a loose tolerance leaves.
@@ -55,7 +67,12 @@ class AlternatingLeastSquares(FactorModel):
         raise TypeError(f"{type(self).__name__} does not say what its row problems are")
 
     def fit(
-        self, interactions: Any, *, callback: Callback | None = None, show_progress: bool | None = None
+        self,
+        interactions: Any,
+        *,
+        callback: Callback | None = None,
+        callback_at: str = "iteration",
+        show_progress: bool | None = None,
     ) -> Self:
         """Learn the factors.
 
@@ -64,7 +81,9 @@ class AlternatingLeastSquares(FactorModel):
         interactions : sparse matrix or array, shape (n_users, n_items)
             r of every observed pair, in any SciPy format; duplicates are added up.
         callback : callable, optional
-            Called after each iteration with a `FitState`; the fit ends when it returns True.
+            Called with a `FitState`; the fit ends with the iteration in which it returns True.
+        callback_at : {"iteration", "half_sweep"}
+            When: after each iteration, or after each of its two half-sweeps.
         show_progress : bool, optional
             Whether to draw a progress bar on stderr. By default, where stderr is a terminal.
 
@@ -82,8 +101,7 @@ class AlternatingLeastSquares(FactorModel):
             If confidences are too large for `dtype`.
         """
         self._check_params()
-        if callback is not None and not callable(callback):
-            raise TypeError(f"callback must be a function of one argument, a FitState, got {callback!r}")
+        check_callback(callback, callback_at)
         user_items = self._check_rows("interactions", interactions, np.dtype(self.dtype), copy=True)
         if 0 in user_items.shape:
             raise ValueError(f"interactions must have at least one user and one item, got shape {user_items.shape}")
@@ -92,10 +110,11 @@ class AlternatingLeastSquares(FactorModel):
         solver = self._solver()
         X, Y = self._start(*user_items.shape)
 
-        def step() -> Iteration:
+        def step(_: int, report: Report) -> Iteration:
             nonlocal X, Y
             by_users = half_sweep(users, X, self._basis(Y, solver), solver)
             middle = by_users.objective + _penalty(items, Y) + constant
+            report(by_users.factors, Y, middle, "users")
             by_items = half_sweep(items, Y, self._basis(by_users.factors, solver), solver)
             X, Y = by_users.factors, by_items.factors
             return Iteration(X, Y, {
@@ -111,10 +130,10 @@ class AlternatingLeastSquares(FactorModel):
                 history_=history, n_iter_=len(history["objective"]), backend_=solver.backend.name,
             )  # fmt: skip
 
-        run(
-            step, commit, iterations=self.iterations, early_stopping=self.early_stopping, callback=callback,
-            show_progress=show_progress, description=type(self).__name__,
-        )  # fmt: skip
+        FitLoop(
+            self.iterations, Stopping(self.early_stopping), callback, callback_at, show_progress, type(self).__name__,
+            Lesson(user_items, self._truth(user_items), self._score),
+        ).run(step, commit)  # fmt: skip
         return self
 
     def fold_in_users(self, user_items: Any) -> NDArray[Any]:

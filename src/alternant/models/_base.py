@@ -130,12 +130,7 @@ class FactorModel(Parameters):
                 f"users and items must broadcast against each other, got shapes {rows.shape} and {columns.shape}: "
                 "pass two lists of one length, or users[:, None] for all pairs"
             ) from None
-        out = np.empty(rows.size, user_factors.dtype)
-        self._backend().score_pairs(
-            np.ascontiguousarray(rows.reshape(-1)), np.ascontiguousarray(columns.reshape(-1)),
-            user_factors, item_factors, out, resolve_num_threads(self.num_threads),
-        )  # fmt: skip
-        out = self._link(out)
+        out = self._score(user_factors, item_factors, rows.reshape(-1), columns.reshape(-1))
         return float(out[0]) if rows.ndim == 0 else out.reshape(rows.shape)
 
     def similar_items(
@@ -218,6 +213,22 @@ class FactorModel(Parameters):
         if users.dtype not in (np.float32, np.float64):
             raise TypeError(f"user_factors and item_factors must be float32 or float64, got {users.dtype}")
         return users, items
+
+    def _score(
+        self, X: NDArray[Any], Y: NDArray[Any], users: NDArray[np.int64], items: NDArray[np.int64]
+    ) -> NDArray[Any]:
+        """Predict pairs with the factors given."""
+        out = np.empty(users.size, X.dtype)
+        threads = resolve_num_threads(self.num_threads)
+        self._backend().score_pairs(
+            np.ascontiguousarray(users), np.ascontiguousarray(items), np.ascontiguousarray(X), np.ascontiguousarray(Y),
+            out, threads,
+        )  # fmt: skip
+        return self._link(out)
+
+    def _truth(self, rows: CSR) -> NDArray[Any]:
+        """Return what the predictions of the observed pairs should be."""
+        return rows.data
 
     def _link(self, scores: NDArray[Any]) -> NDArray[Any]:
         """Turn dot products into predictions: a monotone function, so that the ranking is that of the dot products."""

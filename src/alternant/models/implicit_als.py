@@ -185,6 +185,9 @@ class ImplicitALS(AlternatingLeastSquares):
         problems = RowProblems(rows.indptr, rows.indices, weight, target, self._row_lambda(rows, kind), kind)
         return problems, float(target.sum(dtype=np.float64))
 
+    def _truth(self, rows: CSR) -> NDArray[Any]:
+        return (rows.data > 0).astype(rows.data.dtype)
+
     def _weight_and_target(self, r: NDArray[Any]) -> tuple[NDArray[Any], NDArray[Any]]:
         preferred = r > 0
         if self.weighting == "ials":

@@ -1,0 +1,95 @@
+"""The contract of ranking by dot product: `top_k`, `score_pairs`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from .._threads import resolve_num_threads
+from . import _checks as check
+from ._registry import active_backend
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+
+def top_k(
+    queries: NDArray[Any],
+    items: NDArray[Any],
+    k: int,
+    exclude: tuple[NDArray[np.int64], NDArray[Any]] | None,
+    candidates: NDArray[Any] | None,
+    out_ids: NDArray[np.int32],
+    out_scores: NDArray[Any],
+    num_threads: int | None = None,
+) -> None:
+    """Find the `k` items with the greatest dot product for every query.
+
+    Ties go to the lower id. Places that no item fills (`k` above the number of items left) get id -1 and score -inf;
+    a NaN score never ranks.
+
+    Parameters
+    ----------
+    queries : array, shape (m, f)
+        One row per query.
+    items : array, shape (n, f)
+        One row per item.
+    k : int
+        Length of the lists.
+    exclude : (indptr, indices) or None
+        CSR: the items that query ``u`` must not get, sorted within each row.
+    candidates : int32 or int64 array or None
+        The only items that may be returned, strictly ascending. None allows all.
+    out_ids : int32 array, shape (m, k)
+        Receives the ids, best first.
+    out_scores : array, shape (m, k)
+        Receives their scores.
+    num_threads : int, optional
+        Number of threads; all that the process may use by default.
+    """
+    dtype = check.floating("items", items)
+    m, f = check.matrix("queries", queries, dtype).shape
+    n = check.matrix("items", items, dtype, columns=f).shape[0]
+    if k < 1:
+        raise ValueError(f"k must be at least 1, got {k!r}")
+    check.output("out_ids", out_ids, np.int32, (m, k))
+    check.output("out_scores", out_scores, dtype, (m, k))
+    if exclude is not None:
+        check.csr(*exclude, m, n, sorted_within_rows=True)
+    if candidates is not None:
+        check.ascending("candidates", candidates, n)
+    threads = resolve_num_threads(num_threads)
+    active_backend().top_k(queries, items, k, exclude, candidates, out_ids, out_scores, threads)
+
+
+def score_pairs(
+    rows: NDArray[Any],
+    columns: NDArray[Any],
+    X: NDArray[Any],
+    Y: NDArray[Any],
+    out: NDArray[Any],
+    num_threads: int | None = None,
+) -> None:
+    """Compute ``out[p] = X[rows[p]] . Y[columns[p]]``, accumulated in float64.
+
+    Parameters
+    ----------
+    rows, columns : int64 arrays, shape (p,)
+        Row numbers of `X` and of `Y`.
+    X, Y : arrays, shape (m, f) and (n, f)
+        The factors.
+    out : array, shape (p,)
+        Receives the scores.
+    num_threads : int, optional
+        Number of threads; all that the process may use by default.
+    """
+    dtype = check.floating("Y", Y)
+    m, f = check.matrix("X", X, dtype).shape
+    n = check.matrix("Y", Y, dtype, columns=f).shape[0]
+    check.ids("rows", rows, m)
+    check.ids("columns", columns, n)
+    if len(rows) != len(columns):
+        raise ValueError(f"rows and columns must be of one length, got {len(rows)} and {len(columns)}")
+    check.output("out", out, dtype, (len(rows),))
+    active_backend().score_pairs(rows, columns, X, Y, out, resolve_num_threads(num_threads))
