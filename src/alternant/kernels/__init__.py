@@ -12,15 +12,25 @@ allocated by the caller. `num_threads` is a number of threads, or None for all t
 changes a bit of the result.
 """
 
+from ._grid import Cut, Factors, Grid, block_count, cut
 from ._registry import active_backend, available_backends, backend_info, get_backend, set_backend, use_backend
 from .als import solve_rows, squared_error
+from .sgd import biased_epoch, cosine_epoch, logistic_epoch
 from .topk import score_pairs, top_k
 
 __all__ = [
+    "Cut",
+    "Factors",
+    "Grid",
     "active_backend",
     "available_backends",
     "backend_info",
+    "biased_epoch",
+    "block_count",
+    "cosine_epoch",
+    "cut",
     "get_backend",
+    "logistic_epoch",
     "score_pairs",
     "set_backend",
     "solve_rows",

@@ -1,0 +1,128 @@
+"""The grid on which stochastic gradient descent runs in parallel, and how a matrix is cut into one."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from . import _checks as check
+
+MOST_BLOCKS = 64  # a side; the keys of the blocks then fit in 16 bits, which NumPy sorts by radix
+# What a core holds close: rows and columns of a block together, in bytes.
+CACHE_BYTES = 1 << 18
+FEWEST_ENTRIES = 64  # a block on average: fewer are not worth handing to a thread
+
+
+class Factors(NamedTuple):
+    """Two sides of a biased factorization."""
+
+    X: NDArray[Any]  # (m, f)
+    Y: NDArray[Any]  # (n, f)
+    row_bias: NDArray[Any]  # (m,)
+    column_bias: NDArray[Any]  # (n,)
+
+
+class Grid(NamedTuple):
+    """Entries of an m x n matrix in B x B blocks.
+
+    Block ``(a, b)`` has the rows from ``row_edges[a]`` and the columns from ``column_edges[b]`` up to the next edge,
+    and owns the entries from ``block_indptr[a * B + b]`` up to ``block_indptr[a * B + b + 1]``.
+    """
+
+    row_edges: NDArray[np.int64]  # (B + 1,)
+    column_edges: NDArray[np.int64]  # (B + 1,)
+    block_indptr: NDArray[np.int64]  # (B * B + 1,)
+    rows: NDArray[np.int32]  # (nnz,)
+    columns: NDArray[np.int32]  # (nnz,)
+
+    @property
+    def blocks(self) -> int:
+        """B, the number of blocks on a side."""
+        return len(self.row_edges) - 1
+
+    @classmethod
+    def whole(cls, rows: Any, columns: Any, m: int, n: int) -> Grid:
+        """One block: the entries are taken one after the other."""
+        rows, columns = np.ascontiguousarray(rows, np.int32), np.ascontiguousarray(columns, np.int32)
+        return cls(np.array([0, m]), np.array([0, n]), np.array([0, len(rows)]), rows, columns)
+
+    def check(self, m: int, n: int) -> None:
+        """Raise unless this is a grid of an m x n matrix."""
+        for name, edges, bound in (("row_edges", self.row_edges, m), ("column_edges", self.column_edges, n)):
+            check.vector(name, edges, np.int64, self.blocks + 1)
+            if edges[0] != 0 or edges[-1] != bound or (edges[1:] < edges[:-1]).any():
+                raise ValueError(f"{name} must rise from 0 to {bound}, got {edges[0]} to {edges[-1]}")
+        nnz = len(self.rows)
+        check.vector("rows", self.rows, np.int32, nnz)
+        check.vector("columns", self.columns, np.int32, nnz)
+        check.vector("block_indptr", self.block_indptr, np.int64, self.blocks**2 + 1)
+        lengths = np.diff(self.block_indptr)
+        if self.block_indptr[0] != 0 or self.block_indptr[-1] != nnz or (lengths < 0).any():
+            raise ValueError(f"block_indptr must rise from 0 to {nnz} (the number of entries) and never fall")
+        block = np.repeat(np.arange(self.blocks**2), lengths)
+        for name, ids, edges, at in (
+            ("rows", self.rows, self.row_edges, block // self.blocks),
+            ("columns", self.columns, self.column_edges, block % self.blocks),
+        ):
+            outside = (ids < edges[at]) | (ids >= edges[at + 1])
+            if outside.any():
+                entry = int(np.argmax(outside))
+                where = divmod(int(block[entry]), self.blocks)
+                raise ValueError(f"{name} must lie within their block's edges, got {ids[entry]} in block {where}")
+
+
+class Cut(NamedTuple):
+    """A matrix cut into a grid. Row ``r`` of the grid is row ``row_order[r]`` of the matrix, and so for the columns."""
+
+    grid: Grid
+    row_order: NDArray[np.int64]  # (m,)
+    column_order: NDArray[np.int64]  # (n,)
+    entries: NDArray[np.int64]  # (nnz,): the matrix's entry that each entry of the grid is
+
+
+def block_count(m: int, n: int, nnz: int, row_bytes: int) -> int:
+    """Return B: so many that a block's factors stay in the cache, and no more than the entries are worth."""
+    wanted = (m + n) * row_bytes // CACHE_BYTES + 1
+    worth = int(np.sqrt(nnz / FEWEST_ENTRIES))
+    return int(max(1, min(max(wanted, 16), worth, MOST_BLOCKS, m, n)))
+
+
+def cut(
+    indptr: NDArray[np.int64], indices: NDArray[Any], n: int, blocks: int, rng: np.random.Generator
+) -> Cut:
+    """Cut a CSR matrix of n columns into blocks x blocks blocks of about as many entries each.
+
+    Rows and columns are shuffled first: were new users and new items neighbours, as they are in most data, a few blocks
+    would hold most entries.
+    """
+    m = len(indptr) - 1
+    lengths = np.diff(indptr)
+    row_order, column_order = rng.permutation(m), rng.permutation(n)
+    row_edges = _edges(lengths[row_order], blocks)
+    column_edges = _edges(np.bincount(indices, minlength=n)[column_order], blocks)
+    column_rank = np.empty(n, np.int32)
+    column_rank[column_order] = np.arange(n, dtype=np.int32)
+
+    counts = lengths[row_order]  # the entries, row by row in the new order
+    starts = np.cumsum(counts) - counts
+    entries = np.repeat(indptr[:-1][row_order] - starts, counts) + np.arange(len(indices))
+    rows = np.repeat(np.arange(m, dtype=np.int32), counts)
+    columns = column_rank[indices[entries]]
+    narrow = np.uint8 if blocks <= 16 else np.uint16
+    row_block = np.repeat(np.arange(blocks), np.diff(row_edges))
+    column_block = np.repeat(np.arange(blocks), np.diff(column_edges))
+    key = (row_block * blocks).astype(narrow)[rows] + column_block.astype(narrow)[columns]
+    by_block = np.argsort(key, kind="stable")
+    block_indptr = np.concatenate([[0], np.cumsum(np.bincount(key, minlength=blocks**2))])
+    grid = Grid(row_edges, column_edges, block_indptr, rows[by_block], columns[by_block])
+    return Cut(grid, row_order, column_order, entries[by_block])
+
+
+def _edges(counts: NDArray[np.int64], blocks: int) -> NDArray[np.int64]:
+    """Cut rows where the entries before them reach equal parts, with at least one row in every part."""
+    before = np.concatenate([[0], np.cumsum(counts)])
+    edges = np.searchsorted(before, before[-1] * np.arange(blocks + 1) / blocks)
+    edges[0], edges[-1] = 0, len(counts)
+    return np.maximum.accumulate(edges).astype(np.int64)

@@ -1,0 +1,250 @@
+"""The contract of stochastic gradient descent: `biased_epoch`, `cosine_epoch`, `logistic_epoch` over a `Grid`.
+
+Parallel without locks and reproducible to the bit (Gemulla et al. 2011): the entries are cut into B x B blocks of rows
+x columns. The B blocks of one diagonal share no row and no column, so that they are taken in parallel; within a block
+the entries are taken one after the other, in their order. B belongs to the grid and never depends on the number of
+threads.
+
+R. Gemulla, E. Nijkamp, P. J. Haas, Y. Sismanis, "Large-Scale Matrix Factorization with Distributed Stochastic Gradient
+Descent", KDD 2011.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from .._threads import resolve_num_threads
+from . import _checks as check
+from ._grid import Factors, Grid
+from ._registry import active_backend
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+
+def biased_epoch(
+    grid: Grid,
+    order: NDArray[np.int64],
+    target: NDArray[Any],
+    factors: Factors,
+    offset: float,
+    bounds: tuple[float, float],
+    learning_rate: float,
+    regularization: tuple[float, float, float, float],
+    update_columns: bool = True,
+    num_threads: int | None = None,
+) -> float:
+    r"""Take one gradient step for every entry of biased matrix factorization, with or without a sigmoid.
+
+    Entry ``j`` in row ``u`` and column ``i``, of target ``t``, is predicted by
+
+    .. math:: z = \mu + b_u + c_i + x_u \cdot y_i, \qquad
+              p = \mathrm{low} + (\mathrm{high} - \mathrm{low})\, \sigma(z)
+
+    or ``p = z`` where a bound is infinite. The step goes along the exact negative gradient of
+
+    .. math:: \tfrac12 (t - p)^2 + \tfrac12 (\lambda_x |x_u|^2 + \lambda_y |y_i|^2 + \lambda_b b_u^2 + \lambda_c c_i^2)
+
+    with the gradients of both sides taken before either moves.
+
+    Parameters
+    ----------
+    grid : Grid
+        The entries in blocks.
+    order : int64 array, shape (B,)
+        The order of the diagonals, a permutation of 0 to B - 1: round ``d`` takes the blocks
+        ``(a, (a + order[d]) % B)``.
+    target : array, shape (nnz,)
+        ``t`` of every entry.
+    factors : Factors
+        ``X`` (m, f), ``Y`` (n, f), ``row_bias`` (m,) and ``column_bias`` (n,), overwritten.
+    offset : float
+        The constant ``mu``.
+    bounds : (float, float)
+        ``low`` and ``high`` of the scaled sigmoid; ``(-inf, inf)`` for none.
+    learning_rate : float
+        Length of a step along the gradient.
+    regularization : (float, float, float, float)
+        ``lambda`` of X, Y, row biases and column biases.
+    update_columns : bool
+        Whether `Y` and `column_bias` move too; else they are only read.
+    num_threads : int, optional
+        Number of threads; all that the process may use by default.
+
+    Returns
+    -------
+    float
+        The sum of ``(t - p)^2``, each before its own step, in float64.
+
+    References
+    ----------
+    Y. Koren, R. Bell, C. Volinsky, "Matrix Factorization Techniques for Recommender Systems", Computer 42(8), 2009.
+    """
+    _check(grid, order, factors, update_columns)
+    check.vector("target", target, factors.X.dtype, len(grid.rows))
+    if not bounds[0] < bounds[1]:
+        raise ValueError(f"bounds must be (low, high) with low below high, got {bounds}")
+    _check_rates(learning_rate, regularization)
+    threads = resolve_num_threads(num_threads)
+    loss: float = active_backend().biased_epoch(
+        grid, order, target, factors, offset, bounds, learning_rate, regularization, update_columns, threads
+    )
+    return loss
+
+
+def cosine_epoch(
+    grid: Grid,
+    order: NDArray[np.int64],
+    target: NDArray[Any],
+    X: NDArray[Any],
+    Y: NDArray[Any],
+    learning_rate: float,
+    update_columns: bool = True,
+    num_threads: int | None = None,
+) -> float:
+    r"""Take one gradient step for every entry of cosine matrix factorization.
+
+    The step of an entry of target ``t`` goes along the exact negative gradient, through the norms, of
+
+    .. math:: (\cos - t)^2, \qquad \cos = \frac{x_u \cdot y_i}{|x_u| |y_i|}
+
+    with the gradients of both sides taken before either moves. Where a vector is zero, the cosine counts as 0 and
+    nothing moves. A grid of one block takes the entries in the order they have.
+
+    Parameters
+    ----------
+    grid, order, num_threads
+        As for `biased_epoch`.
+    target : array, shape (nnz,)
+        ``t`` of every entry.
+    X : array, shape (m, f)
+        The rows' side, overwritten.
+    Y : array, shape (n, f)
+        The columns' side, overwritten where `update_columns`.
+    learning_rate : float
+        Length of a step along the gradient.
+    update_columns : bool
+        Whether `Y` moves too; else it is only read.
+
+    Returns
+    -------
+    float
+        The sum of ``(cos - t)^2``, each before its own step, in float64.
+    """
+    none = np.empty(0, X.dtype)
+    _check(grid, order, Factors(X, Y, none, none), update_columns, biases=False)
+    check.vector("target", target, X.dtype, len(grid.rows))
+    _check_rates(learning_rate, ())
+    threads = resolve_num_threads(num_threads)
+    loss: float = active_backend().cosine_epoch(grid, order, target, X, Y, learning_rate, update_columns, threads)
+    return loss
+
+
+def logistic_epoch(
+    grid: Grid,
+    order: NDArray[np.int64],
+    weight: NDArray[Any],
+    target: NDArray[Any],
+    negatives: NDArray[np.float64] | None,
+    factors: Factors,
+    squares: Factors | None,
+    learning_rate: float,
+    regularization: tuple[float, float, float, float],
+    seed: int = 0,
+    epoch: int = 0,
+    update_columns: bool = True,
+    num_threads: int | None = None,
+) -> float:
+    r"""Take one gradient step for every entry of logistic matrix factorization, and for negatives.
+
+    An entry of weight ``w`` and target ``t`` is scored by ``z = b_u + c_i + x_u . y_i``; its step goes along the exact
+    negative gradient of
+
+    .. math:: w\, (\log(1 + e^z) - t z)
+              + \tfrac12 (\lambda_x |x_u|^2 + \lambda_y |y_i|^2 + \lambda_b b_u^2 + \lambda_c c_i^2)
+
+    with the gradients of both sides taken before either moves. When the entries of a block are done, each row of the
+    block takes steps with ``w = 1``, ``t = 0`` for columns of the block: for all of them, or for a sample whose
+    expected size over all blocks is ``negatives[u]``, every column as likely as any other. The sample is a function of
+    (`seed`, `epoch`, row, block) alone, and the same in every backend.
+
+    Parameters
+    ----------
+    grid, order, factors, learning_rate, regularization, update_columns, num_threads
+        As for `biased_epoch`.
+    weight, target : arrays, shape (nnz,)
+        ``w``, not negative, and ``t``, between 0 and 1, of every entry.
+    negatives : float64 array, shape (m,), or None
+        Expected number of sampled negatives of each row; None takes every pair of row and column.
+    squares : Factors or None
+        Sums of squared gradients, positive, overwritten: with them each number moves by
+        ``learning_rate * gradient / sqrt(sum)`` (Adagrad). None takes plain steps.
+    seed : int
+        Of the sample; from 0 to 2^64 - 1.
+    epoch : int
+        Number of the pass, which changes the sample.
+
+    Returns
+    -------
+    float
+        The sum of the losses (without the terms of lambda), each before its own step, in float64.
+
+    References
+    ----------
+    C. C. Johnson, "Logistic Matrix Factorization for Implicit Feedback Data", NIPS 2014 workshop on distributed
+    machine learning and matrix computations.
+
+    J. Duchi, E. Hazan, Y. Singer, "Adaptive Subgradient Methods for Online Learning and Stochastic Optimization",
+    JMLR 12, 2011.
+    """
+    _check(grid, order, factors, update_columns)
+    dtype, nnz = factors.X.dtype, len(grid.rows)
+    check.vector("weight", weight, dtype, nnz)
+    check.vector("target", target, dtype, nnz)
+    if negatives is not None:
+        check.vector("negatives", negatives, np.float64, len(factors.X))
+        if not (np.isfinite(negatives).all() and (negatives >= 0).all()):
+            raise ValueError("negatives must be finite and 0 or more, got other values: pass an expected number a row")
+    if squares is not None:
+        _check(grid, order, squares, update_columns)
+        if any(a.shape != b.shape or a.dtype != b.dtype for a, b in zip(squares, factors, strict=True)):
+            raise ValueError("squares must have the shapes and the dtype of factors: pass numpy.full_like of each")
+    for name, value in (("seed", seed), ("epoch", epoch)):
+        if not 0 <= value < 1 << 64:
+            raise ValueError(f"{name} must be from 0 to 2^64 - 1, got {value}")
+    _check_rates(learning_rate, regularization)
+    threads = resolve_num_threads(num_threads)
+    loss: float = active_backend().logistic_epoch(
+        grid, order, weight, target, negatives, factors, squares, learning_rate, regularization, seed, epoch,
+        update_columns, threads,
+    )  # fmt: skip
+    return loss
+
+
+def _check(
+    grid: Grid, order: NDArray[np.int64], factors: Factors, update_columns: bool, biases: bool = True
+) -> None:
+    """Refuse what would make a kernel read out of bounds, or two threads meet."""
+    dtype = check.floating("X", factors.X)
+    m, f = check.matrix("X", factors.X, dtype, writeable=True).shape
+    n = check.matrix("Y", factors.Y, dtype, columns=f, writeable=update_columns).shape[0]
+    if biases:
+        check.output("row_bias", factors.row_bias, dtype, (m,))
+        check.vector("column_bias", factors.column_bias, dtype, n)
+        if update_columns:
+            check.output("column_bias", factors.column_bias, dtype, (n,))
+    if np.may_share_memory(factors.X, factors.Y):
+        raise ValueError("X and Y move at the same time, but the two share memory: pass a copy of one of them")
+    grid.check(m, n)
+    check.vector("order", order, np.int64, grid.blocks)
+    if not np.array_equal(np.sort(order), np.arange(grid.blocks)):
+        raise ValueError(f"order must be a permutation of 0 to {grid.blocks - 1}, got {order}")
+
+
+def _check_rates(learning_rate: float, regularization: tuple[float, ...]) -> None:
+    if not (np.isfinite(learning_rate) and learning_rate >= 0):
+        raise ValueError(f"learning_rate must be finite and 0 or more, got {learning_rate!r}")
+    if not all(np.isfinite(value) and value >= 0 for value in regularization):
+        raise ValueError(f"regularization must be finite and 0 or more, got {regularization!r}")

@@ -1,0 +1,175 @@
+"""Stochastic gradient descent on a grid, plainly: one entry after the other, all arithmetic of a step in float64.
+
+Cost of an entry: ``3 f`` multiply-adds (``5 f`` for the cosine), and the score's own function.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from ._grid import Factors, Grid
+
+MASK = (1 << 64) - 1
+GOLDEN = 0x9E3779B97F4A7C15
+
+
+def biased_epoch(
+    grid: Grid,
+    order: NDArray[np.int64],
+    target: NDArray[Any],
+    factors: Factors,
+    offset: float,
+    bounds: tuple[float, float],
+    learning_rate: float,
+    regularization: tuple[float, float, float, float],
+    update_columns: bool = True,
+    num_threads: int | None = None,  # noqa: ARG001 - one thread; the signature is the contract's
+) -> float:
+    """See `alternant.kernels.biased_epoch`."""
+    X, Y, row_bias, column_bias = factors
+    low, high = bounds
+    bounded = np.isfinite(low) and np.isfinite(high)
+    lambda_x, lambda_y, lambda_b, lambda_c = regularization
+    loss = 0.0
+    for a, b in _blocks(grid, order):
+        for j in _entries(grid, a, b):
+            u, i = grid.rows[j], grid.columns[j]
+            x, y = X[u].astype(np.float64), Y[i].astype(np.float64)
+            b_u, c_i = float(row_bias[u]), float(column_bias[i])
+            z = offset + b_u + c_i + x @ y
+            slope = 1.0
+            if bounded:
+                s = sigmoid(z)
+                z, slope = low + (high - low) * s, (high - low) * s * (1 - s)
+            error = float(target[j]) - z
+            loss += error * error
+            g = error * slope
+            X[u] = x + learning_rate * (g * y - lambda_x * x)
+            row_bias[u] = b_u + learning_rate * (g - lambda_b * b_u)
+            if update_columns:
+                Y[i] = y + learning_rate * (g * x - lambda_y * y)
+                column_bias[i] = c_i + learning_rate * (g - lambda_c * c_i)
+    return loss
+
+
+def cosine_epoch(
+    grid: Grid,
+    order: NDArray[np.int64],
+    target: NDArray[Any],
+    X: NDArray[Any],
+    Y: NDArray[Any],
+    learning_rate: float,
+    update_columns: bool = True,
+    num_threads: int | None = None,  # noqa: ARG001
+) -> float:
+    """See `alternant.kernels.cosine_epoch`."""
+    loss = 0.0
+    for a, b in _blocks(grid, order):
+        for j in _entries(grid, a, b):
+            u, i, t = grid.rows[j], grid.columns[j], float(target[j])
+            x, y = X[u].astype(np.float64), Y[i].astype(np.float64)
+            xx, yy = x @ x, y @ y
+            if xx == 0 or yy == 0:
+                loss += t * t
+                continue
+            cos = (x @ y) / np.sqrt(xx * yy)
+            loss += (cos - t) ** 2
+            step = 2 * learning_rate * (cos - t)
+            X[u] = x - step * (y / np.sqrt(xx * yy) - cos / xx * x)
+            if update_columns:
+                Y[i] = y - step * (x / np.sqrt(xx * yy) - cos / yy * y)
+    return float(loss)
+
+
+def logistic_epoch(
+    grid: Grid,
+    order: NDArray[np.int64],
+    weight: NDArray[Any],
+    target: NDArray[Any],
+    negatives: NDArray[np.float64] | None,
+    factors: Factors,
+    squares: Factors | None,
+    learning_rate: float,
+    regularization: tuple[float, float, float, float],
+    seed: int = 0,
+    epoch: int = 0,
+    update_columns: bool = True,
+    num_threads: int | None = None,  # noqa: ARG001
+) -> float:
+    """See `alternant.kernels.logistic_epoch`."""
+    X, Y, row_bias, column_bias = factors
+    lambda_x, lambda_y, lambda_b, lambda_c = regularization
+
+    def move(side: int, row: int, gradient: Any) -> None:
+        if squares is not None:
+            squares[side][row] += gradient * gradient
+            gradient = gradient / np.sqrt(squares[side][row], dtype=np.float64)
+        factors[side][row] -= learning_rate * gradient
+
+    def step(u: int, i: int, w: float, t: float) -> float:
+        x, y = X[u].astype(np.float64), Y[i].astype(np.float64)
+        b_u, c_i = float(row_bias[u]), float(column_bias[i])
+        z = float(b_u + c_i + x @ y)
+        g = w * (sigmoid(z) - t)
+        move(0, u, g * y + lambda_x * x)
+        move(2, u, g + lambda_b * b_u)
+        if update_columns:
+            move(1, i, g * x + lambda_y * y)
+            move(3, i, g + lambda_c * c_i)
+        return w * (max(z, 0.0) + float(np.log1p(np.exp(-abs(z)))) - t * z)
+
+    loss = 0.0
+    for a, b in _blocks(grid, order):
+        for j in _entries(grid, a, b):
+            loss += step(grid.rows[j], grid.columns[j], float(weight[j]), float(target[j]))
+        for u in range(grid.row_edges[a], grid.row_edges[a + 1]):
+            for i in _negatives(grid, u, b, negatives, seed, epoch):
+                loss += step(u, i, 1.0, 0.0)
+    return loss
+
+
+def sigmoid(z: float) -> float:
+    """Return ``1 / (1 + exp(-z))`` at any z."""
+    e = np.exp(-abs(z))
+    return float(1 / (1 + e) if z >= 0 else e / (1 + e))
+
+
+def _blocks(grid: Grid, order: NDArray[np.int64]) -> Iterator[tuple[int, int]]:
+    for d in order.tolist():
+        for a in range(grid.blocks):
+            yield a, (a + d) % grid.blocks
+
+
+def _entries(grid: Grid, a: int, b: int) -> range:
+    block = a * grid.blocks + b
+    return range(grid.block_indptr[block], grid.block_indptr[block + 1])
+
+
+def _negatives(
+    grid: Grid, u: int, b: int, negatives: NDArray[np.float64] | None, seed: int, epoch: int
+) -> Iterator[int]:
+    """The columns of block b that row u takes as negatives: a hash of what they depend on, no state."""
+    first, width = int(grid.column_edges[b]), int(grid.column_edges[b + 1] - grid.column_edges[b])
+    if negatives is None:
+        yield from range(first, first + width)
+        return
+    if width == 0:
+        return
+    key = mix(mix(seed + GOLDEN * (epoch + 1)) + GOLDEN * (u * grid.blocks + b + 1))
+    expected = float(negatives[u]) * width / int(grid.column_edges[-1])
+    for k in range(int(expected + (key >> 40) * 2.0**-24)):
+        yield first + ((mix(key + GOLDEN * (k + 1)) >> 32) * width >> 32)
+
+
+def mix(z: int) -> int:
+    """Return a hash of 64 bits (the finalizer of SplitMix64; Steele, Lea, Flood 2014)."""
+    z &= MASK
+    z = (z ^ (z >> 30)) * 0xBF58476D1CE4E5B9 & MASK
+    z = (z ^ (z >> 27)) * 0x94D049BB133111EB & MASK
+    return z ^ (z >> 31)
