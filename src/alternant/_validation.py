@@ -48,6 +48,48 @@ def check_choice(name: str, value: Any, choices: tuple[str, ...]) -> str:
     return value
 
 
+def check_boolean(name: str, value: Any) -> None:
+    """Refuse what is neither True nor False."""
+    if not isinstance(value, (bool, np.bool_)):
+        raise TypeError(f"{name} must be True or False, got {value!r}")
+
+
+def check_dtype(name: str, value: Any) -> None:
+    """Refuse what does not name float32 or float64."""
+    try:
+        dtype = None if value is None else np.dtype(value)  # np.dtype(None) is float64
+    except (TypeError, ValueError):
+        dtype = None
+    if dtype not in (np.float32, np.float64):
+        raise ValueError(f"{name} must be float32 or float64, got {value!r}")
+
+
+def check_pair(name: str, value: Any, parts: tuple[str, str]) -> tuple[float, float]:
+    """Return two numbers of at least 0, given as a pair or as one number for both."""
+    if isinstance(value, (tuple, list)):
+        if len(value) != 2:
+            raise ValueError(f"{name} must be one number or a pair ({', '.join(parts)}), got {value!r}")
+        return check_number(name, value[0], 0), check_number(name, value[1], 0)
+    number = check_number(name, value, 0)
+    return number, number
+
+
+def check_range(name: str, value: Any) -> tuple[float, float]:
+    """Return (low, high)."""
+    if not isinstance(value, (tuple, list)) or len(value) != 2:
+        raise TypeError(f"{name} must be a pair (low, high) or None, got {value!r}")
+    low, high = (check_number(name, part, -math.inf) for part in value)
+    if not low < high:
+        raise ValueError(f"{name} must be (low, high) with low below high, got {value!r}")
+    return low, high
+
+
+def check_marker(name: str, value: Any) -> None:
+    """Refuse what can't mark a missing value: anything but a number, NaN included."""
+    if isinstance(value, bool) or not isinstance(value, Real):
+        raise TypeError(f"{name} must be a number or NaN, got {value!r}")
+
+
 def check_ids(name: str, ids: Any, count: int, kind: str, new: int = 0) -> NDArray[np.int64]:
     """Return row numbers as int64, of the shape they came in; all must exist, or be among the `new` next ones."""
     array = np.asarray(ids)
@@ -127,20 +169,20 @@ def is_sparse(matrix: Any) -> TypeGuard[Any]:
 
 def _to_csr(name: str, matrix: Any, summed: np.dtype[Any], copy: bool) -> sp.csr_array:
     """Return a sorted CSR array whose duplicates have been added up in dtype `summed`."""
-    _check_structure(name, matrix)
+    check_structure(name, matrix)
     try:
         csr = sp.csr_array(matrix, copy=copy) if matrix.format == "csr" else sp.csr_array(matrix.astype(summed))
     except (ArithmeticError, IndexError, TypeError, ValueError) as error:
         raise ValueError(f"{name} must be a whole matrix, but SciPy says {str(error)!r}: rebuild it") from None
     if matrix.format != "csr":
-        _check_structure(name, csr)  # not all formats can be checked before
+        check_structure(name, csr)  # not all formats can be checked before
     if not csr.has_canonical_format:
         csr = csr.astype(summed)  # a copy
         csr.sum_duplicates()
     return csr
 
 
-def _check_structure(name: str, matrix: Any) -> None:
+def check_structure(name: str, matrix: Any) -> None:
     """Refuse broken compressed or coordinate structures, which SciPy accepts and later reads out of bounds."""
     if matrix.format in ("csr", "csc", "bsr"):
         indptr, indices = matrix.indptr, matrix.indices

@@ -22,7 +22,11 @@ from .._threads import default_num_threads
 BACKENDS = ("cython", "numba", "numpy")  # in order of preference
 SIMD_LEVELS = ("avx512", "avx2", "baseline")  # best first
 # The export line of a kernel: its family (the files ``als_*``) and its name.
-FUNCTIONS = {"als": ("solve_rows", "squared_error"), "topk": ("top_k", "score_pairs")}
+FUNCTIONS = {
+    "als": ("solve_rows", "squared_error"),
+    "sgd": ("biased_epoch", "cosine_epoch", "logistic_epoch"),
+    "topk": ("top_k", "score_pairs"),
+}
 
 
 class BackendUnavailableError(ImportError):

@@ -4,14 +4,20 @@ from ._base import FactorModel, NotFittedError
 from ._fit_loop import FitState
 from ._least_squares import SingularRowError
 from ._storage import ModelFileError
+from .biased_mf import BiasedMF
+from .cosine_mf import CosineMF
 from .implicit_als import Explanation, ImplicitALS
+from .logistic_mf import LogisticMF
 from .popularity import Popularity
 
 __all__ = [
+    "BiasedMF",
+    "CosineMF",
     "Explanation",
     "FactorModel",
     "FitState",
     "ImplicitALS",
+    "LogisticMF",
     "ModelFileError",
     "NotFittedError",
     "Popularity",

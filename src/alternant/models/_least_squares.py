@@ -104,7 +104,7 @@ class Eigenbasis:
 
 def rotate(Y: NDArray[Any], Q: NDArray[Any], num_threads: int) -> NDArray[Any]:
     """Return ``Y Q``, aligned to cache lines (a row of 64 float32 then spans four of them, not five)."""
-    out = _aligned_empty((len(Y), Q.shape[1]), Y.dtype)
+    out = aligned_empty((len(Y), Q.shape[1]), Y.dtype)
     Q = np.ascontiguousarray(Q, dtype=Y.dtype)
 
     def product(block: slice) -> None:
@@ -172,7 +172,8 @@ def _calls(indptr: NDArray[np.int64]) -> Iterator[tuple[int, int]]:
             yield first, last
 
 
-def _aligned_empty(shape: tuple[int, int], dtype: np.dtype[Any]) -> NDArray[Any]:
+def aligned_empty(shape: tuple[int, int], dtype: np.dtype[Any]) -> NDArray[Any]:
+    """Return an array that begins at a cache line."""
     size = shape[0] * shape[1] * dtype.itemsize
     buffer = np.empty(size + 64, np.uint8)
     start = -buffer.ctypes.data % 64

@@ -136,7 +136,8 @@ def _restore(cls: Any, metadata: dict[str, str], tensors: dict[str, NDArray[Any]
     for array in (users, items):
         freeze(array)
     fitted = dict(json.loads(metadata["state"]))
-    model.__dict__.update(state | {name: fitted[name] for name in cls._fitted_state if name in fitted})
+    for name, value in (state | {name: fitted[name] for name in cls._fitted_state if name in fitted}).items():
+        setattr(model, name, value)
     return model
 
 

@@ -1,0 +1,277 @@
+/* The blocks of _sgd.h for one real type: included with REAL and NAME(x) defined. No include guard.
+ *
+ * Rows of factors have any length and alignment: whole vectors, then a tail of single numbers. */
+
+typedef REAL NAME(loose) SGD_LOOSE(REAL);
+#ifdef ALTERNANT_VECTORS
+#  define VL ((ptrdiff_t)(ALTERNANT_VECTOR_BYTES / sizeof(REAL)))
+#else
+#  define VL ((ptrdiff_t)1)
+#endif
+#define VECTOR NAME(vector)
+#define GET(pointer) (*(const NAME(loose) *)(pointer))
+#define PUT(pointer) (*(NAME(loose) *)(pointer))
+
+/* A constant length lets the compiler unroll and keep a row in registers. */
+#define WITH_CONSTANT_LENGTH(f, BODY)                                                                                 \
+    do {                                                                                                              \
+        if ((f) == 16) { BODY(16); }                                                                                  \
+        else if ((f) == 32) { BODY(32); }                                                                             \
+        else if ((f) == 64) { BODY(64); }                                                                             \
+        else if ((f) == 128) { BODY(128); }                                                                           \
+        else { BODY(f); }                                                                                             \
+    } while (0)
+
+ALTERNANT_INLINE REAL NAME(row_dot)(const ptrdiff_t f, const REAL *ALTERNANT_RESTRICT x,
+                                    const REAL *ALTERNANT_RESTRICT y)
+{
+    VECTOR s0 = {0}, s1 = {0};
+    ptrdiff_t k = 0;
+    for (; k + 2 * VL <= f; k += 2 * VL) {
+        s0 += GET(x + k) * GET(y + k);
+        s1 += GET(x + k + VL) * GET(y + k + VL);
+    }
+    if (k + VL <= f) {
+        s0 += GET(x + k) * GET(y + k);
+        k += VL;
+    }
+    REAL sum = NAME(lane_sum)(s0 + s1);
+    for (; k < f; k++) sum += x[k] * y[k];
+    return sum;
+}
+
+/* x = ax x + step y and, with `both`, y = ay y + step x, each from what the other was. */
+ALTERNANT_INLINE void NAME(move)(const ptrdiff_t f, REAL *ALTERNANT_RESTRICT x, REAL *ALTERNANT_RESTRICT y, REAL ax,
+                                 REAL ay, REAL step, int both)
+{
+    ptrdiff_t k = 0;
+    if (both) {
+        for (; k + VL <= f; k += VL) {
+            const VECTOR xk = GET(x + k), yk = GET(y + k);
+            PUT(x + k) = ax * xk + step * yk;
+            PUT(y + k) = ay * yk + step * xk;
+        }
+        for (; k < f; k++) {
+            const REAL xk = x[k], yk = y[k];
+            x[k] = ax * xk + step * yk;
+            y[k] = ay * yk + step * xk;
+        }
+    } else {
+        for (; k + VL <= f; k += VL) PUT(x + k) = ax * GET(x + k) + step * GET(y + k);
+        for (; k < f; k++) x[k] = ax * x[k] + step * y[k];
+    }
+}
+
+ALTERNANT_INLINE void NAME(fetch)(const ptrdiff_t f, const REAL *row)
+{
+    ptrdiff_t k;
+    for (k = 0; k < f; k += (ptrdiff_t)(ALTERNANT_ALIGNMENT / sizeof(REAL))) ALTERNANT_PREFETCH(row + k);
+}
+
+/* --- biased ------------------------------------------------------------------------------------------------------ */
+
+ALTERNANT_INLINE double NAME(biased_body)(const ptrdiff_t f, ptrdiff_t n, const int32_t *rows, const int32_t *columns,
+                                          const REAL *target, REAL *X, REAL *Y, REAL *row_bias, REAL *column_bias,
+                                          const sgd_step *step)
+{
+    const REAL keep_x = (REAL)(1 - step->rate * step->shrink_x), keep_y = (REAL)(1 - step->rate * step->shrink_y);
+    const int bounded = step->height < INFINITY;
+    double loss = 0;
+    ptrdiff_t j;
+    for (j = 0; j < n; j++) {
+        const ptrdiff_t u = rows[j], i = columns[j];
+        REAL *x = X + u * f, *y = Y + i * f;
+        double p, error, g, slope = 1;
+        if (j + SGD_AHEAD < n) NAME(fetch)(f, Y + columns[j + SGD_AHEAD] * f);
+        p = step->offset + row_bias[u] + column_bias[i] + NAME(row_dot)(f, x, y);
+        if (bounded) {
+            const double s = sigmoid(p);
+            p = step->low + step->height * s;
+            slope = step->height * s * (1 - s);
+        }
+        error = target[j] - p;
+        loss += error * error;
+        g = step->rate * error * slope;
+        NAME(move)(f, x, y, keep_x, keep_y, (REAL)g, step->columns);
+        row_bias[u] += (REAL)(g - step->rate * step->shrink_b * row_bias[u]);
+        if (step->columns) column_bias[i] += (REAL)(g - step->rate * step->shrink_c * column_bias[i]);
+    }
+    return loss;
+}
+
+ALTERNANT_FUNCTION double NAME(biased_block)(ptrdiff_t f, ptrdiff_t n, const int32_t *rows, const int32_t *columns,
+                                             const REAL *target, REAL *X, REAL *Y, REAL *row_bias, REAL *column_bias,
+                                             const sgd_step *step)
+{
+#define BODY(length) return NAME(biased_body)(length, n, rows, columns, target, X, Y, row_bias, column_bias, step)
+    WITH_CONSTANT_LENGTH(f, BODY);
+#undef BODY
+}
+
+/* --- cosine ------------------------------------------------------------------------------------------------------ */
+
+/* x . x, y . y and x . y in one pass. */
+ALTERNANT_INLINE void NAME(three_dots)(const ptrdiff_t f, const REAL *ALTERNANT_RESTRICT x,
+                                       const REAL *ALTERNANT_RESTRICT y, double *xx, double *yy, double *xy)
+{
+    VECTOR a = {0}, b = {0}, c = {0};
+    REAL sa, sb, sc;
+    ptrdiff_t k = 0;
+    for (; k + VL <= f; k += VL) {
+        const VECTOR xk = GET(x + k), yk = GET(y + k);
+        a += xk * xk;
+        b += yk * yk;
+        c += xk * yk;
+    }
+    sa = NAME(lane_sum)(a), sb = NAME(lane_sum)(b), sc = NAME(lane_sum)(c);
+    for (; k < f; k++) {
+        sa += x[k] * x[k];
+        sb += y[k] * y[k];
+        sc += x[k] * y[k];
+    }
+    *xx = sa, *yy = sb, *xy = sc;
+}
+
+ALTERNANT_INLINE double NAME(cosine_body)(const ptrdiff_t f, ptrdiff_t n, const int32_t *rows, const int32_t *columns,
+                                          const REAL *target, REAL *X, REAL *Y, const sgd_step *step)
+{
+    double loss = 0;
+    ptrdiff_t j;
+    for (j = 0; j < n; j++) {
+        REAL *x = X + rows[j] * (ptrdiff_t)f, *y = Y + columns[j] * (ptrdiff_t)f;
+        double xx, yy, xy, inverse, cosine, error, g;
+        if (j + SGD_AHEAD < n) {
+            NAME(fetch)(f, X + rows[j + SGD_AHEAD] * (ptrdiff_t)f);
+            NAME(fetch)(f, Y + columns[j + SGD_AHEAD] * (ptrdiff_t)f);
+        }
+        NAME(three_dots)(f, x, y, &xx, &yy, &xy);
+        if (xx == 0 || yy == 0) {
+            loss += (double)target[j] * target[j];
+            continue;
+        }
+        inverse = 1 / sqrt(xx * yy);
+        cosine = xy * inverse;
+        error = cosine - target[j];
+        loss += error * error;
+        g = 2 * step->rate * error;
+        NAME(move)(f, x, y, (REAL)(1 + g * cosine / xx), (REAL)(1 + g * cosine / yy), (REAL)(-g * inverse),
+                   step->columns);
+    }
+    return loss;
+}
+
+ALTERNANT_FUNCTION double NAME(cosine_block)(ptrdiff_t f, ptrdiff_t n, const int32_t *rows, const int32_t *columns,
+                                             const REAL *target, REAL *X, REAL *Y, const sgd_step *step)
+{
+#define BODY(length) return NAME(cosine_body)(length, n, rows, columns, target, X, Y, step)
+    WITH_CONSTANT_LENGTH(f, BODY);
+#undef BODY
+}
+
+/* --- logistic ---------------------------------------------------------------------------------------------------- */
+
+/* One number: v -= rate * gradient / sqrt(sum of squared gradients). */
+ALTERNANT_INLINE void NAME(adagrad)(REAL *v, REAL *sum, double rate, double gradient)
+{
+    *sum += (REAL)(gradient * gradient);
+    *v -= (REAL)(rate * gradient / sqrt((double)*sum));
+}
+
+/* The gradients g y + lambda x of x and g x + lambda y of y; plain loops, which the compiler turns into vectors. */
+ALTERNANT_INLINE void NAME(move_adagrad)(const ptrdiff_t f, REAL *ALTERNANT_RESTRICT x, REAL *ALTERNANT_RESTRICT y,
+                                         REAL *ALTERNANT_RESTRICT xx, REAL *ALTERNANT_RESTRICT yy, REAL g,
+                                         const sgd_step *step)
+{
+    const REAL rate = (REAL)step->rate, lambda_x = (REAL)step->shrink_x, lambda_y = (REAL)step->shrink_y;
+    ptrdiff_t k;
+    if (step->columns) {
+        for (k = 0; k < f; k++) {
+            const REAL xk = x[k], yk = y[k];
+            const REAL gx = g * yk + lambda_x * xk, gy = g * xk + lambda_y * yk;
+            xx[k] += gx * gx;
+            yy[k] += gy * gy;
+            x[k] = xk - rate * gx / SQRT(xx[k]);
+            y[k] = yk - rate * gy / SQRT(yy[k]);
+        }
+    } else {
+        for (k = 0; k < f; k++) {
+            const REAL gx = g * y[k] + lambda_x * x[k];
+            xx[k] += gx * gx;
+            x[k] -= rate * gx / SQRT(xx[k]);
+        }
+    }
+}
+
+/* One step; returns its loss w (log(1 + exp(z)) - t z). */
+ALTERNANT_INLINE double NAME(logistic_step)(const ptrdiff_t f, ptrdiff_t u, ptrdiff_t i, double w, double t,
+                                            const sgd_sides *s, const sgd_step *step)
+{
+    REAL *x = (REAL *)s->X + u * f, *y = (REAL *)s->Y + i * f;
+    REAL *b = (REAL *)s->row_bias + u, *c = (REAL *)s->column_bias + i;
+    const double z = (double)*b + *c + NAME(row_dot)(f, x, y), e = exp(-fabs(z));
+    const double g = w * ((z >= 0 ? 1 / (1 + e) : e / (1 + e)) - t);
+    if (s->XX == NULL) {
+        NAME(move)(f, x, y, (REAL)(1 - step->rate * step->shrink_x), (REAL)(1 - step->rate * step->shrink_y),
+                   (REAL)(-step->rate * g), step->columns);
+        *b -= (REAL)(step->rate * (g + step->shrink_b * *b));
+        if (step->columns) *c -= (REAL)(step->rate * (g + step->shrink_c * *c));
+    } else {
+        NAME(move_adagrad)(f, x, y, (REAL *)s->XX + u * f, (REAL *)s->YY + i * f, (REAL)g, step);
+        NAME(adagrad)(b, (REAL *)s->row_bias_squares + u, step->rate, g + step->shrink_b * *b);
+        if (step->columns) NAME(adagrad)(c, (REAL *)s->column_bias_squares + i, step->rate, g + step->shrink_c * *c);
+    }
+    return w * ((z > 0 ? z : 0) + log1p(e) - t * z);
+}
+
+ALTERNANT_INLINE double NAME(logistic_entries_body)(const ptrdiff_t f, ptrdiff_t n, const int32_t *rows,
+                                                    const int32_t *columns, const REAL *weight, const REAL *target,
+                                                    const sgd_sides *s, const sgd_step *step)
+{
+    double loss = 0;
+    ptrdiff_t j;
+    for (j = 0; j < n; j++) {
+        if (j + SGD_AHEAD < n) NAME(fetch)(f, (REAL *)s->Y + columns[j + SGD_AHEAD] * (ptrdiff_t)f);
+        loss += NAME(logistic_step)(f, rows[j], columns[j], weight[j], target[j], s, step);
+    }
+    return loss;
+}
+
+ALTERNANT_FUNCTION double NAME(logistic_entries)(ptrdiff_t f, ptrdiff_t n, const int32_t *rows, const int32_t *columns,
+                                                 const REAL *weight, const REAL *target, const sgd_sides *s,
+                                                 const sgd_step *step)
+{
+#define BODY(length) return NAME(logistic_entries_body)(length, n, rows, columns, weight, target, s, step)
+    WITH_CONSTANT_LENGTH(f, BODY);
+#undef BODY
+}
+
+/* The negatives of row u among the columns first to first + width: all of them where `key` is NULL, else `count` drawn
+ * from the hash. */
+ALTERNANT_INLINE double NAME(logistic_negatives_body)(const ptrdiff_t f, ptrdiff_t u, ptrdiff_t first, ptrdiff_t width,
+                                                      const uint64_t *key, ptrdiff_t count, const sgd_sides *s,
+                                                      const sgd_step *step)
+{
+    double loss = 0;
+    ptrdiff_t k;
+    for (k = 0; k < (key == NULL ? width : count); k++) {
+        ptrdiff_t i = k;
+        if (key != NULL) i = (ptrdiff_t)((mix(*key + SGD_GOLDEN * (uint64_t)(k + 1)) >> 32) * (uint64_t)width >> 32);
+        loss += NAME(logistic_step)(f, u, first + i, 1, 0, s, step);
+    }
+    return loss;
+}
+
+ALTERNANT_FUNCTION double NAME(logistic_negatives)(ptrdiff_t f, ptrdiff_t u, ptrdiff_t first, ptrdiff_t width,
+                                                   const uint64_t *key, ptrdiff_t count, const sgd_sides *s,
+                                                   const sgd_step *step)
+{
+#define BODY(length) return NAME(logistic_negatives_body)(length, u, first, width, key, count, s, step)
+    WITH_CONSTANT_LENGTH(f, BODY);
+#undef BODY
+}
+
+#undef VL
+#undef VECTOR
+#undef GET
+#undef PUT
+#undef WITH_CONSTANT_LENGTH

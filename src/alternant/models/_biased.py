@@ -1,0 +1,42 @@
+"""Biases as columns of the factors, so that the score of a pair stays a dot product."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..kernels import Factors
+
+
+def pack(factors: Factors, mean: float = 0.0) -> tuple[NDArray[Any], NDArray[Any]]:
+    """Return user factors ``[x_u, b_u + mean, 1]`` and item factors ``[y_i, 1, b_i]``."""
+    X, Y, b, c = factors
+    users = np.concatenate([X, (b + np.asarray(mean, X.dtype))[:, None], np.ones((len(X), 1), X.dtype)], axis=1)
+    items = np.concatenate([Y, np.ones((len(Y), 1), Y.dtype), c[:, None]], axis=1)
+    return users, items
+
+
+def unpack(users: NDArray[Any], items: NDArray[Any], mean: float = 0.0) -> Factors:
+    """Undo `pack`."""
+    b = users[:, -2] - np.asarray(mean, users.dtype)
+    return Factors(users[:, :-2], items[:, :-2], b, items[:, -1])
+
+
+def latent(factors: NDArray[Any]) -> NDArray[Any]:
+    """Return the columns that are not biases."""
+    return factors[:, :-2]
+
+
+def penalty(
+    factors: Factors, row_counts: NDArray[np.int64], column_counts: NDArray[np.int64], rows: float, columns: float,
+    biases: float,
+) -> float:  # fmt: skip
+    """Sum up ``lambda_x |x_u|^2 + lambda_b b_u^2`` of both sides, once for every entry of a row or column."""
+    X, Y, b, c = factors
+    total = 0.0
+    for counts, side, bias, weight in ((row_counts, X, b, rows), (column_counts, Y, c, columns)):
+        norms = np.vecdot(side, side).astype(np.float64)
+        total += float(counts @ (weight * norms + biases * np.square(bias, dtype=np.float64)))
+    return total

@@ -1,0 +1,110 @@
+"""What a model that learns event by event keeps: factors that grow, and the events since the last fit."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .._csr import CSR
+from ._fit_loop import read_only_view
+
+# Events that wait before they are merged into the rows, unless the rows are many times more.
+MOST_WAITING = 1 << 16
+
+
+class Growing:
+    """Rows that can be appended to at amortized constant cost."""
+
+    def __init__(self, rows: NDArray[Any]) -> None:
+        self._memory = np.require(rows, requirements=["C", "W"])  # copies what can't be written to
+        self._count = len(rows)
+
+    def __len__(self) -> int:
+        return self._count
+
+    @property
+    def rows(self) -> NDArray[Any]:
+        """The rows, which may be written to."""
+        return self._memory[: self._count]
+
+    @property
+    def view(self) -> NDArray[Any]:
+        """The rows, read-only."""
+        return read_only_view(self.rows)
+
+    def append(self, rows: NDArray[Any]) -> None:
+        """Append rows; views handed out before may stay behind in the old memory."""
+        total = self._count + len(rows)
+        if total > len(self._memory):
+            memory = np.empty((max(total, 2 * len(self._memory)), *self._memory.shape[1:]), self._memory.dtype)
+            memory[: self._count] = self.rows
+            self._memory = memory
+        self._memory[self._count : total] = rows
+        self._count = total
+
+
+class Events:
+    """The last word on every pair: canonical rows, and a log of events that are younger."""
+
+    def __init__(self, known: CSR) -> None:
+        self._known = known
+        self._clear()
+
+    def _clear(self) -> None:
+        self._users, self._items = Growing(np.empty(0, np.int64)), Growing(np.empty(0, np.int64))
+        self._values = Growing(np.empty(0, self._known.data.dtype))
+
+    def add(self, users: NDArray[Any], items: NDArray[Any], values: NDArray[Any]) -> None:
+        """Note events."""
+        self._users.append(users)
+        self._items.append(items)
+        self._values.append(values)
+        if len(self._users) > max(MOST_WAITING, len(self._known.data) // 4):
+            self.merged(*self._known.shape)
+
+    def merged(self, n_users: int, n_items: int) -> CSR:
+        """Return all rows, of a matrix at least as large as given, with the events merged into them."""
+        rows = np.repeat(np.arange(self._known.shape[0]), np.diff(self._known.indptr))
+        shape = (
+            max(n_users, self._known.shape[0], int(self._users.rows.max(initial=-1)) + 1),
+            max(n_items, self._known.shape[1], int(self._items.rows.max(initial=-1)) + 1),
+        )
+        if len(self._users) or shape != self._known.shape:
+            self._known = _last_words(
+                np.concatenate([rows, self._users.rows]),
+                np.concatenate([self._known.indices, self._items.rows]),
+                np.concatenate([self._known.data, self._values.rows]), shape,
+            )  # fmt: skip
+            self._clear()
+        return self._known
+
+    def of(self, users: NDArray[np.int64], n_items: int) -> CSR:
+        """Return the rows of some users; the others are not touched, so that this is cheap for a few."""
+        old = users < self._known.shape[0]
+        known = self._known.take(users[old])
+        at = np.repeat(np.flatnonzero(old), np.diff(known.indptr))
+        waiting = np.flatnonzero(np.isin(self._users.rows, users))
+        order = np.argsort(users, kind="stable")
+        first = np.searchsorted(users, self._users.rows[waiting], sorter=order)
+        last = np.searchsorted(users, self._users.rows[waiting], side="right", sorter=order)
+        counts = last - first  # a user may be asked for twice
+        events = np.repeat(waiting, counts)
+        starts = np.cumsum(counts) - counts
+        places = order[np.repeat(first - starts, counts) + np.arange(len(events))]
+        return _last_words(
+            np.concatenate([at, places]), np.concatenate([known.indices, self._items.rows[events]]),
+            np.concatenate([known.data, self._values.rows[events]]), (len(users), n_items),
+        )  # fmt: skip
+
+
+def _last_words(rows: NDArray[Any], columns: NDArray[Any], values: NDArray[Any], shape: tuple[int, int]) -> CSR:
+    """Put events in canonical form; of several on one pair the last one counts."""
+    key = rows.astype(np.int64) * max(shape[1], 1) + columns
+    order = np.argsort(key, kind="stable")
+    last = np.ones(len(key), bool)
+    last[:-1] = key[order[1:]] != key[order[:-1]]
+    order = order[last]
+    indptr = np.concatenate([[0], np.cumsum(np.bincount(rows[order], minlength=shape[0]))])
+    return CSR.of(indptr, columns[order], values[order], shape)

@@ -1,0 +1,389 @@
+"""Stochastic gradient descent: the fit and the fold-in of every model that takes a step for each interaction."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, ClassVar, NamedTuple, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .._csr import CSR
+from .._threads import map_parallel, resolve_num_threads
+from .._validation import (
+    check_boolean,
+    check_choice,
+    check_columns,
+    check_dtype,
+    check_integer,
+    check_number,
+)
+from ..kernels import Factors, Grid, block_count, cut
+from ..kernels._registry import BACKENDS
+from ._base import FactorModel
+from ._fit_loop import (
+    Callback,
+    FitLoop,
+    Iteration,
+    Lesson,
+    Report,
+    Stopping,
+    check_callback,
+    check_random_state,
+    freeze,
+    random_generator,
+)
+from ._least_squares import aligned_empty
+
+# Entries times factors of one diagonal of the grid that are worth another thread: about 0.1 ms of work.
+WORK_PER_THREAD = 1 << 17
+# Rows folded in by one call of a kernel: fixed, as all that cuts work into pieces.
+FOLD_IN_ROWS = 256
+
+
+class Task(NamedTuple):
+    """What an epoch works on. Rows are users and columns items, or the other way round where items are folded in."""
+
+    grid: Grid
+    order: NDArray[np.int64]
+    values: NDArray[Any]  # of the entries of the grid, as `StochasticModel._check_rows` has them
+    factors: Factors
+    squares: Factors | None  # Adagrad's sums
+    facts: Mapping[str, Any]  # as `StochasticModel._facts` has them
+    kind: str  # what the rows are: "user" or "item"
+    update_columns: bool
+    seed: int
+    epoch: int  # from 1
+    rate: float
+    num_threads: int
+
+
+class StochasticModel(FactorModel):
+    """A factor model fitted by epochs; a subclass says what an epoch is.
+
+    The subclass has the constructor parameters named below, `_epoch`, and whichever of the other hooks differ.
+    """
+
+    factors: int
+    learning_rate: float
+    learning_rate_decay: float
+    epochs: int
+    early_stopping: float | None
+    patience: int
+    validation_fraction: float
+    warm_start: bool
+    init_scale: float
+    dtype: Any
+    random_state: Any
+
+    n_iter_: int
+    history_: dict[str, list[float]]
+    backend_: str
+
+    _fitted_state: ClassVar[tuple[str, ...]] = ("n_iter_", "history_", "backend_")
+
+    def fit(
+        self,
+        interactions: Any,
+        *,
+        validation: Any = None,
+        callback: Callback | None = None,
+        show_progress: bool | None = None,
+    ) -> Self:
+        """Learn the factors.
+
+        Parameters
+        ----------
+        interactions : sparse matrix or array, or dense array, shape (n_users, n_items)
+            What is known of the pairs.
+        validation : as `interactions`, of the same shape, optional
+            Pairs that the fit is measured on after each epoch and learns nothing from, instead of the
+            `validation_fraction` that is set aside at random.
+        callback : callable, optional
+            Called after each epoch with a `FitState`; the fit ends when it returns True.
+        show_progress : bool, optional
+            Whether to draw a progress bar on stderr. By default, where stderr is a terminal.
+
+        Returns
+        -------
+        self
+
+        Raises
+        ------
+        TypeError, ValueError
+            If the input or a parameter is not as required; the model stays as it was.
+        OverflowError
+            If the steps diverge: `learning_rate` is too large. The model stays as the last finite epoch made it.
+        """
+        self._check_params()
+        check_callback(callback, "iteration")
+        rows = self._check_rows("interactions", interactions, np.dtype(self.dtype), copy=True)
+        if len(rows.data) == 0:
+            raise ValueError(f"interactions must hold at least one known pair, got none in shape {rows.shape}")
+        held_out = None
+        if validation is not None:
+            held_out = self._check_rows("validation", validation, np.dtype(self.dtype))
+            if held_out.shape != rows.shape:
+                raise ValueError(f"validation must have the shape of interactions, {rows.shape}, got {held_out.shape}")
+        rng = random_generator(self.random_state)
+        train = rows
+        if held_out is None and self.validation_fraction > 0:
+            train, held_out = _split(rows, float(self.validation_fraction), rng)
+        course = Course(self, train, held_out, rng)
+
+        def commit(done: Iteration, history: dict[str, list[float]]) -> None:
+            self._assign(
+                user_factors=done.user_factors, item_factors=done.item_factors, interactions_=rows, history_=history,
+                n_iter_=len(history["objective"]), backend_=course.backend.name, **course.facts,
+            )  # fmt: skip
+
+        watched = "objective" if held_out is None else f"validation_{self._loss_name}"
+        stopping = Stopping(self.early_stopping, watched, self.patience, keep_best=held_out is not None)
+        lesson = Lesson(train, self._truth(train), self._score)
+        FitLoop(
+            self.epochs, stopping, callback, "iteration", show_progress, type(self).__name__, lesson, "epoch"
+        ).run(course.step, commit)  # fmt: skip
+        return self
+
+    # What a subclass says
+
+    _loss_name = "rmse"  # of the loss in the history
+
+    def _epoch(self, task: Task) -> float:  # noqa: ARG002
+        """Take one step for each entry and return the sum of the losses before it."""
+        raise TypeError(f"{type(self).__name__} does not say what an epoch is")
+
+    def _facts(self, rows: CSR) -> dict[str, Any]:  # noqa: ARG002
+        """Return fitted attributes that only depend on what is known, such as a mean."""
+        return {}
+
+    def _penalty(self, factors: Factors, row_counts: NDArray[np.int64], column_counts: NDArray[np.int64]) -> float:  # noqa: ARG002
+        """Return the terms of the regularization, of rows and columns that so many entries visit in an epoch."""
+        return 0.0
+
+    def _squares(self, factors: Factors) -> Factors | None:  # noqa: ARG002
+        """Return Adagrad's sums to start from, or None for plain steps."""
+        return None
+
+    def _initial(self, count: int, rng: np.random.Generator) -> NDArray[Any]:
+        """Draw factors to start from, in float64."""
+        start: NDArray[Any] = rng.standard_normal((count, self.factors)) * (float(self.init_scale) / np.sqrt(self.factors))
+        return start
+
+    def _pack(self, factors: Factors, facts: Mapping[str, Any]) -> tuple[NDArray[Any], NDArray[Any]]:  # noqa: ARG002
+        """Turn both sides into user and item factors whose dot product is the score."""
+        return factors.X, factors.Y
+
+    def _unpack(self, users: NDArray[Any], items: NDArray[Any]) -> Factors:
+        """Undo `_pack`, with the facts of the model."""
+        return Factors(users, items, np.zeros(len(users), users.dtype), np.zeros(len(items), items.dtype))
+
+    def _loss(self, total: float, count: int) -> float:
+        """Turn the sum of the losses of an epoch into the figure of the history."""
+        return float(np.sqrt(total / count))
+
+    def _validation_loss(self, predictions: NDArray[Any], truth: NDArray[Any]) -> float:
+        """Return the same figure for pairs that were held out."""
+        return float(np.sqrt(np.mean(np.square(predictions - truth, dtype=np.float64))))
+
+    def _held_out_pairs(
+        self, held_out: CSR, rng: np.random.Generator  # noqa: ARG002
+    ) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[Any]]:  # fmt: skip
+        """Return users, items, and what their predictions should be."""
+        users = np.repeat(np.arange(held_out.shape[0]), np.diff(held_out.indptr))
+        return users, held_out.indices.astype(np.int64), self._truth(held_out)
+
+    # Fold-in
+
+    def fold_in_users(self, user_items: Any) -> NDArray[Any]:
+        """Compute factors for users from their interactions, with the items as they are; the model is not changed.
+
+        Each user starts as the mean user and takes the steps of `epochs` epochs of a fit, without moving the items.
+
+        Parameters
+        ----------
+        user_items : as for `fit`, shape (any, n_items)
+            What is known of the users.
+
+        Returns
+        -------
+        array, shape (len(user_items), user_factors.shape[1])
+            A user of whom nothing is known gets the mean user's factors.
+
+        Raises
+        ------
+        NotFittedError
+            Before `fit`.
+        ValueError
+            If `user_items` has another number of columns than the model has items.
+        """
+        users, items = self._factors()
+        check_columns("user_items", user_items, len(items), "item", len(users))
+        return self._solve(self._check_rows("user_items", user_items, items.dtype), "user")
+
+    def fold_in_items(self, item_users: Any) -> NDArray[Any]:
+        """Compute factors for items from their interactions, with the users as they are; as `fold_in_users`.
+
+        Parameters
+        ----------
+        item_users : as for `fit`, shape (any, n_users)
+            One row per item.
+        """
+        users, items = self._factors()
+        check_columns("item_users", item_users, len(users), "user", len(items))
+        return self._solve(self._check_rows("item_users", item_users, users.dtype), "item")
+
+    def _solve(self, rows: CSR, kind: str) -> NDArray[Any]:
+        """Return factors of new users (or items), packed."""
+        users, items = self._factors()
+        start = np.repeat(self._mean_row(kind)[None], rows.shape[0], axis=0)
+        held = self._unpack(start, items) if kind == "user" else self._unpack(users, start)
+        if kind == "item":
+            held = Factors(held.Y, held.X, held.column_bias, held.row_bias)
+        X, b = np.array(held.X), np.array(held.row_bias)
+        Y, c = np.ascontiguousarray(held.Y), np.ascontiguousarray(held.column_bias)
+
+        def fold_in(first: int) -> None:
+            part = slice(first, first + FOLD_IN_ROWS)
+            indptr = rows.indptr[first : first + FOLD_IN_ROWS + 1]
+            entries = slice(indptr[0], indptr[-1])
+            factors = Factors(X[part], Y, b[part], c)
+            own = np.repeat(np.arange(len(factors.X)), np.diff(indptr))
+            grid = Grid.whole(own, rows.indices[entries], len(factors.X), len(Y))
+            squares = self._squares(factors)
+            for epoch in range(1, self.epochs + 1):
+                self._epoch(Task(
+                    grid, np.zeros(1, np.int64), rows.data[entries], factors, squares, self.__dict__, kind, False,
+                    first, epoch, self._rate(epoch), 1,
+                ))  # fmt: skip
+
+        map_parallel(fold_in, range(0, len(X), FOLD_IN_ROWS), resolve_num_threads(self.num_threads))
+        solved = Factors(X, Y, b, c) if kind == "user" else Factors(Y, X, c, b)
+        packed = self._pack(solved, self.__dict__)[0 if kind == "user" else 1]
+        if not np.isfinite(packed).all():
+            raise OverflowError(f"the steps of a new {kind} diverge: lower learning_rate, {self.learning_rate!r}")
+        return packed
+
+    def _mean_row(self, kind: str) -> NDArray[Any]:
+        """Return the mean user's (or item's) factors."""
+        side = self._factors()[0 if kind == "user" else 1]
+        mean: NDArray[Any] = side.mean(axis=0, dtype=np.float64).astype(side.dtype)
+        return mean
+
+    # Internals
+
+    def _rate(self, epoch: int) -> float:
+        return float(self.learning_rate) * float(self.learning_rate_decay) ** (epoch - 1)
+
+    def _assign(self, **state: Any) -> None:
+        for name in ("user_factors", "item_factors"):
+            freeze(state[name])
+        self.__dict__.update(state)
+
+    def _check_params(self) -> None:
+        check_integer("factors", self.factors, 1)
+        check_number("learning_rate", self.learning_rate, 0, above=True)
+        check_number("learning_rate_decay", self.learning_rate_decay, 0, above=True)
+        check_integer("epochs", self.epochs, 1)
+        if self.early_stopping is not None:
+            check_number("early_stopping", self.early_stopping, 0)
+        check_integer("patience", self.patience, 1)
+        if not check_number("validation_fraction", self.validation_fraction, 0) < 1:
+            raise ValueError(f"validation_fraction must be below 1, got {self.validation_fraction!r}")
+        check_boolean("warm_start", self.warm_start)
+        check_number("init_scale", self.init_scale, 0, above=True)
+        check_dtype("dtype", self.dtype)
+        check_random_state(self.random_state)
+        resolve_num_threads(self.num_threads)
+        check_choice("backend", self.backend, ("auto", *BACKENDS))
+
+    def _start(self, shape: tuple[int, int], rng: np.random.Generator) -> Factors:
+        """Return the factors to start from, drawn or, for `warm_start`, held."""
+        dtype = np.dtype(self.dtype)
+        # Drawn in float64, so that both dtypes start at the same place.
+        X, Y = (self._initial(count, rng).astype(dtype) for count in shape)
+        b, c = (np.zeros(count, dtype) for count in shape)
+        if self.warm_start and getattr(self, "user_factors", None) is not None:
+            users, items = self._factors()
+            held = self._unpack(users.astype(dtype), items.astype(dtype))
+            if held.X.shape[1] != self.factors or len(users) > shape[0] or len(items) > shape[1]:
+                raise ValueError(
+                    f"warm_start needs factors of {self.factors} columns for at most {shape[0]} users and {shape[1]} "
+                    f"items, got {held.X.shape[1]} columns for {len(users)} and {len(items)}: set warm_start=False, "
+                    "or interactions that extend the old"
+                )
+            X[: len(users)], Y[: len(items)] = held.X, held.Y
+            b[: len(users)], c[: len(items)] = held.row_bias, held.column_bias
+        return Factors(X, Y, b, c)
+
+
+class Course:
+    """The epochs of one fit: the factors in the order of the grid, so that the rows of a block lie together."""
+
+    def __init__(self, model: StochasticModel, train: CSR, held_out: CSR | None, rng: np.random.Generator) -> None:
+        self.model, self.backend = model, model._backend()
+        self.facts = model._facts(train)
+        start = model._start(train.shape, rng)
+        self.seed = int(rng.integers(1 << 63))
+        m, n = train.shape
+        row_bytes = start.X.shape[1] * start.X.itemsize
+        self.cut = cut(train.indptr, train.indices, n, block_count(m, n, len(train.data), row_bytes), rng)
+        self.values = train.data[self.cut.entries]
+        self.factors = Factors(
+            _ordered(start.X, self.cut.row_order), _ordered(start.Y, self.cut.column_order),
+            start.row_bias[self.cut.row_order], start.column_bias[self.cut.column_order],
+        )  # fmt: skip
+        self.squares = model._squares(self.factors)
+        grid = self.cut.grid
+        self.counts = np.bincount(grid.rows, minlength=m), np.bincount(grid.columns, minlength=n)
+        worth = len(train.data) * start.X.shape[1] // (grid.blocks * WORK_PER_THREAD)
+        self.num_threads = min(resolve_num_threads(model.num_threads), 1 + worth)
+        self.held_out = None if held_out is None else model._held_out_pairs(held_out, rng)
+        self.back = np.argsort(self.cut.row_order), np.argsort(self.cut.column_order)
+
+    def step(self, epoch: int, _: Report) -> Iteration:
+        """Take one epoch."""
+        model, grid = self.model, self.cut.grid
+        order = np.random.default_rng([self.seed, epoch]).permutation(grid.blocks)
+        rate = model._rate(epoch)
+        total = model._epoch(Task(
+            grid, order, self.values, self.factors, self.squares, self.facts, "user", True, self.seed, epoch, rate,
+            self.num_threads,
+        ))  # fmt: skip
+        objective = total + model._penalty(self.factors, *self.counts)
+        if not np.isfinite(objective):
+            raise OverflowError(
+                f"the steps of {type(model).__name__} diverge in epoch {epoch}: lower learning_rate, "
+                f"{model.learning_rate!r}"
+            )
+        rows, columns = self.back
+        X, Y, b, c = self.factors
+        users, items = model._pack(
+            Factors(_ordered(X, rows), _ordered(Y, columns), b[rows], c[columns]), self.facts
+        )
+        record = {"objective": objective, f"train_{model._loss_name}": model._loss(total, len(self.values))}
+        if self.held_out is not None:
+            *pairs, truth = self.held_out
+            predictions = model._score(users, items, *pairs)
+            record[f"validation_{model._loss_name}"] = model._validation_loss(predictions, truth)
+        return Iteration(users, items, record | {"learning_rate": rate})
+
+
+def _ordered(array: NDArray[Any], order: NDArray[np.int64]) -> NDArray[Any]:
+    """Return the rows in another order, aligned to cache lines."""
+    out = aligned_empty((len(order), array.shape[1]), array.dtype)
+    return np.take(array, order, axis=0, out=out, mode="clip")  # "clip" spares a copy; all indices are in range
+
+
+def _split(rows: CSR, fraction: float, rng: np.random.Generator) -> tuple[CSR, CSR]:
+    """Set a part of the entries aside, at least one and not all."""
+    count = len(rows.data)
+    if count < 2:
+        raise ValueError(f"validation_fraction needs at least 2 known pairs to split, got {count}: set it to 0")
+    chosen = np.zeros(count, bool)
+    chosen[rng.choice(count, min(count - 1, max(1, round(fraction * count))), replace=False)] = True
+    parts = []
+    for keep in (~chosen, chosen):
+        before = np.concatenate([[0], np.cumsum(keep)])
+        parts.append(CSR(before[rows.indptr], rows.indices[keep], rows.data[keep], rows.shape))
+    return parts[0], parts[1]

@@ -1,0 +1,202 @@
+"""Biased matrix factorization of ratings by stochastic gradient descent."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.special import expit, logit
+
+from .._csr import CSR
+from .._ratings import check_ratings
+from .._validation import check_marker, check_number, check_pair, check_range
+from ..kernels import Factors
+from . import _biased
+from ._sgd import StochasticModel, Task
+
+
+class BiasedMF(StochasticModel):
+    r"""Matrix factorization of ratings with biases, by stochastic gradient descent.
+
+    Predicts a rating as :math:`\mu + b_u + c_i + x_u \cdot y_i`, or, with `rating_range`, as
+
+    .. math:: \mathrm{low} + (\mathrm{high} - \mathrm{low})\, \sigma(\mu + b_u + c_i + x_u \cdot y_i),
+
+    and minimises, over the ratings that are known,
+
+    .. math:: \sum_{(u,i)} (r_{ui} - p_{ui})^2 + \lambda_x |x_u|^2 + \lambda_y |y_i|^2
+              + \lambda_b (b_u^2 + c_i^2)
+
+    by one step along the negative gradient of half of it for each rating and epoch. What is missing never enters.
+    Epochs run in parallel on a fixed grid (Gemulla et al. 2011): equal bits on any number of threads.
+
+    Parameters
+    ----------
+    factors : int
+        Length of the vectors.
+    rating_range : (float, float) or None
+        The predictions stay between the two, by a scaled sigmoid. None: a plain dot product.
+    learning_rate : float
+        Length of the steps in the first epoch.
+    learning_rate_decay : float
+        What it is multiplied by after each epoch.
+    regularization : float or (float, float)
+        lambda of the vectors, for both sides or as (users, items).
+    bias_regularization : float
+        lambda of the biases.
+    epochs : int
+        Passes over the ratings at most.
+    early_stopping : float or None
+        Stop when the error on the held-out ratings (without any, the objective) has not fallen by more than this
+        fraction of its least value for `patience` epochs.
+    patience : int
+        See `early_stopping`.
+    validation_fraction : float
+        Part of the ratings held out at random to measure each epoch. With held-out ratings the model ends with the
+        factors of its best epoch.
+    missing_value : float
+        What marks a missing rating, beside NaN: 0, for example, in a table where 0 means not rated.
+    warm_start : bool
+        Start `fit` from the factors the model holds. Users and items beyond them get new ones.
+    init_scale : float
+        The vectors start as normal numbers with standard deviation ``init_scale / sqrt(factors)``, biases as 0.
+    dtype : {"float32", "float64"} or NumPy dtype
+        Of the factors.
+    random_state : int, numpy.random.Generator, numpy.random.RandomState or None
+        Seed of the start, the grid and the split. With a number, equal input gives equal bits on any number of threads.
+    num_threads : int or None
+        None: all that the process may use.
+    backend : {"auto", "cython", "numba", "numpy"}
+        ``"auto"`` follows `alternant.set_backend` and ``ALTERNANT_BACKEND``.
+
+    Attributes
+    ----------
+    user_factors : array, shape (n_users, factors + 2)
+        ``[x_u, mu + b_u, 1]``.
+    item_factors : array, shape (n_items, factors + 2)
+        ``[y_i, 1, c_i]``: the dot product of the two is the score.
+    mean_ : float
+        mu: the mean rating, or with `rating_range` what the sigmoid turns into it.
+    n_iter_ : int
+        Epochs done.
+    history_ : dict of lists
+        One entry an epoch: ``objective`` and ``train_rmse``, summed up while the factors moved, ``validation_rmse``
+        where ratings are held out, ``learning_rate``, and ``seconds`` since the fit began.
+    backend_ : str
+        The backend that the fit used.
+    interactions_ : CSR
+        The ratings of the fit.
+
+    References
+    ----------
+    Y. Koren, R. Bell, C. Volinsky, "Matrix Factorization Techniques for Recommender Systems", Computer 42(8), 2009.
+
+    J. Howard, S. Gugger, "fastai: A Layered API for Deep Learning", Information 11(2), 2020 (the scaled sigmoid:
+    its collaborative-filtering lesson).
+
+    R. Gemulla, E. Nijkamp, P. J. Haas, Y. Sismanis, "Large-Scale Matrix Factorization with Distributed Stochastic
+    Gradient Descent", KDD 2011.
+    """
+
+    _fitted_state = ("n_iter_", "history_", "backend_", "mean_")
+
+    mean_: float
+
+    def __init__(
+        self,
+        *,
+        factors: int = 64,
+        rating_range: tuple[float, float] | None = None,
+        learning_rate: float = 0.01,
+        learning_rate_decay: float = 0.97,
+        regularization: float | tuple[float, float] = 0.05,
+        bias_regularization: float = 0.01,
+        epochs: int = 40,
+        early_stopping: float | None = None,
+        patience: int = 3,
+        validation_fraction: float = 0.0,
+        missing_value: float = np.nan,
+        warm_start: bool = False,
+        init_scale: float = 0.1,
+        dtype: Any = "float32",
+        random_state: Any = None,
+        num_threads: int | None = None,
+        backend: str = "auto",
+    ) -> None:
+        self.factors = factors
+        self.rating_range = rating_range
+        self.learning_rate = learning_rate
+        self.learning_rate_decay = learning_rate_decay
+        self.regularization = regularization
+        self.bias_regularization = bias_regularization
+        self.epochs = epochs
+        self.early_stopping = early_stopping
+        self.patience = patience
+        self.validation_fraction = validation_fraction
+        self.missing_value = missing_value
+        self.warm_start = warm_start
+        self.init_scale = init_scale
+        self.dtype = dtype
+        self.random_state = random_state
+        self.num_threads = num_threads
+        self.backend = backend
+        self._check_params()
+
+    def _check_params(self) -> None:
+        super()._check_params()
+        check_pair("regularization", self.regularization, ("users", "items"))
+        check_number("bias_regularization", self.bias_regularization, 0)
+        check_marker("missing_value", self.missing_value)
+        self._bounds()
+
+    def _bounds(self) -> tuple[float, float]:
+        """Return (low, high) of the sigmoid, infinite for none."""
+        return (-np.inf, np.inf) if self.rating_range is None else check_range("rating_range", self.rating_range)
+
+    def _check_rows(self, name: str, rows: Any, dtype: np.dtype[Any], copy: bool = False) -> CSR:
+        ratings = check_ratings(name, rows, dtype, self.missing_value, copy)
+        low, high = self._bounds()
+        if len(ratings.data) and not (low <= ratings.data.min() and ratings.data.max() <= high):
+            raise ValueError(
+                f"rating_range must cover the ratings, but {name} go from {ratings.data.min():g} to "
+                f"{ratings.data.max():g}: widen rating_range={self.rating_range!r}, or set it to None"
+            )
+        return ratings
+
+    def _facts(self, rows: CSR) -> dict[str, Any]:
+        mean = float(rows.data.mean(dtype=np.float64))
+        if self.rating_range is not None:
+            low, high = self._bounds()
+            mean = float(logit(np.clip((mean - low) / (high - low), 0.01, 0.99)))  # finite, if all are at one end
+        return {"mean_": mean}
+
+    def _epoch(self, task: Task) -> float:
+        users, items = check_pair("regularization", self.regularization, ("users", "items"))
+        rows, columns = (users, items) if task.kind == "user" else (items, users)
+        bias = float(self.bias_regularization)
+        total: float = self._backend().biased_epoch(
+            task.grid, task.order, task.values, task.factors, task.facts["mean_"], self._bounds(), task.rate,
+            (rows, columns, bias, bias), task.update_columns, task.num_threads,
+        )  # fmt: skip
+        return total
+
+    def _penalty(self, factors: Factors, row_counts: NDArray[np.int64], column_counts: NDArray[np.int64]) -> float:
+        lambdas = check_pair("regularization", self.regularization, ("users", "items"))
+        return _biased.penalty(factors, row_counts, column_counts, *lambdas, float(self.bias_regularization))
+
+    def _pack(self, factors: Factors, facts: Mapping[str, Any]) -> tuple[NDArray[Any], NDArray[Any]]:
+        return _biased.pack(factors, facts["mean_"])
+
+    def _unpack(self, users: NDArray[Any], items: NDArray[Any]) -> Factors:
+        return _biased.unpack(users, items, self.mean_)
+
+    def _latent(self, factors: NDArray[Any]) -> NDArray[Any]:
+        return _biased.latent(factors)
+
+    def _link(self, scores: NDArray[Any]) -> NDArray[Any]:
+        if self.rating_range is None:
+            return scores
+        low, high = self._bounds()
+        return np.asarray(low + (high - low) * expit(scores), scores.dtype)

@@ -1,0 +1,324 @@
+"""Matrix factorization of likes and dislikes by cosine, which learns event by event."""
+
+from __future__ import annotations
+
+import warnings
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .._csr import CSR
+from .._ratings import check_ratings
+from .._validation import check_boolean
+from ..kernels import Grid
+from ._events import Events, Growing
+from ._sgd import StochasticModel, Task
+
+ONE_ROUND = np.zeros(1, np.int64)  # the order of the diagonals of a grid of one block
+MOST_ROWS = np.iinfo(np.int32).max
+
+
+class CosineMF(StochasticModel):
+    r"""Matrix factorization of swipes: 1 is liked, 0 is disliked, anything else is unknown.
+
+    The score of a pair is the cosine of its two vectors. Each event of target t moves both along the exact negative
+    gradient, through the norms, of
+
+    .. math:: (\cos(x_u, y_i) - t)^2,
+        \qquad \frac{\partial \cos}{\partial x} = \frac{y}{|x| |y|} - \cos \frac{x}{|x|^2}.
+
+    `fit` goes through a matrix in epochs, in parallel on a fixed grid: equal bits on any number of threads. `update`
+    applies events as they arrive. A gradient is at right angles to its vector, so that vectors only grow, and steps
+    become shorter for users and items with many events.
+
+    Parameters
+    ----------
+    factors : int
+        Length of the vectors.
+    learning_rate : float
+        Length of the steps in the first epoch, and of those of `update`.
+    learning_rate_decay : float
+        What it is multiplied by after each epoch of a fit.
+    update_items : bool
+        Whether items move too; else only users do, in `fit` and in `update`.
+    epochs : int
+        Passes over the matrix at most.
+    early_stopping : float or None
+        Stop when the error on the held-out pairs (without any, the objective) has not fallen by more than this
+        fraction of its least value for `patience` epochs.
+    patience : int
+        See `early_stopping`.
+    validation_fraction : float
+        Part of the known pairs held out at random to measure each epoch. With held-out pairs the model ends with the
+        vectors of its best epoch.
+    warm_start : bool
+        Start `fit` from the vectors the model holds. Users and items beyond them get new ones.
+    init_scale : float
+        Vectors start as ``(1 + init_scale * n) / sqrt(factors)`` with normal numbers n: the cosine of two of them is
+        about ``1 / (1 + init_scale^2)``.
+    dtype : {"float32", "float64"} or NumPy dtype
+        Of the vectors.
+    random_state : int, numpy.random.Generator, numpy.random.RandomState or None
+        Seed of the start, the grid and the split. With a number, equal input gives equal bits on any number of threads.
+    num_threads : int or None
+        None: all that the process may use. `update` takes events in their order, on one.
+    backend : {"auto", "cython", "numba", "numpy"}
+        ``"auto"`` follows `alternant.set_backend` and ``ALTERNANT_BACKEND``.
+
+    Attributes
+    ----------
+    user_factors : array, shape (n_users, factors)
+        The vectors, of any length other than 0: a read-only view, in which `update` is seen at once.
+    item_factors : array, shape (n_items, factors)
+    n_iter_ : int
+        Epochs done by the last fit.
+    history_ : dict of lists
+        One entry an epoch of the last fit: ``objective`` (the sum of the squared errors) and ``train_rmse``, summed
+        up while the vectors moved, ``validation_rmse`` where pairs are held out, ``learning_rate``, and ``seconds``.
+    backend_ : str
+        The backend that the fit used.
+    interactions_ : CSR
+        What is known of every pair, events included: the last word on each.
+    """
+
+    def __init__(
+        self,
+        *,
+        factors: int = 32,
+        learning_rate: float = 0.05,
+        learning_rate_decay: float = 0.95,
+        update_items: bool = True,
+        epochs: int = 20,
+        early_stopping: float | None = None,
+        patience: int = 3,
+        validation_fraction: float = 0.0,
+        warm_start: bool = False,
+        init_scale: float = 0.7,
+        dtype: Any = "float32",
+        random_state: Any = None,
+        num_threads: int | None = None,
+        backend: str = "auto",
+    ) -> None:
+        self.factors = factors
+        self.learning_rate = learning_rate
+        self.learning_rate_decay = learning_rate_decay
+        self.update_items = update_items
+        self.epochs = epochs
+        self.early_stopping = early_stopping
+        self.patience = patience
+        self.validation_fraction = validation_fraction
+        self.warm_start = warm_start
+        self.init_scale = init_scale
+        self.dtype = dtype
+        self.random_state = random_state
+        self.num_threads = num_threads
+        self.backend = backend
+        self._check_params()
+
+    # The vectors grow, and events are noted beside the rows they will be merged into: `user_factors`, `item_factors`
+    # and `interactions_` are views of these three.
+    _users: Growing
+    _items: Growing
+    _events: Events | None
+    _means: dict[str, tuple[int, NDArray[Any]]]  # of how many rows, and the mean vector
+
+    @property
+    def user_factors(self) -> NDArray[Any] | None:
+        """The users' vectors, read-only."""
+        return self._users.view if hasattr(self, "_users") else None
+
+    @user_factors.setter
+    def user_factors(self, vectors: Any) -> None:
+        self.__dict__.update(_users=Growing(np.array(vectors)), _events=None, _means={})
+
+    @property
+    def item_factors(self) -> NDArray[Any] | None:
+        """The items' vectors, read-only."""
+        return self._items.view if hasattr(self, "_items") else None
+
+    @item_factors.setter
+    def item_factors(self, vectors: Any) -> None:
+        self.__dict__.update(_items=Growing(np.array(vectors)), _events=None, _means={})
+
+    @property
+    def interactions_(self) -> CSR | None:
+        """What is known of every pair, events included."""
+        events = getattr(self, "_events", None)
+        return None if events is None else events.merged(len(self._users), len(self._items))
+
+    @interactions_.setter
+    def interactions_(self, rows: CSR | None) -> None:
+        self._events = None if rows is None else Events(rows)
+
+    def _assign(self, **state: Any) -> None:
+        users, items, rows = (state.pop(name) for name in ("user_factors", "item_factors", "interactions_"))
+        self.__dict__.update(_users=Growing(users), _items=Growing(items), _events=Events(rows), _means={}, **state)
+
+    # What an epoch is
+
+    def _check_params(self) -> None:
+        super()._check_params()
+        check_boolean("update_items", self.update_items)
+
+    def _check_rows(self, name: str, rows: Any, dtype: np.dtype[Any], copy: bool = False) -> CSR:
+        known = check_ratings(name, rows, dtype, copy=copy)
+        swiped = (known.data == 0) | (known.data == 1)
+        before = np.concatenate([[0], np.cumsum(swiped)])
+        return CSR(before[known.indptr], known.indices[swiped], known.data[swiped], known.shape)
+
+    def _facts(self, rows: CSR) -> dict[str, Any]:
+        if rows.data.all():
+            warnings.warn(
+                "there is no dislike among the interactions, so that every cosine will tend to 1: give dislikes as "
+                "zeros (stored ones, in a sparse matrix), or use ImplicitALS or LogisticMF",
+                UserWarning,
+                stacklevel=3,
+            )
+        return {}
+
+    def _initial(self, count: int, rng: np.random.Generator) -> NDArray[Any]:
+        noise = float(self.init_scale) * rng.standard_normal((count, self.factors))
+        return np.asarray((1 + noise) / np.sqrt(self.factors))
+
+    def _epoch(self, task: Task) -> float:
+        total: float = self._backend().cosine_epoch(
+            task.grid, task.order, task.values, task.factors.X, task.factors.Y, task.rate,
+            task.update_columns and bool(self.update_items), task.num_threads,
+        )  # fmt: skip
+        return total
+
+    def _score(
+        self, X: NDArray[Any], Y: NDArray[Any], users: NDArray[np.int64], items: NDArray[np.int64]
+    ) -> NDArray[Any]:
+        dots = super()._score(X, Y, users, items)
+        for vectors, rows in ((X, users), (Y, items)):
+            distinct, place = np.unique(rows, return_inverse=True)
+            dots *= (1 / _lengths(vectors[distinct])).astype(dots.dtype)[place]
+        return np.clip(dots, -1, 1, out=dots)  # rounding
+
+    def _rank(
+        self, queries: NDArray[Any], items: NDArray[Any], k: int, exclude: Any, candidates: NDArray[Any] | None
+    ) -> tuple[NDArray[np.int32], NDArray[Any]]:
+        ids, cosines = self._top_k(_unit(queries), _unit(items), k, exclude, candidates)
+        np.clip(cosines, -1, 1, out=cosines, where=ids >= 0)
+        return ids, cosines
+
+    def _seen(self, users: NDArray[np.int64], user_items: Any) -> CSR:
+        if user_items is None and self._events is not None:
+            return self._events.of(users, len(self._items))
+        return super()._seen(users, user_items)
+
+    # Events as they arrive
+
+    def update(self, users: Any, items: Any, liked: Any) -> Self:
+        """Learn from events, one after the other in their order, as they arrive.
+
+        Parameters
+        ----------
+        users, items : int or array of int
+            Row numbers. Rows that the model does not have yet are created, up to the greatest number: a new user
+            starts as the mean user, a new item as the mean item with noise (both as of the last fit, or of when
+            their number last doubled); the very first ones are drawn as for `fit`.
+        liked : bool, number, or array of them
+            1 liked, 0 disliked; an event with any other value, NaN included, is unknown and teaches nothing.
+
+        Returns
+        -------
+        self
+
+        Raises
+        ------
+        TypeError, ValueError, IndexError
+            If the three are not row numbers and numbers of one length; the model stays as it was.
+
+        Notes
+        -----
+        An event costs some microseconds, whatever the size of the model; one step of a fit moves the same vectors in
+        the same way. `recommend` leaves out what a user has swiped, events included.
+        """
+        rows, columns, target = self._check_events(users, items, liked)
+        if len(rows) == 0:
+            return self
+        self._grow(int(rows.max()) + 1, int(columns.max()) + 1)
+        X, Y = self._users.rows, self._items.rows
+        target = target.astype(X.dtype, copy=False)
+        self._backend().cosine_epoch(
+            Grid.whole(rows, columns, len(X), len(Y)), ONE_ROUND, target, X, Y, float(self.learning_rate),
+            bool(self.update_items), 1,
+        )  # fmt: skip
+        if self._events is not None:
+            self._events.add(rows, columns, target)
+        return self
+
+    def _check_events(
+        self, users: Any, items: Any, liked: Any
+    ) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[Any]]:
+        """Return the events that teach something."""
+        rows, columns = _event_ids("users", users), _event_ids("items", items)
+        target = np.atleast_1d(liked)
+        if target.dtype.kind not in "buif":
+            raise TypeError(f"liked must be 1 (or True) for liked and 0 for disliked, got {liked!r}")
+        if not rows.shape == columns.shape == target.shape:
+            try:
+                rows, columns, target = np.broadcast_arrays(rows, columns, target)
+            except ValueError:
+                raise ValueError(
+                    "users, items and liked must be of one length, one for each event, got "
+                    f"{len(rows)}, {len(columns)} and {len(target)}"
+                ) from None
+        if target.ndim != 1:
+            raise ValueError(f"users, items and liked must be lists, one event each, got {target.ndim} dimensions")
+        swiped = (target == 0) | (target == 1)
+        return (rows, columns, target) if swiped.all() else (rows[swiped], columns[swiped], target[swiped])
+
+    def _grow(self, n_users: int, n_items: int) -> None:
+        """Create the rows that are missing."""
+        if not hasattr(self, "_users") or not hasattr(self, "_items"):
+            none = np.empty((0, self.factors), np.dtype(self.dtype))
+            nothing = CSR(np.zeros(1, np.int64), np.empty(0, np.int32), np.empty(0, none.dtype), (0, 0))
+            self.__dict__.update(_users=Growing(none), _items=Growing(none), _events=Events(nothing), _means={})
+        if self._events is None:  # the vectors were set by hand: what came before is not known
+            shape = (len(self._users), len(self._items))
+            nothing = CSR(np.zeros(shape[0] + 1, np.int64), np.empty(0, np.int32), np.empty(0, np.float32), shape)
+            self._events = Events(nothing)
+        for kind, side, wanted in (("user", self._users, n_users), ("item", self._items, n_items)):
+            if wanted > len(side):
+                side.append(self._newcomers(kind, side, wanted - len(side)))
+
+    def _newcomers(self, kind: str, side: Growing, count: int) -> NDArray[Any]:
+        """Return vectors for users or items never seen."""
+        dtype = side.rows.dtype
+        size, mean = self._means.get(kind, (0, None))
+        if len(side) >= max(1, 2 * size):
+            mean = side.rows.mean(axis=0, dtype=np.float64)
+            self._means[kind] = len(side), mean
+        seed = self.random_state if isinstance(self.random_state, (int, np.integer)) else 0
+        rng = np.random.default_rng([int(seed), 0 if kind == "user" else 1, len(side)])
+        if mean is None or not mean.any():
+            return self._initial(count, rng).astype(dtype)
+        new = np.repeat(mean[None], count, axis=0)
+        if kind == "item":  # were all items alike, no gradient would tell them apart
+            length = np.sqrt(mean @ mean / self.factors)
+            new += float(self.init_scale) * length * rng.standard_normal((count, len(mean)))
+        return new.astype(dtype)
+
+
+def _event_ids(name: str, ids: Any) -> NDArray[np.int64]:
+    array = np.atleast_1d(ids)
+    if array.dtype.kind not in "iu" and array.size:
+        raise TypeError(f"{name} must be whole numbers (row numbers), got {ids!r}")
+    if array.size and (array.min() < 0 or array.max() >= MOST_ROWS):
+        raise IndexError(f"{name} must lie between 0 and {MOST_ROWS - 1}, got {array.min()} to {array.max()}")
+    return array.astype(np.int64, copy=False)
+
+
+def _lengths(vectors: NDArray[Any]) -> NDArray[np.float64]:
+    """Return the length of every vector; 1 for a zero vector, whose cosine to all others is 0."""
+    lengths: NDArray[np.float64] = np.sqrt(np.einsum("if,if->i", vectors, vectors, dtype=np.float64))
+    lengths[lengths == 0] = 1
+    return lengths
+
+
+def _unit(vectors: NDArray[Any]) -> NDArray[Any]:
+    return np.asarray(vectors / _lengths(vectors)[:, None], vectors.dtype, order="C")

@@ -1,0 +1,246 @@
+"""Logistic matrix factorization of implicit feedback by stochastic gradient descent."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.special import expit
+
+from .._csr import CSR
+from .._validation import check_choice, check_integer, check_number, check_pair
+from ..kernels import Factors
+from . import _biased
+from ._sgd import StochasticModel, Task
+
+# Adagrad's sums start here: small against the first squared gradients, so that a first step has the learning rate's
+# length, and large enough to divide by.
+FIRST_SQUARE = 1e-2
+
+
+class LogisticMF(StochasticModel):
+    r"""Matrix factorization of implicit feedback by the probability of an interaction.
+
+    .. math:: P(u \text{ interacts with } i) = \sigma(z_{ui}), \qquad z_{ui} = b_u + c_i + x_u \cdot y_i
+
+    Minimises the cross-entropy of the observed pairs, held with a confidence c, and of negatives, each with weight 1
+    (Johnson 2014):
+
+    .. math:: \sum_{\text{observed}} c_{ui}\, H(p_{ui}, z_{ui}) + \sum_{\text{negatives}} H(0, z_{ui})
+              + \tfrac12 \lambda (\ldots), \qquad H(p, z) = \log(1 + e^z) - p z
+
+    with preference p = 1 where r is positive and 0 where it is negative, a dislike. Negatives are all pairs, or a
+    sample: so many for each observed pair of a user, every item as likely as any other. Each step pays its lambda, so
+    that the sums of squares count once for each step of a row.
+
+    Parameters
+    ----------
+    factors : int
+        Length of the vectors.
+    alpha : float
+        Scale of the confidence of the observed pairs.
+    weighting : {"log", "proportional"}
+        ``"log"``: ``c = alpha log(1 + |r| / epsilon)``; ``"proportional"``: ``c = alpha |r|`` (both Johnson 2014). One
+        step can't follow a count of thousands, which the logarithm tames.
+    epsilon : float
+        Scale of r in ``weighting="log"``.
+    negatives : int or "full"
+        Negatives sampled for each observed pair of a user, in each epoch anew; "full" takes all pairs, which costs
+        ``n_users * n_items`` steps an epoch.
+    optimizer : {"adagrad", "sgd"}
+        Steps divided by the root of the sum of the squared gradients of each number so far (Duchi et al. 2011), or
+        plain ones.
+    learning_rate : float
+        Length of the steps in the first epoch.
+    learning_rate_decay : float
+        What it is multiplied by after each epoch.
+    regularization : float or (float, float)
+        lambda of the vectors, for both sides or as (users, items).
+    bias_regularization : float
+        lambda of the biases.
+    epochs : int
+        Passes over the interactions at most.
+    early_stopping : float or None
+        Stop when the loss of the held-out interactions (without any, the objective) has not fallen by more than this
+        fraction of its least value for `patience` epochs.
+    patience : int
+        See `early_stopping`.
+    validation_fraction : float
+        Part of the interactions held out at random to measure each epoch. With held-out interactions the model ends
+        with the factors of its best epoch.
+    warm_start : bool
+        Start `fit` from the factors the model holds. Users and items beyond them get new ones.
+    init_scale : float
+        The vectors start as normal numbers with standard deviation ``init_scale / sqrt(factors)``, biases as 0.
+    dtype : {"float32", "float64"} or NumPy dtype
+        Of the factors.
+    random_state : int, numpy.random.Generator, numpy.random.RandomState or None
+        Seed of the start, the grid, the negatives and the split. With a number, equal input gives equal bits on any
+        number of threads.
+    num_threads : int or None
+        None: all that the process may use.
+    backend : {"auto", "cython", "numba", "numpy"}
+        ``"auto"`` follows `alternant.set_backend` and ``ALTERNANT_BACKEND``.
+
+    Attributes
+    ----------
+    user_factors : array, shape (n_users, factors + 2)
+        ``[x_u, b_u, 1]``.
+    item_factors : array, shape (n_items, factors + 2)
+        ``[y_i, 1, c_i]``: the dot product of the two is z.
+    n_iter_ : int
+        Epochs done.
+    history_ : dict of lists
+        One entry an epoch: ``objective``, and ``train_log_loss`` for each observed pair, summed up while the factors
+        moved; ``validation_log_loss`` where interactions are held out; ``learning_rate``, and ``seconds``.
+    backend_ : str
+        The backend that the fit used.
+    mean_item_count_ : float
+        Interactions of an item on average.
+    interactions_ : CSR
+        The interactions of the fit.
+
+    References
+    ----------
+    C. C. Johnson, "Logistic Matrix Factorization for Implicit Feedback Data", NIPS 2014 workshop on distributed
+    machine learning and matrix computations.
+
+    J. Duchi, E. Hazan, Y. Singer, "Adaptive Subgradient Methods for Online Learning and Stochastic Optimization",
+    JMLR 12, 2011.
+    """
+
+    _fitted_state = ("n_iter_", "history_", "backend_", "mean_item_count_")
+    _loss_name = "log_loss"
+
+    mean_item_count_: float
+
+    def __init__(
+        self,
+        *,
+        factors: int = 32,
+        alpha: float = 1.0,
+        weighting: str = "log",
+        epsilon: float = 1.0,
+        negatives: int | str = 4,
+        optimizer: str = "adagrad",
+        learning_rate: float = 0.1,
+        learning_rate_decay: float = 1.0,
+        regularization: float | tuple[float, float] = 0.01,
+        bias_regularization: float = 0.001,
+        epochs: int = 30,
+        early_stopping: float | None = None,
+        patience: int = 3,
+        validation_fraction: float = 0.0,
+        warm_start: bool = False,
+        init_scale: float = 0.1,
+        dtype: Any = "float32",
+        random_state: Any = None,
+        num_threads: int | None = None,
+        backend: str = "auto",
+    ) -> None:
+        self.factors = factors
+        self.alpha = alpha
+        self.weighting = weighting
+        self.epsilon = epsilon
+        self.negatives = negatives
+        self.optimizer = optimizer
+        self.learning_rate = learning_rate
+        self.learning_rate_decay = learning_rate_decay
+        self.regularization = regularization
+        self.bias_regularization = bias_regularization
+        self.epochs = epochs
+        self.early_stopping = early_stopping
+        self.patience = patience
+        self.validation_fraction = validation_fraction
+        self.warm_start = warm_start
+        self.init_scale = init_scale
+        self.dtype = dtype
+        self.random_state = random_state
+        self.num_threads = num_threads
+        self.backend = backend
+        self._check_params()
+
+    def _check_params(self) -> None:
+        super()._check_params()
+        check_number("alpha", self.alpha, 0)
+        check_choice("weighting", self.weighting, ("log", "proportional"))
+        check_number("epsilon", self.epsilon, 0, above=True)
+        if isinstance(self.negatives, str):
+            check_choice("negatives", self.negatives, ("full",))
+        else:
+            check_integer("negatives", self.negatives, 0)
+        check_choice("optimizer", self.optimizer, ("adagrad", "sgd"))
+        check_pair("regularization", self.regularization, ("users", "items"))
+        check_number("bias_regularization", self.bias_regularization, 0)
+
+    def _truth(self, rows: CSR) -> NDArray[Any]:
+        return (rows.data > 0).astype(rows.data.dtype)
+
+    def _squares(self, factors: Factors) -> Factors | None:
+        if self.optimizer == "sgd":
+            return None
+        return Factors(*(np.full_like(part, FIRST_SQUARE) for part in factors))
+
+    def _epoch(self, task: Task) -> float:
+        users, items = check_pair("regularization", self.regularization, ("users", "items"))
+        rows, columns = (users, items) if task.kind == "user" else (items, users)
+        bias = float(self.bias_regularization)
+        r = np.abs(task.values)
+        r = np.log1p(r / self.epsilon) if self.weighting == "log" else r
+        confidence = np.asarray(self.alpha * r, task.values.dtype)
+        total: float = self._backend().logistic_epoch(
+            task.grid, task.order, confidence, (task.values > 0).astype(confidence.dtype), self._samples(task),
+            task.factors, task.squares, task.rate, (rows, columns, bias, bias), task.seed, task.epoch,
+            task.update_columns, task.num_threads,
+        )  # fmt: skip
+        return total
+
+    def _samples(self, task: Task) -> NDArray[np.float64] | None:
+        """Return the expected number of negatives of each row."""
+        if isinstance(self.negatives, str):
+            return None
+        if task.kind == "item":  # negatives are drawn for users: every item gets as many
+            return np.full(len(task.factors.X), self.negatives * task.facts["mean_item_count_"])
+        return self.negatives * np.bincount(task.grid.rows, minlength=len(task.factors.X)).astype(np.float64)
+
+    def _facts(self, rows: CSR) -> dict[str, Any]:
+        return {"mean_item_count_": len(rows.data) / rows.shape[1]}
+
+    def _penalty(self, factors: Factors, row_counts: NDArray[np.int64], column_counts: NDArray[np.int64]) -> float:
+        m, n = len(row_counts), len(column_counts)
+        if isinstance(self.negatives, str):
+            row_steps, column_steps = row_counts + n, column_counts + m
+        else:
+            row_steps = row_counts * (1 + self.negatives)
+            column_steps = column_counts + self.negatives * row_counts.sum() / n
+        lambdas = check_pair("regularization", self.regularization, ("users", "items"))
+        return _biased.penalty(factors, row_steps, column_steps, *lambdas, float(self.bias_regularization)) / 2
+
+    def _loss(self, total: float, count: int) -> float:
+        return total / count
+
+    def _held_out_pairs(
+        self, held_out: CSR, rng: np.random.Generator
+    ) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[Any]]:
+        """Add as many negatives as there are pairs."""
+        users, items, truth = super()._held_out_pairs(held_out, rng)
+        others = rng.integers(0, held_out.shape[1], len(items))
+        return np.concatenate([users, users]), np.concatenate([items, others]), np.concatenate([truth, 0 * truth])
+
+    def _validation_loss(self, predictions: NDArray[Any], truth: NDArray[Any]) -> float:
+        chance = np.where(truth > 0, predictions, 1 - predictions).astype(np.float64)
+        return float(-np.log(np.maximum(chance, np.finfo(np.float32).tiny)).mean())
+
+    def _pack(self, factors: Factors, facts: Mapping[str, Any]) -> tuple[NDArray[Any], NDArray[Any]]:  # noqa: ARG002
+        return _biased.pack(factors)
+
+    def _unpack(self, users: NDArray[Any], items: NDArray[Any]) -> Factors:
+        return _biased.unpack(users, items)
+
+    def _latent(self, factors: NDArray[Any]) -> NDArray[Any]:
+        return _biased.latent(factors)
+
+    def _link(self, scores: NDArray[Any]) -> NDArray[Any]:
+        return np.asarray(expit(scores), scores.dtype)
