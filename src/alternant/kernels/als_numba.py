@@ -123,7 +123,7 @@ def constant(*arrays: NDArray[Any]) -> list[NDArray[Any]]:
     """Read-only views: one type, hence one compilation, for any mix of arrays, read-only arrays and memory maps."""
     views = [array.view(np.ndarray) for array in arrays]
     for view in views:
-        view.flags.writeable = False
+        view.setflags(write=False)  # faster than view.flags, which single events feel
     return views
 
 
