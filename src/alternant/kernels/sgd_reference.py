@@ -78,12 +78,13 @@ def cosine_epoch(
             if xx == 0 or yy == 0:
                 loss += t * t
                 continue
-            cos = (x @ y) / np.sqrt(xx * yy)
+            norms = np.sqrt(xx) * np.sqrt(yy)  # the product of the squares could underflow
+            cos = (x @ y) / norms
             loss += (cos - t) ** 2
             step = 2 * learning_rate * (cos - t)
-            X[u] = x - step * (y / np.sqrt(xx * yy) - cos / xx * x)
+            X[u] = x - step * (y / norms - cos / xx * x)
             if update_columns:
-                Y[i] = y - step * (x / np.sqrt(xx * yy) - cos / yy * y)
+                Y[i] = y - step * (x / norms - cos / yy * y)
     return float(loss)
 
 
