@@ -50,6 +50,8 @@ class Grid(NamedTuple):
 
     def check(self, m: int, n: int) -> None:
         """Raise unless this is a grid of an m x n matrix."""
+        if self.blocks < 1:
+            raise ValueError(f"row_edges must have at least 2 edges, 0 and {m}, got {self.blocks + 1}")
         for name, edges, bound in (("row_edges", self.row_edges, m), ("column_edges", self.column_edges, n)):
             check.vector(name, edges, np.int64, self.blocks + 1)
             if edges[0] != 0 or edges[-1] != bound or (edges[1:] < edges[:-1]).any():
@@ -95,9 +97,19 @@ def cut(
     """Cut a CSR matrix of n columns into blocks x blocks blocks of about as many entries each.
 
     Rows and columns are shuffled first: were new users and new items neighbours, as they are in most data, a few blocks
-    would hold most entries.
+    would hold most entries. More blocks than rows or columns leave some of them empty.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If the matrix is not a whole CSR matrix of n columns, or `blocks` is not between 1 and 64.
     """
     m = len(indptr) - 1
+    check.csr(indptr, indices, m, n)
+    if indptr[0] != 0 or indptr[-1] != len(indices):
+        raise ValueError(f"indptr must rise from 0 to {len(indices)} (the number of entries), got {indptr[[0, -1]]}")
+    if not 1 <= blocks <= MOST_BLOCKS:
+        raise ValueError(f"blocks must be from 1 to {MOST_BLOCKS}, got {blocks}")
     lengths = np.diff(indptr)
     row_order, column_order = rng.permutation(m), rng.permutation(n)
     row_edges = _edges(lengths[row_order], blocks)
@@ -121,7 +133,7 @@ def cut(
 
 
 def _edges(counts: NDArray[np.int64], blocks: int) -> NDArray[np.int64]:
-    """Cut rows where the entries before them reach equal parts, with at least one row in every part."""
+    """Cut rows where the entries before them reach equal parts; where one row has several parts, some stay empty."""
     before = np.concatenate([[0], np.cumsum(counts)])
     edges = np.searchsorted(before, before[-1] * np.arange(blocks + 1) / blocks)
     edges[0], edges[-1] = 0, len(counts)

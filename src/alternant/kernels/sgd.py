@@ -11,6 +11,8 @@ Descent", KDD 2011.
 
 from __future__ import annotations
 
+from itertools import combinations
+from operator import index
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -83,9 +85,11 @@ def biased_epoch(
     Y. Koren, R. Bell, C. Volinsky, "Matrix Factorization Techniques for Recommender Systems", Computer 42(8), 2009.
     """
     _check(grid, order, factors, update_columns)
-    check.vector("target", target, factors.X.dtype, len(grid.rows))
+    _check_values("target", target, factors, grid)
     if not bounds[0] < bounds[1]:
         raise ValueError(f"bounds must be (low, high) with low below high, got {bounds}")
+    if not np.isfinite(offset):
+        raise ValueError(f"offset must be finite, got {offset!r}")
     _check_rates(learning_rate, regularization)
     threads = resolve_num_threads(num_threads)
     loss: float = active_backend().biased_epoch(
@@ -133,10 +137,11 @@ def cosine_epoch(
     float
         The sum of ``(cos - t)^2``, each before its own step, in float64.
     """
-    none = np.empty(0, X.dtype)
-    _check(grid, order, Factors(X, Y, none, none), update_columns, biases=False)
-    check.vector("target", target, X.dtype, len(grid.rows))
-    _check_rates(learning_rate, ())
+    check.floating("X", X)
+    factors = Factors(X, Y, np.zeros(len(X), X.dtype), np.zeros(len(Y), X.dtype))
+    _check(grid, order, factors, update_columns)
+    _check_values("target", target, factors, grid)
+    _check_rates(learning_rate)
     threads = resolve_num_threads(num_threads)
     loss: float = active_backend().cosine_epoch(grid, order, target, X, Y, learning_rate, update_columns, threads)
     return loss
@@ -199,20 +204,15 @@ def logistic_epoch(
     J. Duchi, E. Hazan, Y. Singer, "Adaptive Subgradient Methods for Online Learning and Stochastic Optimization",
     JMLR 12, 2011.
     """
-    _check(grid, order, factors, update_columns)
-    dtype, nnz = factors.X.dtype, len(grid.rows)
-    check.vector("weight", weight, dtype, nnz)
-    check.vector("target", target, dtype, nnz)
+    _check(grid, order, factors, update_columns, squares)
+    _check_values("weight", weight, factors, grid, least=0)
+    _check_values("target", target, factors, grid, least=0, most=1)
     if negatives is not None:
         check.vector("negatives", negatives, np.float64, len(factors.X))
         if not (np.isfinite(negatives).all() and (negatives >= 0).all()):
             raise ValueError("negatives must be finite and 0 or more, got other values: pass an expected number a row")
-    if squares is not None:
-        _check(grid, order, squares, update_columns)
-        if any(a.shape != b.shape or a.dtype != b.dtype for a, b in zip(squares, factors, strict=True)):
-            raise ValueError("squares must have the shapes and the dtype of factors: pass numpy.full_like of each")
     for name, value in (("seed", seed), ("epoch", epoch)):
-        if not 0 <= value < 1 << 64:
+        if not 0 <= index(value) < 1 << 64:
             raise ValueError(f"{name} must be from 0 to 2^64 - 1, got {value}")
     _check_rates(learning_rate, regularization)
     threads = resolve_num_threads(num_threads)
@@ -224,27 +224,57 @@ def logistic_epoch(
 
 
 def _check(
-    grid: Grid, order: NDArray[np.int64], factors: Factors, update_columns: bool, biases: bool = True
+    grid: Grid,
+    order: NDArray[np.int64],
+    factors: Factors,
+    update_columns: bool,
+    squares: Factors | None = None,
 ) -> None:
     """Refuse what would make a kernel read out of bounds, or two threads meet."""
     dtype = check.floating("X", factors.X)
     m, f = check.matrix("X", factors.X, dtype, writeable=True).shape
     n = check.matrix("Y", factors.Y, dtype, columns=f, writeable=update_columns).shape[0]
-    if biases:
-        check.output("row_bias", factors.row_bias, dtype, (m,))
-        check.vector("column_bias", factors.column_bias, dtype, n)
-        if update_columns:
-            check.output("column_bias", factors.column_bias, dtype, (n,))
-    if np.may_share_memory(factors.X, factors.Y):
-        raise ValueError("X and Y move at the same time, but the two share memory: pass a copy of one of them")
+    check.output("row_bias", factors.row_bias, dtype, (m,))
+    check.vector("column_bias", factors.column_bias, dtype, n)
+    if update_columns:
+        check.output("column_bias", factors.column_bias, dtype, (n,))
+    arrays = factors._asdict()
+    if squares is not None:
+        for name, array, like in zip(Factors._fields, squares, factors, strict=True):
+            if not isinstance(array, np.ndarray) or array.shape != like.shape or array.dtype != dtype:
+                raise ValueError("squares must have the shapes and the dtype of factors: pass numpy.full_like of each")
+            if not array.flags.c_contiguous:
+                raise ValueError(f"squares.{name} must be in C order; pass numpy.ascontiguousarray of it")
+            if not array.flags.writeable and (update_columns or name in ("X", "row_bias")):
+                raise ValueError(f"squares.{name} is overwritten and must be writeable, got a read-only array")
+            arrays[f"squares.{name}"] = array
+    for (a, first), (b, second) in combinations(arrays.items(), 2):
+        if np.may_share_memory(first, second):
+            raise ValueError(f"{a} and {b} move at the same time, but the two share memory: pass a copy of one of them")
     grid.check(m, n)
     check.vector("order", order, np.int64, grid.blocks)
     if not np.array_equal(np.sort(order), np.arange(grid.blocks)):
         raise ValueError(f"order must be a permutation of 0 to {grid.blocks - 1}, got {order}")
 
 
-def _check_rates(learning_rate: float, regularization: tuple[float, ...]) -> None:
+def _check_values(
+    name: str, values: NDArray[Any], factors: Factors, grid: Grid, least: float = -np.inf, most: float = np.inf
+) -> None:
+    check.vector(name, values, factors.X.dtype, len(grid.rows))
+    check.finite(**{name: values})
+    if len(values) and not (values.min() >= least and values.max() <= most):
+        limits = f"between {least} and {most}" if most < np.inf else f"{least} or more"
+        raise ValueError(f"{name} must be {limits}, got {values.min()} to {values.max()}")
+
+
+def _check_rates(learning_rate: float, regularization: tuple[float, ...] | None = None) -> None:
     if not (np.isfinite(learning_rate) and learning_rate >= 0):
         raise ValueError(f"learning_rate must be finite and 0 or more, got {learning_rate!r}")
+    if regularization is None:
+        return
+    if len(regularization) != 4:
+        raise ValueError(
+            f"regularization must have 4 numbers (of X, Y, row biases and column biases), got {len(regularization)}"
+        )
     if not all(np.isfinite(value) and value >= 0 for value in regularization):
         raise ValueError(f"regularization must be finite and 0 or more, got {regularization!r}")
