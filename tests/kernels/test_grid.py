@@ -1,0 +1,294 @@
+"""The grid of gradient descent: how a matrix is cut into one, and what the epochs refuse."""
+
+import numpy as np
+import pytest
+import scipy.sparse as sp
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from alternant import kernels
+from alternant.kernels import Factors, Grid, block_count, cut
+
+shapes, seeds = st.integers(0, 12), st.integers(0, 2**32 - 1)
+
+
+def csr(matrix):
+    matrix = sp.csr_array(matrix)
+    return matrix.indptr.astype(np.int64), matrix.indices.astype(np.int32)
+
+
+def block_of_entries(grid):
+    return np.repeat(np.arange(grid.blocks**2), np.diff(grid.block_indptr))
+
+
+@settings(deadline=None)
+@given(m=shapes, n=shapes, blocks=st.integers(1, 20), density=st.sampled_from([0, 0.1, 0.5, 1]), seed=seeds)
+def test_a_cut_has_every_entry_once_in_the_block_of_its_row_and_column(m, n, blocks, density, seed):
+    """Also of empty matrices, with empty rows, and with more blocks than rows."""
+    rng = np.random.default_rng(seed)
+    matrix = sp.coo_array(rng.random((m, n)) < density).tocsr()
+    indptr, indices = csr(matrix)
+    grid, row_order, column_order, entries = cut(indptr, indices, n, blocks, rng)
+    grid.check(m, n)
+    assert grid.blocks == blocks
+    np.testing.assert_array_equal(np.sort(entries), np.arange(len(indices)))
+    np.testing.assert_array_equal(np.sort(row_order), np.arange(m))
+    np.testing.assert_array_equal(np.sort(column_order), np.arange(n))
+    rows = np.repeat(np.arange(m), np.diff(indptr))
+    np.testing.assert_array_equal(row_order[grid.rows], rows[entries])
+    np.testing.assert_array_equal(column_order[grid.columns], indices[entries])
+    a, b = np.divmod(block_of_entries(grid), blocks)
+    assert ((grid.row_edges[a] <= grid.rows) & (grid.rows < grid.row_edges[a + 1])).all()
+    assert ((grid.column_edges[b] <= grid.columns) & (grid.columns < grid.column_edges[b + 1])).all()
+
+
+@pytest.mark.parametrize("blocks", [1, 16, 17, 64])
+def test_the_most_blocks_have_keys_of_their_own(blocks):
+    """Keys are 8 bits wide up to 16 blocks, and 16 bits from there."""
+    indptr, indices = csr(np.ones((80, 90)))
+    grid = cut(indptr, indices, 90, blocks, np.random.default_rng(0)).grid
+    grid.check(80, 90)
+    assert (np.diff(grid.block_indptr) > 0).all()
+
+
+def test_blocks_hold_about_as_many_entries_each_where_neighbours_belong_together():
+    indptr, indices = csr(sp.block_diag([np.ones((50, 40))] * 8))
+    grid = cut(indptr, indices, 320, 8, np.random.default_rng(0)).grid
+    sizes = np.diff(grid.block_indptr)
+    assert sizes.max() < 1.5 * sizes.mean()  # uncut, all entries would lie in the 8 blocks of the diagonal
+
+
+def test_a_cut_depends_on_nothing_but_its_generator():
+    indptr, indices = csr(np.random.default_rng(0).random((30, 20)) < 0.3)
+    one, same, other = (cut(indptr, indices, 20, 4, np.random.default_rng(seed)) for seed in (1, 1, 2))
+    np.testing.assert_array_equal(one.entries, same.entries)
+    assert (one.entries != other.entries).any()
+
+
+@pytest.mark.parametrize("blocks", [0, -1, 65])
+def test_a_cut_into_no_block_or_too_many_is_refused(blocks):
+    with pytest.raises(ValueError, match=f"blocks must be from 1 to 64, got {blocks}"):
+        cut(np.array([0, 1]), np.array([0], np.int32), 1, blocks, np.random.default_rng(0))
+
+
+@pytest.mark.parametrize(
+    ("indptr", "indices", "message"),
+    [
+        ([0, 1], [3], "indices must lie between 0 and 2"),
+        ([0, 2], [1], "indptr must lie within 0 and 1"),
+        ([1, 2], [0, 1], "indptr must rise from 0 to 2"),
+        ([0, 1], [0, 1], "indptr must rise from 0 to 2"),
+    ],
+)
+def test_a_cut_of_what_is_not_a_whole_matrix_is_refused(indptr, indices, message):
+    with pytest.raises(ValueError, match=message):
+        cut(np.array(indptr), np.array(indices, np.int32), 3, 1, np.random.default_rng(0))
+
+
+@pytest.mark.parametrize(
+    ("m", "n", "nnz", "row_bytes", "least", "most"),
+    [
+        (0, 0, 0, 256, 1, 1),
+        (1, 1000, 1000, 256, 1, 1),  # no more than rows
+        (1000, 1000, 500, 256, 1, 2),  # no more than the entries are worth
+        (6040, 3706, 800_000, 256, 16, 16),
+        (10**6, 10**6, 10**9, 512, 64, 64),
+    ],
+)
+def test_the_number_of_blocks(m, n, nnz, row_bytes, least, most):
+    assert least <= block_count(m, n, nnz, row_bytes) <= most
+
+
+def arguments(dtype=np.float32):
+    """Four entries of a 4 x 4 matrix in 2 x 2 blocks."""
+    grid = Grid(np.array([0, 2, 4]), np.array([0, 2, 4]), np.array([0, 1, 2, 3, 4]),
+                np.array([0, 1, 2, 3], np.int32), np.array([1, 2, 0, 3], np.int32))  # fmt: skip
+    return {
+        "grid": grid, "order": np.array([1, 0]), "weight": np.ones(4, dtype), "target": np.full(4, 0.5, dtype),
+        "negatives": np.ones(4),
+        "factors": Factors(np.ones((4, 3), dtype), np.ones((4, 3), dtype), np.zeros(4, dtype), np.zeros(4, dtype)),
+        "squares": Factors(np.ones((4, 3), dtype), np.ones((4, 3), dtype), np.ones(4, dtype), np.ones(4, dtype)),
+        "offset": 0.0, "bounds": (0.0, 5.0), "learning_rate": 0.1, "regularization": (0.0, 0.0, 0.0, 0.0), "seed": 0,
+        "epoch": 0,
+    }  # fmt: skip
+
+
+NAMES = {
+    "biased_epoch": ("grid", "order", "target", "factors", "offset", "bounds", "learning_rate", "regularization"),
+    "cosine_epoch": ("grid", "order", "target", "X", "Y", "learning_rate"),
+    "logistic_epoch": ("grid", "order", "weight", "target", "negatives", "factors", "squares", "learning_rate",
+                       "regularization", "seed", "epoch"),
+}  # fmt: skip
+
+
+def call(function, given, **options):
+    given = {**given, "X": given["factors"].X, "Y": given["factors"].Y}
+    return getattr(kernels, function)(**{name: given[name] for name in NAMES[function]}, **options)
+
+
+def refused(function, given, error, message, **options):
+    """The call raises, and writes nothing."""
+    outputs = [array for array in (*given["factors"], *given["squares"]) if isinstance(array, np.ndarray)]
+    before = [array.copy() for array in outputs]
+    with pytest.raises(error, match=message):
+        call(function, given, **options)
+    for array, copy in zip(outputs, before, strict=True):
+        np.testing.assert_array_equal(array, copy)
+
+
+@pytest.mark.parametrize("backend", ["numpy", "auto"])
+@pytest.mark.parametrize("function", NAMES)
+def test_the_public_function_runs_the_backend_in_force(function, backend):
+    given = arguments()
+    with kernels.use_backend(backend):
+        assert call(function, given) > 0
+    assert (given["factors"].X != 1).any()
+
+
+def with_grid(**change):
+    return {"grid": arguments()["grid"]._replace(**change)}
+
+
+def with_factors(**change):
+    return {"factors": arguments()["factors"]._replace(**change)}
+
+
+def int32(*values):
+    return np.array(values, np.int32)
+
+
+def read_only(array):
+    array.flags.writeable = False
+    return array
+
+
+EVERYWHERE = [
+    (with_grid(row_edges=np.array([0])), ValueError, "row_edges must have at least 2 edges"),
+    (with_grid(row_edges=np.array([], int)), ValueError, "row_edges must have at least 2 edges"),
+    (with_grid(row_edges=int32(0, 2, 4)), TypeError, "row_edges must be a int64 array"),
+    (with_grid(row_edges=np.array([0, 2, 5])), ValueError, "row_edges must rise from 0 to 4, got 0 to 5"),
+    (with_grid(row_edges=np.array([1, 2, 4])), ValueError, "row_edges must rise from 0 to 4, got 1 to 4"),
+    (with_grid(row_edges=np.array([0, 5, 4])), ValueError, "row_edges must rise from 0 to 4"),
+    (with_grid(column_edges=np.array([0, 4])), ValueError, "column_edges must have length 3, got 2"),
+    (with_grid(column_edges=np.array([0, -1, 4])), ValueError, "column_edges must rise from 0 to 4"),
+    (with_grid(block_indptr=np.array([0, 1, 2, 4])), ValueError, "block_indptr must have length 5, got 4"),
+    (with_grid(block_indptr=np.array([0, 1, 2, 3, 5])), ValueError, "block_indptr must rise from 0 to 4"),
+    (with_grid(block_indptr=np.array([0, 3, 2, 3, 4])), ValueError, "block_indptr must rise from 0 to 4"),
+    (with_grid(rows=np.array([0, 1, 2, 3])), TypeError, "rows must be a int32 array, got a int64 array"),
+    (with_grid(columns=int32(1, 2, 0)), ValueError, "columns must have length 4, got 3"),
+    (with_grid(rows=int32(2, 1, 2, 3)), ValueError, r"rows must lie within their .* got 2 in block \(0, 0\)"),
+    (with_grid(rows=int32(0, 1, 2, 4)), ValueError, r"rows must lie within .* got 4 in block \(1, 1\)"),
+    (with_grid(rows=int32(-1, 1, 2, 3)), ValueError, r"rows must lie within .* got -1 in block \(0, 0\)"),
+    (with_grid(columns=int32(1, 0, 0, 3)), ValueError, r"columns must lie within .* got 0 in block \(0, 1\)"),
+    ({"order": np.array([0, 0])}, ValueError, "order must be a permutation of 0 to 1"),
+    ({"order": np.array([0, 2])}, ValueError, "order must be a permutation of 0 to 1"),
+    ({"order": np.array([0])}, ValueError, "order must have length 2, got 1"),
+    ({"order": [0, 1]}, TypeError, "order must be a int64 array, got list"),
+    ({"target": np.ones(4)}, TypeError, "target must be a float32 array, got a float64 array"),
+    ({"target": np.ones(3, np.float32)}, ValueError, "target must have length 4, got 3"),
+    ({"target": np.full(4, np.nan, np.float32)}, ValueError, "target must be finite, got 4 values that are not"),
+    ({"learning_rate": np.nan}, ValueError, "learning_rate must be finite and 0 or more"),
+    ({"learning_rate": -0.1}, ValueError, "learning_rate must be finite and 0 or more, got -0.1"),
+    (with_factors(X=np.ones((4, 3), int)), TypeError, "X must be a float32 or float64 array"),
+    (with_factors(X=[[1.0]]), TypeError, "X must be a float32 or float64 array, got list"),
+    (with_factors(Y=np.ones((4, 3))), TypeError, "Y must be a float32 array, got a float64 array"),
+    (with_factors(Y=np.ones((4, 2), np.float32)), ValueError, "Y must have 3 columns"),
+    (with_factors(Y=np.ones((3, 4), np.float32).T), ValueError, "Y must be in C order"),
+    (with_factors(X=read_only(np.ones((4, 3), np.float32))), ValueError, "X is overwritten and must be writeable"),
+    (with_factors(Y=read_only(np.ones((4, 3), np.float32))), ValueError, "Y is overwritten and must be writeable"),
+]
+
+
+@pytest.mark.parametrize(("change", "error", "message"), EVERYWHERE)
+@pytest.mark.parametrize("function", NAMES)
+def test_every_epoch_refuses_what_would_crash_a_kernel(function, change, error, message):
+    refused(function, {**arguments(), **change}, error, message)
+
+
+BIASED = [
+    ({"bounds": (5.0, 5.0)}, ValueError, "bounds must be"),
+    ({"bounds": (np.nan, 5.0)}, ValueError, "bounds must be"),
+    ({"offset": np.inf}, ValueError, "offset must be finite, got inf"),
+]
+WITH_BIASES = [
+    (with_factors(row_bias=np.ones(3, np.float32)), ValueError, "row_bias must have shape"),
+    (with_factors(row_bias=read_only(np.ones(4, np.float32))), ValueError, "row_bias is an output"),
+    (with_factors(column_bias=np.ones(4)), TypeError, "column_bias must be a float32 array"),
+    (with_factors(column_bias=read_only(np.ones(4, np.float32))), ValueError, "column_bias is an output"),
+    ({"regularization": (0.0, 0.0, 0.0)}, ValueError, "regularization must have 4 numbers"),
+    ({"regularization": (0.0, 0.0, -1.0, 0.0)}, ValueError, "regularization must be finite and 0 or more"),
+    ({"regularization": (0.0, np.nan, 0.0, 0.0)}, ValueError, "regularization must be finite and 0 or more"),
+]
+LOGISTIC = [
+    ({"weight": np.full(4, -1, np.float32)}, ValueError, "weight must be 0 or more, got -1.0 to -1.0"),
+    ({"weight": np.ones(5, np.float32)}, ValueError, "weight must have length 4, got 5"),
+    ({"target": np.full(4, 1.5, np.float32)}, ValueError, "target must be between 0 and 1, got 1.5 to 1.5"),
+    ({"negatives": np.ones(4, np.float32)}, TypeError, "negatives must be a float64 array"),
+    ({"negatives": np.ones(3)}, ValueError, "negatives must have length 4, got 3"),
+    ({"negatives": np.array([1, 1, -1.0, 1])}, ValueError, "negatives must be finite and 0 or more"),
+    ({"negatives": np.array([1, 1, np.nan, 1])}, ValueError, "negatives must be finite and 0 or more"),
+    ({"seed": -1}, ValueError, r"seed must be from 0 to 2\^64 - 1, got -1"),
+    ({"seed": 2**64}, ValueError, "seed must be from 0"),
+    ({"seed": 0.5}, TypeError, "integer"),
+    ({"epoch": -1}, ValueError, "epoch must be from 0"),
+]
+
+
+@pytest.mark.parametrize(
+    ("function", "change", "error", "message"),
+    [("biased_epoch", *case) for case in BIASED + WITH_BIASES]
+    + [("logistic_epoch", *case) for case in LOGISTIC + WITH_BIASES],
+)
+def test_an_epoch_refuses_bad_arguments_of_its_own(function, change, error, message):
+    refused(function, {**arguments(), **change}, error, message)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"X": np.ones((4, 2), np.float32)}, "squares must have the shapes and the dtype of factors"),
+        ({"column_bias": np.ones(4)}, "squares must have the shapes and the dtype of factors"),
+        ({"Y": np.ones((3, 4), np.float32).T}, "squares.Y must be in C order"),
+        ({"Y": read_only(np.ones((4, 3), np.float32))}, "squares.Y is overwritten and must be writeable"),
+        ({"row_bias": read_only(np.ones(4, np.float32))}, "squares.row_bias is overwritten and must be writeable"),
+    ],
+)
+def test_sums_of_squares_that_do_not_fit_are_refused(change, message):
+    given = arguments()
+    refused("logistic_epoch", {**given, "squares": given["squares"]._replace(**change)}, ValueError, message)
+
+
+def test_arrays_that_share_memory_are_refused():
+    """Two threads would meet in them."""
+    given = arguments()
+    factors = given["factors"]
+    given["factors"] = factors._replace(Y=factors.X)
+    for function in NAMES:
+        refused(function, given, ValueError, "X and Y move at the same time, but the two share memory")
+    given["factors"] = factors._replace(column_bias=factors.row_bias)
+    for function in ("biased_epoch", "logistic_epoch"):
+        refused(function, given, ValueError, "row_bias and column_bias move at the same time")
+    given["factors"], given["squares"] = factors, given["squares"]._replace(X=factors.X)
+    refused("logistic_epoch", given, ValueError, "X and squares.X move at the same time")
+
+
+def test_two_halves_of_one_array_are_not_shared_memory():
+    given, both = arguments(), np.ones((8, 3), np.float32)
+    given["factors"] = given["factors"]._replace(X=both[:4], Y=both[4:])
+    assert call("biased_epoch", given) > 0
+
+
+@pytest.mark.parametrize("function", NAMES)
+def test_read_only_columns_are_taken_where_they_do_not_move(function):
+    given = arguments()
+    for arrays in (given["factors"], given["squares"]):
+        read_only(arrays.Y)
+        read_only(arrays.column_bias)
+    call(function, given, update_columns=False)
+
+
+def test_entries_that_are_taken_one_by_one_come_in_any_integers():
+    grid = Grid.whole([2, 0], np.array([1, 1], np.int64), 3, 2)
+    grid.check(3, 2)
+    assert grid.blocks == 1
+    assert grid.rows.dtype == grid.columns.dtype == np.int32
