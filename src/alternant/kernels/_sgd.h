@@ -4,6 +4,9 @@
 
 #include "_vector.h"
 
+/* Sums of squares between these have lost nothing to the range of float32. */
+#define SGD_SHORTEST 1e-24
+#define SGD_LONGEST 1e30
 #define SGD_AHEAD 4 /* entries whose columns are prefetched ahead of the one at work */
 
 /* What a step needs beside the arrays. */

@@ -40,25 +40,26 @@ ALTERNANT_INLINE REAL NAME(row_dot)(const ptrdiff_t f, const REAL *ALTERNANT_RES
     return sum;
 }
 
-/* x = ax x + step y and, with `both`, y = ay y + step x, each from what the other was. */
-ALTERNANT_INLINE void NAME(move)(const ptrdiff_t f, REAL *ALTERNANT_RESTRICT x, REAL *ALTERNANT_RESTRICT y, REAL ax,
-                                 REAL ay, REAL step, int both)
+/* x += step y - dx x and, with `both`, y += step x - dy y, each from what the other was. Adding a small difference keeps
+ * the digits of a decay that 1 - dx would round away. */
+ALTERNANT_INLINE void NAME(move)(const ptrdiff_t f, REAL *ALTERNANT_RESTRICT x, REAL *ALTERNANT_RESTRICT y, REAL step,
+                                 REAL dx, REAL dy, int both)
 {
     ptrdiff_t k = 0;
     if (both) {
         for (; k + VL <= f; k += VL) {
             const VECTOR xk = GET(x + k), yk = GET(y + k);
-            PUT(x + k) = ax * xk + step * yk;
-            PUT(y + k) = ay * yk + step * xk;
+            PUT(x + k) = xk + (step * yk - dx * xk);
+            PUT(y + k) = yk + (step * xk - dy * yk);
         }
         for (; k < f; k++) {
             const REAL xk = x[k], yk = y[k];
-            x[k] = ax * xk + step * yk;
-            y[k] = ay * yk + step * xk;
+            x[k] = xk + (step * yk - dx * xk);
+            y[k] = yk + (step * xk - dy * yk);
         }
     } else {
-        for (; k + VL <= f; k += VL) PUT(x + k) = ax * GET(x + k) + step * GET(y + k);
-        for (; k < f; k++) x[k] = ax * x[k] + step * y[k];
+        for (; k + VL <= f; k += VL) PUT(x + k) = GET(x + k) + (step * GET(y + k) - dx * GET(x + k));
+        for (; k < f; k++) x[k] += step * y[k] - dx * x[k];
     }
 }
 
@@ -74,7 +75,7 @@ ALTERNANT_INLINE double NAME(biased_body)(const ptrdiff_t f, ptrdiff_t n, const 
                                           const REAL *target, REAL *X, REAL *Y, REAL *row_bias, REAL *column_bias,
                                           const sgd_step *step)
 {
-    const REAL keep_x = (REAL)(1 - step->rate * step->shrink_x), keep_y = (REAL)(1 - step->rate * step->shrink_y);
+    const REAL dx = (REAL)(step->rate * step->shrink_x), dy = (REAL)(step->rate * step->shrink_y);
     const int bounded = step->height < INFINITY;
     double loss = 0;
     ptrdiff_t j;
@@ -92,7 +93,7 @@ ALTERNANT_INLINE double NAME(biased_body)(const ptrdiff_t f, ptrdiff_t n, const 
         error = target[j] - p;
         loss += error * error;
         g = step->rate * error * slope;
-        NAME(move)(f, x, y, keep_x, keep_y, (REAL)g, step->columns);
+        NAME(move)(f, x, y, (REAL)g, dx, dy, step->columns);
         row_bias[u] += (REAL)(g - step->rate * step->shrink_b * row_bias[u]);
         if (step->columns) column_bias[i] += (REAL)(g - step->rate * step->shrink_c * column_bias[i]);
     }
@@ -132,6 +133,28 @@ ALTERNANT_INLINE void NAME(three_dots)(const ptrdiff_t f, const REAL *ALTERNANT_
     *xx = sa, *yy = sb, *xy = sc;
 }
 
+/* The same and the step in float64, for vectors whose squares leave the range of REAL. */
+ALTERNANT_FUNCTION double NAME(cosine_wide)(ptrdiff_t f, REAL *x, REAL *y, double t, const sgd_step *step)
+{
+    double xx = 0, yy = 0, xy = 0, norms, cosine, g;
+    ptrdiff_t k;
+    for (k = 0; k < f; k++) {
+        xx += (double)x[k] * x[k];
+        yy += (double)y[k] * y[k];
+        xy += (double)x[k] * y[k];
+    }
+    if (xx == 0 || yy == 0) return t * t;
+    norms = sqrt(xx) * sqrt(yy);
+    cosine = xy / norms;
+    g = 2 * step->rate * (cosine - t);
+    for (k = 0; k < f; k++) {
+        const double xk = x[k], yk = y[k];
+        x[k] = (REAL)(xk - g * (yk / norms - cosine / xx * xk));
+        if (step->columns) y[k] = (REAL)(yk - g * (xk / norms - cosine / yy * yk));
+    }
+    return (cosine - t) * (cosine - t);
+}
+
 ALTERNANT_INLINE double NAME(cosine_body)(const ptrdiff_t f, ptrdiff_t n, const int32_t *rows, const int32_t *columns,
                                           const REAL *target, REAL *X, REAL *Y, const sgd_step *step)
 {
@@ -145,17 +168,16 @@ ALTERNANT_INLINE double NAME(cosine_body)(const ptrdiff_t f, ptrdiff_t n, const 
             NAME(fetch)(f, Y + columns[j + SGD_AHEAD] * (ptrdiff_t)f);
         }
         NAME(three_dots)(f, x, y, &xx, &yy, &xy);
-        if (xx == 0 || yy == 0) {
-            loss += (double)target[j] * target[j];
+        if (!(xx > SGD_SHORTEST && xx < SGD_LONGEST && yy > SGD_SHORTEST && yy < SGD_LONGEST)) {
+            loss += NAME(cosine_wide)(f, x, y, target[j], step);
             continue;
         }
         inverse = 1 / sqrt(xx * yy);
         cosine = xy * inverse;
         error = cosine - target[j];
         loss += error * error;
-        g = 2 * step->rate * error;
-        NAME(move)(f, x, y, (REAL)(1 + g * cosine / xx), (REAL)(1 + g * cosine / yy), (REAL)(-g * inverse),
-                   step->columns);
+        g = -2 * step->rate * error;
+        NAME(move)(f, x, y, (REAL)(g * inverse), (REAL)(g * cosine / xx), (REAL)(g * cosine / yy), step->columns);
     }
     return loss;
 }
@@ -211,8 +233,8 @@ ALTERNANT_INLINE double NAME(logistic_step)(const ptrdiff_t f, ptrdiff_t u, ptrd
     const double z = (double)*b + *c + NAME(row_dot)(f, x, y), e = exp(-fabs(z));
     const double g = w * ((z >= 0 ? 1 / (1 + e) : e / (1 + e)) - t);
     if (s->XX == NULL) {
-        NAME(move)(f, x, y, (REAL)(1 - step->rate * step->shrink_x), (REAL)(1 - step->rate * step->shrink_y),
-                   (REAL)(-step->rate * g), step->columns);
+        NAME(move)(f, x, y, (REAL)(-step->rate * g), (REAL)(step->rate * step->shrink_x),
+                   (REAL)(step->rate * step->shrink_y), step->columns);
         *b -= (REAL)(step->rate * (g + step->shrink_b * *b));
         if (step->columns) *c -= (REAL)(step->rate * (g + step->shrink_c * *c));
     } else {

@@ -168,9 +168,9 @@ def _logistic_epoch(
 ):
     cdef ptrdiff_t blocks = order.shape[0], f = X.shape[1], n = Y.shape[0], d = 0, a, b, block, j, u, width, count
     cdef floating[:, ::1] XX
-    cdef floating[:, ::1] YY
+    cdef const floating[:, ::1] YY
     cdef floating[::1] bb
-    cdef floating[::1] cc
+    cdef const floating[::1] cc
     cdef sgd_sides sides
     cdef uint64_t key
     cdef bint sampled = negatives is not None
@@ -179,7 +179,8 @@ def _logistic_epoch(
     sides.XX = NULL
     if squares is not None:
         XX, YY, bb, cc = squares
-        sides.XX, sides.YY, sides.row_bias_squares, sides.column_bias_squares = &XX[0, 0], &YY[0, 0], &bb[0], &cc[0]
+        sides.XX, sides.YY, sides.row_bias_squares = &XX[0, 0], <void *> &YY[0, 0], &bb[0]
+        sides.column_bias_squares = <void *> &cc[0]
     with nogil, parallel.parallel(num_threads=num_threads):
         for d in range(blocks):
             for a in prange(blocks, schedule="dynamic", chunksize=1):
