@@ -106,7 +106,9 @@ def arguments(dtype=np.float32):
     return {
         "grid": grid, "order": np.array([1, 0]), "weight": np.ones(4, dtype), "target": np.full(4, 0.5, dtype),
         "negatives": np.ones(4),
-        "factors": Factors(np.ones((4, 3), dtype), np.eye(4, 3, dtype=dtype) + 1, np.zeros(4, dtype), np.zeros(4, dtype)),
+        "factors": Factors(
+            np.ones((4, 3), dtype), np.eye(4, 3, dtype=dtype) + 1, np.zeros(4, dtype), np.zeros(4, dtype)
+        ),
         "squares": Factors(np.ones((4, 3), dtype), np.ones((4, 3), dtype), np.ones(4, dtype), np.ones(4, dtype)),
         "offset": 0.0, "bounds": (0.0, 5.0), "learning_rate": 0.1, "regularization": (0.0, 0.0, 0.0, 0.0), "seed": 0,
         "epoch": 0,

@@ -102,7 +102,7 @@ def biased_epoch(grid, order, target, factors, offset, bounds, learning_rate, re
     loss = np.zeros(len(order) * len(order))
     _biased_epoch(grid.block_indptr, grid.rows, grid.columns, order, target, *factors, step, loss,
                   threads_for(num_threads, order))
-    return float(loss.sum())
+    return sum(loss.tolist())    # in float64, in the order of the blocks
 
 
 def _cosine_epoch(
@@ -143,7 +143,7 @@ def cosine_epoch(grid, order, target, X, Y, learning_rate, update_columns=True, 
     loss = np.zeros(len(order) * len(order))
     _cosine_epoch(grid.block_indptr, grid.rows, grid.columns, order, target, X, Y, learning_rate, update_columns, loss,
                   threads_for(num_threads, order))
-    return float(loss.sum())
+    return sum(loss.tolist())    # in float64, in the order of the blocks
 
 
 def _logistic_epoch(
@@ -236,7 +236,7 @@ def logistic_epoch(grid, order, weight, target, negatives, factors, squares, lea
         number if empty else grid.columns, order, spare if empty else weight, spare if empty else target, negatives,
         *factors, squares, step, mix((seed + 0x9E3779B97F4A7C15 * (epoch + 1)) & 0xFFFFFFFFFFFFFFFF), loss,
         threads_for(num_threads, order))
-    return float(loss.sum())
+    return sum(loss.tolist())    # in float64, in the order of the blocks
 
 
 cdef void set_rates(sgd_step *step, double learning_rate, regularization, bint update_columns):

@@ -10,8 +10,9 @@ from numpy.typing import NDArray
 from .._csr import CSR
 from ._fit_loop import read_only_view
 
-# Events that wait before they are merged into the rows, unless the rows are many times more.
-MOST_WAITING = 1 << 16
+# Merging sorts, which takes longer than learning from an event: it is left to whoever reads the rows, unless so many
+# events wait that they would take much more memory than the rows.
+MOST_WAITING = 1 << 22
 
 
 class Growing:
@@ -44,6 +45,14 @@ class Growing:
         self._memory[self._count : total] = rows
         self._count = total
 
+    def append_one(self, value: Any) -> None:
+        """Append one row; faster than `append`."""
+        if self._count == len(self._memory):
+            self.append(np.asarray([value], self._memory.dtype))
+        else:
+            self._memory[self._count] = value
+            self._count += 1
+
 
 class Events:
     """The last word on every pair: canonical rows, and a log of events that are younger."""
@@ -61,8 +70,14 @@ class Events:
         self._users.append(users)
         self._items.append(items)
         self._values.append(values)
-        if len(self._users) > max(MOST_WAITING, len(self._known.data) // 4):
+        if len(self._users) > max(MOST_WAITING, 2 * len(self._known.data)):
             self.merged(*self._known.shape)
+
+    def add_one(self, user: int, item: int, value: float) -> None:
+        """Note one event; faster than `add`."""
+        self._users.append_one(user)
+        self._items.append_one(item)
+        self._values.append_one(value)
 
     def merged(self, n_users: int, n_items: int) -> CSR:
         """Return all rows, of a matrix at least as large as given, with the events merged into them."""

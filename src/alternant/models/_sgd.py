@@ -167,8 +167,8 @@ class StochasticModel(FactorModel):
 
     def _initial(self, count: int, rng: np.random.Generator) -> NDArray[Any]:
         """Draw factors to start from, in float64."""
-        start: NDArray[Any] = rng.standard_normal((count, self.factors)) * (float(self.init_scale) / np.sqrt(self.factors))
-        return start
+        scale = float(self.init_scale) / np.sqrt(self.factors)
+        return np.asarray(scale * rng.standard_normal((count, self.factors)))
 
     def _pack(self, factors: Factors, facts: Mapping[str, Any]) -> tuple[NDArray[Any], NDArray[Any]]:  # noqa: ARG002
         """Turn both sides into user and item factors whose dot product is the score."""

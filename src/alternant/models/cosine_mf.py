@@ -121,6 +121,7 @@ class CosineMF(StochasticModel):
     _users: Growing
     _items: Growing
     _events: Events | None
+    _slot: tuple[Grid, NDArray[Any]] | None  # of one event
     _means: dict[str, tuple[int, NDArray[Any]]]  # of how many rows, and the mean vector
 
     @property
@@ -130,7 +131,7 @@ class CosineMF(StochasticModel):
 
     @user_factors.setter
     def user_factors(self, vectors: Any) -> None:
-        self.__dict__.update(_users=Growing(np.array(vectors)), _events=None, _means={})
+        self.__dict__.update(_users=Growing(np.array(vectors)), _events=None, _means={}, _slot=None)
 
     @property
     def item_factors(self) -> NDArray[Any] | None:
@@ -139,7 +140,7 @@ class CosineMF(StochasticModel):
 
     @item_factors.setter
     def item_factors(self, vectors: Any) -> None:
-        self.__dict__.update(_items=Growing(np.array(vectors)), _events=None, _means={})
+        self.__dict__.update(_items=Growing(np.array(vectors)), _events=None, _means={}, _slot=None)
 
     @property
     def interactions_(self) -> CSR | None:
@@ -153,7 +154,9 @@ class CosineMF(StochasticModel):
 
     def _assign(self, **state: Any) -> None:
         users, items, rows = (state.pop(name) for name in ("user_factors", "item_factors", "interactions_"))
-        self.__dict__.update(_users=Growing(users), _items=Growing(items), _events=Events(rows), _means={}, **state)
+        self.__dict__.update(
+            _users=Growing(users), _items=Growing(items), _events=Events(rows), _means={}, _slot=None, **state
+        )
 
     # What an epoch is
 
@@ -237,6 +240,9 @@ class CosineMF(StochasticModel):
         An event costs some microseconds, whatever the size of the model; one step of a fit moves the same vectors in
         the same way. `recommend` leaves out what a user has swiped, events included.
         """
+        user, item, value = _single(users), _single(items), _single(liked)
+        if type(user) is int and type(item) is int and value is not None:
+            return self._update_one(user, item, value)
         rows, columns, target = self._check_events(users, items, liked)
         if len(rows) == 0:
             return self
@@ -249,6 +255,28 @@ class CosineMF(StochasticModel):
         )  # fmt: skip
         if self._events is not None:
             self._events.add(rows, columns, target)
+        return self
+
+    def _update_one(self, user: int, item: int, liked: float) -> Self:
+        """Learn from one event, with none of the arrays that checking many takes."""
+        for name, row in (("users", user), ("items", item)):
+            if not 0 <= row < MOST_ROWS:
+                raise IndexError(f"{name} must lie between 0 and {MOST_ROWS - 1}, got {row}")
+        if liked not in (0, 1):
+            return self
+        state = self.__dict__
+        if state.get("_events") is None or user >= len(self._users) or item >= len(self._items):
+            self._grow(user + 1, item + 1)
+        slot = state.get("_slot")
+        if slot is None:
+            slot = self._slot = Grid.whole([0], [0], 1, 1), np.zeros(1, self._users.rows.dtype)
+        grid, target = slot
+        grid.rows[0], grid.columns[0], target[0] = user, item, liked
+        self._backend().cosine_epoch(
+            grid, ONE_ROUND, target, self._users.rows, self._items.rows, float(self.learning_rate),
+            bool(self.update_items), 1,
+        )  # fmt: skip
+        state["_events"].add_one(user, item, liked)
         return self
 
     def _check_events(
@@ -277,7 +305,9 @@ class CosineMF(StochasticModel):
         if not hasattr(self, "_users") or not hasattr(self, "_items"):
             none = np.empty((0, self.factors), np.dtype(self.dtype))
             nothing = CSR(np.zeros(1, np.int64), np.empty(0, np.int32), np.empty(0, none.dtype), (0, 0))
-            self.__dict__.update(_users=Growing(none), _items=Growing(none), _events=Events(nothing), _means={})
+            self.__dict__.update(
+                _users=Growing(none), _items=Growing(none), _events=Events(nothing), _means={}, _slot=None
+            )
         if self._events is None:  # the vectors were set by hand: what came before is not known
             shape = (len(self._users), len(self._items))
             nothing = CSR(np.zeros(shape[0] + 1, np.int64), np.empty(0, np.int32), np.empty(0, np.float32), shape)
@@ -302,6 +332,17 @@ class CosineMF(StochasticModel):
             length = np.sqrt(mean @ mean / self.factors)
             new += float(self.init_scale) * length * rng.standard_normal((count, len(mean)))
         return new.astype(dtype)
+
+
+def _single(value: Any) -> int | float | None:
+    """Return the one number that is given, alone or in a list; None for anything else."""
+    if isinstance(value, list) or (isinstance(value, np.ndarray) and value.ndim == 1):
+        if len(value) != 1:
+            return None
+        value = value[0]
+    if isinstance(value, np.generic) and value.dtype.kind in "buif":
+        return value.item()  # type: ignore[no-any-return]
+    return value if isinstance(value, (int, float)) else None
 
 
 def _event_ids(name: str, ids: Any) -> NDArray[np.int64]:
