@@ -240,7 +240,9 @@ class CosineMF(StochasticModel):
         An event costs some microseconds, whatever the size of the model; one step of a fit moves the same vectors in
         the same way. `recommend` leaves out what a user has swiped, events included.
         """
-        user, item, value = _single(users), _single(items), _single(liked)
+        user = users if type(users) is int else _single(users)
+        item = items if type(items) is int else _single(items)
+        value = liked if type(liked) is int else _single(liked)
         if type(user) is int and type(item) is int and value is not None:
             return self._update_one(user, item, value)
         rows, columns, target = self._check_events(users, items, liked)
