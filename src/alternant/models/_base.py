@@ -13,7 +13,7 @@ from .._threads import resolve_num_threads
 from .._validation import check_columns, check_id_list, check_ids, check_integer, check_interactions, is_sparse
 from ..kernels import get_backend
 from ..kernels._registry import Backend, active_backend
-from . import _storage
+from . import _cold_start, _storage
 from ._parameters import Parameters
 
 
@@ -160,6 +160,75 @@ class FactorModel(Parameters):
         """Find the users whose factors point the same way, by cosine. As `similar_items`."""
         return self._similar(self._factors()[0], users, k, exclude_users, candidate_users, "user")
 
+    def cold_start(
+        self,
+        k: int = 10,
+        *,
+        method: str = "auto",
+        user_items: Any = None,
+        features: Any = None,
+        new_features: Any = None,
+        n_neighbours: int = 20,
+        exclude_items: Any = None,
+        candidate_items: Any = None,
+    ) -> tuple[NDArray[np.int32], NDArray[Any]]:
+        """Rank items for users of whom little or nothing is known.
+
+        Parameters
+        ----------
+        k : int
+            Length of the lists.
+        method : {"auto", "mean", "popularity", "neighbours", "fold_in"}
+            | ``"mean"``: as for the mean user, whose factors are the average of all users'.
+            | ``"popularity"``: by the number of positive interactions of each item, which are the scores.
+            | ``"neighbours"``: as for the average of the users whose other characteristics are alike, weighted by
+              the cosine between `features` and `new_features`.
+            | ``"fold_in"``: as for users who have answered a few questions, `user_items`; what they answered is left
+              out of their lists.
+            | ``"auto"``: fold_in where `user_items` is given, neighbours where `new_features` is, else mean.
+        user_items : as for `fit`, shape (m, n_items), optional
+            The answers of the new users.
+        features : array or sparse matrix, shape (n_users, d), optional
+            Characteristics of the users of the fit, such as age or country (encoded as 0 and 1), of like scale.
+        new_features : array or sparse matrix, shape (m, d) or (d,), optional
+            Those of the new users.
+        n_neighbours : int
+            How many of the nearest users are averaged.
+        exclude_items, candidate_items : array of int, optional
+            Items that nobody gets, and the only ones that anybody gets.
+
+        Returns
+        -------
+        ids : int32 array, shape (m, k), or (k,) for the mean user, popularity and one row of `new_features`
+        scores : array of the same shape
+            As `recommend` returns them.
+
+        Raises
+        ------
+        NotFittedError, TypeError, ValueError, IndexError
+            As `recommend`, and where what is given does not fit the method.
+        """
+        users, items = self._factors()
+        k = check_integer("k", k, 1)
+        method = _cold_start.choose_method(method, user_items, features, new_features)
+        chosen = _candidates(exclude_items, candidate_items, len(items))
+        if method == "fold_in":
+            return self.recommend(
+                None, k, user_items=user_items, exclude_items=exclude_items, candidate_items=candidate_items
+            )
+        if method == "popularity":
+            counts = _cold_start.popularity(getattr(self, "interactions_", None), len(items))
+            ids, scores = self._top_k(np.ones((1, 1)), counts[:, None], k, None, chosen)
+            return ids[0], scores[0]
+        if method == "mean":
+            ids, scores = self._rank(self._mean_row("user")[None], items, k, None, chosen)
+            return ids[0], scores[0]
+        known, new = _cold_start.unit_features(features, new_features, len(users))
+        nearest = self._top_k(new, known, check_integer("n_neighbours", n_neighbours, 1), None, None)
+        queries = _cold_start.blend(*nearest, users, self._mean_row("user"))
+        ids, scores = self._rank(queries, items, k, None, chosen)
+        return (ids[0], scores[0]) if np.ndim(new_features) == 1 else (ids, scores)
+
     def save(self, path: str | os.PathLike[str], *, interactions: bool = True) -> None:
         """Write the model to one safetensors file, atomically: a crash leaves an old file whole.
 
@@ -229,6 +298,12 @@ class FactorModel(Parameters):
     def _truth(self, rows: CSR) -> NDArray[Any]:
         """Return what the predictions of the observed pairs should be."""
         return rows.data
+
+    def _mean_row(self, kind: str) -> NDArray[Any]:
+        """Return the mean user's (or item's) factors."""
+        side = self._factors()[0 if kind == "user" else 1]
+        mean: NDArray[Any] = side.mean(axis=0, dtype=np.float64).astype(side.dtype)
+        return mean
 
     def _link(self, scores: NDArray[Any]) -> NDArray[Any]:
         """Turn dot products into predictions: a monotone function, so that the ranking is that of the dot products."""

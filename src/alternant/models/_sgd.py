@@ -264,12 +264,6 @@ class StochasticModel(FactorModel):
             raise OverflowError(f"the steps of a new {kind} diverge: lower learning_rate, {self.learning_rate!r}")
         return packed
 
-    def _mean_row(self, kind: str) -> NDArray[Any]:
-        """Return the mean user's (or item's) factors."""
-        side = self._factors()[0 if kind == "user" else 1]
-        mean: NDArray[Any] = side.mean(axis=0, dtype=np.float64).astype(side.dtype)
-        return mean
-
     # Internals
 
     def _rate(self, epoch: int) -> float:

@@ -1,0 +1,161 @@
+"""Users of whom little or nothing is known: every method on every model beats random, and refuses what is wrong."""
+
+import numpy as np
+import pytest
+import scipy.sparse as sp
+
+from alternant import BiasedMF, CosineMF, ImplicitALS, LogisticMF, Popularity
+from alternant.datasets import planted
+
+N, K = 400, 10  # users to learn from (60 more are new), length of lists
+WORLD = planted(N + 60, 150, 4, interactions_per_user=25, noise=0.2, random_state=0)
+UTILITY = WORLD.user_factors @ WORLD.item_factors.T
+
+
+def table(kind):
+    """What users did, as a model of this kind takes it: people mostly look at what they like."""
+    rng = np.random.default_rng(1)
+    seen = (WORLD.interactions.toarray() > 0) | (rng.random(UTILITY.shape) < 0.05)
+    if kind == "counts":
+        return sp.csr_array(WORLD.interactions.toarray())
+    values = np.clip(np.round(3 + 1.2 * UTILITY), 1, 5) if kind == "ratings" else (UTILITY > 0).astype(float)
+    return sp.csr_array((values[seen], np.nonzero(seen)), shape=seen.shape)  # stored zeros stay
+
+
+MODELS = {
+    "ImplicitALS": (ImplicitALS(factors=8, random_state=0), "counts"),
+    "LogisticMF": (LogisticMF(factors=8, random_state=0), "counts"),
+    "Popularity": (Popularity(), "counts"),
+    "BiasedMF": (BiasedMF(factors=8, random_state=0), "ratings"),
+    "BiasedMF in a range": (BiasedMF(factors=8, rating_range=(0.5, 5.5), learning_rate=0.05, random_state=0), "ratings"),
+    "CosineMF": (CosineMF(factors=8, random_state=0), "swipes"),
+}
+
+
+@pytest.fixture(scope="module", params=MODELS)
+def fitted(request):
+    """A model that knows the first N users, and the rows of all."""
+    model, kind = MODELS[request.param]
+    rows = table(kind)
+    return model.fit(rows[:N]), rows
+
+
+def gain(ids, users):
+    """How much better for these users the items are than random ones, in standard deviations of an item's utility."""
+    ids = np.broadcast_to(ids, (len(users), ids.shape[-1]))
+    mine = UTILITY[users]
+    listed = np.take_along_axis(mine, ids.astype(int), axis=1)
+    return ((listed.mean(axis=1) - mine.mean(axis=1)) / mine.std(axis=1)).mean()
+
+
+NEW = np.arange(N, N + 60)
+FEATURES = WORLD.user_factors + 0.1 * np.random.default_rng(2).standard_normal(WORLD.user_factors.shape)
+
+
+def test_the_mean_user_beats_random(fitted):
+    model, _ = fitted
+    ids, scores = model.cold_start(K)
+    assert ids.shape == scores.shape == (K,)
+    assert gain(ids, NEW) > 0.3
+    np.testing.assert_array_equal(model.cold_start(K, method="mean")[0], ids)
+    assert (np.diff(scores) <= 0).all()
+
+
+def test_popularity_beats_random_and_counts_positive_interactions(fitted):
+    model, rows = fitted
+    ids, scores = model.cold_start(K, method="popularity")
+    assert gain(ids, NEW) > 0.3
+    counts = (rows[:N].toarray() > 0).sum(axis=0)
+    np.testing.assert_array_equal(scores, counts[ids])
+    np.testing.assert_array_equal(ids, np.argsort(-counts, kind="stable")[:K])
+
+
+def test_neighbours_by_other_characteristics_beat_random_and_the_mean_user(fitted):
+    model, _ = fitted
+    ids, _ = model.cold_start(K, features=FEATURES[:N], new_features=FEATURES[NEW])
+    assert ids.shape == (60, K)
+    mean = gain(model.cold_start(K)[0], NEW)
+    assert gain(ids, NEW) > (mean - 1e-9 if isinstance(model, Popularity) else mean + 0.2)
+    one = model.cold_start(K, features=FEATURES[:N], new_features=FEATURES[NEW[0]])
+    assert one[0].shape == (K,)
+    np.testing.assert_array_equal(one[0], ids[0])
+    sparse = model.cold_start(K, features=sp.csr_array(FEATURES[:N]), new_features=sp.csr_array(FEATURES[NEW]))
+    np.testing.assert_array_equal(sparse[0], ids)
+
+
+def test_a_questionnaire_beats_random_and_the_mean_user_and_is_not_asked_again(fitted):
+    model, rows = fitted
+    answers = rows[NEW].tocoo()
+    few = np.random.default_rng(3).random(answers.nnz) < 0.4
+    asked = sp.csr_array((answers.data[few], (answers.row[few], answers.col[few])), shape=answers.shape)
+    ids, _ = model.cold_start(K, user_items=asked)
+    unasked = np.ones(asked.shape, bool)
+    unasked[answers.row[few], answers.col[few]] = False
+    assert np.take_along_axis(unasked, ids.astype(int), axis=1).all()
+    mean = gain(model.cold_start(K)[0], NEW)
+    assert gain(ids, NEW) > (0.2 if isinstance(model, Popularity) else mean)
+
+
+def test_scores_are_those_of_the_average_of_the_nearest_users():
+    model = ImplicitALS(factors=3, random_state=0).fit(table("counts")[:N])
+    cosines = FEATURES[:N] @ FEATURES[N] / np.linalg.norm(FEATURES[:N], axis=1) / np.linalg.norm(FEATURES[N])
+    nearest = np.argsort(-cosines)[:5]
+    query = cosines[nearest] @ model.user_factors[nearest] / cosines[nearest].sum()
+    ids, scores = model.cold_start(4, features=FEATURES[:N], new_features=FEATURES[N], n_neighbours=5)
+    np.testing.assert_allclose(scores, np.sort(model.item_factors @ query)[::-1][:4], rtol=1e-5)
+    assert ids[0] == np.argmax(model.item_factors @ query)
+
+
+def test_a_user_like_nobody_gets_the_mean_users_list(fitted):
+    model, _ = fitted
+    ids, _ = model.cold_start(K, features=FEATURES[:N], new_features=np.zeros(4))
+    np.testing.assert_array_equal(ids, model.cold_start(K)[0])
+
+
+def test_items_can_be_excluded_or_chosen_whatever_the_method(fitted):
+    model, rows = fitted
+    first = model.cold_start(K)[0]
+    for options in (
+        {}, {"method": "popularity"}, {"user_items": rows[NEW[:2]]},
+        {"features": FEATURES[:N], "new_features": FEATURES[NEW[:2]]},
+    ):  # fmt: skip
+        assert not np.isin(model.cold_start(K, exclude_items=first, **options)[0], first).any()
+        ids = model.cold_start(K, candidate_items=[3, 4], **options)[0]
+        assert np.isin(ids, [3, 4, -1]).all()
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"k": 0}, "k must be at least 1, got 0"),
+        ({"method": "best"}, "method must be one of 'auto', 'mean', 'popularity', 'neighbours', 'fold_in', got 'best'"),
+        ({"method": None}, "method must be one of .*, got None"),
+        ({"method": "fold_in"}, "user_items goes with method='fold_in' and with no other, .* user_items missing"),
+        ({"method": "mean", "user_items": table("counts")[NEW]}, "got method='mean' and user_items given"),
+        ({"features": FEATURES[:N]}, "go together with method='neighbours', got method='mean', features given"),
+        ({"new_features": FEATURES[NEW]}, "features missing and new_features given"),
+        ({"features": FEATURES, "new_features": FEATURES[NEW]}, "one row for each of the 400 users .*, got 460"),
+        ({"features": FEATURES[:N], "new_features": FEATURES[NEW, :2]}, "must have the same columns, got 4 and 2"),
+        ({"features": FEATURES[:N] * np.nan, "new_features": FEATURES[NEW]}, "features must be a finite table"),
+        ({"features": [["a"]] * N, "new_features": [["b"]]}, "features must be a table of numbers, one row per user"),
+        ({"features": FEATURES[:N], "new_features": FEATURES[NEW], "n_neighbours": 0}, "n_neighbours must be at least"),
+    ],
+)  # fmt: skip
+def test_what_does_not_fit_is_refused_with_one_sentence(options, message):
+    model = ImplicitALS(factors=3, random_state=0, iterations=1).fit(table("counts")[:N])
+    with pytest.raises((TypeError, ValueError), match=message):
+        model.cold_start(**options)
+
+
+def test_without_interactions_popularity_says_what_to_do_instead(tmp_path):
+    model = ImplicitALS(factors=3, random_state=0, iterations=1).fit(table("counts")[:N])
+    model.save(tmp_path / "m", interactions=False)
+    loaded = ImplicitALS.load(tmp_path / "m")
+    with pytest.raises(ValueError, match=r"counts the interactions of the fit, .* use method='mean'"):
+        loaded.cold_start(method="popularity")
+    np.testing.assert_array_equal(loaded.cold_start(5)[0], model.cold_start(5)[0])
+
+
+def test_before_a_fit_there_is_nothing_to_rank():
+    with pytest.raises(AttributeError, match="not fitted yet"):
+        BiasedMF().cold_start()
