@@ -1,7 +1,7 @@
 """The kernels: every hot loop of the library, on plain arrays.
 
-Each family of kernels is four files side by side: the contract (``als.py``, ``topk.py``), whose functions check their
-arguments and hand them to one backend, and its implementations in plain NumPy (``als_reference.py``), Numba
+Each family of kernels is four files side by side: the contract (``als.py``, ``nnls.py``, ``topk.py``), whose functions
+check their arguments and hand them to one backend, and its implementations in plain NumPy (``als_reference.py``), Numba
 (``als_numba.py``) and Cython (``als_cython.pyx``), with the same names, arguments and defaults. `_registry` says which
 backend runs.
 
@@ -15,6 +15,7 @@ changes a bit of the result.
 from ._grid import Cut, Factors, Grid, block_count, cut
 from ._registry import active_backend, available_backends, backend_info, get_backend, set_backend, use_backend
 from .als import solve_rows, squared_error
+from .nnls import solve_rows_nonnegative
 from .sgd import biased_epoch, cosine_epoch, logistic_epoch
 from .topk import score_pairs, top_k
 
@@ -34,6 +35,7 @@ __all__ = [
     "score_pairs",
     "set_backend",
     "solve_rows",
+    "solve_rows_nonnegative",
     "squared_error",
     "top_k",
     "use_backend",

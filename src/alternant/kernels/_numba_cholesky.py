@@ -69,22 +69,22 @@ def _solve_primal(problem, u, loss, singular, dense, A, vectors):
         clear(A[i], A.shape[1])
     first, last = problem.indptr[u], problem.indptr[u + 1]
     for start in range(first, last, BLOCK):
-        _add_block(problem, start, min(BLOCK, last - start), dense, A, b)
+        add_block(problem, start, min(BLOCK, last - start), dense, A, b)
     most = 0.0
     for i in range(f):
         A[i, i] += d[i]
         most = max(most, A[i, i])
     for i in range(f):
         floor[i] = max(singular * most, loss * max(d[i], A[i, i]))
-    if not _factor(A, f, floor):
+    if not factor(A, f, floor):
         return False
     copy(b, f, x)
-    _substitute(A, f, x)
+    substitute(A, f, x)
     return True
 
 
 @inner
-def _add_block(problem, start, count, dense, A, b):
+def add_block(problem, start, count, dense, A, b):
     """Add ``w_j y_j y_j^T`` and ``t_j y_j`` of a block of entries to the upper triangle of `A` and to `b`.
 
     The block is transposed, so that the innermost loop is as long as the block for any f. (The rows of `columns` are a
@@ -136,9 +136,9 @@ def _solve_dual(problem, u, loss, dense, A, vectors):
             A[j, k], A[j, k + 1], A[j, k + 2], A[j, k + 3] = dot_four(V, k, p, V.shape[1])
         A[j, j] += 1
         floor[j] = loss * A[j, j]
-    if not _factor(A, n, floor):
+    if not factor(A, n, floor):
         return False
-    _substitute(A, n, a)
+    substitute(A, n, a)
     for j in range(n):
         for i in range(f):
             x[i] += a[j] * inverse[i] * V[j, i]
@@ -146,7 +146,7 @@ def _solve_dual(problem, u, loss, dense, A, vectors):
 
 
 @inner
-def _factor(A, n, floor):
+def factor(A, n, floor):
     """Turn the upper triangle into `L` of ``A = L L^T``, lower; False once a pivot is not above its floor and 0."""
     p = np.zeros(A.shape[1])  # row j of L, then zeros, which let the innermost loop run over a multiple of LANES
     for j in range(n):
@@ -166,7 +166,7 @@ def _factor(A, n, floor):
 
 
 @inner
-def _substitute(L, n, x):
+def substitute(L, n, x):
     """Overwrite `x` with the solution of ``L L^T x = x``."""
     for j in range(n):
         s = x[j]

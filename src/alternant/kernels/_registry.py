@@ -24,6 +24,7 @@ SIMD_LEVELS = ("avx512", "avx2", "baseline")  # best first
 # The export line of a kernel: its family (the files ``als_*``) and its name.
 FUNCTIONS = {
     "als": ("solve_rows", "squared_error"),
+    "nnls": ("solve_rows_nonnegative",),
     "sgd": ("biased_epoch", "cosine_epoch", "logistic_epoch"),
     "topk": ("top_k", "score_pairs"),
 }

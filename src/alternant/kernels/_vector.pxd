@@ -2,6 +2,19 @@
 
 from cython cimport floating
 from libc.stddef cimport ptrdiff_t
+from libc.stdint cimport int32_t, int64_t
+
+ctypedef fused index_t:
+    int32_t
+    int64_t
+
+ctypedef fused real:    # the arithmetic, where it may be wider than the data
+    float
+    double
+
+cdef enum:
+    CHUNK = 64               # rows gathered at a time
+    AHEAD = 12               # rows prefetched ahead of the one being copied
 
 
 cdef extern from "_vector.h" nogil:
@@ -153,3 +166,22 @@ cdef inline ptrdiff_t next_at_least(ptrdiff_t start, ptrdiff_t width, const floa
         return next_at_least_f32(start, width, values, threshold)
     else:
         return next_at_least_f64(start, width, values, threshold)
+
+
+cdef inline void gather(ptrdiff_t n, ptrdiff_t f, ptrdiff_t fp, const floating *Y, const index_t *indices,
+                        ptrdiff_t left, real *packed) noexcept nogil:
+    """Copy n rows of Y, prefetching beyond them as far as the `left` entries of the row go."""
+    cdef ptrdiff_t j, k
+    cdef const char *ahead
+    cdef const floating *y
+    for j in range(n):
+        if j + AHEAD < left:
+            ahead = <const char *> (Y + <ptrdiff_t> indices[j + AHEAD] * f)
+            for k in range(0, f * <ptrdiff_t> sizeof(floating), 64):
+                ALTERNANT_PREFETCH(ahead + k)
+        y = Y + <ptrdiff_t> indices[j] * f
+        if (floating is float and real is float) or (floating is double and real is double):
+            copy_row(f, y, packed + j * fp)
+        else:
+            for k in range(f):
+                packed[j * fp + k] = <real> y[k]

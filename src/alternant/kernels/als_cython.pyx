@@ -17,8 +17,8 @@ from libc.stdlib cimport free, malloc
 from libc.string cimport memcpy, memset
 
 from ._vector cimport (
-    ALTERNANT_PREFETCH, advance, aligned_zeros, cholesky, cholesky_solve, compiler_version, copy_row, curvature, dot,
-    padded, quadratic, redirect, rows_pass, scale_rows, syrk,
+    AHEAD, ALTERNANT_PREFETCH, CHUNK, advance, aligned_zeros, cholesky, cholesky_solve, compiler_version, curvature,
+    dot, gather, index_t, padded, quadratic, real, redirect, rows_pass, scale_rows, syrk,
 )
 
 import numpy as np
@@ -35,17 +35,7 @@ cdef extern from *:
     """
     const int ALTERNANT_OPENMP_VERSION
 
-ctypedef fused index_t:
-    int32_t
-    int64_t
-
-ctypedef fused real:    # the arithmetic, where it may be wider than the data
-    float
-    double
-
 cdef enum:
-    CHUNK = 64               # rows gathered at a time
-    AHEAD = 12               # rows prefetched ahead of the one being copied
     PACK_BYTES = 16777216    # longer rows are gathered again in every step instead of being kept packed
     OK = 0
     SINGULAR = 1
@@ -70,25 +60,6 @@ cdef struct Row:
 def build_info():
     """How this module was compiled."""
     return {"openmp": ALTERNANT_OPENMP_VERSION or None, "compiler": compiler_version().decode()}
-
-
-cdef inline void gather(ptrdiff_t n, ptrdiff_t f, ptrdiff_t fp, const floating *Y, const index_t *indices,
-                        ptrdiff_t left, real *packed) noexcept nogil:
-    """Copy n rows of Y, prefetching beyond them as far as the `left` entries of the row go."""
-    cdef ptrdiff_t j, k
-    cdef const char *ahead
-    cdef const floating *y
-    for j in range(n):
-        if j + AHEAD < left:
-            ahead = <const char *> (Y + <ptrdiff_t> indices[j + AHEAD] * f)
-            for k in range(0, f * <ptrdiff_t> sizeof(floating), 64):
-                ALTERNANT_PREFETCH(ahead + k)
-        y = Y + <ptrdiff_t> indices[j] * f
-        if (floating is float and real is float) or (floating is double and real is double):
-            copy_row(f, y, packed + j * fp)
-        else:
-            for k in range(f):
-                packed[j * fp + k] = <real> y[k]
 
 
 cdef inline void apply_matrix(Row *row, const floating *Y, const index_t *indices, const floating *w,
