@@ -4,13 +4,14 @@ from importlib.metadata import version as _version
 
 from . import datasets, evaluation, kernels
 from .kernels import backend_info, set_backend, use_backend
-from .models import BiasedMF, CosineMF, ImplicitALS, LogisticMF, Popularity
+from .models import BiasedMF, CosineMF, ExplicitALS, ImplicitALS, LogisticMF, Popularity
 
 __version__ = _version("alternant")
 
 __all__ = [
     "BiasedMF",
     "CosineMF",
+    "ExplicitALS",
     "ImplicitALS",
     "LogisticMF",
     "Popularity",

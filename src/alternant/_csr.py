@@ -12,7 +12,9 @@ from numpy.typing import NDArray
 
 @dataclass(frozen=True)
 class CSR:
-    """A sparse matrix in canonical form: indices ascending within each row, none twice, no stored zeros.
+    """A sparse matrix in canonical form: indices ascending within each row, none twice.
+
+    There are no stored zeros but for the models of ratings, to which they are ratings of 0.
 
     Not a `scipy.sparse.csr_array`, whose two index arrays have one dtype: more than 2^31 entries would double the
     memory of all indices.
@@ -38,6 +40,10 @@ class CSR:
     def to_scipy(self) -> sp.csr_array:
         """Return a SciPy array that shares memory where its index dtypes allow."""
         return sp.csr_array((self.data, self.indices, self.indptr), shape=self.shape)
+
+    def positions(self) -> tuple[NDArray[np.int64], NDArray[Any]]:
+        """Return the row and the column of every entry."""
+        return np.repeat(np.arange(self.shape[0]), np.diff(self.indptr)), self.indices
 
     def transpose(self) -> CSR:
         """Return the transpose, rows sorted."""

@@ -39,6 +39,43 @@ def check_ratings(
     return CSR.of(indptr, np.array(columns) if copy else columns, narrow, shape)
 
 
+def check_sample_weight(sample_weight: Any, ratings: Any, observed: CSR, missing_value: float) -> NDArray[Any]:
+    """Return the weights of the observed ratings, in their order; `ratings` is the table that they come from."""
+    name, at = "sample_weight", observed.positions()
+    entries = _sparse_entries if is_sparse(sample_weight) else _dense_entries
+    shape, rows, columns, values = entries(name, sample_weight)
+    if tuple(shape) != observed.shape:
+        raise ValueError(
+            f"{name} must have the shape of the ratings, {observed.shape}, got {tuple(shape)}: give each a weight"
+        )
+    if not is_sparse(sample_weight):  # whatever stands where a rating is missing does not count
+        values = values.reshape(shape)[at]
+    elif not _same((rows, columns), at):
+        _, *stored, ratings = _sparse_entries("ratings", ratings) if is_sparse(ratings) else (None, *at, observed.data)
+        if not _same((rows, columns), stored):
+            raise ValueError(
+                f"{name} must store the same pairs as the ratings ({len(ratings)} of them), got {len(values)} weights "
+                "or other places: build both from the same rows and columns"
+            )
+        values = values[~np.isnan(ratings) & (ratings != missing_value)]
+    with np.errstate(over="ignore"):  # reported below
+        weight = values.astype(observed.data.dtype)
+    wrong = ~(np.isfinite(weight) & (weight >= 0))
+    if wrong.any():
+        first = int(np.argmax(wrong))
+        raise ValueError(
+            f"{name} must be 0 or more and finite in {weight.dtype}, got {values[first]} at row {at[0][first]}, "
+            f"column {at[1][first]}: drop or replace it"
+        )
+    if not weight.any():
+        raise ValueError(f"{name} must have a weight above 0, got none: give the ratings that count a weight")
+    return weight
+
+
+def _same(pairs: Any, others: Any) -> bool:
+    return all(map(np.array_equal, pairs, others))
+
+
 def _sparse_entries(
     name: str, table: Any
 ) -> tuple[tuple[int, int], NDArray[np.int64], NDArray[Any], NDArray[Any]]:
@@ -75,6 +112,8 @@ def _dense_entries(name: str, table: Any) -> tuple[tuple[int, int], NDArray[np.i
             f"{name} must be a SciPy sparse matrix or a table of users x items, got {type(table).__name__}: pass "
             "scipy.sparse.coo_array((ratings, (users, items))) of its columns, or frame.to_numpy() of such a table"
         )
+    if np.ma.isMaskedArray(table):
+        table = np.ma.filled(table.astype(np.float64), np.nan)
     try:
         array = np.asarray(table)
     except ValueError:

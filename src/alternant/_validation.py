@@ -152,7 +152,7 @@ def check_interactions(name: str, matrix: Any, dtype: np.dtype[Any], copy: bool 
 
 def check_columns(name: str, matrix: Any, columns: int, kind: str, rows: int) -> None:
     """Refuse a matrix with another number of columns than the model's, and say when it looks transposed."""
-    if not is_sparse(matrix) or matrix.ndim != 2 or matrix.shape[1] == columns:
+    if not (is_sparse(matrix) or isinstance(matrix, CSR)) or len(matrix.shape) != 2 or matrix.shape[1] == columns:
         return
     looks_transposed = matrix.shape[0] == columns or matrix.shape[1] == rows
     advice = f"it looks transposed; pass {name}.T" if looks_transposed else f"pass one column per {kind} of the fit"

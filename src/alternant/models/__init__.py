@@ -6,6 +6,7 @@ from ._least_squares import SingularRowError
 from ._storage import ModelFileError
 from .biased_mf import BiasedMF
 from .cosine_mf import CosineMF
+from .explicit_als import ExplicitALS
 from .implicit_als import Explanation, ImplicitALS
 from .logistic_mf import LogisticMF
 from .popularity import Popularity
@@ -14,6 +15,7 @@ __all__ = [
     "BiasedMF",
     "CosineMF",
     "Explanation",
+    "ExplicitALS",
     "FactorModel",
     "FitState",
     "ImplicitALS",

@@ -2,21 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-from typing import Any, Self
+from collections.abc import Callable
+from typing import Any, ClassVar, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
 from .._csr import CSR
 from .._threads import resolve_num_threads
-from .._validation import (
-    check_choice,
-    check_columns,
-    check_ids,
-    check_integer,
-    check_number,
-)
+from .._validation import check_boolean, check_choice, check_dtype, check_ids, check_integer, check_number, check_pair
 from ..kernels._registry import BACKENDS
 from ._base import FactorModel
 from ._fit_loop import (
@@ -26,13 +20,14 @@ from ._fit_loop import (
     Lesson,
     Report,
     Stopping,
-    check_callback,
     check_random_state,
     freeze,
-    is_frozen,
     random_generator,
 )
-from ._least_squares import Eigenbasis, RowProblems, Solver, half_sweep, squared_norms
+from ._least_squares import Eigenbasis, HalfSweep, RowProblems, Solution, Solver, half_sweep, squared_norms
+
+# Solves one side of a fit: "user" or "item", what to start from (None: 0), and the other side, which is fixed.
+HalfSweeps = Callable[[str, "NDArray[Any] | None", "NDArray[Any]"], HalfSweep]
 
 # Fold-in solves once, so that no later iteration would finish what a loose tolerance leaves.
 FOLD_IN_TOL = 1e-6
@@ -41,11 +36,12 @@ FOLD_IN_TOL = 1e-6
 class AlternatingLeastSquares(FactorModel):
     """A factor model fitted by half-sweeps; a subclass says what the row problems are.
 
-    The subclass has the constructor parameters named below and `_row_problems`.
+    The subclass has the constructor parameters named below, a `fit` that calls `_fit`, and `_fold_in`.
     """
 
     factors: int
-    unobserved_weight: float
+    regularization: float | tuple[float, float]
+    regularization_scaling: str
     solver: str
     tol: float
     max_cg_steps: int
@@ -60,74 +56,38 @@ class AlternatingLeastSquares(FactorModel):
     history_: dict[str, list[float]]
     backend_: str
 
-    _fitted_state = ("n_iter_", "history_", "backend_")
+    _fitted_state: ClassVar[tuple[str, ...]] = ("n_iter_", "history_", "backend_")
 
-    def _row_problems(self, rows: CSR, kind: str) -> tuple[RowProblems, float]:  # noqa: ARG002
-        """Return the problems of one side ("user" or "item"), and the constant of the objective."""
-        raise TypeError(f"{type(self).__name__} does not say what its row problems are")
-
-    def fit(
+    def _fit(
         self,
-        interactions: Any,
-        *,
-        callback: Callback | None = None,
-        callback_at: str = "iteration",
-        show_progress: bool | None = None,
+        user_items: CSR,
+        solve: HalfSweeps,
+        start: tuple[NDArray[Any] | None, NDArray[Any]],
+        callback: Callback | None,
+        callback_at: str,
+        show_progress: bool | None,
     ) -> Self:
-        """Learn the factors.
-
-        Parameters
-        ----------
-        interactions : sparse matrix or array, shape (n_users, n_items)
-            r of every observed pair, in any SciPy format; duplicates are added up.
-        callback : callable, optional
-            Called with a `FitState`; the fit ends with the iteration in which it returns True.
-        callback_at : {"iteration", "half_sweep"}
-            When: after each iteration, or after each of its two half-sweeps.
-        show_progress : bool, optional
-            Whether to draw a progress bar on stderr. By default, where stderr is a terminal.
-
-        Returns
-        -------
-        self
-
-        Raises
-        ------
-        TypeError, ValueError
-            If the input or a parameter is not as required; the model stays as it was.
-        SingularRowError
-            If a row has no unique solution (`regularization` is 0 or too small).
-        OverflowError
-            If confidences are too large for `dtype`.
-        """
-        self._check_params()
-        check_callback(callback, callback_at)
-        user_items = self._check_rows("interactions", interactions, np.dtype(self.dtype), copy=True)
-        if 0 in user_items.shape:
-            raise ValueError(f"interactions must have at least one user and one item, got shape {user_items.shape}")
-        users, constant = self._row_problems(user_items, "user")
-        items, _ = self._row_problems(user_items.transpose(), "item")
-        solver = self._solver()
-        X, Y = self._start(*user_items.shape)
+        """Run the fit loop: `solve` the users with the items fixed, then the items with the users fixed."""
+        X, Y = start
+        backend = self._backend().name
 
         def step(_: int, report: Report) -> Iteration:
             nonlocal X, Y
-            by_users = half_sweep(users, X, self._basis(Y, solver), solver)
-            middle = by_users.objective + _penalty(items, Y) + constant
-            report(by_users.factors, Y, middle, "users")
-            by_items = half_sweep(items, Y, self._basis(by_users.factors, solver), solver)
+            by_users = solve("user", X, Y)
+            report(by_users.factors, Y, by_users.objective, "users", by_users.state)
+            by_items = solve("item", Y, by_users.factors)
             X, Y = by_users.factors, by_items.factors
             return Iteration(X, Y, {
-                "objective": by_items.objective + _penalty(users, X) + constant,
-                "user_sweep_objective": middle,
+                "objective": by_items.objective,
+                "user_sweep_objective": by_users.objective,
                 "user_cg_steps": by_users.mean_steps,
                 "item_cg_steps": by_items.mean_steps,
-            })  # fmt: skip
+            }, by_items.state)  # fmt: skip
 
         def commit(done: Iteration, history: dict[str, list[float]]) -> None:
             self._assign(
                 user_factors=done.user_factors, item_factors=done.item_factors, interactions_=user_items,
-                history_=history, n_iter_=len(history["objective"]), backend_=solver.backend.name,
+                history_=history, n_iter_=len(history["objective"]), backend_=backend, **done.state,
             )  # fmt: skip
 
         FitLoop(
@@ -135,6 +95,12 @@ class AlternatingLeastSquares(FactorModel):
             Lesson(user_items, self._truth(user_items), self._score),
         ).run(step, commit)  # fmt: skip
         return self
+
+    def _fold_in(
+        self, rows: CSR, fixed: NDArray[Any], kind: str, numbers: NDArray[np.int64] | None = None  # noqa: ARG002
+    ) -> NDArray[Any]:
+        """Solve rows ("user" or "item", which messages call by `numbers`) with the other side fixed."""
+        raise TypeError(f"{type(self).__name__} does not say what its row problems are")
 
     def fold_in_users(self, user_items: Any) -> NDArray[Any]:
         """Compute factors for users from their interactions, with the items as they are; the model is not changed.
@@ -149,8 +115,8 @@ class AlternatingLeastSquares(FactorModel):
 
         Returns
         -------
-        array, shape (len(user_items), factors)
-            A row without interactions is 0.
+        array, shape (len(user_items), columns of `user_factors`)
+            The factors (and biases) of a row without interactions are 0.
 
         Raises
         ------
@@ -160,8 +126,7 @@ class AlternatingLeastSquares(FactorModel):
             If `user_items` has another number of columns than the model has items.
         """
         users, items = self._factors()
-        check_columns("user_items", user_items, len(items), "item", len(users))
-        return self._solve(self._check_rows("user_items", user_items, items.dtype), items, "user")
+        return self._fold_in(self._known_columns("user_items", user_items, items, "item", len(users)), items, "user")
 
     def fold_in_items(self, item_users: Any) -> NDArray[Any]:
         """Compute factors for items from their interactions, with the users as they are; as `fold_in_users`.
@@ -172,8 +137,7 @@ class AlternatingLeastSquares(FactorModel):
             One row per item.
         """
         users, items = self._factors()
-        check_columns("item_users", item_users, len(users), "user", len(items))
-        return self._solve(self._check_rows("item_users", item_users, users.dtype), users, "item")
+        return self._fold_in(self._known_columns("item_users", item_users, users, "user", len(items)), users, "item")
 
     def partial_fit_users(self, users: Any, user_items: Any) -> Self:
         """Replace the interactions and factors of users, or append new users; the items stay as they are.
@@ -212,8 +176,7 @@ class AlternatingLeastSquares(FactorModel):
         own, other, name = (users, items, "user_items") if kind == "user" else (items, users, "item_users")
         ids = np.atleast_1d(ids)
         ids = check_ids(f"{kind}s", ids, len(own), kind, new=ids.size)
-        check_columns(name, rows, len(other), {"user": "item", "item": "user"}[kind], len(own))
-        new = self._check_rows(name, rows, own.dtype)
+        new = self._known_columns(name, rows, other, {"user": "item", "item": "user"}[kind], len(own))
         if ids.ndim != 1:
             raise ValueError(f"{kind}s must be a list of {kind} row numbers, got {ids.ndim} dimensions")
         if new.shape[0] != len(ids):
@@ -225,7 +188,7 @@ class AlternatingLeastSquares(FactorModel):
             raise IndexError(
                 f"{kind}s to append must be numbered from {len(own)} on without a gap, got {distinct[-1]}"
             )
-        solved = self._solve(new, other, kind, ids)
+        solved = self._fold_in(new, other, kind, ids)
         factors = np.zeros((count, own.shape[1]), own.dtype)
         factors[: len(own)] = own
         factors[ids] = solved
@@ -244,25 +207,38 @@ class AlternatingLeastSquares(FactorModel):
     def _check_params(self) -> None:
         """Raise if a hyper-parameter has a value that is not allowed."""
         check_integer("factors", self.factors, 1)
-        check_number("unobserved_weight", self.unobserved_weight, 0)
+        self._lambda("user")
         check_choice("solver", self.solver, ("cg", "cholesky"))
         check_number("tol", self.tol, 0)
         check_integer("max_cg_steps", self.max_cg_steps, 1)
         check_integer("iterations", self.iterations, 1)
         if self.early_stopping is not None:
             check_number("early_stopping", self.early_stopping, 0)
-        if not isinstance(self.warm_start, (bool, np.bool_)):
-            raise TypeError(f"warm_start must be True or False, got {self.warm_start!r}")
+        check_boolean("warm_start", self.warm_start)
         check_number("init_scale", self.init_scale, 0, above=True)
-        try:
-            dtype = None if self.dtype is None else np.dtype(self.dtype)  # np.dtype(None) is float64
-        except (TypeError, ValueError):
-            dtype = None
-        if dtype not in (np.float32, np.float64):
-            raise ValueError(f"dtype must be float32 or float64, got {self.dtype!r}")
+        check_dtype("dtype", self.dtype)
         check_random_state(self.random_state)
         resolve_num_threads(self.num_threads)
         check_choice("backend", self.backend, ("auto", *BACKENDS))
+
+    def _lambda(self, kind: str) -> float:
+        users, items = check_pair("regularization", self.regularization, ("users", "items"))
+        return users if kind == "user" else items
+
+    def _lambda_scale(self, counts: NDArray[np.float64], columns: int) -> NDArray[np.float64]:  # noqa: ARG002
+        """Return what lambda is multiplied by in rows of so many entries, of so many possible ones."""
+        return counts if self.regularization_scaling == "count" else np.ones_like(counts)
+
+    def _row_lambda(self, rows: CSR, kind: str) -> NDArray[Any]:
+        counts = np.diff(rows.indptr).astype(np.float64)
+        with np.errstate(over="ignore", invalid="ignore"):  # reported below
+            row_lambda = (self._lambda(kind) * self._lambda_scale(counts, rows.shape[1])).astype(rows.data.dtype)
+        if not np.isfinite(row_lambda).all():
+            raise ValueError(
+                f"every row's lambda must be finite in {rows.data.dtype}, but regularization={self.regularization!r} "
+                f"overflows with regularization_scaling={self.regularization_scaling!r}: lower it"
+            )
+        return row_lambda
 
     def _solver(self, fold_in: bool = False) -> Solver:
         tol, steps = float(self.tol), self.max_cg_steps
@@ -270,23 +246,14 @@ class AlternatingLeastSquares(FactorModel):
             tol, steps = min(tol, FOLD_IN_TOL), max(steps, 4 * self.factors)
         return Solver(self._backend(), self.solver, tol, steps, resolve_num_threads(self.num_threads))
 
-    def _basis(self, fixed: NDArray[Any], solver: Solver) -> Eigenbasis:
-        """Return the eigenbasis of a side, kept as long as nobody can have changed the side since."""
-        kept: list[tuple[NDArray[Any], float, Eigenbasis]] = self.__dict__.setdefault("_bases", [])
-        for side, weight, basis in kept:
-            if side is fixed and weight == self.unobserved_weight and is_frozen(fixed):
-                return basis
-        basis = Eigenbasis.of(fixed, float(self.unobserved_weight), solver.num_threads)
-        if any(fixed is getattr(self, name, None) for name in ("user_factors", "item_factors")) and is_frozen(fixed):
-            self._bases = [*kept[-1:], (fixed, float(self.unobserved_weight), basis)]
-        return basis
+    def _basis(self, fixed: NDArray[Any], solver: Solver) -> Eigenbasis:  # noqa: ARG002
+        """Return the fixed side as the kernel takes it."""
+        return Eigenbasis.without_dense_part(fixed)
 
-    def _solve(
-        self, rows: CSR, fixed: NDArray[Any], kind: str, numbers: NDArray[np.int64] | None = None
-    ) -> NDArray[Any]:
-        solver = self._solver(fold_in=True)
-        problems = replace(self._row_problems(rows, kind)[0], numbers=numbers)
-        return half_sweep(problems, None, self._basis(fixed, solver), solver).factors
+    def _half_sweep(
+        self, problems: RowProblems, own: NDArray[Any] | None, fixed: NDArray[Any], solver: Solver
+    ) -> Solution:
+        return half_sweep(problems, own, self._basis(fixed, solver), solver)
 
     def _start(self, n_users: int, n_items: int) -> tuple[NDArray[Any] | None, NDArray[Any]]:
         """Return the factors to start from; no users mean that they start at 0, as they are solved first."""
@@ -296,13 +263,17 @@ class AlternatingLeastSquares(FactorModel):
         scale = float(self.init_scale) / np.sqrt(self.factors)
         # Drawn in float64, so that both dtypes start at the same place.
         drawn = random_generator(self.random_state).standard_normal((n_items, self.factors)) * scale
-        with np.errstate(over="ignore"):  # `Eigenbasis.of` reports it
-            Y = drawn.astype(dtype)
+        with np.errstate(over="ignore"):  # the half-sweep reports it
+            Y = self._new_rows(drawn.astype(dtype), "item")
         if held is not None:
             Y[: len(held)] = held
         if X is not None and len(X) < n_users:
-            X = np.concatenate([X, np.zeros((n_users - len(X), self.factors), dtype)])
+            X = np.concatenate([X, self._new_rows(np.zeros((n_users - len(X), self.factors), dtype), "user")])
         return X, Y
+
+    def _new_rows(self, latent: NDArray[Any], kind: str) -> NDArray[Any]:  # noqa: ARG002
+        """Return rows of factors that begin like this."""
+        return latent
 
     def _held(self, name: str, rows: int, dtype: np.dtype[Any]) -> NDArray[Any] | None:
         """Return factors to continue from."""
@@ -310,9 +281,10 @@ class AlternatingLeastSquares(FactorModel):
         if held is None:
             return None
         held = np.ascontiguousarray(held, dtype)
-        if held.ndim != 2 or held.shape[1] != self.factors or len(held) > rows or not np.isfinite(held).all():
+        columns = self._new_rows(np.zeros((0, self.factors), dtype), "user").shape[1]
+        if held.ndim != 2 or held.shape[1] != columns or len(held) > rows or not np.isfinite(held).all():
             raise ValueError(
-                f"warm_start needs finite {name} with {self.factors} columns (factors) and at most {rows} rows "
+                f"warm_start needs finite {name} with {columns} columns (factors) and at most {rows} rows "
                 f"(interactions), got shape {held.shape}: set warm_start=False, or interactions that extend the old"
             )
         return held
@@ -324,10 +296,7 @@ class AlternatingLeastSquares(FactorModel):
                 freeze(state[name])
         self.__dict__.update(state)
 
-    def __getstate__(self) -> dict[str, Any]:
-        return {name: value for name, value in self.__dict__.items() if name != "_bases"}
 
-
-def _penalty(problems: RowProblems, factors: NDArray[Any]) -> float:
+def penalty(problems: RowProblems, factors: NDArray[Any]) -> float:
     """Sum up ``lambda_u |x_u|^2``."""
     return float(problems.regularization.astype(np.float64) @ squared_norms(factors))

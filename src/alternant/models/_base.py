@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from .._csr import CSR
 from .._threads import resolve_num_threads
-from .._validation import check_columns, check_id_list, check_ids, check_integer, check_interactions, is_sparse
+from .._validation import check_columns, check_id_list, check_ids, check_integer, check_interactions
 from ..kernels import get_backend
 from ..kernels._registry import Backend, active_backend
 from . import _cold_start, _storage
@@ -287,13 +287,19 @@ class FactorModel(Parameters):
         self, X: NDArray[Any], Y: NDArray[Any], users: NDArray[np.int64], items: NDArray[np.int64]
     ) -> NDArray[Any]:
         """Predict pairs with the factors given."""
+        return self._link(self._products(X, Y, users, items))
+
+    def _products(
+        self, X: NDArray[Any], Y: NDArray[Any], users: NDArray[np.int64], items: NDArray[np.int64]
+    ) -> NDArray[Any]:
+        """Return the dot products of pairs."""
         out = np.empty(users.size, X.dtype)
         threads = resolve_num_threads(self.num_threads)
         self._backend().score_pairs(
             np.ascontiguousarray(users), np.ascontiguousarray(items), np.ascontiguousarray(X), np.ascontiguousarray(Y),
             out, threads,
         )  # fmt: skip
-        return self._link(out)
+        return out
 
     def _truth(self, rows: CSR) -> NDArray[Any]:
         """Return what the predictions of the observed pairs should be."""
@@ -316,6 +322,13 @@ class FactorModel(Parameters):
     def _check_rows(self, name: str, rows: Any, dtype: np.dtype[Any], copy: bool = False) -> CSR:
         """Return users' (or items') interactions in canonical form."""
         return check_interactions(name, rows, dtype, copy)
+
+    def _known_columns(self, name: str, rows: Any, fixed: NDArray[Any], kind: str, own: int) -> CSR:
+        """Return rows in canonical form whose columns are the rows of `fixed`, which are of this kind."""
+        check_columns(name, rows, len(fixed), kind, own)
+        checked = self._check_rows(name, rows, fixed.dtype)
+        check_columns(name, checked, len(fixed), kind, own)  # of what was not sparse
+        return checked
 
     def _rank(
         self, queries: NDArray[Any], items: NDArray[Any], k: int, exclude: Any, candidates: NDArray[Any] | None
@@ -368,13 +381,12 @@ class FactorModel(Parameters):
                     "exclude_seen=False"
                 )
             return known.take(users)
-        check_columns("user_items", user_items, len(item_factors), "item", len(user_factors))
-        if is_sparse(user_items) and user_items.shape[0] not in (len(users), len(user_factors)):
+        seen = self._known_columns("user_items", user_items, item_factors, "item", len(user_factors))
+        if seen.shape[0] not in (len(users), len(user_factors)):
             raise ValueError(
                 f"user_items must have one row for each of the {len(users)} users asked for, or all "
-                f"{len(user_factors)} rows of the fit, got {user_items.shape[0]} rows: pass user_items[users]"
+                f"{len(user_factors)} rows of the fit, got {seen.shape[0]} rows: pass user_items[users]"
             )
-        seen = self._check_rows("user_items", user_items, user_factors.dtype)
         if seen.shape[0] != len(user_factors) or np.array_equal(users, np.arange(len(user_factors))):
             return seen
         if len(users) == len(user_factors):

@@ -36,6 +36,8 @@ class FitState:
         As the model's `history_`: the iterations before this one, and this one once it has ended.
     users, items : int64 arrays
         The pairs that the fit learns from, in the order of the rows of the interactions.
+    state : dict
+        Further attributes of the model that go with these factors, as `mean_` where there are biases.
     """
 
     iteration: int
@@ -46,6 +48,7 @@ class FitState:
     item_factors: NDArray[Any]
     history: dict[str, list[float]]
     lesson: Lesson = field(repr=False)
+    state: dict[str, Any] = field(default_factory=dict)
 
     @cached_property
     def users(self) -> NDArray[np.int64]:
@@ -61,7 +64,7 @@ class FitState:
     @cached_property
     def predictions(self) -> NDArray[Any]:
         """What the factors predict for the pairs."""
-        score = self.lesson.score(self.user_factors, self.item_factors, self.users, self.items)
+        score = self.lesson.score(self.user_factors, self.item_factors, self.users, self.items, **self.state)
         return read_only_view(score)
 
     @cached_property
@@ -74,8 +77,8 @@ class FitState:
 class Lesson:
     """What a fit learns from, for `FitState`.
 
-    `score` maps (user factors, item factors, users, items) to predictions; `truth` is what they should be on the
-    observed pairs.
+    `score` maps (user factors, item factors, users, items, and as keywords the state that goes with these factors) to
+    predictions; `truth` is what they should be on the observed pairs.
     """
 
     observed: CSR
@@ -85,11 +88,12 @@ class Lesson:
 
 @dataclass
 class Iteration:
-    """The factors that one iteration produced, and its row of the history."""
+    """The factors that one iteration produced, its row of the history, and what else the model is made of."""
 
     user_factors: NDArray[Any]
     item_factors: NDArray[Any]
     record: dict[str, float] = field(default_factory=dict)
+    state: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -106,8 +110,9 @@ class Stopping:
 
 
 Callback = Callable[[FitState], Any]
-# What an iteration calls after its first half-sweep: user factors, item factors, objective, and what was solved.
-Report = Callable[[NDArray[Any], NDArray[Any], float, str], None]
+# What an iteration calls after its first half-sweep: user factors, item factors, objective, what was solved, and
+# (may be left out) the state that goes with these factors.
+Report = Callable[..., None]
 Commit = Callable[[Iteration, dict[str, list[float]]], None]
 
 
@@ -136,17 +141,22 @@ class FitLoop:
         ends = "items" if self.callback_at == "half_sweep" else "both"
         disable = None if self.show_progress is None else not self.show_progress  # None: tqdm draws on a terminal only
 
-        def tell(X: NDArray[Any], Y: NDArray[Any], objective: float, solved: str, seconds: float) -> None:
+        def tell(
+            X: NDArray[Any], Y: NDArray[Any], objective: float, solved: str, seconds: float, state: dict[str, Any]
+        ) -> None:
             nonlocal stop
             if self.callback is not None:
                 views = (read_only_view(X), read_only_view(Y))
-                state = FitState(number, solved, objective, seconds, *views, _copy(history), self.lesson)
-                answer = self.callback(state)
+                answer = self.callback(
+                    FitState(number, solved, objective, seconds, *views, _copy(history), self.lesson, dict(state))
+                )
                 stop |= isinstance(answer, (bool, np.bool_)) and bool(answer)
 
-        def report(X: NDArray[Any], Y: NDArray[Any], objective: float, solved: str) -> None:
+        def report(
+            X: NDArray[Any], Y: NDArray[Any], objective: float, solved: str, state: dict[str, Any] | None = None
+        ) -> None:
             if self.callback_at == "half_sweep":
-                tell(X, Y, objective, solved, time.perf_counter() - start)
+                tell(X, Y, objective, solved, time.perf_counter() - start, state or {})
 
         with tqdm(total=self.iterations, desc=self.description, unit=self.unit, disable=disable) as bar:
             for number in range(1, self.iterations + 1):
@@ -158,7 +168,7 @@ class FitLoop:
                 watched = done.record[self.stopping.key]
                 bar.set_postfix({self.stopping.key: f"{watched:.6g}"}, refresh=False)
                 bar.update()
-                tell(done.user_factors, done.item_factors, done.record["objective"], ends, seconds)
+                tell(done.user_factors, done.item_factors, done.record["objective"], ends, seconds, done.state)
                 if self.stopping.tolerance is not None:
                     stalled = 0 if least - watched > self.stopping.tolerance * abs(least) else stalled + 1
                     stop |= stalled >= self.stopping.patience and number > 1

@@ -9,7 +9,7 @@ rotating both sides by Q changes no prediction. See `alternant.kernels.solve_row
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Any
 
@@ -19,9 +19,11 @@ from numpy.typing import NDArray
 
 from .._threads import map_parallel, single_threaded_blas
 from ..kernels._registry import Backend
+from ..kernels.als_reference import SINGULAR
 
 # Rows a BLAS call takes at a time. Fixed, so that the bits of a product depend on no thread count.
 BLOCK = 4096
+COMPLETE_BLOCK = 256  # of a table without gaps, which is copied to float64 block by block
 # Entries solved between two looks at Ctrl-C: about a quarter of a second at f = 64.
 ENTRIES_PER_CALL = 1 << 22
 # Entries times factors that are worth another thread, about 0.3 ms of work. Where other processes keep the cores busy,
@@ -44,6 +46,8 @@ class RowProblems:
     regularization: NDArray[Any]  # lambda_u
     kind: str  # what a row is, for messages: "user" or "item"
     numbers: NDArray[np.int64] | None = None  # what messages call the rows, if not 0, 1, ...
+    complete: bool = False  # whether every row has every column, in order, with weight 1, and all one lambda
+    too_large: str = "confidences (alpha) or unobserved_weight"  # what to lower where numbers overflow
 
     def name(self, row: int) -> str:
         """Return what messages call a row."""
@@ -55,7 +59,7 @@ class Solver:
     """How to solve the rows."""
 
     backend: Backend
-    method: str
+    method: str  # "cg", "cholesky", or "nonnegative"
     tol: float
     max_steps: int
     num_threads: int
@@ -71,27 +75,34 @@ class Solution:
 
 
 @dataclass(frozen=True)
+class HalfSweep:
+    """What a half-sweep of a fit comes to: the solved side, and the whole objective."""
+
+    factors: NDArray[Any]
+    objective: float
+    mean_steps: float
+    state: dict[str, Any] = field(default_factory=dict)  # further attributes of the model
+
+
+@dataclass(frozen=True)
 class Eigenbasis:
-    """The fixed side in the basis that makes its Gramian diagonal."""
+    """The fixed side in the basis that makes its Gramian diagonal; or as it is, where there is no dense part."""
 
     factors: NDArray[Any]  # Y Q
-    vectors: NDArray[Any]  # Q, float64
+    vectors: NDArray[Any] | None  # Q, float64; None for the identity
     diagonal: NDArray[Any]  # g
+
+    @classmethod
+    def without_dense_part(cls, Y: NDArray[Any]) -> Eigenbasis:
+        """Take the fixed side as it is."""
+        return cls(_aligned(Y), None, np.zeros(Y.shape[1], Y.dtype))
 
     @classmethod
     def of(cls, Y: NDArray[Any], unobserved_weight: float, num_threads: int) -> Eigenbasis:
         """Decompose ``unobserved_weight * Y^T Y``; the Gramian is accumulated in float64."""
         f = Y.shape[1]
-
-        def gramian(block: slice) -> NDArray[np.float64]:
-            rows = Y[block].astype(np.float64)
-            with np.errstate(over="ignore", invalid="ignore"):  # reported below
-                return rows.T @ rows
-
         with single_threaded_blas():
-            total = np.zeros((f, f))
-            for part in map_parallel(gramian, _blocks(len(Y)), num_threads):
-                total += part
+            total = gramian(Y, num_threads)
             if not unobserved_weight * np.trace(total) <= np.finfo(Y.dtype).max:  # NaN included
                 raise ValueError(
                     f"factors must be finite, and the sums of their squares too in {Y.dtype}: lower init_scale or "
@@ -100,6 +111,21 @@ class Eigenbasis:
             g, Q = scipy.linalg.eigh(unobserved_weight * total)
         g[g < f * np.finfo(np.float64).eps * max(g.max(initial=0), 0)] = 0  # rank-deficient: rounding, not data
         return cls(rotate(Y, Q, num_threads), Q, g.astype(Y.dtype))
+
+
+def gramian(Y: NDArray[Any], num_threads: int) -> NDArray[np.float64]:
+    """Return ``Y^T Y``, accumulated in float64."""
+
+    def part(block: slice) -> NDArray[np.float64]:
+        rows = Y[block].astype(np.float64)
+        with np.errstate(over="ignore", invalid="ignore"):  # the caller looks at the result
+            return rows.T @ rows
+
+    total = np.zeros((Y.shape[1], Y.shape[1]))
+    with single_threaded_blas():
+        for summand in map_parallel(part, _blocks(len(Y)), num_threads):
+            total += summand
+    return total
 
 
 def rotate(Y: NDArray[Any], Q: NDArray[Any], num_threads: int) -> NDArray[Any]:
@@ -126,30 +152,85 @@ def half_sweep(problems: RowProblems, X: NDArray[Any] | None, basis: Eigenbasis,
         If the numbers of a row are too large for the dtype.
     """
     m, f = len(problems.indptr) - 1, len(basis.diagonal)
-    rotated = np.zeros((m, f), basis.factors.dtype) if X is None else rotate(X, basis.vectors, solver.num_threads)
+    if X is None:
+        rotated = np.zeros((m, f), basis.factors.dtype)
+    else:
+        rotated = _aligned(X) if basis.vectors is None else rotate(X, basis.vectors, solver.num_threads)
     steps = np.zeros(m, np.int32)
     objective = np.zeros(m)
-    threads = min(solver.num_threads, 1 + int(problems.indptr[-1]) * f // WORK_PER_THREAD)
-    for first, last in _calls(problems.indptr):
-        status = solver.backend.solve_rows(
-            problems.indptr[first : last + 1], problems.indices, problems.weight, problems.target, basis.factors,
-            basis.diagonal, problems.regularization[first:last], rotated[first:last], solver.method, solver.tol,
-            solver.max_steps, threads, steps[first:last], objective[first:last],
-        )  # fmt: skip
-        if status:
-            raise SingularRowError(
-                f"the least-squares problem of {problems.name(first + status - 1)} is singular: "
-                f"its solution is not unique; raise the regularization"
-            )
+    if problems.complete and solver.method != "nonnegative":
+        solve_complete(problems, basis.factors, rotated, objective, solver.num_threads)
+    else:
+        _solve_by_kernel(problems, basis, rotated, steps, objective, solver)
     if not np.isfinite(objective).all():
         raise OverflowError(
             f"the numbers of {problems.name(int(np.isfinite(objective).argmin()))} overflow {rotated.dtype}: lower its "
-            "confidences (alpha) or unobserved_weight, or use dtype='float64'"
+            f"{problems.too_large}, or use dtype='float64'"
         )
-    factors = rotate(rotated, basis.vectors.T, solver.num_threads)
+    factors = rotated if basis.vectors is None else rotate(rotated, basis.vectors.T, solver.num_threads)
     # Q turns an exact zero into an exact zero, but for its sign.
     factors += 0
     return Solution(factors, float(objective.sum()), float(steps.mean()) if m else 0.0)
+
+
+def _solve_by_kernel(
+    problems: RowProblems, basis: Eigenbasis, X: NDArray[Any], steps: NDArray[np.int32],
+    objective: NDArray[np.float64], solver: Solver,
+) -> None:  # fmt: skip
+    f = len(basis.diagonal)
+    threads = min(solver.num_threads, 1 + int(problems.indptr[-1]) * f // WORK_PER_THREAD)
+    weight, target = problems.weight, problems.target
+    if solver.method == "nonnegative":
+        dense = np.zeros((f, f), X.dtype)
+        if problems.complete:  # one Gramian for all rows, instead of one each
+            weight, dense = np.zeros_like(weight), gramian(basis.factors, solver.num_threads).astype(X.dtype)
+    for first, last in _calls(problems.indptr):
+        rows = problems.indptr[first : last + 1], problems.indices, weight, target, basis.factors
+        own = problems.regularization[first:last], X[first:last]
+        out = threads, steps[first:last], objective[first:last]
+        if solver.method == "nonnegative":
+            status = solver.backend.solve_rows_nonnegative(*rows, dense, *own, solver.tol, solver.max_steps, *out)
+        else:
+            status = solver.backend.solve_rows(
+                *rows, basis.diagonal, *own, solver.method, solver.tol, solver.max_steps, *out
+            )
+        if status:
+            raise _singular(problems, first + status - 1)
+
+
+def solve_complete(
+    problems: RowProblems, Y: NDArray[Any], X: NDArray[Any], objective: NDArray[np.float64], num_threads: int
+) -> None:
+    """Solve ``(lambda I + Y^T Y) x_u = Y^T t_u`` for all rows into `X`: one factorization, all in float64."""
+    m, n = len(X), len(Y)
+    if m == 0 or n == 0:
+        return
+    wide = Y.astype(np.float64)
+    table = problems.target.reshape(m, n)
+    with single_threaded_blas():
+        A = gramian(Y, num_threads) + float(problems.regularization[0]) * np.eye(Y.shape[1])
+        try:
+            U = scipy.linalg.cholesky(A)
+        except (scipy.linalg.LinAlgError, ValueError):  # ValueError: not finite
+            raise _singular(problems, 0) from None
+        if not np.diag(U).min() ** 2 > SINGULAR[Y.dtype] * np.diag(A).max():
+            raise _singular(problems, 0)
+
+        def solve(block: slice) -> None:
+            b = table[block].astype(np.float64) @ wide
+            with np.errstate(over="ignore"):  # the objective tells
+                X[block] = scipy.linalg.cho_solve((U, False), b.T, check_finite=False).T
+            x = X[block].astype(np.float64)
+            objective[block] = np.einsum("uf,uf->u", x, x @ A - 2 * b)
+
+        map_parallel(solve, _blocks(m, COMPLETE_BLOCK), num_threads)
+
+
+def _singular(problems: RowProblems, row: int) -> SingularRowError:
+    return SingularRowError(
+        f"the least-squares problem of {problems.name(row)} is singular: its solution is not unique; "
+        "raise the regularization"
+    )
 
 
 def squared_norms(X: NDArray[Any]) -> NDArray[np.float64]:
@@ -158,8 +239,8 @@ def squared_norms(X: NDArray[Any]) -> NDArray[np.float64]:
     return norms
 
 
-def _blocks(rows: int) -> list[slice]:
-    return [slice(start, start + BLOCK) for start in range(0, rows, BLOCK)]
+def _blocks(rows: int, size: int = BLOCK) -> list[slice]:
+    return [slice(start, start + size) for start in range(0, rows, size)]
 
 
 def _calls(indptr: NDArray[np.int64]) -> Iterator[tuple[int, int]]:
@@ -170,6 +251,12 @@ def _calls(indptr: NDArray[np.int64]) -> Iterator[tuple[int, int]]:
     for first, last in pairwise(cuts):
         if last > first:
             yield first, last
+
+
+def _aligned(Y: NDArray[Any]) -> NDArray[Any]:
+    out = aligned_empty((len(Y), Y.shape[1]), Y.dtype)
+    out[:] = Y
+    return out
 
 
 def aligned_empty(shape: tuple[int, int], dtype: np.dtype[Any]) -> NDArray[Any]:

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from dataclasses import replace
+from typing import Any, NamedTuple, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
 from .._csr import CSR
 from .._validation import check_choice, check_id, check_number
-from ._als import AlternatingLeastSquares
-from ._least_squares import RowProblems
+from ._als import AlternatingLeastSquares, penalty
+from ._fit_loop import Callback, check_callback, is_frozen
+from ._least_squares import Eigenbasis, HalfSweep, RowProblems, Solver
 
 
 class Explanation(NamedTuple):
@@ -175,9 +177,60 @@ class ImplicitALS(AlternatingLeastSquares):
         check_number("alpha", self.alpha, 0)
         check_choice("weighting", self.weighting, ("hu", "log", "proportional", "ials"))
         check_number("epsilon", self.epsilon, 0, above=True)
-        self._lambda("user")
+        check_number("unobserved_weight", self.unobserved_weight, 0)
         check_choice("regularization_scaling", self.regularization_scaling, ("none", "count", "ials"))
         check_number("regularization_exponent", self.regularization_exponent, 0)
+
+    def fit(
+        self,
+        interactions: Any,
+        *,
+        callback: Callback | None = None,
+        callback_at: str = "iteration",
+        show_progress: bool | None = None,
+    ) -> Self:
+        """Learn the factors.
+
+        Parameters
+        ----------
+        interactions : sparse matrix or array, shape (n_users, n_items)
+            r of every observed pair, in any SciPy format; duplicates are added up.
+        callback : callable, optional
+            Called with a `FitState`; the fit ends with the iteration in which it returns True.
+        callback_at : {"iteration", "half_sweep"}
+            When: after each iteration, or after each of its two half-sweeps.
+        show_progress : bool, optional
+            Whether to draw a progress bar on stderr. By default, where stderr is a terminal.
+
+        Returns
+        -------
+        self
+
+        Raises
+        ------
+        TypeError, ValueError
+            If the input or a parameter is not as required; the model stays as it was.
+        SingularRowError
+            If a row has no unique solution (`regularization` is 0 or too small).
+        OverflowError
+            If confidences are too large for `dtype`.
+        """
+        self._check_params()
+        check_callback(callback, callback_at)
+        user_items = self._check_rows("interactions", interactions, np.dtype(self.dtype), copy=True)
+        if 0 in user_items.shape:
+            raise ValueError(f"interactions must have at least one user and one item, got shape {user_items.shape}")
+        users, constant = self._row_problems(user_items, "user")
+        items, _ = self._row_problems(user_items.transpose(), "item")
+        solver = self._solver()
+
+        def solve(kind: str, own: NDArray[Any] | None, fixed: NDArray[Any]) -> HalfSweep:
+            problems, other = (users, items) if kind == "user" else (items, users)
+            solved = self._half_sweep(problems, own, fixed, solver)
+            objective = solved.objective + penalty(other, fixed) + constant
+            return HalfSweep(solved.factors, objective, solved.mean_steps)
+
+        return self._fit(user_items, solve, self._start(*user_items.shape), callback, callback_at, show_progress)
 
     def _row_problems(self, rows: CSR, kind: str) -> tuple[RowProblems, float]:
         """Return ``w = c - w0``, ``t = c p`` and ``lambda_u``, and the constant ``sum c p^2`` (p is 0 or 1)."""
@@ -210,31 +263,27 @@ class ImplicitALS(AlternatingLeastSquares):
             )
         return weight, c * preferred
 
-    def _lambda(self, kind: str) -> float:
-        value = self.regularization
-        if isinstance(value, (tuple, list)):
-            if len(value) != 2:
-                raise ValueError(f"regularization must be one number or a pair (users, items), got {value!r}")
-            for part in value:
-                check_number("regularization", part, 0)
-            return float(value[0] if kind == "user" else value[1])
-        return check_number("regularization", value, 0)
+    def _lambda_scale(self, counts: NDArray[np.float64], columns: int) -> NDArray[np.float64]:
+        if self.regularization_scaling == "ials":
+            return (counts + self.unobserved_weight * columns) ** self.regularization_exponent
+        return super()._lambda_scale(counts, columns)
 
-    def _row_lambda(self, rows: CSR, kind: str) -> NDArray[Any]:
-        counts = np.diff(rows.indptr).astype(np.float64)
-        scale = np.ones_like(counts)
-        with np.errstate(over="ignore", invalid="ignore"):  # reported below
-            if self.regularization_scaling == "count":
-                scale = counts
-            elif self.regularization_scaling == "ials":
-                scale = (counts + self.unobserved_weight * rows.shape[1]) ** self.regularization_exponent
-            row_lambda = (self._lambda(kind) * scale).astype(rows.data.dtype)
-        if not np.isfinite(row_lambda).all():
-            raise ValueError(
-                f"every row's lambda must be finite in {rows.data.dtype}, but regularization={self.regularization!r} "
-                f"overflows with regularization_scaling={self.regularization_scaling!r}: lower it"
-            )
-        return row_lambda
+    def _basis(self, fixed: NDArray[Any], solver: Solver) -> Eigenbasis:
+        """Return the eigenbasis of a side, kept as long as nobody can have changed the side since."""
+        kept: list[tuple[NDArray[Any], float, Eigenbasis]] = self.__dict__.setdefault("_bases", [])
+        for side, weight, basis in kept:
+            if side is fixed and weight == self.unobserved_weight and is_frozen(fixed):
+                return basis
+        basis = Eigenbasis.of(fixed, float(self.unobserved_weight), solver.num_threads)
+        if any(fixed is getattr(self, name, None) for name in ("user_factors", "item_factors")) and is_frozen(fixed):
+            self._bases = [*kept[-1:], (fixed, float(self.unobserved_weight), basis)]
+        return basis
+
+    def _fold_in(
+        self, rows: CSR, fixed: NDArray[Any], kind: str, numbers: NDArray[np.int64] | None = None
+    ) -> NDArray[Any]:
+        problems = replace(self._row_problems(rows, kind)[0], numbers=numbers)
+        return self._half_sweep(problems, None, fixed, self._solver(fold_in=True)).factors
 
     def explain(self, user: Any, item: Any, *, user_items: Any = None) -> Explanation:
         r"""Break a score down into what each item of the user's history adds to it.
@@ -290,3 +339,6 @@ class ImplicitALS(AlternatingLeastSquares):
             contributions += remainder * (size / size.sum())
         order = np.argsort(-contributions, kind="stable")
         return Explanation(score, history.indices[order].astype(np.int64), contributions[order], float(remainder))
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {name: value for name, value in self.__dict__.items() if name != "_bases"}

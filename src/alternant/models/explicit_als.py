@@ -1,0 +1,345 @@
+"""Alternating least squares on explicit ratings."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .._csr import CSR
+from .._ratings import check_ratings, check_sample_weight
+from .._validation import check_boolean, check_choice, check_marker
+from ._als import AlternatingLeastSquares, penalty
+from ._fit_loop import Callback, check_callback
+from ._least_squares import HalfSweep, RowProblems, Solver
+
+# Rows without negative factors are solved until this part of their gradient is left, or for so many sweeps.
+NONNEGATIVE_TOL, NONNEGATIVE_SWEEPS = 1e-9, 1000
+
+
+class ExplicitALS(AlternatingLeastSquares):
+    r"""Matrix factorization of ratings by alternating least squares.
+
+    Minimises, over the observed ratings r of user u for item i with weight w,
+
+    .. math:: \sum w_{ui} (r_{ui} - \mu - b_u - b_i - x_u \cdot y_i)^2
+              + \sum_u \lambda_u (|x_u|^2 + b_u^2) + \sum_i \lambda_i (|y_i|^2 + b_i^2)
+
+    by solving for all users (factors and bias jointly) with the items fixed, then for all items with the users fixed.
+    The mean mu takes up what the biases have in common after each half-sweep, which is its exact minimiser. With
+    ``biases=False`` there are neither biases nor mean. Predictions are not clipped to the range of the ratings.
+
+    The defaults give a root mean squared error of 0.854 on held-out ratings of MovieLens latest-small (random splits,
+    80 : 20).
+
+    Ratings without gaps and without weights take the closed form: one factorization a half-sweep serves all rows.
+
+    Parameters
+    ----------
+    factors : int
+        Length of the vectors x and y.
+    regularization : float or (float, float)
+        lambda, for both sides or as (users, items).
+    regularization_scaling : {"none", "count"}
+        | ``"none"``: ``lambda_u = lambda``.
+        | ``"count"``: ``lambda_u = lambda n_u``, n_u the number of ratings of the row (ALS-WR, Zhou et al. 2008).
+    biases : bool
+        Whether to learn mu, b_u and b_i.
+    nonnegative : bool
+        Keep all factors at 0 or above, each row solved by non-negative least squares whatever `solver` says. Needs
+        ``biases=False``. The ratings may be negative.
+    missing_value : float
+        What marks a missing rating, in dense and in sparse ratings, beside NaN.
+    solver : {"cg", "cholesky"}
+        Conjugate gradients from the factors before, or exact; see `alternant.kernels.solve_rows`.
+    tol : float
+        Conjugate gradients leave a row when its residual has fallen to this part of what the half-sweep began with.
+    max_cg_steps : int
+        Conjugate-gradient steps of a row in one half-sweep at most.
+    iterations : int
+        Iterations at most, each two half-sweeps.
+    early_stopping : float or None
+        Stop when an iteration lowers the objective by no more than this fraction of it.
+    warm_start : bool
+        Start `fit` from the factors (and mean) the model holds, from an earlier fit or set by hand. Users and items
+        beyond them get new ones.
+    init_scale : float
+        The item factors start as normal numbers (their absolute values with `nonnegative`) with standard deviation
+        ``init_scale / sqrt(factors)``; the users, solved first, need no start.
+    dtype : {"float32", "float64"} or NumPy dtype
+        Of the factors and of all arithmetic on them.
+    random_state : int, numpy.random.Generator, numpy.random.RandomState or None
+        Seed of the start. With a number, equal input gives equal bits on any number of threads.
+    num_threads : int or None
+        None: all that the process may use.
+    backend : {"auto", "cython", "numba", "numpy"}
+        ``"auto"`` follows `alternant.set_backend` and ``ALTERNANT_BACKEND``.
+
+    Attributes
+    ----------
+    user_factors : array, shape (n_users, factors + 2)
+        Rows ``(x_u, b_u, 1)``, so that a score is mu plus a dot product; ``(n_users, factors)`` without biases.
+    item_factors : array, shape (n_items, factors + 2)
+        Rows ``(y_i, 1, b_i)``.
+    mean_ : float
+        mu; 0 without biases.
+    n_iter_ : int
+        Iterations done.
+    history_ : dict of lists
+        One entry an iteration: ``objective``, ``user_sweep_objective`` (between its two half-sweeps), ``seconds``
+        since the fit began, ``user_cg_steps`` and ``item_cg_steps`` (mean of the rows; 0 where solved exactly; sweeps
+        with `nonnegative`).
+    backend_ : str
+        The backend that the fit used.
+    interactions_ : CSR
+        The ratings of the fit; a stored zero is a rating.
+
+    References
+    ----------
+    Y. Zhou, D. Wilkinson, R. Schreiber, R. Pan, "Large-Scale Parallel Collaborative Filtering for the Netflix Prize",
+    AAIM 2008.
+
+    Y. Koren, R. Bell, C. Volinsky, "Matrix Factorization Techniques for Recommender Systems", IEEE Computer 2009.
+    """
+
+    _fitted_state = (*AlternatingLeastSquares._fitted_state, "mean_")
+
+    mean_: float
+
+    def __init__(
+        self,
+        *,
+        factors: int = 32,
+        regularization: float | tuple[float, float] = 0.12,
+        regularization_scaling: str = "count",
+        biases: bool = True,
+        nonnegative: bool = False,
+        missing_value: float = np.nan,
+        solver: str = "cholesky",
+        tol: float = 0.01,
+        max_cg_steps: int = 10,
+        iterations: int = 15,
+        early_stopping: float | None = None,
+        warm_start: bool = False,
+        init_scale: float = 0.1,
+        dtype: Any = "float32",
+        random_state: Any = None,
+        num_threads: int | None = None,
+        backend: str = "auto",
+    ) -> None:
+        self.factors = factors
+        self.regularization = regularization
+        self.regularization_scaling = regularization_scaling
+        self.biases = biases
+        self.nonnegative = nonnegative
+        self.missing_value = missing_value
+        self.solver = solver
+        self.tol = tol
+        self.max_cg_steps = max_cg_steps
+        self.iterations = iterations
+        self.early_stopping = early_stopping
+        self.warm_start = warm_start
+        self.init_scale = init_scale
+        self.dtype = dtype
+        self.random_state = random_state
+        self.num_threads = num_threads
+        self.backend = backend
+        self._check_params()
+
+    def fit(
+        self,
+        ratings: Any,
+        *,
+        sample_weight: Any = None,
+        callback: Callback | None = None,
+        callback_at: str = "iteration",
+        show_progress: bool | None = None,
+    ) -> Self:
+        """Learn the factors, biases and mean.
+
+        Parameters
+        ----------
+        ratings : sparse matrix or array, or dense array, shape (n_users, n_items)
+            Sparse in any SciPy format: every stored value is a rating, 0 too (and what the format bsr fills its blocks
+            with). Dense (a list of lists or a masked array too): NaN marks what is missing. In both, `missing_value`
+            does as well.
+        sample_weight : like `ratings`, optional
+            The weight of every rating, 0 or above: sparse with the same stored pairs, or dense of the same shape.
+        callback : callable, optional
+            Called with a `FitState`; the fit ends with the iteration in which it returns True.
+        callback_at : {"iteration", "half_sweep"}
+            When: after each iteration, or after each of its two half-sweeps.
+        show_progress : bool, optional
+            Whether to draw a progress bar on stderr. By default, where stderr is a terminal.
+
+        Returns
+        -------
+        self
+
+        Raises
+        ------
+        TypeError, ValueError
+            If the input or a parameter is not as required (a pair rated twice, for example, since ratings can't be
+            added up); the model stays as it was.
+        SingularRowError
+            If a row has no unique solution (`regularization` is 0 or too small).
+        OverflowError
+            If ratings or weights are too large for `dtype`.
+        """
+        self._check_params()
+        check_callback(callback, callback_at)
+        rows = self._check_rows("ratings", ratings, np.dtype(self.dtype), copy=True)
+        if not len(rows.data):
+            raise ValueError(f"ratings must hold at least one rating, got none in shape {rows.shape}")
+        weight = None
+        if sample_weight is not None:
+            weight = check_sample_weight(sample_weight, ratings, rows, float(self.missing_value))
+        solver, start = self._solver(), self._start(*rows.shape)
+        mean = 0.0
+        if self.biases:
+            with np.errstate(over="ignore", invalid="ignore"):  # `_solve` reports it
+                mean = float(np.average(rows.data.astype(np.float64), weights=weight))
+            mean = float(getattr(self, "mean_", mean)) if start[0] is not None else mean
+        by_items = _transpose(rows, weight)
+        sides = {"user": self._problems(rows, weight, "user"), "item": self._problems(*by_items, "item")}
+        ratings_of = {kind: problems.target.astype(np.float64) for kind, problems in sides.items()}
+
+        def solve(kind: str, own: NDArray[Any] | None, fixed: NDArray[Any]) -> HalfSweep:
+            nonlocal mean
+            other_kind = {"user": "item", "item": "user"}[kind]
+            other = penalty(sides[other_kind], self._unknowns(fixed, other_kind))
+            solved = self._solve(sides[kind], ratings_of[kind], own, fixed, mean, solver)
+            unknowns, objective = self._unknowns(solved.factors, kind), solved.objective + other
+            if self.biases:
+                shift, gain = _common_bias(sides[kind], unknowns[:, -1])
+                mean += shift
+                rated = np.diff(sides[kind].indptr) > 0  # an unrated row keeps its bias of 0
+                solved.factors[rated, self._bias_column(kind)] -= solved.factors.dtype.type(shift)
+                objective -= gain
+            return HalfSweep(solved.factors, objective, solved.mean_steps, {"mean_": mean})
+
+        return self._fit(rows, solve, start, callback, callback_at, show_progress)
+
+    # Internals
+
+    def _check_params(self) -> None:
+        super()._check_params()
+        check_choice("regularization_scaling", self.regularization_scaling, ("none", "count"))
+        check_boolean("biases", self.biases)
+        check_boolean("nonnegative", self.nonnegative)
+        if self.nonnegative and self.biases:
+            raise ValueError("nonnegative=True needs a model without biases, got biases=True: pass biases=False")
+        check_marker("missing_value", self.missing_value)
+
+    def _check_rows(self, name: str, rows: Any, dtype: np.dtype[Any], copy: bool = False) -> CSR:
+        return check_ratings(name, rows, dtype, float(self.missing_value), copy)
+
+    def _link(self, scores: NDArray[Any]) -> NDArray[Any]:
+        return _add(scores, getattr(self, "mean_", 0.0))
+
+    def _score(
+        self, X: NDArray[Any], Y: NDArray[Any], users: NDArray[np.int64], items: NDArray[np.int64],
+        mean_: float | None = None,
+    ) -> NDArray[Any]:  # fmt: skip
+        """Predict pairs with the factors given, and with the mean that goes with them, if it is not the model's."""
+        if mean_ is None:
+            return super()._score(X, Y, users, items)
+        return _add(self._products(X, Y, users, items), mean_)
+
+    def _latent(self, factors: NDArray[Any]) -> NDArray[Any]:
+        return factors[:, :-2] if self.biases else factors
+
+    def _solver(self, fold_in: bool = False) -> Solver:
+        solver = super()._solver(fold_in)
+        if not self.nonnegative:
+            return solver
+        return Solver(solver.backend, "nonnegative", NONNEGATIVE_TOL, NONNEGATIVE_SWEEPS, solver.num_threads)
+
+    def _problems(
+        self, rows: CSR, weight: NDArray[Any] | None, kind: str, numbers: NDArray[np.int64] | None = None
+    ) -> RowProblems:
+        """Return the row problems of one side; their target is still the ratings."""
+        complete = weight is None and len(rows.data) == rows.shape[0] * rows.shape[1]
+        weight = np.ones_like(rows.data) if weight is None else weight
+        return RowProblems(
+            rows.indptr, rows.indices, weight, rows.data, self._row_lambda(rows, kind), kind, numbers, complete,
+            "ratings or weights",
+        )  # fmt: skip
+
+    def _solve(
+        self, problems: RowProblems, ratings: NDArray[np.float64], own: NDArray[Any] | None, fixed: NDArray[Any],
+        mean: float, solver: Solver,
+    ) -> HalfSweep:  # fmt: skip
+        """Solve one side with the mean and the other side fixed; the objective lacks the other side's lambda term."""
+        kind = problems.kind
+        design, residual = fixed, ratings
+        start = None if own is None else self._unknowns(own, kind)
+        with np.errstate(over="ignore", invalid="ignore"):  # reported below
+            if self.biases:
+                # To a user, an item is (y_i, 1), and its rating what mean and b_i leave of it; to an item likewise.
+                other = self._bias_column("item" if kind == "user" else "user")
+                design, residual = np.delete(fixed, other, axis=1), ratings - mean - fixed[problems.indices, other]
+            target = (problems.weight * residual).astype(fixed.dtype)
+            constant = float(problems.weight.astype(np.float64) @ residual**2)
+        if not (np.isfinite(target).all() and np.isfinite(design).all() and np.isfinite(constant)):
+            raise OverflowError(
+                f"factors, weights times ratings, and the weighted sum of squares must be finite in {fixed.dtype}: "
+                "lower the ratings, their weights or init_scale, or use dtype='float64'"
+            )
+        solved = self._half_sweep(replace(problems, target=target), start, design, solver)
+        return HalfSweep(self._with_bias(solved.factors, kind), solved.objective + constant, solved.mean_steps)
+
+    def _fold_in(
+        self, rows: CSR, fixed: NDArray[Any], kind: str, numbers: NDArray[np.int64] | None = None
+    ) -> NDArray[Any]:
+        mean = float(getattr(self, "mean_", 0.0)) if self.biases else 0.0
+        problems = self._problems(rows, None, kind, numbers)
+        ratings = rows.data.astype(np.float64)
+        return self._solve(problems, ratings, None, fixed, mean, self._solver(fold_in=True)).factors
+
+    # How biases lie in the factors: a user is (x_u, b_u, 1), an item (y_i, 1, b_i).
+
+    @staticmethod
+    def _bias_column(kind: str) -> int:
+        return -2 if kind == "user" else -1
+
+    def _unknowns(self, factors: NDArray[Any], kind: str) -> NDArray[Any]:
+        """Return the columns that a half-sweep solves: ``(x_u, b_u)``, or ``(y_i, b_i)``."""
+        constant = self._bias_column("item" if kind == "user" else "user")
+        return np.delete(factors, constant, axis=1) if self.biases else factors
+
+    def _with_bias(self, unknowns: NDArray[Any], kind: str) -> NDArray[Any]:
+        """Put the constant column in."""
+        return np.insert(unknowns, unknowns.shape[1] - (kind == "item"), 1, axis=1) if self.biases else unknowns
+
+    def _new_rows(self, latent: NDArray[Any], kind: str) -> NDArray[Any]:
+        if self.nonnegative:
+            latent = np.abs(latent)
+        return self._with_bias(np.pad(latent, ((0, 0), (0, 1))), kind) if self.biases else latent
+
+
+def _add(scores: NDArray[Any], mean: float) -> NDArray[Any]:
+    predictions: NDArray[Any] = scores + scores.dtype.type(mean)
+    return predictions
+
+
+def _transpose(rows: CSR, weight: NDArray[Any] | None) -> tuple[CSR, NDArray[Any] | None]:
+    other = rows.transpose()
+    if weight is None:
+        return other, None
+    return other, CSR(rows.indptr, rows.indices, weight, rows.shape).transpose().data
+
+
+def _common_bias(problems: RowProblems, biases: NDArray[Any]) -> tuple[float, float]:
+    """Return what the mean takes from the biases of the rated rows, and by how much the objective falls.
+
+    The data term does not change; ``sum lambda_u (b_u - d)^2`` is least at the weighted mean d of the biases.
+    """
+    weight = problems.regularization.astype(np.float64) * (np.diff(problems.indptr) > 0)
+    total = float(weight.sum())
+    if total == 0:
+        return 0.0, 0.0
+    shift = float(weight @ biases) / total
+    return shift, total * shift**2
