@@ -17,6 +17,7 @@ from . import __version__
 from .demo import run_demo
 from .kernels import backend_info
 from .kernels._registry import BACKENDS
+from .walkthrough import run_walkthrough
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -67,13 +68,20 @@ def _parser() -> argparse.ArgumentParser:
     demo = commands.add_parser("demo", help=text, description=f"{text[0].upper()}{text[1:]}.")
     demo.add_argument("--backend", choices=("auto", *BACKENDS), default="auto", help="kernels to use (default: auto)")
     demo.add_argument("--num-threads", type=_positive, metavar="N", help="threads to use (default: all available)")
-    demo.set_defaults(run=lambda arguments: run_demo(arguments.backend, arguments.num_threads))
+    text = "instead, watch alternating least squares solve 2 users and 2 items, number by number"
+    demo.add_argument("--walkthrough", action="store_true", help=text)
+    demo.set_defaults(run=_demo)
 
     text = "tell what runs here: backend, SIMD level, threads, BLAS, compiler"
     info = commands.add_parser("info", help=text, description=f"{text[0].upper()}{text[1:]}.")
     info.add_argument("--json", action="store_true", help="print JSON")
     info.set_defaults(run=_info)
     return parser
+
+
+def _demo(arguments: argparse.Namespace) -> None:
+    run = run_walkthrough if arguments.walkthrough else run_demo
+    run(arguments.backend, arguments.num_threads)
 
 
 def _info(arguments: argparse.Namespace) -> None:

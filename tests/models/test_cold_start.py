@@ -27,7 +27,9 @@ MODELS = {
     "LogisticMF": (LogisticMF(factors=8, random_state=0), "counts"),
     "Popularity": (Popularity(), "counts"),
     "BiasedMF": (BiasedMF(factors=8, random_state=0), "ratings"),
-    "BiasedMF in a range": (BiasedMF(factors=8, rating_range=(0.5, 5.5), learning_rate=0.05, random_state=0), "ratings"),
+    "BiasedMF in a range": (
+        BiasedMF(factors=8, rating_range=(0.5, 5.5), learning_rate=0.05, random_state=0), "ratings",
+    ),
     "CosineMF": (CosineMF(factors=8, random_state=0), "swipes"),
 }
 
