@@ -18,7 +18,7 @@ from matplotlib import pyplot
 from matplotlib.figure import Figure
 from matplotlib.text import Text
 
-from alternant import ImplicitALS, Popularity, plotting
+from alternant import BiasedMF, ImplicitALS, Popularity, plotting
 from alternant.datasets import load_msweb, planted
 from alternant.models import NotFittedError
 
@@ -43,6 +43,13 @@ def model():
 @pytest.fixture(scope="module")
 def web():
     return ImplicitALS(factors=16, iterations=3, random_state=0).fit(load_msweb().interactions)
+
+
+@pytest.fixture(scope="module")
+def ratings():
+    table = DATA.copy()
+    table.data = 1 + table.data % 5
+    return BiasedMF(factors=3, epochs=4, validation_fraction=0.2, random_state=0).fit(table)
 
 
 def with_history(model, **history):
@@ -108,6 +115,16 @@ def test_an_error_on_another_scale_has_an_axis_of_its_own(model):
     assert legend(twin) == ["objective", "validation RMSE"]
     assert ax.lines[0].get_linestyle() != twin.lines[0].get_linestyle()
     assert ax.yaxis.label.get_color() == ax.lines[0].get_color() != twin.lines[0].get_color()
+
+
+def test_a_fit_by_gradient_descent_is_drawn_over_epochs_with_its_validation_error(ratings):
+    ax = plotting.plot_history(ratings)
+    render(ax)
+    drawn = [line for axes in ax.figure.axes for line in axes.lines]
+    assert [line.get_ydata().tolist() for line in drawn] == [
+        ratings.history_["objective"], ratings.history_["validation_rmse"],
+    ]  # fmt: skip
+    assert ax.get_xlabel() == "epoch"
 
 
 def test_errors_on_one_scale_share_an_axis(model):
@@ -189,13 +206,9 @@ def test_names_of_rows_do_not_overlap(web, count):
         assert box.x1 <= ax.bbox.x0
 
 
-def test_columns_of_biases_are_left_out(model):
-    class WithBias(ImplicitALS):
-        def _latent(self, factors):
-            return factors[:, :-1]
-
-    biased = WithBias(factors=4, iterations=1, random_state=0).fit(DATA)
-    assert plotting.plot_factors(biased).images[0].get_array().shape == (30, 3)
+def test_columns_of_biases_are_left_out(ratings):
+    values = plotting.plot_factors(ratings, rows=range(40)).images[0].get_array()
+    np.testing.assert_array_equal(values, ratings.item_factors[:, :3].astype(float))
 
 
 def test_a_single_huge_value_does_not_make_all_others_pale(model):
@@ -237,6 +250,14 @@ def test_a_cell_says_what_is_predicted_and_what_is_known(model):
     np.testing.assert_allclose(errors.compressed(), [predicted[0, 0] - 4, predicted[1, 1]], rtol=1e-6)
     assert ax.figure.axes[-1].get_ylabel() == "predicted \N{MINUS SIGN} actual"
     assert ax.get_title() == "predicted (actual)"
+
+
+def test_ratings_have_one_decimal_and_their_errors_are_the_colors(ratings):
+    truth = ratings.interactions_.to_scipy()
+    ax = plotting.plot_predictions(ratings, truth)
+    render(ax)
+    assert all(text[1] == "." and text[3:4] in ("", " ") for text in written(ax.texts))
+    assert np.ma.getmaskarray(ax.images[0].get_array()).sum() == sum("(" not in text for text in written(ax.texts))
 
 
 @pytest.mark.parametrize("form", ["coo", "csc", "csr", "dok", "lil"])
