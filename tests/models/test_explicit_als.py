@@ -635,7 +635,7 @@ def test_an_exception_in_a_callback_leaves_the_last_complete_iteration_mean_incl
 
 
 def test_the_factors_beat_mean_and_biases_on_planted_ratings():
-    """Measured: RMSE of held-out ratings 0.42 against 0.91 of mean and biases alone; the noise itself is 0.3."""
+    """Measured: RMSE of held-out ratings 0.34 against 0.90 of mean and biases alone; the noise itself is 0.3."""
     rng = np.random.default_rng(0)
     X, Y = rng.standard_normal((300, 3)), rng.standard_normal((120, 3)) / 2
     S = 3.5 + rng.normal(0, 0.4, (300, 1)) + rng.normal(0, 0.5, (1, 120)) + X @ Y.T
@@ -652,5 +652,5 @@ def test_the_factors_beat_mean_and_biases_on_planted_ratings():
     ours = rmse(ExplicitALS(factors=3, **params).fit(train_ratings))
     # A single factor regularized away: mean and biases are left.
     alone = ExplicitALS(factors=1, init_scale=1e-30, iterations=1, regularization=0.05, random_state=0)
-    assert ours < 0.55 * rmse(alone.fit(train_ratings))
-    assert ours < 0.5
+    assert ours < 0.45 * rmse(alone.fit(train_ratings))
+    assert ours < 0.38

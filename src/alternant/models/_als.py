@@ -10,9 +10,8 @@ from numpy.typing import NDArray
 
 from .._csr import CSR
 from .._threads import resolve_num_threads
-from .._validation import check_boolean, check_choice, check_dtype, check_ids, check_integer, check_number, check_pair
+from .._validation import check_boolean, check_choice, check_dtype, check_integer, check_number, check_pair
 from ..kernels._registry import BACKENDS
-from ._base import FactorModel
 from ._fit_loop import (
     Callback,
     FitLoop,
@@ -21,9 +20,9 @@ from ._fit_loop import (
     Report,
     Stopping,
     check_random_state,
-    freeze,
     random_generator,
 )
+from ._fold_in import FoldInModel
 from ._least_squares import Eigenbasis, HalfSweep, RowProblems, Solution, Solver, half_sweep, squared_norms
 
 # Solves one side of a fit: "user" or "item", what to start from (None: 0), and the other side, which is fixed.
@@ -33,7 +32,7 @@ HalfSweeps = Callable[[str, "NDArray[Any] | None", "NDArray[Any]"], HalfSweep]
 FOLD_IN_TOL = 1e-6
 
 
-class AlternatingLeastSquares(FactorModel):
+class AlternatingLeastSquares(FoldInModel):
     """A factor model fitted by half-sweeps; a subclass says what the row problems are.
 
     The subclass has the constructor parameters named below, a `fit` that calls `_fit`, and `_fold_in`.
@@ -94,112 +93,6 @@ class AlternatingLeastSquares(FactorModel):
             self.iterations, Stopping(self.early_stopping), callback, callback_at, show_progress, type(self).__name__,
             Lesson(user_items, self._truth(user_items), self._score),
         ).run(step, commit)  # fmt: skip
-        return self
-
-    def _fold_in(
-        self, rows: CSR, fixed: NDArray[Any], kind: str, numbers: NDArray[np.int64] | None = None  # noqa: ARG002
-    ) -> NDArray[Any]:
-        """Solve rows ("user" or "item", which messages call by `numbers`) with the other side fixed."""
-        raise TypeError(f"{type(self).__name__} does not say what its row problems are")
-
-    def fold_in_users(self, user_items: Any) -> NDArray[Any]:
-        """Compute factors for users from their interactions, with the items as they are; the model is not changed.
-
-        Each row solves the problem that a half-sweep of the fit solves, with the same solver; conjugate gradients run
-        until the relative residual is 1e-6 (or `tol`, if that is less), since no later iteration refines them.
-
-        Parameters
-        ----------
-        user_items : sparse matrix or array, shape (any, n_items)
-            Interactions as for `fit`.
-
-        Returns
-        -------
-        array, shape (len(user_items), columns of `user_factors`)
-            The factors (and biases) of a row without interactions are 0.
-
-        Raises
-        ------
-        NotFittedError
-            Before `fit`.
-        ValueError
-            If `user_items` has another number of columns than the model has items.
-        """
-        users, items = self._factors()
-        return self._fold_in(self._known_columns("user_items", user_items, items, "item", len(users)), items, "user")
-
-    def fold_in_items(self, item_users: Any) -> NDArray[Any]:
-        """Compute factors for items from their interactions, with the users as they are; as `fold_in_users`.
-
-        Parameters
-        ----------
-        item_users : sparse matrix or array, shape (any, n_users)
-            One row per item.
-        """
-        users, items = self._factors()
-        return self._fold_in(self._known_columns("item_users", item_users, users, "user", len(items)), users, "item")
-
-    def partial_fit_users(self, users: Any, user_items: Any) -> Self:
-        """Replace the interactions and factors of users, or append new users; the items stay as they are.
-
-        Parameters
-        ----------
-        users : int or array of int
-            Row numbers: known ones are replaced, numbers from ``n_users`` on are appended and must leave no gap.
-        user_items : sparse matrix or array, shape (len(users), n_items)
-            All interactions of these users, not only the new ones.
-
-        Returns
-        -------
-        self
-        """
-        return self._partial_fit(users, user_items, "user")
-
-    def partial_fit_items(self, items: Any, item_users: Any) -> Self:
-        """Replace the interactions and factors of items, or append new items; the users stay as they are.
-
-        Parameters
-        ----------
-        items : int or array of int
-            Row numbers: known ones are replaced, numbers from ``n_items`` on are appended and must leave no gap.
-        item_users : sparse matrix or array, shape (len(items), n_users)
-            All interactions of these items, not only the new ones.
-
-        Returns
-        -------
-        self
-        """
-        return self._partial_fit(items, item_users, "item")
-
-    def _partial_fit(self, ids: Any, rows: Any, kind: str) -> Self:
-        users, items = self._factors()
-        own, other, name = (users, items, "user_items") if kind == "user" else (items, users, "item_users")
-        ids = np.atleast_1d(ids)
-        ids = check_ids(f"{kind}s", ids, len(own), kind, new=ids.size)
-        new = self._known_columns(name, rows, other, {"user": "item", "item": "user"}[kind], len(own))
-        if ids.ndim != 1:
-            raise ValueError(f"{kind}s must be a list of {kind} row numbers, got {ids.ndim} dimensions")
-        if new.shape[0] != len(ids):
-            raise ValueError(f"{name} must have one row for each of the {ids.size} {kind}s, got {new.shape[0]} rows")
-        distinct, count = np.unique(ids), max(len(own), ids.max(initial=-1) + 1)
-        if len(distinct) < len(ids):
-            raise ValueError(f"{kind}s must be distinct, got {len(ids) - len(distinct)} of them twice")
-        if count - len(own) != (distinct >= len(own)).sum():
-            raise IndexError(
-                f"{kind}s to append must be numbered from {len(own)} on without a gap, got {distinct[-1]}"
-            )
-        solved = self._fold_in(new, other, kind, ids)
-        factors = np.zeros((count, own.shape[1]), own.dtype)
-        factors[: len(own)] = own
-        factors[ids] = solved
-        known = getattr(self, "interactions_", None)
-        if known is not None and known.shape != (len(users), len(items)):  # the factors were set by hand
-            known = None
-        if known is not None and kind == "user":
-            known = known.replace(ids, new)
-        elif known is not None:
-            known = known.transpose().replace(ids, new).transpose()
-        self._assign(**{f"{kind}_factors": factors, "interactions_": known})
         return self
 
     # Internals
@@ -288,13 +181,6 @@ class AlternatingLeastSquares(FactorModel):
                 f"(interactions), got shape {held.shape}: set warm_start=False, or interactions that extend the old"
             )
         return held
-
-    def _assign(self, **state: Any) -> None:
-        """Set attributes in one step that no signal can split; factors become read-only, which `_basis` relies on."""
-        for name in ("user_factors", "item_factors"):
-            if name in state:
-                freeze(state[name])
-        self.__dict__.update(state)
 
 
 def penalty(problems: RowProblems, factors: NDArray[Any]) -> float:

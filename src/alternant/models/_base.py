@@ -284,10 +284,10 @@ class FactorModel(Parameters):
         return users, items
 
     def _score(
-        self, X: NDArray[Any], Y: NDArray[Any], users: NDArray[np.int64], items: NDArray[np.int64]
+        self, X: NDArray[Any], Y: NDArray[Any], users: NDArray[np.int64], items: NDArray[np.int64], **facts: Any
     ) -> NDArray[Any]:
-        """Predict pairs with the factors given."""
-        return self._link(self._products(X, Y, users, items))
+        """Predict pairs with the factors given, and with the facts that go with them if they are not the model's."""
+        return self._link(self._products(X, Y, users, items), **facts)
 
     def _products(
         self, X: NDArray[Any], Y: NDArray[Any], users: NDArray[np.int64], items: NDArray[np.int64]
@@ -311,7 +311,7 @@ class FactorModel(Parameters):
         mean: NDArray[Any] = side.mean(axis=0, dtype=np.float64).astype(side.dtype)
         return mean
 
-    def _link(self, scores: NDArray[Any]) -> NDArray[Any]:
+    def _link(self, scores: NDArray[Any], **facts: Any) -> NDArray[Any]:  # noqa: ARG002
         """Turn dot products into predictions: a monotone function, so that the ranking is that of the dot products."""
         return scores
 

@@ -10,18 +10,17 @@ from numpy.typing import NDArray
 from ..kernels import Factors
 
 
-def pack(factors: Factors, mean: float = 0.0) -> tuple[NDArray[Any], NDArray[Any]]:
-    """Return user factors ``[x_u, b_u + mean, 1]`` and item factors ``[y_i, 1, b_i]``."""
+def pack(factors: Factors) -> tuple[NDArray[Any], NDArray[Any]]:
+    """Return user factors ``(x_u, b_u, 1)`` and item factors ``(y_i, 1, c_i)``."""
     X, Y, b, c = factors
-    users = np.concatenate([X, (b + np.asarray(mean, X.dtype))[:, None], np.ones((len(X), 1), X.dtype)], axis=1)
+    users = np.concatenate([X, b[:, None], np.ones((len(X), 1), X.dtype)], axis=1)
     items = np.concatenate([Y, np.ones((len(Y), 1), Y.dtype), c[:, None]], axis=1)
     return users, items
 
 
-def unpack(users: NDArray[Any], items: NDArray[Any], mean: float = 0.0) -> Factors:
+def unpack(users: NDArray[Any], items: NDArray[Any]) -> Factors:
     """Undo `pack`."""
-    b = users[:, -2] - np.asarray(mean, users.dtype)
-    return Factors(users[:, :-2], items[:, :-2], b, items[:, -1])
+    return Factors(users[:, :-2], items[:, :-2], users[:, -2], items[:, -1])
 
 
 def latent(factors: NDArray[Any]) -> NDArray[Any]:

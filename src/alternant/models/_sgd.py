@@ -13,14 +13,12 @@ from .._threads import map_parallel, resolve_num_threads
 from .._validation import (
     check_boolean,
     check_choice,
-    check_columns,
     check_dtype,
     check_integer,
     check_number,
 )
 from ..kernels import Factors, Grid, block_count, cut
 from ..kernels._registry import BACKENDS
-from ._base import FactorModel
 from ._fit_loop import (
     Callback,
     FitLoop,
@@ -30,9 +28,9 @@ from ._fit_loop import (
     Stopping,
     check_callback,
     check_random_state,
-    freeze,
     random_generator,
 )
+from ._fold_in import FoldInModel
 from ._least_squares import aligned_empty
 
 # Entries times factors of one diagonal of the grid that are worth another thread: about 0.1 ms of work.
@@ -58,7 +56,7 @@ class Task(NamedTuple):
     num_threads: int
 
 
-class StochasticModel(FactorModel):
+class StochasticModel(FoldInModel):
     """A factor model fitted by epochs; a subclass says what an epoch is.
 
     The subclass has the constructor parameters named below, `_epoch`, and whichever of the other hooks differ.
@@ -134,7 +132,7 @@ class StochasticModel(FactorModel):
         def commit(done: Iteration, history: dict[str, list[float]]) -> None:
             self._assign(
                 user_factors=done.user_factors, item_factors=done.item_factors, interactions_=rows, history_=history,
-                n_iter_=len(history["objective"]), backend_=course.backend.name, **course.facts,
+                n_iter_=len(history["objective"]), backend_=course.backend.name, **done.state,
             )  # fmt: skip
 
         watched = "objective" if held_out is None else f"validation_{self._loss_name}"
@@ -148,6 +146,7 @@ class StochasticModel(FactorModel):
     # What a subclass says
 
     _loss_name = "rmse"  # of the loss in the history
+    _fact_names: ClassVar[tuple[str, ...]] = ()  # of what `_facts` returns
 
     def _epoch(self, task: Task) -> float:  # noqa: ARG002
         """Take one step for each entry and return the sum of the losses before it."""
@@ -170,12 +169,12 @@ class StochasticModel(FactorModel):
         scale = float(self.init_scale) / np.sqrt(self.factors)
         return np.asarray(scale * rng.standard_normal((count, self.factors)))
 
-    def _pack(self, factors: Factors, facts: Mapping[str, Any]) -> tuple[NDArray[Any], NDArray[Any]]:  # noqa: ARG002
+    def _pack(self, factors: Factors) -> tuple[NDArray[Any], NDArray[Any]]:
         """Turn both sides into user and item factors whose dot product is the score."""
         return factors.X, factors.Y
 
     def _unpack(self, users: NDArray[Any], items: NDArray[Any]) -> Factors:
-        """Undo `_pack`, with the facts of the model."""
+        """Undo `_pack`."""
         return Factors(users, items, np.zeros(len(users), users.dtype), np.zeros(len(items), items.dtype))
 
     def _loss(self, total: float, count: int) -> float:
@@ -195,47 +194,11 @@ class StochasticModel(FactorModel):
 
     # Fold-in
 
-    def fold_in_users(self, user_items: Any) -> NDArray[Any]:
-        """Compute factors for users from their interactions, with the items as they are; the model is not changed.
-
-        Each user starts as the mean user and takes the steps of `epochs` epochs of a fit, without moving the items.
-
-        Parameters
-        ----------
-        user_items : as for `fit`, shape (any, n_items)
-            What is known of the users.
-
-        Returns
-        -------
-        array, shape (len(user_items), user_factors.shape[1])
-            A user of whom nothing is known gets the mean user's factors.
-
-        Raises
-        ------
-        NotFittedError
-            Before `fit`.
-        ValueError
-            If `user_items` has another number of columns than the model has items.
-        """
+    def _fold_in(
+        self, rows: CSR, fixed: NDArray[Any], kind: str, numbers: NDArray[np.int64] | None = None  # noqa: ARG002
+    ) -> NDArray[Any]:
         users, items = self._factors()
-        check_columns("user_items", user_items, len(items), "item", len(users))
-        return self._solve(self._check_rows("user_items", user_items, items.dtype), "user")
-
-    def fold_in_items(self, item_users: Any) -> NDArray[Any]:
-        """Compute factors for items from their interactions, with the users as they are; as `fold_in_users`.
-
-        Parameters
-        ----------
-        item_users : as for `fit`, shape (any, n_users)
-            One row per item.
-        """
-        users, items = self._factors()
-        check_columns("item_users", item_users, len(users), "user", len(items))
-        return self._solve(self._check_rows("item_users", item_users, users.dtype), "item")
-
-    def _solve(self, rows: CSR, kind: str) -> NDArray[Any]:
-        """Return factors of new users (or items), packed."""
-        users, items = self._factors()
+        facts = {name: getattr(self, name, 0.0) for name in self._fact_names}
         start = np.repeat(self._mean_row(kind)[None], rows.shape[0], axis=0)
         held = self._unpack(start, items) if kind == "user" else self._unpack(users, start)
         if kind == "item":
@@ -253,13 +216,13 @@ class StochasticModel(FactorModel):
             squares = self._squares(factors)
             for epoch in range(1, self.epochs + 1):
                 self._epoch(Task(
-                    grid, np.zeros(1, np.int64), rows.data[entries], factors, squares, self.__dict__, kind, False,
+                    grid, np.zeros(1, np.int64), rows.data[entries], factors, squares, facts, kind, False,
                     first, epoch, self._rate(epoch), 1,
                 ))  # fmt: skip
 
         map_parallel(fold_in, range(0, len(X), FOLD_IN_ROWS), resolve_num_threads(self.num_threads))
         solved = Factors(X, Y, b, c) if kind == "user" else Factors(Y, X, c, b)
-        packed = self._pack(solved, self.__dict__)[0 if kind == "user" else 1]
+        packed = self._pack(solved)[0 if kind == "user" else 1]
         if not np.isfinite(packed).all():
             raise OverflowError(f"the steps of a new {kind} diverge: lower learning_rate, {self.learning_rate!r}")
         return packed
@@ -268,11 +231,6 @@ class StochasticModel(FactorModel):
 
     def _rate(self, epoch: int) -> float:
         return float(self.learning_rate) * float(self.learning_rate_decay) ** (epoch - 1)
-
-    def _assign(self, **state: Any) -> None:
-        for name in ("user_factors", "item_factors"):
-            freeze(state[name])
-        self.__dict__.update(state)
 
     def _check_params(self) -> None:
         check_integer("factors", self.factors, 1)
@@ -352,15 +310,13 @@ class Course:
             )
         rows, columns = self.back
         X, Y, b, c = self.factors
-        users, items = model._pack(
-            Factors(_ordered(X, rows), _ordered(Y, columns), b[rows], c[columns]), self.facts
-        )
+        users, items = model._pack(Factors(_ordered(X, rows), _ordered(Y, columns), b[rows], c[columns]))
         record = {"objective": objective, f"train_{model._loss_name}": model._loss(total, len(self.values))}
         if self.held_out is not None:
             *pairs, truth = self.held_out
-            predictions = model._score(users, items, *pairs)
+            predictions = model._score(users, items, *pairs, **self.facts)
             record[f"validation_{model._loss_name}"] = model._validation_loss(predictions, truth)
-        return Iteration(users, items, record | {"learning_rate": rate})
+        return Iteration(users, items, record | {"learning_rate": rate}, self.facts)
 
 
 def _ordered(array: NDArray[Any], order: NDArray[np.int64]) -> NDArray[Any]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -74,9 +73,9 @@ class BiasedMF(StochasticModel):
     Attributes
     ----------
     user_factors : array, shape (n_users, factors + 2)
-        ``[x_u, mu + b_u, 1]``.
+        Rows ``(x_u, b_u, 1)``, so that a score is mu plus a dot product.
     item_factors : array, shape (n_items, factors + 2)
-        ``[y_i, 1, c_i]``: the dot product of the two is the score.
+        Rows ``(y_i, 1, c_i)``.
     mean_ : float
         mu: the mean rating, or with `rating_range` what the sigmoid turns into it.
     n_iter_ : int
@@ -101,6 +100,7 @@ class BiasedMF(StochasticModel):
     """
 
     _fitted_state = ("n_iter_", "history_", "backend_", "mean_")
+    _fact_names = ("mean_",)
 
     mean_: float
 
@@ -186,17 +186,18 @@ class BiasedMF(StochasticModel):
         lambdas = check_pair("regularization", self.regularization, ("users", "items"))
         return _biased.penalty(factors, row_counts, column_counts, *lambdas, float(self.bias_regularization))
 
-    def _pack(self, factors: Factors, facts: Mapping[str, Any]) -> tuple[NDArray[Any], NDArray[Any]]:
-        return _biased.pack(factors, facts["mean_"])
+    def _pack(self, factors: Factors) -> tuple[NDArray[Any], NDArray[Any]]:
+        return _biased.pack(factors)
 
     def _unpack(self, users: NDArray[Any], items: NDArray[Any]) -> Factors:
-        return _biased.unpack(users, items, self.mean_)
+        return _biased.unpack(users, items)
 
     def _latent(self, factors: NDArray[Any]) -> NDArray[Any]:
         return _biased.latent(factors)
 
-    def _link(self, scores: NDArray[Any]) -> NDArray[Any]:
+    def _link(self, scores: NDArray[Any], **facts: Any) -> NDArray[Any]:
+        z = scores + scores.dtype.type(facts.get("mean_", getattr(self, "mean_", 0.0)))
         if self.rating_range is None:
-            return scores
+            return np.asarray(z)
         low, high = self._bounds()
-        return np.asarray(low + (high - low) * expit(scores), scores.dtype)
+        return np.asarray(low + (high - low) * expit(z), scores.dtype)

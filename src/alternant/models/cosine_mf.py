@@ -153,10 +153,12 @@ class CosineMF(StochasticModel):
         self._events = None if rows is None else Events(rows)
 
     def _assign(self, **state: Any) -> None:
-        users, items, rows = (state.pop(name) for name in ("user_factors", "item_factors", "interactions_"))
-        self.__dict__.update(
-            _users=Growing(users), _items=Growing(items), _events=Events(rows), _means={}, _slot=None, **state
-        )
+        rows = state.pop("interactions_")
+        state["_events"] = None if rows is None else Events(rows)
+        for name, kept in (("user_factors", "_users"), ("item_factors", "_items")):
+            if name in state:
+                state[kept] = Growing(state.pop(name))
+        self.__dict__.update(_means={}, _slot=None, **state)
 
     # What an epoch is
 
@@ -192,9 +194,9 @@ class CosineMF(StochasticModel):
         return total
 
     def _score(
-        self, X: NDArray[Any], Y: NDArray[Any], users: NDArray[np.int64], items: NDArray[np.int64]
+        self, X: NDArray[Any], Y: NDArray[Any], users: NDArray[np.int64], items: NDArray[np.int64], **facts: Any
     ) -> NDArray[Any]:
-        dots = super()._score(X, Y, users, items)
+        dots = super()._score(X, Y, users, items, **facts)
         for vectors, rows in ((X, users), (Y, items)):
             distinct, place = np.unique(rows, return_inverse=True)
             dots *= (1 / _lengths(vectors[distinct])).astype(dots.dtype)[place]

@@ -31,8 +31,8 @@ class ExplicitALS(AlternatingLeastSquares):
     The mean mu takes up what the biases have in common after each half-sweep, which is its exact minimiser. With
     ``biases=False`` there are neither biases nor mean. Predictions are not clipped to the range of the ratings.
 
-    The defaults give a root mean squared error of 0.854 on held-out ratings of MovieLens latest-small (random splits,
-    80 : 20).
+    The defaults give a root mean squared error of 0.851 on held-out ratings of MovieLens latest-small (mean of five
+    random splits, 80 : 20).
 
     Ratings without gaps and without weights take the closed form: one factorization a half-sweep serves all rows.
 
@@ -236,17 +236,9 @@ class ExplicitALS(AlternatingLeastSquares):
     def _check_rows(self, name: str, rows: Any, dtype: np.dtype[Any], copy: bool = False) -> CSR:
         return check_ratings(name, rows, dtype, float(self.missing_value), copy)
 
-    def _link(self, scores: NDArray[Any]) -> NDArray[Any]:
-        return _add(scores, getattr(self, "mean_", 0.0))
-
-    def _score(
-        self, X: NDArray[Any], Y: NDArray[Any], users: NDArray[np.int64], items: NDArray[np.int64],
-        mean_: float | None = None,
-    ) -> NDArray[Any]:  # fmt: skip
-        """Predict pairs with the factors given, and with the mean that goes with them, if it is not the model's."""
-        if mean_ is None:
-            return super()._score(X, Y, users, items)
-        return _add(self._products(X, Y, users, items), mean_)
+    def _link(self, scores: NDArray[Any], **facts: Any) -> NDArray[Any]:
+        mean = facts.get("mean_", getattr(self, "mean_", 0.0))
+        return np.asarray(scores + scores.dtype.type(mean))
 
     def _latent(self, factors: NDArray[Any]) -> NDArray[Any]:
         return factors[:, :-2] if self.biases else factors
@@ -318,11 +310,6 @@ class ExplicitALS(AlternatingLeastSquares):
         if self.nonnegative:
             latent = np.abs(latent)
         return self._with_bias(np.pad(latent, ((0, 0), (0, 1))), kind) if self.biases else latent
-
-
-def _add(scores: NDArray[Any], mean: float) -> NDArray[Any]:
-    predictions: NDArray[Any] = scores + scores.dtype.type(mean)
-    return predictions
 
 
 def _transpose(rows: CSR, weight: NDArray[Any] | None) -> tuple[CSR, NDArray[Any] | None]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -87,9 +86,9 @@ class LogisticMF(StochasticModel):
     Attributes
     ----------
     user_factors : array, shape (n_users, factors + 2)
-        ``[x_u, b_u, 1]``.
+        Rows ``(x_u, b_u, 1)``.
     item_factors : array, shape (n_items, factors + 2)
-        ``[y_i, 1, c_i]``: the dot product of the two is z.
+        Rows ``(y_i, 1, c_i)``: the dot product of the two is z.
     n_iter_ : int
         Epochs done.
     history_ : dict of lists
@@ -113,6 +112,7 @@ class LogisticMF(StochasticModel):
 
     _fitted_state = ("n_iter_", "history_", "backend_", "mean_item_count_")
     _loss_name = "log_loss"
+    _fact_names = ("mean_item_count_",)
 
     mean_item_count_: float
 
@@ -233,7 +233,7 @@ class LogisticMF(StochasticModel):
         chance = np.where(truth > 0, predictions, 1 - predictions).astype(np.float64)
         return float(-np.log(np.maximum(chance, np.finfo(np.float32).tiny)).mean())
 
-    def _pack(self, factors: Factors, facts: Mapping[str, Any]) -> tuple[NDArray[Any], NDArray[Any]]:  # noqa: ARG002
+    def _pack(self, factors: Factors) -> tuple[NDArray[Any], NDArray[Any]]:
         return _biased.pack(factors)
 
     def _unpack(self, users: NDArray[Any], items: NDArray[Any]) -> Factors:
@@ -242,5 +242,5 @@ class LogisticMF(StochasticModel):
     def _latent(self, factors: NDArray[Any]) -> NDArray[Any]:
         return _biased.latent(factors)
 
-    def _link(self, scores: NDArray[Any]) -> NDArray[Any]:
+    def _link(self, scores: NDArray[Any], **facts: Any) -> NDArray[Any]:  # noqa: ARG002
         return np.asarray(expit(scores), scores.dtype)

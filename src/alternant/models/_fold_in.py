@@ -1,0 +1,133 @@
+"""Factors for users and items that a model has not seen, and for those of whom more is known than at the fit."""
+
+from __future__ import annotations
+
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .._csr import CSR
+from .._validation import check_ids
+from ._base import FactorModel
+from ._fit_loop import freeze
+
+
+class FoldInModel(FactorModel):
+    """A model that finds the factors of one row while the other side stays as it is; a subclass has `_fold_in`."""
+
+    def _fold_in(
+        self, rows: CSR, fixed: NDArray[Any], kind: str, numbers: NDArray[np.int64] | None = None  # noqa: ARG002
+    ) -> NDArray[Any]:
+        """Return factors of rows ("user" or "item", which messages call by `numbers`) with the other side fixed."""
+        raise TypeError(f"{type(self).__name__} cannot fold in new {kind}s")
+
+    def fold_in_users(self, user_items: Any) -> NDArray[Any]:
+        """Compute factors for users from their interactions, with the items as they are; the model is not changed.
+
+        A model fitted by least squares solves for each user what a half-sweep of the fit solves, with the same solver;
+        conjugate gradients run until the relative residual is 1e-6 (or `tol`, if that is less), since no later
+        iteration refines them. A model fitted by gradient descent starts from the mean user and takes the steps of
+        `epochs` epochs, which move the user alone.
+
+        Parameters
+        ----------
+        user_items : as for `fit`, shape (any, n_items)
+            What is known of the users.
+
+        Returns
+        -------
+        array, shape (len(user_items), columns of `user_factors`)
+            A user of whom nothing is known has factors (and a bias) of 0, or in a model fitted by gradient descent
+            those of the mean user.
+
+        Raises
+        ------
+        NotFittedError
+            Before `fit`.
+        ValueError
+            If `user_items` has another number of columns than the model has items.
+        """
+        users, items = self._factors()
+        return self._fold_in(self._known_columns("user_items", user_items, items, "item", len(users)), items, "user")
+
+    def fold_in_items(self, item_users: Any) -> NDArray[Any]:
+        """Compute factors for items from their interactions, with the users as they are; as `fold_in_users`.
+
+        Parameters
+        ----------
+        item_users : as for `fit`, transposed, shape (any, n_users)
+            One row per item.
+        """
+        users, items = self._factors()
+        return self._fold_in(self._known_columns("item_users", item_users, users, "user", len(items)), users, "item")
+
+    def partial_fit_users(self, users: Any, user_items: Any) -> Self:
+        """Replace the interactions and factors of users, or append new users; the items stay as they are.
+
+        Parameters
+        ----------
+        users : int or array of int
+            Row numbers: known ones are replaced, numbers from ``n_users`` on are appended and must leave no gap.
+        user_items : as for `fit`, shape (len(users), n_items)
+            All interactions of these users, not only the new ones.
+
+        Returns
+        -------
+        self
+        """
+        return self._partial_fit(users, user_items, "user")
+
+    def partial_fit_items(self, items: Any, item_users: Any) -> Self:
+        """Replace the interactions and factors of items, or append new items; the users stay as they are.
+
+        Parameters
+        ----------
+        items : int or array of int
+            Row numbers: known ones are replaced, numbers from ``n_items`` on are appended and must leave no gap.
+        item_users : as for `fit`, transposed, shape (len(items), n_users)
+            All interactions of these items, not only the new ones.
+
+        Returns
+        -------
+        self
+        """
+        return self._partial_fit(items, item_users, "item")
+
+    def _partial_fit(self, ids: Any, rows: Any, kind: str) -> Self:
+        users, items = self._factors()
+        own, other, name = (users, items, "user_items") if kind == "user" else (items, users, "item_users")
+        ids = np.atleast_1d(ids)
+        ids = check_ids(f"{kind}s", ids, len(own), kind, new=ids.size)
+        new = self._known_columns(name, rows, other, {"user": "item", "item": "user"}[kind], len(own))
+        if ids.ndim != 1:
+            raise ValueError(f"{kind}s must be a list of {kind} row numbers, got {ids.ndim} dimensions")
+        if new.shape[0] != len(ids):
+            raise ValueError(f"{name} must have one row for each of the {ids.size} {kind}s, got {new.shape[0]} rows")
+        distinct, count = np.unique(ids), max(len(own), ids.max(initial=-1) + 1)
+        if len(distinct) < len(ids):
+            raise ValueError(f"{kind}s must be distinct, got {len(ids) - len(distinct)} of them twice")
+        if count - len(own) != (distinct >= len(own)).sum():
+            raise IndexError(
+                f"{kind}s to append must be numbered from {len(own)} on without a gap, got {distinct[-1]}"
+            )
+        solved = self._fold_in(new, other, kind, ids)
+        factors = np.zeros((count, own.shape[1]), own.dtype)
+        factors[: len(own)] = own
+        factors[ids] = solved
+        known = getattr(self, "interactions_", None)
+        if known is not None and known.shape != (len(users), len(items)):  # the factors were set by hand
+            known = None
+        if known is not None and kind == "user":
+            known = known.replace(ids, new)
+        elif known is not None:
+            known = known.transpose().replace(ids, new).transpose()
+        self._assign(**{f"{kind}_factors": factors, "interactions_": known})
+        return self
+
+    def _assign(self, **state: Any) -> None:
+        """Set attributes in one step that no signal can split; factors become read-only."""
+        for name in ("user_factors", "item_factors"):
+            if name in state:
+                freeze(state[name])
+        self.__dict__.update(state)
