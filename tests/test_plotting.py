@@ -271,18 +271,20 @@ def test_a_stored_zero_is_known_and_what_is_not_stored_is_not(model, form):
         assert written(ax.texts)[0].endswith(f"({DATA.data[0]:g})")
 
 
-def test_the_interactions_of_the_fit_are_the_default_and_colors_the_predictions(model):
+def test_what_the_fit_learned_from_is_the_default_and_colors_the_errors(model):
     ax = plotting.plot_predictions(model, item_names=NAMES)
     render(ax)
     users = np.sort(np.argsort(-np.diff(DATA.indptr), kind="stable")[:12])
     items = np.sort(np.argsort(-np.bincount(DATA[users].indices, minlength=40), kind="stable")[:12])
-    np.testing.assert_allclose(ax.images[0].get_array(), model.predict(users[:, None], items))
-    known = DATA[users][:, items].toarray()
-    assert [text.endswith(f"({actual:g})") for text, actual in zip(written(ax.texts), known.ravel(), strict=True)] == (
-        known.ravel() != 0
-    ).tolist()
+    known = DATA[users][:, items].toarray() > 0
+    errors = model.predict(users[:, None], items) - 1  # a preference is 1
+    np.testing.assert_allclose(ax.images[0].get_array()[known], errors[known])
+    assert [text.endswith("(1)") for text in written(ax.texts)] == known.ravel().tolist()
     assert written(ax.get_xticklabels()) == [NAMES[item] for item in items]
-    assert ax.figure.axes[-1].get_ylabel() == "predicted"
+    assert ax.figure.axes[-1].get_ylabel().startswith("predicted \N{MINUS SIGN}")
+    plain = plotting.plot_predictions(model, item_names=NAMES, color="prediction")
+    np.testing.assert_allclose(plain.images[0].get_array(), model.predict(users[:, None], items))
+    assert plain.figure.axes[-1].get_ylabel() == "predicted"
 
 
 @pytest.mark.parametrize("size", [(12, 8), (5, 4)])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -113,7 +114,7 @@ def table(
                 "truth must be given, since the model does not hold the interactions of its users (it was saved "
                 "without them, or its factors were set by hand): pass a matrix of users x items"
             )
-        truth = known.to_scipy()
+        truth = replace(known, data=model._truth(known)).to_scipy()
     elif not is_sparse(truth):
         truth = np.asarray(truth)
     if truth.dtype.kind not in "buif":

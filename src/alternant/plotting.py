@@ -136,7 +136,7 @@ def plot_factors(
 
 def plot_predictions(
     model: FactorModel, truth: Any = None, *, users: Any = None, items: Any = None,
-    user_names: Sequence[Any] | None = None, item_names: Sequence[Any] | None = None, color: str | None = None,
+    user_names: Sequence[Any] | None = None, item_names: Sequence[Any] | None = None, color: str = "error",
     ax: Axes | None = None,
 ) -> Axes:  # fmt: skip
     """Draw a table of users x items: what the model predicts, and what is known.
@@ -148,16 +148,15 @@ def plot_predictions(
     model : fitted model
     truth : sparse matrix or array, or dense array, shape (n_users, n_items), optional
         What the predictions should be. Unknown is what is not stored in a sparse matrix, and NaN in a dense array. By
-        default the interactions of the fit. They may be on another scale than the predictions: `ImplicitALS` predicts
-        preferences, which ``truth=(interactions > 0)`` holds, and `Popularity` counts.
+        default what the model learned from the interactions of the fit: the ratings, what was liked (1) or not (0),
+        or the preferences of `ImplicitALS` and `LogisticMF`.
     users, items : array of int, optional
         Rows and columns. By default the 12 users of whom most is known, and the 12 items of which these users know
         most, by number.
     user_names, item_names : sequence, optional
         A name for each user or item of the model, not only for those shown. By default their numbers.
-    color : {"error", "prediction"}, optional
-        What the colours show: predicted less actual (grey where nothing is known), or predicted. By default the error
-        if `truth` is given.
+    color : {"error", "prediction"}
+        What the colours show: predicted less actual (grey where nothing is known), or predicted.
     ax : matplotlib Axes, optional
 
     Returns
@@ -176,7 +175,6 @@ def plot_predictions(
     """
     _require_matplotlib(ax)
     user_factors, item_factors = data.factors_of(model)
-    color = ("prediction" if truth is None else "error") if color is None else color
     check_choice("color", color, ("error", "prediction"))
     rows, columns, actual = data.table(model, truth, users, items, CELLS_WITH_TEXT)
     row_names = text.chosen_names("user_names", user_names, rows, len(user_factors), "user")
