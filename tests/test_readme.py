@@ -15,11 +15,15 @@ pytestmark = pytest.mark.skipif(not README.exists(), reason="README.md is not be
 
 
 def test_its_code_runs(tmp_path, monkeypatch, capsys):
+    pytest.importorskip("matplotlib", reason="the README draws pictures")
     monkeypatch.chdir(tmp_path)
-    (code,) = re.findall(r"```python\n(.*?)```", README.read_text(encoding="utf-8"), re.DOTALL)
-    exec(compile(code, "README.md", "exec"), {})
+    monkeypatch.setenv("MPLBACKEND", "agg")
+    names = {}
+    for code in re.findall(r"```python\n(.*?)```", README.read_text(encoding="utf-8"), re.DOTALL):
+        exec(compile(code, "README.md", "exec"), names)
     assert "Support" in capsys.readouterr().out, "it prints titles"
     assert (tmp_path / "visits.safetensors").exists()
+    assert (tmp_path / "map.png").exists()
 
 
 def test_its_error_is_the_one_that_is_raised():
