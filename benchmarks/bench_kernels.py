@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from shapes import shaped
 
-from alternant.kernels import get_backend
+from alternant.kernels import Factors, block_count, cut, get_backend
 
 THREADS = 2
 
@@ -87,3 +87,50 @@ def test_squared_error(benchmark, rows, backend):
     expected = (X.astype(np.float64) ** 2).sum() + (weight * s * s - 2 * target * s).sum()
     assert kernels.squared_error(*arguments) == pytest.approx(expected, rel=1e-6)
     benchmark(kernels.squared_error, *arguments)
+
+
+@pytest.fixture(scope="module")
+def grid(rows):
+    """ml1m cut into a grid, its values in the grid's order, and the order of the diagonals."""
+    indptr, indices, values, _, shape = rows
+    pieces = cut(indptr, indices, shape[1], block_count(*shape, len(indices), 256), np.random.default_rng(0))
+    return pieces.grid, values[pieces.entries], np.arange(pieces.grid.blocks)
+
+
+@pytest.mark.parametrize("backend", ["cython", "numba"])
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("kernel", ["biased", "biased, sigmoid", "cosine", "logistic", "logistic, Adagrad"])
+def test_epoch(benchmark, rows, grid, backend, dtype, kernel):
+    """One epoch of gradient descent, f = 64; the logistic ones with one negative for each entry."""
+    benchmark.group = f"epoch {kernel} f=64 {dtype}"
+    kernels = get_backend(backend)
+    place, values, order = grid
+    X, Y = sides(rows[-1], 64, dtype)
+    factors = Factors(X, Y, np.zeros(len(X), dtype), np.zeros(len(Y), dtype))
+    squares = Factors(*(np.ones_like(part) for part in factors)) if "Adagrad" in kernel else None
+    target, liked = values.astype(dtype), (values > 3).astype(dtype)
+    ones, negatives = np.ones_like(target), np.bincount(place.rows, minlength=len(X)).astype(np.float64)
+    lambdas = (0.01, 0.01, 0.01, 0.01)
+
+    def run(rate=1e-4):
+        if kernel.startswith("biased"):
+            bounds = (0.5, 5.5) if "sigmoid" in kernel else (-np.inf, np.inf)
+            return kernels.biased_epoch(place, order, target, factors, 0.0, bounds, rate, lambdas, True, THREADS)
+        if kernel == "cosine":
+            return kernels.cosine_epoch(place, order, liked, X, Y, rate, True, THREADS)
+        return kernels.logistic_epoch(
+            place, order, ones, liked, negatives, factors, squares, rate, lambdas, 0, 0, True, THREADS
+        )
+
+    s = np.einsum("pf,pf->p", X[place.rows], Y[place.columns], dtype=np.float64)
+    if kernel == "cosine":
+        lengths = np.linalg.norm(X.astype(np.float64), axis=1)[place.rows] * np.linalg.norm(Y, axis=1)[place.columns]
+        expected = ((s / lengths - liked) ** 2).sum()
+    elif kernel == "biased":
+        expected = ((target - s) ** 2).sum()
+    elif kernel == "biased, sigmoid":
+        expected = ((target - 0.5 - 5 / (1 + np.exp(-s))) ** 2).sum()
+    else:  # a negative's score is near 0, as all are
+        expected = (np.log1p(np.exp(s)) - liked * s).sum() + negatives.sum() * np.log(2)
+    assert run(rate=0.0) == pytest.approx(expected, rel=1e-3 if "logistic" in kernel else 1e-6)
+    benchmark(run)
