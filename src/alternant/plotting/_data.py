@@ -10,8 +10,8 @@ import numpy as np
 import scipy.sparse as sp
 from numpy.typing import NDArray
 
-from ._validation import check_ids, is_sparse
-from .models import FactorModel, NotFittedError
+from .._validation import check_ids, is_sparse
+from ..models import FactorModel, NotFittedError
 
 
 def factors_of(model: Any) -> tuple[NDArray[Any], NDArray[Any]]:
