@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from .._validation import check_choice, check_integer
+from ..models import FactorModel
 from . import _data as data
 from . import _history as history
 from . import _labels as text
-from .._validation import check_choice, check_integer
-from ..models import FactorModel
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
