@@ -197,9 +197,11 @@ def _logistic_epoch(
                     if sampled:
                         key = mix(seed + SGD_GOLDEN * <uint64_t> (u * blocks + b + 1))
                         count = <ptrdiff_t> (negatives[u] * width / n + <double> (key >> 40) * 5.9604644775390625e-08)
-                        loss[block] += chosen_negatives(f, u, column_edges[b], width, &key, count, &sides, &step, &X[0, 0])
+                        loss[block] += chosen_negatives(f, u, column_edges[b], width, &key, count, &sides, &step,
+                                                        &X[0, 0])
                     else:
-                        loss[block] += chosen_negatives(f, u, column_edges[b], width, NULL, width, &sides, &step, &X[0, 0])
+                        loss[block] += chosen_negatives(f, u, column_edges[b], width, NULL, width, &sides, &step,
+                                                        &X[0, 0])
 
 
 cdef inline double entries(ptrdiff_t f, ptrdiff_t n, const int32_t *rows, const int32_t *columns,
