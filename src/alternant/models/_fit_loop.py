@@ -170,8 +170,9 @@ class FitLoop:
                 bar.update()
                 tell(done.user_factors, done.item_factors, done.record["objective"], ends, seconds, done.state)
                 if self.stopping.tolerance is not None:
-                    stalled = 0 if least - watched > self.stopping.tolerance * abs(least) else stalled + 1
-                    stop |= stalled >= self.stopping.patience and number > 1
+                    falls = number == 1 or least - watched > self.stopping.tolerance * abs(least)
+                    stalled = 0 if falls else stalled + 1
+                    stop |= stalled >= self.stopping.patience
                 if watched < least:
                     least, best = watched, done if self.stopping.keep_best else None
                 if stop:
