@@ -228,5 +228,10 @@ def _check_finite(name: str, csr: sp.csr_array, data: NDArray[Any]) -> None:
         )
 
 
+def all_finite(array: NDArray[Any]) -> bool:
+    """Whether there is no NaN or infinite value; a NaN makes both the least and the greatest value NaN."""
+    return bool(np.isfinite(array.min(initial=0)) and np.isfinite(array.max(initial=0)))
+
+
 def _dtype_or_type(value: Any, array: NDArray[Any]) -> str:
     return f"dtype {array.dtype}" if isinstance(value, (np.ndarray, list, tuple)) else repr(value)

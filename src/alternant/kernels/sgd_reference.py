@@ -18,7 +18,11 @@ if TYPE_CHECKING:
 MASK = (1 << 64) - 1
 GOLDEN = 0x9E3779B97F4A7C15
 
+# Steps that diverge end in inf and NaN, for the caller to find, as in the other backends.
+quiet = np.errstate(over="ignore", invalid="ignore")
 
+
+@quiet
 def biased_epoch(
     grid: Grid,
     order: NDArray[np.int64],
@@ -58,6 +62,7 @@ def biased_epoch(
     return loss
 
 
+@quiet
 def cosine_epoch(
     grid: Grid,
     order: NDArray[np.int64],
@@ -88,6 +93,7 @@ def cosine_epoch(
     return float(loss)
 
 
+@quiet
 def logistic_epoch(
     grid: Grid,
     order: NDArray[np.int64],

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from .._csr import CSR
 from .._threads import map_parallel, resolve_num_threads
 from .._validation import (
+    all_finite,
     check_boolean,
     check_choice,
     check_dtype,
@@ -111,7 +112,7 @@ class StochasticModel(FoldInModel):
         TypeError, ValueError
             If the input or a parameter is not as required; the model stays as it was.
         OverflowError
-            If the steps diverge: `learning_rate` is too large. The model stays as the last finite epoch made it.
+            If the steps diverge: `learning_rate` is too large. The model stays as it was.
         """
         self._check_params()
         check_callback(callback, "iteration")
@@ -138,9 +139,16 @@ class StochasticModel(FoldInModel):
         watched = "objective" if held_out is None else f"validation_{self._loss_name}"
         stopping = Stopping(self.early_stopping, watched, self.patience, keep_best=held_out is not None)
         lesson = Lesson(train, self._truth(train), self._score)
-        FitLoop(
+        loop = FitLoop(
             self.epochs, stopping, callback, "iteration", show_progress, type(self).__name__, lesson, "epoch"
-        ).run(course.step, commit)  # fmt: skip
+        )  # fmt: skip
+        before = dict(self.__dict__)
+        try:
+            loop.run(course.step, commit)
+        except OverflowError:  # what the epochs before it made is on its way to infinity
+            self.__dict__.clear()
+            self.__dict__.update(before)
+            raise
         return self
 
     # What a subclass says
@@ -302,8 +310,10 @@ class Course:
             grid, order, self.values, self.factors, self.squares, self.facts, "user", True, self.seed, epoch, rate,
             self.num_threads,
         ))  # fmt: skip
-        objective = total + model._penalty(self.factors, *self.counts)
-        if not np.isfinite(objective):
+        with np.errstate(over="ignore", invalid="ignore"):  # reported below
+            objective = total + model._penalty(self.factors, *self.counts)
+        # Each loss is that before its own step, so that the last steps may overflow unnoticed.
+        if not (np.isfinite(objective) and all(map(all_finite, self.factors))):
             raise OverflowError(
                 f"the steps of {type(model).__name__} diverge in epoch {epoch}: lower learning_rate, "
                 f"{model.learning_rate!r}"

@@ -22,6 +22,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
 from .._csr import CSR
+from .._validation import all_finite
 from ._fit_loop import freeze
 
 FORMAT_VERSION = 1
@@ -126,7 +127,7 @@ def _restore(cls: Any, metadata: dict[str, str], tensors: dict[str, NDArray[Any]
     users, items = tensors["user_factors"], tensors["item_factors"]
     if users.ndim != 2 or items.ndim != 2 or users.shape[1] != items.shape[1] or users.dtype != items.dtype:
         raise ValueError(f"factors of shapes {users.shape} and {items.shape}")
-    if users.dtype not in (np.float32, np.float64) or not (_all_finite(users) and _all_finite(items)):
+    if users.dtype not in (np.float32, np.float64) or not (all_finite(users) and all_finite(items)):
         raise ValueError("factors that are no finite numbers")
     state: dict[str, Any] = {"user_factors": users, "item_factors": items, "interactions_": None}
     if "indptr" in tensors:
@@ -139,11 +140,6 @@ def _restore(cls: Any, metadata: dict[str, str], tensors: dict[str, NDArray[Any]
     for name, value in (state | {name: fitted[name] for name in cls._fitted_state if name in fitted}).items():
         setattr(model, name, value)
     return model
-
-
-def _all_finite(array: NDArray[Any]) -> bool:
-    """Whether there is no NaN or infinite value; a NaN makes both the least and the greatest value NaN."""
-    return bool(np.isfinite(array.min(initial=0)) and np.isfinite(array.max(initial=0)))
 
 
 def _check_csr(csr: CSR, rows: int, columns: int) -> None:
@@ -159,7 +155,7 @@ def _check_csr(csr: CSR, rows: int, columns: int) -> None:
         and (len(indices) == 0 or (indices.min() >= 0 and indices.max() < columns))
         and ((np.diff(indices) > 0) | np.isin(np.arange(1, len(indices)), indptr)).all()
         and csr.data.dtype in (np.float32, np.float64)
-        and _all_finite(csr.data)
+        and all_finite(csr.data)
     )
     if not whole:
         raise ValueError("interactions that do not fit the factors")
