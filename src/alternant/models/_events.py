@@ -35,15 +35,19 @@ class Growing:
         """The rows, read-only."""
         return read_only_view(self.rows)
 
-    def append(self, rows: NDArray[Any]) -> None:
-        """Append rows; views handed out before may stay behind in the old memory."""
-        total = self._count + len(rows)
+    def reserve(self, count: int) -> None:
+        """Make room for more rows; views handed out before may stay behind in the old memory."""
+        total = self._count + count
         if total > len(self._memory):
             memory = np.empty((max(total, 2 * len(self._memory)), *self._memory.shape[1:]), self._memory.dtype)
             memory[: self._count] = self.rows
             self._memory = memory
-        self._memory[self._count : total] = rows
-        self._count = total
+
+    def append(self, rows: NDArray[Any]) -> None:
+        """Append rows, as `reserve` makes room for them."""
+        self.reserve(len(rows))
+        self._memory[self._count : self._count + len(rows)] = rows
+        self._count += len(rows)
 
     def append_one(self, value: Any) -> None:
         """Append one row; faster than `append`."""
@@ -70,14 +74,18 @@ class Events:
         self._users.append(users)
         self._items.append(items)
         self._values.append(values)
-        if len(self._users) > max(MOST_WAITING, 2 * len(self._known.data)):
-            self.merged(*self._known.shape)
+        self._merge_many()
 
     def add_one(self, user: int, item: int, value: float) -> None:
         """Note one event; faster than `add`."""
         self._users.append_one(user)
         self._items.append_one(item)
         self._values.append_one(value)
+        self._merge_many()
+
+    def _merge_many(self) -> None:
+        if len(self._users) > max(MOST_WAITING, 2 * len(self._known.data)):
+            self.merged(*self._known.shape)
 
     def merged(self, n_users: int, n_items: int) -> CSR:
         """Return all rows, of a matrix at least as large as given, with the events merged into them."""

@@ -178,7 +178,7 @@ class CosineMF(StochasticModel):
                 "there is no dislike among the interactions, so that every cosine will tend to 1: give dislikes as "
                 "zeros (stored ones, in a sparse matrix), or use ImplicitALS or LogisticMF",
                 UserWarning,
-                stacklevel=3,
+                stacklevel=4,  # of the call of fit
             )
         return {}
 
@@ -196,11 +196,10 @@ class CosineMF(StochasticModel):
     def _score(
         self, X: NDArray[Any], Y: NDArray[Any], users: NDArray[np.int64], items: NDArray[np.int64], **facts: Any
     ) -> NDArray[Any]:
-        dots = super()._score(X, Y, users, items, **facts)
-        for vectors, rows in ((X, users), (Y, items)):
-            distinct, place = np.unique(rows, return_inverse=True)
-            dots *= (1 / _lengths(vectors[distinct])).astype(dots.dtype)[place]
-        return np.clip(dots, -1, 1, out=dots)  # rounding
+        distinct_users, users = np.unique(users, return_inverse=True)
+        distinct_items, items = np.unique(items, return_inverse=True)
+        cosines = super()._score(_unit(X[distinct_users]), _unit(Y[distinct_items]), users, items, **facts)
+        return np.clip(cosines, -1, 1, out=cosines)  # rounding
 
     def _rank(
         self, queries: NDArray[Any], items: NDArray[Any], k: int, exclude: Any, candidates: NDArray[Any] | None
@@ -223,8 +222,8 @@ class CosineMF(StochasticModel):
         ----------
         users, items : int or array of int
             Row numbers. Rows that the model does not have yet are created, up to the greatest number: a new user
-            starts as the mean user, a new item as the mean item with noise (both as of the last fit, or of when
-            their number last doubled); the very first ones are drawn as for `fit`.
+            starts as the mean user, a new item as the mean item with noise (both as of the last fit or
+            load, or of when their number last doubled); the very first ones are drawn as for `fit`.
         liked : bool, number, or array of them
             1 liked, 0 disliked; an event with any other value, NaN included, is unknown and teaches nothing.
 
@@ -236,6 +235,8 @@ class CosineMF(StochasticModel):
         ------
         TypeError, ValueError, IndexError
             If the three are not row numbers and numbers of one length; the model stays as it was.
+        MemoryError
+            If there is no room for rows up to the greatest number; the model stays as it was.
 
         Notes
         -----
@@ -252,7 +253,7 @@ class CosineMF(StochasticModel):
             return self
         self._grow(int(rows.max()) + 1, int(columns.max()) + 1)
         X, Y = self._users.rows, self._items.rows
-        target = target.astype(X.dtype, copy=False)
+        target = np.ascontiguousarray(target, X.dtype)
         self._backend().cosine_epoch(
             Grid.whole(rows, columns, len(X), len(Y)), ONE_ROUND, target, X, Y, float(self.learning_rate),
             bool(self.update_items), 1,
@@ -288,7 +289,7 @@ class CosineMF(StochasticModel):
     ) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[Any]]:
         """Return the events that teach something."""
         rows, columns = _event_ids("users", users), _event_ids("items", items)
-        target = np.atleast_1d(liked)
+        target = _list("liked", liked)
         if target.dtype.kind not in "buif":
             raise TypeError(f"liked must be 1 (or True) for liked and 0 for disliked, got {liked!r}")
         if not rows.shape == columns.shape == target.shape:
@@ -305,37 +306,51 @@ class CosineMF(StochasticModel):
         return (rows, columns, target) if swiped.all() else (rows[swiped], columns[swiped], target[swiped])
 
     def _grow(self, n_users: int, n_items: int) -> None:
-        """Create the rows that are missing."""
-        if not hasattr(self, "_users") or not hasattr(self, "_items"):
-            none = np.empty((0, self.factors), np.dtype(self.dtype))
-            nothing = CSR(np.zeros(1, np.int64), np.empty(0, np.int32), np.empty(0, none.dtype), (0, 0))
-            self.__dict__.update(
-                _users=Growing(none), _items=Growing(none), _events=Events(nothing), _means={}, _slot=None
-            )
-        if self._events is None:  # the vectors were set by hand: what came before is not known
-            shape = (len(self._users), len(self._items))
-            nothing = CSR(np.zeros(shape[0] + 1, np.int64), np.empty(0, np.int32), np.empty(0, np.float32), shape)
-            self._events = Events(nothing)
-        for kind, side, wanted in (("user", self._users, n_users), ("item", self._items, n_items)):
-            if wanted > len(side):
-                side.append(self._newcomers(kind, side, wanted - len(side)))
+        """Create the rows that are missing, or none if there is no room."""
+        if hasattr(self, "_users") or hasattr(self, "_items"):
+            self._factors()  # of vectors set by hand, the shapes
+            users, items = self._users, self._items
+        else:
+            users, items = (Growing(np.empty((0, self.factors), np.dtype(self.dtype))) for _ in range(2))
+        means = dict(self.__dict__.get("_means", {}))
+        try:
+            new = [
+                self._newcomers(kind, side, wanted - len(side), means)
+                for kind, side, wanted in (("user", users, n_users), ("item", items, n_items))
+            ]
+            for side, vectors in zip((users, items), new, strict=True):
+                side.reserve(len(vectors))
+        except MemoryError:
+            raise MemoryError(
+                f"vectors for {n_users} users and {n_items} items do not fit in memory: number both from 0, without "
+                "large gaps"
+            ) from None
+        for side, vectors in zip((users, items), new, strict=True):
+            side.append(vectors)
+        self.__dict__.update(_users=users, _items=items, _means=means, _slot=self.__dict__.get("_slot"))
+        if self.__dict__.get("_events") is None:  # what came before, if vectors were set by hand, is not known
+            self._events = Events(CSR(np.zeros(1, np.int64), np.empty(0, np.int32), users.rows[:0, 0], (0, 0)))
 
-    def _newcomers(self, kind: str, side: Growing, count: int) -> NDArray[Any]:
+    def _newcomers(
+        self, kind: str, side: Growing, count: int, means: dict[str, tuple[int, NDArray[Any]]]
+    ) -> NDArray[Any]:
         """Return vectors for users or items never seen."""
+        if count <= 0:
+            return side.rows[:0]
         dtype = side.rows.dtype
-        size, mean = self._means.get(kind, (0, None))
+        size, mean = means.get(kind, (0, None))
         if len(side) >= max(1, 2 * size):
             mean = side.rows.mean(axis=0, dtype=np.float64)
-            self._means[kind] = len(side), mean
+            means[kind] = len(side), mean
         seed = self.random_state if isinstance(self.random_state, (int, np.integer)) else 0
         rng = np.random.default_rng([int(seed), 0 if kind == "user" else 1, len(side)])
         if mean is None or not mean.any():
             return self._initial(count, rng).astype(dtype)
-        new = np.repeat(mean[None], count, axis=0)
-        if kind == "item":  # were all items alike, no gradient would tell them apart
-            length = np.sqrt(mean @ mean / self.factors)
-            new += float(self.init_scale) * length * rng.standard_normal((count, len(mean)))
-        return new.astype(dtype)
+        if kind == "user":
+            return np.repeat(mean.astype(dtype)[None], count, axis=0)
+        length = np.sqrt(mean @ mean / len(mean))
+        noise = float(self.init_scale) * length * rng.standard_normal((count, len(mean)))
+        return (mean + noise).astype(dtype)  # were all items alike, no gradient would tell them apart
 
 
 def _single(value: Any) -> int | float | None:
@@ -349,8 +364,15 @@ def _single(value: Any) -> int | float | None:
     return value if isinstance(value, (int, float)) else None
 
 
+def _list(name: str, values: Any) -> NDArray[Any]:
+    try:
+        return np.atleast_1d(values)
+    except ValueError:
+        raise ValueError(f"{name} must be a list of numbers, one for each event, got a list of uneven lists") from None
+
+
 def _event_ids(name: str, ids: Any) -> NDArray[np.int64]:
-    array = np.atleast_1d(ids)
+    array = _list(name, ids)
     if array.dtype.kind not in "iu" and array.size:
         raise TypeError(f"{name} must be whole numbers (row numbers), got {ids!r}")
     if array.size and (array.min() < 0 or array.max() >= MOST_ROWS):
