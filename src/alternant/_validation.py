@@ -151,14 +151,21 @@ def check_interactions(name: str, matrix: Any, dtype: np.dtype[Any], copy: bool 
 
 
 def check_columns(name: str, matrix: Any, columns: int, kind: str, rows: int) -> None:
-    """Refuse a matrix with another number of columns than the model's, and say when it looks transposed."""
-    if not (is_sparse(matrix) or isinstance(matrix, CSR)) or len(matrix.shape) != 2 or matrix.shape[1] == columns:
+    """Refuse a matrix with another number of columns than the model's, and say when it looks transposed.
+
+    What is no matrix, sparse or dense, is left to the checks of its entries.
+    """
+    try:
+        shape = matrix.shape if is_sparse(matrix) else np.shape(matrix)
+    except ValueError:  # uneven lists
         return
-    looks_transposed = matrix.shape[0] == columns or matrix.shape[1] == rows
+    if len(shape) != 2 or shape[1] == columns or hasattr(matrix, "columns"):
+        return
+    looks_transposed = shape[0] == columns or shape[1] == rows
     advice = f"it looks transposed; pass {name}.T" if looks_transposed else f"pass one column per {kind} of the fit"
     raise ValueError(
         f"{name} must have {columns} columns (the model was fitted on {columns} {kind}s), "
-        f"got {matrix.shape[1]}: {advice}"
+        f"got {shape[1]}: {advice}"
     )
 
 

@@ -326,9 +326,7 @@ class FactorModel(Parameters):
     def _known_columns(self, name: str, rows: Any, fixed: NDArray[Any], kind: str, own: int) -> CSR:
         """Return rows in canonical form whose columns are the rows of `fixed`, which are of this kind."""
         check_columns(name, rows, len(fixed), kind, own)
-        checked = self._check_rows(name, rows, fixed.dtype)
-        check_columns(name, checked, len(fixed), kind, own)  # of what was not sparse
-        return checked
+        return self._check_rows(name, rows, fixed.dtype)
 
     def _rank(
         self, queries: NDArray[Any], items: NDArray[Any], k: int, exclude: Any, candidates: NDArray[Any] | None
