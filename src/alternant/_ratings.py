@@ -16,7 +16,7 @@ def check_ratings(
 ) -> CSR:
     """Return the known entries of a sparse or dense table, stored zeros included.
 
-    NaN is missing, and so is `missing_value`. `table` is not changed; with `copy` the result shares no memory with it.
+    Zeros in blocks (BSR) are not: nothing tells them from what fills the blocks up. NaN is missing, and so is `missing_value`. `table` is not changed; with `copy` the result shares no memory with it.
     """
     if is_sparse(table):
         shape, rows, columns, values = _sparse_entries(name, table)
@@ -91,6 +91,8 @@ def _sparse_entries(
         raise ValueError(f"{name} must be a whole matrix, but SciPy says {str(error)!r}: rebuild it") from None
     check_structure(name, coordinates)
     rows, columns, values = coordinates.row.astype(np.int64), coordinates.col, coordinates.data
+    if table.format == "bsr" and table.blocksize != (1, 1):
+        rows, columns, values = rows[values != 0], columns[values != 0], values[values != 0]
     key = rows * max(table.shape[1], 1) + columns
     if (key[1:] <= key[:-1]).any():
         order = np.argsort(key, kind="stable")
@@ -112,8 +114,8 @@ def _dense_entries(name: str, table: Any) -> tuple[tuple[int, int], NDArray[np.i
             f"{name} must be a SciPy sparse matrix or a table of users x items, got {type(table).__name__}: pass "
             "scipy.sparse.coo_array((ratings, (users, items))) of its columns, or frame.to_numpy() of such a table"
         )
-    if np.ma.isMaskedArray(table):
-        table = np.ma.filled(table.astype(np.float64), np.nan)
+    if isinstance(table, np.ma.MaskedArray):
+        table = table.astype(np.float64).filled(np.nan)
     try:
         array = np.asarray(table)
     except ValueError:
