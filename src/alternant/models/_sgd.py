@@ -124,6 +124,8 @@ class StochasticModel(FoldInModel):
             held_out = self._check_rows("validation", validation, np.dtype(self.dtype))
             if held_out.shape != rows.shape:
                 raise ValueError(f"validation must have the shape of interactions, {rows.shape}, got {held_out.shape}")
+            if len(held_out.data) == 0:
+                raise ValueError("validation must hold at least one known pair, got none: set validation_fraction instead")
         rng = random_generator(self.random_state)
         train = rows
         if held_out is None and self.validation_fraction > 0:
@@ -214,6 +216,7 @@ class StochasticModel(FoldInModel):
         X, b = np.array(held.X), np.array(held.row_bias)
         Y, c = np.ascontiguousarray(held.Y), np.ascontiguousarray(held.column_bias)
 
+        @np.errstate(over="ignore", invalid="ignore")  # reported below
         def fold_in(first: int) -> None:
             part = slice(first, first + FOLD_IN_ROWS)
             indptr = rows.indptr[first : first + FOLD_IN_ROWS + 1]
@@ -231,6 +234,7 @@ class StochasticModel(FoldInModel):
         map_parallel(fold_in, range(0, len(X), FOLD_IN_ROWS), resolve_num_threads(self.num_threads))
         solved = Factors(X, Y, b, c) if kind == "user" else Factors(Y, X, c, b)
         packed = self._pack(solved)[0 if kind == "user" else 1]
+        packed[np.diff(rows.indptr) == 0] = start[:1]  # the mean to the bit, whatever negatives say
         if not np.isfinite(packed).all():
             raise OverflowError(f"the steps of a new {kind} diverge: lower learning_rate, {self.learning_rate!r}")
         return packed
