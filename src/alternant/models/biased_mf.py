@@ -200,4 +200,5 @@ class BiasedMF(StochasticModel):
         if self.rating_range is None:
             return np.asarray(z)
         low, high = self._bounds()
-        return np.asarray(low + (high - low) * expit(z), scores.dtype)
+        squashed = low + (high - low) * expit(z)
+        return np.clip(squashed, low, high, dtype=scores.dtype)  # rounding
