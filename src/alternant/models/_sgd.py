@@ -191,9 +191,11 @@ class StochasticModel(FoldInModel):
         """Turn the sum of the losses of an epoch into the figure of the history."""
         return float(np.sqrt(total / count))
 
-    def _validation_loss(self, predictions: NDArray[Any], truth: NDArray[Any]) -> float:
+    def _validation_loss(
+        self, X: NDArray[Any], Y: NDArray[Any], users: NDArray[np.int64], items: NDArray[np.int64], truth: NDArray[Any]
+    ) -> float:
         """Return the same figure for pairs that were held out."""
-        return float(np.sqrt(np.mean(np.square(predictions - truth, dtype=np.float64))))
+        return float(np.sqrt(np.mean(np.square(self._score(X, Y, users, items) - truth, dtype=np.float64))))
 
     def _held_out_pairs(
         self, held_out: CSR, rng: np.random.Generator  # noqa: ARG002
@@ -327,9 +329,7 @@ class Course:
         users, items = model._pack(Factors(_ordered(X, rows), _ordered(Y, columns), b[rows], c[columns]))
         record = {"objective": objective, f"train_{model._loss_name}": model._loss(total, len(self.values))}
         if self.held_out is not None:
-            *pairs, truth = self.held_out
-            predictions = model._score(users, items, *pairs, **self.facts)
-            record[f"validation_{model._loss_name}"] = model._validation_loss(predictions, truth)
+            record[f"validation_{model._loss_name}"] = model._validation_loss(users, items, *self.held_out)
         return Iteration(users, items, record | {"learning_rate": rate}, self.facts)
 
 

@@ -67,8 +67,8 @@ class LogisticMF(StochasticModel):
     patience : int
         See `early_stopping`.
     validation_fraction : float
-        Part of the interactions held out at random to measure each epoch. With held-out interactions the model ends
-        with the factors of its best epoch.
+        Part of the interactions held out at random to measure each epoch, along with as many negatives, drawn once.
+        With held-out interactions the model ends with the factors of its best epoch.
     warm_start : bool
         Start `fit` from the factors the model holds. Users and items beyond them get new ones.
     init_scale : float
@@ -189,7 +189,13 @@ class LogisticMF(StochasticModel):
         bias = float(self.bias_regularization)
         r = np.abs(task.values)
         r = np.log1p(r / self.epsilon) if self.weighting == "log" else r
-        confidence = np.asarray(self.alpha * r, task.values.dtype)
+        with np.errstate(over="ignore"):
+            confidence = np.asarray(self.alpha * r, task.values.dtype)
+        if not np.isfinite(confidence).all():
+            raise ValueError(
+                f"confidences must be finite in {confidence.dtype}, but alpha={self.alpha!r} and "
+                f"epsilon={self.epsilon!r} make them larger: lower alpha or raise epsilon"
+            )
         total: float = self._backend().logistic_epoch(
             task.grid, task.order, confidence, (task.values > 0).astype(confidence.dtype), self._samples(task),
             task.factors, task.squares, task.rate, (rows, columns, bias, bias), task.seed, task.epoch,
@@ -202,6 +208,8 @@ class LogisticMF(StochasticModel):
         if isinstance(self.negatives, str):
             return None
         if task.kind == "item":  # negatives are drawn for users: every item gets as many
+            if "mean_item_count_" not in task.facts:
+                raise ValueError("items can't be folded in without a fit, which counts their interactions: call fit first")
             return np.full(len(task.factors.X), self.negatives * task.facts["mean_item_count_"])
         return self.negatives * np.bincount(task.grid.rows, minlength=len(task.factors.X)).astype(np.float64)
 
@@ -229,9 +237,11 @@ class LogisticMF(StochasticModel):
         others = rng.integers(0, held_out.shape[1], len(items))
         return np.concatenate([users, users]), np.concatenate([items, others]), np.concatenate([truth, 0 * truth])
 
-    def _validation_loss(self, predictions: NDArray[Any], truth: NDArray[Any]) -> float:
-        chance = np.where(truth > 0, predictions, 1 - predictions).astype(np.float64)
-        return float(-np.log(np.maximum(chance, np.finfo(np.float32).tiny)).mean())
+    def _validation_loss(
+        self, X: NDArray[Any], Y: NDArray[Any], users: NDArray[np.int64], items: NDArray[np.int64], truth: NDArray[Any]
+    ) -> float:
+        z = self._products(X, Y, users, items).astype(np.float64)  # of a probability near 1, float32 has lost the rest
+        return float(np.mean(np.logaddexp(0, z) - truth * z))
 
     def _pack(self, factors: Factors) -> tuple[NDArray[Any], NDArray[Any]]:
         return _biased.pack(factors)
