@@ -16,7 +16,8 @@ def check_ratings(
 ) -> CSR:
     """Return the known entries of a sparse or dense table, stored zeros included.
 
-    Zeros in blocks (BSR) are not: nothing tells them from what fills the blocks up. NaN is missing, and so is `missing_value`. `table` is not changed; with `copy` the result shares no memory with it.
+    Zeros in blocks (BSR) are not: nothing tells them from what fills the blocks up. NaN is missing, and so is
+    `missing_value`. `table` is not changed; with `copy` the result shares no memory with it.
     """
     if is_sparse(table):
         shape, rows, columns, values = _sparse_entries(name, table)
@@ -115,7 +116,7 @@ def _dense_entries(name: str, table: Any) -> tuple[tuple[int, int], NDArray[np.i
             "scipy.sparse.coo_array((ratings, (users, items))) of its columns, or frame.to_numpy() of such a table"
         )
     if isinstance(table, np.ma.MaskedArray):
-        table = table.astype(np.float64).filled(np.nan)
+        table = np.ma.filled(table.astype(np.float64), np.nan)
     try:
         array = np.asarray(table)
     except ValueError:

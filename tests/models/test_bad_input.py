@@ -172,7 +172,8 @@ def test_a_row_whose_numbers_overflow_is_named_instead_of_becoming_nan(monkeypat
 
 def matrices(matrix):
     """Each call that takes interactions, with the name it gives them."""
-    by_users, by_items = matrix, matrix.T if sp.issparse(matrix) else matrix
+    by_users = matrix
+    by_items = matrix.T if hasattr(matrix, "T") else [*zip(*matrix, strict=True)] if type(matrix) is list else matrix
     fresh = ImplicitALS(factors=4)
     return [
         ("interactions", lambda: fresh.fit(by_users), fresh),

@@ -125,7 +125,7 @@ class StochasticModel(FoldInModel):
             if held_out.shape != rows.shape:
                 raise ValueError(f"validation must have the shape of interactions, {rows.shape}, got {held_out.shape}")
             if len(held_out.data) == 0:
-                raise ValueError("validation must hold at least one known pair, got none: set validation_fraction instead")
+                raise ValueError("validation must hold at least one known pair, got none: use validation_fraction")
         rng = random_generator(self.random_state)
         train = rows
         if held_out is None and self.validation_fraction > 0:
@@ -192,10 +192,12 @@ class StochasticModel(FoldInModel):
         return float(np.sqrt(total / count))
 
     def _validation_loss(
-        self, X: NDArray[Any], Y: NDArray[Any], users: NDArray[np.int64], items: NDArray[np.int64], truth: NDArray[Any]
-    ) -> float:
+        self, X: NDArray[Any], Y: NDArray[Any], facts: dict[str, Any], users: NDArray[np.int64],
+        items: NDArray[np.int64], truth: NDArray[Any],
+    ) -> float:  # fmt: skip
         """Return the same figure for pairs that were held out."""
-        return float(np.sqrt(np.mean(np.square(self._score(X, Y, users, items) - truth, dtype=np.float64))))
+        errors = self._score(X, Y, users, items, **facts) - truth
+        return float(np.sqrt(np.mean(np.square(errors, dtype=np.float64))))
 
     def _held_out_pairs(
         self, held_out: CSR, rng: np.random.Generator  # noqa: ARG002
@@ -329,7 +331,8 @@ class Course:
         users, items = model._pack(Factors(_ordered(X, rows), _ordered(Y, columns), b[rows], c[columns]))
         record = {"objective": objective, f"train_{model._loss_name}": model._loss(total, len(self.values))}
         if self.held_out is not None:
-            record[f"validation_{model._loss_name}"] = model._validation_loss(users, items, *self.held_out)
+            loss = model._validation_loss(users, items, self.facts, *self.held_out)
+            record[f"validation_{model._loss_name}"] = loss
         return Iteration(users, items, record | {"learning_rate": rate}, self.facts)
 
 

@@ -201,4 +201,4 @@ class BiasedMF(StochasticModel):
             return np.asarray(z)
         low, high = self._bounds()
         squashed = low + (high - low) * expit(z)
-        return np.clip(squashed, low, high, dtype=scores.dtype)  # rounding
+        return np.asarray(np.clip(squashed, low, high), scores.dtype)  # rounding

@@ -366,9 +366,10 @@ def _single(value: Any) -> int | float | None:
 
 def _list(name: str, values: Any) -> NDArray[Any]:
     try:
-        return np.atleast_1d(values)
+        array: NDArray[Any] = np.atleast_1d(values)
     except ValueError:
         raise ValueError(f"{name} must be a list of numbers, one for each event, got a list of uneven lists") from None
+    return array
 
 
 def _event_ids(name: str, ids: Any) -> NDArray[np.int64]:

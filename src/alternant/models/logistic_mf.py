@@ -209,7 +209,7 @@ class LogisticMF(StochasticModel):
             return None
         if task.kind == "item":  # negatives are drawn for users: every item gets as many
             if "mean_item_count_" not in task.facts:
-                raise ValueError("items can't be folded in without a fit, which counts their interactions: call fit first")
+                raise ValueError("items can't be folded in before a fit, which counts interactions: call fit first")
             return np.full(len(task.factors.X), self.negatives * task.facts["mean_item_count_"])
         return self.negatives * np.bincount(task.grid.rows, minlength=len(task.factors.X)).astype(np.float64)
 
@@ -238,8 +238,9 @@ class LogisticMF(StochasticModel):
         return np.concatenate([users, users]), np.concatenate([items, others]), np.concatenate([truth, 0 * truth])
 
     def _validation_loss(
-        self, X: NDArray[Any], Y: NDArray[Any], users: NDArray[np.int64], items: NDArray[np.int64], truth: NDArray[Any]
-    ) -> float:
+        self, X: NDArray[Any], Y: NDArray[Any], facts: dict[str, Any], users: NDArray[np.int64],  # noqa: ARG002
+        items: NDArray[np.int64], truth: NDArray[Any],
+    ) -> float:  # fmt: skip
         z = self._products(X, Y, users, items).astype(np.float64)  # of a probability near 1, float32 has lost the rest
         return float(np.mean(np.logaddexp(0, z) - truth * z))
 
