@@ -347,10 +347,10 @@ class CosineMF(StochasticModel):
         if mean is None or not mean.any():
             return self._initial(count, rng).astype(dtype)
         if kind == "user":
-            return np.repeat(mean.astype(dtype)[None], count, axis=0)
+            return np.asarray(np.repeat(mean.astype(dtype)[None], count, axis=0))
         length = np.sqrt(mean @ mean / len(mean))
         noise = float(self.init_scale) * length * rng.standard_normal((count, len(mean)))
-        return (mean + noise).astype(dtype)  # were all items alike, no gradient would tell them apart
+        return np.asarray(mean + noise, dtype)  # were all items alike, no gradient would tell them apart
 
 
 def _single(value: Any) -> int | float | None:
