@@ -50,4 +50,4 @@ class Parameters:
 
 
 def _same(value: Any, default: Any) -> bool:
-    return type(value) is type(default) and bool(value == default)
+    return type(value) is type(default) and repr(value) == repr(default)  # NaN is not equal to NaN
