@@ -291,7 +291,7 @@ class CosineMF(StochasticModel):
         rows, columns = _event_ids("users", users), _event_ids("items", items)
         target = _list("liked", liked)
         if target.dtype.kind not in "buif":
-            raise TypeError(f"liked must be 1 (or True) for liked and 0 for disliked, got {liked!r}")
+            raise TypeError(f"liked must be 1 (or True) for liked and 0 for disliked, got {_found(liked, target)}")
         if not rows.shape == columns.shape == target.shape:
             try:
                 rows, columns, target = np.broadcast_arrays(rows, columns, target)
@@ -372,10 +372,15 @@ def _list(name: str, values: Any) -> NDArray[Any]:
     return array
 
 
+def _found(values: Any, array: NDArray[Any]) -> str:
+    alone = values is None or np.isscalar(values)
+    return repr(values) if alone else f"{type(values).__name__} of dtype {array.dtype}"
+
+
 def _event_ids(name: str, ids: Any) -> NDArray[np.int64]:
     array = _list(name, ids)
     if array.dtype.kind not in "iu" and array.size:
-        raise TypeError(f"{name} must be whole numbers (row numbers), got {ids!r}")
+        raise TypeError(f"{name} must be whole numbers (row numbers), got {_found(ids, array)}")
     if array.size and (array.min() < 0 or array.max() >= MOST_ROWS):
         raise IndexError(f"{name} must lie between 0 and {MOST_ROWS - 1}, got {array.min()} to {array.max()}")
     return array.astype(np.int64, copy=False)
