@@ -51,7 +51,7 @@ def test_what_fills_up_the_blocks_of_bsr_is_no_rating():
 @pytest.mark.parametrize("table", [TABLE, TABLE.tolist(), TABLE.astype(np.float32), TABLE[:, ::-1][:, ::-1],
                                    np.asfortranarray(TABLE), np.ma.masked_invalid(TABLE),
                                    np.ma.array(np.nan_to_num(TABLE, nan=7), mask=np.isnan(TABLE))],
-                         ids=["array", "list", "float32", "strided", "Fortran", "masked", "masked numbers"])  # fmt: skip
+                         ids=["array", "list", "float32", "strided", "F", "masked", "mask"])  # fmt: skip
 def test_a_dense_table_gives_the_entries_that_are_not_missing(table):
     csr = check_ratings("r", table, F32)
     assert_canonical(csr, (3, 4))

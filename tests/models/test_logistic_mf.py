@@ -1,0 +1,225 @@
+"""LogisticMF: the probability of an interaction, from confidences and negatives."""
+
+import numpy as np
+import pytest
+import scipy.sparse as sp
+
+from alternant import LogisticMF, Popularity
+from alternant.datasets import planted
+from alternant.evaluation import leave_one_out, ranking_metrics
+
+M, N = 12, 9
+rng = np.random.default_rng(0)
+COUNTS = sp.csr_array(rng.integers(1, 9, (M, N)) * (rng.random((M, N)) < 0.4) * 1.0)
+WITH_DISLIKES = COUNTS.copy()
+WITH_DISLIKES.data[::3] *= -1
+STILL = {"learning_rate": 1e-13, "optimizer": "sgd", "epochs": 1, "dtype": "float64"}  # factors do not move
+
+
+def fit(rows=COUNTS, **params):
+    return LogisticMF(**{"factors": 4, "epochs": 3, "random_state": 0} | params).fit(rows)
+
+
+def scores(model):
+    return model.user_factors.astype(float) @ model.item_factors.T.astype(float)
+
+
+def cross_entropy(p, z):
+    return -p * np.log(1 / (1 + np.exp(-z))) - (1 - p) * np.log(1 / (1 + np.exp(z)))
+
+
+# --- planted interactions ---------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("params", [{}, {"weighting": "proportional"}, {"negatives": "full"}], ids=str)
+def test_it_beats_popularity_on_planted_interactions(params):
+    """NDCG@10 of one held-out interaction per user at least 1.5 times that of the popularity ranking."""
+    train, test = leave_one_out(planted(400, 150, 4, random_state=0).interactions, random_state=0)
+    models = Popularity().fit(train), LogisticMF(factors=8, random_state=0, **params).fit(train)
+    popular, ours = (ranking_metrics(model.recommend(np.arange(400))[0], test).ndcg for model in models)
+    assert ours > 1.5 * popular
+
+
+# --- probabilities ----------------------------------------------------------------------------------------------------
+
+
+def test_probabilities_are_finite_and_right_at_extreme_scores(dtype):
+    model = LogisticMF(factors=1)
+    z = np.array([-1e4, -700, -80, -1, 0, 1, 80, 700, 1e4])
+    model.user_factors = np.array([[1, 0, 1]], dtype)
+    model.item_factors = np.column_stack([z / 2, np.ones(9), z / 2]).astype(dtype)
+    p = model.predict(0, np.arange(9))
+    expected = np.array([np.exp(x) / (1 + np.exp(x)) if x < 0 else 1 / (1 + np.exp(-x)) for x in z])
+    np.testing.assert_allclose(p, expected, rtol=1e-5 if dtype == np.float32 else 1e-13, atol=1e-38)
+    assert p[0] == 0
+    assert p[-1] == 1
+    ids, best = model.recommend(0, 9, exclude_seen=False)
+    np.testing.assert_array_equal(ids, np.arange(9)[::-1])  # by the scores, where probabilities are equal
+    np.testing.assert_array_equal(best, p[::-1])
+
+
+@pytest.mark.parametrize("size", [1e4, 1e6])
+def test_steps_from_extreme_scores_stay_finite(kernels, monkeypatch, dtype, size):
+    monkeypatch.setattr(LogisticMF, "_backend", lambda self: kernels)
+    for optimizer in ("adagrad", "sgd"):
+        model = LogisticMF(
+            factors=1, optimizer=optimizer, regularization=0, bias_regularization=0, warm_start=True, epochs=2,
+            learning_rate=0.01, dtype=dtype, random_state=0, validation_fraction=0.3,
+        )  # fmt: skip
+        model.user_factors = np.array([[1, 0, 1], [-1, 0, 1]], dtype)
+        model.item_factors = np.array([[size, 1, 0], [-size, 1, 0], [0, 1, 0]], dtype)
+        model.fit(sp.csr_array([[1.0, 1, 1], [1, -1, 1]]))
+        assert np.isfinite(model.user_factors).all()
+        assert np.isfinite(model.item_factors).all()
+        assert np.isfinite(model.history_["objective"]).all()
+        assert np.isfinite(model.history_["validation_log_loss"]).all()
+
+
+def test_factors_hold_the_biases_as_columns(dtype):
+    model = fit(dtype=dtype)
+    assert model.user_factors.shape, model.item_factors.shape == ((M, 6), (N, 6))
+    assert (model.user_factors[:, 5] == 1).all()
+    assert (model.item_factors[:, 4] == 1).all()
+    predictions = model.predict(np.arange(M)[:, None], np.arange(N))
+    np.testing.assert_allclose(predictions, 1 / (1 + np.exp(-scores(model))), rtol=1e-5)
+    assert model.mean_item_count_ == COUNTS.nnz / N
+
+
+# --- objective --------------------------------------------------------------------------------------------------------
+
+WEIGHTINGS = [
+    ({}, lambda r: np.log(1 + r)), ({"alpha": 3, "epsilon": 0.5}, lambda r: 3 * np.log(1 + r / 0.5)),
+    ({"weighting": "proportional", "alpha": 0.5}, lambda r: 0.5 * r),
+]  # fmt: skip
+
+
+def dense_objective(model, rows, confidence, negatives):
+    """The docstring's formula, over all pairs; `negatives` is the weight of a pair of (user, item) as a negative."""
+    z, r = scores(model), rows.toarray()
+    observed = np.where(r != 0, confidence(np.abs(r)) * cross_entropy(np.float64(r > 0), z), 0)
+    x, y = model.user_factors[:, :4], model.item_factors[:, :4]
+    b, c = model.user_factors[:, 4], model.item_factors[:, 5]
+    lam_x, lam_y, lam_b = 0.3, 0.7, 0.2
+    squares = np.add.outer(lam_x * (x**2).sum(axis=1) + lam_b * b**2, lam_y * (y**2).sum(axis=1) + lam_b * c**2)
+    steps = (r != 0) + negatives
+    data = observed.sum() + (negatives * cross_entropy(0, z)).sum()
+    return data, data + (steps * squares).sum() / 2
+
+
+@pytest.mark.parametrize("rows", [COUNTS, WITH_DISLIKES], ids=["counts", "dislikes"])
+@pytest.mark.parametrize(("params", "confidence"), WEIGHTINGS)
+@pytest.mark.parametrize("negatives", ["full", 0])
+def test_the_objective_is_the_dense_formula(rows, params, confidence, negatives):
+    model = fit(rows, epochs=5, warm_start=True, negatives=negatives)
+    model.set_params(**STILL, **params, regularization=(0.3, 0.7), bias_regularization=0.2).fit(rows)
+    data, whole = dense_objective(model, rows, confidence, np.full((M, N), float(negatives == "full")))
+    assert model.history_["objective"] == pytest.approx([whole], rel=1e-9)
+    assert model.history_["train_log_loss"] == pytest.approx([data / rows.nnz], rel=1e-9)
+
+
+def test_the_sampled_objective_is_that_of_its_expectation():
+    """Over 300 epochs of factors that stay: within 4 standard errors of each pair's share of negatives."""
+    model = fit(epochs=5, warm_start=True, init_scale=1)
+    still = STILL | {"epochs": 300, "negatives": 3, "regularization": (0.3, 0.7), "bias_regularization": 0.2}
+    model.set_params(**still).fit(COUNTS)
+    share = 3 * np.diff(COUNTS.indptr)[:, None] / N * np.ones(N)
+    expected = dense_objective(model, COUNTS, lambda r: np.log(1 + r), share)[1]
+    objective = np.array(model.history_["objective"])
+    assert len(np.unique(objective)) > 290  # a new sample in each epoch
+    assert abs(objective.mean() - expected) < 4 * objective.std() / np.sqrt(300)
+
+
+def test_dislikes_have_preference_zero():
+    rows = sp.csr_array(np.array([[4.0, -4], [4, -4], [4, -4]]))
+    model = fit(rows, epochs=100, negatives=0)
+    p = model.predict([[0], [1], [2]], [0, 1])
+    assert (p[:, 0] > 0.9).all()
+    assert (p[:, 1] < 0.1).all()
+    assert model._truth(model.interactions_).tolist() == [1, 0] * 3
+
+
+def test_alpha_is_the_weight_of_what_was_observed():
+    """Against one negative for each: at its optimum, p / (1 - p) of a pair is its confidence over its negatives."""
+    rows = sp.csr_array(np.ones((3, 2)))
+    for alpha in (0.5, 1, 4):
+        model = fit(rows, alpha=alpha, weighting="proportional", negatives="full", optimizer="sgd", learning_rate=0.02,
+                    regularization=0, bias_regularization=0, epochs=1500)  # fmt: skip
+        np.testing.assert_allclose(model.predict([[0], [1], [2]], [0, 1]), alpha / (1 + alpha), atol=0.02)
+
+
+@pytest.mark.parametrize("optimizer", ["adagrad", "sgd"])
+@pytest.mark.parametrize("negatives", [2, "full"])
+def test_both_optimizers_bring_the_objective_down(optimizer, negatives):
+    rate = 0.1 if optimizer == "adagrad" else 0.02
+    model = fit(optimizer=optimizer, negatives=negatives, learning_rate=rate, epochs=60)
+    assert model.history_["objective"][-1] < 0.95 * model.history_["objective"][0]
+
+
+@pytest.mark.parametrize("params", [{"alpha": 1e39}, {"alpha": 1e38, "weighting": "proportional"}])
+def test_confidences_beyond_the_dtype_are_refused(params):
+    model = fit()
+    before = model.user_factors.tobytes()
+    with pytest.raises(ValueError, match=r"confidences must be finite in float32, but alpha=1e\+3\d .*: lower alpha"):
+        model.set_params(**params).fit(COUNTS)
+    assert model.user_factors.tobytes() == before
+
+
+@pytest.mark.parametrize(("name", "value"), [
+    ("alpha", -1), ("epsilon", 0), ("weighting", "hu"), ("negatives", -1), ("negatives", "all"), ("negatives", 1.5),
+    ("negatives", None), ("optimizer", "adam"), ("regularization", -1), ("regularization", (1, 2, 3)),
+    ("bias_regularization", -1), ("bias_regularization", (1, 2)),
+])  # fmt: skip
+def test_wrong_parameters_are_refused_by_name(name, value):
+    with pytest.raises((TypeError, ValueError), match=f"^{name} must be "):
+        LogisticMF(**{name: value})
+
+
+# --- held-out interactions --------------------------------------------------------------------------------------------
+
+
+def test_the_validation_loss_is_the_log_loss_of_pairs_and_as_many_negatives(dtype, monkeypatch):
+    pairs, of_fit = [], LogisticMF._held_out_pairs
+    monkeypatch.setattr(LogisticMF, "_held_out_pairs", lambda *args: pairs.append(of_fit(*args)) or pairs[-1])
+    losses = []
+
+    def measure(state):
+        users, items, truth = pairs[0]
+        z = (state.user_factors.astype(float) @ state.item_factors.T.astype(float))[users, items]
+        losses.append(cross_entropy(truth, z).mean())
+
+    model = LogisticMF(factors=4, epochs=5, random_state=0, dtype=dtype, validation_fraction=0.3)
+    model.fit(WITH_DISLIKES, callback=measure)
+    users, items, truth = pairs[0]
+    half = round(0.3 * COUNTS.nnz)
+    assert len(users) == len(items) == len(truth) == 2 * half
+    np.testing.assert_array_equal(truth[:half] == 1, WITH_DISLIKES.toarray()[users, items][:half] > 0)
+    assert not truth[half:].any()
+    np.testing.assert_array_equal(users[:half], users[half:])
+    np.testing.assert_allclose(model.history_["validation_log_loss"], losses, rtol=1e-6)
+
+
+def test_the_validation_loss_is_exact_where_a_probability_rounds_to_one():
+    model = LogisticMF(factors=1)
+    X, Y = np.array([[1, 0, 1]], np.float32), np.array([[30, 1, 0], [-200, 1, 0]], np.float32)
+    users, items = np.array([0, 0, 0]), np.array([0, 0, 1])
+    assert model._validation_loss(X, Y, users, items, np.array([1, 0, 1])) == pytest.approx(230 / 3, rel=1e-12)
+
+
+# --- fold-in ----------------------------------------------------------------------------------------------------------
+
+
+def test_items_fold_in_only_after_a_fit():
+    model = LogisticMF(factors=1)
+    model.user_factors, model.item_factors = np.ones((M, 3)), np.ones((N, 3))
+    assert model.fold_in_users(COUNTS).shape == (M, 3)
+    with pytest.raises(ValueError, match="items can't be folded in before a fit, which counts interactions: call fit"):
+        model.fold_in_items(COUNTS.T)
+
+
+def test_a_zero_is_no_interaction_and_duplicates_add_up():
+    rows = sp.coo_array(([1.0, 0, 2, 3], ([0, 0, 1, 1], [0, 1, 1, 1])), shape=(2, 2))
+    model = fit(rows)
+    assert model.interactions_.data.tolist() == [1, 5]
+    assert model.mean_item_count_ == 1
+    with pytest.raises(TypeError, match="interactions must be a SciPy sparse matrix"):
+        model.fit(np.ones((2, 2)))
