@@ -93,7 +93,7 @@ def test_squared_error(benchmark, rows, backend):
 def grid(rows):
     """ml1m cut into a grid, its values in the grid's order, and the order of the diagonals."""
     indptr, indices, values, _, shape = rows
-    pieces = cut(indptr, indices, shape[1], block_count(*shape, len(indices), 256), np.random.default_rng(0))
+    pieces = cut(indptr, indices, shape[1], block_count(*shape, len(indices)), np.random.default_rng(0))
     return pieces.grid, values[pieces.entries], np.arange(pieces.grid.blocks)
 
 

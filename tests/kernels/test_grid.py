@@ -86,17 +86,17 @@ def test_a_cut_of_what_is_not_a_whole_matrix_is_refused(indptr, indices, message
 
 
 @pytest.mark.parametrize(
-    ("m", "n", "nnz", "row_bytes", "least", "most"),
+    ("m", "n", "nnz", "least", "most"),
     [
-        (0, 0, 0, 256, 1, 1),
-        (1, 1000, 1000, 256, 1, 1),  # no more than rows
-        (1000, 1000, 500, 256, 1, 2),  # no more than the entries are worth
-        (6040, 3706, 800_000, 256, 16, 16),
-        (10**6, 10**6, 10**9, 512, 64, 64),
+        (0, 0, 0, 1, 1),
+        (1, 1000, 1000, 1, 1),  # no more than rows
+        (1000, 1000, 500, 1, 2),  # no more than the entries are worth
+        (6040, 3706, 800_000, 16, 16),
+        (10**6, 10**6, 10**9, 32, 32),
     ],
 )
-def test_the_number_of_blocks(m, n, nnz, row_bytes, least, most):
-    assert least <= block_count(m, n, nnz, row_bytes) <= most
+def test_the_number_of_blocks(m, n, nnz, least, most):
+    assert least <= block_count(m, n, nnz) <= most
 
 
 def arguments(dtype=np.float32):

@@ -70,7 +70,7 @@ def dense(model, users=None, items=None):
     X, Y = (np.array(side, np.float64) for side in (model.user_factors, model.item_factors))
     if isinstance(model, CosineMF):
         X, Y = (side / np.linalg.norm(side, axis=1)[:, None] for side in (X, Y))
-    z = X @ Y.T
+    z = getattr(model, "mean_", 0) + X @ Y.T
     if isinstance(model, LogisticMF):
         return 1 / (1 + np.exp(-z))
     if isinstance(model, BiasedMF) and model.rating_range is not None:
@@ -174,7 +174,7 @@ def test_an_epoch_of_a_fit_is_a_plain_loop_over_the_grid(name):
     loss = plain_epoch(model, grid, order, rows.data[entries], factors, course.facts)
     X, Y, b, c = factors[0][back[0]], factors[1][back[1]], factors[2][back[0]], factors[3][back[1]]
     if not isinstance(model, CosineMF):
-        X = np.column_stack([X, b + course.facts.get("mean_", 0), np.ones(M)])
+        X = np.column_stack([X, b, np.ones(M)])
         Y = np.column_stack([Y, np.ones(N), c])
     model.fit(case.rows)
     np.testing.assert_allclose(model.user_factors, X, rtol=1e-10, atol=1e-12)

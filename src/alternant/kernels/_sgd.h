@@ -7,6 +7,7 @@
 /* Sums of squares between these have lost nothing to the range of float32. */
 #define SGD_SHORTEST 1e-24
 #define SGD_LONGEST 1e30
+#define SGD_MOST_VECTORS 16 /* of a row that stays in registers, or near them */
 #define SGD_AHEAD 4 /* entries whose columns are prefetched ahead of the one at work */
 
 /* What a step needs beside the arrays. */
@@ -21,13 +22,6 @@ typedef struct {
 typedef struct {
     void *X, *Y, *row_bias, *column_bias, *XX, *YY, *row_bias_squares, *column_bias_squares;
 } sgd_sides;
-
-/* 1 / (1 + exp(-z)) at any z: exp never overflows. */
-ALTERNANT_INLINE double sigmoid(double z)
-{
-    const double e = exp(-fabs(z));
-    return z >= 0 ? 1 / (1 + e) : e / (1 + e);
-}
 
 /* The finalizer of SplitMix64: a hash of 64 bits. */
 ALTERNANT_INLINE uint64_t mix(uint64_t z)
@@ -46,19 +40,31 @@ ALTERNANT_INLINE uint64_t mix(uint64_t z)
 #endif
 
 #define REAL float
+#define REAL_BYTES 4
 #define SQRT sqrtf
+#define EXP expf
+#define FABS fabsf
 #define NAME(name) ALTERNANT_JOIN(name, f32)
 #include "_sgd_real.h"
 #undef REAL
+#undef REAL_BYTES
 #undef SQRT
+#undef EXP
+#undef FABS
 #undef NAME
 
 #define REAL double
+#define REAL_BYTES 8
 #define SQRT sqrt
+#define EXP exp
+#define FABS fabs
 #define NAME(name) ALTERNANT_JOIN(name, f64)
 #include "_sgd_real.h"
 #undef REAL
+#undef REAL_BYTES
 #undef SQRT
+#undef EXP
+#undef FABS
 #undef NAME
 
 #endif

@@ -40,6 +40,29 @@ ALTERNANT_INLINE REAL NAME(row_dot)(const ptrdiff_t f, const REAL *ALTERNANT_RES
     return sum;
 }
 
+#ifdef ALTERNANT_ROTATE
+/* The sum of a vector's lanes in every lane; in the order of lane_sum. */
+ALTERNANT_INLINE VECTOR NAME(lane_sums)(VECTOR v)
+{
+#  if ALTERNANT_VECTOR_BYTES == 16 * REAL_BYTES
+    v += ALTERNANT_ROTATE(16, v, 8);
+    v += ALTERNANT_ROTATE(16, v, 4);
+    v += ALTERNANT_ROTATE(16, v, 2);
+    v += ALTERNANT_ROTATE(16, v, 1);
+#  elif ALTERNANT_VECTOR_BYTES == 8 * REAL_BYTES
+    v += ALTERNANT_ROTATE(8, v, 4);
+    v += ALTERNANT_ROTATE(8, v, 2);
+    v += ALTERNANT_ROTATE(8, v, 1);
+#  elif ALTERNANT_VECTOR_BYTES == 4 * REAL_BYTES
+    v += ALTERNANT_ROTATE(4, v, 2);
+    v += ALTERNANT_ROTATE(4, v, 1);
+#  else
+    v += ALTERNANT_ROTATE(2, v, 1);
+#  endif
+    return v;
+}
+#endif
+
 /* x += step y - dx x and, with `both`, y += step x - dy y, each from what the other was. Adding a small difference keeps
  * the digits of a decay that 1 - dx would round away. */
 ALTERNANT_INLINE void NAME(move)(const ptrdiff_t f, REAL *ALTERNANT_RESTRICT x, REAL *ALTERNANT_RESTRICT y, REAL step,
@@ -71,42 +94,119 @@ ALTERNANT_INLINE void NAME(fetch)(const ptrdiff_t f, const REAL *row)
 
 /* --- biased ------------------------------------------------------------------------------------------------------ */
 
-ALTERNANT_INLINE double NAME(biased_body)(const ptrdiff_t f, ptrdiff_t n, const int32_t *rows, const int32_t *columns,
-                                          const REAL *target, REAL *X, REAL *Y, REAL *row_bias, REAL *column_bias,
-                                          const sgd_step *step)
+/* What multiplies the other side in a step: rate times error, times the slope of the sigmoid where there is one. `rest`
+ * is the target less all of the score but the dot product. */
+ALTERNANT_INLINE REAL NAME(biased_error)(const int bounded, REAL target, REAL rest, REAL dot, REAL *slope,
+                                         const sgd_step *step)
 {
+    *slope = 1;
+    if (bounded) {
+        const REAL z = dot + (target - rest), e = EXP(-FABS(z)), s = (z >= 0 ? 1 : e) / (1 + e);
+        *slope = (REAL)step->height * e / ((1 + e) * (1 + e));
+        return target - ((REAL)step->low + (REAL)step->height * s);
+    }
+    return rest - dot;
+}
+
+/* Rows of any length, from and to memory. */
+ALTERNANT_FUNCTION double NAME(biased_any)(ptrdiff_t f, ptrdiff_t n, const int32_t *rows, const int32_t *columns,
+                                           const REAL *target, REAL *X, REAL *Y, REAL *row_bias, REAL *column_bias,
+                                           const sgd_step *step)
+{
+    const REAL rate = (REAL)step->rate, offset = (REAL)step->offset;
     const REAL dx = (REAL)(step->rate * step->shrink_x), dy = (REAL)(step->rate * step->shrink_y);
-    const int bounded = step->height < INFINITY;
+    const REAL db = (REAL)(step->rate * step->shrink_b), dc = (REAL)(step->rate * step->shrink_c);
     double loss = 0;
     ptrdiff_t j;
     for (j = 0; j < n; j++) {
         const ptrdiff_t u = rows[j], i = columns[j];
-        REAL *x = X + u * f, *y = Y + i * f;
-        double p, error, g, slope = 1;
+        REAL *x = X + u * f, *y = Y + i * f, slope;
         if (j + SGD_AHEAD < n) NAME(fetch)(f, Y + columns[j + SGD_AHEAD] * f);
-        p = step->offset + row_bias[u] + column_bias[i] + NAME(row_dot)(f, x, y);
-        if (bounded) {
-            const double s = sigmoid(p);
-            p = step->low + step->height * s;
-            slope = step->height * s * (1 - s);
-        }
-        error = target[j] - p;
-        loss += error * error;
-        g = step->rate * error * slope;
-        NAME(move)(f, x, y, (REAL)g, dx, dy, step->columns);
-        row_bias[u] += (REAL)(g - step->rate * step->shrink_b * row_bias[u]);
-        if (step->columns) column_bias[i] += (REAL)(g - step->rate * step->shrink_c * column_bias[i]);
+        const REAL b = row_bias[u], c = column_bias[i], rest = target[j] - offset - c - b;
+        const REAL dot = NAME(row_dot)(f, x, y);
+        const REAL error = NAME(biased_error)(step->height < INFINITY, target[j], rest, dot, &slope, step);
+        const REAL g = rate * error * slope;
+        loss += (double)error * error;
+        NAME(move)(f, x, y, g, dx, dy, step->columns);
+        row_bias[u] = b + (g - db * b);
+        if (step->columns) column_bias[i] = c + (g - dc * c);
     }
     return loss;
 }
+
+#ifdef ALTERNANT_ROTATE
+/* The same for rows of `vectors` whole vectors. Entries of one row follow each other, each waiting for the one before:
+ * the row stays in registers, and what has to wait is as short as can be (the sum in all lanes, one product, one sum).
+ * 1.4 times as fast as the above at f = 64. The lengths and whether there is a sigmoid are constants: with a call of
+ * exp in the loop, no row would stay in registers. */
+ALTERNANT_INLINE double NAME(biased_run)(const int vectors, const int bounded, ptrdiff_t n, const int32_t *rows, const int32_t *columns,
+                                         const REAL *target, REAL *X, REAL *Y, REAL *row_bias, REAL *column_bias,
+                                         const sgd_step *step)
+{
+    const ptrdiff_t f = vectors * VL;
+    const REAL rate = (REAL)step->rate, offset = (REAL)step->offset;
+    const REAL dx = (REAL)(step->rate * step->shrink_x), dy = (REAL)(step->rate * step->shrink_y);
+    const REAL db = (REAL)(step->rate * step->shrink_b), dc = (REAL)(step->rate * step->shrink_c);
+    double loss = 0;
+    ptrdiff_t j = 0;
+    while (j < n) {
+        const ptrdiff_t u = rows[j];
+        VECTOR x[SGD_MOST_VECTORS];
+        REAL b = row_bias[u];
+        int k;
+        ALTERNANT_UNROLL
+        for (k = 0; k < vectors; k++) x[k] = GET(X + u * f + k * VL);
+        for (; j < n && rows[j] == u; j++) {
+            const ptrdiff_t i = columns[j];
+            const REAL c = column_bias[i], left = target[j] - offset - c;
+            REAL *y = Y + i * f, slope;
+            VECTOR s[4] = {{0}};
+            if (j + SGD_AHEAD < n) NAME(fetch)(f, Y + columns[j + SGD_AHEAD] * f);
+            ALTERNANT_UNROLL
+            for (k = 0; k < vectors; k++) s[k % 4] += x[k] * GET(y + k * VL);
+            const VECTOR sum = NAME(lane_sums)((s[0] + s[1]) + (s[2] + s[3]));
+            const REAL error = NAME(biased_error)(bounded, target[j], left - b, sum[0], &slope, step);
+            const VECTOR g = bounded ? (VECTOR){0} + rate * error * slope : rate * ((left - b) - sum);
+            loss += (double)error * error;
+            if (step->columns) {
+                ALTERNANT_UNROLL
+                for (k = 0; k < vectors; k++) {
+                    const VECTOR xk = x[k], yk = GET(y + k * VL);
+                    x[k] = xk + (g * yk - dx * xk);
+                    PUT(y + k * VL) = yk + (g * xk - dy * yk);
+                }
+                column_bias[i] = c + (g[0] - dc * c);
+            } else {
+                ALTERNANT_UNROLL
+                for (k = 0; k < vectors; k++) x[k] = x[k] + (g * GET(y + k * VL) - dx * x[k]);
+            }
+            b = b + (g[0] - db * b);
+        }
+        ALTERNANT_UNROLL
+        for (k = 0; k < vectors; k++) PUT(X + u * f + k * VL) = x[k];
+        row_bias[u] = b;
+    }
+    return loss;
+}
+#endif
 
 ALTERNANT_FUNCTION double NAME(biased_block)(ptrdiff_t f, ptrdiff_t n, const int32_t *rows, const int32_t *columns,
                                              const REAL *target, REAL *X, REAL *Y, REAL *row_bias, REAL *column_bias,
                                              const sgd_step *step)
 {
-#define BODY(length) return NAME(biased_body)(length, n, rows, columns, target, X, Y, row_bias, column_bias, step)
-    WITH_CONSTANT_LENGTH(f, BODY);
+#ifdef ALTERNANT_ROTATE
+#define BODY(vectors)                                                                                                 \
+    if (f == (vectors) * VL)                                                                                          \
+    return step->height < INFINITY                                                                                    \
+        ? NAME(biased_run)(vectors, 1, n, rows, columns, target, X, Y, row_bias, column_bias, step)                   \
+        : NAME(biased_run)(vectors, 0, n, rows, columns, target, X, Y, row_bias, column_bias, step)
+    BODY(2);
+    BODY(4);
+    BODY(8);
+    BODY(16);
 #undef BODY
+#endif
+    return NAME(biased_any)(f, n, rows, columns, target, X, Y, row_bias, column_bias, step);
 }
 
 /* --- cosine ------------------------------------------------------------------------------------------------------ */

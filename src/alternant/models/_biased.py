@@ -10,16 +10,14 @@ from numpy.typing import NDArray
 from ..kernels import Factors
 
 
-def pack(factors: Factors) -> tuple[NDArray[Any], NDArray[Any]]:
-    """Return user factors ``(x_u, b_u, 1)`` and item factors ``(y_i, 1, c_i)``."""
+def parts(factors: Factors) -> tuple[tuple[Any, ...], tuple[Any, ...]]:
+    """Return what the columns of user factors, ``(x_u, b_u, 1)``, and of item factors, ``(y_i, 1, c_i)``, are."""
     X, Y, b, c = factors
-    users = np.concatenate([X, b[:, None], np.ones((len(X), 1), X.dtype)], axis=1)
-    items = np.concatenate([Y, np.ones((len(Y), 1), Y.dtype), c[:, None]], axis=1)
-    return users, items
+    return (X, b, 1), (Y, 1, c)
 
 
 def unpack(users: NDArray[Any], items: NDArray[Any]) -> Factors:
-    """Undo `pack`."""
+    """Undo `parts`."""
     return Factors(users[:, :-2], items[:, :-2], users[:, -2], items[:, -1])
 
 

@@ -11,7 +11,6 @@ from numpy.typing import NDArray
 from .._csr import CSR
 from .._threads import map_parallel, resolve_num_threads
 from .._validation import (
-    all_finite,
     check_boolean,
     check_choice,
     check_dtype,
@@ -38,6 +37,7 @@ from ._least_squares import aligned_empty
 WORK_PER_THREAD = 1 << 17
 # Rows folded in by one call of a kernel: fixed, as all that cuts work into pieces.
 FOLD_IN_ROWS = 256
+GATHER_ROWS = 4096  # rows put in another order at a time
 
 
 class Task(NamedTuple):
@@ -179,12 +179,12 @@ class StochasticModel(FoldInModel):
         scale = float(self.init_scale) / np.sqrt(self.factors)
         return np.asarray(scale * rng.standard_normal((count, self.factors)))
 
-    def _pack(self, factors: Factors) -> tuple[NDArray[Any], NDArray[Any]]:
-        """Turn both sides into user and item factors whose dot product is the score."""
-        return factors.X, factors.Y
+    def _parts(self, factors: Factors) -> tuple[tuple[Any, ...], tuple[Any, ...]]:
+        """Return the columns of user factors and of item factors, whose dot product is the score."""
+        return (factors.X,), (factors.Y,)
 
     def _unpack(self, users: NDArray[Any], items: NDArray[Any]) -> Factors:
-        """Undo `_pack`."""
+        """Undo `_parts`."""
         return Factors(users, items, np.zeros(len(users), users.dtype), np.zeros(len(items), items.dtype))
 
     def _loss(self, total: float, count: int) -> float:
@@ -237,7 +237,7 @@ class StochasticModel(FoldInModel):
 
         map_parallel(fold_in, range(0, len(X), FOLD_IN_ROWS), resolve_num_threads(self.num_threads))
         solved = Factors(X, Y, b, c) if kind == "user" else Factors(Y, X, c, b)
-        packed = self._pack(solved)[0 if kind == "user" else 1]
+        packed = gather(self._parts(solved)[0 if kind == "user" else 1], np.arange(len(X)), 1)
         packed[np.diff(rows.indptr) == 0] = start[:1]  # the mean to the bit, whatever negatives say
         if not np.isfinite(packed).all():
             raise OverflowError(f"the steps of a new {kind} diverge: lower learning_rate, {self.learning_rate!r}")
@@ -294,11 +294,10 @@ class Course:
         start = model._start(train.shape, rng)
         self.seed = int(rng.integers(1 << 63))
         m, n = train.shape
-        row_bytes = start.X.shape[1] * start.X.itemsize
-        self.cut = cut(train.indptr, train.indices, n, block_count(m, n, len(train.data), row_bytes), rng)
+        self.cut = cut(train.indptr, train.indices, n, block_count(m, n, len(train.data)), rng)
         self.values = train.data[self.cut.entries]
         self.factors = Factors(
-            _ordered(start.X, self.cut.row_order), _ordered(start.Y, self.cut.column_order),
+            gather((start.X,), self.cut.row_order, 1), gather((start.Y,), self.cut.column_order, 1),
             start.row_bias[self.cut.row_order], start.column_bias[self.cut.column_order],
         )  # fmt: skip
         self.squares = model._squares(self.factors)
@@ -321,14 +320,13 @@ class Course:
         with np.errstate(over="ignore", invalid="ignore"):  # reported below
             objective = total + model._penalty(self.factors, *self.counts)
         # Each loss is that before its own step, so that the last steps may overflow unnoticed.
-        if not (np.isfinite(objective) and all(map(all_finite, self.factors))):
+        if not (np.isfinite(objective) and all(map(_all_finite, self.factors))):
             raise OverflowError(
                 f"the steps of {type(model).__name__} diverge in epoch {epoch}: lower learning_rate, "
                 f"{model.learning_rate!r}"
             )
-        rows, columns = self.back
-        X, Y, b, c = self.factors
-        users, items = model._pack(Factors(_ordered(X, rows), _ordered(Y, columns), b[rows], c[columns]))
+        sides = zip(model._parts(self.factors), self.back, strict=True)
+        users, items = (gather(parts, order, self.num_threads) for parts, order in sides)
         record = {"objective": objective, f"train_{model._loss_name}": model._loss(total, len(self.values))}
         if self.held_out is not None:
             loss = model._validation_loss(users, items, self.facts, *self.held_out)
@@ -336,10 +334,27 @@ class Course:
         return Iteration(users, items, record | {"learning_rate": rate}, self.facts)
 
 
-def _ordered(array: NDArray[Any], order: NDArray[np.int64]) -> NDArray[Any]:
-    """Return the rows in another order, aligned to cache lines."""
-    out = aligned_empty((len(order), array.shape[1]), array.dtype)
-    return np.take(array, order, axis=0, out=out, mode="clip")  # "clip" spares a copy; all indices are in range
+def gather(parts: tuple[Any, ...], order: NDArray[np.int64], num_threads: int) -> NDArray[Any]:
+    """Put arrays (the first of two dimensions) and constants side by side, their rows in another order."""
+    widths = [part.shape[1] if np.ndim(part) == 2 else 1 for part in parts]
+    out = aligned_empty((len(order), sum(widths)), parts[0].dtype)
+
+    def fill(first: int) -> None:
+        rows, start = slice(first, first + GATHER_ROWS), 0
+        for part, width in zip(parts, widths, strict=True):
+            at = out[rows, start : start + width]
+            at[:] = part[order[rows]].reshape(len(at), width) if np.ndim(part) else part
+            start += width
+
+    map_parallel(fill, range(0, len(order), GATHER_ROWS), num_threads)
+    return out
+
+
+def _all_finite(part: NDArray[Any]) -> bool:
+    """Whether no number is infinite or NaN, nor so large that it might as well be."""
+    flat = part.reshape(-1)
+    with np.errstate(over="ignore", invalid="ignore"):
+        return bool(np.isfinite(np.vecdot(flat, flat)))
 
 
 def _split(rows: CSR, fraction: float, rng: np.random.Generator) -> tuple[CSR, CSR]:

@@ -186,8 +186,8 @@ class BiasedMF(StochasticModel):
         lambdas = check_pair("regularization", self.regularization, ("users", "items"))
         return _biased.penalty(factors, row_counts, column_counts, *lambdas, float(self.bias_regularization))
 
-    def _pack(self, factors: Factors) -> tuple[NDArray[Any], NDArray[Any]]:
-        return _biased.pack(factors)
+    def _parts(self, factors: Factors) -> tuple[tuple[Any, ...], tuple[Any, ...]]:
+        return _biased.parts(factors)
 
     def _unpack(self, users: NDArray[Any], items: NDArray[Any]) -> Factors:
         return _biased.unpack(users, items)

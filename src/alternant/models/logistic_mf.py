@@ -244,8 +244,8 @@ class LogisticMF(StochasticModel):
         z = self._products(X, Y, users, items).astype(np.float64)  # of a probability near 1, float32 has lost the rest
         return float(np.mean(np.logaddexp(0, z) - truth * z))
 
-    def _pack(self, factors: Factors) -> tuple[NDArray[Any], NDArray[Any]]:
-        return _biased.pack(factors)
+    def _parts(self, factors: Factors) -> tuple[tuple[Any, ...], tuple[Any, ...]]:
+        return _biased.parts(factors)
 
     def _unpack(self, users: NDArray[Any], items: NDArray[Any]) -> Factors:
         return _biased.unpack(users, items)
