@@ -202,7 +202,7 @@ def test_the_validation_loss_is_exact_where_a_probability_rounds_to_one():
     model = LogisticMF(factors=1)
     X, Y = np.array([[1, 0, 1]], np.float32), np.array([[30, 1, 0], [-200, 1, 0]], np.float32)
     users, items = np.array([0, 0, 0]), np.array([0, 0, 1])
-    assert model._validation_loss(X, Y, users, items, np.array([1, 0, 1])) == pytest.approx(230 / 3, rel=1e-12)
+    assert model._validation_loss(X, Y, {}, users, items, np.array([1, 0, 1])) == pytest.approx(230 / 3, rel=1e-12)
 
 
 # --- fold-in ----------------------------------------------------------------------------------------------------------

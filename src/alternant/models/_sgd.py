@@ -212,7 +212,7 @@ class StochasticModel(FoldInModel):
         self, rows: CSR, fixed: NDArray[Any], kind: str, numbers: NDArray[np.int64] | None = None  # noqa: ARG002
     ) -> NDArray[Any]:
         users, items = self._factors()
-        facts = {name: getattr(self, name, 0.0) for name in self._fact_names}
+        facts = {name: getattr(self, name) for name in self._fact_names if hasattr(self, name)}
         start = np.repeat(self._mean_row(kind)[None], rows.shape[0], axis=0)
         held = self._unpack(start, items) if kind == "user" else self._unpack(users, start)
         if kind == "item":

@@ -177,7 +177,7 @@ class BiasedMF(StochasticModel):
         rows, columns = (users, items) if task.kind == "user" else (items, users)
         bias = float(self.bias_regularization)
         total: float = self._backend().biased_epoch(
-            task.grid, task.order, task.values, task.factors, task.facts["mean_"], self._bounds(), task.rate,
+            task.grid, task.order, task.values, task.factors, task.facts.get("mean_", 0.0), self._bounds(), task.rate,
             (rows, columns, bias, bias), task.update_columns, task.num_threads,
         )  # fmt: skip
         return total
