@@ -10,12 +10,12 @@ somewhere. The settings that the constructor has today, and popularity, are alwa
 from __future__ import annotations
 
 import argparse
-import json
-import sys
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 from public_data import LOADERS, load
+from search import print_ranking, relative_to_best, search
 
 from alternant import ImplicitALS, Popularity
 from alternant.evaluation import leave_one_out, ranking_metrics
@@ -89,27 +89,11 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=2)
     parser.add_argument("--data", nargs="*", default=list(LOADERS), choices=list(LOADERS))
     options = parser.parse_args()
-    rng = np.random.default_rng(0)
-    settings: list[dict[str, object]] = [{}]
     splits = {name: prepare(name, options.folder, options.seeds) for name in options.data}
-    baseline = [popularity(splits[name]) for name in options.data]
-    results = np.zeros((0, len(options.data)))
-    for trial in range(options.trials + 1):
-        if trial > options.trials // 2:  # second half: near the best so far
-            relative = (results / results.max(axis=0)).mean(axis=1)
-            settings.append(vary(settings[int(rng.choice(np.argsort(-relative)[:3]))], rng))
-        elif trial > 0:
-            settings.append(draw(rng))
-        results = np.vstack([results, [score(settings[trial], splits[name], options.factors) for name in options.data]])
-        print(trial, *np.round(results[-1], 4), json.dumps(settings[trial]), file=sys.stderr, flush=True)
-    relative = (results / results.max(axis=0)).mean(axis=1)
-    print("| relative | " + " | ".join(options.data) + " | setting |")
-    print("|" + "---|" * (len(options.data) + 2))
-    print("| | " + " | ".join(f"{value:.4f}" for value in baseline) + " | popularity |")
-    order = list(np.argsort(-relative)[:15])
-    for row in order + [0] * (0 not in order):
-        cells = " | ".join(f"{value:.4f}" for value in results[row])
-        print(f"| {relative[row]:.3f} | {cells} | {json.dumps(settings[row]) if row else 'the defaults'} |")
+    scores = [partial(score, splits=splits[name], factors=options.factors) for name in options.data]
+    settings, results = search(draw, vary, scores, options.trials)
+    baseline = {"popularity": [popularity(splits[name]) for name in options.data]}
+    print_ranking(options.data, baseline, settings, results, relative_to_best(results))
 
 
 if __name__ == "__main__":

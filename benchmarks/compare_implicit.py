@@ -12,21 +12,18 @@ for implicit, as it asks its users to do. Objectives are recomputed in float64 b
 from __future__ import annotations
 
 import argparse
-import os
-import platform
 import sys
 from itertools import pairwise
-from pathlib import Path
 from statistics import median
 
 import numpy as np
 import threadpoolctl
+from machine import print_machine
 from shapes import SHAPES, shaped
 
-from alternant import ImplicitALS, backend_info, kernels
+from alternant import ImplicitALS, kernels
 
 try:
-    import implicit
     from implicit.cpu.als import AlternatingLeastSquares
 except ImportError:
     sys.exit("this benchmark needs implicit: pip install 'alternant[peers]'")
@@ -73,16 +70,6 @@ def run_implicit(matrix, start, options) -> tuple[list[float], list]:
     return seconds, kept
 
 
-def cpu_name() -> str:
-    """Return the CPU's name."""
-    info = Path("/proc/cpuinfo")
-    if info.exists():
-        for line in info.read_text().splitlines():
-            if line.startswith("model name"):
-                return line.split(":", 1)[1].strip()
-    return platform.processor()
-
-
 def main() -> int:
     """Run the comparison and print a Markdown table; exit 1 if a target is missed."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -103,12 +90,7 @@ def main() -> int:
     legacy = sp.csr_matrix(matrix)  # what implicit takes without converting
     rng = np.random.default_rng(42)
     start = [rng.random((n, options.factors), dtype=np.float32) * 0.01 for n in matrix.shape]
-    info = backend_info()
-    print(f"{cpu_name()}, {options.threads} threads; alternant ({info['backend']}, {info['simd']}), "
-          f"implicit {implicit.__version__}, NumPy {np.__version__}, Python {platform.python_version()}, "
-          f"{', '.join(info['blas'])}")  # fmt: skip
-    if "OPENBLAS_CORETYPE" in os.environ:
-        print("note: OPENBLAS_CORETYPE is set")
+    print_machine(options.threads, "implicit")
     print(f"{options.shape}: {matrix.shape[0]:,} x {matrix.shape[1]:,}, {matrix.nnz:,} interactions, "
           f"f = {options.factors}, {options.solver}, float32, median of {options.rounds} rounds\n")  # fmt: skip
 

@@ -31,6 +31,20 @@ def _book_crossing(folder: Path) -> sp.csr_array:
     return matrix
 
 
+def _jester(folder: Path) -> sp.csr_array:
+    """Ratings from -9.95 to 10; some are exactly 0."""
+    with np.load(folder / "jester-1" / "jester.npz") as file:
+        return sp.csr_array((file["data"], file["indices"], file["indptr"]), shape=tuple(file["shape"]))
+
+
+def _rated_books(folder: Path) -> sp.csr_array:
+    """Only what was rated, from 1 to 10, of the users and books that are left; there is one stray 11."""
+    matrix = _table(folder / "book-crossing" / "ratings.csv.gz", ",").tocoo()
+    rated = (matrix.data >= 1) & (matrix.data <= 10)
+    users, items = (np.unique(ids[rated], return_inverse=True)[1] for ids in (matrix.row, matrix.col))
+    return sp.csr_array((matrix.data[rated], (users, items)))
+
+
 LOADERS: dict[str, Callable[[Path], sp.csr_array]] = {
     "msweb": lambda _: load_msweb().interactions,
     "ml-latest-small": lambda folder: _table(folder / "ml-latest-small" / "ratings.csv", ","),
@@ -39,7 +53,43 @@ LOADERS: dict[str, Callable[[Path], sp.csr_array]] = {
     "book-crossing": _book_crossing,
 }
 
+RATINGS: dict[str, Callable[[Path], sp.csr_array]] = {
+    "ml-latest-small": LOADERS["ml-latest-small"],
+    "book-crossing": _rated_books,
+    "jester-1": _jester,
+}
+RATING_RANGES = {"ml-latest-small": (0.0, 5.5), "book-crossing": (0.0, 11.0), "jester-1": (-11.0, 11.0)}
+LIKED_FROM = {"ml-latest-small": 4.0, "jester-1": 0.005}  # ratings of jester-1 have two decimals: all above 0
+
 
 def load(name: str, folder: Path) -> sp.csr_array:
     """Return a data set as users x items."""
     return LOADERS[name](folder)
+
+
+def load_ratings(name: str, folder: Path, most_users: int | None = None) -> sp.coo_array:
+    """Return explicit ratings as users x items; of the first users and what they rated, where so many are wanted."""
+    ratings = RATINGS[name](folder)[:most_users].tocoo()
+    rated, columns = np.unique(ratings.col, return_inverse=True)
+    return sp.coo_array((ratings.data, (ratings.row, columns)), shape=(ratings.shape[0], len(rated)))
+
+
+def load_likes(name: str, folder: Path, most_users: int | None = None) -> sp.coo_array:
+    """Return likes (1) and dislikes (0, stored) as users x items."""
+    ratings = load_ratings(name, folder, most_users)
+    return with_data(ratings, (ratings.data >= LIKED_FROM[name]).astype(np.float32))
+
+
+def with_data(matrix: sp.coo_array, data: np.ndarray, keep: np.ndarray | slice = slice(None)) -> sp.coo_array:
+    """Return other values, of some of the entries; zeros stay stored."""
+    return sp.coo_array((data[keep], (matrix.row[keep], matrix.col[keep])), shape=matrix.shape)
+
+
+def folds(ratings: sp.coo_array, count: int, seed: int = 0) -> list[tuple[sp.coo_array, sp.coo_array]]:
+    """Return (train, test) for each fold of a cross-validation over the entries."""
+    parts = []
+    for held in np.array_split(np.random.default_rng(seed).permutation(ratings.nnz), count):
+        test = np.zeros(ratings.nnz, bool)
+        test[held] = True
+        parts.append((with_data(ratings, ratings.data, ~test), with_data(ratings, ratings.data, test)))
+    return parts

@@ -1,0 +1,63 @@
+"""Search for settings that are good on every data set: at random first, then near the best so far."""
+
+from __future__ import annotations
+
+import json
+import sys
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+Setting = dict[str, Any]
+
+
+def search(
+    draw: Callable[[np.random.Generator], Setting],
+    vary: Callable[[Setting, np.random.Generator], Setting],
+    scores: list[Callable[[Setting], float]],
+    trials: int,
+) -> tuple[list[Setting], np.ndarray]:
+    """Return settings and their scores, higher is better, one column for each of `scores`. The first has no entries."""
+    rng = np.random.default_rng(0)
+    settings: list[Setting] = [{}]
+    results = evaluate(settings, scores)
+    for trial in range(1, trials + 1):
+        if trial > trials // 2:
+            best = np.argsort(-relative_to_best(results))[:3]
+            settings.append(vary(settings[int(rng.choice(best))], rng))
+        else:
+            settings.append(draw(rng))
+        results = np.vstack([results, evaluate(settings[-1:], scores)])
+    return settings, results
+
+
+def evaluate(settings: list[Setting], scores: list[Callable[[Setting], float]]) -> np.ndarray:
+    """Return the scores of settings, one row each."""
+    results = []
+    for setting in settings:
+        results.append([score(setting) for score in scores])
+        print(*np.round(results[-1], 4), json.dumps(setting), file=sys.stderr, flush=True)
+    return np.array(results)
+
+
+def relative_to_best(results: np.ndarray) -> np.ndarray:
+    """Return the mean over columns of the quotient to the column's best."""
+    return (results / results.max(axis=0)).mean(axis=1)
+
+
+def print_ranking(
+    names: list[str], baselines: dict[str, list[float]], settings: list[Setting], shown: np.ndarray,
+    relative: np.ndarray,
+) -> None:  # fmt: skip
+    """Print a Markdown table: the baselines, the best 15 settings and the defaults."""
+    print("| relative | " + " | ".join(names) + " | setting |")
+    print("|" + "---|" * (len(names) + 2))
+    for name, values in baselines.items():
+        print("| | " + " | ".join(f"{value:.4f}" for value in values) + f" | {name} |")
+    order = list(np.argsort(-relative)[:15])
+    for row in order + [0] * (0 not in order):
+        cells = " | ".join(f"{value:.4f}" for value in shown[row])
+        print(f"| {relative[row]:.3f} | {cells} | {json.dumps(settings[row]) if row else 'the defaults'} |")
