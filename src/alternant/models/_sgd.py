@@ -45,7 +45,7 @@ class Task(NamedTuple):
 
     grid: Grid
     order: NDArray[np.int64]
-    values: NDArray[Any]  # of the entries of the grid, as `StochasticModel._check_rows` has them
+    values: NDArray[Any]  # of the entries of the grid, as `StochasticModel._targets` has them
     factors: Factors
     squares: Factors | None  # Adagrad's sums
     facts: Mapping[str, Any]  # as `StochasticModel._facts` has them
@@ -166,7 +166,14 @@ class StochasticModel(FoldInModel):
         """Return fitted attributes that only depend on what is known, such as a mean."""
         return {}
 
-    def _penalty(self, factors: Factors, row_counts: NDArray[np.int64], column_counts: NDArray[np.int64]) -> float:  # noqa: ARG002
+    def _targets(self, values: NDArray[Any], facts: Mapping[str, Any]) -> NDArray[Any]:  # noqa: ARG002
+        """Turn what is known of pairs into what `_epoch` works on."""
+        return values
+
+    def _penalty(
+        self, factors: Factors, facts: Mapping[str, Any], row_counts: NDArray[np.int64],  # noqa: ARG002
+        column_counts: NDArray[np.int64],  # noqa: ARG002
+    ) -> float:  # fmt: skip
         """Return the terms of the regularization, of rows and columns that so many entries visit in an epoch."""
         return 0.0
 
@@ -229,9 +236,10 @@ class StochasticModel(FoldInModel):
             own = np.repeat(np.arange(len(factors.X)), np.diff(indptr))
             grid = Grid.whole(own, rows.indices[entries], len(factors.X), len(Y))
             squares = self._squares(factors)
+            values = self._targets(rows.data[entries], facts)
             for epoch in range(1, self.epochs + 1):
                 self._epoch(Task(
-                    grid, np.zeros(1, np.int64), rows.data[entries], factors, squares, facts, kind, False,
+                    grid, np.zeros(1, np.int64), values, factors, squares, facts, kind, False,
                     first, epoch, self._rate(epoch), 1,
                 ))  # fmt: skip
 
@@ -295,7 +303,7 @@ class Course:
         self.seed = int(rng.integers(1 << 63))
         m, n = train.shape
         self.cut = cut(train.indptr, train.indices, n, block_count(m, n, len(train.data)), rng)
-        self.values = train.data[self.cut.entries]
+        self.values = model._targets(train.data[self.cut.entries], self.facts)
         self.factors = Factors(
             gather((start.X,), self.cut.row_order, 1), gather((start.Y,), self.cut.column_order, 1),
             start.row_bias[self.cut.row_order], start.column_bias[self.cut.column_order],
@@ -318,7 +326,7 @@ class Course:
             self.num_threads,
         ))  # fmt: skip
         with np.errstate(over="ignore", invalid="ignore"):  # reported below
-            objective = total + model._penalty(self.factors, *self.counts)
+            objective = total + model._penalty(self.factors, self.facts, *self.counts)
         # Each loss is that before its own step, so that the last steps may overflow unnoticed.
         if not (np.isfinite(objective) and all(map(_all_finite, self.factors))):
             raise OverflowError(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -19,16 +20,20 @@ from ._sgd import StochasticModel, Task
 class BiasedMF(StochasticModel):
     r"""Matrix factorization of ratings with biases, by stochastic gradient descent.
 
-    Predicts a rating as :math:`\mu + b_u + c_i + x_u \cdot y_i`, or, with `rating_range`, as
+    Predicts a rating as :math:`\mu + s (b_u + c_i + x_u \cdot y_i)`, with the mean and the standard deviation s of the
+    ratings, or, with `rating_range`, as
 
     .. math:: \mathrm{low} + (\mathrm{high} - \mathrm{low})\, \sigma(\mu + b_u + c_i + x_u \cdot y_i),
 
     and minimises, over the ratings that are known,
 
-    .. math:: \sum_{(u,i)} (r_{ui} - p_{ui})^2 + \lambda_x |x_u|^2 + \lambda_y |y_i|^2
-              + \lambda_b (b_u^2 + c_i^2)
+    .. math:: \sum_{(u,i)} (r_{ui} - p_{ui})^2 + s^2 (\lambda_x |x_u|^2 + \lambda_y |y_i|^2
+              + \lambda_b (b_u^2 + c_i^2))
 
-    by one step along the negative gradient of half of it for each rating and epoch. What is missing never enters.
+    by one step along the negative gradient of half of it, over s squared, for each rating and epoch: the steps are
+    those for ratings with a deviation of 1, so that one setting fits ratings from 1 to 5 and from -10 to 10. What is
+    missing never enters.
+
     Epochs run in parallel on a fixed grid (Gemulla et al. 2011): equal bits on any number of threads.
 
     Parameters
@@ -73,11 +78,13 @@ class BiasedMF(StochasticModel):
     Attributes
     ----------
     user_factors : array, shape (n_users, factors + 2)
-        Rows ``(x_u, b_u, 1)``, so that a score is mu plus a dot product.
+        Rows ``(x_u, b_u, 1)``, whose dot product with an item's row is the score without mu.
     item_factors : array, shape (n_items, factors + 2)
         Rows ``(y_i, 1, c_i)``.
     mean_ : float
         mu: the mean rating, or with `rating_range` what the sigmoid turns into it.
+    deviation_ : float
+        s: the standard deviation of the ratings. Where they are all equal, it is 0 and counts as 1.
     n_iter_ : int
         Epochs done.
     history_ : dict of lists
@@ -99,10 +106,11 @@ class BiasedMF(StochasticModel):
     Gradient Descent", KDD 2011.
     """
 
-    _fitted_state = ("n_iter_", "history_", "backend_", "mean_")
-    _fact_names = ("mean_",)
+    _fitted_state = ("n_iter_", "history_", "backend_", "mean_", "deviation_")
+    _fact_names = ("mean_", "deviation_")
 
     mean_: float
+    deviation_: float
 
     def __init__(
         self,
@@ -170,21 +178,35 @@ class BiasedMF(StochasticModel):
         if self.rating_range is not None:
             low, high = self._bounds()
             mean = float(logit(np.clip((mean - low) / (high - low), 0.01, 0.99)))  # finite, if all are at one end
-        return {"mean_": mean}
+        return {"mean_": mean, "deviation_": float(rows.data.std(dtype=np.float64))}
+
+    def _scale(self, facts: Mapping[str, Any]) -> float:
+        """Return s."""
+        return float(facts.get("deviation_", getattr(self, "deviation_", 0.0))) or 1.0
+
+    def _targets(self, values: NDArray[Any], facts: Mapping[str, Any]) -> NDArray[Any]:
+        return np.asarray(values / self._scale(facts), values.dtype)
 
     def _epoch(self, task: Task) -> float:
         users, items = check_pair("regularization", self.regularization, ("users", "items"))
         rows, columns = (users, items) if task.kind == "user" else (items, users)
         bias = float(self.bias_regularization)
+        s = self._scale(task.facts)
+        mean = task.facts.get("mean_", 0.0) / (s if self.rating_range is None else 1)
+        low, high = self._bounds()
         total: float = self._backend().biased_epoch(
-            task.grid, task.order, task.values, task.factors, task.facts.get("mean_", 0.0), self._bounds(), task.rate,
+            task.grid, task.order, task.values, task.factors, mean, (low / s, high / s), task.rate,
             (rows, columns, bias, bias), task.update_columns, task.num_threads,
         )  # fmt: skip
-        return total
+        return s**2 * total
 
-    def _penalty(self, factors: Factors, row_counts: NDArray[np.int64], column_counts: NDArray[np.int64]) -> float:
-        lambdas = check_pair("regularization", self.regularization, ("users", "items"))
-        return _biased.penalty(factors, row_counts, column_counts, *lambdas, float(self.bias_regularization))
+    def _penalty(
+        self, factors: Factors, facts: Mapping[str, Any], row_counts: NDArray[np.int64],
+        column_counts: NDArray[np.int64],
+    ) -> float:  # fmt: skip
+        users, items = check_pair("regularization", self.regularization, ("users", "items"))
+        bias = float(self.bias_regularization)
+        return self._scale(facts) ** 2 * _biased.penalty(factors, row_counts, column_counts, users, items, bias)
 
     def _parts(self, factors: Factors) -> tuple[tuple[Any, ...], tuple[Any, ...]]:
         return _biased.parts(factors)
@@ -196,9 +218,9 @@ class BiasedMF(StochasticModel):
         return _biased.latent(factors)
 
     def _link(self, scores: NDArray[Any], **facts: Any) -> NDArray[Any]:
-        z = scores + scores.dtype.type(facts.get("mean_", getattr(self, "mean_", 0.0)))
+        mean = scores.dtype.type(facts.get("mean_", getattr(self, "mean_", 0.0)))
         if self.rating_range is None:
-            return np.asarray(z)
+            return np.asarray(mean + scores.dtype.type(self._scale(facts)) * scores)
         low, high = self._bounds()
-        squashed = low + (high - low) * expit(z)
+        squashed = low + (high - low) * expit(mean + scores)
         return np.asarray(np.clip(squashed, low, high), scores.dtype)  # rounding

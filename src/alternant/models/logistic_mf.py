@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -216,7 +217,10 @@ class LogisticMF(StochasticModel):
     def _facts(self, rows: CSR) -> dict[str, Any]:
         return {"mean_item_count_": len(rows.data) / rows.shape[1]}
 
-    def _penalty(self, factors: Factors, row_counts: NDArray[np.int64], column_counts: NDArray[np.int64]) -> float:
+    def _penalty(
+        self, factors: Factors, facts: Mapping[str, Any], row_counts: NDArray[np.int64],  # noqa: ARG002
+        column_counts: NDArray[np.int64],
+    ) -> float:  # fmt: skip
         m, n = len(row_counts), len(column_counts)
         if isinstance(self.negatives, str):
             row_steps, column_steps = row_counts + n, column_counts + m
