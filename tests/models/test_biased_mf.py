@@ -80,16 +80,17 @@ def test_held_out_ratings_stop_it_before_it_overfits():
 # --- factors and predictions ------------------------------------------------------------------------------------------
 
 
-def test_the_factors_hold_mean_and_biases_as_columns(dtype):
+def test_the_factors_hold_the_biases_as_columns(dtype):
     model = fit(dtype=dtype)
     assert model.mean_ == pytest.approx(np.nanmean(TABLE), rel=1e-12)
     assert model.user_factors.shape, model.item_factors.shape == ((M, 6), (N, 6))
     assert (model.user_factors[:, 5] == 1).all()
     assert (model.item_factors[:, 4] == 1).all()
     x, y = model.user_factors[:, :4].astype(float), model.item_factors[:, :4].astype(float)
-    b, c = model.user_factors[:, 4], model.item_factors[:, 5].astype(float)
+    b, c = model.user_factors[:, 4].astype(float), model.item_factors[:, 5].astype(float)
     assert 0 < np.abs(b).max() < 1
-    np.testing.assert_allclose(everything(model), model.mean_ + b[:, None] + c + x @ y.T, rtol=2e-6)
+    scores = b[:, None] + c + x @ y.T
+    np.testing.assert_allclose(everything(model), model.mean_ + model.deviation_ * scores, rtol=2e-6)
 
 
 @pytest.mark.parametrize("bounds", [(1, 5), (-3, -0.8), (-0.3, 1.1), (0, 1e6)])
@@ -99,7 +100,7 @@ def test_predictions_never_leave_the_range(bounds, dtype):
     rows.data[:2] = low, high  # the ends themselves are ratings
     rows.data[2:] = np.clip(rows.data[2:], low, high)
     model = fit(rows, rating_range=bounds, dtype=dtype, learning_rate=1e-3)
-    model.user_factors = model.user_factors * np.array(1e8, dtype)  # scores far beyond what the sigmoid tells apart
+    model.user_factors = model.user_factors * np.array(1e9, dtype)  # scores far beyond what the sigmoid tells apart
     predictions = everything(model)
     assert ((predictions >= low) & (predictions <= high)).all()
     ids, best = model.recommend(np.arange(M), N, exclude_seen=False)
@@ -112,12 +113,12 @@ def test_predictions_never_leave_the_range(bounds, dtype):
 
 def test_the_range_is_the_scaled_sigmoid_of_the_score_and_none_the_score_itself():
     model = fit(rating_range=(0.5, 5.5), dtype="float64")
-    z = model.mean_ + model.user_factors @ model.item_factors.T
-    np.testing.assert_allclose(everything(model), 0.5 + 5 * expit(z), rtol=1e-12)
+    dots = model.user_factors @ model.item_factors.T
+    np.testing.assert_allclose(everything(model), 0.5 + 5 * expit(model.mean_ + dots), rtol=1e-12)
     assert 0.5 + 5 * expit(model.mean_) == pytest.approx(np.nanmean(TABLE))
     plain = fit(dtype="float64")
-    z = plain.mean_ + plain.user_factors @ plain.item_factors.T
-    np.testing.assert_allclose(everything(plain), z, rtol=1e-12)
+    dots = plain.user_factors @ plain.item_factors.T
+    np.testing.assert_allclose(everything(plain), plain.mean_ + plain.deviation_ * dots, rtol=1e-12)
 
 
 def test_ratings_at_one_end_of_the_range_alone_are_learned_without_infinities():
@@ -205,7 +206,9 @@ def test_the_objective_is_the_papers(bounds):
     b, c = model.user_factors[:, 4], model.item_factors[:, 5]
     squares = np.add.outer(0.3 * (x**2).sum(axis=1) + 0.2 * b**2, 0.7 * (y**2).sum(axis=1) + 0.2 * c**2)
     errors = (everything(model) - TABLE)[KNOWN]
-    assert model.history_["objective"] == pytest.approx([(errors**2).sum() + squares[KNOWN].sum()], rel=1e-9)
+    assert model.history_["objective"] == pytest.approx(
+        [(errors**2).sum() + model.deviation_**2 * squares[KNOWN].sum()], rel=1e-9
+    )
     assert model.history_["train_rmse"] == pytest.approx([np.sqrt(np.mean(errors**2))], rel=1e-9)
 
 

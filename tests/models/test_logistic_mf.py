@@ -88,7 +88,7 @@ def test_factors_hold_the_biases_as_columns(dtype):
 # --- objective --------------------------------------------------------------------------------------------------------
 
 WEIGHTINGS = [
-    ({}, lambda r: np.log(1 + r)), ({"alpha": 3, "epsilon": 0.5}, lambda r: 3 * np.log(1 + r / 0.5)),
+    ({}, lambda r: 0.2 * np.log(1 + r / 0.1)), ({"alpha": 3, "epsilon": 0.5}, lambda r: 3 * np.log(1 + r / 0.5)),
     ({"weighting": "proportional", "alpha": 0.5}, lambda r: 0.5 * r),
 ]  # fmt: skip
 
@@ -123,7 +123,7 @@ def test_the_sampled_objective_is_that_of_its_expectation():
     still = STILL | {"epochs": 300, "negatives": 3, "regularization": (0.3, 0.7), "bias_regularization": 0.2}
     model.set_params(**still).fit(COUNTS)
     share = 3 * np.diff(COUNTS.indptr)[:, None] / N * np.ones(N)
-    expected = dense_objective(model, COUNTS, lambda r: np.log(1 + r), share)[1]
+    expected = dense_objective(model, COUNTS, lambda r: 0.2 * np.log(1 + r / 0.1), share)[1]
     objective = np.array(model.history_["objective"])
     assert len(np.unique(objective)) > 290  # a new sample in each epoch
     assert abs(objective.mean() - expected) < 4 * objective.std() / np.sqrt(300)
@@ -143,7 +143,7 @@ def test_alpha_is_the_weight_of_what_was_observed():
     rows = sp.csr_array(np.ones((3, 2)))
     for alpha in (0.5, 1, 4):
         model = fit(rows, alpha=alpha, weighting="proportional", negatives="full", optimizer="sgd", learning_rate=0.02,
-                    regularization=0, bias_regularization=0, epochs=1500)  # fmt: skip
+                    learning_rate_decay=1.0, regularization=0, bias_regularization=0, epochs=1500)  # fmt: skip
         np.testing.assert_allclose(model.predict([[0], [1], [2]], [0, 1]), alpha / (1 + alpha), atol=0.02)
 
 

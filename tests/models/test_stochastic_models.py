@@ -75,8 +75,8 @@ def dense(model, users=None, items=None):
         return 1 / (1 + np.exp(-z))
     if isinstance(model, BiasedMF) and model.rating_range is not None:
         low, high = model.rating_range
-        return low + (high - low) / (1 + np.exp(-z))
-    return z
+        return low + (high - low) / (1 + np.exp(-model.mean_ - z))
+    return model.mean_ + model.deviation_ * z if isinstance(model, BiasedMF) else z
 
 
 # --- epochs -----------------------------------------------------------------------------------------------------------
@@ -111,7 +111,7 @@ def test_all_implementations_agree(kernels, case, dtype, monkeypatch):
 def plain_epoch(model, grid, order, values, factors, facts):
     """One epoch, entry by entry, from the gradients as the papers write them; returns the loss."""
     X, Y, b, c = factors
-    squares = [np.full_like(part, 1e-2) for part in factors]
+    squares = [np.full_like(part, 1.0) for part in factors]
     rate, loss = model.learning_rate, 0.0
 
     def descend(u, i, gradients):
@@ -135,7 +135,7 @@ def plain_epoch(model, grid, order, values, factors, facts):
             for j in range(grid.block_indptr[block], grid.block_indptr[block + 1]):
                 u, i, r = grid.rows[j], grid.columns[j], values[j]
                 if isinstance(model, LogisticMF):
-                    size = np.log(1 + abs(r)) if model.weighting == "log" else abs(r)
+                    size = np.log(1 + abs(r) / model.epsilon) if model.weighting == "log" else abs(r)
                     loss += logistic(u, i, model.alpha * size, float(r > 0))
                 elif isinstance(model, CosineMF):
                     x, y = X[u].copy(), Y[i].copy()
@@ -146,11 +146,13 @@ def plain_epoch(model, grid, order, values, factors, facts):
                         Y[i] -= rate * 2 * (cos - r) * (x / lengths[0] / lengths[1] - cos * y / lengths[1] ** 2)
                     loss += (cos - r) ** 2
                 else:
-                    p, slope = facts["mean_"] + b[u] + c[i] + X[u] @ Y[i], 1.0
+                    scale = facts["deviation_"]  # the steps are those of ratings with a deviation of 1
+                    z, slope = b[u] + c[i] + X[u] @ Y[i], 1.0
+                    p = facts["mean_"] + scale * z
                     if model.rating_range is not None:
-                        s, (low, high) = 1 / (1 + np.exp(-p)), model.rating_range
-                        p, slope = low + (high - low) * s, (high - low) * s * (1 - s)
-                    g, lam, bias = (p - r) * slope, model.regularization, model.bias_regularization
+                        s, (low, high) = 1 / (1 + np.exp(-facts["mean_"] - z)), model.rating_range
+                        p, slope = low + (high - low) * s, (high - low) / scale * s * (1 - s)
+                    g, lam, bias = (p - r) / scale * slope, model.regularization, model.bias_regularization
                     descend(u, i, (g * Y[i] + lam * X[u], g * X[u] + lam * Y[i], g + bias * b[u], g + bias * c[i]))
                     loss += (r - p) ** 2
             if isinstance(model, LogisticMF) and model.negatives == "full":
