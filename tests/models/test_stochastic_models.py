@@ -70,7 +70,7 @@ def dense(model, users=None, items=None):
     X, Y = (np.array(side, np.float64) for side in (model.user_factors, model.item_factors))
     if isinstance(model, CosineMF):
         X, Y = (side / np.linalg.norm(side, axis=1)[:, None] for side in (X, Y))
-    z = getattr(model, "mean_", 0) + X @ Y.T
+    z = X @ Y.T
     if isinstance(model, LogisticMF):
         return 1 / (1 + np.exp(-z))
     if isinstance(model, BiasedMF) and model.rating_range is not None:
