@@ -310,7 +310,10 @@ class Course:
         )  # fmt: skip
         self.squares = model._squares(self.factors)
         grid = self.cut.grid
-        self.counts = np.bincount(grid.rows, minlength=m), np.bincount(grid.columns, minlength=n)
+        self.counts = (
+            np.diff(train.indptr)[self.cut.row_order],
+            np.bincount(train.indices, minlength=n)[self.cut.column_order],
+        )
         worth = len(train.data) * start.X.shape[1] // (grid.blocks * WORK_PER_THREAD)
         self.num_threads = min(resolve_num_threads(model.num_threads), 1 + worth)
         self.held_out = None if held_out is None else model._held_out_pairs(held_out, rng)
