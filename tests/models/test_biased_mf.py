@@ -50,6 +50,7 @@ def mean_and_biases(ratings, train):
     return mean + b[:, None] + c
 
 
+@pytest.mark.many_steps
 @pytest.mark.parametrize("params", [{}, {"rating_range": (0, 6), "learning_rate": 0.02}], ids=["dot", "range"])
 def test_it_beats_mean_and_biases_on_planted_ratings(params):
     """RMSE on held-out ratings at most 0.6 of that of the biases."""
@@ -61,6 +62,7 @@ def test_it_beats_mean_and_biases_on_planted_ratings(params):
     assert rmse < 0.6 * baseline
 
 
+@pytest.mark.many_steps
 def test_held_out_ratings_stop_it_before_it_overfits():
     ratings, train, test = planted_ratings()
     params = {"factors": 8, "epochs": 150, "regularization": 0, "bias_regularization": 0, "learning_rate": 0.05,

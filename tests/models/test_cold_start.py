@@ -24,7 +24,7 @@ def table(kind):
 
 MODELS = {
     "ImplicitALS": (ImplicitALS(factors=8, random_state=0), "counts"),
-    "LogisticMF": (LogisticMF(factors=8, random_state=0), "counts"),
+    "LogisticMF": (LogisticMF(factors=8, epochs=8, random_state=0), "counts"),
     "Popularity": (Popularity(), "counts"),
     "BiasedMF": (BiasedMF(factors=8, random_state=0), "ratings"),
     "BiasedMF in a range": (

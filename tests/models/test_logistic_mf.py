@@ -31,6 +31,7 @@ def cross_entropy(p, z):
 # --- planted interactions ---------------------------------------------------------------------------------------------
 
 
+@pytest.mark.many_steps
 @pytest.mark.parametrize("params", [{}, {"weighting": "proportional"}, {"negatives": "full"}], ids=str)
 def test_it_beats_popularity_on_planted_interactions(params):
     """NDCG@10 of one held-out interaction per user at least 1.5 times that of the popularity ranking."""

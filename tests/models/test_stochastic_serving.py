@@ -226,6 +226,7 @@ def test_neighbours_are_found_by_the_vectors_without_biases(case):
 # --- fold-in ----------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.many_steps
 def test_folding_in_a_user_of_the_fit_comes_close_to_what_the_fit_predicts(case):
     """The predictions of all pairs correlate by at least 0.95 with those of the fit."""
     model = case.fit(epochs=60)
