@@ -48,7 +48,8 @@ class LogisticMF(StochasticModel):
         Scale of r in ``weighting="log"``.
     negatives : int or "full"
         Negatives sampled for each observed pair of a user, in each epoch anew; "full" takes all pairs, which costs
-        ``n_users * n_items`` steps an epoch.
+        ``n_users * n_items`` steps an epoch. The sample is drawn by row number, also where users are folded in: there
+        it depends on a user's place among those folded in together.
     optimizer : {"adagrad", "sgd"}
         Steps divided by the root of the sum of the squared gradients of each number so far (Duchi et al. 2011), or
         plain ones.
