@@ -40,7 +40,7 @@ ALTERNANT_INLINE REAL NAME(row_dot)(const ptrdiff_t f, const REAL *ALTERNANT_RES
     return sum;
 }
 
-#ifdef ALTERNANT_ROTATE
+#ifdef SGD_REGISTERS
 /* The sum of a vector's lanes in every lane; in the order of lane_sum. */
 ALTERNANT_INLINE VECTOR NAME(lane_sums)(VECTOR v)
 {
@@ -134,7 +134,7 @@ ALTERNANT_FUNCTION double NAME(biased_any)(ptrdiff_t f, ptrdiff_t n, const int32
     return loss;
 }
 
-#ifdef ALTERNANT_ROTATE
+#ifdef SGD_REGISTERS
 /* The same for rows of `vectors` whole vectors. Entries of one row follow each other, each waiting for the one before:
  * the row stays in registers, and what has to wait is as short as can be (the sum in all lanes, one product, one sum).
  * 1.4 times as fast as the above at f = 64. The lengths and whether there is a sigmoid are constants: with a call of
@@ -194,7 +194,7 @@ ALTERNANT_FUNCTION double NAME(biased_block)(ptrdiff_t f, ptrdiff_t n, const int
                                              const REAL *target, REAL *X, REAL *Y, REAL *row_bias, REAL *column_bias,
                                              const sgd_step *step)
 {
-#ifdef ALTERNANT_ROTATE
+#ifdef SGD_REGISTERS
 #define BODY(vectors)                                                                                                 \
     if (f == (vectors) * VL)                                                                                          \
     return step->height < INFINITY                                                                                    \
