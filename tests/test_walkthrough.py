@@ -68,8 +68,10 @@ def test_every_number_is_that_of_dense_linear_algebra(capsys, backend):
             assert [float(error), float(objective)] == pytest.approx(told[int(iteration), solved], abs=5.1e-7)
         objectives = [float(row[3]) for row in rows]
         assert objectives == sorted(objectives, reverse=True), "the objective only falls"
-        assert last < 200, "it ends because it has converged, not because its time was up"
-        assert story[-3][5] - story[-1][5] <= 1e-5 * story[-3][5]
+        assert last < 5000, "it ends because it has converged, not because its time was up"
+        onward = dense_story(weights, truth, last + 2000)[-1]
+        for shown, limit in zip(story[-1][2:4], onward[2:4], strict=True):
+            np.testing.assert_allclose(shown, limit, atol=1e-4)  # the last digits printed have come to rest
 
 
 def test_the_first_predictions_are_the_products_of_the_start(capsys):

@@ -78,7 +78,9 @@ def check_range(name: str, value: Any) -> tuple[float, float]:
     """Return (low, high)."""
     if not isinstance(value, (tuple, list)) or len(value) != 2:
         raise TypeError(f"{name} must be a pair (low, high) or None, got {value!r}")
-    low, high = (check_number(name, part, -math.inf) for part in value)
+    if not all(isinstance(part, Real) and math.isfinite(part) for part in value):
+        raise ValueError(f"{name} must be two finite numbers (low, high), got {value!r}")
+    low, high = map(float, value)
     if not low < high:
         raise ValueError(f"{name} must be (low, high) with low below high, got {value!r}")
     return low, high

@@ -21,14 +21,15 @@ ITEMS = np.array([[0.2, 0.4], [0.1, 0.3]])
 RATINGS = np.array([[4.0, 2.0], [3.0, 5.0]])
 REGULARIZATION = 0.1
 SHOWN = 2  # iterations that are shown in full
+SHOWN_SHORT = (1, 2, 3, 4, 5, 10, 20, 50, 100, 200, 500, 1000, 2000)  # those of which the errors are shown
 
 COMMON: dict[str, Any] = {
     "factors": 2,
     "regularization": REGULARIZATION,
     "regularization_scaling": "none",
     "solver": "cholesky",
-    "iterations": 200,
-    "early_stopping": 1e-5,
+    "iterations": 5000,
+    "early_stopping": 1e-10,
     "warm_start": True,
     "dtype": "float64",
 }
@@ -83,10 +84,10 @@ def _tell(model: FactorModel, data: Any, truth: NDArray[Any]) -> None:
             _state(state.user_factors, state.item_factors, state.predictions.reshape(2, 2), truth)
 
     model.fit(data, callback=tell, callback_at="half_sweep", show_progress=False)  # type: ignore[attr-defined]
-    print("\n  Until it converges")
+    print("\n  Until nothing moves")
     print(f"    {'iteration':>9}  {'solved':<8}{'mean squared error':>20}{'objective':>14}")
     for iteration, solved, error, objective in course:
-        if iteration <= 5 or iteration % 10 == 0 or iteration == course[-1][0]:
+        if iteration in SHOWN_SHORT or iteration == course[-1][0]:
             print(f"    {iteration:>9}  {solved:<8}{error:>20.6f}{objective:>14.6f}")
     _paragraph(
         "The objective falls with every half-sweep. The error alone need not: lambda trades a little of it for smaller "

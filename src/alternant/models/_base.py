@@ -43,6 +43,8 @@ class FactorModel(Parameters):
     item_factors: NDArray[Any] | None
     interactions_: CSR | None
 
+    _min_count: ClassVar[int] = 0  # of the items of a cold start
+
     # What `save` writes beside the parameters, the factors and the interactions: attributes that JSON can hold.
     _fitted_state: ClassVar[tuple[str, ...]] = ()
 
@@ -169,6 +171,7 @@ class FactorModel(Parameters):
         features: Any = None,
         new_features: Any = None,
         n_neighbours: int = 20,
+        min_count: int | None = None,
         exclude_items: Any = None,
         candidate_items: Any = None,
     ) -> tuple[NDArray[np.int32], NDArray[Any]]:
@@ -194,6 +197,10 @@ class FactorModel(Parameters):
             Those of the new users.
         n_neighbours : int
             How many of the nearest users are averaged.
+        min_count : int, optional
+            Only items with at least so many interactions, as long as k items have them. By default 20 for models of
+            ratings and swipes, whose lists would otherwise be led by items that one or two users praised, and 0 for
+            the others. Without interactions (a model saved without them) nothing is counted.
         exclude_items, candidate_items : array of int, optional
             Items that nobody gets, and the only ones that anybody gets.
 
@@ -212,12 +219,14 @@ class FactorModel(Parameters):
         k = check_integer("k", k, 1)
         method = _cold_start.choose_method(method, user_items, features, new_features)
         chosen = _candidates(exclude_items, candidate_items, len(items))
+        least = check_integer("min_count", self._min_count if min_count is None else min_count, 0)
+        known_rows = getattr(self, "interactions_", None)
+        if least and known_rows is not None and known_rows.shape[1] == len(items):
+            chosen = _cold_start.well_known(known_rows, chosen, least, k)
         if method == "fold_in":
-            return self.recommend(
-                None, k, user_items=user_items, exclude_items=exclude_items, candidate_items=candidate_items
-            )
+            return self.recommend(None, k, user_items=user_items, candidate_items=chosen)
         if method == "popularity":
-            counts = _cold_start.popularity(getattr(self, "interactions_", None), len(items))
+            counts = _cold_start.popularity(known_rows, len(items))
             ids, scores = self._top_k(np.ones((1, 1)), counts[:, None], k, None, chosen)
             return ids[0], scores[0]
         if method == "mean":

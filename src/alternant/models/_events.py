@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .._csr import CSR
+from ..kernels.sgd_reference import GOLDEN, mix
 from ._fit_loop import read_only_view
 
 # Merging sorts, which takes longer than learning from an event: it is left to whoever reads the rows, unless so many
@@ -120,6 +121,21 @@ class Events:
             np.concatenate([at, places]), np.concatenate([known.indices, self._items.rows[events]]),
             np.concatenate([known.data, self._values.rows[events]]), (len(users), n_items),
         )  # fmt: skip
+
+
+def hashed_normal(seed: int, stream: int, rows: NDArray[np.int64], width: int) -> NDArray[np.float64]:
+    """Return normal numbers, each a function of the seed, the stream, its row and its column (Box and Muller 1958)."""
+    start = mix(mix(seed) + GOLDEN * (stream + 1))
+    place = np.uint64(2) * (rows.astype(np.uint64)[:, None] * np.uint64(width) + np.arange(width, dtype=np.uint64))
+    first, second = (_hash(np.uint64(start) + np.uint64(GOLDEN) * (place + np.uint64(k))) for k in (1, 2))
+    return np.asarray(np.sqrt(-2 * np.log1p(-first)) * np.cos(2 * np.pi * second))
+
+
+def _hash(z: NDArray[Any]) -> NDArray[Any]:
+    """Return `mix` of each number, as a number from 0 up to but not 1."""
+    z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return np.asarray(((z ^ (z >> np.uint64(31))) >> np.uint64(11)) * 2.0**-53)
 
 
 def _last_words(rows: NDArray[Any], columns: NDArray[Any], values: NDArray[Any], shape: tuple[int, int]) -> CSR:

@@ -12,7 +12,7 @@ from .._csr import CSR
 from .._ratings import check_ratings
 from .._validation import check_boolean
 from ..kernels import Grid
-from ._events import Events, Growing
+from ._events import Events, Growing, hashed_normal
 from ._sgd import StochasticModel, Task
 
 ONE_ROUND = np.zeros(1, np.int64)  # the order of the diagonals of a grid of one block
@@ -116,13 +116,15 @@ class CosineMF(StochasticModel):
         self.backend = backend
         self._check_params()
 
+    _min_count = 20
+
     # The vectors grow, and events are noted beside the rows they will be merged into: `user_factors`, `item_factors`
     # and `interactions_` are views of these three.
     _users: Growing
     _items: Growing
     _events: Events | None
     _slot: tuple[Grid, NDArray[Any]] | None  # of one event
-    _means: dict[str, tuple[int, NDArray[Any]]]  # of how many rows, and the mean vector
+    _means: dict[str, NDArray[Any] | None]  # the mean vectors when the first event came after a fit, a load or by hand
 
     @property
     def user_factors(self) -> NDArray[Any] | None:
@@ -131,7 +133,7 @@ class CosineMF(StochasticModel):
 
     @user_factors.setter
     def user_factors(self, vectors: Any) -> None:
-        self.__dict__.update(_users=Growing(np.array(vectors)), _events=None, _means={}, _slot=None)
+        self._set("_users", "user_factors", vectors)
 
     @property
     def item_factors(self) -> NDArray[Any] | None:
@@ -140,7 +142,19 @@ class CosineMF(StochasticModel):
 
     @item_factors.setter
     def item_factors(self, vectors: Any) -> None:
-        self.__dict__.update(_items=Growing(np.array(vectors)), _events=None, _means={}, _slot=None)
+        self._set("_items", "item_factors", vectors)
+
+    def _set(self, kept: str, name: str, vectors: Any) -> None:
+        """Take a copy of vectors set by hand; what is known of the pairs stays if there are as many rows as before."""
+        array = np.array(vectors)
+        if array.ndim != 2 or array.dtype.kind != "f":
+            raise ValueError(
+                f"{name} must be a table of floating-point numbers, one row each, got {array.ndim} dimensions of "
+                f"{array.dtype}"
+            )
+        before = self.__dict__.get(kept)
+        events = self.__dict__.get("_events") if before is not None and len(before) == len(array) else None
+        self.__dict__.update({kept: Growing(array), "_events": events, "_means": {}, "_slot": None})
 
     @property
     def interactions_(self) -> CSR | None:
@@ -169,6 +183,14 @@ class CosineMF(StochasticModel):
     def _check_rows(self, name: str, rows: Any, dtype: np.dtype[Any], copy: bool = False) -> CSR:
         known = check_ratings(name, rows, dtype, copy=copy)
         swiped = (known.data == 0) | (known.data == 1)
+        others = np.unique(known.data[~swiped])
+        if len(others) > 2:  # one or two may mark what is unknown; more look like ratings
+            warnings.warn(
+                f"{name} has {len(others)} values beside 0 (disliked) and 1 (liked), from {others[0]:g} to "
+                f"{others[-1]:g}, which count as unknown: of ratings, say from where on one is a like, as (r >= 4)",
+                UserWarning,
+                stacklevel=3,
+            )
         before = np.concatenate([[0], np.cumsum(swiped)])
         return CSR(before[known.indptr], known.indices[swiped], known.data[swiped], known.shape)
 
@@ -222,8 +244,9 @@ class CosineMF(StochasticModel):
         ----------
         users, items : int or array of int
             Row numbers. Rows that the model does not have yet are created, up to the greatest number: a new user
-            starts as the mean user, a new item as the mean item with noise (both as of the last fit or
-            load, or of when their number last doubled); the very first ones are drawn as for `fit`.
+            starts as the mean user, a new item as the mean item with noise that is a function of `random_state` and
+            its number; the means are those that the first event after a fit (or a load) finds. Without a fit, all
+            start at random, as in one. So a batch teaches exactly what its events teach one at a time.
         liked : bool, number, or array of them
             1 liked, 0 disliked; an event with any other value, NaN included, is unknown and teaches nothing.
 
@@ -270,7 +293,7 @@ class CosineMF(StochasticModel):
         if liked not in (0, 1):
             return self
         state = self.__dict__
-        if state.get("_events") is None or user >= len(self._users) or item >= len(self._items):
+        if not state.get("_means") or user >= len(self._users) or item >= len(self._items):
             self._grow(user + 1, item + 1)
         slot = state.get("_slot")
         if slot is None:
@@ -312,10 +335,10 @@ class CosineMF(StochasticModel):
             users, items = self._users, self._items
         else:
             users, items = (Growing(np.empty((0, self.factors), np.dtype(self.dtype))) for _ in range(2))
-        means = dict(self.__dict__.get("_means", {}))
+        means = self.__dict__.get("_means") or {"user": _mean(users), "item": _mean(items)}
         try:
             new = [
-                self._newcomers(kind, side, wanted - len(side), means)
+                self._newcomers(kind, side, wanted, means[kind])
                 for kind, side, wanted in (("user", users, n_users), ("item", items, n_items))
             ]
             for side, vectors in zip((users, items), new, strict=True):
@@ -331,26 +354,23 @@ class CosineMF(StochasticModel):
         if self.__dict__.get("_events") is None:  # what came before, if vectors were set by hand, is not known
             self._events = Events(CSR(np.zeros(1, np.int64), np.empty(0, np.int32), users.rows[:0, 0], (0, 0)))
 
-    def _newcomers(
-        self, kind: str, side: Growing, count: int, means: dict[str, tuple[int, NDArray[Any]]]
-    ) -> NDArray[Any]:
+    def _newcomers(self, kind: str, side: Growing, wanted: int, mean: NDArray[Any] | None) -> NDArray[Any]:
         """Return vectors for users or items never seen."""
-        if count <= 0:
-            return side.rows[:0]
-        dtype = side.rows.dtype
-        size, mean = means.get(kind, (0, None))
-        if len(side) >= max(1, 2 * size):
-            mean = side.rows.mean(axis=0, dtype=np.float64)
-            means[kind] = len(side), mean
+        new = np.arange(len(side), max(wanted, len(side)))
+        if mean is not None and kind == "user":
+            return np.asarray(np.repeat(mean.astype(side.rows.dtype)[None], len(new), axis=0))
+        width = side.rows.shape[1]
         seed = self.random_state if isinstance(self.random_state, (int, np.integer)) else 0
-        rng = np.random.default_rng([int(seed), 0 if kind == "user" else 1, len(side)])
-        if mean is None or not mean.any():
-            return self._initial(count, rng).astype(dtype)
-        if kind == "user":
-            return np.asarray(np.repeat(mean.astype(dtype)[None], count, axis=0))
-        length = np.sqrt(mean @ mean / len(mean))
-        noise = float(self.init_scale) * length * rng.standard_normal((count, len(mean)))
-        return np.asarray(mean + noise, dtype)  # were all items alike, no gradient would tell them apart
+        noise = float(self.init_scale) * hashed_normal(int(seed), ("user", "item").index(kind), new, width)
+        # Were all items alike, no gradient would tell them apart.
+        vectors = (1 + noise) / np.sqrt(width) if mean is None else mean + np.sqrt(mean @ mean / width) * noise
+        return np.asarray(vectors, side.rows.dtype)
+
+
+def _mean(side: Growing) -> NDArray[Any] | None:
+    """Return the mean vector; None if there is none, or none with a direction."""
+    mean = side.rows.mean(axis=0, dtype=np.float64) if len(side) else np.zeros(1)
+    return mean if mean.any() else None
 
 
 def _single(value: Any) -> int | float | None:

@@ -28,7 +28,7 @@ class ExplicitALS(AlternatingLeastSquares):
               + \sum_u \lambda_u (|x_u|^2 + b_u^2) + \sum_i \lambda_i (|y_i|^2 + b_i^2)
 
     by solving for all users (factors and bias jointly) with the items fixed, then for all items with the users fixed.
-    The mean mu takes up what the biases have in common after each half-sweep, which is its exact minimiser. With
+    The mean mu takes up what the biases have in common after each half-sweep, the best split between the two. With
     ``biases=False`` there are neither biases nor mean. Predictions are not clipped to the range of the ratings.
 
     The defaults give a root mean squared error of 0.851 on held-out ratings of MovieLens latest-small (mean of five
@@ -105,6 +105,7 @@ class ExplicitALS(AlternatingLeastSquares):
     """
 
     _fitted_state = (*AlternatingLeastSquares._fitted_state, "mean_")
+    _min_count = 20
 
     mean_: float
 

@@ -170,7 +170,8 @@ class LogisticMF(StochasticModel):
         check_choice("weighting", self.weighting, ("log", "proportional"))
         check_number("epsilon", self.epsilon, 0, above=True)
         if isinstance(self.negatives, str):
-            check_choice("negatives", self.negatives, ("full",))
+            if self.negatives != "full":
+                raise ValueError(f"negatives must be a whole number of at least 0 or 'full', got {self.negatives!r}")
         else:
             check_integer("negatives", self.negatives, 0)
         check_choice("optimizer", self.optimizer, ("adagrad", "sgd"))
