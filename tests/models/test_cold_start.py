@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import scipy.sparse as sp
 
-from alternant import BiasedMF, CosineMF, ImplicitALS, LogisticMF, Popularity
+from alternant import BiasedMF, CosineMF, ExplicitALS, ImplicitALS, LogisticMF, Popularity
 from alternant.datasets import planted
 
 N, K = 400, 10  # users to learn from (60 more are new), length of lists
@@ -26,6 +26,7 @@ MODELS = {
     "ImplicitALS": (ImplicitALS(factors=8, random_state=0), "counts"),
     "LogisticMF": (LogisticMF(factors=8, epochs=8, random_state=0), "counts"),
     "Popularity": (Popularity(), "counts"),
+    "ExplicitALS": (ExplicitALS(factors=8, random_state=0), "ratings"),
     "BiasedMF": (BiasedMF(factors=8, random_state=0), "ratings"),
     "BiasedMF in a range": (
         BiasedMF(factors=8, rating_range=(0.5, 5.5), learning_rate=0.05, random_state=0), "ratings",
@@ -126,6 +127,18 @@ def test_items_can_be_excluded_or_chosen_whatever_the_method(fitted):
         assert np.isin(ids, [3, 4, -1]).all()
 
 
+@pytest.mark.parametrize("model", [ExplicitALS, BiasedMF])
+def test_an_item_that_one_user_praised_does_not_lead_the_lists_of_rating_models(model):
+    rows = table("ratings")[:N].toarray() * (np.arange(150) != 7)
+    rows[3, 7] = 5  # all that is known of item 7
+    model = model(factors=4, random_state=0).fit(sp.csr_array(rows))
+    features = {"features": FEATURES[:N], "new_features": FEATURES[NEW]}
+    for options in ({}, {"user_items": table("ratings")[NEW]}, features):
+        assert 7 not in model.cold_start(K, **options)[0]
+        assert 7 in model.cold_start(150, **options)[0], "but where the list is as long as the catalogue"
+    assert 7 in model.cold_start(140, min_count=0)[0]
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [
@@ -141,6 +154,7 @@ def test_items_can_be_excluded_or_chosen_whatever_the_method(fitted):
         ({"features": FEATURES[:N] * np.nan, "new_features": FEATURES[NEW]}, "features must be a finite table"),
         ({"features": [["a"]] * N, "new_features": [["b"]]}, "features must be a table of numbers, one row per user"),
         ({"features": FEATURES[:N], "new_features": FEATURES[NEW], "n_neighbours": 0}, "n_neighbours must be at least"),
+        ({"min_count": -1}, "min_count must be at least 0, got -1"),
     ],
 )  # fmt: skip
 def test_what_does_not_fit_is_refused_with_one_sentence(options, message):

@@ -113,6 +113,10 @@ class StochasticModel(FoldInModel):
             If the input or a parameter is not as required; the model stays as it was.
         OverflowError
             If the steps diverge: `learning_rate` is too large. The model stays as it was.
+
+        Notes
+        -----
+        Ctrl-C takes effect between two epochs and leaves the last one that the history has.
         """
         self._check_params()
         check_callback(callback, "iteration")
