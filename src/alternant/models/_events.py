@@ -14,6 +14,7 @@ from ._fit_loop import read_only_view
 # Merging sorts, which takes longer than learning from an event: it is left to whoever reads the rows, unless so many
 # events wait that they would take much more memory than the rows.
 MOST_WAITING = 1 << 22
+MOST_ROWS = np.iinfo(np.int32).max
 
 
 class Growing:
@@ -121,6 +122,42 @@ class Events:
             np.concatenate([at, places]), np.concatenate([known.indices, self._items.rows[events]]),
             np.concatenate([known.data, self._values.rows[events]]), (len(users), n_items),
         )  # fmt: skip
+
+
+def single(value: Any) -> int | float | None:
+    """Return the one number that is given, alone or in a list; None for anything else."""
+    if isinstance(value, list) or (isinstance(value, np.ndarray) and value.ndim == 1):
+        if len(value) != 1:
+            return None
+        value = value[0]
+    if isinstance(value, np.generic) and value.dtype.kind in "buif":
+        return value.item()  # type: ignore[no-any-return]
+    return value if isinstance(value, (int, float)) else None
+
+
+def as_list(name: str, values: Any) -> NDArray[Any]:
+    """Return what is given for events as an array of at least one dimension."""
+    try:
+        array: NDArray[Any] = np.atleast_1d(values)
+    except ValueError:
+        raise ValueError(f"{name} must be a list of numbers, one for each event, got a list of uneven lists") from None
+    return array
+
+
+def found(values: Any, array: NDArray[Any]) -> str:
+    """Describe what was given, for messages."""
+    alone = values is None or np.isscalar(values)
+    return repr(values) if alone else f"{type(values).__name__} of dtype {array.dtype}"
+
+
+def event_ids(name: str, ids: Any) -> NDArray[np.int64]:
+    """Return row numbers of events."""
+    array = as_list(name, ids)
+    if array.dtype.kind not in "iu" and array.size:
+        raise TypeError(f"{name} must be whole numbers (row numbers), got {found(ids, array)}")
+    if array.size and (array.min() < 0 or array.max() >= MOST_ROWS):
+        raise IndexError(f"{name} must lie between 0 and {MOST_ROWS - 1}, got {array.min()} to {array.max()}")
+    return array.astype(np.int64, copy=False)
 
 
 def hashed_normal(seed: int, stream: int, rows: NDArray[np.int64], width: int) -> NDArray[np.float64]:

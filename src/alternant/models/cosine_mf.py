@@ -12,11 +12,10 @@ from .._csr import CSR
 from .._ratings import check_ratings
 from .._validation import check_boolean
 from ..kernels import Grid
-from ._events import Events, Growing, hashed_normal
+from ._events import MOST_ROWS, Events, Growing, as_list, event_ids, found, hashed_normal, single
 from ._sgd import StochasticModel, Task
 
 ONE_ROUND = np.zeros(1, np.int64)  # the order of the diagonals of a grid of one block
-MOST_ROWS = np.iinfo(np.int32).max
 
 
 class CosineMF(StochasticModel):
@@ -266,9 +265,9 @@ class CosineMF(StochasticModel):
         An event costs some microseconds, whatever the size of the model; one step of a fit moves the same vectors in
         the same way. `recommend` leaves out what a user has swiped, events included.
         """
-        user = users if type(users) is int else _single(users)
-        item = items if type(items) is int else _single(items)
-        value = liked if type(liked) is int else _single(liked)
+        user = users if type(users) is int else single(users)
+        item = items if type(items) is int else single(items)
+        value = liked if type(liked) is int else single(liked)
         if type(user) is int and type(item) is int and value is not None:
             return self._update_one(user, item, value)
         rows, columns, target = self._check_events(users, items, liked)
@@ -311,10 +310,10 @@ class CosineMF(StochasticModel):
         self, users: Any, items: Any, liked: Any
     ) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[Any]]:
         """Return the events that teach something."""
-        rows, columns = _event_ids("users", users), _event_ids("items", items)
-        target = _list("liked", liked)
+        rows, columns = event_ids("users", users), event_ids("items", items)
+        target = as_list("liked", liked)
         if target.dtype.kind not in "buif":
-            raise TypeError(f"liked must be 1 (or True) for liked and 0 for disliked, got {_found(liked, target)}")
+            raise TypeError(f"liked must be 1 (or True) for liked and 0 for disliked, got {found(liked, target)}")
         if not rows.shape == columns.shape == target.shape:
             try:
                 rows, columns, target = np.broadcast_arrays(rows, columns, target)
@@ -371,39 +370,6 @@ def _mean(side: Growing) -> NDArray[Any] | None:
     """Return the mean vector; None if there is none, or none with a direction."""
     mean = side.rows.mean(axis=0, dtype=np.float64) if len(side) else np.zeros(1)
     return mean if mean.any() else None
-
-
-def _single(value: Any) -> int | float | None:
-    """Return the one number that is given, alone or in a list; None for anything else."""
-    if isinstance(value, list) or (isinstance(value, np.ndarray) and value.ndim == 1):
-        if len(value) != 1:
-            return None
-        value = value[0]
-    if isinstance(value, np.generic) and value.dtype.kind in "buif":
-        return value.item()  # type: ignore[no-any-return]
-    return value if isinstance(value, (int, float)) else None
-
-
-def _list(name: str, values: Any) -> NDArray[Any]:
-    try:
-        array: NDArray[Any] = np.atleast_1d(values)
-    except ValueError:
-        raise ValueError(f"{name} must be a list of numbers, one for each event, got a list of uneven lists") from None
-    return array
-
-
-def _found(values: Any, array: NDArray[Any]) -> str:
-    alone = values is None or np.isscalar(values)
-    return repr(values) if alone else f"{type(values).__name__} of dtype {array.dtype}"
-
-
-def _event_ids(name: str, ids: Any) -> NDArray[np.int64]:
-    array = _list(name, ids)
-    if array.dtype.kind not in "iu" and array.size:
-        raise TypeError(f"{name} must be whole numbers (row numbers), got {_found(ids, array)}")
-    if array.size and (array.min() < 0 or array.max() >= MOST_ROWS):
-        raise IndexError(f"{name} must lie between 0 and {MOST_ROWS - 1}, got {array.min()} to {array.max()}")
-    return array.astype(np.int64, copy=False)
 
 
 def _lengths(vectors: NDArray[Any]) -> NDArray[np.float64]:
