@@ -286,7 +286,12 @@ def test_read_only_columns_are_taken_where_they_do_not_move(function):
     for arrays in (given["factors"], given["squares"]):
         read_only(arrays.Y)
         read_only(arrays.column_bias)
+    before = [part.copy() for part in given["factors"]]
     call(function, given, update_columns=False)
+    X, Y, _, column_bias = given["factors"]
+    assert not np.array_equal(X, before[0])
+    np.testing.assert_array_equal(Y, before[1])
+    np.testing.assert_array_equal(column_bias, before[3])
 
 
 def test_entries_that_are_taken_one_by_one_come_in_any_integers():
