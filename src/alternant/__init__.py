@@ -3,6 +3,7 @@
 from importlib.metadata import version as _version
 
 from . import datasets, evaluation, kernels
+from .interactions import Interactions
 from .kernels import backend_info, set_backend, use_backend
 from .models import BiasedMF, CosineMF, ExplicitALS, ImplicitALS, LogisticMF, Popularity
 
@@ -13,6 +14,7 @@ __all__ = [
     "CosineMF",
     "ExplicitALS",
     "ImplicitALS",
+    "Interactions",
     "LogisticMF",
     "Popularity",
     "backend_info",

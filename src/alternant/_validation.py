@@ -108,22 +108,6 @@ def check_ids(name: str, ids: Any, count: int, kind: str, new: int = 0) -> NDArr
     return array.astype(np.int64, order="C", copy=False)
 
 
-def check_id(name: str, value: Any, count: int, kind: str) -> int:
-    """Return a single row number; it must exist."""
-    array = check_ids(name, value, count, kind)
-    if array.size != 1:
-        raise ValueError(f"{name} must be one {kind} row number, got {array.size} of them: ask for one at a time")
-    return int(array.reshape(()))
-
-
-def check_id_list(name: str, ids: Any, count: int, kind: str) -> NDArray[np.int64]:
-    """Return the distinct row numbers of a one-dimensional list, ascending."""
-    array = check_ids(name, ids, count, kind)
-    if array.ndim != 1:
-        raise ValueError(f"{name} must be a list of {kind} row numbers, got {array.ndim} dimensions")
-    return np.unique(array)
-
-
 def check_interactions(name: str, matrix: Any, dtype: np.dtype[Any], copy: bool = False) -> CSR:
     """Return interactions in canonical form (sorted, duplicates summed, no stored zeros).
 

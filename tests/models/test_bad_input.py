@@ -479,16 +479,16 @@ def test_a_ragged_list_is_no_list_of_rows():
 
 
 def test_one_user_and_one_item_are_explained_at_a_time():
-    refuses(ValueError, "user must be one user row number, got 2 of them", lambda: MODEL.explain([0, 1], 0), MODEL)
-    refuses(ValueError, "item must be one item row number, got 2 of them", lambda: MODEL.explain(0, [0, 1]), MODEL)
+    refuses(ValueError, "user must be one user, got 2 of them", lambda: MODEL.explain([0, 1], 0), MODEL)
+    refuses(ValueError, "item must be one item, got 2 of them", lambda: MODEL.explain(0, [0, 1]), MODEL)
     message = "user_items must have 1 row, that of the user to explain, got 2"
     refuses(ValueError, message, lambda: MODEL.explain(None, 0, user_items=R[:2]), MODEL)
 
 
 def test_lists_to_exclude_have_one_dimension():
-    message = "exclude_items must be a list of item row numbers, got 2 dimensions"
+    message = "exclude_items must be a list of items, got 2 dimensions"
     refuses(ValueError, message, lambda: MODEL.recommend(0, exclude_items=[[1, 2]]), MODEL)
-    message = "candidate_items must be a list of item row numbers, got 0 dimensions"
+    message = "candidate_items must be a list of items, got 0 dimensions"
     refuses(ValueError, message, lambda: MODEL.recommend(0, candidate_items=3), MODEL)
 
 

@@ -62,11 +62,15 @@ class AlternatingLeastSquares(FoldInModel):
         user_items: CSR,
         solve: HalfSweeps,
         start: tuple[NDArray[Any] | None, NDArray[Any]],
+        ids: dict[str, Any],
         callback: Callback | None,
         callback_at: str,
         show_progress: bool | None,
     ) -> Self:
-        """Run the fit loop: `solve` the users with the items fixed, then the items with the users fixed."""
+        """Run the fit loop: `solve` the users with the items fixed, then the items with the users fixed.
+
+        `ids` are attributes that go with the rows of the interactions, whatever the factors.
+        """
         X, Y = start
         backend = self._backend().name
 
@@ -86,7 +90,7 @@ class AlternatingLeastSquares(FoldInModel):
         def commit(done: Iteration, history: dict[str, list[float]]) -> None:
             self._assign(
                 user_factors=done.user_factors, item_factors=done.item_factors, interactions_=user_items,
-                history_=history, n_iter_=len(history["objective"]), backend_=backend, **done.state,
+                history_=history, n_iter_=len(history["objective"]), backend_=backend, **ids, **done.state,
             )  # fmt: skip
 
         FitLoop(

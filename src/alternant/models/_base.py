@@ -10,18 +10,20 @@ from numpy.typing import NDArray
 
 from .._csr import CSR
 from .._threads import resolve_num_threads
-from .._validation import check_columns, check_id_list, check_ids, check_integer, check_interactions
+from .._validation import check_columns, check_integer, check_interactions
+from ..interactions import Interactions
 from ..kernels import get_backend
 from ..kernels._registry import Backend, active_backend
 from . import _cold_start, _storage
 from ._parameters import Parameters
+from ._raw_ids import RawIds
 
 
 class NotFittedError(ValueError, AttributeError):
     """The model has no factors yet."""
 
 
-class FactorModel(Parameters):
+class FactorModel(RawIds, Parameters):
     """A model that ranks by the dot product of a user's and an item's factors.
 
     A subclass provides the constructor parameters `num_threads` and `backend`, a `fit` that sets the attributes
@@ -57,31 +59,32 @@ class FactorModel(Parameters):
         exclude_seen: bool = True,
         exclude_items: Any = None,
         candidate_items: Any = None,
-    ) -> tuple[NDArray[np.int32], NDArray[Any]]:
+    ) -> tuple[NDArray[Any], NDArray[Any]]:
         """Rank items for users, best first; ties go to the lower item number.
 
         Parameters
         ----------
-        users : int, array of int, or None
-            Row numbers of the fit. None: users the model has not seen, given by `user_items` and folded in.
+        users : id, array of ids, or None
+            Users of the fit. Here and in all that follows, an id is a raw id where the model was fitted on
+            `Interactions`, else a row number. None: users the model has not seen, given by `user_items` and folded in.
         k : int
             Length of the lists.
-        user_items : sparse matrix, shape (len(users), n_items) or (n_users, n_items), optional
+        user_items : sparse matrix, shape (len(users), n_items) or (n_users, n_items), or Interactions, optional
             Interactions to leave out instead of those of the fit: one row for each of `users`, or the whole matrix.
             With ``users=None`` also what the users are known by.
         exclude_seen : bool
             Leave out the items that a user has interacted with.
-        exclude_items : array of int, optional
+        exclude_items : array of ids, optional
             Items that nobody gets.
-        candidate_items : array of int, optional
-            The only items that anybody gets.
+        candidate_items : array of ids, or a list of such, or a sparse matrix, optional
+            The only items that anybody gets; a list of lists, a table or a matrix has a row for each of `users`.
 
         Returns
         -------
-        ids : int32 array, shape (len(users), k), or (k,) for a single user
-            Item numbers. Places that no item fills hold -1.
+        ids : array, shape (len(users), k), or (k,) for a single user
+            Items: row numbers (int32) or raw ids. Places that no item fills hold -1, or None where ids are no numbers.
         scores : array of the same shape
-            Their scores; -inf where the id is -1.
+            Their scores; -inf where no item is.
 
         Raises
         ------
@@ -99,23 +102,23 @@ class FactorModel(Parameters):
             queries, seen = self._new_users(user_items)
             shape: tuple[int, ...] = (len(queries), k)
         else:
-            ids = check_ids("users", users, len(user_factors), "user")
+            ids = self._numbers("users", users, "user")
             shape = (*ids.shape, k)
             ids = ids.reshape(-1)
             seen = self._seen(ids, user_items) if exclude_seen or user_items is not None else None
             queries = user_factors[ids]
         exclude = (seen.indptr, seen.indices) if exclude_seen and seen is not None else None
-        candidates = _candidates(exclude_items, candidate_items, len(item_factors))
+        candidates = self._allowed(exclude_items, candidate_items, queries=len(queries))
         best, scores = self._rank(queries, item_factors, k, exclude, candidates)
-        return best.reshape(shape), scores.reshape(shape)
+        return self._raw(best.reshape(shape), "item"), scores.reshape(shape)
 
     def predict(self, users: Any, items: Any) -> Any:
         """Score pairs of users and items.
 
         Parameters
         ----------
-        users, items : int or array of int
-            Row numbers; broadcast against each other.
+        users, items : id or array of ids
+            Broadcast against each other.
 
         Returns
         -------
@@ -123,8 +126,7 @@ class FactorModel(Parameters):
             The predictions, from dot products accumulated in float64, in the shape that the two broadcast to.
         """
         user_factors, item_factors = self._factors()
-        rows = check_ids("users", users, len(user_factors), "user")
-        columns = check_ids("items", items, len(item_factors), "item")
+        rows, columns = self._numbers("users", users, "user"), self._numbers("items", items, "item")
         try:
             rows, columns = np.broadcast_arrays(rows, columns)
         except ValueError:
@@ -137,28 +139,29 @@ class FactorModel(Parameters):
 
     def similar_items(
         self, items: Any, k: int = 10, *, exclude_items: Any = None, candidate_items: Any = None
-    ) -> tuple[NDArray[np.int32], NDArray[Any]]:
+    ) -> tuple[NDArray[Any], NDArray[Any]]:
         """Find the items whose factors point the same way, by cosine; an item is not its own neighbour.
 
         Parameters
         ----------
-        items : int or array of int
+        items : id or array of ids
         k : int
             Length of the lists.
-        exclude_items, candidate_items : array of int, optional
+        exclude_items, candidate_items : array of ids, optional
             Items never returned, and the only ones returned.
 
         Returns
         -------
-        ids : int32 array, shape (len(items), k), or (k,) for a single item
+        ids : array, shape (len(items), k), or (k,) for a single item
+            As `recommend` returns them.
         cosines : array of the same shape
-            Between -1 and 1; padded with id -1 and -inf. An item without interactions has cosine 0 to all others.
+            Between -1 and 1; -inf where no item is. An item without interactions has cosine 0 to all others.
         """
         return self._similar(self._factors()[1], items, k, exclude_items, candidate_items, "item")
 
     def similar_users(
         self, users: Any, k: int = 10, *, exclude_users: Any = None, candidate_users: Any = None
-    ) -> tuple[NDArray[np.int32], NDArray[Any]]:
+    ) -> tuple[NDArray[Any], NDArray[Any]]:
         """Find the users whose factors point the same way, by cosine. As `similar_items`."""
         return self._similar(self._factors()[0], users, k, exclude_users, candidate_users, "user")
 
@@ -174,7 +177,7 @@ class FactorModel(Parameters):
         min_count: int | None = None,
         exclude_items: Any = None,
         candidate_items: Any = None,
-    ) -> tuple[NDArray[np.int32], NDArray[Any]]:
+    ) -> tuple[NDArray[Any], NDArray[Any]]:
         """Rank items for users of whom little or nothing is known.
 
         Parameters
@@ -201,12 +204,12 @@ class FactorModel(Parameters):
             Only items with at least so many interactions, as long as k items have them. By default 20 for models of
             ratings and swipes, whose lists would otherwise be led by items that one or two users praised, and 0 for
             the others. Without interactions (a model saved without them) nothing is counted.
-        exclude_items, candidate_items : array of int, optional
+        exclude_items, candidate_items : array of ids, optional
             Items that nobody gets, and the only ones that anybody gets.
 
         Returns
         -------
-        ids : int32 array, shape (m, k), or (k,) for the mean user, popularity and one row of `new_features`
+        ids : array, shape (m, k), or (k,) for the mean user, popularity and one row of `new_features`
         scores : array of the same shape
             As `recommend` returns them.
 
@@ -218,25 +221,28 @@ class FactorModel(Parameters):
         users, items = self._factors()
         k = check_integer("k", k, 1)
         method = _cold_start.choose_method(method, user_items, features, new_features)
-        chosen = _candidates(exclude_items, candidate_items, len(items))
+        chosen = self._allowed(exclude_items, candidate_items)
+        if isinstance(chosen, tuple):
+            raise ValueError("candidate_items must be one list of items for all new users, got a list of lists")
         least = check_integer("min_count", self._min_count if min_count is None else min_count, 0)
         known_rows = getattr(self, "interactions_", None)
         if least and known_rows is not None and known_rows.shape[1] == len(items):
             chosen = _cold_start.well_known(known_rows, chosen, least, k)
         if method == "fold_in":
-            return self.recommend(None, k, user_items=user_items, candidate_items=chosen)
+            candidates = None if chosen is None else self._raw(chosen, "item")
+            return self.recommend(None, k, user_items=user_items, candidate_items=candidates)
         if method == "popularity":
             counts = _cold_start.popularity(known_rows, len(items))
             ids, scores = self._top_k(np.ones((1, 1)), counts[:, None], k, None, chosen)
-            return ids[0], scores[0]
-        if method == "mean":
+        elif method == "mean":
             ids, scores = self._rank(self._mean_row("user")[None], items, k, None, chosen)
-            return ids[0], scores[0]
-        known, new = _cold_start.unit_features(features, new_features, len(users))
-        nearest = self._top_k(new, known, check_integer("n_neighbours", n_neighbours, 1), None, None)
-        queries = _cold_start.blend(*nearest, users, self._mean_row("user"))
-        ids, scores = self._rank(queries, items, k, None, chosen)
-        return (ids[0], scores[0]) if np.ndim(new_features) == 1 else (ids, scores)
+        else:
+            known, new = _cold_start.unit_features(features, new_features, len(users))
+            nearest = self._top_k(new, known, check_integer("n_neighbours", n_neighbours, 1), None, None)
+            queries = _cold_start.blend(*nearest, users, self._mean_row("user"))
+            ids, scores = self._rank(queries, items, k, None, chosen)
+        ids = self._raw(ids, "item")
+        return (ids, scores) if method == "neighbours" and np.ndim(new_features) != 1 else (ids[0], scores[0])
 
     def save(self, path: str | os.PathLike[str], *, interactions: bool = True) -> None:
         """Write the model to one safetensors file, atomically: a crash leaves an old file whole.
@@ -334,11 +340,12 @@ class FactorModel(Parameters):
 
     def _known_columns(self, name: str, rows: Any, fixed: NDArray[Any], kind: str, own: int) -> CSR:
         """Return rows in canonical form whose columns are the rows of `fixed`, which are of this kind."""
+        rows = self._matrix(name, rows, kind)
         check_columns(name, rows, len(fixed), kind, own)
         return self._check_rows(name, rows, fixed.dtype)
 
     def _rank(
-        self, queries: NDArray[Any], items: NDArray[Any], k: int, exclude: Any, candidates: NDArray[Any] | None
+        self, queries: NDArray[Any], items: NDArray[Any], k: int, exclude: Any, candidates: Any
     ) -> tuple[NDArray[np.int32], NDArray[Any]]:
         """Return the best items and their predictions; only those are put through the link."""
         ids, scores = self._top_k(queries, items, k, exclude, candidates)
@@ -347,7 +354,7 @@ class FactorModel(Parameters):
         return ids, scores
 
     def _top_k(
-        self, queries: NDArray[Any], items: NDArray[Any], k: int, exclude: Any, candidates: NDArray[Any] | None
+        self, queries: NDArray[Any], items: NDArray[Any], k: int, exclude: Any, candidates: Any
     ) -> tuple[NDArray[np.int32], NDArray[Any]]:
         ids = np.empty((len(queries), k), np.int32)
         scores = np.empty((len(queries), k), queries.dtype)
@@ -357,10 +364,10 @@ class FactorModel(Parameters):
 
     def _similar(
         self, factors: NDArray[Any], ids: Any, k: int, exclude: Any, candidates: Any, kind: str
-    ) -> tuple[NDArray[np.int32], NDArray[Any]]:
-        rows = check_ids(f"{kind}s", ids, len(factors), kind)
+    ) -> tuple[NDArray[Any], NDArray[Any]]:
+        rows = self._numbers(f"{kind}s", ids, kind)
         k = check_integer("k", k, 1)
-        allowed = _candidates(exclude, candidates, len(factors), kind)
+        allowed = self._allowed(exclude, candidates, kind, rows.size)
         factors = self._latent(factors)
         norms = np.sqrt(np.einsum("if,if->i", factors, factors, dtype=np.float64))
         norms[norms == 0] = 1
@@ -369,11 +376,13 @@ class FactorModel(Parameters):
         itself = (np.arange(len(flat) + 1), flat)
         best, cosines = self._top_k(np.ascontiguousarray(unit[flat]), unit, k, itself, allowed)
         np.clip(cosines, -1, 1, out=cosines, where=best >= 0)  # rounding
-        return best.reshape(*rows.shape, k), cosines.reshape(*rows.shape, k)
+        return self._raw(best.reshape(*rows.shape, k), kind), cosines.reshape(*rows.shape, k)
 
     def _new_users(self, user_items: Any) -> tuple[NDArray[Any], CSR]:
         if user_items is None:
             raise ValueError("users=None means new users and needs user_items, their interactions: pass one of the two")
+        self._factors()
+        user_items = self._matrix("user_items", user_items, "item")
         queries = self.fold_in_users(user_items)
         return queries, self._check_rows("user_items", user_items, queries.dtype)
 
@@ -388,6 +397,8 @@ class FactorModel(Parameters):
                     "exclude_seen=False"
                 )
             return known.take(users)
+        if isinstance(user_items, Interactions) and self._ids_of("user") is not None:
+            user_items = user_items.reindex(users=self._ids_of("user"), items=self._ids_of("item"))
         seen = self._known_columns("user_items", user_items, item_factors, "item", len(user_factors))
         if seen.shape[0] not in (len(users), len(user_factors)):
             raise ValueError(
@@ -402,13 +413,3 @@ class FactorModel(Parameters):
                 f"order of the fit: pass users=numpy.arange({len(users)}) to make the two the same"
             )
         return seen.take(users)
-
-
-def _candidates(exclude: Any, candidates: Any, count: int, kind: str = "item") -> NDArray[np.int64] | None:
-    """Return the rows that may be returned, ascending, or None for all."""
-    if exclude is None and candidates is None:
-        return None
-    allowed = np.arange(count) if candidates is None else check_id_list(f"candidate_{kind}s", candidates, count, kind)
-    if exclude is not None:
-        allowed = np.setdiff1d(allowed, check_id_list(f"exclude_{kind}s", exclude, count, kind), assume_unique=True)
-    return allowed

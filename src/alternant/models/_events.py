@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .._csr import CSR
+from .._ids import Ids
 from ..kernels.sgd_reference import GOLDEN, mix
 from ._fit_loop import read_only_view
 
@@ -158,6 +159,31 @@ def event_ids(name: str, ids: Any) -> NDArray[np.int64]:
     if array.size and (array.min() < 0 or array.max() >= MOST_ROWS):
         raise IndexError(f"{name} must lie between 0 and {MOST_ROWS - 1}, got {array.min()} to {array.max()}")
     return array.astype(np.int64, copy=False)
+
+
+def name_events(
+    user_ids: Ids, item_ids: Ids, users: Any, items: Any, liked: Any
+) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[Any], list[Any], list[Any]]:
+    """Return events with row numbers in place of raw ids, and the ids that get rows by them, in their order."""
+    columns = [np.atleast_1d(user_ids.as_array("users", users)), np.atleast_1d(item_ids.as_array("items", items))]
+    target = as_list("liked", liked)
+    try:
+        *columns, target = np.broadcast_arrays(*columns, target)
+    except ValueError:
+        raise ValueError(
+            "users, items and liked must be of one length, one for each event, got "
+            f"{len(columns[0])}, {len(columns[1])} and {len(target)}"
+        ) from None
+    if target.dtype.kind in "buif":  # else the check of events refuses it
+        swiped = (target == 0) | (target == 1)
+        columns, target = [column[swiped] for column in columns], target[swiped]
+    try:
+        (rows, new_users), (cells, new_items) = user_ids.provisional(columns[0]), item_ids.provisional(columns[1])
+    except TypeError:
+        raise TypeError("users and items must be ids that can be hashed (numbers, strings), got others") from None
+    if None in new_users or None in new_items:
+        raise ValueError("users and items must be ids, got None: leave out events without user or item")
+    return rows, cells, target, new_users, new_items
 
 
 def hashed_normal(seed: int, stream: int, rows: NDArray[np.int64], width: int) -> NDArray[np.float64]:

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .._csr import CSR
+from .._ids import Ids, object_array
 from .._validation import check_ids
 from ._base import FactorModel
 from ._fit_loop import freeze
@@ -67,9 +68,10 @@ class FoldInModel(FactorModel):
 
         Parameters
         ----------
-        users : int or array of int
-            Row numbers: known ones are replaced, numbers from ``n_users`` on are appended and must leave no gap.
-        user_items : as for `fit`, shape (len(users), n_items)
+        users : int or array of int, or raw ids
+            Row numbers: known ones are replaced, numbers from ``n_users`` on are appended and must leave no gap. Raw
+            ids where the model was fitted on `Interactions`: those that are new are appended in their order.
+        user_items : as for `fit`, shape (len(users), n_items), or Interactions that the users are looked up in
             All interactions of these users, not only the new ones.
 
         Returns
@@ -83,9 +85,10 @@ class FoldInModel(FactorModel):
 
         Parameters
         ----------
-        items : int or array of int
-            Row numbers: known ones are replaced, numbers from ``n_items`` on are appended and must leave no gap.
-        item_users : as for `fit`, transposed, shape (len(items), n_users)
+        items : int or array of int, or raw ids
+            Row numbers: known ones are replaced, numbers from ``n_items`` on are appended and must leave no gap. Raw
+            ids where the model was fitted on `Interactions`: those that are new are appended in their order.
+        item_users : as for `fit`, transposed, shape (len(items), n_users), or Interactions that the items are in
             All interactions of these items, not only the new ones.
 
         Returns
@@ -97,9 +100,17 @@ class FoldInModel(FactorModel):
     def _partial_fit(self, ids: Any, rows: Any, kind: str) -> Self:
         users, items = self._factors()
         own, other, name = (users, items, "user_items") if kind == "user" else (items, users, "item_users")
-        ids = np.atleast_1d(ids)
-        ids = check_ids(f"{kind}s", ids, len(own), kind, new=ids.size)
-        new = self._known_columns(name, rows, other, {"user": "item", "item": "user"}[kind], len(own))
+        other_kind = {"user": "item", "item": "user"}[kind]
+        known_ids, named = self._ids_of(kind), None
+        if known_ids is None:
+            ids = np.atleast_1d(ids)
+            ids = check_ids(f"{kind}s", ids, len(own), kind, new=ids.size)
+        else:
+            raw = np.atleast_1d(known_ids.as_array(f"{kind}s", ids))
+            ids, added = known_ids.provisional(raw)
+            rows = self._matrix(name, rows, other_kind, rows_of=raw)
+            named = known_ids.union(Ids(object_array(added)))[0] if added else known_ids
+        new = self._known_columns(name, rows, other, other_kind, len(own))
         if ids.ndim != 1:
             raise ValueError(f"{kind}s must be a list of {kind} row numbers, got {ids.ndim} dimensions")
         if new.shape[0] != len(ids):
@@ -122,7 +133,7 @@ class FoldInModel(FactorModel):
             known = known.replace(ids, new)
         elif known is not None:
             known = known.transpose().replace(ids, new).transpose()
-        self._assign(**{f"{kind}_factors": factors, "interactions_": known})
+        self._assign(**{f"{kind}_factors": factors, "interactions_": known, f"_{kind}_ids": named})
         return self
 
     def _assign(self, **state: Any) -> None:

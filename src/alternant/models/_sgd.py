@@ -17,6 +17,7 @@ from .._validation import (
     check_integer,
     check_number,
 )
+from ..interactions import Interactions
 from ..kernels import Factors, Grid, block_count, cut
 from ..kernels._registry import BACKENDS
 from ._fit_loop import (
@@ -93,7 +94,7 @@ class StochasticModel(FoldInModel):
 
         Parameters
         ----------
-        interactions : sparse matrix or array, or dense array, shape (n_users, n_items)
+        interactions : Interactions, or sparse matrix or array, or dense array, shape (n_users, n_items)
             What is known of the pairs.
         validation : as `interactions`, of the same shape, optional
             Pairs that the fit is measured on after each epoch and learns nothing from, instead of the
@@ -120,11 +121,14 @@ class StochasticModel(FoldInModel):
         """
         self._check_params()
         check_callback(callback, "iteration")
-        rows = self._check_rows("interactions", interactions, np.dtype(self.dtype), copy=True)
+        matrix, ids = self._open(interactions)
+        rows = self._check_rows("interactions", matrix, np.dtype(self.dtype), copy=True)
         if len(rows.data) == 0:
             raise ValueError(f"interactions must hold at least one known pair, got none in shape {rows.shape}")
         held_out = None
         if validation is not None:
+            if isinstance(validation, Interactions) and ids["_user_ids"] is not None:
+                validation = validation.reindex(users=ids["_user_ids"], items=ids["_item_ids"]).matrix
             held_out = self._check_rows("validation", validation, np.dtype(self.dtype))
             if held_out.shape != rows.shape:
                 raise ValueError(f"validation must have the shape of interactions, {rows.shape}, got {held_out.shape}")
@@ -139,7 +143,7 @@ class StochasticModel(FoldInModel):
         def commit(done: Iteration, history: dict[str, list[float]]) -> None:
             self._assign(
                 user_factors=done.user_factors, item_factors=done.item_factors, interactions_=rows, history_=history,
-                n_iter_=len(history["objective"]), backend_=course.backend.name, **done.state,
+                n_iter_=len(history["objective"]), backend_=course.backend.name, **ids, **done.state,
             )  # fmt: skip
 
         watched = "objective" if held_out is None else f"validation_{self._loss_name}"

@@ -1,8 +1,9 @@
 """Model files: safetensors with a versioned header, no pickle.
 
-The tensors are the factors and, unless left out, the interactions (`indptr`, `indices`, `values`, `shape`). The
-header's ``__metadata__`` holds ``alternant`` (the version of the format), ``model`` (the class), ``parameters`` and
-``state`` (both JSON).
+The tensors are the factors, unless left out the interactions (`indptr`, `indices`, `values`, `shape`), and, where the
+model knows them, the raw ids (`user_ids`, `item_ids`): int64, or the bytes of a JSON list. The header's
+``__metadata__`` holds ``alternant`` (the version of the format), ``model`` (the class), ``parameters`` and ``state``
+(both JSON), and ``library``, of the frames the model was fitted on.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
 from .._csr import CSR
+from .._ids import Ids, object_array
 from .._validation import all_finite
 from ._fit_loop import freeze
 
@@ -43,12 +45,18 @@ def save(model: Any, path: str | os.PathLike[str], interactions: bool) -> None:
     csr = getattr(model, "interactions_", None)  # not there where factors were set by hand
     if interactions and csr is not None:
         tensors |= {"indptr": csr.indptr, "indices": csr.indices, "values": csr.data, "shape": np.array(csr.shape)}
+    for kind in ("user", "item"):
+        ids = model._ids_of(kind)
+        if ids is not None:
+            tensors[f"{kind}_ids"] = _pack_ids(ids, kind)
     metadata = {
         "alternant": str(FORMAT_VERSION),
         "model": type(model).__name__,
         "parameters": json.dumps({name: _plain(value) for name, value in model.get_params().items()}),
         "state": json.dumps({name: getattr(model, name) for name in model._fitted_state if hasattr(model, name)}),
     }
+    if model._library is not None:
+        metadata["library"] = model._library
     path = Path(path)
     if not path.parent.is_dir():
         raise FileNotFoundError(f"there is no folder {str(path.parent)!r} to save a model in: make it first")
@@ -134,12 +142,39 @@ def _restore(cls: Any, metadata: dict[str, str], tensors: dict[str, NDArray[Any]
         csr = CSR(tensors["indptr"], tensors["indices"], tensors["values"], tuple(tensors["shape"].tolist()))
         _check_csr(csr, len(users), len(items))
         state["interactions_"] = csr
+    for kind, factors in (("user", users), ("item", items)):
+        packed = tensors.get(f"{kind}_ids")
+        if packed is not None:
+            state[f"_{kind}_ids"] = _unpack_ids(packed, len(factors))
+    state["_library"] = metadata.get("library")
     for array in (users, items):
         freeze(array)
     fitted = dict(json.loads(metadata["state"]))
     for name, value in (state | {name: fitted[name] for name in cls._fitted_state if name in fitted}).items():
         setattr(model, name, value)
     return model
+
+
+def _pack_ids(ids: Ids, kind: str) -> NDArray[Any]:
+    if ids.are_numbers:
+        return ids.values
+    listed = ids.values.tolist()
+    others = {type(value).__name__ for value in listed} - {"str", "int", "float", "bool"}
+    if others:
+        raise TypeError(
+            f"{kind} ids must be strings or numbers to be saved, got {', '.join(sorted(others))}: make strings of them "
+            "before the fit"
+        )
+    return np.frombuffer(json.dumps(listed).encode(), np.uint8)  # ASCII: JSON escapes the rest
+
+
+def _unpack_ids(packed: NDArray[Any], count: int) -> Ids:
+    numbers = packed.dtype == np.int64
+    ids = Ids(packed if numbers else object_array(json.loads(packed.tobytes())))
+    distinct = np.unique(packed) if numbers else set(ids.values.tolist())
+    if len(ids) != count or len(distinct) != count:
+        raise ValueError(f"{len(ids)} ids that do not fit {count} rows")
+    return ids
 
 
 def _check_csr(csr: CSR, rows: int, columns: int) -> None:

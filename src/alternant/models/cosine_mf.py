@@ -9,10 +9,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .._csr import CSR
+from .._ids import Ids, object_array
 from .._ratings import check_ratings
 from .._validation import check_boolean
 from ..kernels import Grid
-from ._events import MOST_ROWS, Events, Growing, as_list, event_ids, found, hashed_normal, single
+from ._events import MOST_ROWS, Events, Growing, as_list, event_ids, found, hashed_normal, name_events, single
 from ._sgd import StochasticModel, Task
 
 ONE_ROUND = np.zeros(1, np.int64)  # the order of the diagonals of a grid of one block
@@ -168,6 +169,9 @@ class CosineMF(StochasticModel):
     def _assign(self, **state: Any) -> None:
         rows = state.pop("interactions_")
         state["_events"] = None if rows is None else Events(rows)
+        for name in ("_user_ids", "_item_ids"):
+            if state.get(name) is not None:
+                state[name] = state[name].copy()  # `update` adds to them
         for name, kept in (("user_factors", "_users"), ("item_factors", "_items")):
             if name in state:
                 state[kept] = Growing(state.pop(name))
@@ -223,7 +227,7 @@ class CosineMF(StochasticModel):
         return np.clip(cosines, -1, 1, out=cosines)  # rounding
 
     def _rank(
-        self, queries: NDArray[Any], items: NDArray[Any], k: int, exclude: Any, candidates: NDArray[Any] | None
+        self, queries: NDArray[Any], items: NDArray[Any], k: int, exclude: Any, candidates: Any
     ) -> tuple[NDArray[np.int32], NDArray[Any]]:
         ids, cosines = self._top_k(_unit(queries), _unit(items), k, exclude, candidates)
         np.clip(cosines, -1, 1, out=cosines, where=ids >= 0)
@@ -241,11 +245,13 @@ class CosineMF(StochasticModel):
 
         Parameters
         ----------
-        users, items : int or array of int
-            Row numbers. Rows that the model does not have yet are created, up to the greatest number: a new user
-            starts as the mean user, a new item as the mean item with noise that is a function of `random_state` and
-            its number; the means are those that the first event after a fit (or a load) finds. Without a fit, all
-            start at random, as in one. So a batch teaches exactly what its events teach one at a time.
+        users, items : id or array of ids
+            Raw ids where the model was fitted on `Interactions`, or where there was no fit and all ids are strings:
+            each new one gets the next row. Else row numbers: rows that the model does not have yet are created, up to
+            the greatest number. A new user starts as the mean user, a new item as the mean item with noise that is a
+            function of `random_state` and its row; the means are those that the first event after a fit (or a load)
+            finds. Without a fit, all start at random, as in one. So a batch teaches exactly what its events teach one
+            at a time.
         liked : bool, number, or array of them
             1 liked, 0 disliked; an event with any other value, NaN included, is unknown and teaches nothing.
 
@@ -265,6 +271,24 @@ class CosineMF(StochasticModel):
         An event costs some microseconds, whatever the size of the model; one step of a fit moves the same vectors in
         the same way. `recommend` leaves out what a user has swiped, events included.
         """
+        if self._ids_of("user") is None and not self._starts_with_raw_ids(users, items):
+            return self._update(users, items, liked)
+        known = self._ids_of("user") or Ids(object_array([])), self._ids_of("item") or Ids(object_array([]))
+        *events, new_users, new_items = name_events(*known, users, items, liked)
+        self._update(*events)
+        known[0].add(new_users)
+        known[1].add(new_items)
+        self.__dict__.update(_user_ids=known[0], _item_ids=known[1])
+        return self
+
+    def _starts_with_raw_ids(self, users: Any, items: Any) -> bool:
+        """Whether the first events of a model without factors come with names instead of row numbers."""
+        if hasattr(self, "_users") or hasattr(self, "_items"):
+            return False
+        return all(isinstance(one, str) for ids in (users, items) for one in (ids if isinstance(ids, list) else [ids]))
+
+    def _update(self, users: Any, items: Any, liked: Any) -> Self:
+        """Learn from events of row numbers."""
         user = users if type(users) is int else single(users)
         item = items if type(items) is int else single(items)
         value = liked if type(liked) is int else single(liked)

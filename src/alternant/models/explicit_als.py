@@ -162,7 +162,7 @@ class ExplicitALS(AlternatingLeastSquares):
 
         Parameters
         ----------
-        ratings : sparse matrix or array, or dense array, shape (n_users, n_items)
+        ratings : Interactions, or sparse matrix or array, or dense array, shape (n_users, n_items)
             Sparse in any SciPy format: every stored value is a rating, 0 too (and what the format bsr fills its blocks
             with). Dense (a list of lists or a masked array too): NaN marks what is missing. In both, `missing_value`
             does as well.
@@ -191,6 +191,7 @@ class ExplicitALS(AlternatingLeastSquares):
         """
         self._check_params()
         check_callback(callback, callback_at)
+        ratings, ids = self._open(ratings)
         rows = self._check_rows("ratings", ratings, np.dtype(self.dtype), copy=True)
         if not len(rows.data):
             raise ValueError(f"ratings must hold at least one rating, got none in shape {rows.shape}")
@@ -221,7 +222,7 @@ class ExplicitALS(AlternatingLeastSquares):
                 objective -= gain
             return HalfSweep(solved.factors, objective, solved.mean_steps, {"mean_": mean})
 
-        return self._fit(rows, solve, start, callback, callback_at, show_progress)
+        return self._fit(rows, solve, start, ids, callback, callback_at, show_progress)
 
     # Internals
 

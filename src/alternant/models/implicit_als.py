@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .._csr import CSR
-from .._validation import check_choice, check_id, check_number
+from .._validation import check_choice, check_number
 from ._als import AlternatingLeastSquares, penalty
 from ._fit_loop import Callback, check_callback, is_frozen
 from ._least_squares import Eigenbasis, HalfSweep, RowProblems, Solver
@@ -193,7 +193,7 @@ class ImplicitALS(AlternatingLeastSquares):
 
         Parameters
         ----------
-        interactions : sparse matrix or array, shape (n_users, n_items)
+        interactions : Interactions, or sparse matrix or array, shape (n_users, n_items)
             r of every observed pair, in any SciPy format; duplicates are added up.
         callback : callable, optional
             Called with a `FitState`; the fit ends with the iteration in which it returns True.
@@ -217,7 +217,8 @@ class ImplicitALS(AlternatingLeastSquares):
         """
         self._check_params()
         check_callback(callback, callback_at)
-        user_items = self._check_rows("interactions", interactions, np.dtype(self.dtype), copy=True)
+        matrix, ids = self._open(interactions)
+        user_items = self._check_rows("interactions", matrix, np.dtype(self.dtype), copy=True)
         if 0 in user_items.shape:
             raise ValueError(f"interactions must have at least one user and one item, got shape {user_items.shape}")
         users, constant = self._row_problems(user_items, "user")
@@ -230,7 +231,7 @@ class ImplicitALS(AlternatingLeastSquares):
             objective = solved.objective + penalty(other, fixed) + constant
             return HalfSweep(solved.factors, objective, solved.mean_steps)
 
-        return self._fit(user_items, solve, self._start(*user_items.shape), callback, callback_at, show_progress)
+        return self._fit(user_items, solve, self._start(*user_items.shape), ids, callback, callback_at, show_progress)
 
     def _row_problems(self, rows: CSR, kind: str) -> tuple[RowProblems, float]:
         """Return ``w = c - w0``, ``t = c p`` and ``lambda_u``, and the constant ``sum c p^2`` (p is 0 or 1)."""
@@ -294,11 +295,10 @@ class ImplicitALS(AlternatingLeastSquares):
 
         Parameters
         ----------
-        user : int or None
-            Row number of the fit; None for a new user, given by `user_items`.
-        item : int
-            Row number of the item.
-        user_items : sparse matrix, shape (1, n_items), optional
+        user : id or None
+            A user of the fit; None for a new user, given by `user_items`.
+        item : id
+        user_items : sparse matrix, shape (1, n_items), or Interactions of one user, optional
             The user's interactions, instead of those of the fit.
 
         Returns
@@ -313,14 +313,14 @@ class ImplicitALS(AlternatingLeastSquares):
             As `recommend`.
         """
         users, items = self._factors()
-        i = check_id("item", item, len(items), "item")
+        i = self._number("item", item, "item")
         if user is None:
             x, history = self._new_users(user_items)
             score = float(x[0].astype(np.float64) @ items[i]) if len(x) == 1 else np.nan
         else:
-            u = check_id("user", user, len(users), "user")
+            u = self._number("user", user, "user")
             history = self._seen(np.array([u]), user_items)
-            score = self.predict(u, i)
+            score = float(self._score(users, items, np.array([u]), np.array([i]))[0])
         if history.shape[0] != 1:
             raise ValueError(f"user_items must have 1 row, that of the user to explain, got {history.shape[0]}")
         return self._break_down(history, i, score, items)
@@ -338,7 +338,8 @@ class ImplicitALS(AlternatingLeastSquares):
         if size.any():
             contributions += remainder * (size / size.sum())
         order = np.argsort(-contributions, kind="stable")
-        return Explanation(score, history.indices[order].astype(np.int64), contributions[order], float(remainder))
+        raw = self._raw(history.indices[order].astype(np.int64), "item")
+        return Explanation(score, raw, contributions[order], float(remainder))
 
     def __getstate__(self) -> dict[str, Any]:
         return {name: value for name, value in self.__dict__.items() if name != "_bases"}

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .._threads import resolve_num_threads
-from .._validation import check_choice, check_columns, check_interactions
+from .._validation import check_choice, check_interactions
 from ..kernels._registry import BACKENDS
 from ._base import FactorModel
 
@@ -55,7 +55,7 @@ class Popularity(FactorModel):
 
         Parameters
         ----------
-        interactions : sparse matrix or array, shape (n_users, n_items)
+        interactions : Interactions, or sparse matrix or array, shape (n_users, n_items)
             Any SciPy format; duplicates are added up to one interaction, stored zeros are none.
 
         Returns
@@ -69,7 +69,8 @@ class Popularity(FactorModel):
         """
         self._check_params()
         backend = self._backend().name
-        user_items = check_interactions("interactions", interactions, np.dtype(np.float64), copy=True)
+        matrix, ids = self._open(interactions)
+        user_items = check_interactions("interactions", matrix, np.dtype(np.float64), copy=True)
         n_users, n_items = user_items.shape
         if 0 in user_items.shape:
             raise ValueError(f"interactions must have at least one user and one item, got shape {user_items.shape}")
@@ -77,7 +78,7 @@ class Popularity(FactorModel):
         popularity = np.bincount(user_items.indices, values, minlength=n_items).astype(np.float64)
         self.__dict__.update(
             user_factors=np.ones((n_users, 1)), item_factors=popularity[:, None], interactions_=user_items,
-            backend_=backend,
+            backend_=backend, **ids,
         )  # fmt: skip
         return self
 
@@ -99,8 +100,7 @@ class Popularity(FactorModel):
             Before `fit`, or if `user_items` is not as required.
         """
         users, items = self._factors()
-        check_columns("user_items", user_items, len(items), "item", len(users))
-        return np.ones((check_interactions("user_items", user_items, np.dtype(np.float64)).shape[0], 1))
+        return np.ones((self._known_columns("user_items", user_items, items, "item", len(users)).shape[0], 1))
 
     def _check_params(self) -> None:
         if not isinstance(self.weighted, (bool, np.bool_)):

@@ -1,0 +1,146 @@
+"""What the rows of a model's factors are called in the user's own tables, where that is known."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .._ids import Ids
+from .._validation import check_ids, is_sparse
+from ..interactions import Interactions
+
+
+class RawIds:
+    """The part of a model that turns raw ids into row numbers and back.
+
+    A model fitted on `Interactions` takes and returns raw ids; fitted on a bare matrix, or with factors of another
+    length set by hand, row numbers.
+    """
+
+    _user_ids: Ids | None = None
+    _item_ids: Ids | None = None
+    _library: str | None = None  # of the frame that the interactions came from
+
+    @property
+    def user_ids_(self) -> NDArray[Any] | None:
+        """The raw ids of the users, by row of `user_factors`; None where users are row numbers."""
+        ids = self._ids_of("user")
+        return None if ids is None else ids.values
+
+    @property
+    def item_ids_(self) -> NDArray[Any] | None:
+        """The raw ids of the items, by row of `item_factors`; None where items are row numbers."""
+        ids = self._ids_of("item")
+        return None if ids is None else ids.values
+
+    def _ids_of(self, kind: str) -> Ids | None:
+        ids = self._user_ids if kind == "user" else self._item_ids
+        factors = getattr(self, f"{kind}_factors", None)
+        return ids if ids is not None and factors is not None and len(ids) == len(factors) else None
+
+    def _numbers(self, name: str, ids: Any, kind: str) -> NDArray[np.int64]:
+        """Return the row numbers of users or items as they are passed in; all must be known."""
+        known = self._ids_of(kind)
+        if known is None:
+            return check_ids(name, ids, len(getattr(self, f"{kind}_factors")), kind)
+        return known.numbers(name, ids, kind)
+
+    def _number(self, name: str, one: Any, kind: str) -> int:
+        """Return the row number of a single user or item."""
+        numbers = self._numbers(name, one, kind)
+        if numbers.size != 1:
+            raise ValueError(f"{name} must be one {kind}, got {numbers.size} of them: ask for one at a time")
+        return int(numbers.reshape(()))
+
+    def _raw(self, numbers: NDArray[Any], kind: str) -> NDArray[Any]:
+        """Return what users or items are called outside; -1 stays -1, or becomes None where ids are no numbers."""
+        ids = self._ids_of(kind)
+        return numbers if ids is None else ids.raw(numbers)
+
+    def _open(self, interactions: Any) -> tuple[Any, dict[str, Any]]:
+        """Return the matrix to fit, and the ids (as attributes to set once it is fitted) that come with it.
+
+        With ``warm_start`` the ids of the last fit come first, so that every row goes on where it was.
+        """
+        if not isinstance(interactions, Interactions):
+            return interactions, {"_user_ids": None, "_item_ids": None, "_library": None}
+        users, items = interactions._users, interactions._items
+        if getattr(self, "warm_start", False):
+            old_users, old_items = self._ids_of("user"), self._ids_of("item")
+            users = users if old_users is None else old_users.union(users)[0]
+            items = items if old_items is None else old_items.union(items)[0]
+            interactions = interactions.reindex(users=users, items=items)
+        return interactions.matrix, {"_user_ids": users, "_item_ids": items, "_library": interactions._library}
+
+    def _matrix(self, name: str, rows: Any, kind: str, rows_of: Any = None) -> Any:
+        """Return a matrix whose columns are the model's rows of this kind.
+
+        A matrix is that already. Of `Interactions`, rows are their own users (for ``kind="user"``, their items) or
+        those of `rows_of`; what they have of items (users) that the model does not know is refused.
+        """
+        if not isinstance(rows, Interactions):
+            return rows
+        ids = self._ids_of(kind)
+        if ids is None:
+            raise TypeError(
+                f"{name} must be a matrix, since the model was fitted on a matrix and knows no ids, got Interactions: "
+                f"pass {name}.matrix, or fit the model on Interactions"
+            )
+        theirs = rows._items if kind == "item" else rows._users
+        if theirs is not ids:
+            unknown = ids.find(theirs.values) < 0
+            if unknown.any():
+                sample = theirs.values[unknown].tolist()[0]
+                raise ValueError(
+                    f"{name} must hold {kind}s of the fit only, got {int(unknown.sum())} others, such as {sample!r}: "
+                    f"leave them out with {name}.reindex({kind}s=model.{kind}_ids_)"
+                )
+        if kind == "item":
+            return rows.reindex(users=rows_of, items=ids).matrix
+        return rows.reindex(users=ids, items=rows_of).matrix.T
+
+    def _allowed(self, exclude: Any, candidates: Any, kind: str = "item", queries: int | None = None) -> Any:
+        """Return the rows that may be returned, ascending: None for all, or CSR where each query has its own list."""
+        if exclude is None and candidates is None:
+            return None
+        count = len(getattr(self, f"{kind}_factors"))
+        banned = np.empty(0, np.int64) if exclude is None else self._distinct(f"exclude_{kind}s", exclude, kind)
+        name = f"candidate_{kind}s"
+        if candidates is None or not self._are_lists(candidates, kind):
+            allowed = np.arange(count) if candidates is None else self._distinct(name, candidates, kind)
+            return np.setdiff1d(allowed, banned, assume_unique=True)
+        if is_sparse(candidates):
+            matrix = candidates.tocsr()
+            if matrix.shape[1] != count:
+                raise ValueError(f"{name} must have one column for each of the {count} {kind}s, got {matrix.shape}")
+            lists = [matrix.indices[start:stop] for start, stop in zip(matrix.indptr, matrix.indptr[1:], strict=False)]
+            lists = [np.unique(numbers).astype(np.int64) for numbers in lists]
+        else:
+            lists = [self._distinct(name, one, kind) for one in candidates]
+        if queries is not None and len(lists) != queries:
+            raise ValueError(f"{name} must be one list, or one for each of {queries} users, got {len(lists)} lists")
+        lists = [np.setdiff1d(numbers, banned, assume_unique=True) for numbers in lists]
+        indptr = np.concatenate([[0], np.cumsum([len(numbers) for numbers in lists])]).astype(np.int64)
+        return indptr, np.concatenate([*lists, np.empty(0, np.int64)])
+
+    def _are_lists(self, candidates: Any, kind: str) -> bool:
+        """Whether there is a list of candidates for each user, and not one for all."""
+        if is_sparse(candidates):
+            return True
+        if isinstance(candidates, np.ndarray) and candidates.dtype != object:
+            return candidates.ndim == 2
+        ids = self._ids_of(kind)
+        if not isinstance(candidates, (list, tuple, np.ndarray)) or len(candidates) == 0:
+            return False
+        first = candidates[0]
+        known = ids is not None and isinstance(first, tuple) and first in ids._table
+        return isinstance(first, (list, tuple, np.ndarray)) and not known
+
+    def _distinct(self, name: str, ids: Any, kind: str) -> NDArray[np.int64]:
+        """Return the distinct row numbers of a one-dimensional list, ascending."""
+        numbers = self._numbers(name, ids, kind)
+        if numbers.ndim != 1:
+            raise ValueError(f"{name} must be a list of {kind}s, got {numbers.ndim} dimensions")
+        return np.unique(numbers)
