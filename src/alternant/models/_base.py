@@ -17,13 +17,14 @@ from ..kernels._registry import Backend, active_backend
 from . import _cold_start, _storage
 from ._parameters import Parameters
 from ._raw_ids import RawIds
+from ._sklearn import ScikitLearnModel
 
 
 class NotFittedError(ValueError, AttributeError):
     """The model has no factors yet."""
 
 
-class FactorModel(RawIds, Parameters):
+class FactorModel(RawIds, ScikitLearnModel, Parameters):
     """A model that ranks by the dot product of a user's and an item's factors.
 
     A subclass provides the constructor parameters `num_threads` and `backend`, a `fit` that sets the attributes

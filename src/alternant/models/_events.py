@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from typing import Any
 
 import numpy as np
@@ -27,6 +28,12 @@ class Growing:
 
     def __len__(self) -> int:
         return self._count
+
+    def __copy__(self) -> Growing:
+        return Growing(self.rows.copy())
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state, _memory=np.require(state["_memory"], requirements=["C", "W"]))  # read-only maps
 
     @property
     def rows(self) -> NDArray[Any]:
@@ -67,6 +74,11 @@ class Events:
     def __init__(self, known: CSR) -> None:
         self._known = known
         self._clear()
+
+    def __copy__(self) -> Events:
+        twin = Events(self._known)  # which is replaced, never written to
+        twin._users, twin._items, twin._values = map(copy.copy, (self._users, self._items, self._values))
+        return twin
 
     def _clear(self) -> None:
         self._users, self._items = Growing(np.empty(0, np.int64)), Growing(np.empty(0, np.int64))

@@ -228,6 +228,8 @@ def check_random_state(random_state: Any) -> None:
     if isinstance(random_state, np.random.RandomState):
         return
     try:
+        if isinstance(random_state, (bool, np.bool_)):  # which NumPy takes for 0 or 1
+            raise TypeError
         np.random.default_rng(random_state)
     except (TypeError, ValueError) as error:
         raise type(error)(

@@ -5,6 +5,8 @@ from __future__ import annotations
 import inspect
 from typing import Any, Self
 
+import numpy as np
+
 
 class Parameters:
     """`get_params`, `set_params` and a repr from the signature of ``__init__``."""
@@ -41,6 +43,16 @@ class Parameters:
 
     def _check_params(self) -> None:
         """Raise if a hyper-parameter has a value that is not allowed."""
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        self._restore_nan()
+
+    def _restore_nan(self) -> None:
+        """Make NaN among the parameters numpy.nan again, which equals itself in comparisons of `get_params`."""
+        for name, value in self.get_params().items():
+            if isinstance(value, float) and np.isnan(value):
+                self.__dict__[name] = np.nan
 
     def __repr__(self) -> str:
         defaults = self._parameter_defaults()

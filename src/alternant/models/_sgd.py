@@ -33,6 +33,7 @@ from ._fit_loop import (
 )
 from ._fold_in import FoldInModel
 from ._least_squares import aligned_empty
+from ._sklearn import check_unused
 
 # Entries times factors of one diagonal of the grid that are worth another thread: about 0.1 ms of work.
 WORK_PER_THREAD = 1 << 17
@@ -85,6 +86,7 @@ class StochasticModel(FoldInModel):
     def fit(
         self,
         interactions: Any,
+        y: Any = None,
         *,
         validation: Any = None,
         callback: Callback | None = None,
@@ -96,6 +98,8 @@ class StochasticModel(FoldInModel):
         ----------
         interactions : Interactions, or sparse matrix or array, or dense array, shape (n_users, n_items)
             What is known of the pairs.
+        y : None
+            Not used; there because scikit-learn passes it.
         validation : as `interactions`, of the same shape, optional
             Pairs that the fit is measured on after each epoch and learns nothing from, instead of the
             `validation_fraction` that is set aside at random.
@@ -120,6 +124,7 @@ class StochasticModel(FoldInModel):
         Ctrl-C takes effect between two epochs and leaves the last one that the history has.
         """
         self._check_params()
+        check_unused(y)
         check_callback(callback, "iteration")
         matrix, ids = self._open(interactions)
         rows = self._check_rows("interactions", matrix, np.dtype(self.dtype), copy=True)

@@ -132,6 +132,7 @@ def _restore(cls: Any, metadata: dict[str, str], tensors: dict[str, NDArray[Any]
     """Build the model, refusing tensors that don't fit each other: kernels trust what models hold."""
     parameters = json.loads(metadata["parameters"])
     model = cls(**{name: tuple(value) if isinstance(value, list) else value for name, value in parameters.items()})
+    model._restore_nan()
     users, items = tensors["user_factors"], tensors["item_factors"]
     if users.ndim != 2 or items.ndim != 2 or users.shape[1] != items.shape[1] or users.dtype != items.dtype:
         raise ValueError(f"factors of shapes {users.shape} and {items.shape}")

@@ -109,6 +109,7 @@ class BiasedMF(StochasticModel):
     _fitted_state = ("n_iter_", "history_", "backend_", "mean_", "deviation_")
     _fact_names = ("mean_", "deviation_")
     _min_count = 20
+    _rates = True
 
     mean_: float
     deviation_: float

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import warnings
 from typing import Any, Self
 
@@ -176,6 +177,16 @@ class CosineMF(StochasticModel):
             if name in state:
                 state[kept] = Growing(state.pop(name))
         self.__dict__.update(_means={}, _slot=None, **state)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {name: value for name, value in self.__dict__.items() if name != "_slot"}
+
+    def __copy__(self) -> Self:
+        """Copy what `update` writes to, so that each of the two learns alone."""
+        twin = type(self).__new__(type(self))
+        for name, value in self.__getstate__().items():
+            twin.__dict__[name] = copy.copy(value) if isinstance(value, (Growing, Events)) else value
+        return twin
 
     # What an epoch is
 

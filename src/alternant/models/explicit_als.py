@@ -14,6 +14,7 @@ from .._validation import check_boolean, check_choice, check_marker
 from ._als import AlternatingLeastSquares, penalty
 from ._fit_loop import Callback, check_callback
 from ._least_squares import HalfSweep, RowProblems, Solver
+from ._sklearn import check_unused
 
 # Rows without negative factors are solved until this part of their gradient is left, or for so many sweeps.
 NONNEGATIVE_TOL, NONNEGATIVE_SWEEPS = 1e-9, 1000
@@ -106,6 +107,7 @@ class ExplicitALS(AlternatingLeastSquares):
 
     _fitted_state = (*AlternatingLeastSquares._fitted_state, "mean_")
     _min_count = 20
+    _rates = True
 
     mean_: float
 
@@ -152,6 +154,7 @@ class ExplicitALS(AlternatingLeastSquares):
     def fit(
         self,
         ratings: Any,
+        y: Any = None,
         *,
         sample_weight: Any = None,
         callback: Callback | None = None,
@@ -166,6 +169,8 @@ class ExplicitALS(AlternatingLeastSquares):
             Sparse in any SciPy format: every stored value is a rating, 0 too (and what the format bsr fills its blocks
             with). Dense (a list of lists or a masked array too): NaN marks what is missing. In both, `missing_value`
             does as well.
+        y : None
+            Not used; there because scikit-learn passes it.
         sample_weight : like `ratings`, optional
             The weight of every rating, 0 or above: sparse with the same stored pairs, or dense of the same shape.
         callback : callable, optional
@@ -190,6 +195,7 @@ class ExplicitALS(AlternatingLeastSquares):
             If ratings or weights are too large for `dtype`.
         """
         self._check_params()
+        check_unused(y)
         check_callback(callback, callback_at)
         ratings, ids = self._open(ratings)
         rows = self._check_rows("ratings", ratings, np.dtype(self.dtype), copy=True)

@@ -13,6 +13,7 @@ from .._validation import check_choice, check_number
 from ._als import AlternatingLeastSquares, penalty
 from ._fit_loop import Callback, check_callback, is_frozen
 from ._least_squares import Eigenbasis, HalfSweep, RowProblems, Solver
+from ._sklearn import check_unused
 
 
 class Explanation(NamedTuple):
@@ -184,6 +185,7 @@ class ImplicitALS(AlternatingLeastSquares):
     def fit(
         self,
         interactions: Any,
+        y: Any = None,
         *,
         callback: Callback | None = None,
         callback_at: str = "iteration",
@@ -195,6 +197,8 @@ class ImplicitALS(AlternatingLeastSquares):
         ----------
         interactions : Interactions, or sparse matrix or array, shape (n_users, n_items)
             r of every observed pair, in any SciPy format; duplicates are added up.
+        y : None
+            Not used; there because scikit-learn passes it.
         callback : callable, optional
             Called with a `FitState`; the fit ends with the iteration in which it returns True.
         callback_at : {"iteration", "half_sweep"}
@@ -216,6 +220,7 @@ class ImplicitALS(AlternatingLeastSquares):
             If confidences are too large for `dtype`.
         """
         self._check_params()
+        check_unused(y)
         check_callback(callback, callback_at)
         matrix, ids = self._open(interactions)
         user_items = self._check_rows("interactions", matrix, np.dtype(self.dtype), copy=True)

@@ -11,6 +11,7 @@ from .._threads import resolve_num_threads
 from .._validation import check_choice, check_interactions
 from ..kernels._registry import BACKENDS
 from ._base import FactorModel
+from ._sklearn import check_unused
 
 
 class Popularity(FactorModel):
@@ -50,13 +51,15 @@ class Popularity(FactorModel):
         self.backend = backend
         self._check_params()
 
-    def fit(self, interactions: Any) -> Self:
+    def fit(self, interactions: Any, y: Any = None) -> Self:
         """Count the interactions of every item.
 
         Parameters
         ----------
         interactions : Interactions, or sparse matrix or array, shape (n_users, n_items)
             Any SciPy format; duplicates are added up to one interaction, stored zeros are none.
+        y : None
+            Not used; there because scikit-learn passes it.
 
         Returns
         -------
@@ -68,6 +71,7 @@ class Popularity(FactorModel):
             If the input or a parameter is not as required; the model stays as it was.
         """
         self._check_params()
+        check_unused(y)
         backend = self._backend().name
         matrix, ids = self._open(interactions)
         user_items = check_interactions("interactions", matrix, np.dtype(np.float64), copy=True)
