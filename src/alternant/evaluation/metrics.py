@@ -13,26 +13,32 @@ if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
 
 
+LIST_METRICS = ("hit_rate", "precision", "recall", "truncated_recall", "ndcg", "map", "mrr")
+
+
 @dataclass(frozen=True)
 class RankingMetrics:
     """Means over the users who have test items; returned by `ranking_metrics`, which gives the formulas.
 
     Attributes
     ----------
-    hit_rate : float
-        Share of users with at least one test item in their list, 0 to 1.
-    ndcg : float
-        Normalized discounted cumulative gain, 0 to 1.
+    hit_rate, precision, recall, truncated_recall, ndcg, map, mrr : float
+        Each from 0 to 1; NaN where no user has test items.
     k : int
         Length of the lists.
     n_users_evaluated : int
-        Users with test items: those the means are taken over. Where there are none, the means are NaN.
+        Users with test items: those the means are taken over.
     n_users_without_test : int
         Users left out for having no test item.
     """
 
     hit_rate: float
+    precision: float
+    recall: float
+    truncated_recall: float
     ndcg: float
+    map: float
+    mrr: float
     k: int
     n_users_evaluated: int
     n_users_without_test: int
@@ -42,15 +48,21 @@ def ranking_metrics(ids: ArrayLike, test: Any) -> RankingMetrics:
     r"""Compare recommended items with the ones held out.
 
     With :math:`T_u` the test items of user ``u`` and :math:`h_{uj}` 1 where the item in place ``j`` of the list is one
-    of them, else 0,
+    of them, else 0, the means over the users who have test items are of
 
     .. math::
 
-        \text{hit rate} = \frac{1}{|U|} \sum_{u \in U} \max_{j \le k} h_{uj} \qquad
-        \text{NDCG} = \frac{1}{|U|} \sum_{u \in U}
-            \frac{\sum_{j=1}^{k} h_{uj} / \log_2(j + 1)}{\sum_{j=1}^{\min(k, |T_u|)} 1 / \log_2(j + 1)}
+        \text{hit rate} &= \max_{j \le k} h_{uj} \qquad
+        \text{precision} = \frac{1}{k} \sum_{j=1}^{k} h_{uj} \qquad
+        \text{recall} = \frac{1}{|T_u|} \sum_{j=1}^{k} h_{uj} \qquad
+        \text{truncated recall} = \frac{1}{\min(k, |T_u|)} \sum_{j=1}^{k} h_{uj} \\
+        \text{NDCG} &= \frac{\sum_{j=1}^{k} h_{uj} / \log_2(j + 1)}{\sum_{j=1}^{\min(k, |T_u|)} 1 / \log_2(j + 1)}
+        \qquad
+        \text{MAP} = \frac{1}{|T_u|} \sum_{j=1}^{k} h_{uj} \frac{1}{j} \sum_{l=1}^{j} h_{ul} \qquad
+        \text{MRR} = \max_{j \le k} h_{uj} / j
 
-    over the users ``U`` who have test items: a list that starts with all of them, or with ``k`` of them, scores 1.
+    Precision divides by k, however few test items there are; some libraries call truncated recall precision. MAP
+    divides by all test items, as trec_eval does.
 
     Parameters
     ----------
@@ -84,22 +96,43 @@ def ranking_metrics(ids: ArrayLike, test: Any) -> RankingMetrics:
     per_user = np.bincount(rows, minlength=n_rows)
     evaluated = np.flatnonzero(per_user)
     k = lists.shape[1]
-    if len(evaluated) == 0:
-        return RankingMetrics(np.nan, np.nan, k, 0, n_rows)
-
     # One number per (row, item) turns the look-up of all lists at once into a search in one array.
     wanted = rows * n_items + matrix.indices[relevant]
     lists = lists[evaluated]
     hits = (lists >= 0) & np.isin(evaluated[:, None] * n_items + lists, wanted)
-    discount = 1 / np.log2(np.arange(2, k + 2))
-    ideal = np.cumsum(discount)[np.minimum(per_user[evaluated], k) - 1]
+    means = {
+        name: float(values.mean()) if len(values) else np.nan
+        for name, values in list_metrics(hits, per_user[evaluated]).items()
+    }
     return RankingMetrics(
-        hit_rate=float(hits.any(axis=1).mean()),
-        ndcg=float(((hits @ discount) / ideal).mean()),
-        k=k,
-        n_users_evaluated=len(evaluated),
-        n_users_without_test=n_rows - len(evaluated),
+        **means, k=k, n_users_evaluated=len(evaluated), n_users_without_test=n_rows - len(evaluated)
     )
+
+
+def list_metrics(hits: NDArray[np.bool_], n_relevant: NDArray[Any]) -> dict[str, NDArray[np.float64]]:
+    """Return every metric of `LIST_METRICS` of each user.
+
+    Parameters
+    ----------
+    hits : bool array, shape (n_users, k)
+        Whether the item in each place of the list is a test item.
+    n_relevant : int array, shape (n_users,)
+        Number of test items, at least 1.
+    """
+    k = hits.shape[1]
+    place = np.arange(1, k + 1)
+    discount = 1 / np.log2(place + 1)
+    found = hits.sum(axis=1)
+    reachable = np.minimum(n_relevant, k)
+    return {
+        "hit_rate": (found > 0).astype(np.float64),
+        "precision": found / k,
+        "recall": found / n_relevant,
+        "truncated_recall": found / reachable,
+        "ndcg": (hits @ discount) / np.cumsum(discount)[reachable - 1],
+        "map": (hits * (np.cumsum(hits, axis=1) / place)).sum(axis=1) / n_relevant,
+        "mrr": (hits / place).max(axis=1, initial=0),
+    }
 
 
 def _check_lists(ids: ArrayLike, n_rows: int, n_items: int) -> NDArray[np.int64]:

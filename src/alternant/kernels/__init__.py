@@ -16,6 +16,7 @@ from ._grid import Cut, Factors, Grid, block_count, cut
 from ._registry import active_backend, available_backends, backend_info, get_backend, set_backend, use_backend
 from .als import solve_rows, squared_error
 from .nnls import solve_rows_nonnegative
+from .ranks import count_above
 from .sgd import biased_epoch, cosine_epoch, logistic_epoch
 from .topk import score_pairs, top_k
 
@@ -29,6 +30,7 @@ __all__ = [
     "biased_epoch",
     "block_count",
     "cosine_epoch",
+    "count_above",
     "cut",
     "get_backend",
     "logistic_epoch",

@@ -25,6 +25,7 @@ SIMD_LEVELS = ("avx512", "avx2", "baseline")  # best first
 FUNCTIONS = {
     "als": ("solve_rows", "squared_error"),
     "nnls": ("solve_rows_nonnegative",),
+    "ranks": ("count_above",),
     "sgd": ("biased_epoch", "cosine_epoch", "logistic_epoch"),
     "topk": ("top_k", "score_pairs"),
 }

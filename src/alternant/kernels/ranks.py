@@ -1,0 +1,57 @@
+"""The contract of ranks without lists: `count_above`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from .._threads import resolve_num_threads
+from . import _checks as check
+from ._registry import active_backend
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+
+def count_above(
+    queries: NDArray[Any],
+    items: NDArray[Any],
+    exclude: tuple[NDArray[np.int64], NDArray[Any]] | None,
+    indptr: NDArray[np.int64],
+    indices: NDArray[Any],
+    out_above: NDArray[np.int64],
+    out_equal: NDArray[np.int64],
+    num_threads: int | None = None,
+) -> None:
+    """Count, for chosen items of every query, the items that have a greater dot product, and those of an equal one.
+
+    So the rank of any item, and with it the AUC, is known without sorting all scores or keeping them. A NaN score
+    counts as -inf.
+
+    Parameters
+    ----------
+    queries : array, shape (m, f)
+        One row per query.
+    items : array, shape (n, f)
+        One row per item.
+    exclude : (indptr, indices) or None
+        CSR: the items that are not counted for query ``u``, sorted within each row.
+    indptr, indices : int64 array, shape (m + 1,), and int32 or int64 array
+        CSR: the items whose ranks are asked for, sorted within each row; they may be excluded ones.
+    out_above, out_equal : int64 arrays, shape (len(indices),)
+        Receive how many items that are not excluded score higher, and how many others score the same.
+    num_threads : int, optional
+        Number of threads; all that the process may use by default.
+    """
+    dtype = check.floating("items", items)
+    m, f = check.matrix("queries", queries, dtype).shape
+    n = check.matrix("items", items, dtype, columns=f).shape[0]
+    if exclude is not None:
+        check.csr(*exclude, m, n, sorted_within_rows=True)
+    check.csr(indptr, indices, m, n, sorted_within_rows=True)
+    check.output("out_above", out_above, np.int64, (len(indices),))
+    check.output("out_equal", out_equal, np.int64, (len(indices),))
+    active_backend().count_above(
+        queries, items, exclude, indptr, indices, out_above, out_equal, resolve_num_threads(num_threads)
+    )
