@@ -102,10 +102,10 @@ def test_duplicates_are_one_interaction_and_never_on_both_sides():
     assert np.diff(test.indptr).tolist() == [0, 1]
 
 
-def test_an_explicit_zero_is_no_interaction():
+def test_an_explicit_zero_stays_but_is_nothing_to_test_or_to_train_on():
     interactions = sparse.csr_array((np.array([0.0, 5.0, 1.0, 2.0, 0.0]), [0, 1, 0, 1, 2], [0, 2, 5]), shape=(2, 3))
     train, test = leave_one_out(interactions, random_state=0)
-    assert pairs(train) | pairs(test) == {(0, 1): 5.0, (1, 0): 1.0, (1, 1): 2.0}
+    assert pairs(train) | pairs(test) == {(0, 0): 0.0, (0, 1): 5.0, (1, 0): 1.0, (1, 1): 2.0, (1, 2): 0.0}
     assert np.diff(test.indptr).tolist() == [0, 1]
 
 
@@ -116,7 +116,7 @@ def test_the_input_is_left_as_it_was_even_if_unsorted_or_read_only():
     for array in arrays:
         array.flags.writeable = False
     train, test = leave_one_out(matrix, random_state=0)
-    assert pairs(train) | pairs(test) == {(0, 0): 5.0, (0, 2): 1.0}
+    assert pairs(train) | pairs(test) == {(0, 0): 5.0, (0, 1): 0.0, (0, 2): 1.0}
     for array, expected in zip(arrays, before, strict=True):
         np.testing.assert_array_equal(array, expected)
 
@@ -184,8 +184,10 @@ def test_worked_example_with_one_held_out_item_each():
     test = sparse.csr_array(([1, 1, 1], ([0, 1, 2], [4, 2, 0])), shape=(4, 5))
     ids = np.array([[4, 0, 1], [3, 1, 2], [3, 1, 2], [0, 1, 2]])
     assert ranking_metrics(ids, test) == RankingMetrics(
-        hit_rate=pytest.approx(2 / 3), ndcg=0.5, k=3, n_users_evaluated=3, n_users_without_test=1
-    )
+        hit_rate=pytest.approx(2 / 3), precision=pytest.approx(2 / 9), recall=pytest.approx(2 / 3),
+        truncated_recall=pytest.approx(2 / 3), ndcg=0.5, map=pytest.approx(4 / 9), mrr=pytest.approx(4 / 9), k=3,
+        n_users_evaluated=3, n_users_without_test=1,
+    )  # fmt: skip
 
 
 def test_worked_example_with_several_test_items():

@@ -108,8 +108,10 @@ def check_ids(name: str, ids: Any, count: int, kind: str, new: int = 0) -> NDArr
     return array.astype(np.int64, order="C", copy=False)
 
 
-def check_interactions(name: str, matrix: Any, dtype: np.dtype[Any], copy: bool = False) -> CSR:
-    """Return interactions in canonical form (sorted, duplicates summed, no stored zeros).
+def check_interactions(
+    name: str, matrix: Any, dtype: np.dtype[Any], copy: bool = False, zeros: bool = False
+) -> CSR:
+    """Return interactions in canonical form (sorted, duplicates summed, no stored zeros unless `zeros`).
 
     `matrix` is not changed; with `copy` the result shares no memory with it.
     """
@@ -129,7 +131,7 @@ def check_interactions(name: str, matrix: Any, dtype: np.dtype[Any], copy: bool 
     with np.errstate(over="ignore"):  # what overflows the dtype is reported below
         data = data.astype(dtype, copy=False)
     _check_finite(name, csr, data)
-    if not data.all():
+    if not zeros and not data.all():
         csr = sp.csr_array((data, csr.indices, csr.indptr), shape=csr.shape, copy=True)
         csr.eliminate_zeros()
         data = csr.data

@@ -1,6 +1,33 @@
 """Measure a recommender: hold interactions out, then see how well the recommendations find them."""
 
+from ._evaluate import evaluate
+from ._report import Evaluation, Interval
 from .metrics import RankingMetrics, ranking_metrics
-from .splits import leave_one_out
+from .splits import (
+    HeldOutUsers,
+    hold_out_users,
+    k_fold,
+    leave_k_out,
+    leave_last_out,
+    leave_one_out,
+    random_split,
+    sample_negatives,
+    split_by_time,
+)
 
-__all__ = ["RankingMetrics", "leave_one_out", "ranking_metrics"]
+__all__ = [
+    "Evaluation",
+    "HeldOutUsers",
+    "Interval",
+    "RankingMetrics",
+    "evaluate",
+    "hold_out_users",
+    "k_fold",
+    "leave_k_out",
+    "leave_last_out",
+    "leave_one_out",
+    "random_split",
+    "ranking_metrics",
+    "sample_negatives",
+    "split_by_time",
+]

@@ -1,33 +1,102 @@
-"""Splits of interactions into a part to train on and a part to test on."""
+"""Splits of interactions into a part to train on and a part to test on.
+
+Every split takes a SciPy sparse matrix (any format; duplicates are summed first) or `Interactions`, does not change it,
+and returns the same kind: matrices of the same shape, or `Interactions` under the same ids. Train and test are two
+parts of the entries, so that no pair is in both, and but for `sample_negatives` and `hold_out_users` together they are
+all of them. The same `random_state` gives the same split on every platform.
+"""
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Iterator
+from typing import Any, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy import sparse
 
-from .._validation import check_interactions
+from .._csr import CSR
+from .._hold_out import hold_out, select
+from .._validation import check_integer, check_interactions, is_sparse
+from ..interactions import Interactions
 
 
-def leave_one_out(interactions: Any, *, random_state: Any = None) -> tuple[sparse.csr_array, sparse.csr_array]:
+class Table:
+    """The entries that a split cuts in two."""
+
+    source: Interactions | None
+    times: NDArray[Any]
+
+    def __init__(self, interactions: Any, times: Any = None, *, timed: bool = False, name: str = "interactions"):
+        self.source = interactions if isinstance(interactions, Interactions) else None
+        matrix = interactions.matrix if self.source is not None else interactions
+        dtype = np.dtype(getattr(matrix, "dtype", np.float32))  # what has none is refused
+        # Sums of duplicates may not fit a narrow dtype.
+        wide = np.promote_types(dtype, np.int64) if dtype.kind in "bui" else dtype
+        self.rows = check_interactions(name, matrix, wide, zeros=True)
+        narrow = self.rows.data.astype(dtype)
+        if (narrow == self.rows.data).all():
+            self.rows = CSR(self.rows.indptr, self.rows.indices, narrow, self.rows.shape)
+        self.counts = np.diff(self.rows.indptr)
+        self.owner = np.repeat(np.arange(self.rows.shape[0]), self.counts)
+        if timed:
+            self.times = self._times(matrix, times, name)
+
+    def _times(self, matrix: Any, times: Any, name: str) -> NDArray[Any]:
+        if times is None and self.source is not None:
+            times = self.source.times
+        if times is None:
+            raise ValueError(
+                f"a split by time needs the time of every entry, got none: pass times=, or {name} made with time="
+            )
+        if is_sparse(times):
+            stored = check_interactions("times", times, np.dtype(np.float64), zeros=True)
+            if not (np.array_equal(stored.indptr, self.rows.indptr)
+                    and np.array_equal(stored.indices, self.rows.indices)):  # fmt: skip
+                raise ValueError(f"times must store the same pairs as {name}: build both from one table")
+            return stored.data
+        times = np.asarray(times)
+        if times.shape != (len(self.rows.data),) or times.dtype.kind not in "iufM":
+            raise ValueError(
+                f"times must be a list of numbers or dates, one for each of the {len(self.rows.data)} entries of "
+                f"{name} by row and column, got shape {times.shape} of {times.dtype}"
+            )
+        order = matrix.indices[: matrix.nnz] if matrix.format == "csr" else None
+        if self.source is None and (order is None or not np.array_equal(order, self.rows.indices)):
+            raise ValueError(f"times must go with a sorted CSR matrix without duplicates: pass {name}.tocsr() first")
+        missing = np.isnat(times) if times.dtype.kind == "M" else np.isnan(times)
+        if missing.any():
+            raise ValueError(f"times must be known for every entry, got {int(missing.sum())} missing ones")
+        return np.asarray(times)
+
+    def part(self, keep: NDArray[np.bool_]) -> Any:
+        """Return the entries where `keep` holds, as what they came as."""
+        if self.source is not None:
+            return self.source._select(keep)
+        return select(self.rows, keep).to_scipy()
+
+    def split(self, held_out: NDArray[np.bool_]) -> tuple[Any, Any]:
+        """Return train and test."""
+        return self.part(~held_out), self.part(held_out)
+
+
+def leave_one_out(interactions: Any, *, random_state: Any = None) -> tuple[Any, Any]:
     """Hold out one positive interaction, chosen at random, of every user who has at least two interactions.
 
     A user with a single interaction, or with nothing positive, has nothing to test.
 
     Parameters
     ----------
-    interactions : scipy.sparse matrix or array, shape (n_users, n_items)
-        Any format, index type and dtype; not changed. Duplicates are summed first; a stored 0 is no interaction.
+    interactions : sparse matrix or array, shape (n_users, n_items), or Interactions
+        Any format, index type and dtype; not changed. Duplicates are summed first.
     random_state : int, numpy.random.Generator or None
         Seed; the same one gives the same split.
 
     Returns
     -------
-    train, test : scipy.sparse.csr_array, shape (n_users, n_items)
+    train, test : scipy.sparse.csr_array, shape (n_users, n_items), or Interactions
         No entry is in both, and their sum is `interactions`; both have its dtype (int64 if sums of duplicates do not
-        fit). `test` holds at most one entry per
-        row.
+        fit). `test` holds at most one entry per row.
 
     Raises
     ------
@@ -45,27 +114,290 @@ def leave_one_out(interactions: Any, *, random_state: Any = None) -> tuple[spars
     >>> train.sum(axis=1).tolist(), test.sum(axis=1).tolist()
     ([1.0, 1.0, 1.0], [1.0, 1.0, 0.0])
     """
-    dtype = np.dtype(getattr(interactions, "dtype", np.float32))  # what has none is refused
-    wide = np.promote_types(dtype, np.int64) if dtype.kind in "bui" else dtype  # duplicates may not fit a narrow one
-    matrix = check_interactions("interactions", interactions, wide).to_scipy()
-    narrow = matrix.data.astype(dtype)
-    if (narrow == matrix.data).all():
-        matrix.data = narrow
-
-    counts = np.diff(matrix.indptr)
-    liked = np.flatnonzero(matrix.data > 0)  # a dislike is nothing to be found again
-    owner = np.repeat(np.arange(matrix.shape[0]), counts)[liked]
-    likes = np.bincount(owner, minlength=matrix.shape[0])
-    users = np.flatnonzero((counts >= 2) & (likes >= 1))
+    table = Table(interactions)
+    liked = np.flatnonzero(table.rows.data > 0)  # a dislike is nothing to be found again
+    likes = np.bincount(table.owner[liked], minlength=table.rows.shape[0])
+    known = np.bincount(table.owner[table.rows.data != 0], minlength=table.rows.shape[0])
+    users = np.flatnonzero((known >= 2) & (likes >= 1))
     first = np.concatenate([[0], np.cumsum(likes)])[users]  # where a user's likes begin
     rng = np.random.default_rng(random_state)
-    held_out = np.zeros(matrix.nnz, dtype=bool)
+    held_out = np.zeros(len(table.rows.data), dtype=bool)
     held_out[liked[first + rng.integers(0, likes[users])]] = True
-    return _entries(matrix, ~held_out), _entries(matrix, held_out)
+    return table.split(held_out)
 
 
-def _entries(matrix: sparse.csr_array, keep: Any) -> sparse.csr_array:
-    """The entries of `matrix` where `keep` holds, as a matrix of the same shape."""
-    kept_before = np.concatenate([[0], np.cumsum(keep, dtype=np.int64)])
-    indptr = kept_before[matrix.indptr].astype(matrix.indptr.dtype)
-    return sparse.csr_array((matrix.data[keep], matrix.indices[keep], indptr), shape=matrix.shape)
+def leave_k_out(interactions: Any, k: int = 5, *, random_state: Any = None) -> tuple[Any, Any]:
+    """Hold out `k` positive interactions, chosen at random, of every user who has more than `k` interactions.
+
+    Parameters
+    ----------
+    interactions : as for `leave_one_out`
+    k : int
+        At least 1. Users with fewer positive interactions, or with nothing left to train on, have nothing to test.
+    random_state : as for `leave_one_out`
+
+    Returns
+    -------
+    train, test
+        As `leave_one_out`; `test` holds `k` entries or none per row.
+    """
+    table = Table(interactions)
+    keys = np.random.default_rng(random_state).random(len(table.rows.data))
+    return table.split(_least(table, check_integer("k", k, 1), keys))
+
+
+def leave_last_out(interactions: Any, k: int = 1, *, times: Any = None) -> tuple[Any, Any]:
+    """Hold out the last `k` positive interactions of every user who has more than `k` interactions.
+
+    Parameters
+    ----------
+    interactions : as for `leave_one_out`
+    k : int
+        At least 1.
+    times : array aligned with the data of a canonical CSR matrix, or sparse matrix of the same pairs, optional
+        When; not needed for `Interactions` made with ``time=``. Of equal times, that of the higher item number is the
+        later one.
+
+    Returns
+    -------
+    train, test
+        As `leave_one_out`.
+
+    Raises
+    ------
+    ValueError
+        If there are no times, or they do not fit; and as `leave_one_out`.
+    """
+    table = Table(interactions, times, timed=True)
+    entries = np.arange(len(table.rows.data))
+    rank = np.empty(len(entries))
+    rank[np.lexsort((entries, table.times))] = -entries  # the latest first
+    return table.split(_least(table, check_integer("k", k, 1), rank))
+
+
+def random_split(interactions: Any, fraction: float = 0.2, *, random_state: Any = None) -> tuple[Any, Any]:
+    """Hold out a fraction of all entries, chosen at random, dislikes and ratings of 0 among them.
+
+    Parameters
+    ----------
+    interactions : as for `leave_one_out`
+    fraction : float
+        Between 0 and 1, both excluded; rounded to a whole number of entries, at least one and not all.
+    random_state : as for `leave_one_out`
+
+    Returns
+    -------
+    train, test
+        As `leave_one_out`, with any number of entries per row.
+    """
+    table = Table(interactions)
+    size = len(table.rows.data)
+    wanted = _share(fraction, size)
+    held_out = np.zeros(size, bool)
+    held_out[np.random.default_rng(random_state).permutation(size)[:wanted]] = True
+    return table.split(held_out)
+
+
+def split_by_time(
+    interactions: Any, fraction: float | None = None, *, at: Any = None, times: Any = None
+) -> tuple[Any, Any]:
+    """Hold out what happened last: everything from a moment on.
+
+    Parameters
+    ----------
+    interactions : as for `leave_one_out`
+    fraction : float, optional
+        About this share of all entries is held out: from the moment on that leaves so many after it. Entries of one
+        moment stay together. By default 0.2 where `at` is not given.
+    at : number, date or string that numpy.datetime64 reads, optional
+        The moment: entries at it or later are held out.
+    times : as for `leave_last_out`
+
+    Returns
+    -------
+    train, test
+        As `leave_one_out`. Users and items that have no entry before the moment have none in `train`.
+    """
+    if fraction is not None and at is not None:
+        raise ValueError(f"a split is by fraction or at a moment, got fraction={fraction!r} and at={at!r}: pass one")
+    table = Table(interactions, times, timed=True)
+    if at is None:
+        wanted = _share(0.2 if fraction is None else fraction, len(table.times))
+        at = np.sort(table.times)[len(table.times) - wanted]
+    elif table.times.dtype.kind == "M":
+        try:
+            at = np.datetime64(at)
+        except (TypeError, ValueError):
+            raise ValueError(f"at must be a date, as the times are, got {at!r}") from None
+    elif isinstance(at, (str, bool)) or not np.isscalar(at) or np.isnan(at):
+        raise ValueError(f"at must be a number, as the times are, got {at!r}")
+    held_out = table.times >= at
+    if held_out.all() or not held_out.any():
+        raise ValueError(
+            f"both parts must have entries, got {int((~held_out).sum())} before {at} and {int(held_out.sum())} from it "
+            f"on: the times go from {table.times.min()} to {table.times.max()}"
+        )
+    return table.split(held_out)
+
+
+def k_fold(interactions: Any, n_splits: int = 5, *, random_state: Any = None) -> Iterator[tuple[Any, Any]]:
+    """Cut the entries into folds at random, and hold out one after the other.
+
+    Parameters
+    ----------
+    interactions : as for `leave_one_out`
+    n_splits : int
+        Number of folds, at least 2.
+    random_state : as for `leave_one_out`
+
+    Returns
+    -------
+    iterator of (train, test)
+        As `random_split`; each entry is in `test` once.
+    """
+    table = Table(interactions)
+    size = len(table.rows.data)
+    if check_integer("n_splits", n_splits, 2) > size:
+        raise ValueError(f"n_splits must be at most the number of entries, {size}, got {n_splits}")
+    fold = np.random.default_rng(random_state).permutation(size) % n_splits
+    return (table.split(fold == number) for number in range(n_splits))
+
+
+class HeldOutUsers(NamedTuple):
+    """What `hold_out_users` returns."""
+
+    train: Any
+    fold_in: Any
+    test: Any
+    users: NDArray[Any]
+
+
+def hold_out_users(
+    interactions: Any, n_users: int | float = 0.1, *, fold_in_fraction: float = 0.8, random_state: Any = None
+) -> HeldOutUsers:
+    """Hold out whole users, and of each a part to fold in and a part to test on (Liang et al. 2018).
+
+    Fit on `train`, then ``evaluate(model, test, user_items=fold_in)``.
+
+    Parameters
+    ----------
+    interactions : as for `leave_one_out`
+    n_users : int or float
+        How many users, or which share of those who have at least two positive interactions; the others are in `train`.
+    fold_in_fraction : float
+        Share of a user's positive interactions that is folded in, rounded up, but one at least is left to test.
+    random_state : as for `leave_one_out`
+
+    Returns
+    -------
+    HeldOutUsers
+        ``train``, of the other users; ``fold_in`` and ``test``, of those held out, a row each; ``users``, the row
+        numbers (or, of `Interactions`, ids) of these. All have the columns of `interactions`.
+
+    References
+    ----------
+    D. Liang, R. G. Krishnan, M. D. Hoffman, T. Jebara, "Variational Autoencoders for Collaborative Filtering", WWW
+    2018.
+    """
+    table = Table(interactions)
+    positive = table.rows.data > 0
+    eligible = np.flatnonzero(np.bincount(table.owner[positive], minlength=table.rows.shape[0]) >= 2)
+    if isinstance(n_users, (float, np.floating)):
+        wanted = _share(n_users, len(eligible), "n_users", "users with two positive interactions")
+    else:
+        wanted = check_integer("n_users", n_users, 1)
+        if wanted >= table.rows.shape[0] or wanted > len(eligible):
+            raise ValueError(
+                f"n_users must leave users to train on and be at most the {len(eligible)} who have two positive "
+                f"interactions, got {wanted} of {table.rows.shape[0]}"
+            )
+    if not 0 < fold_in_fraction < 1:
+        raise ValueError(f"fold_in_fraction must be between 0 and 1, got {fold_in_fraction!r}")
+    rng = np.random.default_rng(random_state)
+    users = np.sort(rng.permutation(eligible)[:wanted])
+    keys = rng.random(len(table.rows.data))
+    tested = hold_out(table.rows, positive, keys, 1 - fold_in_fraction)
+    others = np.setdiff1d(np.arange(table.rows.shape[0]), users)
+    fold_in, test = table.split(tested)
+    if table.source is not None:
+        ids = table.source.user_ids
+        names = ids[users]
+        return HeldOutUsers(table.source.reindex(users=ids[others]), fold_in.reindex(users=names),
+                            test.reindex(users=names), names)  # fmt: skip
+    whole = table.rows.to_scipy()
+    return HeldOutUsers(whole[others], fold_in[users], test[users], users)
+
+
+def sample_negatives(train: Any, test: Any, n: int = 99, *, random_state: Any = None) -> sparse.csr_array:
+    """Draw items for every test user to rank the test items among: the protocol of one positive and 99 negatives.
+
+    ``evaluate(model, test, candidates=...)`` then ranks only these. Such sampled metrics are far too good, and may put
+    models in the wrong order (Krichene and Rendle 2020): for comparison with published figures alone.
+
+    Parameters
+    ----------
+    train, test : as a split returns them
+    n : int
+        Number of items per user that are neither in `train` nor in `test`; fewer where there are not so many.
+    random_state : as for `leave_one_out`
+
+    Returns
+    -------
+    scipy.sparse.csr_array of bool, shape (n_users, n_items)
+        For every user with test items, these and the negatives.
+
+    References
+    ----------
+    X. He et al., "Neural Collaborative Filtering", WWW 2017. W. Krichene, S. Rendle, "On Sampled Metrics for Item
+    Recommendation", KDD 2020.
+    """
+    n = check_integer("n", n, 1)
+    seen, wanted = Table(train, name="train").rows, Table(test, name="test").rows
+    if seen.shape != wanted.shape:
+        raise ValueError(f"train and test must have one shape, got {seen.shape} and {wanted.shape}")
+    rng = np.random.default_rng(random_state)
+    lists = []
+    for u in range(wanted.shape[0]):
+        positives = wanted.indices[wanted.indptr[u] : wanted.indptr[u + 1]]
+        positives = positives[wanted.data[wanted.indptr[u] : wanted.indptr[u + 1]] > 0]
+        if len(positives) == 0:
+            lists.append(positives)
+            continue
+        known = np.union1d(wanted.indices[wanted.indptr[u] : wanted.indptr[u + 1]],
+                           seen.indices[seen.indptr[u] : seen.indptr[u + 1]])  # fmt: skip
+        # Places among the items that are not known, then moved up past those that are.
+        free = wanted.shape[1] - len(known)
+        places = np.sort(rng.choice(free, min(n, free), replace=False, shuffle=False))
+        negatives = places + np.searchsorted(known - np.arange(len(known)), places, side="right")
+        lists.append(np.union1d(positives, negatives))
+    indptr = np.concatenate([[0], np.cumsum([len(one) for one in lists])])
+    indices = np.concatenate([*lists, np.empty(0, np.int64)]).astype(np.int64)
+    return sparse.csr_array((np.ones(len(indices), bool), indices, indptr), shape=wanted.shape)
+
+
+def _least(table: Table, k: int, keys: NDArray[Any]) -> NDArray[np.bool_]:
+    """Return which entries have the k least keys of a user's positive ones, for users with enough of them."""
+    liked = np.flatnonzero(table.rows.data > 0)
+    likes, known = (
+        np.bincount(table.owner[entries], minlength=table.rows.shape[0])
+        for entries in (liked, table.rows.data != 0)
+    )
+    users = (likes >= k) & (known > k)
+    if not users.any():
+        raise ValueError(
+            f"k must leave users something to train on, got {k}: no user has {k} positive interactions and one more"
+        )
+    order = liked[np.lexsort((keys[liked], table.owner[liked]))]
+    place = np.arange(len(order)) - np.repeat(np.cumsum(likes) - likes, likes)
+    held_out = np.zeros(len(table.rows.data), bool)
+    held_out[order[(place < k) & users[table.owner[order]]]] = True
+    return held_out
+
+
+def _share(fraction: Any, size: int, name: str = "fraction", of: str = "entries") -> int:
+    """Return a share as a number of entries: at least one and not all."""
+    if isinstance(fraction, bool) or not isinstance(fraction, (int, float, np.number)) or not 0 < fraction < 1:
+        raise ValueError(f"{name} must be between 0 and 1, both excluded, got {fraction!r}")
+    if size < 2:
+        raise ValueError(f"a split needs at least two {of}, got {size}")
+    return min(max(round(float(fraction) * size), 1), size - 1)

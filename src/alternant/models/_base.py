@@ -335,6 +335,10 @@ class FactorModel(RawIds, ScikitLearnModel, Parameters):
         """Return the columns in which similar rows are alike: all that are not biases."""
         return factors
 
+    def _directions(self, factors: NDArray[Any]) -> NDArray[Any]:
+        """Return the factors whose dot products rank: the factors themselves, or, by cosine, of length 1."""
+        return factors
+
     def _check_rows(self, name: str, rows: Any, dtype: np.dtype[Any], copy: bool = False) -> CSR:
         """Return users' (or items') interactions in canonical form."""
         return check_interactions(name, rows, dtype, copy)

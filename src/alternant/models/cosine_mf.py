@@ -237,6 +237,9 @@ class CosineMF(StochasticModel):
         cosines = super()._score(_unit(X[distinct_users]), _unit(Y[distinct_items]), users, items, **facts)
         return np.clip(cosines, -1, 1, out=cosines)  # rounding
 
+    def _directions(self, factors: NDArray[Any]) -> NDArray[Any]:
+        return _unit(factors)
+
     def _rank(
         self, queries: NDArray[Any], items: NDArray[Any], k: int, exclude: Any, candidates: Any
     ) -> tuple[NDArray[np.int32], NDArray[Any]]:

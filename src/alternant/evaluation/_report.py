@@ -1,0 +1,204 @@
+"""What `evaluate` returns: means over users, their values, and how far chance may have moved the means."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .._validation import check_integer
+
+RESAMPLES = 1000
+
+
+class Interval(NamedTuple):
+    """A value and its bootstrap confidence interval."""
+
+    value: float
+    low: float
+    high: float
+
+
+@dataclass(frozen=True)
+class Sums:
+    """A metric as a sum over users divided by a sum of weights, and then, for the RMSE, its root."""
+
+    sums: NDArray[np.float64]
+    weights: NDArray[np.float64]
+    root: bool = False
+
+    def value(self, sums: Any, weights: Any) -> Any:
+        """Return the metric for users whose sums add up to these."""
+        with np.errstate(invalid="ignore", divide="ignore"):  # nobody counts: NaN
+            mean = np.asarray(sums) / np.asarray(weights)
+        return np.sqrt(mean) if self.root else mean
+
+    def mean(self) -> float:
+        """Return the metric over all users."""
+        return float(self.value(self.sums.sum(), self.weights.sum()))
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """How well a model does on test interactions; returned by `evaluate`. Printed, it is a table.
+
+    Attributes
+    ----------
+    means : dict of str to float
+        Every metric, as ``"ndcg@10"``, ``"auc"`` or ``"rmse"``. Ranking metrics are means over the users who have test
+        items; rmse and mae are over all test ratings.
+    per_user : dict of str to float64 array
+        The same of each of `users`; NaN where a user does not count. Without coverage and gini, which are of all users.
+    users : array
+        The users who have test items: raw ids, or row numbers (of the fit, or of new users' rows).
+    n_users_evaluated, n_users_without_test : int
+        How many have test items, and how many of the rows asked for have none and do not count.
+    n_test_pairs : int
+        Number of test interactions that count.
+    """
+
+    means: dict[str, float]
+    per_user: dict[str, NDArray[np.float64]]
+    users: NDArray[Any]
+    n_users_evaluated: int
+    n_users_without_test: int
+    n_test_pairs: int
+    _sums: dict[str, Sums] = field(repr=False)
+
+    def interval(
+        self, metric: str, confidence: float = 0.95, *, n_resamples: int = RESAMPLES, random_state: Any = 0
+    ) -> Interval:
+        """Return a metric with its confidence interval, by the percentile bootstrap over users.
+
+        Parameters
+        ----------
+        metric : str
+            A key of `per_user`.
+        confidence : float
+            Between 0 and 1.
+        n_resamples : int
+            How often as many users are drawn with replacement.
+        random_state : int, numpy.random.Generator or None
+
+        Returns
+        -------
+        Interval
+            ``value``, ``low`` and ``high``.
+
+        References
+        ----------
+        B. Efron, R. J. Tibshirani, "An Introduction to the Bootstrap", Chapman & Hall 1993, section 13.3.
+        """
+        sums = self._sums_of(metric)
+        drawn = _resample([sums.sums, sums.weights], n_resamples, random_state)
+        return _interval(self.means[metric], sums.value(*drawn.T), confidence)
+
+    def difference(
+        self, other: Evaluation, metric: str, confidence: float = 0.95, *, n_resamples: int = RESAMPLES,
+        random_state: Any = 0,
+    ) -> Interval:  # fmt: skip
+        """Return how much greater a metric is here than in another evaluation of the same users, with its interval.
+
+        Users are resampled in pairs, so that what makes some users harder for both models does not count. An interval
+        without 0 says that the difference is more than chance.
+
+        Parameters
+        ----------
+        other : Evaluation
+            Of another model on the same test interactions.
+        metric, confidence, n_resamples, random_state
+            As for `interval`.
+
+        Returns
+        -------
+        Interval
+        """
+        mine, theirs = self._sums_of(metric), other._sums_of(metric)
+        if not np.array_equal(self.users, other.users):
+            raise ValueError(
+                f"both evaluations must be of the same users, got {len(self.users)} and {len(other.users)} users: "
+                "evaluate both models on one test set"
+            )
+        parts = [mine.sums, mine.weights, theirs.sums, theirs.weights]
+        drawn = _resample(parts, n_resamples, random_state).T
+        values = mine.value(*drawn[:2]) - theirs.value(*drawn[2:])
+        return _interval(self.means[metric] - other.means[metric], values, confidence)
+
+    @cached_property
+    def intervals(self) -> dict[str, Interval]:
+        """The 95 % intervals of all metrics of `per_user`, from one set of resampled users."""
+        parts = [part for sums in self._sums.values() for part in (sums.sums, sums.weights)]
+        drawn = _resample(parts, RESAMPLES, 0).T
+        return {
+            name: _interval(self.means[name], sums.value(*drawn[2 * at : 2 * at + 2]), 0.95)
+            for at, (name, sums) in enumerate(self._sums.items())
+        }
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the means, intervals and counts as JSON can hold them (NaN as None)."""
+        return {
+            "means": {name: _plain(value) for name, value in self.means.items()},
+            "intervals": {
+                name: [_plain(interval.low), _plain(interval.high)] for name, interval in self.intervals.items()
+            },
+            "n_users_evaluated": self.n_users_evaluated,
+            "n_users_without_test": self.n_users_without_test,
+            "n_test_pairs": self.n_test_pairs,
+        }
+
+    def _sums_of(self, metric: str) -> Sums:
+        if metric not in self._sums:
+            raise ValueError(f"metric must be one of {', '.join(self._sums)}, got {metric!r}")
+        return self._sums[metric]
+
+    def __str__(self) -> str:
+        names = list(dict.fromkeys(name.split("@")[0] for name in self.means))
+        ks = sorted({int(name.split("@")[1]) for name in self.means if "@" in name})
+        wide = len(ks) <= 3  # room for the intervals in 80 columns
+        width = 21 if wide else max(7, 62 // max(len(ks), 1))
+        lines = []
+        if ks:
+            lines.append("".join([f"{'':17}", *(f"{f'@{k}':<{width}}" for k in ks)]).rstrip())
+        for name in names:
+            columns = [f"{name}@{k}" for k in ks] if name not in self.means else [name]
+            cells = [self._cell(column, wide) if column in self.means else "" for column in columns]
+            lines.append("".join([f"{name.replace('_', ' '):17}", *(f"{cell:<{width}}" for cell in cells)]).rstrip())
+        lines.append(
+            f"{self.n_users_evaluated:,} users with {self.n_test_pairs:,} test interactions; "
+            f"{self.n_users_without_test:,} users have none"
+        )
+        return "\n".join(lines)
+
+    def _cell(self, name: str, wide: bool) -> str:
+        value = f"{self.means[name]:.4f}"
+        if not wide or name not in self.intervals:
+            return value
+        return f"{value} {self.intervals[name].low:.4f}-{self.intervals[name].high:.4f}"
+
+
+def _resample(parts: list[NDArray[np.float64]], n_resamples: int, random_state: Any) -> NDArray[np.float64]:
+    """Return the sums of each part over users drawn with replacement, a row for each time."""
+    n_resamples = check_integer("n_resamples", n_resamples, 1)
+    table = np.stack(parts, axis=1) if parts else np.empty((0, 0))
+    rng = np.random.default_rng(random_state)
+    out = np.empty((n_resamples, table.shape[1]))
+    for row in range(n_resamples):  # one at a time: as many counts as there are users is all the memory it takes
+        out[row] = np.bincount(rng.integers(0, max(len(table), 1), len(table)), minlength=len(table)) @ table
+    return out
+
+
+def _interval(value: float, drawn: NDArray[np.float64], confidence: float) -> Interval:
+    if isinstance(confidence, bool) or not 0 < confidence < 1:
+        raise ValueError(f"confidence must be between 0 and 1, both excluded, got {confidence!r}")
+    drawn = drawn[~np.isnan(drawn)]
+    if len(drawn) == 0:
+        return Interval(value, np.nan, np.nan)
+    low, high = np.quantile(drawn, [(1 - confidence) / 2, (1 + confidence) / 2])
+    return Interval(value, float(low), float(high))
+
+
+def _plain(value: float) -> float | None:
+    return None if np.isnan(value) else float(value)

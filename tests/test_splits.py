@@ -1,0 +1,221 @@
+"""Splits: nothing leaks, nothing is lost, and each keeps its own promise."""
+
+import numpy as np
+import pytest
+import scipy.sparse as sp
+
+from alternant import Interactions
+from alternant.evaluation import (
+    hold_out_users,
+    k_fold,
+    leave_k_out,
+    leave_last_out,
+    leave_one_out,
+    random_split,
+    sample_negatives,
+    split_by_time,
+)
+
+M, N = 50, 30
+
+
+def table(seed=0):
+    """Ratings from 0 to 5; the zeros are stored."""
+    rng = np.random.default_rng(seed)
+    return sp.random_array((M, N), density=0.3, rng=rng, format="csr",
+                           data_sampler=lambda size: rng.integers(0, 6, size).astype(np.float32))  # fmt: skip
+
+
+def canonical(seed=0):
+    matrix = table(seed)
+    matrix.sort_indices()
+    return matrix
+
+
+TIMES = np.random.default_rng(1).integers(0, 10**6, canonical().nnz)
+
+
+def interactions(seed=0):
+    pairs = canonical(seed).tocoo()
+    return Interactions.from_arrays(pairs.row + 100, [f"i{i:02}" for i in pairs.col], pairs.data, TIMES)
+
+
+SPLITS = {
+    "leave_one_out": lambda data, **times: leave_one_out(data, random_state=0),
+    "leave_k_out": lambda data, **times: leave_k_out(data, 3, random_state=0),
+    "leave_last_out": lambda data, **times: leave_last_out(data, 2, **times),
+    "random_split": lambda data, **times: random_split(data, 0.25, random_state=0),
+    "split_by_time": lambda data, **times: split_by_time(data, 0.3, **times),
+    "k_fold": lambda data, **times: next(k_fold(data, 4, random_state=0)),
+}
+
+
+def entries(matrix):
+    pairs = matrix.tocoo()
+    return {(int(u), int(i)): float(r) for u, i, r in zip(pairs.row, pairs.col, pairs.data, strict=True)}
+
+
+@pytest.mark.parametrize("name", SPLITS)
+@pytest.mark.parametrize("form", ["csr", "csc", "coo", "interactions"])
+def test_no_pair_is_in_both_parts_and_none_is_lost(name, form):
+    timed = name in ("leave_last_out", "split_by_time")
+    if form == "interactions":
+        data, times = interactions(), {}
+        matrix = data.matrix
+    elif timed and form != "csr":
+        data = matrix = canonical()
+        stamps = sp.csr_array((TIMES, matrix.indices, matrix.indptr), matrix.shape)
+        times = {"times": stamps.asformat(form)}
+    else:
+        matrix, times = canonical(), {"times": TIMES}
+        data = matrix.asformat(form)
+    before = entries(matrix)
+    train, test = SPLITS[name](data, **times)
+    assert type(train) is type(test) is (Interactions if form == "interactions" else sp.csr_array)
+    if form == "interactions":
+        assert train.user_ids.tolist() == test.user_ids.tolist() == data.user_ids.tolist()
+        assert len(train.times) == train.nnz
+        train, test = train.matrix, test.matrix
+    assert train.shape == test.shape == matrix.shape
+    first, second = entries(train), entries(test)
+    assert first
+    assert second
+    assert not set(first) & set(second)
+    assert first | second == before == entries(matrix)
+    assert train.dtype == matrix.dtype
+
+
+@pytest.mark.parametrize("name", [name for name in SPLITS if name not in ("leave_last_out", "split_by_time")])
+def test_a_seed_makes_the_split(name):
+    one, again = (SPLITS[name](canonical())[1] for _ in range(2))
+    assert entries(one) == entries(again)
+
+
+def test_other_seeds_make_other_splits_and_the_bits_are_the_same_everywhere():
+    one, other = (random_split(canonical(), random_state=seed)[1] for seed in (1, 2))
+    assert entries(one) != entries(other)
+    data = sp.csr_array(np.arange(1, 13, dtype=float).reshape(3, 4))
+    assert sorted(random_split(data, 0.25, random_state=7)[1].data.tolist()) == [5, 7, 11]
+
+
+def test_leave_k_out_takes_k_likes_or_none():
+    matrix = canonical()
+    _, test = leave_k_out(matrix, 3, random_state=0)
+    likes = [(matrix[[u]].data > 0).sum() for u in range(M)]
+    assert np.diff(test.indptr).tolist() == [3 if n > 3 else 0 for n in likes]  # a user keeps a like to learn from
+    assert (test.data > 0).all()
+
+
+def test_leave_last_out_takes_the_latest_likes():
+    matrix = canonical()
+    _, test = leave_last_out(matrix, 2, times=TIMES)
+    for u in range(M):
+        part = slice(matrix.indptr[u], matrix.indptr[u + 1])
+        likes = matrix.data[part] > 0
+        if likes.sum() > 2:
+            latest = matrix.indices[part][likes][np.argsort(TIMES[part][likes])[-2:]]
+            assert sorted(latest) == sorted(test[[u]].indices)
+
+
+def test_of_equal_times_the_higher_item_is_the_later():
+    data = sp.csr_array(np.ones((1, 4)))
+    _, test = leave_last_out(data, 2, times=np.zeros(4))
+    assert test.indices.tolist() == [2, 3]
+
+
+def test_by_time_everything_from_a_moment_on_is_held_out():
+    train, test = split_by_time(interactions(), 0.3)
+    assert train.times.max() < test.times.min()
+    assert abs(test.nnz / len(TIMES) - 0.3) < 0.01
+    train, test = split_by_time(interactions(), at=500_000)
+    assert train.times.max() < 500_000 <= test.times.min()
+
+
+def test_dates_are_times():
+    days = np.array(["2024-01-01", "2024-02-01", "2024-03-01", "2024-04-01"], "datetime64[s]")
+    data = Interactions.from_arrays([1, 1, 2, 2], [1, 2, 1, 2], times=days)
+    train, test = split_by_time(data, at="2024-03-01")
+    assert (train.nnz, test.nnz) == (2, 2)
+    with pytest.raises(ValueError, match="at must be a date, as the times are, got 'soon'"):
+        split_by_time(data, at="soon")
+    assert leave_last_out(data)[1].times.tolist() == days[[1, 3]].tolist()
+
+
+def test_folds_hold_every_entry_out_once():
+    folds = list(k_fold(canonical(), 5, random_state=0))
+    assert len(folds) == 5
+    held_out = [pair for _, test in folds for pair in entries(test).items()]
+    assert sorted(held_out) == sorted(entries(canonical()).items())
+    assert max(test.nnz for _, test in folds) - min(test.nnz for _, test in folds) <= 1
+
+
+@pytest.mark.parametrize("form", ["matrix", "interactions"])
+def test_held_out_users_are_not_trained_on(form):
+    data = canonical() if form == "matrix" else interactions()
+    parts = hold_out_users(data, 0.2, fold_in_fraction=0.5, random_state=0)
+    matrix = data if form == "matrix" else data.matrix
+    rows = parts.users if form == "matrix" else np.searchsorted(data.user_ids, parts.users)
+    train, fold_in, test = (part if form == "matrix" else part.matrix for part in parts[:3])
+    assert train.shape == (M - len(rows), N)
+    assert fold_in.shape == test.shape == (len(rows), N)
+    assert entries(train) == entries(matrix[np.setdiff1d(np.arange(M), rows)])
+    assert not set(entries(fold_in)) & set(entries(test))
+    assert entries(fold_in) | entries(test) == entries(matrix[rows])
+    assert (test.data > 0).all()
+    for row in range(len(rows)):
+        likes, tested = (matrix[[rows[row]]].data > 0).sum(), len(test[[row]].indices)
+        assert tested == max(1, likes // 2)
+
+
+def test_sampled_negatives_are_unknown_items():
+    train, test = leave_one_out(canonical(), random_state=0)
+    listed = sample_negatives(train, test, 7, random_state=0)
+    known = canonical()
+    for u in range(M):
+        items, wanted = listed[[u]].indices, test[[u]].indices
+        if not len(wanted):
+            assert not len(items)
+            continue
+        negatives = np.setdiff1d(items, wanted)
+        assert set(wanted) <= set(items)
+        assert len(negatives) == 7
+        assert not set(negatives) & set(known[[u]].indices)
+    everything = sample_negatives(train, test, 10**6, random_state=0)
+    u = int(np.flatnonzero(np.diff(test.indptr))[0])
+    unknown = np.setdiff1d(np.arange(N), known[[u]].indices)
+    assert sorted(everything[[u]].indices) == sorted([*unknown, *test[[u]].indices])
+
+
+def test_all_negatives_are_equally_likely():
+    train, test = sp.csr_array([[1.0, 0, 0, 0, 1, 0, 0, 0]]), sp.csr_array([[0, 0, 1.0, 0, 0, 0, 0, 0]])
+    drawn = sum(sample_negatives(train, test, 1, random_state=seed).toarray()[0].astype(int) for seed in range(2000))
+    assert drawn[[0, 4]].tolist() == [0, 0]
+    assert drawn[2] == 2000
+    assert np.abs(drawn[[1, 3, 5, 6, 7]] - 400).max() < 80
+
+
+@pytest.mark.parametrize(("call", "message"), [
+    (lambda: random_split(canonical(), 0), "fraction must be between 0 and 1, both excluded, got 0"),
+    (lambda: random_split(canonical(), 1.0), "fraction must be between 0 and 1"),
+    (lambda: random_split(canonical(), True), "fraction must be between 0 and 1"),
+    (lambda: random_split(sp.csr_array((3, 3))), "a split needs at least two entries, got 0"),
+    (lambda: leave_k_out(canonical(), 99), "k must leave users something to train on, got 99: no user"),
+    (lambda: leave_k_out(canonical(), 0), "k must be at least 1"),
+    (lambda: leave_last_out(canonical()), "a split by time needs the time of every entry, got none: pass times="),
+    (lambda: leave_last_out(canonical(), times=TIMES[1:]), "times must be a list of numbers or dates, one for each"),
+    (lambda: leave_last_out(canonical().tocsc(), times=TIMES), "times must go with a sorted CSR matrix"),
+    (lambda: leave_last_out(canonical(), times=table(2)), "times must store the same pairs as interactions"),
+    (lambda: leave_last_out(canonical(), times=np.full(len(TIMES), np.nan)), "times must be known for every entry"),
+    (lambda: split_by_time(canonical(), 0.2, at=3, times=TIMES), "by fraction or at a moment"),
+    (lambda: split_by_time(canonical(), at=-1, times=TIMES), "both parts must have entries, got 0 before"),
+    (lambda: split_by_time(canonical(), at="x", times=TIMES), "at must be a number"),
+    (lambda: k_fold(canonical(), 1), "n_splits must be at least 2"),
+    (lambda: k_fold(canonical(), 10**6), "n_splits must be at most the number of entries"),
+    (lambda: hold_out_users(canonical(), M), "n_users must leave users to train on"),
+    (lambda: hold_out_users(canonical(), 1.5), "n_users must be between 0 and 1"),
+    (lambda: hold_out_users(canonical(), 3, fold_in_fraction=1), "fold_in_fraction must be between 0 and 1"),
+    (lambda: sample_negatives(canonical(), sp.csr_array((1, 1))), "train and test must have one shape"),
+])  # fmt: skip
+def test_what_cannot_be_split_is_refused_in_one_sentence(call, message):
+    with pytest.raises(ValueError, match=message):
+        call()
