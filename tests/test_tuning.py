@@ -1,0 +1,137 @@
+"""Searches for hyper-parameters: what they find, what they prune, what they refuse."""
+
+import sys
+
+import numpy as np
+import pytest
+
+from alternant import BiasedMF, CosineMF, ExplicitALS, ImplicitALS, Interactions, LogisticMF, Popularity, datasets
+from alternant.evaluation import evaluate, leave_one_out, random_split
+from alternant.tuning import default_space, tune
+
+optuna = pytest.importorskip("optuna", reason="the search is Optuna's")
+
+VISITS = datasets.load_msweb().interactions[:1500]
+MODELS = [
+    ImplicitALS(factors=4, iterations=2), ExplicitALS(factors=2, iterations=2), BiasedMF(factors=2, epochs=2),
+    CosineMF(factors=2, epochs=2), LogisticMF(factors=2, epochs=2), Popularity(),
+]  # fmt: skip
+
+
+def ratings():
+    data = VISITS[:300].copy().astype(np.float32)
+    data.data = np.random.default_rng(0).integers(0, 2, data.nnz).astype(np.float32)
+    return data
+
+
+def test_it_finds_what_is_planted():
+    """One regularization of the two forgets everything."""
+    model = ImplicitALS(factors=8, iterations=3, regularization=1e6)
+    result = tune(model, VISITS, {"regularization": [1e6, 1.0]}, n_trials=4)
+    assert result.best_params["regularization"] == 1.0
+    assert result.trials[0].params["regularization"] == 1e6  # the model's own come first
+    assert result.best_value > result.trials[0].value
+    assert result.best_model.regularization == 1.0
+    assert result.best_model.user_factors.shape == (1500, 8)
+
+
+def test_the_best_value_is_that_of_evaluate_after_the_best_iteration():
+    split = leave_one_out(VISITS, random_state=0)
+    result = tune(ImplicitALS(random_state=3), None, {"alpha": (0.1, 10.0, "log")}, n_trials=3, validation=split,
+                  metric="recall@5", refit=False)  # fmt: skip
+    assert result.best_model is None
+    model = ImplicitALS(random_state=3).set_params(**result.best_params).fit(split[0])
+    assert evaluate(model, split[1], k=5).means["recall@5"] == result.best_value
+    best = max(result.trials, key=lambda trial: trial.value)
+    assert best.params["iterations"] == int(np.argmax(best.values)) + 1
+
+
+def test_a_seed_makes_the_result():
+    one, again = (tune(ImplicitALS(factors=4), VISITS, n_trials=5, random_state=7, refit=False) for _ in range(2))
+    assert [trial.params for trial in one.trials] == [trial.params for trial in again.trials]
+    assert [trial.values for trial in one.trials] == [trial.values for trial in again.trials]
+
+
+def test_what_goes_badly_is_pruned_early():
+    """After five good trials comes one that learns nothing."""
+    space = {"regularization": (1.0, 1e6)}
+    study = optuna.create_study(direction="maximize", sampler=optuna.samplers.RandomSampler(seed=0),
+                                pruner=optuna.pruners.MedianPruner(n_startup_trials=5, n_warmup_steps=1))  # fmt: skip
+    for value in (1.0, 1.1, 1.2, 1.3, 1.4, 1e6):
+        study.enqueue_trial({"regularization": value})
+    result = tune(ImplicitALS(factors=4, iterations=8), VISITS, space, n_trials=6, study=study, refit=False)
+    assert [trial.state for trial in result.trials] == ["complete"] * 5 + ["pruned"]
+    assert len(result.trials[-1].values) == 1
+    assert len(result.trials[0].values) == 8
+
+
+@pytest.mark.parametrize("model", MODELS, ids=lambda model: type(model).__name__)
+def test_every_model_has_a_space_of_its_own(model):
+    space = default_space(model)
+    assert set(space) <= set(model.get_params())
+    result = tune(model, ratings(), n_trials=2, metric="ndcg@5")
+    assert 0 <= result.best_value <= 1
+    assert type(result.best_model) is type(model)
+    assert "ndcg@5" in str(result)
+
+
+def test_errors_of_ratings_are_minimised_and_diverging_trials_only_fail():
+    space = {"learning_rate": (1e-3, 1e9, "log")}
+    result = tune(BiasedMF(factors=2, epochs=3), ratings(), space, metric="rmse", n_trials=8, random_state=1)
+    states = [trial.state for trial in result.trials]
+    assert "failed" in states
+    assert result.best_value == min(trial.value for trial in result.trials if trial.state == "complete")
+    with pytest.raises(ValueError, match=r"no trial of 2 succeeded \(the steps of BiasedMF diverge"):
+        tune(BiasedMF(factors=2, learning_rate=1e8), ratings(), {"learning_rate": (1e8, 1e9)}, metric="mae", n_trials=2)
+
+
+def test_interactions_keep_their_ids():
+    pairs = VISITS.tocoo()
+    data = Interactions.from_arrays([f"u{u}" for u in pairs.row], [f"i{i}" for i in pairs.col])
+    result = tune(ImplicitALS(factors=4, iterations=2), data, {"alpha": (0.1, 1.0)}, n_trials=2)
+    assert result.best_model.recommend("u0", 2)[0][0].startswith("i")
+
+
+def test_many_users_are_sampled(monkeypatch):
+    monkeypatch.setattr("alternant.tuning._search.MOST_USERS", 100)
+    result = tune(ImplicitALS(factors=4, iterations=1), VISITS, {"alpha": [1.0, 2.0]}, n_trials=1, metric="hit_rate@5")
+    assert (result.best_value * 100) == pytest.approx(round(result.best_value * 100))
+
+
+def test_a_function_may_draw():
+    model = ImplicitALS(factors=4, iterations=2)
+    result = tune(model, VISITS, lambda trial: {"alpha": trial.suggest_float("any", 1, 2)}, n_trials=2)
+    assert 1 <= result.best_model.alpha <= 2
+
+
+@pytest.mark.parametrize(("change", "error", "message"), [
+    ({"model": int}, TypeError, "model must be a class of model or an instance"),
+    ({"space": {"alhpa": (1, 2)}}, ValueError, "ImplicitALS has no parameter 'alhpa' to search; it has factors"),
+    ({"space": {}}, ValueError, "space must name at least one parameter"),
+    ({"space": {"alpha": (2, 1)}}, ValueError, r"space\['alpha'\] must have low below high"),
+    ({"space": {"alpha": 3}}, TypeError, r"space\['alpha'\] must be \(low, high\)"),
+    ({"space": {"factors": (0, 5)}}, ValueError, r"space\['factors'\] holds 0, which ImplicitALS refuses"),
+    ({"metric": "ndcg"}, ValueError, "metric must be a metric of evaluate, such as 'ndcg@10'"),
+    ({"metric": "auc@5"}, ValueError, "metric must be a metric of evaluate"),
+    ({"metric": "rmse"}, ValueError, "needs a model of ratings, got ImplicitALS"),
+    ({"n_trials": 0}, ValueError, "n_trials must be at least 1"),
+    ({"validation": VISITS}, TypeError, r"validation must be a pair \(train, test\)"),
+    ({"validation_fraction": 2}, ValueError, "fraction must be between 0 and 1"),
+])  # fmt: skip
+def test_what_cannot_be_searched_is_refused_before_anything_is_fitted(change, error, message, monkeypatch):
+    monkeypatch.setattr(ImplicitALS, "fit", lambda *_, **__: pytest.fail("fitted"))
+    with pytest.raises(error, match=message):
+        tune(**{"model": ImplicitALS, "interactions": VISITS, "n_trials": 1} | change)
+
+
+def test_without_optuna_it_says_what_to_install(monkeypatch):
+    monkeypatch.setitem(sys.modules, "optuna", None)
+    with pytest.raises(ImportError, match=r"pip install 'alternant\[tune\]'"):
+        tune(ImplicitALS, VISITS)
+
+
+def test_its_split_can_be_that_of_ratings():
+    train, test = random_split(ratings(), 0.3, random_state=0)
+    result = tune(ExplicitALS(factors=2, iterations=2), None, {"regularization": (0.1, 1.0)}, metric="mae", n_trials=2,
+                  validation=(train, test), refit=False)  # fmt: skip
+    assert 0 < result.best_value < 1
