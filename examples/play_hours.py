@@ -24,7 +24,8 @@ def main(hours_file: str, names_file: str, model_file: str) -> None:
     # Would it work for users it has never seen? Hold some out, fold in most of what each played, look for the rest.
     parts = hold_out_users(hours, 0.1, random_state=0)
     for model in (ImplicitALS(**options), Popularity()):
-        result = evaluate(model.fit(parts.train), parts.test, user_items=parts.fold_in, k=10, metrics=("ndcg", "recall"))
+        model.fit(parts.train)
+        result = evaluate(model, parts.test, user_items=parts.fold_in, k=10, metrics=("ndcg", "recall"))
         print(f"\n{type(model).__name__}, users it has not seen\n{result}")
 
     model = ImplicitALS(**options).fit(hours)

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 WIDTH = 80
+ERRORS = (ArithmeticError, ImportError, LookupError, MemoryError, OSError, RuntimeError, TypeError, ValueError)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -46,14 +47,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         with warnings.catch_warnings():
             warnings.showwarning = _show_warning  # type: ignore[assignment]  # it takes any further arguments
-            arguments.run(arguments)
+            _run(arguments)
         sys.stdout.flush()  # here, where a broken pipe is still ours to handle
     except KeyboardInterrupt:
         return 130
     except BrokenPipeError:
         _discard_stdout()
         return 141
-    except (ImportError, MemoryError, OSError, RuntimeError, ValueError) as error:
+    except ERRORS as error:
         print(f"alternant: error: {_one_line(error)}", file=sys.stderr)
         return 1
     return 0
@@ -64,19 +65,108 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"alternant {__version__}")
     commands = parser.add_subparsers(title="commands", dest="command", metavar="COMMAND")
 
-    text = "train on real visits to a web site, and show how good the recommendations are"
-    demo = commands.add_parser("demo", help=text, description=f"{text[0].upper()}{text[1:]}.")
+    def command(name: str, text: str, example: str = "") -> argparse.ArgumentParser:
+        return commands.add_parser(
+            name, help=text, description=f"{text[0].upper()}{text[1:]}.",
+            epilog=f"example:\n  alternant {example or name}", formatter_class=argparse.RawDescriptionHelpFormatter,
+        )  # fmt: skip
+
+    demo = command("demo", "train on real visits to a web site, and show how good the recommendations are")
     demo.add_argument("--backend", choices=("auto", *BACKENDS), default="auto", help="kernels to use (default: auto)")
     demo.add_argument("--num-threads", type=_positive, metavar="N", help="threads to use (default: all available)")
     text = "instead, watch alternating least squares solve 2 users and 2 items, number by number"
     demo.add_argument("--walkthrough", action="store_true", help=text)
-    demo.set_defaults(run=_demo)
 
-    text = "tell what runs here: backend, SIMD level, threads, BLAS, compiler"
-    info = commands.add_parser("info", help=text, description=f"{text[0].upper()}{text[1:]}.")
+    fit = command("fit", "fit a model on a table in a file, and save it",
+                  "fit ratings.csv --user userId --item movieId --value rating -o model.safetensors")  # fmt: skip
+    _add_table(fit)
+    _add_model(fit)
+    fit.add_argument("-o", "--output", required=True, metavar="FILE", help="where to save the model")
+
+    recommend = command("recommend", "print or write ranked lists for users of a saved model",
+                        "recommend model.safetensors --users 1 2 -k 5")  # fmt: skip
+    _add_saved(recommend)
+    who = recommend.add_mutually_exclusive_group(required=True)
+    who.add_argument("--users", nargs="+", metavar="ID", help="ids of users")
+    who.add_argument("--users-file", metavar="FILE", help="a file with one id a line")
+    who.add_argument("--all", action="store_true", help="all users of the fit")
+    recommend.add_argument("-o", "--output", metavar="FILE", help="write a .parquet or .csv file instead of printing")
+    recommend.add_argument("--keep-seen", action="store_true", help="list what a user has interacted with, too")
+
+    similar = command("similar", "print the items most like some items of a saved model",
+                      "similar model.safetensors --items 1 -k 5")  # fmt: skip
+    _add_saved(similar)
+    similar.add_argument("--items", nargs="+", required=True, metavar="ID", help="ids of items")
+
+    explain = command("explain", "tell which items of a user's history a score comes from",
+                      "explain model.safetensors --user 1 --item 3")  # fmt: skip
+    _add_saved(explain)
+    explain.add_argument("--user", required=True, metavar="ID")
+    explain.add_argument("--item", required=True, metavar="ID")
+
+    evaluate = command("evaluate", "hold a part of a table out, and measure how well a model finds it",
+                       "evaluate ratings.csv --user userId --item movieId --split leave-one-out -k 10")  # fmt: skip
+    _add_table(evaluate)
+    _add_model(evaluate)
+    splits = ("random", "leave-one-out", "leave-last-out", "by-time", "new-users")
+    evaluate.add_argument("--split", choices=splits, default="random", help="what is held out (default: random)")
+    evaluate.add_argument("--fraction", type=float, metavar="X", help="how much, for random (0.2), by-time (0.2) and "
+                          "new-users (0.1)")  # fmt: skip
+    evaluate.add_argument("-k", nargs="+", type=_positive, metavar="K", help="lengths of lists (default: 10 20 100)")
+    evaluate.add_argument("--metrics", nargs="+", metavar="NAME", help="such as ndcg recall auc (default: all)")
+    evaluate.add_argument("--baseline", action="store_true", help="measure popularity, too")
+
+    info = command("info", "tell what runs here (backend, threads, BLAS), or what a model file holds",
+                   "info model.safetensors")  # fmt: skip
+    info.add_argument("model_file", nargs="?", metavar="MODEL", help="a saved model")
     info.add_argument("--json", action="store_true", help="print JSON")
-    info.set_defaults(run=_info)
     return parser
+
+
+def _add_table(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("file", metavar="FILE", help="CSV, TSV (gzip or not) or Parquet")
+    for role, what in (("user", "who"), ("item", "what"), ("value", "how much (default: 1)"), ("time", "when")):
+        parser.add_argument(f"--{role}", required=role in ("user", "item"), metavar="COLUMN",
+                            help=f"the column that says {what}, by name or by position from 0")  # fmt: skip
+    parser.add_argument("--aggregate", choices=("sum", "max", "last", "mean", "error"), default="sum",
+                        help="what to make of several rows with one pair (default: sum)")  # fmt: skip
+    parser.add_argument("--separator", metavar="CHARACTER", help="between fields (default: by the file's name)")
+    parser.add_argument("--no-header", action="store_true", help="the first line is data")
+
+
+def _add_model(parser: argparse.ArgumentParser) -> None:
+    names = ("implicit-als", "explicit-als", "biased-mf", "cosine-mf", "logistic-mf", "popularity")
+    parser.add_argument("--model", choices=names, default="implicit-als", help="(default: implicit-als)")
+    parser.add_argument("--factors", type=int, metavar="N")
+    parser.add_argument("--iterations", type=int, metavar="N", help="iterations, or epochs")
+    parser.add_argument("--regularization", type=float, metavar="X")
+    parser.add_argument("--alpha", type=float, metavar="X")
+    parser.add_argument("--random-state", type=int, metavar="N", help="seed")
+    parser.add_argument("--num-threads", type=_positive, metavar="N", help="threads to use (default: all available)")
+    parser.add_argument("--set", action="append", metavar="NAME=VALUE", help="any other parameter of the model")
+    parser.add_argument("--json", action="store_true", help="print JSON")
+
+
+def _add_saved(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("model_file", metavar="MODEL", help="a saved model")
+    parser.add_argument("-k", type=_positive, default=10, metavar="K", help="length of the lists (default: 10)")
+    parser.add_argument("--titles", metavar="FILE", help="a table with what the items are called")
+    parser.add_argument("--title-columns", nargs=2, metavar=("ID", "TITLE"),
+                        help="its columns, by name or position (default: the first two)")  # fmt: skip
+    parser.add_argument("--separator", metavar="CHARACTER", help="between its fields (default: by the file's name)")
+    parser.add_argument("--json", action="store_true", help="print JSON")
+
+
+def _run(arguments: argparse.Namespace) -> None:
+    if arguments.command == "demo":
+        _demo(arguments)
+    elif arguments.command == "info" and arguments.model_file is None:
+        _info(arguments)
+    else:
+        from . import _commands  # after the arguments are known to be right: it takes a while
+
+        name = {"info": "model_info", "evaluate": "evaluate_"}.get(arguments.command, arguments.command)
+        getattr(_commands, name)(arguments)
 
 
 def _demo(arguments: argparse.Namespace) -> None:

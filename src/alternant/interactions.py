@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from typing import Any, Self
 
 import numpy as np
 import scipy.sparse as sp
 from numpy.typing import NDArray
 
-from . import _frames
+from . import _files, _frames
 from ._ids import Ids, factorize
 from ._pairs import AGGREGATES, DuplicatePairError, Events, Pairs, gather
 from ._report import InteractionsReport, Losses
@@ -98,6 +99,55 @@ class Interactions:
             {role: f"column {name!r}" for role, name in names.items()},
         )
         made._columns, made._library = asked, _frames.library_of(table)
+        return made
+
+    @classmethod
+    def from_file(
+        cls, path: str | os.PathLike[str], *, user: str | int, item: str | int, value: str | int | None = None,
+        time: str | int | None = None, aggregate: str = "sum", separator: str | None = None,
+        header: bool | None = None,
+    ) -> Self:  # fmt: skip
+        """Read columns of a CSV, TSV or Parquet file; the extra ``files`` brings pyarrow, which does it.
+
+        Parameters
+        ----------
+        path : path
+            Text in UTF-8, compressed by gzip or not, or Parquet.
+        user, item, value, time : str or int
+            The columns, by name or by position from 0; otherwise as in `from_frame`. In text, ids are int64 where all
+            of them are whole numbers as one writes them, else strings: one 007 keeps the column strings. Times are
+            numbers or ISO dates. An empty field and NA, N/A, NaN, nan, NULL, null and None are missing.
+        aggregate : {"sum", "max", "last", "mean", "error"}
+            What to make of several rows with the same pair.
+        separator : str, optional
+            The one character between fields. By default a comma in .csv, a tab in .tsv and .tab, and in other files
+            the one of tab, semicolon, comma and bar that their first line holds.
+        header : bool, optional
+            Whether the first line names the columns. It must if columns are given by name; if not, it has to be said
+            where the first lines don't tell.
+
+        Returns
+        -------
+        Interactions
+
+        Raises
+        ------
+        FileNotFoundError, IsADirectoryError
+            If there is no such file.
+        TypeError, ValueError
+            As `from_frame`, and if the file is damaged; messages name the file and, in text, the line.
+        ImportError
+            Without pyarrow.
+        """
+        check_choice("aggregate", aggregate, AGGREGATES)
+        asked = {"user": user, "item": item, "value": value, "time": time}
+        table = _files.read(path, asked, separator, header)
+        roles: dict[str, Any] = {role: role for role, column in asked.items() if column is not None}
+        try:
+            made = cls.from_frame(table, aggregate=aggregate, **roles)
+        except (TypeError, ValueError) as error:
+            raise type(error)(f"{str(path)!r}: {error}") from None
+        made._columns = asked
         return made
 
     @classmethod

@@ -303,7 +303,7 @@ def _auc(model: Any, subjects: Subjects, place: NDArray[np.int64]) -> Sums:
     n_tested, n_items = int((place >= 0).sum()), len(subjects.items)
     values, counted = np.zeros(n_tested), np.zeros(n_tested)
     threads = resolve_num_threads(model.num_threads)
-    queries, items = model._directions(subjects.queries), model._directions(subjects.items)
+    queries, items = model._ranked(subjects.queries), model._ranked(subjects.items)
     for rows in subjects.blocks():
         relevant = subjects.relevant.take(rows)
         seen = None if subjects.seen is None else subjects.seen.take(rows)

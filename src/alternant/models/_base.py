@@ -17,6 +17,7 @@ from ..kernels._registry import Backend, active_backend
 from . import _cold_start, _storage
 from ._parameters import Parameters
 from ._raw_ids import RawIds
+from ._serving import Serving
 from ._sklearn import ScikitLearnModel
 
 
@@ -24,13 +25,13 @@ class NotFittedError(ValueError, AttributeError):
     """The model has no factors yet."""
 
 
-class FactorModel(RawIds, ScikitLearnModel, Parameters):
+class FactorModel(Serving, RawIds, ScikitLearnModel, Parameters):
     """A model that ranks by the dot product of a user's and an item's factors.
 
     A subclass provides the constructor parameters `num_threads` and `backend`, a `fit` that sets the attributes
     below, and, where it can solve rows it has not seen, `fold_in_users`. Where the prediction is a monotone function
-    of the dot product, `_link` is that function; where columns of the factors are biases, `_latent` leaves them out;
-    where a stored zero is a value, `_check_rows` keeps it.
+    of the dot product, `_link` is that function; where it is a cosine, `_ranked` returns unit vectors; where columns of
+    the factors are biases, `_latent` leaves them out; where a stored zero is a value, `_check_rows` keeps it.
 
     Attributes
     ----------
@@ -333,10 +334,6 @@ class FactorModel(RawIds, ScikitLearnModel, Parameters):
 
     def _latent(self, factors: NDArray[Any]) -> NDArray[Any]:
         """Return the columns in which similar rows are alike: all that are not biases."""
-        return factors
-
-    def _directions(self, factors: NDArray[Any]) -> NDArray[Any]:
-        """Return the factors whose dot products rank: the factors themselves, or, by cosine, of length 1."""
         return factors
 
     def _check_rows(self, name: str, rows: Any, dtype: np.dtype[Any], copy: bool = False) -> CSR:

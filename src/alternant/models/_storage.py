@@ -8,11 +8,9 @@ model knows them, the raw ids (`user_ids`, `item_ids`): int64, or the bytes of a
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
 import struct
-import tempfile
 from numbers import Real
 from pathlib import Path
 from typing import Any
@@ -25,6 +23,7 @@ from safetensors.numpy import save_file
 from .._csr import CSR
 from .._ids import Ids, object_array
 from .._validation import all_finite
+from .._whole_file import whole_file
 from ._fit_loop import freeze
 
 FORMAT_VERSION = 1
@@ -57,29 +56,8 @@ def save(model: Any, path: str | os.PathLike[str], interactions: bool) -> None:
     }
     if model._library is not None:
         metadata["library"] = model._library
-    path = Path(path)
-    if not path.parent.is_dir():
-        raise FileNotFoundError(f"there is no folder {str(path.parent)!r} to save a model in: make it first")
-    if path.is_dir():
-        raise IsADirectoryError(f"{str(path)!r} is a folder: name the file to save the model in")
-    # Beside the target, because only within one file system is a rename atomic; in a folder of its own, because
-    # save_file takes a name. It makes files that only their owner can read (safetensors 0.8): a model file gets the
-    # permissions of any new file, as `touch` makes them.
-    with tempfile.TemporaryDirectory(prefix=".alternant-", dir=path.parent) as folder:
-        temporary = Path(folder, path.name)
-        temporary.touch()
-        permissions = temporary.stat().st_mode
+    with whole_file(path, "a model") as temporary:
         save_file({name: np.ascontiguousarray(tensor) for name, tensor in tensors.items()}, temporary, metadata)
-        temporary.chmod(permissions)
-        with temporary.open("rb+") as file:
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    with contextlib.suppress(OSError):  # folders can't be opened everywhere; the file itself is safe already
-        descriptor = os.open(path.parent, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
 
 
 def load(cls: Any, path: str | os.PathLike[str], mmap: bool) -> Any:

@@ -234,18 +234,18 @@ class CosineMF(StochasticModel):
     ) -> NDArray[Any]:
         distinct_users, users = np.unique(users, return_inverse=True)
         distinct_items, items = np.unique(items, return_inverse=True)
-        cosines = super()._score(_unit(X[distinct_users]), _unit(Y[distinct_items]), users, items, **facts)
-        return np.clip(cosines, -1, 1, out=cosines)  # rounding
+        return super()._score(_unit(X[distinct_users]), _unit(Y[distinct_items]), users, items, **facts)
 
-    def _directions(self, factors: NDArray[Any]) -> NDArray[Any]:
+    def _link(self, scores: NDArray[Any], **facts: Any) -> NDArray[Any]:  # noqa: ARG002
+        return np.asarray(np.clip(scores, -1, 1))  # rounding
+
+    def _ranked(self, factors: NDArray[Any]) -> NDArray[Any]:
         return _unit(factors)
 
     def _rank(
         self, queries: NDArray[Any], items: NDArray[Any], k: int, exclude: Any, candidates: Any
     ) -> tuple[NDArray[np.int32], NDArray[Any]]:
-        ids, cosines = self._top_k(_unit(queries), _unit(items), k, exclude, candidates)
-        np.clip(cosines, -1, 1, out=cosines, where=ids >= 0)
-        return ids, cosines
+        return super()._rank(_unit(queries), _unit(items), k, exclude, candidates)
 
     def _seen(self, users: NDArray[np.int64], user_items: Any) -> CSR:
         if user_items is None and self._events is not None:

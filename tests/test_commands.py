@@ -1,0 +1,252 @@
+"""The command line from a table to lists: results on stdout, one sentence on stderr, exit codes for scripts."""
+
+import json
+import os
+import re
+import shlex
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from alternant import ImplicitALS, Interactions, cli
+from alternant.evaluation import evaluate, leave_one_out
+
+pyarrow = pytest.importorskip("pyarrow", reason="tables in files are read by pyarrow")
+
+TABLE = ["--user", "userId", "--item", "movieId", "--value", "rating", "--time", "timestamp"]
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """Ratings, titles, and a model of them."""
+    path = tmp_path_factory.mktemp("tables")
+    rng = np.random.default_rng(0)
+    taste = rng.integers(0, 2, 40)
+    rows = ["userId,movieId,rating,timestamp"]
+    for user in range(40):
+        for movie in rng.permutation(30)[:12]:
+            if (movie % 2 == taste[user]) or rng.random() < 0.2:
+                rows.append(f"{user + 1},{movie + 1},{rng.integers(1, 6)},{rng.integers(10**6)}")
+    (path / "ratings.csv").write_text("\n".join(rows) + "\n")
+    titles = ["movieId,title"] + [f'{movie + 1},"Movie, the {movie + 1}th"' for movie in range(30)]
+    (path / "movies.csv").write_text("\n".join(titles) + "\n")
+    words = [row.replace(",", "\tfilm-", 1) for row in rows[1:]]
+    (path / "words.tsv").write_text("\n".join("user-" + row.split(",")[0] for row in words) + "\n")
+    code = cli.main(["fit", str(path / "ratings.csv"), *TABLE, "-o", str(path / "model.safetensors"), "--factors", "4",
+                     "--random-state", "0"])  # fmt: skip
+    assert code == 0
+    return path
+
+
+@pytest.fixture
+def run(folder, monkeypatch, capsys):
+    """Run a command in the folder; return its exit code, stdout and stderr."""
+    monkeypatch.chdir(folder)
+    capsys.readouterr()
+
+    def run(*arguments):
+        try:
+            code = cli.main([*map(str, arguments)])
+        except SystemExit as end:
+            code = end.code
+        done = capsys.readouterr()
+        return code, done.out, done.err
+
+    return run
+
+
+def lines(text):
+    return [line.split("\t") for line in text.splitlines()]
+
+
+def test_fit_says_what_it_read_and_saves_a_model_that_needs_nothing_else(run, folder):
+    code, out, err = run("fit", "ratings.csv", *TABLE, "-o", "a.safetensors", "--set", "weighting=hu", "--alpha", "2",
+                         "--iterations", "3", "--set", "regularization=[0.1,0.2]")  # fmt: skip
+    assert (code, err) == (0, "")
+    assert "users             40" in out
+    assert "saved in a.safetensors" in out
+    model = ImplicitALS.load(folder / "a.safetensors")
+    assert (model.weighting, model.alpha, model.iterations, model.regularization) == ("hu", 2.0, 3, (0.1, 0.2))
+    assert model.user_ids_.tolist() == list(range(1, 41))
+    code, out, _ = run("fit", "ratings.csv", *TABLE, "-o", "a.safetensors", "--model", "biased-mf", "--iterations", "2",
+                       "--json")  # fmt: skip
+    data = json.loads(out)
+    assert (data["model"], data["parameters"]["epochs"], data["fit"]["iterations"]) == ("BiasedMF", 2, 2)
+    assert data["data"]["n_users"] == 40
+
+
+@pytest.mark.parametrize("model", ["implicit-als", "explicit-als", "biased-mf", "logistic-mf", "popularity"])
+def test_every_model_goes_from_table_to_lists(run, model):
+    assert run("fit", "ratings.csv", *TABLE, "--model", model, "-o", "b.safetensors")[0] == 0
+    code, out, _ = run("recommend", "b.safetensors", "--users", "3", "-k", "2")
+    assert code == 0
+    assert [row[:1] + row[3:] for row in lines(out)[1:]] == [["3", "1"], ["3", "2"]]
+
+
+def test_text_ids_without_a_header(run):
+    assert run("fit", "words.tsv", "--user", "0", "--item", "1", "--no-header", "-o", "w.safetensors")[0] == 0
+    code, out, _ = run("recommend", "w.safetensors", "--users", "user-1", "-k", "1")
+    assert code == 0
+    assert re.fullmatch(r"user\titem\tscore\trank\nuser-1\tfilm-\d+\t\S+\t1\n", out)
+
+
+def test_recommend_prints_what_the_model_recommends(run, folder):
+    model = ImplicitALS.load(folder / "model.safetensors")
+    ids, scores = model.recommend([1, 7], 3)
+    code, out, err = run("recommend", "model.safetensors", "--users", 1, 7, "-k", 3, "--titles", "movies.csv")
+    assert (code, err) == (0, "")
+    head, *rows = lines(out)
+    assert head == ["user", "item", "score", "rank", "title"]
+    assert [int(row[1]) for row in rows] == ids.ravel().tolist()
+    assert [float(row[2]) for row in rows] == pytest.approx(scores.ravel(), rel=1e-6)
+    assert rows[0][4] == f"Movie, the {ids[0, 0]}th"
+    code, out, _ = run("recommend", "model.safetensors", "--users", 1, 7, "-k", 3, "--json")
+    data = [json.loads(line) for line in out.splitlines()]
+    assert [one["user"] for one in data] == [1, 7]
+    assert [[item["item"] for item in one["items"]] for one in data] == ids.tolist()
+
+
+def test_recommend_takes_a_file_of_users_or_all_and_writes_files(run, folder):
+    (folder / "users.txt").write_text("1\n7\n")
+    by_file, by_name = (run("recommend", "model.safetensors", *who, "-k", 2)[1]
+                        for who in (("--users-file", "users.txt"), ("--users", 1, 7)))  # fmt: skip
+    assert by_file == by_name
+    assert run("recommend", "model.safetensors", "--all", "-k", "2")[1].count("\n") == 81
+    code, out, _ = run("recommend", "model.safetensors", "--all", "-k", "2", "-o", "all.parquet")
+    assert (code, out) == (0, "80 rows in all.parquet\n")
+    import pyarrow.parquet as pq
+
+    assert pq.read_table(folder / "all.parquet").column_names == ["user", "item", "score", "rank"]
+    seen = run("recommend", "model.safetensors", "--users", 1, "-k", 30, "--keep-seen")[1]
+    assert seen.count("\n") == 31
+
+
+def test_similar_and_explain(run, folder):
+    model = ImplicitALS.load(folder / "model.safetensors")
+    code, out, _ = run("similar", "model.safetensors", "--items", 5, "-k", 2, "--titles", "movies.csv")
+    assert code == 0
+    assert [int(row[1]) for row in lines(out)[1:]] == model.similar_items(5, 2)[0].tolist()
+    item = model.recommend(1, 1)[0][0]
+    code, out, _ = run("explain", "model.safetensors", "--user", 1, "--item", item, "-k", "99", "--json")
+    data = json.loads(out)
+    assert sum(part["contribution"] for part in data["because_of"]) == pytest.approx(data["score"])
+    assert data["score"] == pytest.approx(model.predict(1, item))
+    assert "score" in run("explain", "model.safetensors", "--user", 1, "--item", item)[1]
+    assert run("fit", "ratings.csv", *TABLE, "--model", "popularity", "-o", "p.safetensors")[0] == 0
+    code, _, err = run("explain", "p.safetensors", "--user", 1, "--item", item)
+    assert code == 1
+    assert err == "alternant: error: 'p.safetensors' holds Popularity, which can't explain: ImplicitALS can\n"
+
+
+@pytest.mark.parametrize("split", ["random", "leave-one-out", "leave-last-out", "by-time", "new-users"])
+def test_evaluate_knows_the_splits(run, split):
+    code, out, err = run("evaluate", "ratings.csv", *TABLE, "--split", split, "-k", 5, "--baseline", "--json",
+                         "--random-state", 0, "--factors", 4)  # fmt: skip
+    assert (code, err) == (0, "")
+    data = json.loads(out)
+    assert data["split"] == split
+    assert data["ImplicitALS"]["means"]["auc"] > data["Popularity"]["means"]["auc"]  # the tastes are planted
+
+
+def test_evaluate_prints_the_numbers_of_evaluate(run, folder):
+    data = Interactions.from_file(folder / "ratings.csv", user="userId", item="movieId")
+    train, test = leave_one_out(data, random_state=0)
+    expected = evaluate(ImplicitALS(factors=4, random_state=0).fit(train), test, k=5, metrics=["ndcg"])
+    code, out, _ = run("evaluate", "ratings.csv", "--user", "userId", "--item", "movieId", "--split", "leave-one-out",
+                       "-k", 5, "--metrics", "ndcg", "--factors", 4, "--random-state", 0)  # fmt: skip
+    assert code == 0
+    assert str(expected) in out
+    assert max(map(len, out.splitlines())) <= 80
+
+
+def test_info_of_a_model(run):
+    code, out, _ = run("info", "model.safetensors")
+    assert code == 0
+    assert "model         ImplicitALS" in out
+    data = json.loads(run("info", "model.safetensors", "--json")[1])
+    assert (data["users"], data["ids"], data["parameters"]["factors"]) == (
+        40, {"user": "whole numbers", "item": "whole numbers"}, 4
+    )  # fmt: skip
+    assert data["fit"]["iterations"] == 15
+
+
+@pytest.mark.parametrize(("arguments", "message"), [
+    ("fit nothing.csv --user a --item b -o x.safetensors", "there is no file 'nothing.csv'"),
+    ("fit ratings.csv --user who --item movieId -o x.safetensors", "user='who' must be a column: 'ratings.csv' has"),
+    ("fit ratings.csv --user userId --item movieId -o no/x.safetensors", "there is no folder 'no'"),
+    ("fit ratings.csv --user userId --item movieId --set x=1 -o x", "implicit-als has no parameter 'x'; it has factor"),
+    ("fit ratings.csv --user userId --item movieId --set x -o x", "--set must be NAME=VALUE, got 'x'"),
+    ("fit ratings.csv --user userId --item movieId --factors 0 -o x", "factors must be at least 1, got 0"),
+    ("fit ratings.csv --user userId --item movieId --set factors=many -o x", "factors must be a whole number"),
+    ("fit movies.csv --user movieId --item title --value title -o x", "must hold finite numbers in value='title'"),
+    ("recommend ratings.csv --users 1", "is not a whole alternant model"),
+    ("recommend nothing --users 1", "there is no model file 'nothing'"),
+    ("recommend model.safetensors --users 1 99", "users must be user ids of the fit, got 99"),
+    ("recommend model.safetensors --users bob", "user ids of this model are whole numbers, got 'bob'"),
+    ("recommend model.safetensors --users-file none.txt", "none.txt"),
+    ("recommend model.safetensors --all -o lists.xls", "to must end in .parquet or .csv"),
+    ("recommend model.safetensors --all -o no/lists.csv", "there is no folder 'no'"),
+    ("similar model.safetensors --items 77", "items must be item ids of the fit, got 77"),
+    ("explain model.safetensors --user 1 --item 77", "items must be item ids of the fit, got 77"),
+    ("evaluate ratings.csv --user userId --item movieId --split by-time", "a split by time needs the time of every"),
+    ("evaluate ratings.csv --user userId --item movieId --metrics ndgc", "metrics must be among"),
+    ("evaluate ratings.csv --user userId --item movieId --fraction 3", "fraction must be between 0 and 1"),
+    ("info ratings.csv", "is not a whole alternant model"),
+])  # fmt: skip
+def test_what_cannot_be_done_is_said_in_one_sentence_with_code_1(run, arguments, message):
+    code, out, err = run(*arguments.split())
+    assert (code, out) == (1, "")
+    assert message in err
+    assert err.startswith("alternant: error: ")
+    assert err.count("\n") == 1
+
+
+@pytest.mark.parametrize("arguments", [
+    "fit ratings.csv --user userId", "fit", "recommend model.safetensors",
+    "recommend model.safetensors --users 1 --all", "recommend model.safetensors --users 1 -k 0", "evaluate ratings.csv --user a --item b --split some", "explain x",
+])  # fmt: skip
+def test_wrong_usage_has_code_2(run, arguments):
+    code, out, err = run(*arguments.split())
+    assert (code, out) == (2, "")
+    assert "usage: alternant" in err
+
+
+@pytest.mark.parametrize("command", ["fit", "recommend", "similar", "explain", "evaluate", "info", "demo"])
+def test_the_example_of_every_help_runs(run, command, monkeypatch):
+    code, out, _ = run(command, "--help")
+    assert code == 0
+    (example,) = re.findall(r"^example:\n  alternant (.*)$", out, re.MULTILINE)
+    assert example.split()[0] == command
+    if command != "demo":  # which has tests of its own
+        monkeypatch.setattr(sys.stdout, "isatty", lambda: True, raising=False)
+        code, out, err = run(*shlex.split(example))
+        assert (code, err) == (0, "")
+        assert out
+
+
+def test_a_terminal_gets_an_aligned_table(run, monkeypatch):
+    monkeypatch.setattr("sys.stdout.isatty", lambda: True, raising=False)
+    monkeypatch.setenv("COLUMNS", "40")
+    out = run("recommend", "model.safetensors", "--users", 1, "-k", 3, "--titles", "movies.csv")[1]
+    assert out.startswith("user  item   score  rank  title\n")
+    assert max(map(len, out.splitlines())) <= 40
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="pipes break otherwise there")
+def test_nobody_reads_the_output(folder):
+    """As in ``alternant recommend ... | head -1``."""
+    read, write = os.pipe()
+    os.close(read)
+    done = subprocess.run(
+        [sys.executable, "-m", "alternant", "recommend", "model.safetensors", "--all", "-k", "30"], cwd=folder,
+        stdout=write, stderr=subprocess.PIPE, check=False,
+    )  # fmt: skip
+    os.close(write)
+    assert (done.returncode, done.stderr) == (141, b"")
+
+
+def test_stopping_a_fit_has_code_130(run, monkeypatch):
+    monkeypatch.setattr(ImplicitALS, "fit", lambda *_, **__: (_ for _ in ()).throw(KeyboardInterrupt))
+    assert run("fit", "ratings.csv", *TABLE, "-o", "c.safetensors") == (130, "", "")
