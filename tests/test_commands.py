@@ -205,7 +205,8 @@ def test_what_cannot_be_done_is_said_in_one_sentence_with_code_1(run, arguments,
 
 @pytest.mark.parametrize("arguments", [
     "fit ratings.csv --user userId", "fit", "recommend model.safetensors",
-    "recommend model.safetensors --users 1 --all", "recommend model.safetensors --users 1 -k 0", "evaluate ratings.csv --user a --item b --split some", "explain x",
+    "recommend model.safetensors --users 1 --all", "recommend model.safetensors --users 1 -k 0", "explain x",
+    "evaluate ratings.csv --user a --item b --split some",
 ])  # fmt: skip
 def test_wrong_usage_has_code_2(run, arguments):
     code, out, err = run(*arguments.split())

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Callable
+from functools import partial
 from typing import Any, NamedTuple
 
 
@@ -69,14 +69,14 @@ def convert_times(column: Any) -> tuple[Any, Bad | None]:
     types = (pa.int64(), pa.float64(), pa.timestamp("us"), pa.timestamp("us", "UTC"), pa.timestamp("ns"),
              pa.timestamp("ns", "UTC"))  # fmt: skip
     for dtype in types:
-        bad = first_bad(column, functools.partial(pc.cast, target_type=dtype))
+        bad = first_bad(column, partial(pc.cast, target_type=dtype))
         if bad is None:
             return pc.cast(column, dtype), None
         worst = max(worst, bad)
     return column, worst
 
 
-def first_bad(column: Any, convert: Callable[[Any], Any], forbidden: str | None = None) -> Bad | None:
+def first_bad(column: Any, convert: Callable[[Any], Any] = bool, forbidden: str | None = None) -> Bad | None:
     """Return the first entry that `convert` refuses, or that holds a forbidden text; None if all is well."""
     import pyarrow as pa
     import pyarrow.compute as pc

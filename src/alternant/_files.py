@@ -36,6 +36,9 @@ def read(path: str | os.PathLike[str], asked: dict[str, Any], separator: str | N
     if not start:
         raise ValueError(f"{str(path)!r} is empty: it must hold a row for each interaction")
     roles = {role: column for role, column in asked.items() if column is not None}
+    for role in ("user", "item"):
+        if role not in roles:
+            raise TypeError(f"{role} must be a column's name or position, got None")
     if start.startswith(PARQUET) or file.suffix.lower() in (".parquet", ".pq"):
         columns = _read_parquet(file, roles)
     else:
@@ -56,6 +59,7 @@ def _read_parquet(file: Path, roles: dict[str, Any]) -> dict[str, Any]:
             schema = parquet.schema_arrow
             at = {role: _find(name, role, column, schema.names) for role, column in roles.items()}
             for role, number in at.items():
+                _find(name, role, schema.names[number], schema.names)  # one name, one column, even by position
                 _check_flat(name, role, schema.field(number))
             table = parquet.read(columns=list({schema.names[number] for number in at.values()}))
     except (pa.ArrowException, OSError) as error:
@@ -109,9 +113,7 @@ class Text:
         return repr(str(self.file))
 
     @classmethod
-    def open(
-        cls, file: Path, start: bytes, roles: dict[str, Any], separator: str | None, header: bool | None
-    ) -> Text:
+    def open(cls, file: Path, start: bytes, roles: dict[str, Any], separator: str | None, header: bool | None) -> Text:
         """Read the first lines and find the columns."""
         name, zipped = str(file), start.startswith(GZIP)
         first = _first_line_of(file, zipped)
@@ -156,7 +158,7 @@ class Text:
                 if any("\udc80" <= char <= "\udcff" for field in fields for char in field):
                     return f"line {line:,} is not valid UTF-8: save the file in UTF-8"
         except csv.Error:
-            return f"a quote in line {line + 1:,} or soon after is never closed"
+            return f"a quote in line {line + 1:,} or soon after is never closed, or closed amid a field"
         except (EOFError, OSError):
             return "its gzip data end too early or are damaged: copy or download it again"
         return None
@@ -284,7 +286,7 @@ def _read_text(text: Text, roles: dict[str, Any]) -> dict[str, Any]:
         column, bad = table.column(str(at)), None
         if role in ("user", "item"):
             column = convert_ids(column)
-            if pa.types.is_string(column.type) and (bad := first_bad(column, str, "\0")) is not None:
+            if pa.types.is_string(column.type) and (bad := first_bad(column, forbidden="\0")) is not None:
                 raise ValueError(f"{text.name} has a NUL byte in line {text.line(bad.row):,}: it must be UTF-8 text")
         elif role == "time":
             column, bad = convert_times(column)

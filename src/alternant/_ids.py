@@ -269,7 +269,7 @@ def _factorize_objects(column: Any, name: str) -> tuple[NDArray[Any], Ids]:
                 f"{start + at}"
             ) from None
     keys = list(numbering)
-    known = [number for number, key in enumerate(keys) if key is not None and key == key]  # NaN is not itself
+    known = [number for number, key in enumerate(keys) if not _missing(key)]
     values = [_plain(keys[number]) for number in known]
     order = sorted_order(values)
     rank = np.full(len(keys), PADDING, codes.dtype)
@@ -293,6 +293,11 @@ def _plain(value: Any) -> Any:
     if isinstance(value, np.generic):
         value = value.item()
     return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
+def _missing(value: Any) -> bool:
+    """Whether a value is None, NaN or NaT, which are not themselves, or pandas' NA, which can't be compared."""
+    return value is None or type(value).__name__ == "NAType" or value != value
 
 
 def _hashable(value: Any) -> bool:

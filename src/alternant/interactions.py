@@ -9,7 +9,7 @@ import numpy as np
 import scipy.sparse as sp
 from numpy.typing import NDArray
 
-from . import _files, _frames
+from . import _arrays, _files, _frames
 from ._ids import Ids, factorize
 from ._pairs import AGGREGATES, DuplicatePairError, Events, Pairs, gather
 from ._report import InteractionsReport, Losses
@@ -176,9 +176,9 @@ class Interactions:
             As `from_frame`, and if the lengths differ.
         """
         check_choice("aggregate", aggregate, AGGREGATES)
-        ids = [_id_array(name, column) for name, column in (("users", users), ("items", items))]
-        numbers = None if values is None else _number_array("values", values)
-        when = None if times is None else _time_array("times", times)
+        ids = [_arrays.id_array(name, column) for name, column in (("users", users), ("items", items))]
+        numbers = None if values is None else _arrays.number_array("values", values)
+        when = None if times is None else _arrays.time_array("times", times)
         lengths = {"users": len(ids[0]), "items": len(ids[1])}
         lengths |= {} if numbers is None else {"values": len(numbers)}
         lengths |= {} if when is None else {"times": len(when[0])}
@@ -225,7 +225,7 @@ class Interactions:
         try:
             pairs = gather(events, shape, aggregate)
         except DuplicatePairError as error:
-            who, what = (ids.raw(np.array([at[error.row]]))[0] for ids, at in ((user_ids, rows), (item_ids, columns)))
+            who, what = user_ids.values.tolist()[rows[error.row]], item_ids.values.tolist()[columns[error.row]]
             raise ValueError(
                 f"every pair must stand in one row (aggregate='error'), but user {who!r} and item {what!r} stand in "
                 f"more ({error.repeated} rows repeat a pair): choose another aggregate, such as 'last'"
@@ -344,7 +344,7 @@ class Interactions:
         try:
             pairs = gather(both, (len(users), len(items)), self.aggregate)
         except DuplicatePairError as error:
-            who, what = users.values[both.users[error.row]], items.values[both.items[error.row]]
+            who, what = users.values.tolist()[both.users[error.row]], items.values.tolist()[both.items[error.row]]
             raise ValueError(
                 f"every pair must come once (aggregate='error'), but user {who!r} and item {what!r} are known already "
                 f"({error.repeated} such pairs): nothing was appended"
@@ -418,46 +418,3 @@ def _objects(values: NDArray[Any]) -> NDArray[Any]:
     listed = values.tolist()
     whole = all(type(value) is int and WHOLE.min <= value <= WHOLE.max for value in listed)
     return np.array(listed, np.int64) if whole else values.copy()
-
-
-def _id_array(name: str, ids: Any) -> Any:
-    """Return ids as `factorize` takes them."""
-    array = ids if isinstance(ids, (list, tuple)) else np.asarray(ids)
-    if isinstance(array, (list, tuple)):
-        return list(array)
-    if array.ndim != 1:
-        raise ValueError(f"{name} must be a list of ids, got {array.ndim} dimensions")
-    if array.dtype.kind in "iu" and (array.dtype != np.uint64 or array.max(initial=0) <= WHOLE.max):
-        return np.ascontiguousarray(array, np.int64)
-    if array.dtype.kind == "f" and (np.isfinite(array) & (np.abs(array) < 2**53) & (array == np.rint(array))).all():
-        return array.astype(np.int64)
-    return array
-
-
-def _number_array(name: str, values: Any) -> NDArray[Any]:
-    array = np.asarray(values)
-    if array.ndim != 1:
-        raise ValueError(f"{name} must be a list of numbers, got {array.ndim} dimensions")
-    if array.dtype == object:  # None among numbers
-        try:
-            array = array.astype(np.float64)
-        except (TypeError, ValueError):
-            raise TypeError(f"{name} must hold numbers, got {type(values).__name__} of other things") from None
-    if array.dtype.kind not in "buif":
-        raise TypeError(f"{name} must hold numbers, got dtype {array.dtype}")
-    return array if array.dtype == np.float32 else array.astype(np.float64)
-
-
-def _time_array(name: str, times: Any) -> tuple[NDArray[Any], NDArray[np.bool_]]:
-    array = np.asarray(times)
-    if array.ndim != 1:
-        raise ValueError(f"{name} must be a list of times, got {array.ndim} dimensions")
-    if array.dtype.kind == "M":
-        return array, np.isnat(array)
-    if array.dtype.kind in "iu":
-        return array.astype(np.int64), np.zeros(len(array), bool)
-    if array.dtype == object and len(array) and any(hasattr(value, "timetuple") for value in array):
-        array = array.astype("datetime64[us]")
-        return array, np.isnat(array)
-    numbers = _number_array(name, array).astype(np.float64)
-    return numbers, np.isnan(numbers)
