@@ -15,7 +15,8 @@ pytestmark = pytest.mark.skipif(not README.exists(), reason="README.md is not be
 
 
 def test_its_code_runs(tmp_path, monkeypatch, capsys):
-    pytest.importorskip("matplotlib", reason="the README draws pictures")
+    for module in ("faiss", "matplotlib", "optuna", "polars", "pyarrow"):
+        pytest.importorskip(module, reason="the README shows what the extras can do")
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("MPLBACKEND", "agg")
     names = {}

@@ -1,0 +1,265 @@
+"""Lists in bulk: frames, streams, files, and indexes for approximate search."""
+
+import csv
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import scipy.sparse as sp
+
+from alternant import BiasedMF, CosineMF, ExplicitALS, ImplicitALS, Interactions, LogisticMF, Popularity, datasets
+
+pa = pytest.importorskip("pyarrow", reason="frames and files are pyarrow's here")
+pq = pytest.importorskip("pyarrow.parquet", reason="frames and files are pyarrow's here")
+
+M, N = 70, 90
+MODELS = [
+    ImplicitALS(factors=5, random_state=0), ExplicitALS(factors=5, random_state=0),
+    BiasedMF(factors=5, random_state=0, rating_range=(-0.5, 1.5)), CosineMF(factors=5, random_state=0),
+    LogisticMF(factors=5, epochs=3, random_state=0), Popularity(),
+]  # fmt: skip
+
+
+def table(seed=0):
+    rng = np.random.default_rng(seed)
+    return sp.random_array((M, N), density=0.2, rng=rng, format="csr",
+                           data_sampler=lambda size: rng.integers(0, 2, size).astype(np.float32))  # fmt: skip
+
+
+def named(seed=0):
+    pairs = table(seed).tocoo()
+    return Interactions.from_arrays([f"u{u:02}" for u in pairs.row], [f"i{i:02}" for i in pairs.col], pairs.data)
+
+
+def fitted(model, raw):
+    return type(model)(**model.get_params()).fit(named() if raw else table())
+
+
+@pytest.fixture(params=MODELS, ids=lambda model: type(model).__name__)
+def model(request):
+    return fitted(request.param, raw=True)
+
+
+def rows_of(frame):
+    return list(zip(*(frame.column(name).to_pylist() for name in frame.column_names), strict=True))
+
+
+def expected(model, users, k, **options):
+    ids, scores = model.recommend(users, k, **options)
+    return [
+        (user, item, pytest.approx(score), rank)
+        for user, listed, values in zip(users, ids.tolist(), scores.tolist(), strict=True)
+        for rank, (item, score) in enumerate(zip(listed, values, strict=True), 1) if np.isfinite(score)
+    ]  # fmt: skip
+
+
+def test_a_frame_has_a_row_for_each_place_of_a_list(model):
+    users = ["u03", "u01"]
+    frame = model.recommend_frame(users, 4, library="pyarrow")
+    assert frame.column_names == ["user", "item", "score", "rank"]
+    assert rows_of(frame) == expected(model, users, 4)
+
+
+def test_padding_is_left_out_and_titles_come_along(model):
+    frame = model.recommend_frame(["u01"], N, library="pyarrow", candidate_items=["i00", "i01"], exclude_seen=False,
+                                  titles={"i01": "One"})  # fmt: skip
+    assert sorted(frame.column("item").to_pylist()) == ["i00", "i01"]
+    assert dict(zip(frame.column("item").to_pylist(), frame.column("title").to_pylist(), strict=True)) == {
+        "i00": None, "i01": "One"
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("library", ["pandas", "polars", "pyarrow"])
+def test_a_frame_is_of_the_library_that_the_model_was_fitted_from(library):
+    module = pytest.importorskip(library, reason=f"frames of {library}")
+    make = module.table if library == "pyarrow" else module.DataFrame
+    frame = make({"who": [1, 1, 2, 3], "what": ["a", "b", "a", "b"]})
+    model = ImplicitALS(factors=2, random_state=0).fit(Interactions.from_frame(frame, user="who", item="what"))
+    lists = model.recommend_frame([2, 3], 1)
+    assert type(lists) is type(frame)
+    titles = make({"item": ["a", "b"], "title": ["A", "B"]})
+    assert "title" in list(getattr(model.recommend_frame([2], 1, titles=titles), "column_names", [])
+                           or model.recommend_frame([2], 1, titles=titles).columns)  # fmt: skip
+
+
+def test_without_raw_ids_frames_hold_row_numbers():
+    model = fitted(MODELS[0], raw=False)
+    frame = model.recommend_frame([5, 2], 3, library="pyarrow", titles=[f"t{i}" for i in range(N)])
+    assert [row[:2] for row in rows_of(frame)] == [(row[0], row[1]) for row in expected(model, [5, 2], 3)]
+    assert frame.column("title").to_pylist()[0] == f"t{frame.column('item').to_pylist()[0]}"
+
+
+def test_new_users_are_called_by_their_own_ids():
+    model = fitted(MODELS[0], raw=True)
+    new = Interactions.from_arrays(["zoe", "zoe", "yan"], ["i01", "i02", "i03"])
+    frame = model.recommend_frame(None, 2, user_items=new, library="pyarrow")
+    assert frame.column("user").to_pylist() == ["yan", "yan", "zoe", "zoe"]
+
+
+@pytest.mark.parametrize("raw", [True, False])
+def test_blocks_are_the_bits_of_one_call(raw):
+    for model in (fitted(one, raw) for one in MODELS):
+        ids, scores = model.recommend(np.arange(M) if not raw else model.user_ids_, 7)
+        blocks = list(model.recommend_all(7, block_size=32))
+        assert [len(block[0]) for block in blocks] == [32, 32, 6]
+        np.testing.assert_array_equal(np.concatenate([block[1] for block in blocks]), ids)
+        np.testing.assert_array_equal(np.concatenate([block[2] for block in blocks]), scores)
+
+
+def test_some_users_with_what_is_left_out_for_them():
+    model = fitted(MODELS[0], raw=True)
+    users = ["u09", "u01", "u30"]
+    options = {"exclude_items": ["i00"], "candidate_items": [f"i{i:02}" for i in range(40)]}
+    (block,) = model.recommend_all(5, users=users, **options)
+    assert block[0].tolist() == users
+    np.testing.assert_array_equal(block[1], model.recommend(users, 5, **options)[0])
+    (block,) = model.recommend_all(5, users=users, exclude_seen=False)
+    np.testing.assert_array_equal(block[1], model.recommend(users, 5, exclude_seen=False)[0])
+
+
+@pytest.mark.parametrize("suffix", [".parquet", ".csv"])
+def test_a_file_holds_what_the_frame_does(model, tmp_path, suffix):
+    path = tmp_path / f"lists{suffix}"
+    titles = {f"i{i:02}": f'title "{i}", it' for i in range(N)}
+    rows = model.recommend_all(4, to=path, titles=titles, block_size=30)
+    frame = rows_of(model.recommend_frame(model.user_ids_, 4, titles=titles, library="pyarrow"))
+    if suffix == ".parquet":
+        written = rows_of(pq.read_table(path))
+    else:
+        with path.open(newline="", encoding="utf-8") as file:
+            head, *lines = csv.reader(file)
+        assert head == ["user", "item", "score", "rank", "title"]
+        written = [(user, item, pytest.approx(float(score), rel=1e-6), int(rank), title)
+                   for user, item, score, rank, title in lines]  # fmt: skip
+    assert written == frame
+    assert rows == len(frame)
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_function_gets_frames():
+    frames = []
+    assert fitted(MODELS[0], raw=True).recommend_all(2, to=frames.append, library="pyarrow", block_size=40) == 2 * M
+    assert [frame.num_rows for frame in frames] == [80, 60]
+
+
+def test_a_failure_leaves_the_old_file(tmp_path, monkeypatch):
+    path = tmp_path / "lists.csv"
+    path.write_text("old")
+    model = fitted(MODELS[0], raw=True)
+    calls = []
+
+    def failing(*arguments):
+        calls.append(1)
+        if len(calls) == 2:
+            raise MemoryError
+        return ImplicitALS._rank(model, *arguments)
+
+    monkeypatch.setattr(model, "_rank", failing)
+    with pytest.raises(MemoryError):
+        model.recommend_all(2, to=path, block_size=30)
+    assert path.read_text() == "old"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+MEMORY = """
+import resource, sys, numpy as np
+from alternant import ImplicitALS
+rng = np.random.default_rng(0)
+model = ImplicitALS(factors=8)
+users = int(sys.argv[1])
+model.user_factors = rng.standard_normal((users, 8), dtype=np.float32)
+model.item_factors = rng.standard_normal((500, 8), dtype=np.float32)
+list(model.recommend_all(2, users=[0], exclude_seen=False))
+before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+model.recommend_all(20, to=sys.argv[2], exclude_seen=False, block_size=2000)
+print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)
+"""
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="the peak of memory is in kilobytes on Linux alone")
+def test_memory_does_not_grow_with_the_number_of_users(tmp_path):
+    few, many = (
+        int(subprocess.run([sys.executable, "-c", MEMORY, str(users), str(tmp_path / "l.parquet")], check=True,
+                           capture_output=True, text=True).stdout)
+        for users in (4_000, 100_000)
+    )  # fmt: skip
+    # The lists of 96,000 more users take 46 MB as arrays of ids and scores and ranks, in kB:
+    assert many - few < 30_000
+
+
+@pytest.mark.parametrize("raw", [True, False])
+def test_an_exact_index_finds_what_the_model_recommends(raw):
+    pytest.importorskip("faiss", reason="the exact index is one of faiss")
+    for one in MODELS:
+        model = fitted(one, raw)
+        users = model.user_ids_ if raw else np.arange(M)
+        ids, scores = model.recommend(users, 6)
+        found, theirs = model.to_index("faiss").search(users, 6)
+        np.testing.assert_array_equal(found, ids)
+        np.testing.assert_allclose(theirs, scores, rtol=1e-6)
+        one_user = model.to_index("faiss").search(users[3], 2)[0]
+        assert one_user.tolist() == ids[3, :2].tolist()
+
+
+@pytest.mark.parametrize("library", ["faiss", "usearch"])
+@pytest.mark.parametrize("kind", [ImplicitALS, BiasedMF, CosineMF])
+def test_an_approximate_index_recalls_nearly_all(library, kind):
+    """Of 3,000 items, in lists of 10; biases and lengths of very different size would mislead a search by distance."""
+    rng = np.random.default_rng(0)
+    model = kind(factors=16)
+    model.user_factors = rng.standard_normal((200, 16)).astype(np.float32)
+    model.item_factors = (rng.standard_normal((3000, 16)) * rng.gamma(2, 1, (3000, 1))).astype(np.float32)
+    options = {"factory": "HNSW32"} if library == "faiss" else {}
+    pytest.importorskip(library, reason=f"the index is one of {library}")
+    ids, _ = model.to_index(library, **options).search(np.arange(200), 10, exclude_seen=False)
+    exact, _ = model.recommend(np.arange(200), 10, exclude_seen=False)
+    recall = np.mean([len(set(a) & set(b)) / 10 for a, b in zip(ids, exact, strict=True)])
+    assert recall >= 0.95
+
+
+def test_an_index_leaves_out_what_was_seen_and_answers_vectors():
+    pytest.importorskip("usearch", reason="the index is one of usearch")
+    data = datasets.load_msweb().interactions[:2000]
+    model = ImplicitALS(factors=8, random_state=0).fit(data)
+    index = model.to_index("usearch")
+    ids, _ = index.search(np.arange(100), 10)
+    for user, listed in enumerate(ids):
+        assert not set(listed) & set(data[[user]].indices)
+    by_vector = index.search(queries=model.query_vectors(np.arange(100)), k=10)[0]
+    np.testing.assert_array_equal(by_vector, index.search(np.arange(100), 10, exclude_seen=False)[0])
+    folded = index.search(user_items=data[:3], k=5)[0]
+    assert folded.shape == (3, 5)
+
+
+@pytest.mark.parametrize(("call", "error", "message"), [
+    (lambda m: m.recommend_frame("nobody", library="pyarrow"), IndexError, "users must be user ids of the fit"),
+    (lambda m: m.recommend_frame(["u01"], titles="x"), TypeError, "titles must be a mapping"),
+    (lambda m: m.recommend_frame(["u01"], titles=["a"]), ValueError, "one title for each of the 90 items"),
+    (lambda m: m.recommend_frame(["u01"], titles={1: "a"}), ValueError, "titles must name items by their ids"),
+    (lambda m: m.recommend_frame(["u01"], library="excel"), ValueError, "library must be one of"),
+    (lambda m: m.recommend_all(0), ValueError, "k must be at least 1"),
+    (lambda m: m.recommend_all(block_size=0), ValueError, "block_size must be at least 1"),
+    (lambda m: m.recommend_all(to=3), TypeError, "to must be the name of a .parquet or .csv file"),
+    (lambda m: m.recommend_all(to="x.xlsx"), ValueError, "to must end in .parquet or .csv"),
+    (lambda m: m.recommend_all(to="nowhere/x.csv"), FileNotFoundError, "there is no folder 'nowhere'"),
+    (lambda m: m.recommend_all(titles={}), ValueError, "titles and library are for frames and files"),
+    (lambda m: m.to_index("annoy"), ValueError, "library must be one of 'faiss', 'hnswlib', 'usearch'"),
+    (lambda m: m.to_index("faiss", trees=3), TypeError, "has the options factory, got 'trees'"),
+    (lambda m: m.to_index("faiss", factory="Flatt"), ValueError, "factory must be what faiss.index_factory takes"),
+    (lambda m: m.to_index("faiss").search(), ValueError, "users=None means new users"),
+    (lambda m: m.to_index("faiss").search(queries=np.ones(3)), ValueError, "queries must be numbers with one column"),
+])  # fmt: skip
+def test_what_cannot_be_served_is_refused_in_one_sentence(call, error, message):
+    pytest.importorskip("faiss", reason="some of the indexes are faiss's")
+    model = fitted(MODELS[0], raw=True)
+    with pytest.raises(error, match=message):
+        call(model)
+
+
+def test_without_the_library_it_says_what_to_install(monkeypatch):
+    model = fitted(MODELS[0], raw=True)
+    for library, package in (("faiss", "faiss-cpu"), ("hnswlib", "hnswlib"), ("usearch", "usearch")):
+        monkeypatch.setitem(sys.modules, library, None)
+        with pytest.raises(ImportError, match=f"pip install {package}"):
+            model.to_index(library)
