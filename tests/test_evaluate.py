@@ -9,7 +9,7 @@ import scipy.sparse as sp
 from sklearn.metrics import ndcg_score, precision_score, recall_score, roc_auc_score
 
 from alternant import BiasedMF, CosineMF, ExplicitALS, ImplicitALS, Interactions, Popularity, datasets
-from alternant.evaluation import evaluate, hold_out_users, leave_k_out, leave_one_out, random_split
+from alternant.evaluation import evaluate, hold_out_users, leave_k_out, leave_one_out, random_split, sample_negatives
 
 M, N = 60, 40
 
@@ -150,6 +150,23 @@ def test_new_users_are_folded_in():
     hits = [np.isin(row, parts.test[[u]].indices).any() for u, row in enumerate(ids)]
     np.testing.assert_array_equal(got.per_user["hit_rate@5"], hits)
     assert got.n_users_evaluated == 15
+
+
+def test_candidates_restrict_the_ranking():
+    train, test = leave_one_out(choices(), random_state=0)
+    model = ImplicitALS(factors=6, random_state=0, dtype="float64").fit(train)
+    candidates = sample_negatives(train, test, 9, random_state=0)
+    got = evaluate(model, test, k=3, candidates=candidates)
+    scores = model.user_factors @ model.item_factors.T
+    expected = [
+        np.isin(test[[u]].indices, (listed := candidates[[u]].indices)[np.argsort(-scores[u, listed])[:3]]).any()
+        for u in got.users
+    ]
+    np.testing.assert_array_equal(got.per_user["hit_rate@3"], expected)
+    assert set(got.means) == {
+        f"{name}@3" for name in ("hit_rate", "precision", "recall", "truncated_recall", "ndcg", "map", "mrr")
+    }
+    assert got.means["hit_rate@3"] > evaluate(model, test, k=3).means["hit_rate@3"]
 
 
 @pytest.mark.parametrize("kind", [ImplicitALS, CosineMF])

@@ -1,10 +1,15 @@
 """top_k and score_pairs: every implementation against a full sort."""
 
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 import scipy.sparse as sp
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+
+import alternant
 
 
 def rank(kernels, queries, items, k, exclude=None, candidates=None, num_threads=1):
@@ -141,6 +146,231 @@ def test_any_lists_equal_a_full_sort(kernels, seed, m, n, f, k):
     expected = full_sort(queries, items, k, exclude)
     np.testing.assert_array_equal(ids, expected[0])
     np.testing.assert_array_equal(scores, expected[1])
+
+def heavy_tailed(shape, dtype, seed=0):
+    """Normal factors whose rows' norms span orders of magnitude, the small ones first."""
+    rng = np.random.default_rng(seed)
+    return (rng.standard_normal(shape) * np.sort(rng.lognormal(0, 1.5, (shape[0], 1)), axis=0)).astype(dtype)
+
+
+def assert_ranks(kernels, queries, items, k, exclude=None, candidates=None, **options):
+    """Lists equal a full sort in float64, but for items whose scores are equal up to rounding."""
+    ids = np.full((len(queries), k), -7, np.int32)
+    scores = np.full((len(queries), k), np.nan, queries.dtype)
+    kernels.top_k(queries, items, k, exclude, candidates, ids, scores, **options)
+    exact = queries.astype(np.float64) @ items.astype(np.float64).T
+    sizes = np.abs(queries).astype(np.float64) @ np.abs(items).astype(np.float64).T
+    rounding = 2 * queries.shape[1] * np.finfo(queries.dtype).eps * sizes
+    expected = full_sort(queries, items, k, exclude, candidates)
+    for u in range(len(queries)):
+        places = ids[u] >= 0
+        np.testing.assert_array_equal(places, expected[0][u] >= 0)
+        own = exact[u, ids[u][places]]
+        slack = rounding[u, ids[u][places]]
+        assert len(set(ids[u][places])) == places.sum()
+        assert set(ids[u][places]) <= set(np.arange(len(items))) - excluded_of(exclude, u)
+        assert (np.abs(scores[u][places] - own) <= slack + np.finfo(queries.dtype).tiny * queries.shape[1]).all()
+        worst = np.maximum(slack, rounding[u, expected[0][u][places]])
+        assert (np.abs(own - expected[1][u][places]) <= worst + np.finfo(queries.dtype).tiny * queries.shape[1]).all()
+        order = list(zip(-scores[u][places], ids[u][places], strict=True))
+        assert order == sorted(order)
+    return ids, scores
+
+
+def excluded_of(exclude, u):
+    return set() if exclude is None else set(exclude[1][exclude[0][u] : exclude[0][u + 1]].tolist())
+
+
+MANY = 70  # queries from which on the native kernel orders the items by norm and looks at bytes first
+
+
+@pytest.mark.parametrize("f", [1, 3, 64, 65, 130, 1000])
+def test_many_queries_rank_items_of_any_norm_as_a_full_sort_does(kernels, dtype, f):
+    queries, items = heavy_tailed((MANY, f), dtype), heavy_tailed((700, f), dtype, 1)
+    assert_ranks(kernels, queries, items, 10)
+
+
+def test_many_queries_leave_out_thousands_of_seen_items(kernels, dtype):
+    queries, items = heavy_tailed((MANY, 8), dtype), heavy_tailed((3000, 8), dtype, 1)
+    assert_ranks(kernels, queries, items, 5, exclusions(MANY, 3000, density=0.9))
+    everything = np.arange(MANY + 1) * 3000, np.tile(np.arange(3000, dtype=np.int32), MANY)
+    ids, scores = rank(kernels, queries, items, 5, everything)
+    assert (ids == -1).all()
+    assert (scores == -np.inf).all()
+
+
+def test_equal_items_tie_across_tiles_and_panels(kernels, dtype):
+    rng = np.random.default_rng(0)
+    base = rng.standard_normal((40, 33)).astype(dtype)
+    items = np.tile(base, (40, 1))  # every item 40 times, 40 places apart
+    queries = rng.standard_normal((MANY, 33)).astype(dtype)
+    for scratch in (1, 1 << 26):
+        ids = np.empty((MANY, 100), np.int32)
+        scores = np.empty((MANY, 100), dtype)
+        kernels.top_k(queries, items, 100, None, None, ids, scores, 2, scratch)
+        best = np.argsort(-(queries @ base.T), axis=1)[:, :3]
+        np.testing.assert_array_equal(ids[:, :40], best[:, :1] + 40 * np.arange(40))
+        np.testing.assert_array_equal(ids[:, 40:80], best[:, 1:2] + 40 * np.arange(40))
+        assert (scores[:, :40] == scores[:, :1]).all()
+
+
+@pytest.mark.parametrize("scale", [1e-30, 1e-20, 1e-5, 1e15], ids=str)
+def test_scale_does_not_matter_until_products_underflow(kernels, dtype, scale):
+    queries, items = heavy_tailed((MANY, 16), np.float64), heavy_tailed((600, 16), np.float64, 1)
+    assert_ranks(kernels, (queries * scale).astype(dtype), (items * scale).astype(dtype), 10)
+
+
+def test_scores_that_overflow_rank_first_and_a_tie_of_infinities_goes_to_the_lower_id(kernels, dtype):
+    huge = np.finfo(dtype).max / 2
+    items = np.ones((600, 2), dtype)
+    items[[7, 500]] = huge
+    items[300] = -huge
+    queries = np.full((MANY, 2), 100, dtype)
+    ids, scores = rank(kernels, queries, items, 600)
+    np.testing.assert_array_equal(ids[:, :2], np.tile([7, 500], (MANY, 1)))
+    assert (scores[:, :2] == np.inf).all()
+    assert (ids[:, -1] == 300).all()
+    assert (scores[:, -1] == -np.inf).all()
+
+
+def test_an_item_a_million_times_the_others_size_costs_no_accuracy(kernels, dtype):
+    rng = np.random.default_rng(0)
+    queries, items = rng.standard_normal((MANY, 20)).astype(dtype), rng.standard_normal((800, 20)).astype(dtype)
+    items[777] *= 1e6
+    items[:, 3] *= 1e-3
+    assert_ranks(kernels, queries, items, 10)
+
+
+def test_negative_scores_alone_rank_as_well(kernels, dtype):
+    rng = np.random.default_rng(0)
+    assert_ranks(kernels, rng.random((MANY, 12)).astype(dtype), -rng.random((600, 12)).astype(dtype), 10)
+
+
+def test_queries_and_items_of_zeros_tie(kernels, dtype):
+    queries, items = heavy_tailed((MANY, 6), dtype), heavy_tailed((600, 6), dtype, 1)
+    queries[::2] = 0
+    items[::3] = 0
+    ids, scores = assert_ranks(kernels, queries, items, 10)
+    np.testing.assert_array_equal(ids[::2], np.tile(np.arange(10), (MANY // 2, 1)))
+    assert (scores[::2] == 0).all()
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf], ids=str)
+def test_values_that_are_not_finite_disturb_no_other_score(kernels, dtype, value):
+    rng = np.random.default_rng(0)
+    queries, items = rng.random((MANY, 5)).astype(dtype), rng.random((600, 5)).astype(dtype)
+    clean = rank(kernels, queries, items, 600)
+    items[400, 2] = value
+    ids, scores = rank(kernels, queries, items, 600)
+    place = {np.inf: 0, -np.inf: 599}.get(value)
+    if place is None:
+        assert (ids[:, -1] == -1).all()
+        assert not (ids == 400).any()
+    else:
+        assert (ids[:, place] == 400).all()
+        assert (scores[:, place] == value).all()
+    others = clean[0] != 400
+    np.testing.assert_array_equal(ids[(ids != 400) & (ids >= 0)], clean[0][others])
+    queries[5, 1] = value
+    again = rank(kernels, queries, items, 600)
+    np.testing.assert_array_equal(np.delete(again[0], 5, 0), np.delete(ids, 5, 0))
+    np.testing.assert_array_equal(np.delete(again[1], 5, 0), np.delete(scores, 5, 0))
+
+
+@pytest.mark.parametrize("f", [1, 31, 64, 200])
+def test_scratch_memory_threads_and_company_change_no_bit(kernels, dtype, f):
+    queries, items = heavy_tailed((150, f), dtype), heavy_tailed((3000, f), dtype, 1)
+    exclude, chosen = exclusions(150, 3000), np.arange(0, 3000, 2)
+    for candidates in (None, chosen):
+        expected = rank(kernels, queries, items, 20, exclude, candidates)
+        for threads, scratch in ((1, 1), (2, 1), (8, 600_000), (2, 1 << 40)):
+            ids, scores = np.empty((150, 20), np.int32), np.empty((150, 20), dtype)
+            kernels.top_k(queries, items, 20, exclude, candidates, ids, scores, threads, scratch)
+            np.testing.assert_array_equal(ids, expected[0])
+            np.testing.assert_array_equal(scores, expected[1])
+        for u in range(0, 150, 30):  # few queries: no panels, no first look
+            own = exclude[0][u : u + 2], exclude[1]
+            ids, scores = rank(kernels, queries[u : u + 1], items, 20, own, candidates)
+            np.testing.assert_array_equal(ids[0], expected[0][u])
+            np.testing.assert_array_equal(scores[0], expected[1][u])
+
+
+@pytest.mark.parametrize("index", [np.int32, np.int64])
+@pytest.mark.parametrize("seen", [False, True], ids=["nothing excluded", "seen excluded"])
+def test_each_query_may_have_its_own_list_of_candidates(kernels, dtype, seen, index):
+    queries, items = small_integers((MANY, 7), dtype), small_integers((400, 7), dtype, 1)
+    indptr, indices = exclusions(MANY, 400, density=0.1, index=index)
+    indptr[5:] -= indptr[5] - indptr[4]  # the fifth list is empty
+    indptr[5] = indptr[4]
+    indices = np.concatenate([np.sort(np.unique(np.random.default_rng(u).integers(0, 400, n))) for u, n in
+                              enumerate(np.diff(indptr))]).astype(index)  # fmt: skip
+    indptr = np.concatenate([[0], np.cumsum([len(np.unique(np.random.default_rng(u).integers(0, 400, n))) for u, n in
+                                             enumerate(np.diff(indptr))])])  # fmt: skip
+    exclude = exclusions(MANY, 400) if seen else None
+    for k in (1, 10, 60):
+        ids, scores = rank(kernels, queries, items, k, exclude, (indptr, indices), num_threads=2)
+        for u in range(MANY):
+            own = None if exclude is None else (exclude[0][u : u + 2] - exclude[0][u],
+                                                exclude[1][exclude[0][u] : exclude[0][u + 1]])  # fmt: skip
+            expected = full_sort(queries[u : u + 1], items, k, own, indices[indptr[u] : indptr[u + 1]])
+            np.testing.assert_array_equal(ids[u], expected[0][0])
+            np.testing.assert_array_equal(scores[u], expected[1][0])
+
+
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    seed=st.integers(0, 2**32 - 1), m=st.integers(64, 80), n=st.integers(1, 900), f=st.integers(1, 70),
+    k=st.integers(1, 40), spread=st.floats(0, 5), sparse=st.booleans(),
+)  # fmt: skip
+def test_any_factors_rank_as_a_full_sort_does(kernels, seed, m, n, f, k, spread, sparse):
+    rng = np.random.default_rng(seed)
+    queries, items = (
+        (rng.standard_normal((rows, f)) * rng.lognormal(0, spread, (rows, 1)) * rng.lognormal(0, spread, (1, f))
+         ).astype(np.float32) for rows in (m, n)
+    )  # fmt: skip
+    if sparse:
+        items *= rng.random(items.shape) < 0.2
+    assert_ranks(kernels, queries, items, k)
+
+
+def test_scratch_memory_is_bounded_whatever_the_catalogue():
+    """The peak of a process's memory, measured by itself: panels of a catalogue of 70 MB within 4 MB a thread."""
+    script = """if True:
+        import resource, sys, numpy as np
+        from alternant import kernels
+        items = np.random.default_rng(0).standard_normal((560_000, 32), dtype=np.float32)
+        queries = items[:100].copy()
+        ids, scores = np.empty((100, 10), np.int32), np.empty((100, 10), np.float32)
+        kernels.top_k(queries, items[:1000], 10, None, None, ids, scores, 2)
+        before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        kernels.top_k(queries, items, 10, None, None, ids, scores, 2, int(sys.argv[1]))
+        print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)
+    """
+    grown = [int(subprocess.run([sys.executable, "-c", script, str(scratch)], capture_output=True, text=True,
+                                check=True).stdout) for scratch in (1 << 22, 1 << 26)]  # fmt: skip
+    unit = 1 if sys.platform == "darwin" else 1024
+    assert grown[0] * unit <= 2 * (1 << 22) + (1 << 21)  # and the allocator's slack
+    assert grown[1] * unit <= 2 * (1 << 26)
+
+
+@pytest.mark.parametrize("scratch", [0, -5, 1.5, "1", True, None])
+def test_scratch_memory_that_is_no_positive_number_is_refused(scratch):
+    ids, scores = np.full((1, 1), 5, np.int32), np.zeros((1, 1))
+    with pytest.raises(ValueError, match="scratch_bytes must be a whole number of at least 1, got"):
+        alternant.kernels.top_k(np.ones((1, 1)), np.ones((1, 1)), 1, None, None, ids, scores, 1, scratch)
+    assert ids[0, 0] == 5
+
+
+@pytest.mark.parametrize(
+    ("indices", "message"),
+    [([1, 0], "candidate indices must be sorted"), ([1, 1], "candidate indices must be distinct"), ([0, 9], "indices")],
+)
+def test_candidate_lists_that_are_not_ascending_are_refused(indices, message):
+    ids, scores = np.full((1, 1), 5, np.int32), np.zeros((1, 1))
+    candidates = np.array([0, 2]), np.array(indices)
+    with pytest.raises(ValueError, match=message):
+        alternant.kernels.top_k(np.ones((1, 1)), np.ones((2, 1)), 1, None, candidates, ids, scores)
+    assert ids[0, 0] == 5
 
 
 @pytest.mark.parametrize("pairs", [0, 1, 5000, 40_000])

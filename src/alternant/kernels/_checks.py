@@ -54,7 +54,12 @@ def optional_output(name: str, array: NDArray[Any] | None, dtype: Any, length: i
 
 
 def csr(
-    indptr: NDArray[Any], indices: NDArray[Any], rows: int, columns: int, sorted_within_rows: bool = False
+    indptr: NDArray[Any],
+    indices: NDArray[Any],
+    rows: int,
+    columns: int,
+    sorted_within_rows: bool = False,
+    kind: str = "excluded",
 ) -> None:
     """Check the structure of a sparse matrix, so that no kernel reads out of bounds."""
     vector("indptr", indptr, np.int64, rows + 1)
@@ -71,7 +76,7 @@ def csr(
         falls = np.flatnonzero(indices[1:] < indices[:-1]) + 1  # entries less than the one before
         falls = falls[(falls > indptr[0]) & (falls < indptr[-1])]
         if len(falls) and not np.isin(falls, indptr).all():
-            raise ValueError("the excluded indices must be sorted within each row; call sort_indices() on the matrix")
+            raise ValueError(f"the {kind} indices must be sorted within each row; call sort_indices() on the matrix")
 
 
 def finite(**arrays: NDArray[Any]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from numbers import Integral
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -19,15 +20,16 @@ def top_k(
     items: NDArray[Any],
     k: int,
     exclude: tuple[NDArray[np.int64], NDArray[Any]] | None,
-    candidates: NDArray[Any] | None,
+    candidates: NDArray[Any] | tuple[NDArray[np.int64], NDArray[Any]] | None,
     out_ids: NDArray[np.int32],
     out_scores: NDArray[Any],
     num_threads: int | None = None,
+    scratch_bytes: int = 1 << 26,
 ) -> None:
     """Find the `k` items with the greatest dot product for every query.
 
     Ties go to the lower id. Places that no item fills (`k` above the number of items left) get id -1 and score -inf;
-    a NaN score never ranks.
+    a NaN score never ranks. Neither the number of threads nor the scratch memory changes a bit of the result.
 
     Parameters
     ----------
@@ -39,14 +41,18 @@ def top_k(
         Length of the lists.
     exclude : (indptr, indices) or None
         CSR: the items that query ``u`` must not get, sorted within each row.
-    candidates : int32 or int64 array or None
-        The only items that may be returned, strictly ascending. None allows all.
+    candidates : int32 or int64 array, (indptr, indices) or None
+        The only items that may be returned, strictly ascending: one list for all queries, or CSR with one list for
+        each query. None allows all.
     out_ids : int32 array, shape (m, k)
         Receives the ids, best first.
     out_scores : array, shape (m, k)
         Receives their scores.
     num_threads : int, optional
         Number of threads; all that the process may use by default.
+    scratch_bytes : int, optional
+        Most scratch memory per thread, 64 MiB by default. Items are taken in parts that fit, but never fewer than 256
+        at a time, which take about 256 rows of `items`, and never more queries than 128.
     """
     dtype = check.floating("items", items)
     m, f = check.matrix("queries", queries, dtype).shape
@@ -57,10 +63,23 @@ def top_k(
     check.output("out_scores", out_scores, dtype, (m, k))
     if exclude is not None:
         check.csr(*exclude, m, n, sorted_within_rows=True)
-    if candidates is not None:
+    if isinstance(candidates, tuple):
+        check.csr(*candidates, m, n, sorted_within_rows=True, kind="candidate")
+        _distinct_within_rows(*candidates)
+    elif candidates is not None:
         check.ascending("candidates", candidates, n)
+    if not isinstance(scratch_bytes, Integral) or isinstance(scratch_bytes, bool) or scratch_bytes < 1:
+        raise ValueError(f"scratch_bytes must be a whole number of at least 1, got {scratch_bytes!r}")
     threads = resolve_num_threads(num_threads)
-    active_backend().top_k(queries, items, k, exclude, candidates, out_ids, out_scores, threads)
+    active_backend().top_k(queries, items, k, exclude, candidates, out_ids, out_scores, threads, scratch_bytes)
+
+
+def _distinct_within_rows(indptr: NDArray[np.int64], indices: NDArray[Any]) -> None:
+    """Refuse an item that a query's sorted list names twice."""
+    again = np.flatnonzero(indices[1:] == indices[:-1]) + 1
+    again = again[(again > indptr[0]) & (again < indptr[-1])]
+    if len(again) and not np.isin(again, indptr).all():
+        raise ValueError("the candidate indices must be distinct within each row; call sum_duplicates() on the matrix")
 
 
 def score_pairs(

@@ -39,21 +39,27 @@ def top_k(
     items: NDArray[Any],
     k: int,  # noqa: ARG001 - the outputs have k columns; the signature is the contract's
     exclude: tuple[NDArray[np.int64], NDArray[Any]] | None,
-    candidates: NDArray[Any] | None,
+    candidates: NDArray[Any] | tuple[NDArray[np.int64], NDArray[Any]] | None,
     out_ids: NDArray[np.int32],
     out_scores: NDArray[Any],
     num_threads: int | None = None,
+    scratch_bytes: int = 1 << 26,  # noqa: ARG001 - a thread's tile is 256 items, whatever the catalogue
 ) -> None:
     """See `alternant.kernels.top_k`."""
     threads = resolve_num_threads(num_threads)
     m = len(queries)
-    allowed = np.arange(len(items)) if candidates is None else candidates.astype(np.int64, copy=False)
+    listed = isinstance(candidates, tuple)
+    if isinstance(candidates, tuple):
+        ends, allowed = candidates[0], candidates[1].astype(np.int64, copy=False)
+    else:
+        allowed = np.arange(len(items)) if candidates is None else candidates.astype(np.int64, copy=False)
+        ends = np.zeros(m + 1, np.int64)
     excluded = (np.zeros(m + 1, np.int64), np.empty(0, np.int32)) if exclude is None else exclude
-    inputs = constant(queries, items, allowed, *excluded)
+    inputs = constant(queries, items, ends, allowed, *excluded)
     outputs = out_ids.view(np.ndarray), out_scores.view(np.ndarray)
     size = min(MOST_QUERIES, max(FEWEST_QUERIES, -(-m // (4 * threads))))
     map_parallel(
-        lambda start: _top_k_range(start, min(start + size, m), *inputs, *outputs), range(0, m, size), threads
+        lambda start: _top_k_range(start, min(start + size, m), listed, *inputs, *outputs), range(0, m, size), threads
     )
 
 
@@ -73,7 +79,17 @@ def score_pairs(
 
 
 @entry_point
-def _top_k_range(begin, end, queries, items, allowed, excluded_indptr, excluded, ids, scores):
+def _top_k_range(begin, end, listed, queries, items, ends, allowed, excluded_indptr, excluded, ids, scores):
+    """Rank the allowed items for the queries ``begin:end``, all together or each one's own list."""
+    if listed:
+        for u in range(begin, end):
+            _rank(u, u + 1, queries, items, allowed[ends[u] : ends[u + 1]], excluded_indptr, excluded, ids, scores)
+    else:
+        _rank(begin, end, queries, items, allowed, excluded_indptr, excluded, ids, scores)
+
+
+@_inner
+def _rank(begin, end, queries, items, allowed, excluded_indptr, excluded, ids, scores):
     """Rank the allowed items for the queries ``begin:end``; the rows of the outputs serve as heaps meanwhile."""
     f = queries.shape[1]
     width = (f + 3) // 4 * 4  # zeros fill up what is taken four at a time

@@ -18,16 +18,23 @@ def top_k(
     items: NDArray[Any],
     k: int,
     exclude: tuple[NDArray[np.int64], NDArray[Any]] | None,
-    candidates: NDArray[Any] | None,
+    candidates: NDArray[Any] | tuple[NDArray[np.int64], NDArray[Any]] | None,
     out_ids: NDArray[np.int32],
     out_scores: NDArray[Any],
     num_threads: int | None = None,  # noqa: ARG001 - one thread; the signature is the contract's
+    scratch_bytes: int = 1 << 26,
 ) -> None:
     """See `alternant.kernels.top_k`."""
-    allowed = np.arange(len(items)) if candidates is None else candidates
+    block = max(1, scratch_bytes // (items.shape[1] * items.itemsize))  # bounds the gathered copies
     for u in range(len(queries)):
+        allowed = np.arange(len(items)) if candidates is None else candidates
+        if isinstance(candidates, tuple):
+            allowed = candidates[1][candidates[0][u] : candidates[0][u + 1]]
         # einsum keeps one order of summation for every item, so that equal items tie to the bit; BLAS may not.
-        scores = np.einsum("if,f->i", items[allowed], queries[u])
+        scores = np.empty(len(allowed), items.dtype)
+        for start in range(0, len(allowed), block):
+            part = slice(start, start + block)
+            np.einsum("if,f->i", items[allowed[part]], queries[u], out=scores[part])
         rank = ~np.isnan(scores)
         if exclude is not None:
             indptr, indices = exclude
