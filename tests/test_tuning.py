@@ -61,7 +61,7 @@ def test_what_goes_badly_is_pruned_early():
         study.enqueue_trial({"regularization": value})
     result = tune(ImplicitALS(factors=4, iterations=8), VISITS, space, n_trials=6, study=study, refit=False)
     assert [trial.state for trial in result.trials] == ["complete"] * 5 + ["pruned"]
-    assert len(result.trials[-1].values) == 1
+    assert len(result.trials[-1].values) <= 2  # after the first, a model that learns has not gone ahead yet
     assert len(result.trials[0].values) == 8
 
 
@@ -83,6 +83,49 @@ def test_errors_of_ratings_are_minimised_and_diverging_trials_only_fail():
     assert result.best_value == min(trial.value for trial in result.trials if trial.state == "complete")
     with pytest.raises(ValueError, match=r"no trial of 2 succeeded \(the steps of BiasedMF diverge"):
         tune(BiasedMF(factors=2, learning_rate=1e8), ratings(), {"learning_rate": (1e8, 1e9)}, metric="mae", n_trials=2)
+
+
+def test_a_combination_that_the_model_refuses_only_fails():
+    space = {"biases": [True, False], "nonnegative": [False, True]}
+    sampler = optuna.samplers.GridSampler(space, seed=0)
+    result = tune(ExplicitALS(factors=2, iterations=2), ratings(), space, metric="rmse", n_trials=4, sampler=sampler)
+    states = {(trial.params["biases"], trial.params["nonnegative"]): trial.state for trial in result.trials}
+    assert states.pop((True, True)) == "failed"
+    assert "failed" not in states.values()
+
+
+@pytest.mark.parametrize("space", [{"alpha": (0.1, 10.0, "log"), "regularization": [(0.1, 0.2), (0.4, 0.4), 0.4]},
+                                   lambda trial: {"alpha": trial.suggest_float("alpha", 0.1, 10.0)}])  # fmt: skip
+def test_a_study_is_gone_on_with_and_its_best_trial_stays_the_best(space):
+    model = ImplicitALS(factors=4, iterations=2)
+    one = tune(model, VISITS, space, n_trials=6, refit=False)
+    two = tune(model, VISITS, space, n_trials=1, study=one.study, refit=False)
+    assert two.trials[:6] == one.trials
+    assert len(two.trials) == 7
+    assert two.best_value == max(trial.value for trial in two.trials if trial.state == "complete")
+    best = min((trial for trial in two.trials if trial.value == two.best_value), key=two.trials.index)
+    assert two.best_params == best.params
+
+
+def test_what_was_found_is_not_lost_where_all_interactions_can_not_be_fitted(monkeypatch):
+    fit = ImplicitALS.fit
+
+    def diverge_on_all(self, interactions, **options):
+        if interactions is VISITS:
+            raise OverflowError("too large")
+        return fit(self, interactions, **options)
+
+    monkeypatch.setattr(ImplicitALS, "fit", diverge_on_all)
+    with pytest.warns(RuntimeWarning, match=r"can't be fitted on all interactions \(too large\): best_model is None"):
+        result = tune(ImplicitALS(factors=4, iterations=2), VISITS, {"alpha": (0.1, 1.0)}, n_trials=1)
+    assert result.best_model is None
+    assert result.best_value > 0
+
+
+def test_any_whole_number_is_a_seed_and_optunas_verbosity_stays():
+    before = optuna.logging.get_verbosity()
+    tune(ImplicitALS(factors=4, iterations=1), VISITS, {"alpha": (0.1, 1.0)}, n_trials=2, random_state=2**40)
+    assert optuna.logging.get_verbosity() == before
 
 
 def test_interactions_keep_their_ids():
@@ -117,6 +160,10 @@ def test_a_function_may_draw():
     ({"n_trials": 0}, ValueError, "n_trials must be at least 1"),
     ({"validation": VISITS}, TypeError, r"validation must be a pair \(train, test\)"),
     ({"validation_fraction": 2}, ValueError, "fraction must be between 0 and 1"),
+    ({"random_state": np.random.default_rng(0)}, TypeError, "random_state must be a whole number, got Generator"),
+    ({"study": optuna.create_study()}, ValueError, r"study must maximize one value for metric='ndcg@10', got minimize"),
+    ({"study": optuna.create_study(direction="maximize"), "sampler": optuna.samplers.RandomSampler()}, ValueError,
+     "study has a sampler and a pruner of its own"),
 ])  # fmt: skip
 def test_what_cannot_be_searched_is_refused_before_anything_is_fitted(change, error, message, monkeypatch):
     monkeypatch.setattr(ImplicitALS, "fit", lambda *_, **__: pytest.fail("fitted"))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import time
+import warnings
 from dataclasses import dataclass
 from typing import Any
 
@@ -55,10 +56,10 @@ class TuneResult:
     best_value : float
         Its metric on the validation part.
     best_model : fitted model or None
-        Fitted with these on all interactions, where `refit` is on.
+        Fitted with these on all interactions, where `refit` is on and the fit does not diverge.
     metric : str
     trials : list of Trial
-        In their order.
+        In their order, those of a study that was gone on with included.
     study : optuna.Study
         For Optuna's own tables, plots and storage.
     """
@@ -93,7 +94,7 @@ def tune(
     validation: tuple[Any, Any] | None = None,
     validation_fraction: float = 0.2,
     refit: bool = True,
-    random_state: Any = 0,
+    random_state: int | None = 0,
     sampler: Any = None,
     pruner: Any = None,
     study: Any = None,
@@ -132,7 +133,7 @@ def tune(
     sampler, pruner : Optuna's, optional
         By default TPE, and the median of the trials before.
     study : optuna.Study, optional
-        To go on with, or to keep in a storage.
+        To go on with, or to keep in a storage; it has its own sampler and pruner.
     show_progress : bool
         Whether to draw a progress bar on stderr.
 
@@ -147,12 +148,20 @@ def tune(
     TypeError, ValueError
         If the arguments are not as required, before anything is fitted; or if every trial failed.
 
+    Notes
+    -----
+    A trial that diverges, or whose parameters the model refuses in this combination, fails, and the search goes on.
+    The best value is the best of many on the same pairs, and so a little better than what new data will give: to
+    report a number, keep a test set out of `interactions`.
+
     References
     ----------
     T. Akiba, S. Sano, T. Yanase, T. Ohta, M. Koyama, "Optuna: A Next-generation Hyperparameter Optimization
     Framework", KDD 2019.
     """
     optuna = _optuna.load()
+    if random_state is not None:
+        check_integer("random_state", random_state, 0)
     base = _base_model(model, random_state)
     drawn = read_space(optuna, space, base)
     name, k = _check_metric(metric, base)
@@ -160,24 +169,27 @@ def tune(
     if timeout is not None:
         check_number("timeout", timeout, 0, above=True)
     check_boolean("refit", refit)
+    direction = "minimize" if name in LESS_IS_BETTER else "maximize"
+    if study is not None:
+        _check_study(study, sampler, pruner, metric, direction)
     train, test = _split(interactions, validation, validation_fraction, random_state)
     search = _Search(base, drawn, train, _few_users(test, random_state), name, k, optuna)
     with _optuna.quiet(optuna):
         if study is None:
+            seed = None if random_state is None else random_state % 2**32  # all that the sampler takes
             study = optuna.create_study(
-                direction="minimize" if name in LESS_IS_BETTER else "maximize",
-                sampler=sampler if sampler is not None else optuna.samplers.TPESampler(seed=random_state),
+                direction=direction,
+                sampler=sampler if sampler is not None else optuna.samplers.TPESampler(seed=seed),
                 pruner=pruner if pruner is not None else optuna.pruners.MedianPruner(n_warmup_steps=2),
             )
-        before = {trial.number for trial in study.trials if trial.state.is_finished()}
         own = drawn.holding(base.get_params())
         if own and not study.trials:
             study.enqueue_trial(own)
         study.optimize(
-            search.run, n_trials, timeout=timeout, catch=(ArithmeticError,), show_progress_bar=show_progress
-        )
-    trials = [search.describe(trial) for trial in study.trials
-              if trial.state.is_finished() and trial.number not in before]  # fmt: skip
+            search.run, n_trials, timeout=timeout, catch=(ArithmeticError, CombinationError),
+            show_progress_bar=show_progress,
+        )  # fmt: skip
+    trials = [search.describe(trial) for trial in study.trials if trial.state.is_finished()]
     complete = [trial for trial in trials if trial.state == "complete" and trial.value is not None]
     if not complete:
         raise ValueError(
@@ -188,8 +200,19 @@ def tune(
     best = min(complete, key=lambda trial: sign * float(trial.value))  # type: ignore[arg-type]
     best_model = None
     if refit:
-        best_model = _fit(_with(base, best.params), interactions, None)
+        try:
+            best_model = _fit(_with(base, best.params), interactions, None)
+        except ArithmeticError as error:  # what the search found must not be lost
+            warnings.warn(
+                f"the best parameters can't be fitted on all interactions ({error}): best_model is None",
+                RuntimeWarning,
+                stacklevel=2,
+            )
     return TuneResult(best.params, float(best.value), best_model, metric, trials, study)  # type: ignore[arg-type]
+
+
+class CombinationError(Exception):
+    """The model refuses parameters that each alone it takes."""
 
 
 class _Search:
@@ -208,7 +231,11 @@ class _Search:
         """Fit, measure after each iteration, and return the best value."""
         start = time.perf_counter()
         params = self.drawn[trial.number] = self.space.draw(trial)
-        model = _with(self.base, params)
+        try:
+            model = _with(self.base, params)
+        except (TypeError, ValueError) as error:
+            self.last_error = error
+            raise CombinationError(str(error)) from error
         values: list[float] = []
 
         def measure(*_: Any) -> bool:
@@ -243,7 +270,8 @@ class _Search:
     def describe(self, trial: Any) -> Trial:
         """Return a finished trial of the study."""
         noted = trial.user_attrs.get("alternant", {"values": [], "seconds": 0.0, "steps": None})
-        params = dict(self.drawn.get(trial.number, {}))
+        drawn = self.drawn.get(trial.number)  # None: by an earlier search of the study
+        params = dict(self.space.decode(trial.params) if drawn is None else drawn)
         steps = _steps_name(self.base)
         if steps and noted["values"]:
             params[steps] = noted["steps"]
@@ -287,6 +315,20 @@ def _check_metric(metric: Any, model: FactorModel) -> tuple[str, int]:
     if name in ("rmse", "mae") and not model._rates:
         raise ValueError(f"metric={metric!r} needs a model of ratings, got {type(model).__name__}: use 'ndcg@10'")
     return name, int(length or 1)
+
+
+def _check_study(study: Any, sampler: Any, pruner: Any, metric: str, direction: str) -> None:
+    """Refuse a study that would search for something else."""
+    if sampler is not None or pruner is not None:
+        raise ValueError(
+            "study has a sampler and a pruner of its own, got another beside it: set study.sampler or study.pruner"
+        )
+    found = [way.name.lower() for way in study.directions]
+    if found != [direction]:
+        raise ValueError(
+            f"study must {direction} one value for metric={metric!r}, got {' and '.join(found)}: use "
+            f"optuna.create_study(direction={direction!r})"
+        )
 
 
 def _split(interactions: Any, validation: Any, fraction: float, random_state: Any) -> tuple[Any, Any]:

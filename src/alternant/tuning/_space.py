@@ -67,6 +67,10 @@ class FunctionSpace:
         _check_names(drawn, self.model)
         return dict(drawn)
 
+    def decode(self, params: Mapping[str, Any]) -> dict[str, Any]:
+        """Return what was suggested to the function, which is all that Optuna stores."""
+        return dict(params)
+
     def holding(self, params: Mapping[str, Any]) -> dict[str, Any]:  # noqa: ARG002
         """Return nothing: what a function may return is not known."""
         return {}
