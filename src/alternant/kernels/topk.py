@@ -68,7 +68,8 @@ def top_k(
         _distinct_within_rows(*candidates)
     elif candidates is not None:
         check.ascending("candidates", candidates, n)
-    if not isinstance(scratch_bytes, Integral) or isinstance(scratch_bytes, bool) or scratch_bytes < 1:
+    number: Any = scratch_bytes
+    if isinstance(number, bool) or not isinstance(number, Integral) or int(number) < 1:
         raise ValueError(f"scratch_bytes must be a whole number of at least 1, got {scratch_bytes!r}")
     threads = resolve_num_threads(num_threads)
     active_backend().top_k(queries, items, k, exclude, candidates, out_ids, out_scores, threads, scratch_bytes)

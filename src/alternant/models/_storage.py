@@ -27,6 +27,9 @@ from .._whole_file import whole_file
 from ._fit_loop import freeze
 
 FORMAT_VERSION = 1
+_FACTORS = {"user_factors", "item_factors"}
+_INTERACTIONS = {"indptr", "indices", "values", "shape"}
+_IDS = {"user_ids", "item_ids"}
 _DTYPES = {"F32": np.float32, "F64": np.float64, "I32": np.int32, "I64": np.int64}
 
 
@@ -108,6 +111,10 @@ def _find_class(cls: Any, path: Path, name: str) -> Any:
 
 def _restore(cls: Any, metadata: dict[str, str], tensors: dict[str, NDArray[Any]]) -> Any:
     """Build the model, refusing tensors that don't fit each other: kernels trust what models hold."""
+    strange = tensors.keys() - _FACTORS - _INTERACTIONS - _IDS
+    missing = _FACTORS - tensors.keys() | (_INTERACTIONS - tensors.keys() if _INTERACTIONS & tensors.keys() else set())
+    if strange or missing:
+        raise KeyError(*sorted(missing), *sorted(strange))
     parameters = json.loads(metadata["parameters"])
     model = cls(**{name: tuple(value) if isinstance(value, list) else value for name, value in parameters.items()})
     model._restore_nan()
