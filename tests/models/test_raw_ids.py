@@ -1,0 +1,232 @@
+"""A model fitted on Interactions takes and returns the ids of the user's own tables."""
+
+import copy
+import pickle
+
+import numpy as np
+import pytest
+import scipy.sparse as sp
+
+from alternant import BiasedMF, CosineMF, ExplicitALS, ImplicitALS, Interactions, LogisticMF, Popularity
+
+M, N = 20, 15
+MODELS = [
+    ImplicitALS(factors=3, random_state=0), ExplicitALS(factors=3, random_state=0), BiasedMF(factors=3, random_state=0),
+    CosineMF(factors=3, random_state=0), LogisticMF(factors=3, epochs=3, random_state=0), Popularity(),
+]  # fmt: skip
+
+
+def table(seed=0):
+    rng = np.random.default_rng(seed)
+    matrix = sp.random_array((M, N), density=0.4, rng=rng, format="csr",
+                             data_sampler=lambda size: rng.integers(0, 2, size).astype(np.float64))  # fmt: skip
+    matrix.data[0] = 1
+    return matrix
+
+
+def name(numbers, kind, text):
+    return [f"{kind}{int(n):02}" if text else 1000 + 7 * int(n) for n in np.ravel(numbers)]
+
+
+def interactions(text=True, seed=0):
+    pairs = table(seed).tocoo()
+    return Interactions.from_arrays(name(pairs.row, "u", text), name(pairs.col, "i", text), pairs.data).reindex(
+        users=name(range(M), "u", text), items=name(range(N), "i", text)
+    )
+
+
+@pytest.fixture(params=[True, False], ids=["texts", "numbers"])
+def text(request):
+    return request.param
+
+
+@pytest.fixture(params=MODELS, ids=lambda model: type(model).__name__)
+def both(request, text):
+    """The same model fitted with ids and without."""
+    model = request.param
+    make = type(model)
+    return make(**model.get_params()).fit(interactions(text)), make(**model.get_params()).fit(table())
+
+
+def test_everything_is_the_same_under_other_names(both, text):
+    named, plain = both
+    users = name([4, 2], "u", text)
+    candidates = name(range(9), "i", text)
+    ids, scores = named.recommend(users, 4, exclude_items=name([3], "i", text), candidate_items=candidates)
+    numbers, same = plain.recommend([4, 2], 4, exclude_items=[3], candidate_items=range(9))
+    np.testing.assert_array_equal(scores, same)
+    assert [one for one, score in zip(ids.ravel(), scores.ravel(), strict=True) if np.isfinite(score)] == name(
+        numbers[np.isfinite(same)], "i", text
+    )
+    padding = ids[~np.isfinite(scores)].tolist()
+    assert set(padding) <= ({None} if text else {-1})
+    assert named.predict(users[0], name([5], "i", text)[0]) == plain.predict(4, 5)
+    grid = np.array(users, object if text else np.int64)[:, None]
+    np.testing.assert_array_equal(named.predict(grid, name([1, 5], "i", text)), plain.predict([[4], [2]], [1, 5]))
+    for method, kind, at in (("similar_items", "i", 6), ("similar_users", "u", 8)):
+        found, cosines = getattr(named, method)(name([at], kind, text)[0], 3)
+        numbers, same = getattr(plain, method)(at, 3)
+        np.testing.assert_array_equal(cosines, same)
+        assert found.tolist() == name(numbers, kind, text)
+    assert named.cold_start(3)[0].tolist() == name(plain.cold_start(3)[0], "i", text)
+
+
+def test_new_users_come_with_their_own_ids(both, text):
+    named, plain = both
+    pairs = ([0, 0, 1], [2, 5, 2])
+    new = Interactions.from_arrays(name(np.add(pairs[0], 90), "u", text), name(pairs[1], "i", text))
+    matrix = sp.csr_array((np.ones(3), pairs), shape=(2, N))
+    np.testing.assert_array_equal(named.fold_in_users(new), plain.fold_in_users(matrix))
+    ids, _ = named.recommend(None, 2, user_items=new)
+    assert ids.ravel().tolist() == name(plain.recommend(None, 2, user_items=matrix)[0], "i", text)
+    np.testing.assert_array_equal(named.fold_in_users(matrix), plain.fold_in_users(matrix))  # rows by hand work too
+    strange = Interactions.from_arrays([1], ["new" if text else -5])
+    with pytest.raises(ValueError, match=r"user_items must hold items of the fit only, got 1 others, .*reindex"):
+        named.fold_in_users(strange)
+    with pytest.raises(TypeError, match=r"pass user_items\.matrix, or fit the model on Interactions"):
+        plain.fold_in_users(new)
+
+
+@pytest.mark.parametrize("model", MODELS[:5], ids=lambda model: type(model).__name__)
+def test_partial_fit_appends_new_ids(model, text):
+    named = copy.deepcopy(model).fit(interactions(text))
+    new, old = name([90], "u", text)[0], name([3], "u", text)[0]
+    events = Interactions.from_arrays([new, new, old], name([1, 2, 4], "i", text))
+    named.partial_fit_users([old, new], events)
+    assert len(named.user_factors) == M + 1
+    assert named.user_ids_[-1] == new
+    assert not set(name([1, 2], "i", text)) & set(named.recommend(new, N - 2)[0].tolist())
+    events = Interactions.from_arrays(name([1, 2], "u", text), name([90, 90], "i", text))
+    named.partial_fit_items(name([90], "i", text), events)
+    assert named.item_ids_[-1] == name([90], "i", text)[0]
+    assert np.isfinite(named.predict(new, name([90], "i", text)[0]))
+
+
+@pytest.mark.parametrize("model", MODELS[:5], ids=lambda model: type(model).__name__)
+def test_warm_start_finds_every_row_again(model, text):
+    """With more data, read from scratch, users and items stand elsewhere; the factors go with their ids."""
+    options = {"warm_start": True, **({"iterations": 1} if hasattr(model, "iterations") else {"epochs": 1})}
+    named, plain = (copy.deepcopy(model).set_params(**options) for _ in range(2))
+    named.fit(interactions(text))
+    plain.fit(table())
+    first = "a-first" if text else -1
+    pairs = table().tocoo()
+    named.fit(Interactions.from_arrays(
+        [*name(pairs.row, "u", text), first], [*name(pairs.col, "i", text), first], [*pairs.data, 1.0]
+    ))  # fmt: skip
+    plain.fit(sp.csr_array(([*pairs.data, 1.0], ([*pairs.row, M], [*pairs.col, N])), shape=(M + 1, N + 1)))
+    assert named.user_ids_.tolist() == [*name(range(M), "u", text), first]
+    np.testing.assert_array_equal(named.user_factors, plain.user_factors)
+    np.testing.assert_array_equal(named.item_factors, plain.item_factors)
+
+
+def test_a_file_holds_the_ids(both, text, tmp_path):
+    named, _ = both
+    named.save(tmp_path / "m")
+    for mmap in (False, True):
+        loaded = type(named).load(tmp_path / "m", mmap=mmap)
+        assert loaded.user_ids_.tolist() == named.user_ids_.tolist()
+        assert loaded.item_ids_.dtype == named.item_ids_.dtype
+        user = name([4], "u", text)[0]
+        assert loaded.recommend(user, 3)[0].tolist() == named.recommend(user, 3)[0].tolist()
+    for again in (pickle.loads(pickle.dumps(named)), copy.deepcopy(named), copy.copy(named)):
+        assert again.recommend(user, 3)[0].tolist() == named.recommend(user, 3)[0].tolist()
+
+
+@pytest.mark.parametrize("ids", [["ü", "\ud800", "a\nb", ""], [1, "1"], [0.5, 2.5]])
+def test_strange_texts_and_mixed_ids_survive_a_file(ids, tmp_path):
+    model = ImplicitALS(factors=2, iterations=1).fit(Interactions.from_arrays(ids, ids))
+    model.save(tmp_path / "m")
+    assert ImplicitALS.load(tmp_path / "m").user_ids_.tolist() == model.user_ids_.tolist()
+
+
+def test_ids_that_no_file_can_hold_are_refused_before_anything_is_written(tmp_path):
+    model = ImplicitALS(factors=2, iterations=1).fit(Interactions.from_arrays([("a", 1)], [2]))
+    with pytest.raises(TypeError, match="user ids must be strings or numbers to be saved, got tuple"):
+        model.save(tmp_path / "m")
+    assert list(tmp_path.iterdir()) == []
+    assert model.recommend(("a", 1), 1, exclude_seen=False)[0].tolist() == [2]
+
+
+def test_an_unknown_id_is_named(both, text):
+    named, _ = both
+    unknown = "zoe" if text else 5
+    with pytest.raises(IndexError, match=rf"users must be user ids of the fit, got {unknown!r}.*to fold them in"):
+        named.recommend([unknown])
+    with pytest.raises(IndexError, match="items must be item ids of the fit"):
+        named.similar_items(unknown)
+    wrong = 3 if text else "u03"
+    with pytest.raises(IndexError, match=f"ids here are of type {'str' if text else 'int'}, such as"):
+        named.recommend(wrong)
+    with pytest.raises((TypeError, IndexError), match="users must be user ids"):
+        named.recommend([[1, 2], [3]])
+
+
+def test_ids_go_with_the_fit(text):
+    model = ImplicitALS(factors=3, random_state=0).fit(interactions(text))
+    model.fit(table())
+    assert model.user_ids_ is None
+    assert model.recommend(3, 2)[0].dtype == np.int32
+    model.fit(interactions(text))
+    with pytest.raises(ValueError, match="at least one user"):
+        model.fit(sp.csr_array((0, 3)))
+    assert len(model.user_ids_) == M
+
+
+def test_explain_names_the_history(text):
+    model = ImplicitALS(factors=3, random_state=0).fit(interactions(text))
+    user, item = name([4], "u", text)[0], name([5], "i", text)[0]
+    found = model.explain(user, item)
+    history = table()[[4]]
+    assert sorted(found.items.tolist()) == name(sorted(history.indices[history.data > 0]), "i", text)
+    assert found.contributions.sum() == pytest.approx(model.predict(user, item), rel=1e-5)
+
+
+def test_events_teach_under_raw_ids_alone_and_together(text):
+    one, many = (CosineMF(factors=3, random_state=0).fit(interactions(text)) for _ in range(2))
+    users, items, liked = name([3, 90, 91, 90], "u", text), name([1, 2, 90, 90], "i", text), [1, 0, 1, 1]
+    for event in zip(users, items, liked, strict=True):
+        one.update(*event)
+    many.update(users, items, liked)
+    for model in (one, many):
+        assert model.user_ids_.tolist()[M:] == name([90, 91], "u", text)
+        assert model.item_ids_.tolist()[N:] == name([90], "i", text)
+        assert name([90], "i", text)[0] not in model.recommend(users[1], N)[0].tolist()
+    np.testing.assert_array_equal(one.user_factors, many.user_factors)
+    np.testing.assert_array_equal(one.item_factors, many.item_factors)
+    before = many.user_ids_.tolist()
+    many.update(name([95], "u", text), name([1], "i", text), [float("nan")])  # unknown: nobody is created
+    assert many.user_ids_.tolist() == before
+    with pytest.raises(TypeError, match="liked must be"):
+        many.update(name([95], "u", text)[0], name([1], "i", text)[0], "yes")
+    with pytest.raises(ValueError, match="got None"):
+        many.update(None, name([1], "i", text)[0], 1)
+    assert many.user_ids_.tolist() == before
+
+
+def test_events_may_come_before_any_fit_under_names():
+    model = CosineMF(factors=4, random_state=0)
+    model.update("ann", "go", 1).update(["bob", "ann"], ["go", "chess"], [0, 1])
+    assert (model.user_ids_.tolist(), model.item_ids_.tolist()) == (["ann", "bob"], ["go", "chess"])
+    assert model.recommend("bob", 2)[0].tolist() == ["chess", None]
+
+
+def test_the_interactions_do_not_change_with_the_model(text):
+    data = interactions(text)
+    model = CosineMF(factors=3, random_state=0).fit(data)
+    model.update(name([90], "u", text)[0], name([1], "i", text)[0], 1)
+    assert len(data.user_ids) == M
+    data.append(Interactions.from_arrays(name([91], "u", text), name([1], "i", text), [1.0]))
+    assert len(model.user_ids_) == M + 1
+    assert name([91], "u", text)[0] not in model.user_ids_.tolist()
+
+
+def test_a_validation_part_under_its_own_numbers(text):
+    pairs = table().tocoo()
+    train = interactions(text)
+    held = Interactions.from_arrays(name(pairs.row[:5], "u", text), name(pairs.col[:5], "i", text), pairs.data[:5])
+    plain = sp.csr_array((pairs.data[:5], (pairs.row[:5], pairs.col[:5])), shape=(M, N))
+    named, numbered = (BiasedMF(factors=2, epochs=3, random_state=0) for _ in range(2))
+    named.fit(train, validation=held)
+    numbered.fit(table(), validation=plain)
+    assert named.history_["validation_rmse"] == numbered.history_["validation_rmse"]
