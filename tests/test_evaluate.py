@@ -6,10 +6,11 @@ import math
 import numpy as np
 import pytest
 import scipy.sparse as sp
-from sklearn.metrics import ndcg_score, precision_score, recall_score, roc_auc_score
 
 from alternant import BiasedMF, CosineMF, ExplicitALS, ImplicitALS, Interactions, Popularity, datasets
 from alternant.evaluation import evaluate, hold_out_users, leave_k_out, leave_one_out, random_split, sample_negatives
+
+metrics = pytest.importorskip("sklearn.metrics", reason="the test extra has scikit-learn")
 
 M, N = 60, 40
 
@@ -44,10 +45,10 @@ def test_metrics_of_lists_equal_scikit_learn_s_and_plain_python(k):
         top = order[:k]
         taken = np.zeros(len(labels), int)
         taken[top] = 1
-        expected["ndcg"].append(ndcg_score([labels], [scores], k=min(k, len(labels))))
-        share = precision_score(labels, taken, zero_division=0)
+        expected["ndcg"].append(metrics.ndcg_score([labels], [scores], k=min(k, len(labels))))
+        share = metrics.precision_score(labels, taken, zero_division=0)
         expected["precision"].append(share * len(top) / k)
-        expected["recall"].append(recall_score(labels, taken))
+        expected["recall"].append(metrics.recall_score(labels, taken))
         places = [place for place, item in enumerate(top, 1) if labels[item]]
         expected["truncated_recall"].append(len(places) / min(k, n))
         expected["hit_rate"].append(bool(places))
@@ -65,7 +66,7 @@ def test_auc_equals_scikit_learn_s_ties_included(seed):
     model.user_factors, model.item_factors = (rng.integers(-1, 2, side.shape).astype(float)
                                               for side in (model.user_factors, model.item_factors))  # fmt: skip
     got = evaluate(model, test, metrics="auc")
-    expected = [roc_auc_score(labels, scores) for _, scores, labels, n in users_of(model, train, test)
+    expected = [metrics.roc_auc_score(labels, scores) for _, scores, labels, n in users_of(model, train, test)
                 if n < len(labels)]  # fmt: skip
     np.testing.assert_allclose(got.per_user["auc"], expected, rtol=1e-12)
 
