@@ -99,7 +99,7 @@ def time_column(frame: nw.DataFrame[Any], column: str) -> tuple[NDArray[Any], ND
 
 def library_of(frame: nw.DataFrame[Any]) -> str:
     """Return the name of the library that a frame belongs to."""
-    return str(frame.implementation.to_native_namespace().__name__)
+    return str(frame.implementation.name).lower()
 
 
 def make_frame(columns: dict[str, NDArray[Any]], library: str | None) -> Any:
@@ -109,6 +109,8 @@ def make_frame(columns: dict[str, NDArray[Any]], library: str | None) -> Any:
         if not found:
             raise ImportError("frames need polars, pandas or pyarrow, and none is installed: pip install polars")
         library = found[0]
+    if library not in (*LIBRARIES, "modin", "cudf"):
+        raise ValueError(f"library must be one of {', '.join(map(repr, LIBRARIES))}, got {library!r}")
     try:
         data = {name: _for_frame(column) for name, column in columns.items()}
         return nw.from_dict(data, backend=library).to_native()  # type: ignore[arg-type]
@@ -117,10 +119,6 @@ def make_frame(columns: dict[str, NDArray[Any]], library: str | None) -> Any:
             f"library={library!r} is not installed: pip install {library}"
             + (f", or pass library={found[0]!r}" if found else "")
         ) from None
-    except ValueError:
-        if library in LIBRARIES:
-            raise
-        raise ValueError(f"library must be one of {', '.join(map(repr, LIBRARIES))}, got {library!r}") from None
 
 
 def _for_frame(column: NDArray[Any]) -> Any:
