@@ -125,7 +125,7 @@ class Frame:
 @pytest.mark.parametrize(
     ("table", "error", "message"),
     [
-        (Frame(), TypeError, r"got Frame: pass scipy\.sparse\.coo_array\(\(ratings, \(users, items\)\)\) .*to_numpy"),
+        (Frame(), TypeError, r"got Frame: pass alternant\.Interactions\.from_frame\(\.\.\.\) of .*to_numpy"),
         ([[1, 2], [3]], ValueError, "rows of one length, got a list of uneven lists: fill up with NaN"),
         ([[1, None]], TypeError, "table of numbers, got list of dtype object"),
         ([["5", "4"]], TypeError, "table of numbers, got list of dtype <U1"),

@@ -150,6 +150,8 @@ def test_what_cannot_be_appended_changes_nothing():
         found.append(Interactions.from_arrays(["c", "b"], [1, 2]))
     with pytest.raises(ValueError, match="events must have no times"):
         found.append(Interactions.from_arrays(["c"], [1], times=[3]))
+    with pytest.raises(ValueError, match="events must have aggregate='mean'"):
+        Interactions.from_arrays([1], [1], aggregate="mean").append(Interactions.from_arrays([1, 1], [1, 1]))
     with pytest.raises(TypeError, match="events must be Interactions, got list"):
         found.append([1, 2])
     assert (found.shape, found.nnz, found.describe().n_rows) == ((2, 2), 2, 2)
@@ -212,6 +214,16 @@ def test_columns_by_position(library):
     by_name = Interactions.from_frame(frame_of(library, COLUMNS), **ROLES)
     by_place = Interactions.from_frame(frame_of(library, COLUMNS), user=0, item=1, value=2, time=3)
     assert (by_name.matrix != by_place.matrix).nnz == 0
+
+
+def test_columns_that_pandas_calls_by_number_or_twice():
+    pd = pytest.importorskip("pandas", reason="other frames have no such names")
+    found = Interactions.from_frame(pd.DataFrame({1: [5, 6], 0: ["a", "b"]}), user=1, item=0)
+    assert (found.user_ids.tolist(), found.item_ids.tolist()) == ([5, 6], ["a", "b"])
+    with pytest.raises(ValueError, match="frame must be a frame with distinct column names"):
+        Interactions.from_frame(pd.DataFrame([[1, 2, 3]], columns=["u", "u", "i"]), user="u", item="i")
+    with pytest.raises(ValueError, match="user and item must be two columns, got 'u' for both"):
+        Interactions.from_frame(pd.DataFrame({"u": [1]}), user="u", item=0)
 
 
 @pytest.mark.parametrize("spread", [1, 2**40])

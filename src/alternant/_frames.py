@@ -16,6 +16,9 @@ def open_frame(name: str, frame: Any) -> nw.DataFrame[Any]:
     """Return a frame as narwhals wraps it."""
     try:
         opened: nw.DataFrame[Any] = nw.from_native(frame, eager_only=True)
+    except (ValueError, nw.exceptions.NarwhalsError) as error:  # a name twice, say
+        found = " ".join(str(error).split())
+        raise ValueError(f"{name} must be a frame with distinct column names, got: {found}") from None
     except TypeError:
         if hasattr(frame, "collect"):
             raise TypeError(f"{name} must be a frame in memory, got {type(frame).__name__}: collect() it") from None
@@ -26,14 +29,14 @@ def open_frame(name: str, frame: Any) -> nw.DataFrame[Any]:
     return opened
 
 
-def find_column(frame: nw.DataFrame[Any], role: str, column: Any, source: str = "the frame") -> str:
-    """Return the name of a column given by name or, where no column is called so, by position."""
+def find_column(frame: nw.DataFrame[Any], role: str, column: Any, source: str = "the frame") -> int:
+    """Return the position of a column given by name or, where no column is called so, by position."""
     names = frame.columns
-    if column in names:
-        return column  # type: ignore[no-any-return]  # pandas allows numbers as names
+    if column in names:  # pandas allows numbers as names
+        return names.index(column)
     if isinstance(column, int) and not isinstance(column, bool):
         if 0 <= column < len(names):
-            return names[column]
+            return column
         raise ValueError(
             f"{role}={column} must be a column's name or its position from 0 to {len(names) - 1}: {source} has "
             f"{_listed(names)}"
@@ -48,9 +51,9 @@ def _listed(names: list[str], most: int = 12) -> str:
     return f"the columns {shown}" if names else "no columns"
 
 
-def id_column(frame: nw.DataFrame[Any], column: str) -> Any:
+def id_column(frame: nw.DataFrame[Any], column: int) -> Any:
     """Return ids as `factorize` takes them: an int64 array, or what can be sliced and listed."""
-    series = frame[column]
+    series = frame[:, column]
     dtype = series.dtype
     if dtype.is_integer() and dtype != nw.UInt64 and dtype not in (nw.Int128, nw.UInt128) and series.null_count() == 0:
         return np.ascontiguousarray(series.to_numpy(), np.int64)
@@ -62,20 +65,21 @@ def id_column(frame: nw.DataFrame[Any], column: str) -> Any:
     return series
 
 
-def number_column(frame: nw.DataFrame[Any], role: str, column: str) -> NDArray[Any]:
+def number_column(frame: nw.DataFrame[Any], role: str, column: int) -> NDArray[Any]:
     """Return values as float32 or float64, missing ones as NaN."""
-    series = frame[column]
+    series = frame[:, column]
     dtype = series.dtype
     if not (dtype.is_numeric() or dtype == nw.Boolean):
-        raise TypeError(f"{role}={column!r} must hold numbers, got a column of type {dtype}: convert it first")
+        name = frame.columns[column]
+        raise TypeError(f"{role}={name!r} must hold numbers, got a column of type {dtype}: convert it first")
     if dtype == nw.Float32:
         return np.asarray(series.to_numpy(), np.float32)
     return np.asarray(series.cast(nw.Float64).to_numpy(), np.float64)
 
 
-def time_column(frame: nw.DataFrame[Any], column: str) -> tuple[NDArray[Any], NDArray[np.bool_]]:
+def time_column(frame: nw.DataFrame[Any], column: int) -> tuple[NDArray[Any], NDArray[np.bool_]]:
     """Return times as numbers or datetime64 in UTC, and which are missing."""
-    series = frame[column]
+    series = frame[:, column]
     dtype = series.dtype
     missing = series.is_null().to_numpy().astype(bool)
     if dtype == nw.Date:
@@ -89,7 +93,7 @@ def time_column(frame: nw.DataFrame[Any], column: str) -> tuple[NDArray[Any], ND
         return times, missing | np.isnat(times)
     if not dtype.is_numeric():
         raise TypeError(
-            f"time={column!r} must hold numbers or dates, got a column of type {dtype}: parse it into dates first"
+            f"time={frame.columns[column]!r} must hold numbers or dates, got a column of type {dtype}: parse it first"
         )
     if dtype.is_integer() and not missing.any():
         return np.asarray(series.to_numpy(), np.int64), missing

@@ -117,9 +117,9 @@ def check_interactions(
     """
     if not is_sparse(matrix):
         table = hasattr(matrix, "columns")  # a frame of (user, item, value) rows would pass for a matrix of 3 items
-        way = "coo_array((values, (users, items))) of its columns" if table else f"csr_array({name})"
+        way = "alternant.Interactions.from_frame(...)" if table else f"scipy.sparse.csr_array({name})"
         raise TypeError(
-            f"{name} must be a SciPy sparse matrix or array, got {type(matrix).__name__}: pass scipy.sparse.{way}"
+            f"{name} must be a SciPy sparse matrix or array, got {type(matrix).__name__}: pass {way}"
         )
     if matrix.ndim != 2:
         raise ValueError(f"{name} must have 2 dimensions (users and items), got {matrix.ndim}")

@@ -89,14 +89,16 @@ class Interactions:
         check_choice("aggregate", aggregate, AGGREGATES)
         table = _frames.open_frame("frame", frame)
         asked = {"user": user, "item": item, "value": value, "time": time}
-        names = {role: _frames.find_column(table, role, at) for role, at in asked.items() if at is not None}
+        places = {role: _frames.find_column(table, role, at) for role, at in asked.items() if at is not None}
+        if places["user"] == places["item"]:
+            raise ValueError(f"user and item must be two columns, got {table.columns[places['user']]!r} for both")
         made = cls._make(
-            _frames.id_column(table, names["user"]),
-            _frames.id_column(table, names["item"]),
-            _frames.number_column(table, "value", names["value"]) if value is not None else None,
-            _frames.time_column(table, names["time"]) if time is not None else None,
+            _frames.id_column(table, places["user"]),
+            _frames.id_column(table, places["item"]),
+            _frames.number_column(table, "value", places["value"]) if value is not None else None,
+            _frames.time_column(table, places["time"]) if time is not None else None,
             aggregate,
-            {role: f"column {name!r}" for role, name in names.items()},
+            {role: f"column {table.columns[at]!r}" for role, at in places.items()},
         )
         made._columns, made._library = asked, _frames.library_of(table)
         return made
@@ -330,6 +332,11 @@ class Interactions:
             raise ValueError(
                 f"events must {'have no' if self.times is None else 'have'} times, like the interactions they are "
                 "appended to"
+            )
+        if self.aggregate == "mean" and events.aggregate != "mean":
+            raise ValueError(
+                f"events must have aggregate='mean', like the interactions they are appended to, got "
+                f"{events.aggregate!r}: a mean needs to know of how many events"
             )
         old, new = self._pairs.events(), events._pairs.events()
         users, rows = self._users.union(events._users)
