@@ -109,12 +109,20 @@ def single_threaded_blas() -> Iterator[None]:
                 library.set_num_threads(1)
         yield
     finally:
-        with _limit_lock:
-            _open_blocks.discard(block)
-            if not _open_blocks:
-                for library, number in _unlimited or ():
-                    library.set_num_threads(number)
-                _unlimited = None
+        interruption: KeyboardInterrupt | None = None
+        while True:
+            try:
+                with _limit_lock:
+                    _open_blocks.discard(block)
+                    if not _open_blocks:
+                        for library, number in _unlimited or ():
+                            library.set_num_threads(number)
+                        _unlimited = None
+                break
+            except KeyboardInterrupt as error:  # it waits until the limit is lifted
+                interruption = error
+        if interruption is not None:
+            raise interruption
 
 
 @functools.cache
