@@ -52,7 +52,7 @@ def top_k(
         Number of threads; all that the process may use by default.
     scratch_bytes : int, optional
         Most scratch memory per thread, 64 MiB by default. Items are taken in parts that fit, but never fewer than 256
-        at a time, which take about 256 rows of `items`, and never more queries than 128.
+        at a time, which take about 256 rows of `items`, and at most 96 queries at a time.
     """
     dtype = check.floating("items", items)
     m, f = check.matrix("queries", queries, dtype).shape

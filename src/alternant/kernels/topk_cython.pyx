@@ -35,10 +35,11 @@ cdef extern from *:
 
 cdef enum:
     TILE = 256        # items scored at a time: 64 KiB in full, 17 KiB in bytes at f = 64, float32
-    BLOCK = 128       # queries that share a tile
+    BLOCK = 96        # queries that share a tile
     GROUP = 4         # queries scored at a time
+    LOOKS = 6         # queries looked at together
     TOGETHER = 8      # exact scores formed side by side
-    BATCH = 64        # queries from which on ordering and packing the items pays
+    BATCH = 128       # queries from which on ordering and packing the items pays
     MOST_FACTORS = 1 << 16    # of the first look: its whole numbers fit in 32 bits, and rounding errors stay small
 
 cdef struct Panel:
@@ -94,15 +95,15 @@ cdef ptrdiff_t look_at_tile(ptrdiff_t t, Panel panel, Block *block, ptrdiff_t f,
     """The same through a first look in bytes; returns how many items it let through."""
     cdef ptrdiff_t first = t * TILE, width = min(<ptrdiff_t> TILE, panel.n - first), a, g, u, h
     cdef ptrdiff_t group, hits = 0, kept = 0, row_bytes = (f + 3) // 4 * 4
-    cdef const uint8_t *q[GROUP]
-    cdef int32_t least[GROUP]
-    cdef uint32_t query[GROUP]
+    cdef const uint8_t *q[LOOKS]
+    cdef int32_t least[LOOKS]
+    cdef uint32_t query[LOOKS]
     cdef const rounded_t *tile = panel.tiles + t
     cdef rounded_t *rounded
     cdef const char *ahead
-    for group in range((block.left + GROUP - 1) // GROUP):
-        g = group * GROUP
-        for a in range(GROUP):
+    for group in range((block.left + LOOKS - 1) // LOOKS):
+        g = group * LOOKS
+        for a in range(LOOKS):
             u = block.query[min(g + a, block.left - 1)]
             rounded = block.rounded + u
             q[a], query[a] = block.bytes + u * row_bytes, <uint32_t> u
