@@ -123,6 +123,61 @@ def test_recommend_takes_a_file_of_users_or_all_and_writes_files(run, folder):
     assert seen.count("\n") == 31
 
 
+def test_a_file_of_users_may_come_from_a_spreadsheet_but_not_be_empty(run, folder):
+    (folder / "users.txt").write_bytes(b"\xef\xbb\xbf1\r\n\r\n7 \r\n")
+    by_file = run("recommend", "model.safetensors", "--users-file", "users.txt", "-k", 2)
+    assert by_file == run("recommend", "model.safetensors", "--users", 1, 7, "-k", 2)
+    (folder / "users.txt").write_text("\n")
+    code, out, err = run("recommend", "model.safetensors", "--users-file", "users.txt")
+    assert (code, out) == (1, "")
+    assert "'users.txt' must hold users, one id a line, got none" in err
+
+
+def test_titles_are_found_where_one_file_has_numbers_and_the_other_strings(run, folder):
+    (folder / "mixed.csv").write_text("who,what\na,3\na,007\nb,3\nb,007\nc,3\n")
+    (folder / "numbers.csv").write_text("id,name\n3,Three\n8,Eight\n")
+    assert run("fit", "mixed.csv", "--user", "who", "--item", "what", "-o", "mixed.safetensors")[0] == 0
+    out = run("similar", "mixed.safetensors", "--items", "007", "--titles", "numbers.csv")[1]
+    assert [row[1::3] for row in lines(out)[1:]] == [["3", "Three"]]
+    (folder / "numbers.csv").write_text("id,name\n8,Eight\n")
+    code, _, err = run("similar", "mixed.safetensors", "--items", "007", "--titles", "numbers.csv")
+    assert code == 1
+    assert "must have titles of the model's items, such as '007', got ids such as '8'" in err
+
+
+def test_ids_that_are_neither_whole_numbers_nor_strings_are_asked_for_by_what_they_look_like(run, folder):
+    table = Interactions.from_arrays([1.5, 1.5, "x"], [1, 2, 1])
+    ImplicitALS(factors=2).fit(table).save(folder / "odd.safetensors")
+    code, out, _ = run("recommend", "odd.safetensors", "--users", "1.5", "x", "--keep-seen", "-k", 1, "--json")
+    assert code == 0
+    assert [json.loads(line)["user"] for line in out.splitlines()] == [1.5, "x"]
+
+
+RULES = [("explicit-als", "last"), ("biased-mf", "last"), ("implicit-als", "sum")]
+
+
+@pytest.mark.parametrize(("model", "merged"), RULES)
+def test_of_a_rating_given_twice_the_last_counts_and_of_plays_the_sum(run, folder, model, merged):
+    (folder / "twice.csv").write_text("u,i,r\n1,1,2\n1,2,5\n2,1,3\n2,1,4\n")
+    out = run("fit", "twice.csv", "--user", "u", "--item", "i", "--value", "r", "--model", model, "--json", "-o", "t")
+    data = json.loads(out[1])["data"]
+    assert (data["aggregate"], data["value_range"][2]) == (merged, {"last": 5, "sum": 7}[merged])
+
+
+def test_scores_have_the_digits_of_a_float32_and_no_more(run, folder):
+    model = ImplicitALS.load(folder / "model.safetensors")
+    score = model.recommend([1], 1)[1][0, 0]
+    assert f'"score": {score!s},' in run("recommend", "model.safetensors", "--users", 1, "-k", 1, "--json")[1]
+
+
+def test_none_and_truth_values_are_parameters_in_any_case(run):
+    options = ("--set", "early_stopping=none", "--set", "warm_start=False", "--json", "-o", "none.safetensors")
+    code, out, _ = run("fit", "ratings.csv", *TABLE, *options)
+    assert code == 0
+    parameters = json.loads(out)["parameters"]
+    assert (parameters["early_stopping"], parameters["warm_start"]) == (None, False)
+
+
 def test_similar_and_explain(run, folder):
     model = ImplicitALS.load(folder / "model.safetensors")
     code, out, _ = run("similar", "model.safetensors", "--items", 5, "-k", 2, "--titles", "movies.csv")
@@ -176,6 +231,7 @@ def test_info_of_a_model(run):
     ("fit nothing.csv --user a --item b -o x.safetensors", "there is no file 'nothing.csv'"),
     ("fit ratings.csv --user who --item movieId -o x.safetensors", "user='who' must be a column: 'ratings.csv' has"),
     ("fit ratings.csv --user userId --item movieId -o no/x.safetensors", "there is no folder 'no'"),
+    ("fit nothing.csv --user userId --item movieId -o .", "'.' is a folder"),
     ("fit ratings.csv --user userId --item movieId --set x=1 -o x", "implicit-als has no parameter 'x'; it has factor"),
     ("fit ratings.csv --user userId --item movieId --set x -o x", "--set must be NAME=VALUE, got 'x'"),
     ("fit ratings.csv --user userId --item movieId --factors 0 -o x", "factors must be at least 1, got 0"),
@@ -183,14 +239,15 @@ def test_info_of_a_model(run):
     ("fit movies.csv --user movieId --item title --value title -o x", "must hold finite numbers in value='title'"),
     ("recommend ratings.csv --users 1", "is not a whole alternant model"),
     ("recommend nothing --users 1", "there is no model file 'nothing'"),
-    ("recommend model.safetensors --users 1 99", "users must be user ids of the fit, got 99"),
+    ("recommend model.safetensors --users 1 99", "users must be users of the fit, such as 1, got 99: leave"),
+    ("recommend model.safetensors --users 77 99999999999999999999", "such as 1, got 77 and 1 more: leave them out"),
     ("recommend model.safetensors --users bob", "user ids of this model are whole numbers, got 'bob'"),
-    ("recommend model.safetensors --users-file none.txt", "none.txt"),
+    ("recommend model.safetensors --users-file none.txt", "there is no file 'none.txt' of users"),
     ("recommend model.safetensors --all -o lists.xls", "to must end in .parquet or .csv"),
     ("recommend model.safetensors --all -o no/lists.csv", "there is no folder 'no'"),
-    ("similar model.safetensors --items 77", "items must be item ids of the fit, got 77"),
-    ("explain model.safetensors --user 1 --item 77", "items must be item ids of the fit, got 77"),
-    ("evaluate ratings.csv --user userId --item movieId --split by-time", "a split by time needs the time of every"),
+    ("similar model.safetensors --items 77", "items must be items of the fit, such as 1, got 77"),
+    ("explain model.safetensors --user 1 --item 77", "items must be items of the fit, such as 1, got 77"),
+    ("evaluate ratings.csv --user userId --item movieId --split by-time", "--split by-time needs to know when"),
     ("evaluate ratings.csv --user userId --item movieId --metrics ndgc", "metrics must be among"),
     ("evaluate ratings.csv --user userId --item movieId --fraction 3", "fraction must be between 0 and 1"),
     ("info ratings.csv", "is not a whole alternant model"),

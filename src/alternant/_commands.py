@@ -15,7 +15,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from . import _files, models
+from ._ids import object_array
 from ._validation import check_integer
+from ._whole_file import check_target
 from .evaluation import (
     evaluate,
     hold_out_users,
@@ -38,6 +40,7 @@ MODELS = {
     "logistic-mf": models.LogisticMF,
     "popularity": models.Popularity,
 }
+RATINGS = ("explicit-als", "biased-mf", "cosine-mf")  # of a pair the newest counts: a sum of ratings is none
 SHORTCUTS = ("factors", "iterations", "regularization", "alpha", "random_state", "num_threads")
 
 
@@ -45,8 +48,7 @@ def fit(arguments: argparse.Namespace) -> None:
     """Read a table, fit a model on it and save that."""
     model = _make_model(arguments)
     target = Path(arguments.output)
-    if not target.parent.is_dir():  # before the work, not after it
-        raise FileNotFoundError(f"there is no folder {str(target.parent)!r} to save a model in: make it first")
+    check_target(target, "a model")  # before the work, not after it
     data = _read(arguments)
     start = time.perf_counter()
     model.fit(data)
@@ -62,7 +64,8 @@ def fit(arguments: argparse.Namespace) -> None:
 
 def recommend(arguments: argparse.Namespace) -> None:
     """Print or write ranked lists."""
-    model, titles = _load(arguments), _titles(arguments)
+    model = _load(arguments)
+    titles = _titles(model, arguments)
     check_integer("k", arguments.k, 1)
     users = None if arguments.all else _ids(model, _user_texts(arguments), "user")
     options = {"users": users, "exclude_seen": not arguments.keep_seen}
@@ -80,14 +83,16 @@ def recommend(arguments: argparse.Namespace) -> None:
 
 def similar(arguments: argparse.Namespace) -> None:
     """Print the neighbours of items."""
-    model, titles = _load(arguments), _titles(arguments)
+    model = _load(arguments)
+    titles = _titles(model, arguments)
     items = _ids(model, arguments.items, "item")
     _print_lists([(items, *model.similar_items(items, arguments.k))], titles, "item", "similar", arguments.json)
 
 
 def explain(arguments: argparse.Namespace) -> None:
     """Print what each item of a user's history adds to a score."""
-    model, titles = _load(arguments), _titles(arguments)
+    model = _load(arguments)
+    titles = _titles(model, arguments)
     if not hasattr(model, "explain"):
         raise ValueError(f"{arguments.model_file!r} holds {type(model).__name__}, which can't explain: ImplicitALS can")
     user, item = (_ids(model, [text], kind)[0] for text, kind in ((arguments.user, "user"), (arguments.item, "item")))
@@ -157,7 +162,7 @@ def _parse(text: str) -> Any:
     try:
         value = json.loads(text)
     except ValueError:
-        return {"None": None, "True": True, "False": False}.get(text, text)
+        return {"none": None, "true": True, "false": False}.get(text.lower(), text)
     return tuple(value) if isinstance(value, list) else value
 
 
@@ -166,8 +171,9 @@ def _read(arguments: argparse.Namespace) -> Interactions:
         name: int(text) if text is not None and text.isdecimal() else text
         for name, text in ((role, getattr(arguments, role)) for role in ("user", "item", "value", "time"))
     }
+    aggregate = arguments.aggregate or ("last" if arguments.model in RATINGS else "sum")
     return Interactions.from_file(
-        arguments.file, **columns, aggregate=arguments.aggregate, separator=arguments.separator,
+        arguments.file, **columns, aggregate=aggregate, separator=arguments.separator,
         header=False if arguments.no_header else None,
     )  # fmt: skip
 
@@ -179,36 +185,65 @@ def _load(arguments: argparse.Namespace) -> Any:
 def _user_texts(arguments: argparse.Namespace) -> list[str]:
     if arguments.users is not None:
         return list(arguments.users)
+    path = Path(arguments.users_file)
+    if not path.is_file():
+        raise FileNotFoundError(f"there is no file {str(path)!r} of users")
     try:
-        return Path(arguments.users_file).read_text(encoding="utf-8").split("\n")
+        lines = path.read_text(encoding="utf-8-sig").split("\n")  # spreadsheets write a byte-order mark
     except UnicodeDecodeError:
-        raise ValueError(f"{arguments.users_file!r} must be UTF-8 text with one user a line") from None
+        raise ValueError(f"{str(path)!r} must be UTF-8 text with one user a line") from None
+    found = [line.strip() for line in lines if line.strip()]
+    if not found:
+        raise ValueError(f"{str(path)!r} must hold users, one id a line, got none")
+    return found
 
 
 def _ids(model: Any, texts: Iterable[str], kind: str) -> Any:
     """Return ids given as text as the model knows them; which must know them all."""
     wanted = [text for text in texts if text]
     known = model._ids_of(kind)
+    count = len(getattr(model, f"{kind}_factors"))
+    ids: Any
     if known is None or known.are_numbers:
         what = "row numbers" if known is None else "whole numbers"
         for text in wanted:
-            if not text.lstrip("-").isdecimal():
+            if not text.removeprefix("-").isdecimal():
                 raise ValueError(f"{kind} ids of this model are {what}, got {text!r}")
-        ids = np.array([int(text) for text in wanted], np.int64)
+        bounds = np.iinfo(np.int64)
+        ids = np.array([min(max(int(text), bounds.min), bounds.max) for text in wanted], np.int64)
+        there = (ids >= 0) & (ids < count) if known is None else known.find(ids) >= 0
     else:
-        ids = np.array(wanted, object)
-    model._numbers(f"{kind}s", ids, kind)
+        ids = object_array(wanted)
+        there = known.find(ids) >= 0
+        if not there.all():  # an id may be a 1.5 or True among strings
+            by_text = {str(name): name for name in known.values.tolist()}
+            ids = object_array([by_text.get(text, text) for text in wanted])
+            there = known.find(ids) >= 0
+    unknown = [text for text, found in zip(wanted, there.tolist(), strict=True) if not found]
+    if unknown:
+        more = f" and {len(unknown) - 1} more" if len(unknown) > 1 else ""
+        such = f"such as {known.values[:1].tolist()[0]!r}" if known is not None and count else f"which has {count}"
+        raise ValueError(f"{kind}s must be {kind}s of the fit, {such}, got {unknown[0]}{more}: leave them out")
     return ids
 
 
-def _titles(arguments: argparse.Namespace) -> dict[Any, str] | None:
+def _titles(model: Any, arguments: argparse.Namespace) -> dict[Any, str] | None:
     if arguments.titles is None:
         return None
     given = arguments.title_columns or ["0", "1"]
     columns = [int(text) if text.isdecimal() else text for text in given]
     table = _files.read(arguments.titles, {"user": columns[0], "item": columns[1]}, arguments.separator, None)
     ids, texts = (table.column(name).to_pylist() for name in ("user", "item"))
-    return dict(zip(ids, map(str, texts), strict=True))
+    # Found by their text: a list with one 007 has strings, where the other has numbers.
+    called = {str(one): str(text) for one, text in zip(ids, texts, strict=True) if one is not None and text is not None}
+    names = model._raw(np.arange(len(model.item_factors)), "item").tolist()
+    found = {name: called[str(name)] for name in names if str(name) in called}
+    if called and names and not found:
+        raise ValueError(
+            f"{arguments.titles!r} must have titles of the model's items, such as {names[0]!r}, got ids such as "
+            f"{next(iter(called))!r}: name its columns with --title-columns ID TITLE"
+        )
+    return found
 
 
 def _split(data: Interactions, arguments: argparse.Namespace) -> tuple[Any, Any, Any]:
@@ -216,6 +251,8 @@ def _split(data: Interactions, arguments: argparse.Namespace) -> tuple[Any, Any,
     if arguments.split == "new-users":
         parts = hold_out_users(data, 0.1 if fraction is None else fraction, random_state=seed)
         return parts.train, parts.test, parts.fold_in
+    if arguments.split in ("leave-last-out", "by-time") and arguments.time is None:
+        raise ValueError(f"--split {arguments.split} needs to know when: name the column with --time")
     if arguments.split in ("leave-one-out", "leave-last-out"):
         if fraction is not None:
             raise ValueError(f"--fraction goes with --split random, by-time or new-users, got {arguments.split}")
@@ -268,7 +305,7 @@ def _print_lists(
 
 def _rows(blocks: Iterable[Any], titles: dict[Any, str] | None, of: str, column: str) -> Iterator[dict[str, Any]]:
     for who, ids, scores in blocks:
-        for one, listed, values in zip(who.tolist(), ids.tolist(), scores.tolist(), strict=True):
+        for one, listed, values in zip(who.tolist(), ids.tolist(), scores, strict=True):
             for rank, (item, score) in enumerate(zip(listed, values, strict=True), 1):
                 if score != -np.inf:
                     yield {of: one, column: item, "score": score, "rank": rank, **_title(titles, item)}
@@ -304,7 +341,7 @@ def _print_table(rows: Iterable[dict[str, Any]]) -> None:
     table = [first, *rows]
     texts = [list(first), *([_short(value) for value in row.values()] for row in table)]
     widths = [max(len(line[at]) for line in texts) for at in range(len(first))]
-    numeric = [isinstance(value, (int, float)) for value in first.values()]
+    numeric = [isinstance(value, (int, float, np.floating)) for value in first.values()]
     for line in texts:
         cells = [text.rjust(width) if number else text.ljust(width)
                  for text, width, number in zip(line, widths, numeric, strict=True)]  # fmt: skip
@@ -314,7 +351,8 @@ def _print_table(rows: Iterable[dict[str, Any]]) -> None:
 def _short(value: Any, digits: int = 4) -> str:
     if value is None:
         return "-"
-    if isinstance(value, float):
+    if isinstance(value, (float, np.floating)):
+        value = float(value)
         return f"{value:.4f}" if digits == 4 and 1e-3 <= abs(value) < 1e4 else f"{value:.{digits}g}"
     return " ".join(str(value).split())
 
@@ -329,7 +367,9 @@ def _plain(value: Any) -> Any:
         return {str(name): _plain(part) for name, part in value.items()}
     if isinstance(value, (list, tuple)):
         return [_plain(part) for part in value]
-    if isinstance(value, np.generic) and value.dtype.kind in "biuf":
+    if isinstance(value, np.float32):
+        value = float(str(value))  # with its own 7 digits, not the 17 of a float64
+    elif isinstance(value, np.generic) and value.dtype.kind in "biuf":
         value = value.item()
     if isinstance(value, float):
         return value if np.isfinite(value) else None

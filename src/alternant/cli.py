@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 WIDTH = 80
-ERRORS = (ArithmeticError, ImportError, LookupError, MemoryError, OSError, RuntimeError, TypeError, ValueError)
+ERRORS = (ArithmeticError, ImportError, IndexError, MemoryError, OSError, RuntimeError, TypeError, ValueError)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -128,8 +128,9 @@ def _add_table(parser: argparse.ArgumentParser) -> None:
     for role, what in (("user", "who"), ("item", "what"), ("value", "how much (default: 1)"), ("time", "when")):
         parser.add_argument(f"--{role}", required=role in ("user", "item"), metavar="COLUMN",
                             help=f"the column that says {what}, by name or by position from 0")  # fmt: skip
-    parser.add_argument("--aggregate", choices=("sum", "max", "last", "mean", "error"), default="sum",
-                        help="what to make of several rows with one pair (default: sum)")  # fmt: skip
+    parser.add_argument("--aggregate", choices=("sum", "max", "last", "mean", "error"),
+                        help="what to make of several rows with one pair (default: last for explicit-als, biased-mf "
+                        "and cosine-mf, sum for the others)")  # fmt: skip
     parser.add_argument("--separator", metavar="CHARACTER", help="between fields (default: by the file's name)")
     parser.add_argument("--no-header", action="store_true", help="the first line is data")
 
