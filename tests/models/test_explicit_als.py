@@ -431,7 +431,7 @@ def test_a_frame_of_columns_is_refused_with_the_way_to_make_a_matrix_of_it():
     class Frame:
         columns = ("user", "item", "rating")
 
-    refuses(TypeError, r"got Frame: pass scipy\.sparse\.coo_array", lambda: MODEL.fit(Frame()), MODEL)
+    refuses(TypeError, r"got Frame: pass alternant\.Interactions\.from_frame", lambda: MODEL.fit(Frame()), MODEL)
 
 
 @pytest.mark.parametrize(
