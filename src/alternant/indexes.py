@@ -14,10 +14,10 @@ from numpy.typing import NDArray
 from ._threads import resolve_num_threads
 from ._validation import check_choice, check_integer
 
-# (queries, how many) -> row numbers of items, best first, -1 where there are no more
+# (queries, how many at most) -> row numbers of items, all different, -1 where there are no more
 Find = Callable[[NDArray[np.float32], int], NDArray[np.int64]]
 
-MOST_FOUND = 1 << 22  # items found at a time: what is held of them is some 100 bytes each
+MOST_FOUND = 1 << 22  # items found at a time: what is held of them is some 40 bytes each
 
 
 class ItemIndex:
@@ -25,7 +25,7 @@ class ItemIndex:
 
     The index ranks by inner product: biases are columns of the factors already, and where the model ranks by cosine,
     the vectors are of length 1. It holds float32, in the order of ``item_ids``. What it finds is scored and ranked
-    anew with the model's own factors, so that scores are those of `predict`, whatever the library approximates.
+    anew by the model itself, so that scores are those of `recommend` to the bit, whatever the library approximates.
 
     To serve without this class, save ``index`` by its library's own function, ``item_ids``, and what the model's
     `query_vectors` returns for your users: the index finds the row numbers of ``item_ids``. Their inner products are
@@ -75,6 +75,8 @@ class ItemIndex:
     ) -> tuple[NDArray[Any], NDArray[Any]]:
         """Find the best items of users, as `recommend` returns them, but approximately.
 
+        Lists are as full as those of `recommend`: where the library finds too few items, the model ranks them all.
+
         Parameters
         ----------
         users : id, array of ids, or None
@@ -88,7 +90,6 @@ class ItemIndex:
             As for `recommend`; with neither users nor queries, new users, who are folded in.
         exclude_seen : bool
             Leave out what users have interacted with: k items more than they have seen are fetched from the index.
-            Where that is all there are, the model ranks.
 
         Returns
         -------
@@ -146,29 +147,19 @@ class ItemIndex:
         return ids, scores
 
     def _best(self, queries: NDArray[Any], k: int, many: int, seen: Any) -> tuple[NDArray[np.int32], NDArray[Any]]:
-        """Fetch so many items, leave out those seen, and rank the rest by the model's own scores."""
-        model, n = self._model, len(self._items)
+        """Fetch so many items and let the model rank them, and all items for queries whose lists they don't fill."""
+        candidates = None
+        if many < len(self._items):
+            vectors = self._model._ranked(queries)
+            found = np.sort(self._find(np.ascontiguousarray(vectors, np.float32), many), axis=1)
+            there = found >= 0
+            candidates = np.concatenate([[0], np.cumsum(there.sum(axis=1))]), found[there]
         exclude = None if seen is None else (seen.indptr, seen.indices)
-        if many == n:
-            exact: tuple[NDArray[np.int32], NDArray[Any]] = model._rank(queries, self._items, k, exclude, None)
-            return exact
-        vectors = model._ranked(queries)
-        found = self._find(np.ascontiguousarray(vectors, np.float32), many)
-        owner, place = np.nonzero(found >= 0)
-        item = found[owner, place]
-        if seen is not None:
-            rows, columns = seen.positions()
-            new = ~np.isin(owner * n + item, rows * n + columns)
-            owner, item = owner[new], item[new]
-        products = model._products(vectors, model._ranked(self._items), owner, item)
-        order = np.lexsort((item, -products, owner))
-        owner, item, products = owner[order], item[order], products[order]
-        place = np.arange(len(owner)) - np.searchsorted(owner, owner)
-        first = place < k
-        at = owner[first], place[first]
-        ids = np.full((len(queries), k), -1, np.int32)
-        scores = np.full((len(queries), k), -np.inf, products.dtype)
-        ids[at], scores[at] = item[first], model._link(products[first])
+        ids, scores = self._model._rank(queries, self._items, k, exclude, candidates)
+        short = np.flatnonzero(ids[:, -1] < 0)
+        if candidates is not None and len(short):
+            left_out = None if seen is None else seen.take(short)
+            ids[short], scores[short] = self._best(queries[short], k, len(self._items), left_out)
         return ids, scores
 
 
@@ -212,17 +203,25 @@ def _hnswlib(
     index.set_ef(check_integer("ef", ef, 1))
     threads = resolve_num_threads(num_threads)
     index.add_items(vectors, np.arange(len(vectors)), num_threads=1)
-    lock = threading.Lock()
+    lock, most = threading.Lock(), len(vectors)
 
     def find(queries: NDArray[np.float32], many: int) -> NDArray[np.int64]:
+        nonlocal most
         with lock:  # ef, which must not be below what is asked for, is one for all
             usual = index.ef
             index.set_ef(max(usual, many))
             try:
-                found = index.knn_query(queries, k=many, num_threads=threads)[0]
+                # Items with hundreds of equals may be linked to those alone: then the graph reaches too few, whatever
+                # ef is. hnswlib answers none of the queries then, and never frees what it took for the answer, so
+                # that it is not asked for so many again.
+                while most:
+                    try:
+                        return np.asarray(index.knn_query(queries, min(many, most), threads)[0], np.int64)
+                    except RuntimeError:
+                        most = min(many, most) // 2
             finally:
                 index.set_ef(usual)
-        return np.asarray(found, np.int64)
+        return np.empty((len(queries), 0), np.int64)
 
     return index, find
 
@@ -241,12 +240,9 @@ def _usearch(
 
     def find(queries: NDArray[np.float32], many: int) -> NDArray[np.int64]:
         matches = index.search(queries, many, threads=threads)
-        found = np.full((len(queries), many), -1, np.int64)
-        keys = np.atleast_2d(np.asarray(matches.keys))  # of a single query, only as many as were found
+        keys = np.atleast_2d(np.asarray(matches.keys, np.int64))  # of a single query, only as many as were found
         counts = np.atleast_1d(np.asarray(getattr(matches, "counts", keys.shape[1])))
-        found[:, : keys.shape[1]] = keys
-        found[np.arange(many) >= counts[:, None]] = -1
-        return found
+        return np.where(np.arange(keys.shape[1]) < counts[:, None], keys, -1)
 
     return index, find
 

@@ -1,6 +1,7 @@
 """Lists in bulk: frames, streams, files, and indexes for approximate search."""
 
 import csv
+import functools
 import subprocess
 import sys
 
@@ -188,34 +189,106 @@ def test_memory_does_not_grow_with_the_number_of_users(tmp_path):
     assert many - few < 30_000
 
 
+def index_of(model, library, **options):
+    reasons = {"hnswlib": "hnswlib has no wheels: pip builds it from source"}
+    pytest.importorskip(library, reason=reasons.get(library, f"the index is one of {library}"))
+    return model.to_index(library, **options)
+
+
+def by_item(ids, scores):
+    """Lists of all items as a table of scores."""
+    table = np.empty_like(scores)
+    np.put_along_axis(table, ids, scores, 1)
+    return table
+
+
+APPROXIMATE = [("faiss", {"factory": "HNSW32"}), ("hnswlib", {}), ("usearch", {})]
+
+
 @pytest.mark.parametrize("raw", [True, False])
-def test_an_exact_index_finds_what_the_model_recommends(raw):
-    pytest.importorskip("faiss", reason="the exact index is one of faiss")
-    for one in MODELS:
-        model = fitted(one, raw)
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_an_exact_index_finds_what_the_model_recommends(raw, dtype):
+    for one in [*MODELS, BiasedMF(factors=5, random_state=0)]:
+        params = {"dtype": dtype} if "dtype" in one.get_params() else {}
+        model = fitted(type(one)(**one.get_params() | params), raw)
         users = model.user_ids_ if raw else np.arange(M)
         ids, scores = model.recommend(users, 6)
-        found, theirs = model.to_index("faiss").search(users, 6)
+        index = index_of(model, "faiss")
+        found, theirs = index.search(users, 6)
         np.testing.assert_array_equal(found, ids)
-        np.testing.assert_allclose(theirs, scores, rtol=1e-6)
-        one_user = model.to_index("faiss").search(users[3], 2)[0]
-        assert one_user.tolist() == ids[3, :2].tolist()
+        np.testing.assert_array_equal(theirs, scores)
+        assert theirs.dtype == scores.dtype
+        one_user = index.search(users[3], 2)
+        assert one_user[0].tolist() == ids[3, :2].tolist()
+        assert one_user[1].tolist() == scores[3, :2].tolist()
 
 
-@pytest.mark.parametrize("library", ["faiss", "usearch"])
+@functools.cache
+def visitors_of_areas(kind):
+    """The areas of a site as users, and 4,000 visitors as items, many of whom have seen the same and are equal."""
+    visits = sp.csr_array(datasets.load_msweb().interactions[:4000].T)
+    visits.data = np.random.default_rng(0).integers(0, 2, visits.nnz).astype(np.float32)
+    if kind is ImplicitALS:
+        visits.data[:] = 1
+    steps = {"epochs": 5} if "epochs" in kind().get_params() else {}
+    return kind(factors=16, random_state=0, **steps).fit(visits)
+
+
+@pytest.mark.parametrize("kind", [ImplicitALS, ExplicitALS, BiasedMF, CosineMF])
+@pytest.mark.parametrize(("library", "options", "least"), [
+    ("faiss", {"factory": "Flat"}, 1), ("faiss", {"factory": "HNSW32"}, 0.9), ("hnswlib", {}, 0.98),
+    ("usearch", {}, 0.98),
+])  # fmt: skip
+def test_an_index_recalls_nearly_all_of_a_fitted_model(library, options, least, kind):
+    model = visitors_of_areas(kind)
+    m, n = len(model.user_factors), len(model.item_factors)
+    index = index_of(model, library, **options)
+    table = by_item(*model.recommend(np.arange(m), n, exclude_seen=False))
+    for exclude_seen in (True, False):
+        ids, scores = index.search(np.arange(m), 10, exclude_seen=exclude_seen)
+        exact, theirs = model.recommend(np.arange(m), 10, exclude_seen=exclude_seen)
+        np.testing.assert_array_equal(ids >= 0, exact >= 0)
+        np.testing.assert_array_equal(scores, np.where(ids >= 0, np.take_along_axis(table, ids, 1), -np.inf))
+        recall = np.mean(scores >= theirs[:, -1:])  # of equal items, any will do
+        assert recall >= least
+
+
+@pytest.mark.parametrize(("library", "options"), APPROXIMATE)
 @pytest.mark.parametrize("kind", [ImplicitALS, BiasedMF, CosineMF])
-def test_an_approximate_index_recalls_nearly_all(library, kind):
+def test_an_approximate_index_recalls_nearly_all(library, options, kind):
     """Of 3,000 items, in lists of 10; biases and lengths of very different size would mislead a search by distance."""
     rng = np.random.default_rng(0)
     model = kind(factors=16)
     model.user_factors = rng.standard_normal((200, 16)).astype(np.float32)
     model.item_factors = (rng.standard_normal((3000, 16)) * rng.gamma(2, 1, (3000, 1))).astype(np.float32)
-    options = {"factory": "HNSW32"} if library == "faiss" else {}
-    pytest.importorskip(library, reason=f"the index is one of {library}")
-    ids, _ = model.to_index(library, **options).search(np.arange(200), 10, exclude_seen=False)
+    ids, _ = index_of(model, library, **options).search(np.arange(200), 10, exclude_seen=False)
     exact, _ = model.recommend(np.arange(200), 10, exclude_seen=False)
     recall = np.mean([len(set(a) & set(b)) / 10 for a, b in zip(ids, exact, strict=True)])
     assert recall >= 0.95
+
+
+@pytest.mark.parametrize("length", [0, 0.01])
+@pytest.mark.parametrize(("library", "options"), APPROXIMATE)
+def test_lists_are_full_although_most_items_are_equal(library, options, length):
+    """Graphs may link equal items to one another alone, so that a search reaches some hundreds of the 2,000."""
+    rng = np.random.default_rng(0)
+    model = ImplicitALS(factors=16)
+    model.user_factors = rng.standard_normal((60, 16)).astype(np.float32)
+    model.item_factors = rng.standard_normal((2000, 16)).astype(np.float32)
+    model.item_factors[rng.permutation(2000)[:1900]] = length * rng.standard_normal(16)
+    seen = np.zeros((60, 2000), np.float32)
+    seen[:20, :300] = seen[20:30, 500:] = 1
+    table = by_item(*model.recommend(np.arange(60), 2000, exclude_seen=False))
+    index = index_of(model, library, **options)
+    for k in (10, 600, 10, 600):  # what a search could not find changes nothing of the next
+        ids, scores = index.search(np.arange(60), k, user_items=sp.csr_array(seen))
+        np.testing.assert_array_equal((ids >= 0).sum(axis=1), np.minimum(k, (seen == 0).sum(axis=1)))
+        np.testing.assert_array_equal(scores, np.where(ids >= 0, np.take_along_axis(table, ids, 1), -np.inf))
+        for listed, values, left_out in zip(ids, scores, seen, strict=True):
+            found = listed[listed >= 0]
+            assert not left_out[found].any()
+            np.testing.assert_array_equal(found[np.lexsort((found, -values[: len(found)]))], found)
+            assert len(set(found.tolist())) == len(found)
 
 
 def test_an_index_leaves_out_what_was_seen_and_answers_vectors():
