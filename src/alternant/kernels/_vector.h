@@ -36,11 +36,13 @@
 #  define ALTERNANT_INLINE static inline __attribute__((always_inline, unused))
 #  define ALTERNANT_FUNCTION static __attribute__((noinline, unused))
 #  define ALTERNANT_PREFETCH(address) __builtin_prefetch(address)
+#  define ALTERNANT_ALIGNED __attribute__((aligned(ALTERNANT_ALIGNMENT)))
 #else
 #  define ALTERNANT_TILE_ROWS 2
 #  define ALTERNANT_INLINE static
 #  define ALTERNANT_FUNCTION static
 #  define ALTERNANT_PREFETCH(address) ((void)0)
+#  define ALTERNANT_ALIGNED
 #endif
 
 #if defined(_MSC_VER) && !defined(__clang__)
@@ -67,6 +69,14 @@
 #    define ALTERNANT_LANES_8(l, by, n) ALTERNANT_LANES_4(l, by, n), ALTERNANT_LANES_4(l + 4, by, n)
 #    define ALTERNANT_LANES_16(l, by, n) ALTERNANT_LANES_8(l, by, n), ALTERNANT_LANES_8(l + 8, by, n)
 #    define ALTERNANT_ROTATE(n, v, by) __builtin_shufflevector(v, v, ALTERNANT_LANES_##n(0, by, n))
+/* Of two vectors of n lanes the lower (upper) h lanes of every 2 h: a's lanes, then b's. */
+#    define ALTERNANT_PICK(l, h, n, up) ((l) % (2 * (h)) < (h) ? (l) + (up) : (n) + (l) - (h) + (up))
+#    define ALTERNANT_PICK_2(l, h, n, up) ALTERNANT_PICK(l, h, n, up), ALTERNANT_PICK(l + 1, h, n, up)
+#    define ALTERNANT_PICK_4(l, h, n, up) ALTERNANT_PICK_2(l, h, n, up), ALTERNANT_PICK_2(l + 2, h, n, up)
+#    define ALTERNANT_PICK_8(l, h, n, up) ALTERNANT_PICK_4(l, h, n, up), ALTERNANT_PICK_4(l + 4, h, n, up)
+#    define ALTERNANT_PICK_16(l, h, n, up) ALTERNANT_PICK_8(l, h, n, up), ALTERNANT_PICK_8(l + 8, h, n, up)
+#    define ALTERNANT_LOW(n, h) ALTERNANT_PICK_##n(0, h, n, 0)
+#    define ALTERNANT_HIGH(n, h) ALTERNANT_PICK_##n(0, h, n, h)
 #  endif
 #endif
 

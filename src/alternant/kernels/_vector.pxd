@@ -170,7 +170,7 @@ cdef inline ptrdiff_t next_at_least(ptrdiff_t start, ptrdiff_t width, const floa
 
 cdef inline void gather(ptrdiff_t n, ptrdiff_t f, ptrdiff_t fp, const floating *Y, const index_t *indices,
                         ptrdiff_t left, real *packed) noexcept nogil:
-    """Copy n rows of Y, prefetching beyond them as far as the `left` entries of the row go."""
+    """Copy n rows of Y, prefetching beyond them as far as there are entries: `left`."""
     cdef ptrdiff_t j, k
     cdef const char *ahead
     cdef const floating *y

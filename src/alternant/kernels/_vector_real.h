@@ -52,51 +52,120 @@ ALTERNANT_INLINE void NAME(copy_row)(ptrdiff_t f, const REAL *ALTERNANT_RESTRICT
     for (; k < f; k++) row[k] = source[k];
 }
 
-/* total += sum_j w_j (y_j . p) y_j over at most 64 packed rows, summed in REAL and added to the float64 total.
- * With t: s_j is stored nowhere, but b += sum_j t_j y_j is formed in the same pass. fp = vectors * VL. */
-#define PASS_BODY(VECTORS)                                                                                            \
-    ptrdiff_t j = 0, k;                                                                                               \
-    const ptrdiff_t length = (VECTORS) * VL;                                                                          \
-    for (; j + 4 <= n; j += 4) {                                                                                      \
-        const REAL *y0 = Y + j * length, *y1 = y0 + length, *y2 = y1 + length, *y3 = y2 + length;                     \
-        VECTOR s0 = {0}, s1 = {0}, s2 = {0}, s3 = {0};                                                                \
-        for (k = 0; k < length; k += VL) {                                                                            \
-            const VECTOR pk = CAT(p + k);                                                                             \
-            s0 += CAT(y0 + k) * pk;                                                                                   \
-            s1 += CAT(y1 + k) * pk;                                                                                   \
-            s2 += CAT(y2 + k) * pk;                                                                                   \
-            s3 += CAT(y3 + k) * pk;                                                                                   \
-        }                                                                                                             \
-        const REAL c0 = w[j] * NAME(lane_sum)(s0), c1 = w[j + 1] * NAME(lane_sum)(s1);                                \
-        const REAL c2 = w[j + 2] * NAME(lane_sum)(s2), c3 = w[j + 3] * NAME(lane_sum)(s3);                            \
-        for (k = 0; k < length; k += VL)                                                                              \
-            AT(q + k) += CAT(y0 + k) * c0 + CAT(y1 + k) * c1 + CAT(y2 + k) * c2 + CAT(y3 + k) * c3;                   \
-        if (t != NULL)                                                                                                \
-            for (k = 0; k < length; k += VL)                                                                          \
-                AT(b + k) += CAT(y0 + k) * t[j] + CAT(y1 + k) * t[j + 1] + CAT(y2 + k) * t[j + 2]                     \
-                             + CAT(y3 + k) * t[j + 3];                                                                \
-    }                                                                                                                 \
-    for (; j < n; j++) {                                                                                              \
-        const REAL *y0 = Y + j * length;                                                                              \
-        VECTOR s0 = {0};                                                                                              \
-        for (k = 0; k < length; k += VL) s0 += CAT(y0 + k) * CAT(p + k);                                              \
-        const REAL c0 = w[j] * NAME(lane_sum)(s0);                                                                    \
-        for (k = 0; k < length; k += VL) AT(q + k) += CAT(y0 + k) * c0;                                               \
-        if (t != NULL)                                                                                                \
-            for (k = 0; k < length; k += VL) AT(b + k) += CAT(y0 + k) * t[j];                                         \
+#ifdef ALTERNANT_LOW
+/* Lanes h..2h of every 2h lanes are added to lanes 0..h: a's sums go to the lower lanes, b's to the upper. */
+#define FOLD(n, h, a, b)                                                                                              \
+    (__builtin_shufflevector(a, b, ALTERNANT_LOW(n, h)) + __builtin_shufflevector(a, b, ALTERNANT_HIGH(n, h)))
+#endif
+
+/* The sums of the lanes of `rows` vectors, 4 or 8 of them: folding several at once takes half the instructions. */
+ALTERNANT_INLINE void NAME(lane_sums)(const int rows, const VECTOR *s, REAL *sums)
+{
+    int r;
+#ifdef ALTERNANT_LOW
+    for (r = 0; r < rows; r += 4) {
+#  if ALTERNANT_VECTOR_BYTES == 2 * REAL_BYTES
+        AT(sums + r) = FOLD(2, 1, s[r], s[r + 1]);
+        AT(sums + r + 2) = FOLD(2, 1, s[r + 2], s[r + 3]);
+#  elif ALTERNANT_VECTOR_BYTES == 4 * REAL_BYTES
+        const VECTOR a = FOLD(4, 1, s[r], s[r + 1]), b = FOLD(4, 1, s[r + 2], s[r + 3]);
+        AT(sums + r) = FOLD(4, 2, a, b);
+#  elif ALTERNANT_VECTOR_BYTES == 8 * REAL_BYTES
+        const VECTOR a = FOLD(8, 1, s[r], s[r + 1]), b = FOLD(8, 1, s[r + 2], s[r + 3]);
+        const VECTOR c = FOLD(8, 2, a, b);
+        const VECTOR d = c + ALTERNANT_ROTATE(8, c, 4);
+        memcpy(sums + r, &d, 4 * sizeof(REAL));
+#  else
+        const VECTOR a = FOLD(16, 1, s[r], s[r + 1]), b = FOLD(16, 1, s[r + 2], s[r + 3]);
+        const VECTOR c = FOLD(16, 2, a, b);
+        const VECTOR d = c + ALTERNANT_ROTATE(16, c, 8);
+        const VECTOR e = d + ALTERNANT_ROTATE(16, d, 4);
+        memcpy(sums + r, &e, 4 * sizeof(REAL));
+#  endif
     }
+#else
+    for (r = 0; r < rows; r++) sums[r] = NAME(lane_sum)(s[r]);
+#endif
+}
+#undef FOLD
+
+/* q += sum_j w_j (y_j . p) y_j over 4 or 8 packed rows and, unless t is NULL, b += sum_j t_j y_j. Called with constant
+ * numbers of rows and vectors, it keeps the rows' sums in registers: eight rows share the loads of p and q. */
+ALTERNANT_INLINE void NAME(pass_rows)(const int rows, const ptrdiff_t vectors, const REAL *ALTERNANT_RESTRICT Y,
+                                      const REAL *ALTERNANT_RESTRICT w, const REAL *ALTERNANT_RESTRICT t,
+                                      const REAL *ALTERNANT_RESTRICT p, REAL *ALTERNANT_RESTRICT q,
+                                      REAL *ALTERNANT_RESTRICT b)
+{
+    const ptrdiff_t length = vectors * VL;
+    VECTOR s[8] = {{0}};
+    REAL c[8] ALTERNANT_ALIGNED;
+    ptrdiff_t k;
+    int r;
+    for (k = 0; k < length; k += VL) {
+        const VECTOR pk = CAT(p + k);
+        ALTERNANT_UNROLL
+        for (r = 0; r < rows; r++) s[r] += CAT(Y + r * length + k) * pk;
+    }
+    NAME(lane_sums)(rows, s, c);
+    ALTERNANT_UNROLL
+    for (r = 0; r < rows; r++) c[r] *= w[r];
+    for (k = 0; k < length; k += VL) {
+        VECTOR sum = AT(q + k), other = {0}; /* two chains of additions */
+        ALTERNANT_UNROLL
+        for (r = 0; r < rows; r += 2) {
+            sum += CAT(Y + r * length + k) * c[r];
+            other += CAT(Y + (r + 1) * length + k) * c[r + 1];
+        }
+        AT(q + k) = sum + other;
+    }
+    if (t == NULL) return;
+    for (k = 0; k < length; k += VL) {
+        VECTOR sum = AT(b + k), other = {0};
+        ALTERNANT_UNROLL
+        for (r = 0; r < rows; r += 2) {
+            sum += CAT(Y + r * length + k) * t[r];
+            other += CAT(Y + (r + 1) * length + k) * t[r + 1];
+        }
+        AT(b + k) = sum + other;
+    }
+}
+
+/* The same over n rows. */
+ALTERNANT_INLINE void NAME(pass_vectors)(const ptrdiff_t vectors, ptrdiff_t n, const REAL *ALTERNANT_RESTRICT Y,
+                                         const REAL *ALTERNANT_RESTRICT w, const REAL *ALTERNANT_RESTRICT t,
+                                         const REAL *ALTERNANT_RESTRICT p, REAL *ALTERNANT_RESTRICT q,
+                                         REAL *ALTERNANT_RESTRICT b)
+{
+    const ptrdiff_t length = vectors * VL;
+    ptrdiff_t j = 0, k;
+    for (; j + 8 <= n; j += 8)
+        NAME(pass_rows)(8, vectors, Y + j * length, w + j, t == NULL ? NULL : t + j, p, q, b);
+    if (j + 4 <= n) {
+        NAME(pass_rows)(4, vectors, Y + j * length, w + j, t == NULL ? NULL : t + j, p, q, b);
+        j += 4;
+    }
+    for (; j < n; j++) {
+        const REAL *y = Y + j * length;
+        VECTOR s = {0};
+        for (k = 0; k < length; k += VL) s += CAT(y + k) * CAT(p + k);
+        const REAL c = w[j] * NAME(lane_sum)(s);
+        for (k = 0; k < length; k += VL) AT(q + k) += CAT(y + k) * c;
+        if (t != NULL)
+            for (k = 0; k < length; k += VL) AT(b + k) += CAT(y + k) * t[j];
+    }
+}
 
 ALTERNANT_INLINE void NAME(chunk_pass)(ptrdiff_t n, ptrdiff_t fp, const REAL *ALTERNANT_RESTRICT Y,
                                        const REAL *ALTERNANT_RESTRICT w, const REAL *ALTERNANT_RESTRICT t,
                                        const REAL *ALTERNANT_RESTRICT p, REAL *ALTERNANT_RESTRICT q,
                                        REAL *ALTERNANT_RESTRICT b)
 {
-    /* A constant length lets the compiler keep p and q in registers: 1.5 times faster at f = 64 than the last line. */
-    if (fp == VL) { PASS_BODY(1) return; }
-    if (fp == 2 * VL) { PASS_BODY(2) return; }
-    if (fp == 4 * VL) { PASS_BODY(4) return; }
-    if (fp == 8 * VL) { PASS_BODY(8) return; }
-    PASS_BODY(fp / VL)
+    /* A constant length lets the compiler unroll, and keep p and q of short rows in registers. */
+    if (fp == VL) NAME(pass_vectors)(1, n, Y, w, t, p, q, b);
+    else if (fp == 2 * VL) NAME(pass_vectors)(2, n, Y, w, t, p, q, b);
+    else if (fp == 4 * VL) NAME(pass_vectors)(4, n, Y, w, t, p, q, b);
+    else if (fp == 8 * VL) NAME(pass_vectors)(8, n, Y, w, t, p, q, b);
+    else NAME(pass_vectors)(fp / VL, n, Y, w, t, p, q, b);
 }
 
 /* total += Y^T (w * (Y p)) over packed rows; with t also total_b += Y^T t. q and b are scratch of fp numbers. */
@@ -389,4 +458,3 @@ ALTERNANT_INLINE ptrdiff_t NAME(next_at_least)(ptrdiff_t start, ptrdiff_t width,
 #undef MAX_TILE_ROWS
 #undef AT
 #undef CAT
-#undef PASS_BODY

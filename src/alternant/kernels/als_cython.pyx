@@ -52,6 +52,7 @@ cdef double DOUBTFUL_F32 = 1e-5
 
 cdef struct Row:
     ptrdiff_t n, f, fp                       # entries; factors; factors, padded
+    ptrdiff_t left                           # entries from the row's first to the last row's last
     double singular, underflow, rounding     # thresholds, see als_reference.py
     int steps                                # OUT
     double objective                         # OUT
@@ -75,7 +76,7 @@ cdef inline void apply_matrix(Row *row, const floating *Y, const index_t *indice
     for c in range((row.n + CHUNK - 1) // CHUNK):
         j = c * CHUNK
         rows = min(<ptrdiff_t> CHUNK, row.n - j)
-        gather(rows, row.f, row.fp, Y, indices + j, row.n - j, pack)
+        gather(rows, row.f, row.fp, Y, indices + j, row.left - j, pack)
         if t != NULL:
             chunk_t = t + j
         rows_pass(rows, row.fp, pack, w + j, chunk_t, p, q, b, total, total_b)
@@ -154,7 +155,7 @@ cdef int solve_primal(Row *row, const floating *Y, const index_t *indices, const
     for c in range((row.n + CHUNK - 1) // CHUNK):
         j = c * CHUNK
         rows = min(<ptrdiff_t> CHUNK, row.n - j)
-        gather(rows, row.f, fp, Y, indices + j, row.n - j, pack)
+        gather(rows, row.f, fp, Y, indices + j, row.left - j, pack)
         for k in range(rows):
             chunk_w[k] = w[j + k]
             chunk_t[k] = t[j + k]
@@ -308,6 +309,7 @@ def _solve_rows(
                 status[u] = NO_MEMORY
                 continue
             row.n = indptr[u + 1] - indptr[u]
+            row.left = indptr[m] - indptr[u]
             row.f = f
             row.fp = padded(f, sizeof(floating))
             row.singular = singular

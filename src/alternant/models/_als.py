@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any, ClassVar, Self
 
 import numpy as np
@@ -24,9 +25,14 @@ from ._fit_loop import (
 )
 from ._fold_in import FoldInModel
 from ._least_squares import Eigenbasis, HalfSweep, RowProblems, Solution, Solver, half_sweep, squared_norms
+from ._momentum import Momentum
 
-# Solves one side of a fit: "user" or "item", what to start from (None: 0), and the other side, which is fixed.
-HalfSweeps = Callable[[str, "NDArray[Any] | None", "NDArray[Any]"], HalfSweep]
+# Solves one side of a fit: "user" or "item", what to start from (None: 0), the other side, which is fixed, and how.
+HalfSweeps = Callable[[str, "NDArray[Any] | None", "NDArray[Any]", Solver], HalfSweep]
+
+# The first iteration starts from nothing, or from factors of other interactions: what a loose tolerance leaves of it,
+# later ones would have to make up for.
+FIRST_TOL = 0.01
 
 # Fold-in solves once, so that no later iteration would finish what a loose tolerance leaves.
 FOLD_IN_TOL = 1e-6
@@ -72,25 +78,35 @@ class AlternatingLeastSquares(FoldInModel):
         `ids` are attributes that go with the rows of the interactions, whatever the factors.
         """
         X, Y = start
-        backend = self._backend().name
+        solver = self._solver()
+        first = replace(solver, tol=min(solver.tol, FIRST_TOL))
+        momentum = Momentum() if self._accelerated() else None
 
-        def step(_: int, report: Report) -> Iteration:
-            nonlocal X, Y
-            by_users = solve("user", X, Y)
+        def iterate(X: NDArray[Any] | None, Y: NDArray[Any], solver: Solver, report: Report) -> Iteration:
+            by_users = solve("user", X, Y, solver)
             report(by_users.factors, Y, by_users.objective, "users", by_users.state)
-            by_items = solve("item", Y, by_users.factors)
-            X, Y = by_users.factors, by_items.factors
-            return Iteration(X, Y, {
+            by_items = solve("item", Y, by_users.factors, solver)
+            return Iteration(by_users.factors, by_items.factors, {
                 "objective": by_items.objective,
                 "user_sweep_objective": by_users.objective,
                 "user_cg_steps": by_users.mean_steps,
                 "item_cg_steps": by_items.mean_steps,
             }, by_items.state)  # fmt: skip
 
+        def step(number: int, report: Report) -> Iteration:
+            nonlocal X, Y
+            how = first if number == 1 else solver
+            if momentum is None:
+                done = iterate(X, Y, how, report)
+            else:
+                done = momentum.step(lambda X, Y: iterate(X, Y, how, report), X, Y)
+            X, Y = done.user_factors, done.item_factors
+            return done
+
         def commit(done: Iteration, history: dict[str, list[float]]) -> None:
             self._assign(
                 user_factors=done.user_factors, item_factors=done.item_factors, interactions_=user_items,
-                history_=history, n_iter_=len(history["objective"]), backend_=backend, **ids, **done.state,
+                history_=history, n_iter_=len(history["objective"]), backend_=solver.backend.name, **ids, **done.state,
             )  # fmt: skip
 
         FitLoop(
@@ -100,6 +116,9 @@ class AlternatingLeastSquares(FoldInModel):
         return self
 
     # Internals
+
+    def _accelerated(self) -> bool:
+        return False
 
     def _check_params(self) -> None:
         """Raise if a hyper-parameter has a value that is not allowed."""
@@ -189,4 +208,4 @@ class AlternatingLeastSquares(FoldInModel):
 
 def penalty(problems: RowProblems, factors: NDArray[Any]) -> float:
     """Sum up ``lambda_u |x_u|^2``."""
-    return float(problems.regularization.astype(np.float64) @ squared_norms(factors))
+    return float((problems.regularization * squared_norms(factors)).sum())

@@ -204,7 +204,7 @@ class ExplicitALS(AlternatingLeastSquares):
         weight = None
         if sample_weight is not None:
             weight = check_sample_weight(sample_weight, ratings, rows, float(self.missing_value))
-        solver, start = self._solver(), self._start(*rows.shape)
+        start = self._start(*rows.shape)
         mean = 0.0
         if self.biases:
             with np.errstate(over="ignore", invalid="ignore"):  # `_solve` reports it
@@ -214,7 +214,7 @@ class ExplicitALS(AlternatingLeastSquares):
         sides = {"user": self._problems(rows, weight, "user"), "item": self._problems(*by_items, "item")}
         ratings_of = {kind: problems.target.astype(np.float64) for kind, problems in sides.items()}
 
-        def solve(kind: str, own: NDArray[Any] | None, fixed: NDArray[Any]) -> HalfSweep:
+        def solve(kind: str, own: NDArray[Any] | None, fixed: NDArray[Any], solver: Solver) -> HalfSweep:
             nonlocal mean
             other_kind = {"user": "item", "item": "user"}[kind]
             other = penalty(sides[other_kind], self._unknowns(fixed, other_kind))

@@ -82,16 +82,21 @@ class ImplicitALS(AlternatingLeastSquares):
     solver : {"cg", "cholesky"}
         Conjugate gradients from the factors before, or exact; see `alternant.kernels.solve_rows`.
     tol : float
-        Conjugate gradients leave a row when its residual has fallen to this part of what the half-sweep began with.
+        Conjugate gradients leave a row when its residual has fallen to this part of what the half-sweep began with; in
+        the first iteration, to 0.01 at most. Less makes iterations slower, and the objective no lower for it.
     max_cg_steps : int
         Conjugate-gradient steps of a row in one half-sweep at most.
     iterations : int
         Iterations at most, each two half-sweeps.
+    acceleration : {"nesterov", None}
+        | ``"nesterov"``: each iteration starts from what lies beyond the last two in the direction of the last step
+          (Mitchell, Ye and De Sterck 2020); one that raises the objective is dropped and done again plainly.
+        | None: plain alternating least squares.
     early_stopping : float or None
         Stop when an iteration lowers the objective by no more than this fraction of it.
     warm_start : bool
         Start `fit` from the factors the model holds, from an earlier fit or set by hand. Users and items beyond them
-        get new ones.
+        get new ones. The acceleration begins anew.
     init_scale : float
         The item factors start as normal numbers with standard deviation ``init_scale / sqrt(factors)``; the users,
         solved first, need no start.
@@ -111,8 +116,9 @@ class ImplicitALS(AlternatingLeastSquares):
     n_iter_ : int
         Iterations done.
     history_ : dict of lists
-        One entry an iteration: ``objective``, ``user_sweep_objective`` (between its two half-sweeps), ``seconds``
-        since the fit began, ``user_cg_steps`` and ``item_cg_steps`` (mean of the rows; 0 where solved exactly).
+        One entry an iteration: ``objective``, which never rises; ``user_sweep_objective``, between its two half-sweeps
+        (accelerated, with item factors that lie beyond the last, so that it may rise); ``seconds`` since the fit began;
+        ``user_cg_steps`` and ``item_cg_steps`` (mean of the rows; 0 where solved exactly).
     backend_ : str
         The backend that the fit used.
     interactions_ : CSR
@@ -141,9 +147,10 @@ class ImplicitALS(AlternatingLeastSquares):
         regularization_scaling: str = "ials",
         regularization_exponent: float = 0.5,
         solver: str = "cg",
-        tol: float = 0.01,
+        tol: float = 0.1,
         max_cg_steps: int = 10,
         iterations: int = 15,
+        acceleration: str | None = "nesterov",
         early_stopping: float | None = None,
         warm_start: bool = False,
         init_scale: float = 0.1,
@@ -164,6 +171,7 @@ class ImplicitALS(AlternatingLeastSquares):
         self.tol = tol
         self.max_cg_steps = max_cg_steps
         self.iterations = iterations
+        self.acceleration = acceleration
         self.early_stopping = early_stopping
         self.warm_start = warm_start
         self.init_scale = init_scale
@@ -179,6 +187,8 @@ class ImplicitALS(AlternatingLeastSquares):
         check_choice("weighting", self.weighting, ("hu", "log", "proportional", "ials"))
         check_number("epsilon", self.epsilon, 0, above=True)
         check_number("unobserved_weight", self.unobserved_weight, 0)
+        if self.acceleration is not None:
+            check_choice("acceleration", self.acceleration, ("nesterov",))
         check_choice("regularization_scaling", self.regularization_scaling, ("none", "count", "ials"))
         check_number("regularization_exponent", self.regularization_exponent, 0)
 
@@ -228,15 +238,17 @@ class ImplicitALS(AlternatingLeastSquares):
             raise ValueError(f"interactions must have at least one user and one item, got shape {user_items.shape}")
         users, constant = self._row_problems(user_items, "user")
         items, _ = self._row_problems(user_items.transpose(), "item")
-        solver = self._solver()
 
-        def solve(kind: str, own: NDArray[Any] | None, fixed: NDArray[Any]) -> HalfSweep:
+        def solve(kind: str, own: NDArray[Any] | None, fixed: NDArray[Any], solver: Solver) -> HalfSweep:
             problems, other = (users, items) if kind == "user" else (items, users)
             solved = self._half_sweep(problems, own, fixed, solver)
             objective = solved.objective + penalty(other, fixed) + constant
             return HalfSweep(solved.factors, objective, solved.mean_steps)
 
         return self._fit(user_items, solve, self._start(*user_items.shape), ids, callback, callback_at, show_progress)
+
+    def _accelerated(self) -> bool:
+        return self.acceleration is not None
 
     def _row_problems(self, rows: CSR, kind: str) -> tuple[RowProblems, float]:
         """Return ``w = c - w0``, ``t = c p`` and ``lambda_u``, and the constant ``sum c p^2`` (p is 0 or 1)."""

@@ -1,0 +1,159 @@
+"""Measure what the machine can do for alternating least squares, and what part of it the kernels reach, in one run.
+
+    pip install ".[bench]"
+    python benchmarks/roofline.py --shape ml20m --factors 64 128
+
+Three limits: reading the rows of the fixed side in the very order in which a half-sweep needs them (`gather`, the best
+of several prefetch distances); the fused pass of conjugate gradients over rows that are in cache; multiply-adds in
+registers (`peak`). The first and the last are plain C (roofline.c), compiled here by the machine's own C compiler.
+"""
+
+from __future__ import annotations
+
+import argparse
+import ctypes
+import os
+import shlex
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from statistics import median
+
+import numpy as np
+from machine import print_machine
+from shapes import SHAPES, shaped
+
+from alternant import ImplicitALS, backend_info
+from alternant.kernels import solve_rows
+from alternant.models._least_squares import aligned_empty
+
+FLAGS = {"avx512": ["-mavx2", "-mfma", "-mavx512f"], "avx2": ["-mavx2", "-mfma"]}
+AHEAD = (4, 8, 16, 32)  # prefetch distances tried, in rows
+
+
+class Machine:
+    """The C functions that measure it."""
+
+    def __init__(self, threads: int) -> None:
+        self.threads = threads
+        compiler = shlex.split(os.environ.get("CC", "cc"))
+        with tempfile.TemporaryDirectory() as folder:
+            library = Path(folder) / "roofline.so"
+            source = Path(__file__).with_name("roofline.c")
+            flags = ["-O3", "-shared", "-fPIC", "-fopenmp", *FLAGS.get(str(backend_info()["simd"]), [])]
+            try:
+                subprocess.run([*compiler, *flags, str(source), "-o", str(library)], check=True)
+            except (OSError, subprocess.CalledProcessError) as error:
+                sys.exit(f"this benchmark needs a C compiler with OpenMP: {error}; name one in CC")
+            self._functions = ctypes.CDLL(str(library))
+        self._functions.gather.restype = self._functions.peak.restype = ctypes.c_double
+
+    def gather(self, indptr: np.ndarray, indices: np.ndarray, Y: np.ndarray, ahead: int) -> None:
+        """Read the rows of Y in the order of the entries."""
+        self._functions.gather(
+            ctypes.c_int64(len(indptr) - 1), pointer(indptr), pointer(indices), pointer(Y),
+            ctypes.c_int64(Y.shape[1]), ctypes.c_int64(ahead), self.threads,
+        )  # fmt: skip
+
+    def peak(self) -> float:
+        """Return floating-point operations a second."""
+        out = np.zeros(2, np.float32)
+        begin = time.perf_counter()
+        operations = self._functions.peak(ctypes.c_int64(20_000_000), self.threads, pointer(out))
+        return float(operations / (time.perf_counter() - begin))
+
+
+def pointer(array: np.ndarray) -> ctypes.c_void_p:
+    """Return the address of an array."""
+    return ctypes.c_void_p(array.ctypes.data)
+
+
+def seconds(run: Callable[[], object]) -> float:
+    """Time one call."""
+    begin = time.perf_counter()
+    run()
+    return time.perf_counter() - begin
+
+
+def step_from_cache(f: int, threads: int) -> float:
+    """Return the seconds that a step of conjugate gradients takes an entry where everything is in the second cache."""
+    rows, entries, columns = 64 * threads, 512, 256
+    rng = np.random.default_rng(0)
+    indptr = np.arange(rows + 1, dtype=np.int64) * entries
+    indices = rng.integers(0, columns, rows * entries).astype(np.int32)
+    weight = rng.random(rows * entries, np.float32)
+    Y = rng.standard_normal((columns, f), np.float32)
+
+    def run(steps: int) -> float:
+        X = np.zeros((rows, f), np.float32)
+        return seconds(lambda: solve_rows(
+            indptr, indices, weight, weight, Y, np.ones(f, np.float32), np.ones(rows, np.float32), X, "cg", 0.0, steps,
+            threads,
+        ))  # fmt: skip
+
+    run(4)
+    few, many = (median(run(steps) for _ in range(9)) for steps in (4, 12))
+    return (many - few) / (8 * rows * entries)
+
+
+def main() -> int:
+    """Measure, and print two Markdown tables."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--shape", choices=list(SHAPES), default="ml1m")
+    parser.add_argument("--factors", type=int, nargs="+", default=[64, 128], help="multiples of 16")
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--at-least", type=float, help="exit 1 below this part of the gather limit")
+    options = parser.parse_args()
+    print_machine(options.threads)
+    machine = Machine(options.threads)
+    peak = median(machine.peak() for _ in range(5))
+    print(f"\npeak: {peak / 1e9:.1f} GFLOP/s in float32 on {options.threads} threads\n")
+    print("| f | a step from cache, an entry | GFLOP/s | of the peak |\n|---|---|---|---|")
+    for f in options.factors:
+        step = step_from_cache(f, options.threads)
+        rate = 4 * f / step
+        print(f"| {f} | {step * 1e9:.2f} ns | {rate / 1e9:.1f} | {rate / peak:.0%} |")
+
+    matrix = shaped(options.shape)
+    matrix.data += 1
+    print(f"\n{options.shape}: {matrix.shape[0]:,} x {matrix.shape[1]:,}, {matrix.nnz:,} interactions, float32, "
+          f"median of {options.rounds} rounds\n")  # fmt: skip
+    print("| f | gather users' items | gather items' users | an iteration | steps | of the gather limit |")
+    print("|---|---|---|---|---|---|")
+    good = True
+    for f in options.factors:
+        users, items, iteration, steps = measure(machine, matrix, f, options.rounds)
+        part = (users + items) / iteration
+        rates = [f"{s:.3f} s ({4 * f * matrix.nnz / s / 1e9:.1f} GB/s)" for s in (users, items)]
+        print(f"| {f} | {rates[0]} | {rates[1]} | {iteration:.3f} s | {steps:.2f} | {part:.0%} |")
+        good &= options.at_least is None or part >= options.at_least
+    return 0 if good else 1
+
+
+def measure(machine: Machine, matrix: object, f: int, rounds: int) -> tuple[float, float, float, float]:
+    """Return the seconds of gathering for each side and of an iteration, taking turns, and the mean steps of a row."""
+    model = ImplicitALS(
+        factors=f, weighting="proportional", alpha=1.0, regularization=0.01, regularization_scaling="none",
+        iterations=4, random_state=0, num_threads=machine.threads,
+    )  # fmt: skip
+    sides = []
+    for side in (matrix.tocsr(), matrix.T.tocsr()):
+        Y = aligned_empty((side.shape[1], f), np.dtype(np.float32))
+        Y[:] = 1
+        sides.append((side.indptr.astype(np.int64), side.indices.astype(np.int32), Y))
+    gathers, iterations, steps = [], [], []
+    for _ in range(rounds):
+        gathers.append([min(seconds(lambda a=a, s=s: machine.gather(*s, a)) for a in AHEAD) for s in sides])
+        history = model.fit(matrix, show_progress=False).history_
+        iterations += np.diff(history["seconds"]).tolist()  # without the first, which holds the preparation
+        steps += [(u + i) / 2 for u, i in zip(history["user_cg_steps"], history["item_cg_steps"], strict=True)][1:]
+    users, items = (median(side) for side in zip(*gathers, strict=True))
+    return users, items, median(iterations), median(steps)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,78 @@
+"""Nesterov's extrapolation between the iterations of ImplicitALS."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from alternant import ImplicitALS, datasets
+from alternant.models._fit_loop import Iteration
+from alternant.models._momentum import Momentum
+
+MSWEB = datasets.load_msweb().interactions
+OBJECTIVES = {
+    "log": {},
+    "hu": {"weighting": "hu", "alpha": 10.0, "regularization": 1.0, "regularization_scaling": "none"},
+    "proportional": {
+        "weighting": "proportional", "alpha": 1.0, "regularization": 0.01, "regularization_scaling": "none",
+    },
+}  # fmt: skip
+
+
+@pytest.mark.many_steps
+@pytest.mark.parametrize("params", OBJECTIVES.values(), ids=OBJECTIVES)
+def test_it_gets_where_plain_iterations_get_in_far_fewer_and_never_rises(params):
+    plain = ImplicitALS(factors=16, random_state=0, acceleration=None, **params).fit(MSWEB)
+    fast = ImplicitALS(factors=16, random_state=0, iterations=30, **params).fit(MSWEB)
+    objective = np.array(fast.history_["objective"])
+    assert 1 + np.argmax(objective <= plain.history_["objective"][-1]) <= 11
+    assert (np.diff(objective) <= 1e-7 * objective[1:]).all()
+
+
+def test_the_first_two_iterations_are_plain():
+    """The first has nothing to extrapolate from; the users' factors before it are none."""
+    models = [
+        ImplicitALS(factors=4, random_state=0, iterations=2, acceleration=acceleration).fit(MSWEB)
+        for acceleration in (None, "nesterov")
+    ]
+    np.testing.assert_array_equal(*(model.item_factors for model in models))
+
+
+def scalar_iteration(X, Y):
+    """An iteration that halves the distance to 0, with the objective |Y|."""
+    half = Y / 2
+    return Iteration(half, half, {"objective": float(np.abs(half).sum())})
+
+
+def test_steps_beyond_are_taken_while_they_lower_the_objective():
+    momentum, X, Y = Momentum(), np.ones((1, 1)), np.ones((1, 1))
+    values = []
+    for _ in range(4):
+        done = momentum.step(scalar_iteration, X, Y)
+        X, Y = done.user_factors, done.item_factors
+        values.append(float(Y[0, 0]))
+    # Half of 1/2 + 1/2 (1/2 - 1), of 1/8 + 2/3 (1/8 - 1/2), and of -1/16: beyond it lies -13/64, which is too far.
+    np.testing.assert_allclose(values, [1 / 2, 1 / 8, -1 / 16, -1 / 32])
+
+
+def test_a_step_that_raises_the_objective_is_dropped_and_done_again_plainly():
+    starts = []
+
+    def iterate(X, Y):
+        starts.append(float(Y[0, 0]))
+        return Iteration(X, Y / 2, {"objective": 2.0 if len(starts) == 3 else float(Y[0, 0]) / 2})
+
+    momentum, X = Momentum(), np.ones((1, 1))
+    Y = np.full((1, 1), 8.0)
+    for _ in range(2):
+        Y = momentum.step(iterate, X, Y).item_factors
+    assert starts == [8, 2]  # beyond 4: 4 + 1/2 (4 - 8)
+    done = momentum.step(iterate, X, Y)
+    assert starts[2:] == [-1, 1]  # beyond 1, dropped, and 1 itself
+    assert done.record["objective"] == 0.5
+
+
+@pytest.mark.parametrize("acceleration", ["momentum", True, 1])
+def test_other_accelerations_are_refused(acceleration):
+    with pytest.raises((TypeError, ValueError), match="acceleration must be one of 'nesterov'"):
+        ImplicitALS(acceleration=acceleration)
