@@ -14,7 +14,7 @@ LIMITS = judgement.Limits()
         (0.005, 0.006, "same"),  # 20 % and 1 ms
         (0.500, 0.550, "same"),  # 10 % and 50 ms
         (0.050, 0.050, "same"),
-        (0.060, 0.050, "same"),  # 5/6: as far below as the limit is above
+        (0.055, 0.050, "same"),
         (0.100, 0.050, "faster"),
     ],
 )
