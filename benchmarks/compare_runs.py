@@ -7,10 +7,10 @@ other in turn, in a process of its own each time. What counts of a process is ea
 
 The rule: a benchmark fails if head is slower by more than 15 % and more than 5 ms. One call may take much less than
 that, so that a benchmark is judged by as many calls as take base 50 ms (`judgement.Limits.unit`): any of them can
-fail. The ratio is that of neighbouring rounds; where its quartiles lie on both sides of the limit, the benchmark gets
-as many rounds again. If they still do, instructions decide: both sides are run under valgrind (small inputs, one
-thread, and AVX2 at most, since valgrind has no AVX-512), and more than 15 % more of them fail. Equal counts are called
-noise. Without valgrind the median of the ratios decides, and the table says so.
+fail. The ratio is that of neighbouring rounds. Where its quartiles do not both lie within the limit, the benchmark gets
+as many rounds again; it is slower if both lie beyond it then. If they lie on both sides, instructions decide: base and
+head run under valgrind (small inputs, one thread, and AVX2 at most, since valgrind has no AVX-512), and more than 15 %
+more of them fail. Fewer are called noise. Without valgrind the median of the ratios decides, and the table says so.
 
 Exits with 0 if all is well, 1 if a benchmark is slower or head can't run it, 2 if there is nothing to compare.
 """
@@ -213,9 +213,9 @@ def compare(base: Side, head: Side, options: argparse.Namespace) -> tuple[str, b
         raise CompareError(f"head has no benchmark in benchmarks/bench_*.py that matches {options.select!r}")
     parameters = time_rounds(base, head, suites(head.tree), options.rounds, options.select)
     rows = rows_of(base.seconds, head.seconds, *names, limits)
-    unclear = [row.name for row in rows if row.verdict == UNREST]
-    if unclear:
-        time_rounds(base, head, unclear, options.rounds, options.select)
+    doubtful = [row.name for row in rows if row.verdict in (UNREST, "slower")]
+    if doubtful:
+        time_rounds(base, head, doubtful, options.rounds, options.select)
         rows = rows_of(base.seconds, head.seconds, *names, limits)
     notes = settle(rows, base, head, parameters, limits)
     notes.append(f"{options.rounds} rounds, each of which runs both; base: {base.info}; head: {head.info}. Judged is "
@@ -253,13 +253,13 @@ def main() -> int:
             head_revision = git("rev-parse", "--verify", f"{head}^{{commit}}")
             with checked_out("base", base_revision, work) as base, checked_out("head", head_revision, work) as head:
                 text, good = compare(base, head, options)
+            status = 0 if good else 1
         except CompareError as error:
-            print(error, file=sys.stderr)
-            return 2
+            text, status = f"### Benchmarks\n\nNothing was compared.\n\n```\n{error}\n```\n", 2
     print(text)
     if options.output:
         options.output.write_text(text, encoding="utf-8")
-    return 0 if good else 1
+    return status
 
 
 if __name__ == "__main__":
