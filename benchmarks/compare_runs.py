@@ -20,7 +20,6 @@ from __future__ import annotations
 import argparse
 import contextlib
 import hashlib
-import importlib.util
 import json
 import os
 import shutil
@@ -29,6 +28,7 @@ import sys
 import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
@@ -100,12 +100,21 @@ def checked_out(name: str, revision: str, work: Path) -> Iterator[Side]:
         git("worktree", "remove", "--force", tree)
 
 
+def tools_are_here() -> bool:
+    """Whether what builds the package is installed, so that pip need not fetch it (see pyproject.toml)."""
+    try:
+        setuptools, cython = (version(name).split(".") for name in ("setuptools", "cython"))
+    except PackageNotFoundError:
+        return False
+    return int(setuptools[0]) >= 77 and (int(cython[0]), int(cython[1])) >= (3, 1)
+
+
 def build(tree: Path, site: Path) -> None:
     """Install a checkout into a folder."""
     print(f"building {tree.name} ...", file=sys.stderr, flush=True)
     install = [sys.executable, "-m", "pip", "install", "-q", "--disable-pip-version-check", "--no-deps", "--target"]
-    if all(importlib.util.find_spec(tool) for tool in ("setuptools", "Cython")):
-        install.insert(-1, "--no-build-isolation")  # the tools are here: no need to fetch them
+    if tools_are_here():
+        install.insert(-1, "--no-build-isolation")
     unfinished = site.with_suffix(".part")
     shutil.rmtree(unfinished, ignore_errors=True)
     run([*install, unfinished, tree], env={**os.environ, "ALTERNANT_BUILD": "required"})
