@@ -82,19 +82,18 @@ def git(*arguments: Any) -> str:
 
 
 @contextlib.contextmanager
-def checked_out(name: str, revision: str, work: Path) -> Iterator[Side]:
+def checked_out(tree: Path, revision: str, work: Path) -> Iterator[Side]:
     """Check a revision out and build it. What has been built in `work` from the same sources is used again."""
-    tree = work / name
     git("worktree", "add", "--detach", "--force", tree, revision)
     try:
         sources = git("rev-parse", f"{revision}:src", f"{revision}:setup.py", f"{revision}:pyproject.toml")
         site = work / f"built-{hashlib.sha256(sources.encode()).hexdigest()[:12]}"
         if not site.exists():
             build(tree, site)
-        side = Side(name, tree, site)
+        side = Side(tree.name, tree, site)
         where, side.info = run([sys.executable, "-c", SAY], env=side.environment(), cwd=work).splitlines()
         if site not in Path(where).parents:
-            raise CompareError(f"{name} is built into {site}, but Python imports {where}: unset PYTHONPATH")
+            raise CompareError(f"{tree.name} is built into {site}, but Python imports {where}: unset PYTHONPATH")
         yield side
     finally:
         git("worktree", "remove", "--force", tree)
@@ -260,8 +259,12 @@ def main() -> int:
             base_revision = git("rev-parse", "--verify", f"{options.base}^{{commit}}")
             head = options.head or git("stash", "create") or "HEAD"
             head_revision = git("rev-parse", "--verify", f"{head}^{{commit}}")
-            with checked_out("base", base_revision, work) as base, checked_out("head", head_revision, work) as head:
-                text, good = compare(base, head, options)
+            trees = Path(temporary, "base"), Path(temporary, "head")  # never in --work: a killed run leaves them
+            with (
+                checked_out(trees[0], base_revision, work) as base,
+                checked_out(trees[1], head_revision, work) as head_side,
+            ):
+                text, good = compare(base, head_side, options)
             status = 0 if good else 1
         except CompareError as error:
             text, status = f"### Benchmarks\n\nNothing was compared.\n\n```\n{error}\n```\n", 2
