@@ -13,7 +13,7 @@ explicit   ratings: each library's defaults but for factors and threads; RMSE of
 
 "Seconds to" is what it takes to reach what the best peer reaches with its defaults, after 15 iterations (explicit:
 after its default number of them). Converting the data to what a library takes is not counted, all that its fit does is.
-A library that does not stop between iterations is fitted anew with 1, 2, 3, 5, 8, 11, 15 and all iterations. Seconds an
+A library that does not stop between iterations is fitted anew with 1, 2, 4, 8 and all of its iterations. Seconds an
 iteration are those after the first. The first round warms up and is the one that is evaluated; seconds are medians of
 the others. Memory is the peak that a fit of 2 iterations adds to that of a new process with the data and the library
 loaded.

@@ -23,12 +23,12 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from multiprocessing.connection import Connection
 
-CHECKPOINTS = (1, 2, 3, 5, 8, 11, 15)  # of libraries that can't be looked at while they fit, and their last iteration
+CHECKPOINTS = (1, 2, 4, 8, 15)  # of libraries that can't be looked at while they fit, and their last iteration
 
 
 @dataclass(frozen=True)
 class Problem:
-    """What every library is given."""
+    """What every library is given; weighted libraries that are fitted anew get `refits` iterations at most."""
 
     train: sp.csr_array
     test: sp.coo_array | None = None
@@ -36,6 +36,7 @@ class Problem:
     factors: int = 64
     regularization: float = 0.01
     iterations: int = 20
+    refits: int = 15
     threads: int = 2
     alternant_options: dict[str, Any] = field(default_factory=dict)
 

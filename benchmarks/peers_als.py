@@ -101,7 +101,7 @@ def cmfrec(use_cg: bool, problem: Problem, recorder: Recorder) -> None:
         ).fit(entries)  # fmt: skip
         return lambda: (model.A_, model.B_)
 
-    recorder.refit(problem.iterations, fit)
+    recorder.refit(min(problem.iterations, problem.refits), fit)
 
 
 def irspack(solver: str, problem: Problem, recorder: Recorder) -> None:
@@ -193,7 +193,8 @@ def spark_session(threads: int) -> Any:
     from pyspark.sql import SparkSession
 
     settings = {
-        "spark.driver.memory": "8g", "spark.ui.enabled": "false", "spark.driver.host": "127.0.0.1",
+        "spark.driver.memory": "8g", "spark.driver.host": "127.0.0.1", "spark.driver.bindAddress": "127.0.0.1",
+        "spark.ui.enabled": "false", "spark.ui.showConsoleProgress": "false",
         "spark.sql.shuffle.partitions": str(threads), "spark.default.parallelism": str(threads),
     }  # fmt: skip
     builder = SparkSession.builder.master(f"local[{threads}]").appName("alternant-benchmark")
@@ -253,7 +254,7 @@ def spark(problem: Problem, recorder: Recorder) -> None:
     """Run Spark's ALS with implicitPrefs: c = 1 + alpha r, but a row's lambda is times its number of interactions."""
     spark_als(
         problem, recorder, lambda model: spark_factors(model, problem.train.shape, problem.factors),
-        problem.iterations, regParam=problem.regularization, implicitPrefs=True, alpha=1.0,
+        min(problem.iterations, problem.refits), regParam=problem.regularization, implicitPrefs=True, alpha=1.0,
     )  # fmt: skip
 
 
@@ -265,7 +266,7 @@ def other_objective(threads: int, adapter: Adapter) -> str | None:
     train = sp.random_array((300, 200), density=0.1, format="csr", dtype=np.float32, rng=rng)
     train.data[:] = rng.integers(1, 6, train.nnz)
     start = tuple(rng.random((n, 8), dtype=np.float32) * 0.1 for n in train.shape)
-    problem = Problem(train, None, start, factors=8, regularization=4.0, iterations=60, threads=threads)
+    problem = Problem(train, None, start, factors=8, regularization=4.0, iterations=60, refits=60, threads=threads)
     ours, theirs = (
         Recorder(lambda sides: {"objective": objective(train, *map(np.asarray, sides), problem.regularization)})
         for _ in range(2)

@@ -55,7 +55,7 @@ def test_a_library_that_can_not_stop_is_fitted_anew():
     evaluated, timed = Recorder(lambda learned: {"objective": learned}), Recorder()
     for recorder in (evaluated, timed):
         recorder.refit(10, lambda n: fitted.append(n) or (lambda: n))
-    assert fitted == [1, 2, 3, 5, 8, 10, 1, 10]
+    assert fitted == [1, 2, 4, 8, 10, 1, 10]
     assert evaluated.quality[8] == {"objective": 8}
     assert not timed.quality
 
