@@ -212,7 +212,10 @@ def main() -> int:
     options = parser.parse_args()
     if options.folder is None and options.what in ("rmse", "cosine", "logistic"):
         parser.error(f"{options.what} needs --folder, which holds one sub-folder a data set")
-    return 0 if COMPARISONS[options.what](options) else 1
+    try:
+        return 0 if COMPARISONS[options.what](options) else 1
+    except ImportError as error:
+        sys.exit(f"this benchmark needs the peers ({error}): pip install 'alternant[peers]'")
 
 
 if __name__ == "__main__":

@@ -22,12 +22,16 @@ def cpu_name() -> str:
     return platform.processor()
 
 
-def print_machine(threads: int | None, *peers: str) -> None:
-    """Print CPU, threads and versions."""
+def machine_line(threads: int | None, *peers: str) -> str:
+    """Return CPU, threads and versions."""
     info = backend_info()
     versions = "".join(f", {peer} {version(peer)}" for peer in peers)
-    print(f"{cpu_name()}, {threads or info['threads']} threads; alternant {version('alternant')} ({info['backend']}, "
-          f"{info['simd']}, {info['compiler']}){versions}, NumPy {np.__version__}, Python {platform.python_version()}, "
-          f"{', '.join(info['blas'])}")  # fmt: skip
-    if "OPENBLAS_CORETYPE" in os.environ:
-        print("note: OPENBLAS_CORETYPE is set")
+    alternant = f"alternant {version('alternant')} ({info['backend']}, {info['simd']}, {info['compiler']})"
+    line = (f"{cpu_name()}, {threads or info['threads']} threads; {alternant}{versions}, NumPy {np.__version__}, "
+            f"Python {platform.python_version()}, {', '.join(info['blas'])}")  # fmt: skip
+    return line + ("\nnote: OPENBLAS_CORETYPE is set" if "OPENBLAS_CORETYPE" in os.environ else "")
+
+
+def print_machine(threads: int | None, *peers: str) -> None:
+    """Print CPU, threads and versions."""
+    print(machine_line(threads, *peers))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 import time
 from collections import OrderedDict
 from typing import TYPE_CHECKING
@@ -11,18 +10,15 @@ import numpy as np
 
 if TYPE_CHECKING:
     import scipy.sparse as sp
-
-try:
     from cornac.data import Dataset
     from cornac.models import MF
-    from implicit.cpu.lmf import LogisticMatrixFactorization
     from surprise import SVD, Trainset
-except ImportError as error:
-    sys.exit(f"this benchmark needs the peers ({error}): pip install 'alternant[peers]'")
 
 
 def cornac_data(ratings: sp.coo_array) -> Dataset:
     """Wrap ratings whose ids are row numbers already."""
+    from cornac.data import Dataset
+
     names = [OrderedDict((i, i) for i in range(n)) for n in ratings.shape]
     columns = ratings.row.astype(np.int64), ratings.col.astype(np.int64), ratings.data.astype(np.float64)
     return Dataset(*ratings.shape, *names, columns)
@@ -33,6 +29,7 @@ def cornac_mf(data: Dataset, *, threads: int, seed: int | None = None, **params:
 
     An epoch of its CPU backend is one pass over the ratings in their order, which its threads share without locks.
     """
+    from cornac.models import MF
     from cornac.models.mf import backend_cpu
 
     passes, inner = [], backend_cpu.fit_sgd
@@ -59,8 +56,10 @@ def cornac_predict(model: MF, users: np.ndarray, items: np.ndarray) -> np.ndarra
     return model.global_mean + model.u_biases[users] + model.i_biases[items] + dots
 
 
-def surprise_svd(train: sp.coo_array, users: np.ndarray, items: np.ndarray) -> np.ndarray:
-    """Fit Surprise's SVD with its defaults; return its predictions, clipped to the scale as its `predict` does."""
+def surprise_trainset(train: sp.coo_array) -> Trainset:
+    """Wrap ratings whose ids are row numbers already."""
+    from surprise import Trainset
+
     by_user: dict[int, list] = {}
     by_item: dict[int, list] = {}
     for u, i, r in zip(train.row.tolist(), train.col.tolist(), train.data.tolist(), strict=True):
@@ -68,13 +67,31 @@ def surprise_svd(train: sp.coo_array, users: np.ndarray, items: np.ndarray) -> n
         by_item.setdefault(i, []).append((u, r))
     names = [{i: i for i in range(n)} for n in train.shape]
     scale = float(train.data.min()), float(train.data.max())
-    model = SVD(random_state=0).fit(Trainset(by_user, by_item, *train.shape, train.nnz, scale, *names))
-    predictions = [model.predict(u, i).est for u, i in zip(users.tolist(), items.tolist(), strict=True)]
-    return np.array(predictions)
+    return Trainset(by_user, by_item, *train.shape, train.nnz, scale, *names)
+
+
+def surprise_predict(model: SVD, users: np.ndarray, items: np.ndarray) -> np.ndarray:
+    """Return what `SVD.predict` gives for every pair: clipped to the scale; of whom it knows no rating, no factors."""
+    known_users, known_items = (
+        np.array([i in ratings for i in range(n)])
+        for ratings, n in ((model.trainset.ur, model.trainset.n_users), (model.trainset.ir, model.trainset.n_items))
+    )
+    dots = np.einsum("jf,jf->j", model.pu[users], model.qi[items]) * (known_users[users] & known_items[items])
+    biases = model.bu[users] * known_users[users] + model.bi[items] * known_items[items]
+    return np.clip(model.trainset.global_mean + biases + dots, *model.trainset.rating_scale)
+
+
+def surprise_svd(train: sp.coo_array, users: np.ndarray, items: np.ndarray) -> np.ndarray:
+    """Fit Surprise's SVD with its defaults; return its predictions."""
+    from surprise import SVD
+
+    return surprise_predict(SVD(random_state=0).fit(surprise_trainset(train)), users, items)
 
 
 def implicit_lmf(train: sp.csr_matrix, users: np.ndarray, threads: int) -> np.ndarray:
     """Fit implicit's logistic factorization with its defaults; return the 10 items it recommends to each user."""
+    from implicit.cpu.lmf import LogisticMatrixFactorization
+
     model = LogisticMatrixFactorization(random_state=0, num_threads=threads)
     model.fit(train.astype(np.float32), show_progress=False)
     return model.recommend(users, train[users], N=10)[0]
