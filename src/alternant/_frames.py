@@ -9,6 +9,8 @@ import narwhals as nw
 import numpy as np
 from numpy.typing import NDArray
 
+from ._arrays import whole_times
+
 LIBRARIES = ("polars", "pandas", "pyarrow")  # in this order, where nothing says which
 
 
@@ -95,8 +97,9 @@ def time_column(frame: nw.DataFrame[Any], column: int) -> tuple[NDArray[Any], ND
         raise TypeError(
             f"time={frame.columns[column]!r} must hold numbers or dates, got a column of type {dtype}: parse it first"
         )
-    if dtype.is_integer() and not missing.any():
-        return np.asarray(series.to_numpy(), np.int64), missing
+    if dtype.is_integer():
+        whole = series.fill_null(0) if missing.any() else series  # as float64 they could lose their last digits
+        return whole_times(f"time={frame.columns[column]!r}", np.asarray(whole.to_numpy())), missing
     times = np.asarray(series.cast(nw.Float64).to_numpy(), np.float64)
     return times, missing | np.isnan(times)
 

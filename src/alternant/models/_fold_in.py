@@ -107,7 +107,7 @@ class FoldInModel(FactorModel):
             ids = check_ids(f"{kind}s", ids, len(own), kind, new=ids.size)
         else:
             raw = np.atleast_1d(known_ids.as_array(f"{kind}s", ids))
-            ids, added = known_ids.provisional(raw)
+            ids, added = known_ids.provisional(f"{kind}s", raw)
             rows = self._matrix(name, rows, other_kind, rows_of=raw)
             named = known_ids.union(Ids(object_array(added)))[0] if added else known_ids
         new = self._known_columns(name, rows, other, other_kind, len(own))
