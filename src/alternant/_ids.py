@@ -194,7 +194,7 @@ def unmasked(array: Any) -> Any:
     if not mask.any():
         return array.data
     if array.dtype.kind in "fmM":
-        return array.filled(np.nan if array.dtype.kind == "f" else np.array("NaT", array.dtype))
+        return array.filled(np.nan if array.dtype.kind == "f" else array.dtype.type("NaT"))
     out = array.data.astype(object)
     out[mask] = None
     return out

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from .._csr import CSR
 from .._ids import Ids, object_array
 from .._validation import check_ids
+from ..interactions import Interactions
 from ._base import FactorModel
 from ._fit_loop import freeze
 
@@ -108,6 +109,8 @@ class FoldInModel(FactorModel):
         else:
             raw = np.atleast_1d(known_ids.as_array(f"{kind}s", ids))
             ids, added = known_ids.provisional(f"{kind}s", raw)
+            if isinstance(rows, Interactions):
+                self._refuse_absent(name, rows, kind, raw)
             rows = self._matrix(name, rows, other_kind, rows_of=raw)
             named = known_ids.union(Ids(object_array(added)))[0] if added else known_ids
         new = self._known_columns(name, rows, other, other_kind, len(own))
