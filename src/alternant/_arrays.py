@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ._ids import as_objects, is_missing, unmasked
+from ._ids import as_objects, is_missing, object_array, unmasked
 
 WHOLE = np.iinfo(np.int64)
 
@@ -47,6 +47,8 @@ def time_array(name: str, times: Any) -> tuple[NDArray[Any], NDArray[np.bool_]]:
     array = np.asarray(unmasked(times))
     if array.ndim != 1:
         raise ValueError(f"{name} must be a list of times, got {array.ndim} dimensions")
+    if array.dtype.kind == "f" and hasattr(times, "to_list") and not isinstance(times.dtype, np.dtype):
+        array = object_array(times.to_list())  # a column of whole numbers, some of them missing, maybe
     if array.dtype.kind == "M":
         return array, np.isnat(array)
     if array.dtype.kind in "iu":
@@ -61,6 +63,7 @@ def time_array(name: str, times: Any) -> tuple[NDArray[Any], NDArray[np.bool_]]:
         if known and all(type(value) is int for value in known):  # as float64 they could lose their last digits
             array = np.where(missing, 0, array)
             return whole_times(name, array), missing
+        array = np.where(missing, np.nan, array)
     numbers = number_array(name, array).astype(np.float64)
     return numbers, np.isnan(numbers)
 

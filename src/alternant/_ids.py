@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from functools import cached_property
 from typing import Any
 
@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ._threads import default_num_threads, map_parallel
+from ._validation import refuse_iterator
 
 CHUNK = 1 << 18  # elements handled at a time, so that Python objects and copies of whole columns don't pile up
 PADDING = -1  # the row number that fills up a list
@@ -111,8 +112,7 @@ class Ids:
             return as_objects(name, np.asarray(ids))
         if isinstance(ids, (str, bytes, int, float)) or ids is None:
             return np.array(ids, object)
-        if isinstance(ids, Iterator):
-            raise TypeError(f"{name} must be an id or a list of ids, got {type(ids).__name__}: pass list({name})")
+        refuse_iterator(name, ids)
         try:
             single = isinstance(ids, tuple) and ids in self._table
         except TypeError:  # a tuple of lists

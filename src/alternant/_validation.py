@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from numbers import Real
 from operator import index
 from typing import Any, TypeGuard
@@ -39,6 +40,12 @@ def check_number(name: str, value: Any, least: float, above: bool = False) -> fl
         limit = f"{'greater than' if above else 'at least'} {least:g} and " if least > -math.inf else ""
         raise ValueError(f"{name} must be {limit}finite, got {value!r}")
     return number
+
+
+def refuse_iterator(name: str, ids: Any) -> None:
+    """Refuse what can be read only once."""
+    if isinstance(ids, Iterator):
+        raise TypeError(f"{name} must be an id or a list of ids, got {type(ids).__name__}: pass list({name})")
 
 
 def check_share(name: str, value: Any) -> float:
@@ -122,13 +129,23 @@ def check_random_state(random_state: Any) -> None:
         ) from None
 
 
-def check_ids(name: str, ids: Any, count: int, kind: str, new: int = 0) -> NDArray[np.int64]:
-    """Return row numbers as int64, of the shape they came in; all must exist, or be among the `new` next ones."""
-    array = np.asarray(ids)
+def row_numbers(name: str, ids: Any, kind: str) -> NDArray[Any]:
+    """Return whole numbers as an array."""
+    refuse_iterator(name, ids)
+    try:
+        array = np.asarray(ids)
+    except ValueError:
+        raise TypeError(f"{name} must be whole numbers ({kind} row numbers), got a list of uneven lists") from None
     if array.size == 0 and array.dtype == np.float64:  # an empty list
         array = array.astype(np.int64)
     if array.dtype.kind not in "iu":
         raise TypeError(f"{name} must be whole numbers ({kind} row numbers), got {_dtype_or_type(ids, array)}")
+    return array
+
+
+def check_ids(name: str, ids: Any, count: int, kind: str, new: int = 0) -> NDArray[np.int64]:
+    """Return row numbers as int64, of the shape they came in; all must exist, or be among the `new` next ones."""
+    array = row_numbers(name, ids, kind)
     wrong = array[(array < 0) | (array >= count + new)]
     if wrong.size:
         raise IndexError(

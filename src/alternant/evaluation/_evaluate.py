@@ -113,7 +113,7 @@ def evaluate(
     lengths = _check_lengths(k)
     names = _check_metrics(metrics, model, candidates is not None)
     check_boolean("exclude_seen", exclude_seen)
-    if relevant_from is not None:
+    if relevant_from is not None and relevant_from != -np.inf:
         check_number("relevant_from", relevant_from, -np.inf)
     subjects, users = _subjects(model, test, user_items, candidates, exclude_seen, relevant_from)
     tested = np.flatnonzero(np.diff(subjects.test.indptr))

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from .._csr import CSR
 from .._ids import Ids, object_array
-from .._validation import check_ids
+from .._validation import check_ids, row_numbers
 from ..interactions import Interactions
 from ._base import FactorModel
 from ._fit_loop import freeze
@@ -104,7 +104,7 @@ class FoldInModel(FactorModel):
         other_kind = {"user": "item", "item": "user"}[kind]
         known_ids, named = self._ids_of(kind), None
         if known_ids is None:
-            ids = np.atleast_1d(ids)
+            ids = np.atleast_1d(row_numbers(f"{kind}s", ids, kind))
             ids = check_ids(f"{kind}s", ids, len(own), kind, new=ids.size)
         else:
             raw = np.atleast_1d(known_ids.as_array(f"{kind}s", ids))
