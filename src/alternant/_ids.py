@@ -123,7 +123,9 @@ class Ids:
             return out
         if hasattr(ids, "__array__"):  # a column of a frame
             return self.as_array(name, np.asarray(ids))
-        return object_array(list(ids))
+        return object_array([
+            as_objects(name, np.asarray(value)).item() if isinstance(value, np.datetime64) else value for value in ids
+        ])  # fmt: skip
 
     def raw(self, numbers: NDArray[Any]) -> NDArray[Any]:
         """Return the ids of row numbers; -1, which pads lists, becomes -1 among numbers and None among others."""
