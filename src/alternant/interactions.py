@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import reprlib
 from typing import Any, Self
 
 import numpy as np
@@ -22,10 +23,10 @@ class Interactions:
 
     Made by `from_frame`, `from_arrays` or `from_file`. A model fitted on it takes and returns raw ids.
 
-    Users and items are numbered in ascending order of their ids (in order of appearance if the ids can't be
-    compared), so that the order of a table's rows changes nothing. Of several rows with the same pair `aggregate`
-    makes one entry: ``"sum"`` of the values, their ``"max"`` or ``"mean"``, the ``"last"`` one (by time, or by row
-    where there are no times), or an ``"error"``. Rows without user or item, with a value of NaN or without time
+    Users and items are numbered in ascending order of their ids, so that the order of a table's rows changes nothing
+    (ids that can't be compared are numbered in order of appearance). Of several rows with the same pair `aggregate`
+    makes one entry: ``"sum"`` of the values, their ``"max"`` or ``"mean"``, the ``"last"`` one (by time; where there
+    are no times, the last row), or an ``"error"``. Rows without user or item, with a value of NaN or without time
     (where times are asked for) are left out. `describe` counts all of that.
 
     Attributes
@@ -375,6 +376,27 @@ class Interactions:
         ))  # fmt: skip
         pairs = gather(moved, (len(new_users), len(new_items)), self.aggregate)
         return self._like(pairs, new_users, new_items)
+
+    def __getitem__(self, rows: Any) -> Self:
+        """Return the users of some rows, with all items: what scikit-learn's cross-validation cuts data into.
+
+        Parameters
+        ----------
+        rows : slice, array of row numbers, or boolean array
+            For users by their ids, see `reindex`.
+        """
+        if isinstance(rows, tuple) and len(rows) == 2 and rows[1] is Ellipsis:  # as scikit-learn asks
+            rows = rows[0]
+        try:
+            chosen = np.arange(self.shape[0])[rows]
+        except IndexError:
+            chosen = None
+        if not isinstance(chosen, np.ndarray) or chosen.ndim != 1:
+            raise IndexError(
+                f"rows must be a slice, a list of row numbers below {self.shape[0]} or a mask of as many users, got "
+                f"{reprlib.repr(rows)}: for users by their ids use reindex(users=...)"
+            )
+        return self.reindex(users=self.user_ids[chosen])
 
     def _select(self, keep: NDArray[np.bool_]) -> Self:
         """Return the pairs where `keep`, aligned with ``matrix.data``, holds; ids and shape stay."""
