@@ -82,6 +82,19 @@ def test_times_are_numbers_or_iso_dates(read, time, dtype):
 
 
 @pytest.mark.parametrize(
+    ("last", "unit"),
+    [(b"2020-01-02 03:04", "us"), (b"9999-01-01T00:00:00Z", "us"), (b"2020-01-02T03:04:05.123456789", "ns")],
+)
+def test_dates_with_and_without_a_time_zone_stand_in_one_column(read, last, unit):
+    rows = b"u,i,t\n1,1,2020-01-01\n1,2,2020-01-02T03:04:05Z\n1,3,2020-01-02T03:04:05.5+01:00\n2,1,\n1,4,"
+    found = read(rows + last + b"\n", time="t")
+    texts = ["2020-01-01", "2020-01-02T03:04:05", "2020-01-02T02:04:05.5", last.decode().strip("Z")]
+    assert found.times.tolist() == np.array(texts, f"M8[{unit}]").tolist()
+    with pytest.raises(ValueError, match="got '7' in line 7"):
+        read(rows + last + b"\n1,5,7\n", time="t")
+
+
+@pytest.mark.parametrize(
     ("content", "message"),
     [
         (b"", "is empty"),

@@ -73,6 +73,27 @@ def convert_times(column: Any) -> tuple[Any, Bad | None]:
         if bad is None:
             return pc.cast(column, dtype), None
         worst = max(worst, bad)
+    dates, bad = _mixed_dates(column)
+    return (column, max(worst, bad)) if bad is not None else (dates, None)
+
+
+def _mixed_dates(column: Any) -> tuple[Any, Bad | None]:
+    """Return dates of which some have a time zone and the others are in UTC, or the first entry that is none."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    nothing = pa.scalar(None, column.type)
+    zoned = pc.match_substring_regex(column, r":\d\d(\.\d+)?(Z|[+-]\d\d(:?\d\d)?)$")
+    parts = pc.if_else(zoned, column, nothing), pc.if_else(zoned, nothing, column)
+    worst = Bad(-1, "")
+    for unit in ("us", "ns"):
+        dtypes = pa.timestamp(unit, "UTC"), pa.timestamp(unit)
+        bad = [found for part, dtype in zip(parts, dtypes, strict=True)
+               if (found := first_bad(part, partial(pc.cast, target_type=dtype))) is not None]  # fmt: skip
+        if not bad:
+            dates = [pc.cast(pc.cast(part, dtype), dtypes[1]) for part, dtype in zip(parts, dtypes, strict=True)]
+            return pc.coalesce(*dates), None
+        worst = max(worst, min(bad))
     return column, worst
 
 

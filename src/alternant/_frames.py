@@ -9,6 +9,8 @@ import narwhals as nw
 import numpy as np
 from numpy.typing import NDArray
 
+from ._arrays import whole_times
+
 LIBRARIES = ("polars", "pandas", "pyarrow")  # in this order, where nothing says which
 
 
@@ -95,8 +97,9 @@ def time_column(frame: nw.DataFrame[Any], column: int) -> tuple[NDArray[Any], ND
         raise TypeError(
             f"time={frame.columns[column]!r} must hold numbers or dates, got a column of type {dtype}: parse it first"
         )
-    if dtype.is_integer() and not missing.any():
-        return np.asarray(series.to_numpy(), np.int64), missing
+    if dtype.is_integer():
+        whole = series.fill_null(0) if missing.any() else series  # as float64 they could lose their last digits
+        return whole_times(f"time={frame.columns[column]!r}", np.asarray(whole.to_numpy())), missing
     times = np.asarray(series.cast(nw.Float64).to_numpy(), np.float64)
     return times, missing | np.isnan(times)
 
@@ -116,14 +119,36 @@ def make_frame(columns: dict[str, NDArray[Any]], library: str | None) -> Any:
     if library not in (*LIBRARIES, "modin", "cudf"):
         raise ValueError(f"library must be one of {', '.join(map(repr, LIBRARIES))}, got {library!r}")
     try:
-        data = {name: _for_frame(column) for name, column in columns.items()}
+        data = {name: plain_column(column) for name, column in columns.items()}
         return nw.from_dict(data, backend=library).to_native()  # type: ignore[arg-type]
     except ModuleNotFoundError:
         raise ImportError(
             f"library={library!r} is not installed: pip install {library}"
             + (f", or pass library={found[0]!r}" if found else "")
         ) from None
+    except (ArithmeticError, NotImplementedError, TypeError, ValueError):  # what the libraries raise are such, too
+        objects = {name: column for name, column in columns.items() if column.dtype == object}
+        kinds = ", ".join(f"{name}s of {kinds_of(column)}" for name, column in objects.items())
+        raise TypeError(
+            f"a column of a {library} frame must be of one type, such as strings or 64-bit numbers, got {kinds}: "
+            "pass library='pandas', which takes any"
+        ) from None
 
 
-def _for_frame(column: NDArray[Any]) -> Any:
-    return column.tolist() if column.dtype == object else column
+def plain_column(column: NDArray[Any]) -> Any:
+    """Return a column as libraries of frames take it: objects as a list, but whole numbers beyond int64 as uint64."""
+    if column.dtype != object:
+        return column
+    listed = column.tolist()
+    if listed and all(type(value) is int and 0 <= value < 2**64 for value in listed):
+        return np.array(listed, np.uint64)
+    return listed
+
+
+def kinds_of(column: NDArray[Any]) -> str:
+    """Return the names of the types in a column of objects; of whole numbers beyond int64, their range, too."""
+    values = [value for value in column.tolist() if value is not None]
+    names = {type(value).__name__ for value in values}
+    if names == {"int"} and not -(2**63) <= min(values) <= max(values) < 2**63:
+        return f"int from {min(values)} to {max(values)}"
+    return " and ".join(sorted(names))

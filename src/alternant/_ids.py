@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ._threads import default_num_threads, map_parallel
+from ._validation import refuse_iterator
 
 CHUNK = 1 << 18  # elements handled at a time, so that Python objects and copies of whole columns don't pile up
 PADDING = -1  # the row number that fills up a list
@@ -63,6 +64,9 @@ class Ids:
             ordered, order = self._sorted
             if len(ordered) == 0:
                 return np.full(values.shape, PADDING, np.int64)
+            if values.dtype == np.uint64:  # which NumPy compares with int64 as float64
+                beyond = values > np.uint64(np.iinfo(np.int64).max)
+                return np.where(beyond, PADDING, self.find(np.where(beyond, 0, values).astype(np.int64)))
             at = np.minimum(np.searchsorted(ordered, values), len(ordered) - 1)
             return np.where(ordered[at] == values, at if order is None else order[at], PADDING)
         numbers = np.fromiter((self._number(value) for value in values.ravel().tolist()), np.int64, values.size)
@@ -102,9 +106,13 @@ class Ids:
     def as_array(self, name: str, ids: Any) -> NDArray[Any]:
         """Return what was passed as an array of ids; a string, a number and a tuple that is an id are single ones."""
         if isinstance(ids, np.ndarray):
-            return ids if ids.dtype.kind in "iuO" else ids.astype(object)
-        if isinstance(ids, (str, bytes, int, float, np.generic)) or ids is None:
-            return np.array(ids.item() if isinstance(ids, np.generic) else ids, object)
+            ids = unmasked(ids)
+            return ids if ids.dtype.kind in "iuO" else as_objects(name, ids)
+        if isinstance(ids, np.generic):
+            return as_objects(name, np.asarray(ids))
+        if isinstance(ids, (str, bytes, int, float)) or ids is None:
+            return np.array(ids, object)
+        refuse_iterator(name, ids)
         try:
             single = isinstance(ids, tuple) and ids in self._table
         except TypeError:  # a tuple of lists
@@ -115,7 +123,9 @@ class Ids:
             return out
         if hasattr(ids, "__array__"):  # a column of a frame
             return self.as_array(name, np.asarray(ids))
-        return object_array(list(ids))
+        return object_array([
+            as_objects(name, np.asarray(value)).item() if isinstance(value, np.datetime64) else value for value in ids
+        ])  # fmt: skip
 
     def raw(self, numbers: NDArray[Any]) -> NDArray[Any]:
         """Return the ids of row numbers; -1, which pads lists, becomes -1 among numbers and None among others."""
@@ -125,13 +135,18 @@ class Ids:
             out[padding] = PADDING if self.are_numbers else None
         return out
 
-    def provisional(self, values: NDArray[Any]) -> tuple[NDArray[np.int64], list[Any]]:
+    def provisional(self, name: str, values: NDArray[Any]) -> tuple[NDArray[np.int64], list[Any]]:
         """Return row numbers as `add` would give them, and what it would have to add."""
         new: dict[Any, int] = {}
-        numbers = [
-            number if (number := self._number(value)) >= 0 else new.setdefault(value, self._count + len(new))
-            for value in values.ravel().tolist()
-        ]
+        try:
+            numbers = [
+                number if (number := self._number(value)) >= 0 else new.setdefault(value, self._count + len(new))
+                for value in values.ravel().tolist()
+            ]
+        except TypeError:
+            wrong = next(value for value in values.ravel().tolist() if not _hashable(value))
+            raise TypeError(f"{name} must be ids, which can be hashed (numbers, strings), got {wrong!r}") from None
+        refuse_missing(name, list(new))
         return np.array(numbers, np.int64).reshape(values.shape), list(new)
 
     def add(self, values: list[Any]) -> None:
@@ -171,6 +186,71 @@ def object_array(values: list[Any]) -> NDArray[Any]:
     out = np.empty(len(values), object)
     out[:] = values
     return out
+
+
+def unmasked(array: Any) -> Any:
+    """Return a masked array as one that says itself what is missing: by NaN, NaT or None."""
+    if not isinstance(array, np.ma.MaskedArray):
+        return array
+    mask = np.ma.getmaskarray(array)
+    if not mask.any():
+        return array.data
+    if array.dtype.kind in "fmM":
+        return array.filled(np.nan if array.dtype.kind == "f" else array.dtype.type("NaT"))
+    out = array.data.astype(object)
+    out[mask] = None
+    return out
+
+
+def as_objects(name: str, array: NDArray[Any]) -> NDArray[Any]:
+    """Return an array of any dtype as Python objects; dates as such, and not as the numbers that NumPy counts them by.
+
+    Raises
+    ------
+    TypeError
+        If dates are finer than a microsecond, which no Python object is.
+    """
+    if array.dtype.kind not in "mM":
+        return array.astype(object)
+    coarse = array
+    if np.datetime_data(array.dtype)[0] in ("ns", "ps", "fs", "as"):
+        coarse = array.astype(f"{array.dtype.kind}8[us]")
+        if not ((coarse.astype(array.dtype) == array) | np.isnat(array)).all():
+            raise TypeError(
+                f"{name} must be dates of whole microseconds, got dtype {array.dtype}: round them, or pass their text"
+            )
+    return coarse.astype(object)
+
+
+def refuse_missing(name: str, values: list[Any]) -> None:
+    """Raise if one of the ids is None, NaN or the like."""
+    for value in values:
+        if is_missing(value):
+            raise ValueError(f"{name} must be ids, got {value!r}, which marks what is missing: leave it out")
+
+
+def used_ids(codes: NDArray[Any], ids: Ids) -> tuple[NDArray[Any], Ids]:
+    """Number anew what is left of the ids once rows have been left out."""
+    used = np.zeros(len(ids), bool)
+    used[codes] = True
+    if used.all():
+        return codes, ids
+    return (np.cumsum(used) - 1)[codes].astype(codes.dtype), Ids(ids.values[used])
+
+
+def distinct_ids(name: str, ids: Any, known: Ids) -> Ids:
+    """Return the ids that were passed, all of them different, as `known` would take them."""
+    if isinstance(ids, Ids):
+        return ids
+    values = known.as_array(name, ids)
+    if values.ndim != 1:
+        raise ValueError(f"{name} must be a list of ids, got {values.ndim} dimensions")
+    listed = values.tolist()
+    refuse_missing(name, listed)
+    whole = all(type(value) is int and -(2**63) <= value < 2**63 for value in listed)
+    if len(set(listed)) < len(listed):
+        raise ValueError(f"{name} must be distinct ids, got {len(listed)}, some of them twice")
+    return Ids(np.array(listed, np.int64) if whole else values.astype(object))
 
 
 def factorize(column: Any, name: str) -> tuple[NDArray[np.int32] | NDArray[np.int64], Ids]:
@@ -269,7 +349,7 @@ def _factorize_objects(column: Any, name: str) -> tuple[NDArray[Any], Ids]:
                 f"{start + at}"
             ) from None
     keys = list(numbering)
-    known = [number for number, key in enumerate(keys) if not _missing(key)]
+    known = [number for number, key in enumerate(keys) if not is_missing(key)]
     values = [_plain(keys[number]) for number in known]
     order = sorted_order(values)
     rank = np.full(len(keys), PADDING, codes.dtype)
@@ -289,13 +369,16 @@ def sorted_order(values: list[Any]) -> NDArray[np.int64]:
 
 
 def _plain(value: Any) -> Any:
-    """Return a NumPy scalar as the Python object it stands for, and a whole float as the number it is."""
+    """Return a NumPy scalar as the Python object it stands for, and a whole float as the number it is.
+
+    Beyond int64 a float stays one: there it stands for a range of numbers, and 1e300 is no id of 301 digits.
+    """
     if isinstance(value, np.generic):
-        value = value.item()
-    return int(value) if isinstance(value, float) and value.is_integer() else value
+        value = as_objects("ids", np.asarray(value)).item()
+    return int(value) if isinstance(value, float) and value.is_integer() and abs(value) < 2**63 else value
 
 
-def _missing(value: Any) -> bool:
+def is_missing(value: Any) -> bool:
     """Whether a value is None, NaN or NaT, which are not themselves, or pandas' NA, which can't be compared."""
     return value is None or type(value).__name__ == "NAType" or value != value
 

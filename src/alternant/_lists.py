@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from . import _frames
-from ._ids import object_array
+from ._ids import is_missing, object_array
 from ._whole_file import check_target, whole_file
 
 Columns = dict[str, NDArray[Any]]
@@ -66,14 +66,19 @@ def titles_by_number(titles: Any, items: NDArray[Any]) -> NDArray[Any]:
                 f"titles must have one title for each of the {len(items)} items, in their order, got {len(listed)}: "
                 "pass a mapping from ids to titles to name some of them"
             )
-        return object_array(listed)
+        return _titles_array(listed)
     found = [titles.get(item) for item in items.tolist()]
     if all(title is None for title in found):
         raise ValueError(
             f"titles must name items by their ids, such as {items.tolist()[0]!r}, but know none of them: their "
             f"{len(titles)} keys are like {next(iter(titles), None)!r}"
         )
-    return object_array(found)
+    return _titles_array(found)
+
+
+def _titles_array(titles: list[Any]) -> NDArray[Any]:
+    """Return titles, None where one is missing."""
+    return object_array([None if is_missing(title) else title for title in titles])
 
 
 def _titles_of_frame(frame: Any) -> dict[Any, Any]:
@@ -144,7 +149,7 @@ def open_writer(to: Any, kinds: Columns, library: str | None) -> Iterator[Write]
 def _texts(column: NDArray[Any]) -> list[Any]:
     # As a Python number, a float32 would be written with the 17 digits of a float64.
     texts: list[Any] = (column.astype(str) if column.dtype == np.float32 else column).tolist()
-    return texts
+    return [text.decode("utf-8", "backslashreplace") if isinstance(text, bytes) else text for text in texts]
 
 
 def _arrow_type(name: str, values: NDArray[Any]) -> Any:
@@ -152,11 +157,12 @@ def _arrow_type(name: str, values: NDArray[Any]) -> Any:
 
     if values.dtype != object:
         return pa.from_numpy_dtype(values.dtype)
+    if all(type(value) is str for value in values):
+        return pa.string()
     try:
-        return pa.infer_type(values)
-    except (pa.ArrowInvalid, pa.ArrowTypeError, pa.ArrowNotImplementedError):
-        kinds = sorted({type(value).__name__ for value in values.tolist() if value is not None})
+        return pa.array(_frames.plain_column(values)).type
+    except (ArithmeticError, NotImplementedError, TypeError, ValueError):  # what pyarrow raises are such, too
         raise TypeError(
-            f"{name}s must be of one type, such as numbers or strings, to stand in a Parquet file, got "
-            f"{' and '.join(kinds)}: write a .csv file, or pass a function"
+            f"{name}s must be of one type, such as strings or 64-bit numbers, to stand in a Parquet file, got "
+            f"{_frames.kinds_of(values)}: write a .csv file, or pass a function"
         ) from None

@@ -28,6 +28,10 @@ class Events:
         parts = (self.users, self.items, self.values, self.times, self.counts)
         return Events(*(None if part is None else part[rows] for part in parts))  # type: ignore[arg-type]
 
+    def each_count(self) -> NDArray[np.int64]:
+        """Return how many events every row stands for."""
+        return np.ones(len(self.users), np.int64) if self.counts is None else self.counts
+
 
 @dataclass(frozen=True)
 class Pairs:
@@ -76,7 +80,13 @@ def gather(events: Events, shape: tuple[int, int], aggregate: str) -> Pairs:
     indptr = np.concatenate([[0], np.cumsum(np.bincount(users[starts], minlength=shape[0]))])
     indices = items[starts].astype(np.int32 if shape[1] <= np.iinfo(np.int32).max else np.int64, copy=False)
     del users, items, first
-    data, counts = _values(events, order, starts, aggregate)
+    with np.errstate(over="ignore", invalid="ignore"):  # refused below
+        data, counts = _values(events, order, starts, aggregate)
+    if not np.isfinite(data).all():
+        raise ValueError(
+            f"values of one pair must add up to a finite number in {data.dtype}, but {int((~np.isfinite(data)).sum())} "
+            "sums are beyond it: scale the values down, or choose another aggregate, such as 'max' or 'last'"
+        )
     times = None if events.times is None else np.maximum.reduceat(events.times[order], starts) if len(starts) else (
         events.times[:0]
     )  # fmt: skip

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from numbers import Real
 from operator import index
 from typing import Any, TypeGuard
@@ -36,9 +37,22 @@ def check_number(name: str, value: Any, least: float, above: bool = False) -> fl
     except OverflowError:  # a whole number beyond float64
         number = math.inf
     if not math.isfinite(number) or number < least or (above and number == least):
-        limit = f"{'greater than' if above else 'at least'} {least:g}"
-        raise ValueError(f"{name} must be {limit} and finite, got {value!r}")
+        limit = f"{'greater than' if above else 'at least'} {least:g} and " if least > -math.inf else ""
+        raise ValueError(f"{name} must be {limit}finite, got {value!r}")
     return number
+
+
+def refuse_iterator(name: str, ids: Any) -> None:
+    """Refuse what can be read only once."""
+    if isinstance(ids, Iterator):
+        raise TypeError(f"{name} must be an id or a list of ids, got {type(ids).__name__}: pass list({name})")
+
+
+def check_share(name: str, value: Any) -> float:
+    """Return a number between 0 and 1, both excluded."""
+    if isinstance(value, bool) or not isinstance(value, Real) or not 0 < float(value) < 1:
+        raise ValueError(f"{name} must be between 0 and 1, both excluded, got {value!r}")
+    return float(value)
 
 
 def check_choice(name: str, value: Any, choices: tuple[str, ...]) -> str:
@@ -92,13 +106,46 @@ def check_marker(name: str, value: Any) -> None:
         raise TypeError(f"{name} must be a number or NaN, got {value!r}")
 
 
-def check_ids(name: str, ids: Any, count: int, kind: str, new: int = 0) -> NDArray[np.int64]:
-    """Return row numbers as int64, of the shape they came in; all must exist, or be among the `new` next ones."""
-    array = np.asarray(ids)
+def random_generator(random_state: Any) -> np.random.Generator:
+    """Turn None, a seed, a Generator or a RandomState into a Generator."""
+    check_random_state(random_state)
+    if isinstance(random_state, np.random.RandomState):
+        return np.random.default_rng(random_state.randint(0, 2**31 - 1, 4))
+    return np.random.default_rng(random_state)
+
+
+def check_random_state(random_state: Any) -> None:
+    """Raise if no Generator can be made from it; none is advanced."""
+    if isinstance(random_state, np.random.RandomState):
+        return
+    try:
+        if isinstance(random_state, (bool, np.bool_)):  # which NumPy takes for 0 or 1
+            raise TypeError
+        np.random.default_rng(random_state)
+    except (TypeError, ValueError) as error:
+        raise type(error)(
+            "random_state must be a whole number of at least 0, a numpy.random.Generator or RandomState, or None, "
+            f"got {random_state!r}"
+        ) from None
+
+
+def row_numbers(name: str, ids: Any, kind: str) -> NDArray[Any]:
+    """Return whole numbers as an array."""
+    refuse_iterator(name, ids)
+    try:
+        array = np.asarray(ids)
+    except ValueError:
+        raise TypeError(f"{name} must be whole numbers ({kind} row numbers), got a list of uneven lists") from None
     if array.size == 0 and array.dtype == np.float64:  # an empty list
         array = array.astype(np.int64)
     if array.dtype.kind not in "iu":
         raise TypeError(f"{name} must be whole numbers ({kind} row numbers), got {_dtype_or_type(ids, array)}")
+    return array
+
+
+def check_ids(name: str, ids: Any, count: int, kind: str, new: int = 0) -> NDArray[np.int64]:
+    """Return row numbers as int64, of the shape they came in; all must exist, or be among the `new` next ones."""
+    array = row_numbers(name, ids, kind)
     wrong = array[(array < 0) | (array >= count + new)]
     if wrong.size:
         raise IndexError(

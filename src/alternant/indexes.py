@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ._threads import resolve_num_threads
-from ._validation import check_choice, check_integer
+from ._validation import check_boolean, check_choice, check_integer
 
 # (queries, how many at most) -> row numbers of items, all different, -1 where there are no more
 Find = Callable[[NDArray[np.float32], int], NDArray[np.int64]]
@@ -103,6 +103,7 @@ class ItemIndex:
             As `recommend`, and if `queries` have another number of columns than the factors.
         """
         k = check_integer("k", k, 1)
+        check_boolean("exclude_seen", exclude_seen)
         seen = None
         if queries is not None:
             if users is not None or user_items is not None:

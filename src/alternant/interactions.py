@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import reprlib
 from typing import Any, Self
 
 import numpy as np
@@ -10,12 +11,11 @@ import scipy.sparse as sp
 from numpy.typing import NDArray
 
 from . import _arrays, _files, _frames
-from ._ids import Ids, factorize
+from ._append import check_appendable
+from ._ids import Ids, distinct_ids, factorize, used_ids
 from ._pairs import AGGREGATES, DuplicatePairError, Events, Pairs, gather
 from ._report import InteractionsReport, Losses
 from ._validation import check_choice
-
-WHOLE = np.iinfo(np.int64)
 
 
 class Interactions:
@@ -23,10 +23,10 @@ class Interactions:
 
     Made by `from_frame`, `from_arrays` or `from_file`. A model fitted on it takes and returns raw ids.
 
-    Users and items are numbered in ascending order of their ids (in order of appearance if the ids can't be
-    compared), so that the order of a table's rows changes nothing. Of several rows with the same pair `aggregate`
-    makes one entry: ``"sum"`` of the values, their ``"max"`` or ``"mean"``, the ``"last"`` one (by time, or by row
-    where there are no times), or an ``"error"``. Rows without user or item, with a value of NaN or without time
+    Users and items are numbered in ascending order of their ids, so that the order of a table's rows changes nothing
+    (ids that can't be compared are numbered in order of appearance). Of several rows with the same pair `aggregate`
+    makes one entry: ``"sum"`` of the values, their ``"max"`` or ``"mean"``, the ``"last"`` one (by time; where there
+    are no times, the last row), or an ``"error"``. Rows without user or item, with a value of NaN or without time
     (where times are asked for) are left out. `describe` counts all of that.
 
     Attributes
@@ -89,7 +89,8 @@ class Interactions:
         check_choice("aggregate", aggregate, AGGREGATES)
         table = _frames.open_frame("frame", frame)
         asked = {"user": user, "item": item, "value": value, "time": time}
-        places = {role: _frames.find_column(table, role, at) for role, at in asked.items() if at is not None}
+        needed = {role: at for role, at in asked.items() if at is not None or role in ("user", "item")}
+        places = {role: _frames.find_column(table, role, at) for role, at in needed.items()}
         if places["user"] == places["item"]:
             raise ValueError(f"user and item must be two columns, got {table.columns[places['user']]!r} for both")
         made = cls._make(
@@ -207,15 +208,15 @@ class Interactions:
             n_missing_values=int((unvalued & ~unknown).sum()),
             n_missing_times=int((untimed & ~unvalued & ~unknown).sum()),
         )
-        if values is not None and np.isinf(values).any():
-            at = int(np.argmax(np.isinf(values)))
+        lost = unknown | unvalued | untimed
+        if values is not None and (infinite := np.isinf(values) & ~lost).any():
+            at = int(np.argmax(infinite))
             raise ValueError(f"{names['value']} must hold finite numbers, got {values[at]} in row {at}: drop that row")
         events = Events(rows, columns, values, None if times is None else times[0])
-        lost = unknown | unvalued | untimed
         if lost.any():
             events = events.take(np.flatnonzero(~lost))
-            rows, user_ids = _used(events.users, user_ids)
-            columns, item_ids = _used(events.items, item_ids)
+            rows, user_ids = used_ids(events.users, user_ids)
+            columns, item_ids = used_ids(events.items, item_ids)
             events = Events(rows, columns, events.values, events.times)
         if len(events.users) == 0:
             raise ValueError(
@@ -328,16 +329,7 @@ class Interactions:
                     "a frame, so pass Interactions.from_frame(...) or .from_arrays(...)"
                 )
             events = type(self).from_frame(events, **self._columns, aggregate=self.aggregate)
-        if (self.times is None) != (events.times is None):
-            raise ValueError(
-                f"events must {'have no' if self.times is None else 'have'} times, like the interactions they are "
-                "appended to"
-            )
-        if self.aggregate == "mean" and events.aggregate != "mean":
-            raise ValueError(
-                f"events must have aggregate='mean', like the interactions they are appended to, got "
-                f"{events.aggregate!r}: a mean needs to know of how many events"
-            )
+        check_appendable(self, events)
         old, new = self._pairs.events(), events._pairs.events()
         users, rows = self._users.union(events._users)
         items, columns = self._items.union(events._items)
@@ -346,7 +338,7 @@ class Interactions:
             np.concatenate([old.items, columns[new.items]]),
             np.concatenate([self._pairs.matrix.data, events._pairs.matrix.data]),
             None if old.times is None or new.times is None else np.concatenate([old.times, new.times]),
-            None if old.counts is None else np.concatenate([old.counts, _counts(new)]),
+            None if old.counts is None else np.concatenate([old.counts, new.each_count()]),
         )
         try:
             pairs = gather(both, (len(users), len(items)), self.aggregate)
@@ -371,8 +363,8 @@ class Interactions:
         users, items : array of raw ids, optional
             By default those that are here.
         """
-        new_users = self._users if users is None else _as_ids("users", users, self._users)
-        new_items = self._items if items is None else _as_ids("items", items, self._items)
+        new_users = self._users if users is None else distinct_ids("users", users, self._users)
+        new_items = self._items if items is None else distinct_ids("items", items, self._items)
         if new_users is self._users and new_items is self._items:
             return self
         events = self._pairs.events()
@@ -385,6 +377,27 @@ class Interactions:
         pairs = gather(moved, (len(new_users), len(new_items)), self.aggregate)
         return self._like(pairs, new_users, new_items)
 
+    def __getitem__(self, rows: Any) -> Self:
+        """Return the users of some rows, with all items: what scikit-learn's cross-validation cuts data into.
+
+        Parameters
+        ----------
+        rows : slice, array of row numbers, or boolean array
+            For users by their ids, see `reindex`.
+        """
+        if isinstance(rows, tuple) and len(rows) == 2 and rows[1] is Ellipsis:  # as scikit-learn asks
+            rows = rows[0]
+        try:
+            chosen = np.arange(self.shape[0])[rows]
+        except IndexError:
+            chosen = None
+        if not isinstance(chosen, np.ndarray) or chosen.ndim != 1:
+            raise IndexError(
+                f"rows must be a slice, a list of row numbers below {self.shape[0]} or a mask of as many users, got "
+                f"{reprlib.repr(rows)}: for users by their ids use reindex(users=...)"
+            )
+        return self.reindex(users=self.user_ids[chosen])
+
     def _select(self, keep: NDArray[np.bool_]) -> Self:
         """Return the pairs where `keep`, aligned with ``matrix.data``, holds; ids and shape stay."""
         return self._like(self._pairs.select(keep), self._users, self._items)
@@ -394,34 +407,3 @@ class Interactions:
         return type(self)(
             pairs, users, items, aggregate=self.aggregate, losses=losses, columns=self._columns, library=self._library
         )
-
-
-def _counts(events: Events) -> NDArray[np.int64]:
-    return np.ones(len(events.users), np.int64) if events.counts is None else events.counts
-
-
-def _used(codes: NDArray[Any], ids: Ids) -> tuple[NDArray[Any], Ids]:
-    """Number anew what is left of the ids once rows have been left out."""
-    used = np.zeros(len(ids), bool)
-    used[codes] = True
-    if used.all():
-        return codes, ids
-    return (np.cumsum(used) - 1)[codes].astype(codes.dtype), Ids(ids.values[used])
-
-
-def _as_ids(name: str, ids: Any, known: Ids) -> Ids:
-    if isinstance(ids, Ids):
-        return ids
-    values = known.as_array(name, ids)
-    if values.ndim != 1:
-        raise ValueError(f"{name} must be a list of ids, got {values.ndim} dimensions")
-    made = Ids(values.astype(np.int64) if values.dtype.kind in "iu" else _objects(values))
-    if len(set(made.values.tolist())) < len(made):
-        raise ValueError(f"{name} must be distinct ids, got {len(made)}, some of them twice")
-    return made
-
-
-def _objects(values: NDArray[Any]) -> NDArray[Any]:
-    listed = values.tolist()
-    whole = all(type(value) is int and WHOLE.min <= value <= WHOLE.max for value in listed)
-    return np.array(listed, np.int64) if whole else values.copy()

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import scipy.sparse as sp
 
-from alternant import BiasedMF, CosineMF, ExplicitALS, ImplicitALS, LogisticMF, Popularity
+from alternant import BiasedMF, CosineMF, ExplicitALS, ImplicitALS, Interactions, LogisticMF, Popularity
 from alternant._csr import CSR
 from alternant._hold_out import content_keys, hold_out, select
 from alternant.evaluation import ranking_metrics
@@ -318,3 +318,27 @@ def test_events_teach_a_copy_of_a_cosine_model_and_not_the_model(way, tmp_path):
     np.testing.assert_array_equal(twin.interactions_.to_scipy().toarray(), other.interactions_.to_scipy().toarray())
     model.update(2, 2, 1)
     assert bits(twin) == bits(other)
+
+
+@pytest.mark.parametrize("text", [False, True], ids=["numbers", "strings"])
+def test_interactions_are_cut_by_user_as_matrices_are(text):
+    users, items = np.nonzero(np.random.default_rng(0).random((40, 20)) < 0.3)
+    name = (lambda at: f"{at:02}") if text else int
+    data = Interactions.from_arrays([name(u) for u in users], [name(i) for i in items])
+    model = ImplicitALS(factors=3, iterations=3, random_state=0)
+    scores = cross_val_score(model, data, cv=3)
+    np.testing.assert_array_equal(scores, cross_val_score(model, data.matrix, cv=3))
+    searches = [GridSearchCV(model, {"factors": [2, 4]}, cv=3).fit(one) for one in (data, data.matrix)]
+    assert searches[0].best_score_ == searches[1].best_score_
+    assert searches[0].best_estimator_.user_ids_.tolist() == data.user_ids.tolist()
+
+
+def test_interactions_by_row():
+    data = Interactions.from_arrays(["a", "a", "b", "c"], [1, 2, 3, 1])
+    for rows in (slice(1, None), [1, 2], np.array([False, True, True])):
+        assert data[rows].user_ids.tolist() == ["b", "c"]
+        assert data[rows].item_ids.tolist() == [1, 2, 3]
+        np.testing.assert_array_equal(data[rows].matrix.toarray(), data.matrix.toarray()[1:])
+    for rows in (0, "a", ["a"], [3], [[1]], (1, 2)):
+        with pytest.raises(IndexError, match=r"rows must be a slice, .* below 3 .* use reindex\(users="):
+            data[rows]

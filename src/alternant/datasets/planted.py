@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from scipy import sparse
 
-from .._validation import check_integer, check_number
+from .._validation import check_integer, check_number, random_generator
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -95,7 +95,7 @@ def planted(
     if chosen > n_items:
         raise ValueError(f"interactions_per_user must be at most n_items ({n_items}), got {chosen}")
     noise = check_number("noise", noise, 0)
-    rng = np.random.default_rng(random_state)
+    rng = random_generator(random_state)
 
     scale = factors**-0.25  # a sum of `factors` products of two such normals has variance 1
     user_factors = rng.normal(scale=scale, size=(n_users, factors))

@@ -1,6 +1,7 @@
 """Measure a recommender: hold interactions out, then see how well the recommendations find them."""
 
 from ._evaluate import evaluate
+from ._negatives import sample_negatives
 from ._report import Evaluation, Interval
 from .metrics import RankingMetrics, ranking_metrics
 from .splits import (
@@ -11,7 +12,6 @@ from .splits import (
     leave_last_out,
     leave_one_out,
     random_split,
-    sample_negatives,
     split_by_time,
 )
 

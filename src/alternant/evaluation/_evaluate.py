@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from .._csr import CSR
 from .._threads import resolve_num_threads
-from .._validation import check_integer, is_sparse
+from .._validation import check_boolean, check_integer, check_number, is_sparse
 from ..interactions import Interactions
 from ._report import Evaluation, Sums
 from .metrics import LIST_METRICS, list_metrics
@@ -68,7 +68,8 @@ def evaluate(
     user_items : as `test`, optional
         Of users whom the model has not seen: what to fold them in by, a row for each row of `test`.
     candidates : sparse matrix of the shape of `test`, optional
-        The only items that are ranked for each user, as `sample_negatives` draws them. Sampled metrics are too good,
+        The only items that are ranked for each user, as `sample_negatives` draws them: what is not 0 (or False), rows
+        and columns in the order of `test`. Sampled metrics are too good,
         and may put models in the wrong order (Krichene and Rendle 2020).
     exclude_seen : bool
         Leave out of the lists, and of the negatives of the AUC, what users have interacted with in the fit (or in
@@ -91,12 +92,13 @@ def evaluate(
     -----
     `ranking_metrics` has the formulas of the metrics of lists. With N the items that are neither test items T nor
     excluded, :math:`n_i` the users of the fit who interacted with item i and m their number, :math:`e_i` the number of
-    lists that item i is in, ascending in :math:`e_{(1)} \le e_{(2)} \le \dots`, and n the number of items,
+    lists that item i is in, ascending in :math:`e_{(1)} \le e_{(2)} \le \dots`, and n the number of items (a list holds
+    k, or as many as there are to list),
 
     .. math::
 
         \text{AUC} &= \frac{1}{|T| |N|} \sum_{i \in T, j \in N} [s_i > s_j] + \tfrac12 [s_i = s_j] \qquad
-        \text{novelty} = \frac{1}{k} \sum_{i \in \text{list}} -\log_2 \frac{\max(n_i, 1)}{m} \\
+        \text{novelty} = \frac{1}{|\text{list}|} \sum_{i \in \text{list}} -\log_2 \frac{\max(n_i, 1)}{m} \\
         \text{coverage} &= \frac{|\{i : e_i > 0\}|}{n} \qquad
         \text{Gini} = \frac{\sum_i (2 i - n - 1) e_{(i)}}{n \sum_i e_i}
 
@@ -110,6 +112,9 @@ def evaluate(
     """
     lengths = _check_lengths(k)
     names = _check_metrics(metrics, model, candidates is not None)
+    check_boolean("exclude_seen", exclude_seen)
+    if relevant_from is not None and relevant_from != -np.inf:
+        check_number("relevant_from", relevant_from, -np.inf)
     subjects, users = _subjects(model, test, user_items, candidates, exclude_seen, relevant_from)
     tested = np.flatnonzero(np.diff(subjects.test.indptr))
     place = np.full(len(subjects.queries), -1)
@@ -170,11 +175,13 @@ def _subjects(
 ) -> tuple[Subjects, NDArray[Any]]:
     """Return the users of the rows of the test, and what they are called."""
     users, items = model._factors()
+    given, rows_of = test, test._users if isinstance(test, Interactions) else None
     if user_items is None:
         if isinstance(test, Interactions) and model._ids_of("user") is not None:
             model._numbers("test users", test.user_ids, "user")
             model._matrix("test", test, "item")  # refuses items that the model does not know
-            test = test.reindex(users=model._ids_of("user"), items=model._ids_of("item")).matrix
+            rows_of = model._ids_of("user")
+            test = test.reindex(users=rows_of, items=model._ids_of("item")).matrix
         held = model._known_columns("test", test, items, "item", len(users))
         if held.shape[0] != len(users):
             raise ValueError(
@@ -185,11 +192,11 @@ def _subjects(
         seen = model._seen(np.arange(len(users)), None) if exclude_seen else None
         names = model._raw(np.arange(len(users)), "user")
     else:
-        names = np.arange(user_items.shape[0])
-        if isinstance(user_items, Interactions):
-            names = user_items.user_ids
-            test = test.reindex(users=names) if isinstance(test, Interactions) else test
+        if isinstance(user_items, Interactions) and isinstance(test, Interactions):
+            rows_of = user_items._users
+            test = test.reindex(users=rows_of)
         known = model._known_columns("user_items", user_items, items, "item", -1)
+        names = user_items.user_ids if isinstance(user_items, Interactions) else np.arange(known.shape[0])
         held = model._known_columns("test", test, items, "item", -1)
         if held.shape[0] != known.shape[0]:
             raise ValueError(
@@ -203,10 +210,11 @@ def _subjects(
     chosen = CSR(np.concatenate([[0], np.cumsum(relevant)])[held.indptr], held.indices[relevant],
                  held.data[relevant], held.shape)  # fmt: skip
     rates = bool(getattr(model, "_rates", False))
-    subjects = Subjects(
-        queries, items, seen, held if rates else chosen, chosen, _check_candidates(candidates, held.shape)
-    )
-    return subjects, names
+    if candidates is not None:
+        candidates = _check_candidates(candidates, given.shape)
+        if isinstance(given, Interactions):
+            candidates = _moved(candidates, given, rows_of, model._ids_of("item"))
+    return Subjects(queries, items, seen, held if rates else chosen, chosen, candidates), names
 
 
 def _refuse_leaks(seen: CSR, test: CSR) -> None:
@@ -222,14 +230,25 @@ def _refuse_leaks(seen: CSR, test: CSR) -> None:
         )
 
 
-def _check_candidates(candidates: Any, shape: tuple[int, int]) -> CSR | None:
-    if candidates is None:
-        return None
+def _check_candidates(candidates: Any, shape: tuple[int, int]) -> CSR:
     if not is_sparse(candidates) or candidates.shape != shape:
         raise ValueError(f"candidates must be a sparse matrix of the shape of test, {shape}, as sample_negatives makes")
     matrix = candidates.tocsr().astype(bool)  # a copy
     matrix.sum_duplicates()
+    matrix.eliminate_zeros()
     return CSR.of(matrix.indptr, matrix.indices, matrix.data, shape)
+
+
+def _moved(candidates: CSR, test: Interactions, users: Any, items: Any) -> CSR:
+    """Return candidates, which have the rows and columns of the test, with these users and items in this order."""
+    if test._users == users and test._items == items:
+        return candidates
+    rows, columns = candidates.positions()
+    rows, columns = users.find(test.user_ids)[rows], items.find(test.item_ids)[columns]
+    kept = (rows >= 0) & (columns >= 0)
+    order = np.lexsort((columns[kept], rows[kept]))
+    indptr = np.concatenate([[0], np.cumsum(np.bincount(rows[kept], minlength=len(users)))])
+    return CSR.of(indptr, columns[kept][order], candidates.data[kept][order], (len(users), len(items)))
 
 
 def _measure_lists(

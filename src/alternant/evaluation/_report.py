@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from .._validation import check_integer
+from .._validation import check_integer, check_share, random_generator
 
 RESAMPLES = 1000
 
@@ -76,12 +76,13 @@ class Evaluation:
         Parameters
         ----------
         metric : str
-            A key of `per_user`.
+            A key of `per_user`. Coverage and gini have no interval: users who are drawn twice repeat their lists, so
+            that resampled lists cover less, and less evenly, than those of other users would.
         confidence : float
             Between 0 and 1.
         n_resamples : int
             How often as many users are drawn with replacement.
-        random_state : int, numpy.random.Generator or None
+        random_state : int, numpy.random.Generator, numpy.random.RandomState or None
 
         Returns
         -------
@@ -183,7 +184,7 @@ def _resample(parts: list[NDArray[np.float64]], n_resamples: int, random_state: 
     """Return the sums of each part over users drawn with replacement, a row for each time."""
     n_resamples = check_integer("n_resamples", n_resamples, 1)
     table = np.stack(parts, axis=1) if parts else np.empty((0, 0))
-    rng = np.random.default_rng(random_state)
+    rng = random_generator(random_state)
     out = np.empty((n_resamples, table.shape[1]))
     for row in range(n_resamples):  # one at a time: as many counts as there are users is all the memory it takes
         out[row] = np.bincount(rng.integers(0, max(len(table), 1), len(table)), minlength=len(table)) @ table
@@ -191,8 +192,7 @@ def _resample(parts: list[NDArray[np.float64]], n_resamples: int, random_state: 
 
 
 def _interval(value: float, drawn: NDArray[np.float64], confidence: float) -> Interval:
-    if isinstance(confidence, bool) or not 0 < confidence < 1:
-        raise ValueError(f"confidence must be between 0 and 1, both excluded, got {confidence!r}")
+    check_share("confidence", confidence)
     drawn = drawn[~np.isnan(drawn)]
     if len(drawn) == 0:
         return Interval(value, np.nan, np.nan)

@@ -8,16 +8,18 @@ all of them. The same `random_state` gives the same split on every platform.
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterator
+from datetime import datetime
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import sparse
 
+from .._arrays import in_utc
 from .._csr import CSR
 from .._hold_out import hold_out, select
-from .._validation import check_integer, check_interactions, is_sparse
+from .._validation import check_integer, check_interactions, check_share, is_sparse, random_generator
 from ..interactions import Interactions
 
 
@@ -89,7 +91,7 @@ def leave_one_out(interactions: Any, *, random_state: Any = None) -> tuple[Any, 
     ----------
     interactions : sparse matrix or array, shape (n_users, n_items), or Interactions
         Any format, index type and dtype; not changed. Duplicates are summed first.
-    random_state : int, numpy.random.Generator or None
+    random_state : int, numpy.random.Generator, numpy.random.RandomState or None
         Seed; the same one gives the same split.
 
     Returns
@@ -120,7 +122,7 @@ def leave_one_out(interactions: Any, *, random_state: Any = None) -> tuple[Any, 
     known = np.bincount(table.owner[table.rows.data != 0], minlength=table.rows.shape[0])
     users = np.flatnonzero((known >= 2) & (likes >= 1))
     first = np.concatenate([[0], np.cumsum(likes)])[users]  # where a user's likes begin
-    rng = np.random.default_rng(random_state)
+    rng = random_generator(random_state)
     held_out = np.zeros(len(table.rows.data), dtype=bool)
     held_out[liked[first + rng.integers(0, likes[users])]] = True
     return table.split(held_out)
@@ -142,7 +144,7 @@ def leave_k_out(interactions: Any, k: int = 5, *, random_state: Any = None) -> t
         As `leave_one_out`; `test` holds `k` entries or none per row.
     """
     table = Table(interactions)
-    keys = np.random.default_rng(random_state).random(len(table.rows.data))
+    keys = random_generator(random_state).random(len(table.rows.data))
     return table.split(_least(table, check_integer("k", k, 1), keys))
 
 
@@ -194,7 +196,7 @@ def random_split(interactions: Any, fraction: float = 0.2, *, random_state: Any 
     size = len(table.rows.data)
     wanted = _share(fraction, size)
     held_out = np.zeros(size, bool)
-    held_out[np.random.default_rng(random_state).permutation(size)[:wanted]] = True
+    held_out[random_generator(random_state).permutation(size)[:wanted]] = True
     return table.split(held_out)
 
 
@@ -226,7 +228,7 @@ def split_by_time(
         at = np.sort(table.times)[len(table.times) - wanted]
     elif table.times.dtype.kind == "M":
         try:
-            at = np.datetime64(at)
+            at = _moment(at)
         except (TypeError, ValueError):
             raise ValueError(f"at must be a date, as the times are, got {at!r}") from None
     elif isinstance(at, (str, bool)) or not np.isscalar(at) or np.isnan(at):
@@ -259,7 +261,7 @@ def k_fold(interactions: Any, n_splits: int = 5, *, random_state: Any = None) ->
     size = len(table.rows.data)
     if check_integer("n_splits", n_splits, 2) > size:
         raise ValueError(f"n_splits must be at most the number of entries, {size}, got {n_splits}")
-    fold = np.random.default_rng(random_state).permutation(size) % n_splits
+    fold = random_generator(random_state).permutation(size) % n_splits
     return (table.split(fold == number) for number in range(n_splits))
 
 
@@ -311,9 +313,8 @@ def hold_out_users(
                 f"n_users must leave users to train on and be at most the {len(eligible)} who have two positive "
                 f"interactions, got {wanted} of {table.rows.shape[0]}"
             )
-    if not 0 < fold_in_fraction < 1:
-        raise ValueError(f"fold_in_fraction must be between 0 and 1, got {fold_in_fraction!r}")
-    rng = np.random.default_rng(random_state)
+    check_share("fold_in_fraction", fold_in_fraction)
+    rng = random_generator(random_state)
     users = np.sort(rng.permutation(eligible)[:wanted])
     keys = rng.random(len(table.rows.data))
     tested = hold_out(table.rows, positive, keys, 1 - fold_in_fraction)
@@ -326,53 +327,6 @@ def hold_out_users(
                             test.reindex(users=names), names)  # fmt: skip
     whole = table.rows.to_scipy()
     return HeldOutUsers(whole[others], fold_in[users], test[users], users)
-
-
-def sample_negatives(train: Any, test: Any, n: int = 99, *, random_state: Any = None) -> sparse.csr_array:
-    """Draw items for every test user to rank the test items among: the protocol of one positive and 99 negatives.
-
-    ``evaluate(model, test, candidates=...)`` then ranks only these. Such sampled metrics are far too good, and may put
-    models in the wrong order (Krichene and Rendle 2020): for comparison with published figures alone.
-
-    Parameters
-    ----------
-    train, test : as a split returns them
-    n : int
-        Number of items per user that are neither in `train` nor in `test`; fewer where there are not so many.
-    random_state : as for `leave_one_out`
-
-    Returns
-    -------
-    scipy.sparse.csr_array of bool, shape (n_users, n_items)
-        For every user with test items, these and the negatives.
-
-    References
-    ----------
-    X. He et al., "Neural Collaborative Filtering", WWW 2017. W. Krichene, S. Rendle, "On Sampled Metrics for Item
-    Recommendation", KDD 2020.
-    """
-    n = check_integer("n", n, 1)
-    seen, wanted = Table(train, name="train").rows, Table(test, name="test").rows
-    if seen.shape != wanted.shape:
-        raise ValueError(f"train and test must have one shape, got {seen.shape} and {wanted.shape}")
-    rng = np.random.default_rng(random_state)
-    lists = []
-    for u in range(wanted.shape[0]):
-        positives = wanted.indices[wanted.indptr[u] : wanted.indptr[u + 1]]
-        positives = positives[wanted.data[wanted.indptr[u] : wanted.indptr[u + 1]] > 0]
-        if len(positives) == 0:
-            lists.append(positives)
-            continue
-        known = np.union1d(wanted.indices[wanted.indptr[u] : wanted.indptr[u + 1]],
-                           seen.indices[seen.indptr[u] : seen.indptr[u + 1]])  # fmt: skip
-        # Places among the items that are not known, then moved up past those that are.
-        free = wanted.shape[1] - len(known)
-        places = np.sort(rng.choice(free, min(n, free), replace=False, shuffle=False))
-        negatives = places + np.searchsorted(known - np.arange(len(known)), places, side="right")
-        lists.append(np.union1d(positives, negatives))
-    indptr = np.concatenate([[0], np.cumsum([len(one) for one in lists])])
-    indices = np.concatenate([*lists, np.empty(0, np.int64)]).astype(np.int64)
-    return sparse.csr_array((np.ones(len(indices), bool), indices, indptr), shape=wanted.shape)
 
 
 def _least(table: Table, k: int, keys: NDArray[Any]) -> NDArray[np.bool_]:
@@ -394,10 +348,17 @@ def _least(table: Table, k: int, keys: NDArray[Any]) -> NDArray[np.bool_]:
     return held_out
 
 
+def _moment(at: Any) -> np.datetime64:
+    """Return a date; one with a time zone in UTC."""
+    if isinstance(at, str):
+        with contextlib.suppress(ValueError):  # what only NumPy reads, such as 2020-01
+            at = datetime.fromisoformat(at)
+    return np.datetime64(in_utc(at))
+
+
 def _share(fraction: Any, size: int, name: str = "fraction", of: str = "entries") -> int:
     """Return a share as a number of entries: at least one and not all."""
-    if isinstance(fraction, bool) or not isinstance(fraction, (int, float, np.number)) or not 0 < fraction < 1:
-        raise ValueError(f"{name} must be between 0 and 1, both excluded, got {fraction!r}")
+    share = check_share(name, fraction)
     if size < 2:
         raise ValueError(f"a split needs at least two {of}, got {size}")
-    return min(max(round(float(fraction) * size), 1), size - 1)
+    return min(max(round(share * size), 1), size - 1)

@@ -11,7 +11,16 @@ from numpy.typing import NDArray
 
 from .._csr import CSR
 from .._threads import resolve_num_threads
-from .._validation import check_boolean, check_choice, check_dtype, check_integer, check_number, check_pair
+from .._validation import (
+    check_boolean,
+    check_choice,
+    check_dtype,
+    check_integer,
+    check_number,
+    check_pair,
+    check_random_state,
+    random_generator,
+)
 from ..kernels._registry import BACKENDS
 from ._fit_loop import (
     Callback,
@@ -20,8 +29,6 @@ from ._fit_loop import (
     Lesson,
     Report,
     Stopping,
-    check_random_state,
-    random_generator,
 )
 from ._fold_in import FoldInModel
 from ._least_squares import Eigenbasis, HalfSweep, RowProblems, Solution, Solver, half_sweep, squared_norms

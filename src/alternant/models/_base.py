@@ -10,11 +10,11 @@ from numpy.typing import NDArray
 
 from .._csr import CSR
 from .._threads import resolve_num_threads
-from .._validation import check_columns, check_integer, check_interactions
-from ..interactions import Interactions
+from .._validation import check_boolean, check_columns, check_integer, check_interactions
 from ..kernels import get_backend
 from ..kernels._registry import Backend, active_backend
 from . import _cold_start, _storage
+from ._histories import Histories
 from ._parameters import Parameters
 from ._raw_ids import RawIds
 from ._serving import Serving
@@ -25,7 +25,7 @@ class NotFittedError(ValueError, AttributeError):
     """The model has no factors yet."""
 
 
-class FactorModel(Serving, RawIds, ScikitLearnModel, Parameters):
+class FactorModel(Serving, Histories, RawIds, ScikitLearnModel, Parameters):
     """A model that ranks by the dot product of a user's and an item's factors.
 
     A subclass provides the constructor parameters `num_threads` and `backend`, a `fit` that sets the attributes
@@ -73,20 +73,23 @@ class FactorModel(Serving, RawIds, ScikitLearnModel, Parameters):
             Length of the lists.
         user_items : sparse matrix, shape (len(users), n_items) or (n_users, n_items), or Interactions, optional
             Interactions to leave out instead of those of the fit: one row for each of `users`, or the whole matrix.
-            With ``users=None`` also what the users are known by.
+            With ``users=None`` also what the users are known by. In Interactions they are found by their ids, and all
+            of them must be there.
         exclude_seen : bool
             Leave out the items that a user has interacted with.
         exclude_items : array of ids, optional
             Items that nobody gets.
         candidate_items : array of ids, or a list of such, or a sparse matrix, optional
-            The only items that anybody gets; a list of lists, a table or a matrix has a row for each of `users`.
+            The only items that anybody gets; a list of lists, a table or a matrix has a row for each of `users`. In a
+            matrix they are what is not 0 (or False).
 
         Returns
         -------
         ids : array, shape (len(users), k), or (k,) for a single user
-            Items: row numbers (int32) or raw ids. Places that no item fills hold -1, or None where ids are no numbers.
+            Items: row numbers (int32) or raw ids. Places that no item fills hold -1, or None where ids are no numbers;
+            where an item is called -1, the scores tell it from such a place.
         scores : array of the same shape
-            Their scores; -inf where no item is.
+            Their scores; -inf where no item is, and nowhere else.
 
         Raises
         ------
@@ -99,6 +102,7 @@ class FactorModel(Serving, RawIds, ScikitLearnModel, Parameters):
         """
         user_factors, item_factors = self._factors()
         k = check_integer("k", k, 1)
+        check_boolean("exclude_seen", exclude_seen)
         seen: CSR | None
         if users is None:
             queries, seen = self._new_users(user_items)
@@ -257,6 +261,7 @@ class FactorModel(Serving, RawIds, ScikitLearnModel, Parameters):
             seen items. A `random_state` that is not a number is not kept.
         """
         self._factors()
+        check_boolean("interactions", interactions)
         _storage.save(self, path, interactions)
 
     @classmethod
@@ -274,6 +279,7 @@ class FactorModel(Serving, RawIds, ScikitLearnModel, Parameters):
         ModelFileError
             If the file is damaged, is no model, or is from a newer version.
         """
+        check_boolean("mmap", mmap)
         model: Self = _storage.load(cls, path, mmap)
         return model
 
@@ -379,39 +385,3 @@ class FactorModel(Serving, RawIds, ScikitLearnModel, Parameters):
         best, cosines = self._top_k(np.ascontiguousarray(unit[flat]), unit, k, itself, allowed)
         np.clip(cosines, -1, 1, out=cosines, where=best >= 0)  # rounding
         return self._raw(best.reshape(*rows.shape, k), kind), cosines.reshape(*rows.shape, k)
-
-    def _new_users(self, user_items: Any) -> tuple[NDArray[Any], CSR]:
-        if user_items is None:
-            raise ValueError("users=None means new users and needs user_items, their interactions: pass one of the two")
-        self._factors()
-        user_items = self._matrix("user_items", user_items, "item")
-        queries = self.fold_in_users(user_items)
-        return queries, self._check_rows("user_items", user_items, queries.dtype)
-
-    def _seen(self, users: NDArray[np.int64], user_items: Any) -> CSR:
-        user_factors, item_factors = self._factors()
-        if user_items is None:
-            known: CSR | None = getattr(self, "interactions_", None)
-            if known is None or known.shape != (len(user_factors), len(item_factors)):
-                raise ValueError(
-                    "the model does not hold the interactions of its users (it was saved without them, or its factors "
-                    "were set by hand), so that it can't tell what they have seen: pass user_items, or "
-                    "exclude_seen=False"
-                )
-            return known.take(users)
-        if isinstance(user_items, Interactions) and self._ids_of("user") is not None:
-            user_items = user_items.reindex(users=self._ids_of("user"), items=self._ids_of("item"))
-        seen = self._known_columns("user_items", user_items, item_factors, "item", len(user_factors))
-        if seen.shape[0] not in (len(users), len(user_factors)):
-            raise ValueError(
-                f"user_items must have one row for each of the {len(users)} users asked for, or all "
-                f"{len(user_factors)} rows of the fit, got {seen.shape[0]} rows: pass user_items[users]"
-            )
-        if seen.shape[0] != len(user_factors) or np.array_equal(users, np.arange(len(user_factors))):
-            return seen
-        if len(users) == len(user_factors):
-            raise ValueError(
-                f"user_items has {len(users)} rows, which may be one for each of users or the whole matrix in the "
-                f"order of the fit: pass users=numpy.arange({len(users)}) to make the two the same"
-            )
-        return seen.take(users)

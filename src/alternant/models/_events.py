@@ -189,12 +189,8 @@ def name_events(
     if target.dtype.kind in "buif":  # else the check of events refuses it
         swiped = (target == 0) | (target == 1)
         columns, target = [column[swiped] for column in columns], target[swiped]
-    try:
-        (rows, new_users), (cells, new_items) = user_ids.provisional(columns[0]), item_ids.provisional(columns[1])
-    except TypeError:
-        raise TypeError("users and items must be ids that can be hashed (numbers, strings), got others") from None
-    if None in new_users or None in new_items:
-        raise ValueError("users and items must be ids, got None: leave out events without user or item")
+    rows, new_users = user_ids.provisional("users", columns[0])
+    cells, new_items = item_ids.provisional("items", columns[1])
     return rows, cells, target, new_users, new_items
 
 

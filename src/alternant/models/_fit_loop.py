@@ -213,26 +213,3 @@ def is_frozen(array: NDArray[Any]) -> bool:
     while isinstance(owner, np.ndarray) and not owner.flags.writeable:
         owner = owner.base
     return not isinstance(owner, np.ndarray)
-
-
-def random_generator(random_state: Any) -> np.random.Generator:
-    """Turn None, a seed, a Generator or a RandomState into a Generator."""
-    check_random_state(random_state)
-    if isinstance(random_state, np.random.RandomState):
-        return np.random.default_rng(random_state.randint(0, 2**31 - 1, 4))
-    return np.random.default_rng(random_state)
-
-
-def check_random_state(random_state: Any) -> None:
-    """Raise if no Generator can be made from it; none is advanced."""
-    if isinstance(random_state, np.random.RandomState):
-        return
-    try:
-        if isinstance(random_state, (bool, np.bool_)):  # which NumPy takes for 0 or 1
-            raise TypeError
-        np.random.default_rng(random_state)
-    except (TypeError, ValueError) as error:
-        raise type(error)(
-            "random_state must be a whole number of at least 0, a numpy.random.Generator or RandomState, or None, "
-            f"got {random_state!r}"
-        ) from None

@@ -9,7 +9,8 @@ from numpy.typing import NDArray
 
 from .._csr import CSR
 from .._ids import Ids, object_array
-from .._validation import check_ids
+from .._validation import check_ids, row_numbers
+from ..interactions import Interactions
 from ._base import FactorModel
 from ._fit_loop import freeze
 
@@ -103,11 +104,13 @@ class FoldInModel(FactorModel):
         other_kind = {"user": "item", "item": "user"}[kind]
         known_ids, named = self._ids_of(kind), None
         if known_ids is None:
-            ids = np.atleast_1d(ids)
+            ids = np.atleast_1d(row_numbers(f"{kind}s", ids, kind))
             ids = check_ids(f"{kind}s", ids, len(own), kind, new=ids.size)
         else:
             raw = np.atleast_1d(known_ids.as_array(f"{kind}s", ids))
-            ids, added = known_ids.provisional(raw)
+            ids, added = known_ids.provisional(f"{kind}s", raw)
+            if isinstance(rows, Interactions):
+                self._refuse_absent(name, rows, kind, raw)
             rows = self._matrix(name, rows, other_kind, rows_of=raw)
             named = known_ids.union(Ids(object_array(added)))[0] if added else known_ids
         new = self._known_columns(name, rows, other, other_kind, len(own))

@@ -101,6 +101,15 @@ class RawIds:
             return rows.reindex(users=rows_of, items=ids).matrix
         return rows.reindex(users=ids, items=rows_of).matrix.T
 
+    def _refuse_absent(self, name: str, rows: Interactions, kind: str, wanted: NDArray[Any]) -> None:
+        """Raise if one of those who are wanted, users or items, is not among the rows."""
+        absent = (rows._users if kind == "user" else rows._items).find(wanted) < 0
+        if absent.any():
+            raise ValueError(
+                f"{name} must hold all {kind}s asked for, but not {wanted[absent].tolist()[0]!r} ({int(absent.sum())} "
+                f"in all): leave them out or, where nothing is known of them, pass {name}.reindex({kind}s=...)"
+            )
+
     def _allowed(self, exclude: Any, candidates: Any, kind: str = "item", queries: int | None = None) -> Any:
         """Return the rows that may be returned, ascending: None for all, or CSR where each query has its own list."""
         if exclude is None and candidates is None:
@@ -112,13 +121,15 @@ class RawIds:
             allowed = np.arange(count) if candidates is None else self._distinct(name, candidates, kind)
             return np.setdiff1d(allowed, banned, assume_unique=True)
         if is_sparse(candidates):
-            matrix = candidates.tocsr()
+            matrix = candidates.tocsr().astype(bool)  # a copy
+            matrix.eliminate_zeros()
             if matrix.shape[1] != count:
                 raise ValueError(f"{name} must have one column for each of the {count} {kind}s, got {matrix.shape}")
             lists = [matrix.indices[start:stop] for start, stop in zip(matrix.indptr, matrix.indptr[1:], strict=False)]
             lists = [np.unique(numbers).astype(np.int64) for numbers in lists]
         else:
-            lists = [self._distinct(name, one, kind) for one in candidates]
+            lists = [self._distinct(name, list(one) if isinstance(one, (set, frozenset)) else one, kind)
+                     for one in candidates]  # fmt: skip
         if queries is not None and len(lists) != queries:
             raise ValueError(f"{name} must be one list, or one for each of {queries} users, got {len(lists)} lists")
         lists = [np.setdiff1d(numbers, banned, assume_unique=True) for numbers in lists]
@@ -135,8 +146,9 @@ class RawIds:
         if not isinstance(candidates, (list, tuple, np.ndarray)) or len(candidates) == 0:
             return False
         first = candidates[0]
-        known = ids is not None and isinstance(first, tuple) and first in ids._table
-        return isinstance(first, (list, tuple, np.ndarray)) and not known
+        if isinstance(first, (tuple, frozenset)) and ids is not None and first in ids._table:
+            return False
+        return isinstance(first, (list, tuple, set, frozenset)) or len(getattr(first, "shape", ())) > 0
 
     def _distinct(self, name: str, ids: Any, kind: str) -> NDArray[np.int64]:
         """Return the distinct row numbers of a one-dimensional list, ascending."""

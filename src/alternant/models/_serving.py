@@ -223,6 +223,7 @@ class _Work:
         self.model = model
         self.user_factors, self.item_factors = model._factors()
         self.k = check_integer("k", k, 1)
+        check_boolean("exclude_seen", exclude_seen)
         self.block_size = check_integer("block_size", block_size, 1)
         self.numbers = None if users is None else model._numbers("users", users, "user")
         if self.numbers is not None and self.numbers.ndim != 1:

@@ -16,6 +16,8 @@ from .._validation import (
     check_dtype,
     check_integer,
     check_number,
+    check_random_state,
+    random_generator,
 )
 from ..interactions import Interactions
 from ..kernels import Factors, Grid, block_count, cut
@@ -28,8 +30,6 @@ from ._fit_loop import (
     Report,
     Stopping,
     check_callback,
-    check_random_state,
-    random_generator,
 )
 from ._fold_in import FoldInModel
 from ._least_squares import aligned_empty

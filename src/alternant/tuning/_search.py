@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from .._validation import check_boolean, check_integer, check_number
+from .._validation import check_boolean, check_integer, check_number, random_generator
 from ..evaluation import evaluate, random_split
 from ..evaluation._evaluate import AT_K, METRICS
 from ..interactions import Interactions
@@ -347,7 +347,7 @@ def _few_users(test: Any, random_state: Any) -> Any:
     if len(users) <= MOST_USERS:
         return test
     chosen = np.zeros(len(counts), bool)
-    chosen[np.random.default_rng(random_state).permutation(users)[:MOST_USERS]] = True
+    chosen[random_generator(random_state).permutation(users)[:MOST_USERS]] = True
     keep = np.repeat(chosen, counts)
     if isinstance(test, Interactions):
         return test._select(keep)

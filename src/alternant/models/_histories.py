@@ -1,0 +1,58 @@
+"""What users have seen: the interactions of the fit, or others that are passed in."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .._csr import CSR
+from ..interactions import Interactions
+
+
+class Histories:
+    """The part of a model that finds the interactions of users."""
+
+    def _new_users(self, user_items: Any) -> tuple[NDArray[Any], CSR]:
+        """Return the factors of new users, and what they are known by."""
+        if user_items is None:
+            raise ValueError("users=None means new users and needs user_items, their interactions: pass one of the two")
+        model: Any = self
+        model._factors()
+        user_items = model._matrix("user_items", user_items, "item")
+        queries = model.fold_in_users(user_items)
+        return queries, model._check_rows("user_items", user_items, queries.dtype)
+
+    def _seen(self, users: NDArray[np.int64], user_items: Any) -> CSR:
+        """Return what is known of users of the fit, a row for each: the interactions of the fit, or others."""
+        model: Any = self
+        user_factors, item_factors = model._factors()
+        if user_items is None:
+            known: CSR | None = getattr(self, "interactions_", None)
+            if known is None or known.shape != (len(user_factors), len(item_factors)):
+                raise ValueError(
+                    "the model does not hold the interactions of its users (it was saved without them, or its factors "
+                    "were set by hand), so that it can't tell what they have seen: pass user_items, or "
+                    "exclude_seen=False"
+                )
+            return known.take(users)
+        if isinstance(user_items, Interactions) and model._ids_of("user") is not None:
+            model._refuse_absent("user_items", user_items, "user", model._raw(users, "user"))
+            user_items = model._matrix("user_items", user_items, "item", rows_of=model._ids_of("user"))
+            every: CSR = model._known_columns("user_items", user_items, item_factors, "item", -1)
+            return every.take(users)
+        seen: CSR = model._known_columns("user_items", user_items, item_factors, "item", len(user_factors))
+        if seen.shape[0] not in (len(users), len(user_factors)):
+            raise ValueError(
+                f"user_items must have one row for each of the {len(users)} users asked for, or all "
+                f"{len(user_factors)} rows of the fit, got {seen.shape[0]} rows: pass user_items[users]"
+            )
+        if seen.shape[0] != len(user_factors) or np.array_equal(users, np.arange(len(user_factors))):
+            return seen
+        if len(users) == len(user_factors):
+            raise ValueError(
+                f"user_items has {len(users)} rows, which may be one for each of users or the whole matrix in the "
+                f"order of the fit: pass users=numpy.arange({len(users)}) to make the two the same"
+            )
+        return seen.take(users)
