@@ -266,6 +266,7 @@ def test_what_cannot_be_done_is_said_in_one_sentence_with_code_1(run, arguments,
     assert (code, out) == (1, "")
     assert message in err
     assert err.startswith("alternant: error: ")
+    assert "---" not in err
     assert err.count("\n") == 1
 
 

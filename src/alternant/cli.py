@@ -27,7 +27,7 @@ WIDTH = 80
 # What the library calls otherwise than the options. It says `name=value` or `name must`; what is in quotes is data.
 ALIASES = {"epochs": "iterations", "id": "title_columns", "n_users": "fraction", "title": "title_columns"}
 PARAMETERS = re.compile(
-    r"""(?<![\w=])(?:'[^']*'|"[^"]*")|\b(?P<name>[a-z_]+)(?:=(?P<value>'[^']*'|"[^"]*"|\w*)|(?P<rest>\ must\b))"""
+    r"""(?<![\w=])(?:'[^']*'|"[^"]*")|(?<![\w-])(?P<name>[a-z_]+)(?:=(?P<value>'[^']*'|"[^"]*"|\w*)|(?P<rest>\ must\b))"""
 )
 JSON_LINES = " Lines: for each {} a line"
 LIKE_OPTIONS = "one that begins with a dash: --users=-x, for each anew"
