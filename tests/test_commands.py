@@ -1,5 +1,6 @@
 """The command line from a table to lists: results on stdout, one sentence on stderr, exit codes for scripts."""
 
+import argparse
 import json
 import os
 import re
@@ -382,7 +383,7 @@ def test_users_with_nothing_left_to_list_are_not_passed_over(run, folder):
     code, out, err = run("recommend", "dashes.safetensors", "--all", "--json")
     assert (code, err) == (0, "")
     assert [len(json.loads(line)["items"]) for line in out.splitlines()] == [0, 1, 1]
-    said = "alternant: warning: nothing is left to list for user -x, who have all items: --keep-seen lists these\n"
+    said = "alternant: warning: nothing is left to list for user -x, all items being theirs: --keep-seen lists them\n"
     code, out, err = run("recommend", "dashes.safetensors", "--users=-x", "--users", "z")
     assert (code, err, len(lines(out))) == (0, said, 2)
     assert run("recommend", "dashes.safetensors", "--all", "-o", "all.csv")[::2] == (0, said)
@@ -482,3 +483,14 @@ def test_a_model_can_be_written_to_a_pipe(folder):
     code, _, err = shell(folder, command)
     assert (code, err) == (0, "")
     assert ImplicitALS.load(folder / "piped.safetensors").factors == 2
+
+
+@pytest.mark.parametrize(("said", "heard"), [
+    ("pass separator=", "pass --separator"), ("random_state=-1 or k=2.5", "--random-state -1 or -k 2.5"),
+    ("can't: header=True, header=False", "can't: --header, --no-header"), ("epochs must be", "--iterations must be"),
+    ("--user must be", "--user must be"), ("got 'user=1'", "got 'user=1'"), ("regularization=(1,)", None),
+    ("weighting must be", None), ("the user is k", None),
+])  # fmt: skip
+def test_parameters_become_options_and_the_rest_stays(said, heard):
+    names = ("user", "separator", "header", "k", "random_state", "iterations", "regularization")
+    assert cli._in_options(said, argparse.Namespace(**dict.fromkeys(names))) == (heard or said)

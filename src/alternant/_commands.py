@@ -275,7 +275,7 @@ def _tell_of_empty(model: Any, users: Any) -> None:
     if len(empty):
         more = f" and {len(empty) - 1:,} more" if len(empty) > 1 else ""
         one = model._raw(empty[:1], "user").tolist()[0]
-        said = f"nothing is left to list for user {one}{more}, who have all items: --keep-seen lists these"
+        said = f"nothing is left to list for user {one}{more}, all items being theirs: --keep-seen lists them"
         print(f"alternant: warning: {said}", file=sys.stderr)
 
 

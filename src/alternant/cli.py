@@ -27,7 +27,8 @@ WIDTH = 80
 # What the library calls otherwise than the options. It says `name=value` or `name must`; what is in quotes is data.
 ALIASES = {"epochs": "iterations", "id": "title_columns", "n_users": "fraction", "title": "title_columns"}
 PARAMETERS = re.compile(
-    r"""(?<![\w=])(?:'[^']*'|"[^"]*")|(?<![\w-])(?P<name>[a-z_]+)(?:=(?P<value>'[^']*'|"[^"]*"|\w*)|(?P<rest>\ must\b))"""
+    r"""(?<![\w=])(?:'[^']*'|"[^"]*")|(?<![\w-])(?P<name>[a-z_]+)"""
+    r"""(?:=(?P<value>'[^']*'|"[^"]*"|-?\w[\w.]*|(?=\s|$))|(?P<rest>\ must\b))"""
 )
 JSON_LINES = " Lines: for each {} a line"
 LIKE_OPTIONS = "one that begins with a dash: --users=-x, for each anew"
@@ -124,10 +125,7 @@ def _parser() -> argparse.ArgumentParser:
     recommend = command("recommend", "print or write ranked lists for users of a saved model",
                         "recommend model.safetensors --users 1 2 -k 5")  # fmt: skip
     _add_saved(recommend, JSON_LINES.format("user"))
-    who = recommend.add_mutually_exclusive_group(required=True)
-    who.add_argument("--users", nargs="+", action="extend", metavar="ID", help="ids of users; " + LIKE_OPTIONS)
-    who.add_argument("--users-file", metavar="FILE", help="a file with one id a line")
-    who.add_argument("--all", action="store_true", help="all users of the fit")
+    _add_users(recommend)
     recommend.add_argument("-o", "--output", metavar="FILE", help="write a .parquet or .csv file instead of printing")
     recommend.add_argument("--keep-seen", action="store_true", help="list what a user has interacted with, too")
 
@@ -203,6 +201,13 @@ def _add_saved(parser: argparse.ArgumentParser, json_lines: str = "") -> None:
     _add_text(parser, "between its fields", "its first line names the columns, or is data (default: it is data where "
               "it begins with an item of the model)")  # fmt: skip
     parser.add_argument("--json", action="store_true", help=f"print JSON{json_lines}")
+
+
+def _add_users(parser: argparse.ArgumentParser) -> None:
+    who = parser.add_mutually_exclusive_group(required=True)
+    who.add_argument("--users", nargs="+", action="extend", metavar="ID", help="ids of users; " + LIKE_OPTIONS)
+    who.add_argument("--users-file", metavar="FILE", help="a file with one id a line, or /dev/stdin")
+    who.add_argument("--all", action="store_true", help="all users of the fit")
 
 
 def _run(arguments: argparse.Namespace) -> None:
