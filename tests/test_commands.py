@@ -1,5 +1,6 @@
 """The command line from a table to lists: results on stdout, one sentence on stderr, exit codes for scripts."""
 
+import argparse
 import json
 import os
 import re
@@ -34,6 +35,7 @@ def folder(tmp_path_factory):
     (path / "movies.csv").write_text("\n".join(titles) + "\n")
     words = [row.replace(",", "\tfilm-", 1) for row in rows[1:]]
     (path / "words.tsv").write_text("\n".join("user-" + row.split(",")[0] for row in words) + "\n")
+    (path / "twins.csv").write_text("a,b,c,2019\n1,p,x,3\n2,q,y,4\n")
     code = cli.main(["fit", str(path / "ratings.csv"), *TABLE, "-o", str(path / "model.safetensors"), "--factors", "4",
                      "--random-state", "0"])  # fmt: skip
     assert code == 0
@@ -229,27 +231,35 @@ def test_info_of_a_model(run):
 
 @pytest.mark.parametrize(("arguments", "message"), [
     ("fit nothing.csv --user a --item b -o x.safetensors", "there is no file 'nothing.csv'"),
-    ("fit ratings.csv --user who --item movieId -o x.safetensors", "user='who' must be a column: 'ratings.csv' has"),
+    ("fit ratings.csv --user who --item movieId -o x.safetensors", "--user 'who' must be a column: 'ratings.csv' has"),
     ("fit ratings.csv --user userId --item movieId -o no/x.safetensors", "there is no folder 'no'"),
     ("fit nothing.csv --user userId --item movieId -o .", "'.' is a folder"),
     ("fit ratings.csv --user userId --item movieId --set x=1 -o x", "implicit-als has no parameter 'x'; it has factor"),
     ("fit ratings.csv --user userId --item movieId --set x -o x", "--set must be NAME=VALUE, got 'x'"),
-    ("fit ratings.csv --user userId --item movieId --factors 0 -o x", "factors must be at least 1, got 0"),
-    ("fit ratings.csv --user userId --item movieId --set factors=many -o x", "factors must be a whole number"),
-    ("fit movies.csv --user movieId --item title --value title -o x", "must hold finite numbers in value='title'"),
+    ("fit ratings.csv --user userId --item movieId --factors 0 -o x", "--factors must be at least 1, got 0"),
+    ("fit ratings.csv --user userId --item movieId --set factors=many -o x", "--factors must be a whole number"),
+    ("fit movies.csv --user 1 --item movieId --value title -o x", "than --user 1, got one for both"),
+    ("fit twins.csv --user a --item b --value c -o x", "must hold finite numbers in --value 'c', got 'x' in line 2"),
+    ("fit twins.csv --user a --item b --value 2019 -o x --no-header", "--user 'a' must be a position from 0 on"),
+    ("fit words.tsv --user 0 --item 1 -o x", "pass --no-header if it is data, --header if not"),
+    ("fit twins.csv --user a --item b --separator ; -o x", "'a,b,c,2019': pass --separator ','"),
+    ("fit twins.csv --user a --item b --value a -o x", "--value 'a' must be another column"),
+    ("evaluate ratings.csv --user userId --item movieId --split new-users --fraction 3", "--fraction must be between"),
+    ("evaluate twins.csv --user a --item b --split leave-one-out", "'twins.csv' that can be held out: nobody has more"),
+    ("evaluate twins.csv --user a --item b --metrics rmse --baseline", "--baseline ranks and predicts no ratings"),
     ("recommend ratings.csv --users 1", "is not a whole alternant model"),
     ("recommend nothing --users 1", "there is no model file 'nothing'"),
     ("recommend model.safetensors --users 1 99", "users must be users of the fit, such as 1, got 99: leave"),
     ("recommend model.safetensors --users 77 99999999999999999999", "such as 1, got 77 and 1 more: leave them out"),
     ("recommend model.safetensors --users bob", "user ids of this model are whole numbers, got 'bob'"),
     ("recommend model.safetensors --users-file none.txt", "there is no file 'none.txt' of users"),
-    ("recommend model.safetensors --all -o lists.xls", "to must end in .parquet or .csv"),
+    ("recommend model.safetensors --all -o lists.xls", "--output must end in .parquet or .csv"),
     ("recommend model.safetensors --all -o no/lists.csv", "there is no folder 'no'"),
     ("similar model.safetensors --items 77", "items must be items of the fit, such as 1, got 77"),
     ("explain model.safetensors --user 1 --item 77", "items must be items of the fit, such as 1, got 77"),
     ("evaluate ratings.csv --user userId --item movieId --split by-time", "--split by-time needs to know when"),
-    ("evaluate ratings.csv --user userId --item movieId --metrics ndgc", "metrics must be among"),
-    ("evaluate ratings.csv --user userId --item movieId --fraction 3", "fraction must be between 0 and 1"),
+    ("evaluate ratings.csv --user userId --item movieId --metrics ndgc", "--metrics must be among"),
+    ("evaluate ratings.csv --user userId --item movieId --fraction 3", "--fraction must be between 0 and 1"),
     ("info ratings.csv", "is not a whole alternant model"),
 ])  # fmt: skip
 def test_what_cannot_be_done_is_said_in_one_sentence_with_code_1(run, arguments, message):
@@ -257,6 +267,7 @@ def test_what_cannot_be_done_is_said_in_one_sentence_with_code_1(run, arguments,
     assert (code, out) == (1, "")
     assert message in err
     assert err.startswith("alternant: error: ")
+    assert "---" not in err
     assert err.count("\n") == 1
 
 
@@ -308,3 +319,178 @@ def test_nobody_reads_the_output(folder):
 def test_stopping_a_fit_has_code_130(run, monkeypatch):
     monkeypatch.setattr(ImplicitALS, "fit", lambda *_, **__: (_ for _ in ()).throw(KeyboardInterrupt))
     assert run("fit", "ratings.csv", *TABLE, "-o", "c.safetensors") == (130, "", "")
+
+
+# --- columns, titles and ids as they are typed ------------------------------------------------------------------------
+
+
+def test_a_column_that_is_called_by_a_number_is_meant_and_else_its_position(run):
+    for value, greatest in (("2019", 4), ("0", 2)):
+        out = run("fit", "twins.csv", "--user", "b", "--item", "c", "--value", value, "--json", "-o", "t.safetensors")
+        assert json.loads(out[1])["data"]["value_range"][2] == greatest
+
+
+@pytest.mark.parametrize("head", ["code,name\n", ""])
+@pytest.mark.parametrize("options", [(), ("--title-columns", "0", "1")])
+def test_titles_of_items_called_by_words_need_no_word_on_their_header(run, folder, head, options):
+    (folder / "films.csv").write_text(head + "".join(f"film-{at},Film {at}\n" for at in range(1, 31)))
+    assert run("fit", "words.tsv", "--user", 0, "--item", 1, "--no-header", "-o", "w.safetensors")[0] == 0
+    found = run("similar", "w.safetensors", "--items", "film-1", "film-2", "--titles", "films.csv", *options)
+    for row in lines(found[1])[1:]:
+        assert row[4] == row[1].replace("film-", "Film ")
+    assert run("similar", "w.safetensors", "--items", "film-1", "--titles", "films.csv", "--no-header")[0] == 0
+    code, _, err = run("similar", "w.safetensors", "--items", "film-1", "--titles", "films.csv", "--title-columns", "x",
+                       "y")  # fmt: skip
+    assert code == 1
+    assert "--title-columns 'x' must be a column" in err
+
+
+def test_what_is_in_quotes_stays_as_it_is(folder, run):
+    (folder / "user=1 header=False.csv").write_text("a,b\n1,2\n")
+    _, _, err = run("fit", "user=1 header=False.csv", "--user", "a", "--item", "x", "-o", "x")
+    assert "--item 'x' must be a column: 'user=1 header=False.csv' has 'a', 'b'" in err
+
+
+def test_lists_are_no_longer_than_there_are_items(run):
+    for command in (("recommend", "--users", 1, "--keep-seen"), ("similar", "--items", 1)):
+        whole = run(command[0], "model.safetensors", *command[1:], "-k", 30)
+        assert whole[0] == 0
+        assert run(command[0], "model.safetensors", *command[1:], "-k", 10**20) == whole
+    rest = ("--user", "userId", "--item", "movieId", "--factors", 2, "--metrics", "ndcg", "--json", "-k")
+    assert list(json.loads(run("evaluate", "ratings.csv", *rest, 5, 10**20)[1])["ImplicitALS"]["means"]) == [
+        "ndcg@5", "ndcg@30"
+    ]  # fmt: skip
+
+
+@pytest.fixture
+def dashes(run, folder):
+    """A model with ids that begin with a dash, and a user who has all."""
+    (folder / "dashes.csv").write_text("u,i\n-x,-1\n-x,2\n-y,2\nz,-1\n")
+    assert run("fit", "dashes.csv", "--user", "u", "--item", "i", "--factors", 2, "-o", "dashes.safetensors")[0] == 0
+
+
+@pytest.mark.usefixtures("dashes")
+def test_ids_that_begin_with_a_dash_are_given_behind_an_equals_sign(run, folder):
+    code, out, _ = run("recommend", "dashes.safetensors", "--users=-y", "--users", "z", "--json")
+    assert (code, [json.loads(line)["user"] for line in out.splitlines()]) == (0, ["-y", "z"])
+    code, _, err = run("recommend", "dashes.safetensors", "--users", "-y")
+    assert code == 2
+    assert "a value that begins with a dash is given as --option=-value" in err
+
+
+@pytest.mark.usefixtures("dashes")
+def test_users_with_nothing_left_to_list_are_not_passed_over(run, folder):
+    code, out, err = run("recommend", "dashes.safetensors", "--all", "--json")
+    assert (code, err) == (0, "")
+    assert [len(json.loads(line)["items"]) for line in out.splitlines()] == [0, 1, 1]
+    said = "alternant: warning: nothing is left to list for user -x, all items being theirs: --keep-seen lists them\n"
+    code, out, err = run("recommend", "dashes.safetensors", "--users=-x", "--users", "z")
+    assert (code, err, len(lines(out))) == (0, said, 2)
+    assert run("recommend", "dashes.safetensors", "--all", "-o", "all.csv")[::2] == (0, said)
+    assert run("recommend", "dashes.safetensors", "--all", "--keep-seen")[::2] == (0, "")
+
+
+def test_similar_items_are_items_in_json(run):
+    data = json.loads(run("similar", "model.safetensors", "--items", 5, "-k", 1, "--json")[1])
+    assert data["item"] == 5
+    assert list(data["similar"][0]) == ["item", "score", "rank"]
+
+
+def test_no_id_is_no_user(run):
+    code, out, err = run("recommend", "model.safetensors", "--users", "")
+    assert (code, out) == (1, "")
+    assert "whole numbers, got ''" in err
+
+
+def test_what_cannot_be_saved_is_said_before_the_fit(run, folder, monkeypatch):
+    import datetime
+
+    import pyarrow.parquet as pq
+
+    monkeypatch.setattr(ImplicitALS, "fit", lambda *_: pytest.fail("it was fitted"))
+    pq.write_table(pyarrow.table({"u": [datetime.date(2020, 1, 1)], "i": [1]}), folder / "dates.parquet")
+    code, _, err = run("fit", "dates.parquet", "--user", "u", "--item", "i", "-o", "x")
+    assert code == 1
+    assert "user ids must be strings or numbers to be saved, got date" in err
+
+
+# --- files that are none, and streams that are closed -----------------------------------------------------------------
+
+posix = pytest.mark.skipif(sys.platform == "win32", reason="pipes, links and shells of POSIX")
+PYTHON = f"{shlex.quote(sys.executable)} -m alternant"
+
+
+def shell(folder, command):
+    """Run a line of the shell in the folder; ALT stands for the command."""
+    done = subprocess.run(
+        ["/bin/sh", "-c", command.replace("ALT", PYTHON)], cwd=folder, capture_output=True, text=True, timeout=120,
+        check=False,
+    )  # fmt: skip
+    return done.returncode, done.stdout, done.stderr
+
+
+FIT = "fit ratings.csv --user userId --item movieId --factors 2"
+
+
+@posix
+def test_pipes_are_refused_as_tables_and_models_and_taken_as_users(folder):
+    code, _, err = shell(folder, f"cat ratings.csv | ALT {FIT.replace('ratings.csv', '/dev/stdin')} -o x")
+    assert (code, err.count("\n")) == (1, 1)
+    assert "'/dev/stdin' is a pipe or a device, and a table is read more than once" in err
+    code, _, err = shell(folder, "cat model.safetensors | ALT recommend /dev/stdin --all")
+    assert (code, err.count("\n")) == (1, 1)
+    assert "'/dev/stdin' is a pipe or a device: a model is read from a file" in err
+    code, out, _ = shell(folder, "echo 1 | ALT recommend model.safetensors -k 1 --users-file /dev/stdin")
+    assert (code, out.count("\n")) == (0, 2)
+
+
+@posix
+def test_a_full_disk_is_one_sentence(folder):
+    code, _, err = shell(folder, f"ulimit -f 1; PYTHONDONTWRITEBYTECODE=1 ALT {FIT} --factors 50 -o full.safetensors")
+    assert (code, err.count("\n")) == (1, 1)
+    assert "error: a model can't be written to 'full.safetensors' (" in err
+    assert not (folder / "full.safetensors").exists()
+    if os.path.exists("/dev/full"):  # noqa: PTH110
+        code, _, err = shell(folder, "ALT recommend model.safetensors --users 1 > /dev/full")
+        assert (code, err.count("\n")) == (1, 1)
+
+
+@posix
+def test_closed_streams_are_as_good_as_dev_null(folder):
+    assert shell(folder, f"ALT {FIT} -o closed.safetensors >&-") == (0, "", "")
+    assert ImplicitALS.load(folder / "closed.safetensors").factors == 2
+    assert shell(folder, "ALT recommend model.safetensors --users 1 >&-") == (0, "", "")
+    assert shell(folder, "ALT recommend model.safetensors --users 99 2>&-") == (1, "", "")
+    code, out, _ = shell(folder, f"ALT {FIT} -o closed.safetensors 2>&- <&-")
+    assert code == 0
+    assert "saved in closed.safetensors" in out
+
+
+@posix
+def test_a_title_that_the_encoding_lacks_is_escaped(folder):
+    (folder / "french.csv").write_text("1,élan\n", encoding="utf-8")
+    rest = "recommend model.safetensors --users 1 --keep-seen -k 30 --titles french.csv --title-columns 0 1"
+    code, out, err = shell(folder, f"PYTHONIOENCODING=ascii ALT {rest}")
+    assert (code, err) == (0, "")
+    assert "\\xe9lan" in out
+    code, out, _ = shell(folder, f"PYTHONIOENCODING=ascii ALT {rest} --json")
+    assert "élan" in {item["title"] for item in json.loads(out)["items"]}
+
+
+@posix
+def test_a_model_can_be_written_to_a_pipe(folder):
+    command = f"mkfifo pipe; (cat pipe > piped.safetensors) & ALT {FIT} -o pipe; wait; test -p pipe"
+    code, _, err = shell(folder, command)
+    assert (code, err) == (0, "")
+    assert ImplicitALS.load(folder / "piped.safetensors").factors == 2
+
+
+@pytest.mark.parametrize(("said", "heard"), [
+    ("pass separator=", "pass --separator"), ("random_state=-1 or k=2.5", "--random-state -1 or -k 2.5"),
+    ("can't: header=True, header=False", "can't: --header, --no-header"), ("epochs must be", "--iterations must be"),
+    ("--user must be", "--user must be"), ("got 'user=1'", "got 'user=1'"), ("regularization=(1,)", None),
+    ("weighting must be", None), ("the user is k", None),
+])  # fmt: skip
+def test_parameters_become_options_and_the_rest_stays(said, heard):
+    names = ("user", "separator", "header", "k", "random_state", "iterations", "regularization")
+    assert cli._in_options(said, argparse.Namespace(**dict.fromkeys(names))) == (heard or said)

@@ -113,8 +113,10 @@ def test_dates_with_and_without_a_time_zone_stand_in_one_column(read, last, unit
         (HEADER + MANY + b'1,"2,3\n', "a quote in line 200,002 or soon after is never closed"),
         ("u,i,v\n1,2,3\n".encode("utf-16"), "binary data"),
         (b'u,i,v,t\n1,2,3,"a\nb"\n1,2,x,c\n', "got 'x' in line 4"),
+        (b'u,i,"v\n1,2,3\n', "a quote in line 1 or soon after is never closed"),
+        (b'u,i,v\n\n1,2,"3\n', "a quote in line 2 or soon after is never closed"),
     ],
-    ids=range(16),
+    ids=range(18),
 )
 def test_a_bad_file_gets_one_sentence_with_its_name_and_the_line(read, content, message):
     with pytest.raises(ValueError, match=message) as caught:
@@ -156,3 +158,26 @@ def test_a_million_columns_are_read(read):
     n = 1_000_000
     rows = [b",".join(b"c%d" % at for at in range(n)), b",".join([b"1"] * n)]
     assert read(b"\n".join(rows), user="c5", item="c999999").nnz == 1
+
+
+TWO = pa.table({"u": [1, 2], "i": [3, 4], "v": [5, 6]})
+
+
+@pytest.mark.parametrize("content", [b"u,i,v\n1,3,5\n2,4,6\n", TWO], ids=["text", "parquet"])
+@pytest.mark.parametrize("asked", [{"item": "u"}, {"item": 0}, {"value": "i"}, {"value": "v", "time": 2}], ids=str)
+def test_one_column_for_two_things_is_refused(read, content, asked):
+    with pytest.raises(ValueError, match=r"must be another column of .* than (user|item|value)="):
+        read(content, "x.parquet" if content is TWO else "x.csv", **asked)
+
+
+def test_messages_call_a_column_of_parquet_as_the_file_does(read):
+    table = pa.table({"u": [1], "i": [3], "how much": ["x"]})
+    with pytest.raises(TypeError, match=r"x.parquet': value='how much' must hold numbers"):
+        read(table, "x.parquet", value="how much")
+    with pytest.raises(TypeError, match=r"time='how much'|ISO dates in time"):
+        read(table.set_column(2, "how much", pa.array([True])), "x.parquet", time="how much")
+
+
+def test_no_column_of_users_is_told(read):
+    with pytest.raises(TypeError, match="user must be a column's name or position, got None"):
+        read(HEADER + b"1,2,3\n", user=None)

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
-import itertools
 import json
-import shutil
 import sys
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +14,7 @@ import numpy as np
 
 from . import _files, models
 from ._ids import object_array
-from ._validation import check_integer
+from ._printing import plain, print_json, print_json_lists, print_lists, print_table, short, title
 from ._whole_file import check_target
 from .evaluation import (
     evaluate,
@@ -27,7 +25,7 @@ from .evaluation import (
     split_by_time,
 )
 from .interactions import Interactions
-from .models import FactorModel
+from .models import FactorModel, _storage
 
 if TYPE_CHECKING:
     import argparse
@@ -50,13 +48,15 @@ def fit(arguments: argparse.Namespace) -> None:
     target = Path(arguments.output)
     check_target(target, "a model")  # before the work, not after it
     data = _read(arguments)
+    for kind, ids in (("user", data._users), ("item", data._items)):
+        _storage.pack_ids(ids, kind)
     start = time.perf_counter()
     model.fit(data)
     seconds = time.perf_counter() - start
     model.save(target)
     if arguments.json:
-        report = _plain(dataclasses.asdict(data.describe()))
-        _print_json({**_summary(model), "seconds": seconds, "file": str(target), "data": report})
+        report = plain(dataclasses.asdict(data.describe()))
+        print_json({**_summary(model), "seconds": seconds, "file": str(target), "data": report})
         return
     print(data.describe())
     print(f"\n{model!r}, fitted in {seconds:.1f} s\nsaved in {target}")
@@ -64,21 +64,26 @@ def fit(arguments: argparse.Namespace) -> None:
 
 def recommend(arguments: argparse.Namespace) -> None:
     """Print or write ranked lists."""
+    if arguments.output is not None and Path(arguments.output).suffix.lower() not in (".parquet", ".csv"):
+        raise ValueError(f"--output must end in .parquet or .csv, got {arguments.output!r}")
     model = _load(arguments)
     titles = _titles(model, arguments)
-    check_integer("k", arguments.k, 1)
+    k = min(arguments.k, max(len(model.item_factors), 1))
     users = None if arguments.all else _ids(model, _user_texts(arguments), "user")
     options = {"users": users, "exclude_seen": not arguments.keep_seen}
     if arguments.output is not None:
-        rows = model.recommend_all(arguments.k, to=arguments.output, titles=titles, **options)
-        done = {"file": arguments.output, "rows": rows}
+        rows = model.recommend_all(k, to=arguments.output, titles=titles, **options)
         if arguments.json:
-            _print_json(done)
+            print_json({"file": arguments.output, "rows": rows})
         else:
             print(f"{rows:,} rows in {arguments.output}")
+    elif arguments.json:
+        print_json_lists(model.recommend_all(k, **options), titles, "user", "items")
         return
-    blocks = model.recommend_all(arguments.k, **options)
-    _print_lists(blocks, titles, "user", "item", arguments.json)
+    else:
+        print_lists(model.recommend_all(k, **options), titles, "user", "item")
+    if not arguments.keep_seen:
+        _tell_of_empty(model, users)
 
 
 def similar(arguments: argparse.Namespace) -> None:
@@ -86,7 +91,8 @@ def similar(arguments: argparse.Namespace) -> None:
     model = _load(arguments)
     titles = _titles(model, arguments)
     items = _ids(model, arguments.items, "item")
-    _print_lists([(items, *model.similar_items(items, arguments.k))], titles, "item", "similar", arguments.json)
+    found = [(items, *model.similar_items(items, min(arguments.k, len(model.item_factors))))]
+    (print_json_lists if arguments.json else print_lists)(found, titles, "item", "similar")
 
 
 def explain(arguments: argparse.Namespace) -> None:
@@ -98,29 +104,36 @@ def explain(arguments: argparse.Namespace) -> None:
     user, item = (_ids(model, [text], kind)[0] for text, kind in ((arguments.user, "user"), (arguments.item, "item")))
     found = model.explain(user, item)
     pairs = zip(found.items[: arguments.k].tolist(), found.contributions[: arguments.k].tolist(), strict=True)
-    parts = [{"item": one, "contribution": part, **_title(titles, one)} for one, part in pairs]
+    parts = [{"item": one, "contribution": part, **title(titles, one)} for one, part in pairs]
     if arguments.json:
-        _print_json({"user": _plain(user), "item": _plain(item), "score": found.score, "because_of": parts})
+        print_json({"user": plain(user), "item": plain(item), "score": found.score, "because_of": parts})
         return
     print(f"score {found.score:.4f}, of which")
-    _print_table(parts)
+    print_table(parts)
 
 
 def evaluate_(arguments: argparse.Namespace) -> None:
     """Split a table, fit on one part, and print how well the model finds the other."""
     model = _make_model(arguments)
+    ranked = [metric for metric in arguments.metrics or ["all"] if metric not in ("rmse", "mae")]
+    if arguments.baseline and not ranked:
+        raise ValueError("--baseline ranks and predicts no ratings: leave it out, or name another metric, such as ndcg")
     data = _read(arguments)
-    options: dict[str, Any] = {"k": arguments.k or [10, 20, 100], "metrics": arguments.metrics}
+    lengths = sorted({min(k, data.shape[1]) for k in arguments.k or [10, 20, 100]})
+    options: dict[str, Any] = {"k": lengths, "metrics": arguments.metrics}
     train, test, known = _split(data, arguments)
+    if test.nnz == 0:
+        raise ValueError(
+            f"--split {arguments.split} must leave somebody something to find, got no interaction of "
+            f"{arguments.file!r} that can be held out: nobody has more than one"
+        )
     results = {}
     fitted = {type(model).__name__: model} | ({"Popularity": models.Popularity()} if arguments.baseline else {})
     for name, one in fitted.items():
-        wanted = dict(options)
-        if one is not model and wanted["metrics"] is not None:
-            wanted["metrics"] = [metric for metric in wanted["metrics"] if metric not in ("rmse", "mae")] or None
+        wanted = options if one is model or arguments.metrics is None else options | {"metrics": ranked}
         results[name] = evaluate(one.fit(train), test, user_items=known, **wanted)
     if arguments.json:
-        _print_json({"split": arguments.split, **{name: result.to_dict() for name, result in results.items()}})
+        print_json({"split": arguments.split, **{name: result.to_dict() for name, result in results.items()}})
         return
     for name, result in results.items():
         print(f"{name}, split {arguments.split}\n{result}" + ("\n" if name != list(results)[-1] else ""))
@@ -131,10 +144,10 @@ def model_info(arguments: argparse.Namespace) -> None:
     model = _load(arguments)
     summary = _summary(model)
     if arguments.json:
-        _print_json(summary)
+        print_json(summary)
         return
     for name, value in summary.items():
-        texts = [f"{key} {_short(part)}" for key, part in value.items()] if isinstance(value, dict) else [_short(value)]
+        texts = [f"{key} {short(part)}" for key, part in value.items()] if isinstance(value, dict) else [short(value)]
         print(f"{name:<14}" + f"\n{'':14}".join(texts or ["-"]))
 
 
@@ -166,16 +179,16 @@ def _parse(text: str) -> Any:
     return tuple(value) if isinstance(value, list) else value
 
 
+def _column(text: str | None) -> str | None:
+    return _files.NameOrPosition(text) if text is not None and text.isdecimal() else text
+
+
 def _read(arguments: argparse.Namespace) -> Interactions:
-    columns = {
-        name: int(text) if text is not None and text.isdecimal() else text
-        for name, text in ((role, getattr(arguments, role)) for role in ("user", "item", "value", "time"))
-    }
+    columns: dict[str, Any] = {name: _column(getattr(arguments, name)) for name in ("user", "item", "value", "time")}
     aggregate = arguments.aggregate or ("last" if arguments.model in RATINGS else "sum")
     return Interactions.from_file(
-        arguments.file, **columns, aggregate=aggregate, separator=arguments.separator,
-        header=False if arguments.no_header else None,
-    )  # fmt: skip
+        arguments.file, **columns, aggregate=aggregate, separator=arguments.separator, header=arguments.header
+    )
 
 
 def _load(arguments: argparse.Namespace) -> Any:
@@ -186,7 +199,7 @@ def _user_texts(arguments: argparse.Namespace) -> list[str]:
     if arguments.users is not None:
         return list(arguments.users)
     path = Path(arguments.users_file)
-    if not path.is_file():
+    if not path.exists() or path.is_dir():
         raise FileNotFoundError(f"there is no file {str(path)!r} of users")
     try:
         lines = path.read_text(encoding="utf-8-sig").split("\n")  # spreadsheets write a byte-order mark
@@ -200,7 +213,7 @@ def _user_texts(arguments: argparse.Namespace) -> list[str]:
 
 def _ids(model: Any, texts: Iterable[str], kind: str) -> Any:
     """Return ids given as text as the model knows them; which must know them all."""
-    wanted = [text for text in texts if text]
+    wanted = list(texts)
     known = model._ids_of(kind)
     count = len(getattr(model, f"{kind}_factors"))
     ids: Any
@@ -230,13 +243,14 @@ def _ids(model: Any, texts: Iterable[str], kind: str) -> Any:
 def _titles(model: Any, arguments: argparse.Namespace) -> dict[Any, str] | None:
     if arguments.titles is None:
         return None
-    given = arguments.title_columns or ["0", "1"]
-    columns = [int(text) if text.isdecimal() else text for text in given]
-    table = _files.read(arguments.titles, {"user": columns[0], "item": columns[1]}, arguments.separator, None)
-    ids, texts = (table.column(name).to_pylist() for name in ("user", "item"))
-    # Found by their text: a list with one 007 has strings, where the other has numbers.
-    called = {str(one): str(text) for one, text in zip(ids, texts, strict=True) if one is not None and text is not None}
     names = model._raw(np.arange(len(model.item_factors)), "item").tolist()
+    given: list[Any] = [_column(text) for text in arguments.title_columns or ()] or [0, 1]
+    by_place = all(isinstance(column, (int, _files.NameOrPosition)) for column in given)
+    # By place, it is data where it begins with an item of the model; only that tells, where ids are words.
+    header = False if by_place and arguments.header is None else arguments.header
+    called = _texts_by_id(arguments, given, header)
+    if by_place and arguments.header is None and next(iter(called), None) not in set(map(str, names)):
+        called = _texts_by_id(arguments, given, True)
     found = {name: called[str(name)] for name in names if str(name) in called}
     if called and names and not found:
         raise ValueError(
@@ -244,6 +258,25 @@ def _titles(model: Any, arguments: argparse.Namespace) -> dict[Any, str] | None:
             f"{next(iter(called))!r}: name its columns with --title-columns ID TITLE"
         )
     return found
+
+
+def _texts_by_id(arguments: argparse.Namespace, given: list[Any], header: bool | None) -> dict[str, str]:
+    """Return titles by the text of ids: a table with one 007 has strings, where the other has numbers."""
+    asked = dict(zip(("id", "title"), given, strict=True))
+    table, columns = _files.read(arguments.titles, asked, arguments.separator, header)
+    ids, texts = (table.column(columns[role]).to_pylist() for role in ("id", "title"))
+    return {str(one): str(text) for one, text in zip(ids, texts, strict=True) if one is not None and text is not None}
+
+
+def _tell_of_empty(model: Any, users: Any) -> None:
+    """Say on stderr who is in no row of a table, since nothing is left to list."""
+    rows = np.arange(len(model.user_factors)) if users is None else model._numbers("users", users, "user")
+    empty = rows[np.diff(model._seen(rows, None).indptr) >= len(model.item_factors)]
+    if len(empty):
+        more = f" and {len(empty) - 1:,} more" if len(empty) > 1 else ""
+        one = model._raw(empty[:1], "user").tolist()[0]
+        said = f"nothing is left to list for user {one}{more}, all items being theirs: --keep-seen lists them"
+        print(f"alternant: warning: {said}", file=sys.stderr)
 
 
 def _split(data: Interactions, arguments: argparse.Namespace) -> tuple[Any, Any, Any]:
@@ -285,92 +318,5 @@ def _summary(model: Any) -> dict[str, Any]:
         "parameters": parameters,
         "fit": {"iterations": getattr(model, "n_iter_", None), **last},
     }
-    plain: dict[str, Any] = _plain(summary)
-    return plain
-
-
-def _print_lists(
-    blocks: Iterable[tuple[Any, Any, Any]], titles: dict[Any, str] | None, of: str, column: str, as_json: bool
-) -> None:
-    rows = _rows(blocks, titles, of, column)
-    if not as_json:
-        _print_table(rows)
-        return
-    for group in _groups(rows):
-        first = group[0]
-        _print_json({of: first[of], f"{column}s" if column == "item" else column: [
-            {name: value for name, value in row.items() if name != of} for row in group
-        ]}, indent=None)  # fmt: skip
-
-
-def _rows(blocks: Iterable[Any], titles: dict[Any, str] | None, of: str, column: str) -> Iterator[dict[str, Any]]:
-    for who, ids, scores in blocks:
-        for one, listed, values in zip(who.tolist(), ids.tolist(), scores, strict=True):
-            for rank, (item, score) in enumerate(zip(listed, values, strict=True), 1):
-                if score != -np.inf:
-                    yield {of: one, column: item, "score": score, "rank": rank, **_title(titles, item)}
-
-
-def _groups(rows: Iterator[dict[str, Any]]) -> Iterator[list[dict[str, Any]]]:
-    """Cut rows where a new list begins."""
-    group: list[dict[str, Any]] = []
-    for row in rows:
-        if row["rank"] == 1 and group:
-            yield group
-            group = []
-        group.append(row)
-    if group:
-        yield group
-
-
-def _title(titles: dict[Any, str] | None, item: Any) -> dict[str, Any]:
-    return {} if titles is None else {"title": titles.get(item)}
-
-
-def _print_table(rows: Iterable[dict[str, Any]]) -> None:
-    """Print rows: aligned, within the width of a terminal, or separated by tabs where something else reads them."""
-    rows = iter(rows)
-    first = next(rows, None)
-    if first is None:
-        return
-    if not sys.stdout.isatty():
-        print("\t".join(first))
-        for row in itertools.chain([first], rows):
-            print("\t".join(_short(value, 8) for value in row.values()))
-        return
-    table = [first, *rows]
-    texts = [list(first), *([_short(value) for value in row.values()] for row in table)]
-    widths = [max(len(line[at]) for line in texts) for at in range(len(first))]
-    numeric = [isinstance(value, (int, float, np.floating)) for value in first.values()]
-    for line in texts:
-        cells = [text.rjust(width) if number else text.ljust(width)
-                 for text, width, number in zip(line, widths, numeric, strict=True)]  # fmt: skip
-        print("  ".join(cells).rstrip()[: shutil.get_terminal_size().columns])
-
-
-def _short(value: Any, digits: int = 4) -> str:
-    if value is None:
-        return "-"
-    if isinstance(value, (float, np.floating)):
-        value = float(value)
-        return f"{value:.4f}" if digits == 4 and 1e-3 <= abs(value) < 1e4 else f"{value:.{digits}g}"
-    return " ".join(str(value).split())
-
-
-def _print_json(value: Any, indent: int | None = 2) -> None:
-    print(json.dumps(_plain(value), indent=indent, allow_nan=False, ensure_ascii=False))
-
-
-def _plain(value: Any) -> Any:
-    """Return what JSON can hold: NumPy's scalars as Python's, what is not finite as None."""
-    if isinstance(value, dict):
-        return {str(name): _plain(part) for name, part in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_plain(part) for part in value]
-    if isinstance(value, np.float32):
-        value = float(str(value))  # with its own 7 digits, not the 17 of a float64
-    elif isinstance(value, np.generic) and value.dtype.kind in "biuf":
-        value = value.item()
-    if isinstance(value, float):
-        return value if np.isfinite(value) else None
-    return value if value is None or isinstance(value, (bool, int, str)) else str(value)
+    shown: dict[str, Any] = plain(summary)
+    return shown

@@ -17,11 +17,32 @@ SEPARATORS = {".csv": ",", ".tsv": "\t", ".tab": "\t"}
 WIDEST = 1 << 26  # bytes of a line; a header of a million columns has 10 MB
 BLOCK = 1 << 20  # bytes that are parsed at a time
 MISSING = ["", "NA", "N/A", "NaN", "nan", "NULL", "null", "None"]
+OPEN_QUOTE = "a quote in line {:,} or soon after is never closed, or closed amid a field"
 GZIP, PARQUET = b"\x1f\x8b", b"PAR1"
 
 
-def read(path: str | os.PathLike[str], asked: dict[str, Any], separator: str | None, header: bool | None) -> Any:
-    """Return a pyarrow table with a column for each of `asked` that is not None; see `Interactions.from_file`."""
+class NameOrPosition(str):
+    """A number as text: the column that is called so, else the one at that position."""
+
+
+def read(
+    path: str | os.PathLike[str], asked: dict[str, Any], separator: str | None, header: bool | None
+) -> tuple[Any, dict[str, str]]:
+    """Read the columns that are asked for; see `Interactions.from_file`.
+
+    Parameters
+    ----------
+    path, separator, header
+    asked : dict
+        By role the column; None: there is none. The roles user, item and id hold ids, value numbers, time times and
+        title texts.
+
+    Returns
+    -------
+    table : pyarrow.Table
+    columns : dict
+        What the table calls the column of each role.
+    """
     try:
         import pyarrow as pa
     except ImportError:
@@ -31,25 +52,27 @@ def read(path: str | os.PathLike[str], asked: dict[str, Any], separator: str | N
         raise IsADirectoryError(f"{str(path)!r} is a folder: name the file in it")
     if not file.exists():
         raise FileNotFoundError(f"there is no file {str(path)!r}")
+    if not file.is_file():
+        raise ValueError(
+            f"{str(path)!r} is a pipe or a device, and a table is read more than once: write it to a file first"
+        )
     with file.open("rb") as stream:
         start = stream.read(8)
     if not start:
         raise ValueError(f"{str(path)!r} is empty: it must hold a row for each interaction")
     roles = {role: column for role, column in asked.items() if column is not None}
-    for role in ("user", "item"):
-        if role not in roles:
-            raise TypeError(f"{role} must be a column's name or position, got None")
     if start.startswith(PARQUET) or file.suffix.lower() in (".parquet", ".pq"):
-        columns = _read_parquet(file, roles)
+        columns, names = _read_parquet(file, roles)
     else:
         columns = _read_text(Text.open(file, start, roles, separator, header), roles)
-    return pa.table(columns)
+        names = {role: role for role in roles}
+    return pa.table(columns), names
 
 
 # Parquet
 
 
-def _read_parquet(file: Path, roles: dict[str, Any]) -> dict[str, Any]:
+def _read_parquet(file: Path, roles: dict[str, Any]) -> tuple[dict[str, Any], dict[str, str]]:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
@@ -57,7 +80,7 @@ def _read_parquet(file: Path, roles: dict[str, Any]) -> dict[str, Any]:
     try:
         with pq.ParquetFile(file) as parquet:
             schema = parquet.schema_arrow
-            at = {role: _find(name, role, column, schema.names) for role, column in roles.items()}
+            at = _places(name, _settled(name, roles, schema.names, True), schema.names)
             for role, number in at.items():
                 _find(name, role, schema.names[number], schema.names)  # one name, one column, even by position
                 _check_flat(name, role, schema.field(number))
@@ -66,14 +89,16 @@ def _read_parquet(file: Path, roles: dict[str, Any]) -> dict[str, Any]:
         raise ValueError(
             f"{name!r} is no whole Parquet file ({_first_line(error)}): it was cut short or damaged, write it again"
         ) from None
-    columns = {role: table.column(schema.names[number]) for role, number in at.items()}
-    if "time" in columns and _is_text(columns["time"].type):
-        columns["time"], bad = convert_times(columns["time"].cast(pa.string()))
+    names = {role: schema.names[number] for role, number in at.items()}
+    columns = {called: table.column(called) for called in names.values()}  # as they are called there: messages tell
+    time = names.get("time")
+    if time is not None and _is_text(columns[time].type):
+        columns[time], bad = convert_times(columns[time].cast(pa.string()))
         if bad is not None:
             raise ValueError(
                 f"{name!r} must hold numbers or ISO dates in time={roles['time']!r}, got {bad.text!r} in row {bad.row}"
             )
-    return columns
+    return columns, names
 
 
 def _is_text(dtype: Any) -> bool:
@@ -118,13 +143,15 @@ class Text:
         name, zipped = str(file), start.startswith(GZIP)
         first = _first_line_of(file, zipped)
         separator = _check_separator(file, separator, first)
-        records = _records(file, zipped, separator)
+        records, line = _records(file, zipped, separator), 0
         try:
-            (_, top), second = next(records), next(records, None)
+            line, top = next(records)
+            second = next(records, None)
             skip = second[0] - 1 if second is not None else 0
         except (EOFError, OSError, UnicodeError, csv.Error, StopIteration) as error:
-            raise _unreadable(name, error) from None
+            raise _unreadable(name, error, line) from None
         top = [field.removeprefix("\ufeff") for field in top]
+        roles = _settled(name, roles, top, header)
         positions = [column for column in roles.values() if isinstance(column, int) and not isinstance(column, bool)]
         if header is None:
             header = len(positions) < len(roles) or _has_header(name, top, second[1] if second else None, positions)
@@ -133,7 +160,7 @@ class Text:
             raise ValueError(f"{role}={column!r} must be a position from 0 on where {name!r} has no header")
         if header and second is None:
             raise ValueError(f"{name!r} holds a header and no rows: it must hold a row for each interaction")
-        columns = {role: _find(name, role, at, top, header, separator) for role, at in roles.items()}
+        columns = _places(name, roles, top, header, separator)
         block = max(BLOCK, 4 * len(first))
         return cls(file, zipped, separator, top if header else None, len(top), skip if header else 0, block, columns)
 
@@ -158,7 +185,7 @@ class Text:
                 if any("\udc80" <= char <= "\udcff" for field in fields for char in field):
                     return f"line {line:,} is not valid UTF-8: save the file in UTF-8"
         except csv.Error:
-            return f"a quote in line {line + 1:,} or soon after is never closed, or closed amid a field"
+            return OPEN_QUOTE.format(line + 1)
         except (EOFError, OSError):
             return "its gzip data end too early or are damaged: copy or download it again"
         return None
@@ -206,7 +233,7 @@ def _check_separator(file: Path, separator: str | None, first: bytes) -> str:
     if separator is None:  # .dat, .data, .txt: by what the first line holds
         separator = "::" if b"::" in first else next((one for one in "\t;,|" if one.encode() in first), None)
         if separator is None:
-            raise ValueError(f"{name!r} has no tab, semicolon or comma in its first line: pass separator")
+            raise ValueError(f"{name!r} has no tab, semicolon or comma in its first line: pass separator=")
     if not isinstance(separator, str) or len(separator.encode()) != 1 or separator in '"\r\n':
         raise ValueError(
             f"separator must be one ASCII character, got {separator!r} for {name!r}: replace it in the file"
@@ -220,11 +247,44 @@ def _has_header(name: str, top: list[str], second: list[str] | None, positions: 
     numbers = [_is_number(top[at]) for at in positions if 0 <= at < len(top)]
     below = [_is_number(second[at]) for at in positions if second and 0 <= at < len(top) and at < len(second)]
     if any(numbers) or not any(below):
-        raise ValueError(
-            f"header must be True or False where columns are given by position and the first line of {name!r} may be "
-            f"either, got {_sample(top)}: pass header=False if that is data"
-        )
+        raise _ambiguous(name, top)
     return True
+
+
+def _ambiguous(name: str, top: list[str]) -> ValueError:
+    return ValueError(
+        f"the first line of {name!r} may be a header or data ({_sample(top)}) where columns are given by position: "
+        "pass header=False if it is data, header=True if not"
+    )
+
+
+def _settled(name: str, roles: dict[str, Any], top: list[str], header: bool | None) -> dict[str, Any]:
+    """Tell names from positions where a number was written as text: a column that is called so is meant."""
+    unsure = [column for column in roles.values() if isinstance(column, NameOrPosition)]
+    called = header is not False and any(column in top for column in unsure)
+    if called and header is None and all(isinstance(column, (int, NameOrPosition)) for column in roles.values()):
+        raise _ambiguous(name, top)
+    return {
+        role: int(column) if isinstance(column, NameOrPosition) and not (called and column in top) else column
+        for role, column in roles.items()
+    }
+
+
+def _places(
+    file: str, roles: dict[str, Any], names: list[str], header: bool = True, separator: str | None = None
+) -> dict[str, int]:
+    """Return where the column of each role is, each another."""
+    places: dict[str, int] = {}
+    for role, column in roles.items():
+        at = _find(file, role, column, names, header, separator)
+        for other, place in places.items():
+            if place == at:
+                raise ValueError(
+                    f"{role}={column!r} must be another column of {file!r} than {other}={roles[other]!r}, got one for "
+                    "both"
+                )
+        places[role] = at
+    return places
 
 
 def _is_number(text: str) -> bool:
@@ -265,9 +325,9 @@ def _find(
     return names.index(column)
 
 
-def _unreadable(name: str, error: Exception) -> ValueError:
+def _unreadable(name: str, error: Exception, line: int = 0) -> ValueError:
     if isinstance(error, csv.Error):
-        return ValueError(f"{name!r} has a quote in its first lines that is never closed ({error})")
+        return ValueError(f"{name!r} cannot be read: {OPEN_QUOTE.format(line + 1)}")
     if isinstance(error, StopIteration):
         return ValueError(f"{name!r} is empty: it must hold a row for each interaction")
     return ValueError(f"{name!r} has gzip data that end too early or are damaged ({error}): copy or download it again")
@@ -284,8 +344,8 @@ def _read_text(text: Text, roles: dict[str, Any]) -> dict[str, Any]:
     out = {}
     for role, at in text.columns.items():
         column, bad = table.column(str(at)), None
-        if role in ("user", "item"):
-            column = convert_ids(column)
+        if role in ("user", "item", "id", "title"):
+            column = column if role == "title" else convert_ids(column)
             if pa.types.is_string(column.type) and (bad := first_bad(column, forbidden="\0")) is not None:
                 raise ValueError(f"{text.name} has a NUL byte in line {text.line(bad.row):,}: it must be UTF-8 text")
         elif role == "time":

@@ -144,10 +144,12 @@ class Interactions:
         """
         check_choice("aggregate", aggregate, AGGREGATES)
         asked = {"user": user, "item": item, "value": value, "time": time}
-        table = _files.read(path, asked, separator, header)
-        roles: dict[str, Any] = {role: role for role, column in asked.items() if column is not None}
+        for role in ("user", "item"):
+            if asked[role] is None:
+                raise TypeError(f"{role} must be a column's name or position, got None")
+        table, columns = _files.read(path, asked, separator, header)
         try:
-            made = cls.from_frame(table, aggregate=aggregate, **roles)
+            made = cls.from_frame(table, aggregate=aggregate, **columns)
         except (TypeError, ValueError) as error:
             raise type(error)(f"{str(path)!r}: {error}") from None
         made._columns = asked

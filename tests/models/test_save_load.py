@@ -20,6 +20,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from alternant import ImplicitALS, Popularity
+from alternant._whole_file import check_target
 from alternant.models import FactorModel, ModelFileError, _storage
 
 rng = np.random.default_rng(0)
@@ -255,6 +256,48 @@ def test_a_crash_while_renaming_leaves_the_old_file_whole_and_nothing_else(tmp_p
         model.fit(NEW).save(tmp_path / "m")
     assert (tmp_path / "m").read_bytes() == old
     assert files(tmp_path) == ["m"]
+
+
+def test_the_error_of_a_full_disk_is_an_oserror_that_names_the_file(tmp_path, monkeypatch):
+    def disk_full(*_):
+        raise safetensors.SafetensorError("I/O error: No space left on device")
+
+    monkeypatch.setattr(_storage, "save_file", disk_full)
+    with pytest.raises(
+        OSError, match=r"a model can't be written to .*m' \(I/O error: No space left on device\): nothing"
+    ):
+        fitted().save(tmp_path / "m")
+    assert files(tmp_path) == []
+
+
+@pytest.mark.skipif(os.name == "nt", reason="links need a privilege there")
+def test_a_link_is_followed(tmp_path):
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "link").symlink_to(Path("folder", "real"))
+    for factors in (2, 3):  # to what does not exist yet, and to what does
+        fitted(factors=factors).save(tmp_path / "link")
+        assert (tmp_path / "link").is_symlink()
+        assert ImplicitALS.load(tmp_path / "folder" / "real").factors == factors
+        assert files(tmp_path / "folder") == ["real"]
+
+
+@pytest.mark.skipif(os.name == "nt", reason="devices are files on POSIX")
+def test_a_device_stays_one(tmp_path):
+    (tmp_path / "null").symlink_to(os.devnull)
+    fitted().save(tmp_path / "null")
+    assert not Path(os.devnull).is_file()
+    assert (tmp_path / "null").is_symlink()
+
+
+def test_a_folder_that_takes_no_files_is_told_before_the_work(tmp_path, monkeypatch):
+    def refuse(*_, **__):
+        raise PermissionError(13, "Permission denied", ".alternant-x")
+
+    monkeypatch.setattr("tempfile.mkdtemp", refuse)
+    with pytest.raises(
+        PermissionError, match=r"no file can be made in .* \(Permission denied\): choose another folder"
+    ):
+        check_target(tmp_path / "m", "a model")
 
 
 @pytest.mark.skipif(os.name == "nt", reason="SIGKILL is of POSIX")

@@ -50,7 +50,7 @@ def save(model: Any, path: str | os.PathLike[str], interactions: bool) -> None:
     for kind in ("user", "item"):
         ids = model._ids_of(kind)
         if ids is not None:
-            tensors[f"{kind}_ids"] = _pack_ids(ids, kind)
+            tensors[f"{kind}_ids"] = pack_ids(ids, kind)
     metadata = {
         "alternant": str(FORMAT_VERSION),
         "model": type(model).__name__,
@@ -60,13 +60,18 @@ def save(model: Any, path: str | os.PathLike[str], interactions: bool) -> None:
     if model._library is not None:
         metadata["library"] = model._library
     with whole_file(path, "a model") as temporary:
-        save_file({name: np.ascontiguousarray(tensor) for name, tensor in tensors.items()}, temporary, metadata)
+        try:
+            save_file({name: np.ascontiguousarray(tensor) for name, tensor in tensors.items()}, temporary, metadata)
+        except SafetensorError as error:  # which is no OSError, even where the disk is full
+            raise OSError(str(error)) from None
 
 
 def load(cls: Any, path: str | os.PathLike[str], mmap: bool) -> Any:
     """Read a model of class `cls` or of one of its subclasses; see `FactorModel.load`."""
     path = Path(path)
     if not path.is_file():
+        if path.exists() and not path.is_dir():
+            raise ValueError(f"{str(path)!r} is a pipe or a device: a model is read from a file")
         raise FileNotFoundError(f"there is no model file {str(path)!r}")
     try:
         with safe_open(path, framework="numpy") as file:
@@ -141,7 +146,8 @@ def _restore(cls: Any, metadata: dict[str, str], tensors: dict[str, NDArray[Any]
     return model
 
 
-def _pack_ids(ids: Ids, kind: str) -> NDArray[Any]:
+def pack_ids(ids: Ids, kind: str) -> NDArray[Any]:
+    """Return ids as a tensor, or raise where a file can't hold them."""
     if ids.are_numbers:
         return ids.values
     listed = ids.values.tolist()

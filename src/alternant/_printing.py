@@ -1,0 +1,106 @@
+"""What commands print: ranked lists and tables, JSON for scripts."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import shutil
+import sys
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+import numpy as np
+
+Titles = dict[Any, str] | None
+
+
+def print_lists(blocks: Iterable[tuple[Any, Any, Any]], titles: Titles, of: str, column: str) -> None:
+    """Print a table with a row for each item of a list.
+
+    Parameters
+    ----------
+    blocks : iterable of (ids, ids of items, scores)
+        As `recommend_all` gives them.
+    titles : dict or None
+    of, column : str
+        What the first two columns are called.
+    """
+    lists = _lists(blocks, titles, column)
+    print_table({of: one, **row} for one, rows in lists for row in rows)
+
+
+def print_json_lists(blocks: Iterable[tuple[Any, Any, Any]], titles: Titles, of: str, column: str) -> None:
+    """Print each list, empty ones too, as JSON on a line of its own."""
+    for one, rows in _lists(blocks, titles, "item"):
+        print_json({of: one, column: rows}, indent=None)
+
+
+def _lists(blocks: Iterable[Any], titles: Titles, column: str) -> Iterator[tuple[Any, list[dict[str, Any]]]]:
+    for who, ids, scores in blocks:
+        for one, listed, values in zip(who.tolist(), ids.tolist(), scores, strict=True):
+            ranked = enumerate(zip(listed, values, strict=True), 1)
+            yield (
+                one,
+                [
+                    {column: item, "score": score, "rank": rank, **title(titles, item)}
+                    for rank, (item, score) in ranked
+                    if score != -np.inf
+                ],
+            )
+
+
+def title(titles: Titles, item: Any) -> dict[str, Any]:
+    """Return what to add to a row of an item."""
+    return {} if titles is None else {"title": titles.get(item)}
+
+
+def print_table(rows: Iterable[dict[str, Any]]) -> None:
+    """Print rows: aligned, within the width of a terminal, or separated by tabs where something else reads them."""
+    rows = iter(rows)
+    first = next(rows, None)
+    if first is None:
+        return
+    if not sys.stdout.isatty():
+        print("\t".join(first))
+        for row in itertools.chain([first], rows):
+            print("\t".join(short(value, 8) for value in row.values()))
+        return
+    table = [first, *rows]
+    texts = [list(first), *([short(value) for value in row.values()] for row in table)]
+    widths = [max(len(line[at]) for line in texts) for at in range(len(first))]
+    numeric = [isinstance(value, (int, float, np.floating)) for value in first.values()]
+    for line in texts:
+        cells = [text.rjust(width) if number else text.ljust(width)
+                 for text, width, number in zip(line, widths, numeric, strict=True)]  # fmt: skip
+        print("  ".join(cells).rstrip()[: shutil.get_terminal_size().columns])
+
+
+def short(value: Any, digits: int = 4) -> str:
+    """Return a value as a table shows it."""
+    if value is None:
+        return "-"
+    if isinstance(value, (float, np.floating)):
+        value = float(value)
+        return f"{value:.4f}" if digits == 4 and 1e-3 <= abs(value) < 1e4 else f"{value:.{digits}g}"
+    return " ".join(str(value).split())
+
+
+def print_json(value: Any, indent: int | None = 2) -> None:
+    """Print a value as JSON, which has escapes for what the stream's encoding lacks."""
+    escape = (sys.stdout.encoding or "").lower().replace("-", "") != "utf8"
+    print(json.dumps(plain(value), indent=indent, allow_nan=False, ensure_ascii=escape))
+
+
+def plain(value: Any) -> Any:
+    """Return what JSON can hold: NumPy's scalars as Python's, what is not finite as None."""
+    if isinstance(value, dict):
+        return {str(name): plain(part) for name, part in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [plain(part) for part in value]
+    if isinstance(value, np.float32):
+        value = float(str(value))  # with its own 7 digits, not the 17 of a float64
+    elif isinstance(value, np.generic) and value.dtype.kind in "biuf":
+        value = value.item()
+    if isinstance(value, float):
+        return value if np.isfinite(value) else None
+    return value if value is None or isinstance(value, (bool, int, str)) else str(value)
