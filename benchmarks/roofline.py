@@ -84,19 +84,21 @@ def step_from_cache(f: int, threads: int) -> float:
     rng = np.random.default_rng(0)
     indptr = np.arange(rows + 1, dtype=np.int64) * entries
     indices = rng.integers(0, columns, rows * entries).astype(np.int32)
-    weight = rng.random(rows * entries, np.float32)
-    Y = rng.standard_normal((columns, f), np.float32)
+    weight = np.exp(2 * rng.standard_normal(rows * entries)).astype(np.float32)
+    # Columns of very different sizes, which the diagonal knows nothing of: no row is solved in 12 steps.
+    Y = (rng.standard_normal((columns, f)) * np.logspace(0, -3, f)).astype(np.float32)
 
-    def run(steps: int) -> float:
-        X = np.zeros((rows, f), np.float32)
-        return seconds(lambda: solve_rows(
-            indptr, indices, weight, weight, Y, np.ones(f, np.float32), np.ones(rows, np.float32), X, "cg", 0.0, steps,
-            threads,
+    def run(steps: int) -> tuple[float, int]:
+        X, done = np.zeros((rows, f), np.float32), np.zeros(rows, np.int32)
+        duration = seconds(lambda: solve_rows(
+            indptr, indices, weight, weight, Y, np.full(f, 1e-3, np.float32), np.zeros(rows, np.float32), X, "cg", 0.0,
+            steps, threads, row_steps=done,
         ))  # fmt: skip
+        return duration, int(done.sum())
 
-    run(4)
-    few, many = (median(run(steps) for _ in range(9)) for steps in (4, 12))
-    return (many - few) / (8 * rows * entries)
+    few, many = ([run(steps) for _ in range(9)] for steps in (4, 12))
+    more = median(duration for duration, _ in many) - median(duration for duration, _ in few)
+    return more / (entries * (many[0][1] - few[0][1]))
 
 
 def main() -> int:

@@ -48,16 +48,16 @@
 #if defined(_MSC_VER) && !defined(__clang__)
 #  define ALTERNANT_RESTRICT __restrict
 #  define ALTERNANT_UNROLL
-#  define ALTERNANT_SIMD_SUM(sum)
+#  define ALTERNANT_SIMD_SUM(...)
 #else
 #  define ALTERNANT_RESTRICT restrict
-#  define ALTERNANT_PRAGMA(text) _Pragma(#text)
+#  define ALTERNANT_PRAGMA(...) _Pragma(#__VA_ARGS__)
 #  ifdef __clang__
 #    define ALTERNANT_UNROLL _Pragma("clang loop unroll(full)")
 #  else
 #    define ALTERNANT_UNROLL _Pragma("GCC unroll 16")
 #  endif
-#  define ALTERNANT_SIMD_SUM(sum) ALTERNANT_PRAGMA(omp simd reduction(+ : sum))
+#  define ALTERNANT_SIMD_SUM(...) ALTERNANT_PRAGMA(omp simd reduction(+ : __VA_ARGS__))
 #endif
 
 /* A vector of n lanes, rotated by some of them. GCC has the builtin since version 12. */

@@ -34,8 +34,17 @@ cdef extern from "_vector.h" nogil:
     double dot_f64(ptrdiff_t, const double *, const double *)
     double curvature_f32(ptrdiff_t, const float *, const float *, const double *)
     double curvature_f64(ptrdiff_t, const double *, const double *, const double *)
-    double advance_f32(ptrdiff_t, double, const float *, const float *, const double *, float *, float *)
-    double advance_f64(ptrdiff_t, double, const double *, const double *, const double *, double *, double *)
+    void precondition_f32(ptrdiff_t, ptrdiff_t, const float *, float, float *, float *)
+    void precondition_f64(ptrdiff_t, ptrdiff_t, const double *, double, double *, double *)
+    double begin_f32(ptrdiff_t, const double *, const double *, const float *, const float *, const float *, float *,
+                     float *, double *)
+    double begin_f64(ptrdiff_t, const double *, const double *, const double *, const double *, const double *,
+                     double *, double *, double *)
+    double advance_f32(ptrdiff_t, double, const float *, const float *, const float *, const double *, float *, float *)
+    double advance_f64(ptrdiff_t, double, const double *, const double *, const double *, const double *, double *,
+                       double *)
+    double value_f32(ptrdiff_t, const double *, const float *, const float *)
+    double value_f64(ptrdiff_t, const double *, const double *, const double *)
     void redirect_f32(ptrdiff_t, float, const float *, const float *, float *)
     void redirect_f64(ptrdiff_t, double, const double *, const double *, double *)
     void syrk_f32(ptrdiff_t, ptrdiff_t, ptrdiff_t, ptrdiff_t, const float *, const float *, float *)
@@ -100,21 +109,48 @@ cdef inline double curvature(ptrdiff_t fp, const floating *p, const floating *d,
         return curvature_f64(fp, p, d, q)
 
 
-cdef inline double advance(ptrdiff_t fp, double step, const floating *p, const floating *d, const double *q,
-                           floating *x, floating *r) noexcept nogil:
+cdef inline void precondition(ptrdiff_t f, ptrdiff_t fp, const floating *g, floating lam, floating *d,
+                              floating *inverse) noexcept nogil:
+    """d = g + lam and its inverse, padded with ones."""
+    if floating is float:
+        precondition_f32(f, fp, g, lam, d, inverse)
+    else:
+        precondition_f64(f, fp, g, lam, d, inverse)
+
+
+cdef inline double begin(ptrdiff_t fp, const double *b, const double *q, const floating *d, const floating *inverse,
+                         const floating *x, floating *r, floating *p, double *whole) noexcept nogil:
+    """r = b - q - d x; p = r / d; returns r . r / d, and b . b / d in `whole`."""
+    if floating is float:
+        return begin_f32(fp, b, q, d, inverse, x, r, p, whole)
+    else:
+        return begin_f64(fp, b, q, d, inverse, x, r, p, whole)
+
+
+cdef inline double advance(ptrdiff_t fp, double step, const floating *p, const floating *d, const floating *inverse,
+                           const double *q, floating *x, floating *r) noexcept nogil:
     """x += step p; r -= step (q + d p); returns r . r / d."""
     if floating is float:
-        return advance_f32(fp, step, p, d, q, x, r)
+        return advance_f32(fp, step, p, d, inverse, q, x, r)
     else:
-        return advance_f64(fp, step, p, d, q, x, r)
+        return advance_f64(fp, step, p, d, inverse, q, x, r)
 
 
-cdef inline void redirect(ptrdiff_t fp, double beta, const floating *r, const floating *d, floating *p) noexcept nogil:
+cdef inline double value(ptrdiff_t fp, const double *b, const floating *r, const floating *x) noexcept nogil:
+    """-x . (b + r)"""
+    if floating is float:
+        return value_f32(fp, b, r, x)
+    else:
+        return value_f64(fp, b, r, x)
+
+
+cdef inline void redirect(ptrdiff_t fp, double beta, const floating *r, const floating *inverse,
+                          floating *p) noexcept nogil:
     """p = r / d + beta p"""
     if floating is float:
-        redirect_f32(fp, <float> beta, r, d, p)
+        redirect_f32(fp, <float> beta, r, inverse, p)
     else:
-        redirect_f64(fp, beta, r, d, p)
+        redirect_f64(fp, beta, r, inverse, p)
 
 
 cdef inline void syrk(ptrdiff_t n, ptrdiff_t size, const floating *Z, const floating *Y, floating *A) noexcept nogil:

@@ -59,7 +59,7 @@ ALTERNANT_INLINE void NAME(copy_row)(ptrdiff_t f, const REAL *ALTERNANT_RESTRICT
 #endif
 
 /* The sums of the lanes of `rows` vectors, 4 or 8 of them: folding several at once takes half the instructions. */
-ALTERNANT_INLINE void NAME(lane_sums)(const int rows, const VECTOR *s, REAL *sums)
+ALTERNANT_INLINE void NAME(row_sums)(const int rows, const VECTOR *s, REAL *sums)
 {
     int r;
 #ifdef ALTERNANT_LOW
@@ -106,7 +106,7 @@ ALTERNANT_INLINE void NAME(pass_rows)(const int rows, const ptrdiff_t vectors, c
         ALTERNANT_UNROLL
         for (r = 0; r < rows; r++) s[r] += CAT(Y + r * length + k) * pk;
     }
-    NAME(lane_sums)(rows, s, c);
+    NAME(row_sums)(rows, s, c);
     ALTERNANT_UNROLL
     for (r = 0; r < rows; r++) c[r] *= w[r];
     for (k = 0; k < length; k += VL) {
@@ -215,6 +215,36 @@ ALTERNANT_INLINE double NAME(dot)(ptrdiff_t f, const REAL *ALTERNANT_RESTRICT x,
     return sum;
 }
 
+/* d = g + lambda and its inverse; ones in the padding. */
+ALTERNANT_INLINE void NAME(precondition)(ptrdiff_t f, ptrdiff_t fp, const REAL *ALTERNANT_RESTRICT g, REAL lambda,
+                                         REAL *ALTERNANT_RESTRICT d, REAL *ALTERNANT_RESTRICT inverse)
+{
+    ptrdiff_t k;
+    for (k = 0; k < f; k++) d[k] = g[k] + lambda;
+    for (k = f; k < fp; k++) d[k] = 1;
+    for (k = 0; k < fp; k++) inverse[k] = 1 / d[k];
+}
+
+/* Begin conjugate gradients, q = A x - d x: r = b - A x, p = r / d; returns r . r / d, and b . b / d. */
+ALTERNANT_INLINE double NAME(begin)(ptrdiff_t fp, const double *ALTERNANT_RESTRICT b,
+                                    const double *ALTERNANT_RESTRICT q, const REAL *ALTERNANT_RESTRICT d,
+                                    const REAL *ALTERNANT_RESTRICT inverse, const REAL *ALTERNANT_RESTRICT x,
+                                    REAL *ALTERNANT_RESTRICT r, REAL *ALTERNANT_RESTRICT p, double *whole)
+{
+    double sum = 0, sum_b = 0;
+    ptrdiff_t k;
+    ALTERNANT_SIMD_SUM(sum, sum_b)
+    for (k = 0; k < fp; k++) {
+        const REAL rk = (REAL)(b[k] - q[k] - (double)d[k] * x[k]);
+        r[k] = rk;
+        p[k] = rk * inverse[k];
+        sum += (double)rk * rk * inverse[k];
+        sum_b += b[k] * b[k] * inverse[k];
+    }
+    *whole = sum_b;
+    return sum;
+}
+
 /* One step of conjugate gradients along p, q = A p - d p: the curvature p . A p. */
 ALTERNANT_INLINE double NAME(curvature)(ptrdiff_t fp, const REAL *ALTERNANT_RESTRICT p,
                                         const REAL *ALTERNANT_RESTRICT d, const double *ALTERNANT_RESTRICT q)
@@ -228,8 +258,9 @@ ALTERNANT_INLINE double NAME(curvature)(ptrdiff_t fp, const REAL *ALTERNANT_REST
 
 /* x += step p, r -= step A p; returns the new r . r / d. */
 ALTERNANT_INLINE double NAME(advance)(ptrdiff_t fp, double step, const REAL *ALTERNANT_RESTRICT p,
-                                      const REAL *ALTERNANT_RESTRICT d, const double *ALTERNANT_RESTRICT q,
-                                      REAL *ALTERNANT_RESTRICT x, REAL *ALTERNANT_RESTRICT r)
+                                      const REAL *ALTERNANT_RESTRICT d, const REAL *ALTERNANT_RESTRICT inverse,
+                                      const double *ALTERNANT_RESTRICT q, REAL *ALTERNANT_RESTRICT x,
+                                      REAL *ALTERNANT_RESTRICT r)
 {
     double sum = 0;
     ptrdiff_t k;
@@ -238,17 +269,28 @@ ALTERNANT_INLINE double NAME(advance)(ptrdiff_t fp, double step, const REAL *ALT
         const REAL rk = (REAL)(r[k] - step * (q[k] + (double)d[k] * p[k]));
         x[k] += (REAL)step * p[k];
         r[k] = rk;
-        sum += (double)rk * rk / d[k];
+        sum += (double)rk * rk * inverse[k];
     }
     return sum;
 }
 
 /* p = r / d + beta p */
 ALTERNANT_INLINE void NAME(redirect)(ptrdiff_t fp, REAL beta, const REAL *ALTERNANT_RESTRICT r,
-                                     const REAL *ALTERNANT_RESTRICT d, REAL *ALTERNANT_RESTRICT p)
+                                     const REAL *ALTERNANT_RESTRICT inverse, REAL *ALTERNANT_RESTRICT p)
 {
     ptrdiff_t k;
-    for (k = 0; k < fp; k++) p[k] = r[k] / d[k] + beta * p[k];
+    for (k = 0; k < fp; k++) p[k] = r[k] * inverse[k] + beta * p[k];
+}
+
+/* x . A x - 2 b . x = -x . (b + r), as A x = b - r. */
+ALTERNANT_INLINE double NAME(value)(ptrdiff_t fp, const double *ALTERNANT_RESTRICT b,
+                                    const REAL *ALTERNANT_RESTRICT r, const REAL *ALTERNANT_RESTRICT x)
+{
+    double sum = 0;
+    ptrdiff_t k;
+    ALTERNANT_SIMD_SUM(sum)
+    for (k = 0; k < fp; k++) sum += x[k] * (b[k] + r[k]);
+    return -sum;
 }
 
 /* A[i, c] += sum_j Z[j, i] Y[j, c] for the 64-byte column blocks on and right of the diagonal, rows i >= first.

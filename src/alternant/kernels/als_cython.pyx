@@ -17,8 +17,9 @@ from libc.stdlib cimport free, malloc
 from libc.string cimport memcpy, memset
 
 from ._vector cimport (
-    AHEAD, ALTERNANT_PREFETCH, CHUNK, advance, aligned_zeros, cholesky, cholesky_solve, compiler_version, curvature,
-    dot, gather, index_t, padded, quadratic, real, redirect, rows_pass, scale_rows, syrk,
+    AHEAD, ALTERNANT_PREFETCH, CHUNK, advance, aligned_zeros, begin, cholesky, cholesky_solve, compiler_version,
+    curvature, dot, gather, index_t, padded, precondition, quadratic, real, redirect, rows_pass, scale_rows, syrk,
+    value,
 )
 
 import numpy as np
@@ -90,7 +91,8 @@ cdef int solve_cg(Row *row, const floating *Y, const index_t *indices, const flo
     """Conjugate gradients preconditioned by d = g + lambda, from and to `out`."""
     cdef ptrdiff_t fp = row.fp, k
     cdef floating *d = <floating *> scratch
-    cdef floating *x = d + fp
+    cdef floating *inverse = d + fp
+    cdef floating *x = inverse + fp
     cdef floating *r = x + fp
     cdef floating *p = r + fp
     cdef floating *q = p + fp
@@ -99,18 +101,15 @@ cdef int solve_cg(Row *row, const floating *Y, const index_t *indices, const flo
     cdef double *b = total + fp
     cdef floating *pack = <floating *> (b + fp)
     cdef bint keep = row.n <= pack_rows
-    cdef double whole = 0, enough, rz = 0, previous, curve, bx = 0, rx = 0
+    cdef double whole = 0, enough, rz, previous, curve
 
-    for k in range(fp):
-        d[k] = g[k] + lam if k < row.f else 1
-        x[k] = out[k] if k < row.f else 0
-        b[k] = 0
+    precondition(row.f, fp, g, lam, d, inverse)
+    memcpy(x, out, row.f * sizeof(floating))
+    for k in range(row.f, fp):
+        x[k] = 0
+    memset(b, 0, fp * sizeof(double))
     apply_matrix(row, Y, indices, w, t, x, pack, False, keep, q, qb, total, b)
-    for k in range(fp):
-        r[k] = <floating> (b[k] - total[k] - <double> d[k] * x[k])
-        p[k] = r[k] / d[k]
-        rz += <double> r[k] * p[k]
-        whole += b[k] * b[k] / d[k]
+    rz = begin(fp, b, total, d, inverse, x, r, p, &whole)
     if whole <= row.underflow:
         memset(out, 0, row.f * sizeof(floating))
         return OK
@@ -121,14 +120,11 @@ cdef int solve_cg(Row *row, const floating *Y, const index_t *indices, const flo
         if not curve > 0:
             return SINGULAR
         previous = rz
-        rz = advance(fp, rz / curve, p, d, total, x, r)
-        redirect(fp, rz / previous, r, d, p)
+        rz = advance(fp, rz / curve, p, d, inverse, total, x, r)
+        redirect(fp, rz / previous, r, inverse, p)
         row.steps += 1
-    for k in range(row.f):
-        out[k] = x[k]
-        bx += b[k] * x[k]
-        rx += <double> r[k] * x[k]
-    row.objective = -bx - rx    # x . A x - 2 b . x, as A x = b - r
+    memcpy(out, x, row.f * sizeof(floating))
+    row.objective = value(fp, b, r, x)
     return OK
 
 
@@ -258,7 +254,7 @@ cdef int solve_exact(Row *row, const floating *Y, const index_t *indices, const 
 
 cdef inline size_t cg_bytes(ptrdiff_t f, ptrdiff_t pack_rows, ptrdiff_t itemsize) noexcept nogil:
     cdef size_t fp = padded(f, itemsize)
-    return (6 * fp + max(pack_rows, <ptrdiff_t> CHUNK) * fp) * itemsize + 2 * fp * sizeof(double)
+    return (7 * fp + max(pack_rows, <ptrdiff_t> CHUNK) * fp) * itemsize + 2 * fp * sizeof(double)
 
 
 def _solve_rows(
