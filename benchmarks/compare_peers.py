@@ -207,7 +207,7 @@ def main() -> int:
         outcomes = run_in_turn(adapters, problem, evaluate, options.rounds, memory_from, check)
     m, n = problem.train.shape
     title = (f"{options.task}, {options.data or options.shape}: {m:,} x {n:,}, {problem.train.nnz:,} to learn from, "
-             f"f = {options.factors}, float32, {options.threads} threads, {options.rounds} rounds")  # fmt: skip
+             f"f = {options.factors}, float32, {options.threads} threads, rounds: {options.rounds}")  # fmt: skip
     text = "\n".join([
         machine_line(options.threads), "", title, "", table(outcomes, MEASURES[options.task], UNITS[options.task])
     ])  # fmt: skip
