@@ -1,0 +1,218 @@
+/* Conjugate gradients on packed rows, for one real type: included by _vector_real.h, whose macros it uses. */
+
+#if defined(ALTERNANT_VECTORS) && defined(ALTERNANT_LOW)
+/* Lanes h..2h of every 2h lanes are added to lanes 0..h: a's sums go to the lower lanes, b's to the upper. */
+#define FOLD(n, h, a, b)                                                                                              \
+    (__builtin_shufflevector(a, b, ALTERNANT_LOW(n, h)) + __builtin_shufflevector(a, b, ALTERNANT_HIGH(n, h)))
+#endif
+
+/* The sums of the lanes of `rows` vectors, 4 or 8 of them: folding several at once takes half the instructions. */
+ALTERNANT_INLINE void NAME(row_sums)(const int rows, const VECTOR *s, REAL *sums)
+{
+    int r;
+#if defined(ALTERNANT_VECTORS) && defined(ALTERNANT_LOW)
+    for (r = 0; r < rows; r += 4) {
+#  if ALTERNANT_VECTOR_BYTES == 2 * REAL_BYTES
+        AT(sums + r) = FOLD(2, 1, s[r], s[r + 1]);
+        AT(sums + r + 2) = FOLD(2, 1, s[r + 2], s[r + 3]);
+#  elif ALTERNANT_VECTOR_BYTES == 4 * REAL_BYTES
+        const VECTOR a = FOLD(4, 1, s[r], s[r + 1]), b = FOLD(4, 1, s[r + 2], s[r + 3]);
+        AT(sums + r) = FOLD(4, 2, a, b);
+#  elif ALTERNANT_VECTOR_BYTES == 8 * REAL_BYTES
+        const VECTOR a = FOLD(8, 1, s[r], s[r + 1]), b = FOLD(8, 1, s[r + 2], s[r + 3]);
+        const VECTOR c = FOLD(8, 2, a, b);
+        const VECTOR d = c + ALTERNANT_ROTATE(8, c, 4);
+        memcpy(sums + r, &d, 4 * sizeof(REAL));
+#  else
+        const VECTOR a = FOLD(16, 1, s[r], s[r + 1]), b = FOLD(16, 1, s[r + 2], s[r + 3]);
+        const VECTOR c = FOLD(16, 2, a, b);
+        const VECTOR d = c + ALTERNANT_ROTATE(16, c, 8);
+        const VECTOR e = d + ALTERNANT_ROTATE(16, d, 4);
+        memcpy(sums + r, &e, 4 * sizeof(REAL));
+#  endif
+    }
+#else
+    for (r = 0; r < rows; r++) sums[r] = NAME(lane_sum)(s[r]);
+#endif
+}
+#undef FOLD
+
+/* q += sum_j w_j (y_j . p) y_j over 4 or 8 packed rows and, unless t is NULL, b += sum_j t_j y_j. Called with constant
+ * numbers of rows and vectors, it keeps the rows' sums in registers: eight rows share the loads of p and q. */
+ALTERNANT_INLINE void NAME(pass_rows)(const int rows, const ptrdiff_t vectors, const REAL *ALTERNANT_RESTRICT Y,
+                                      const REAL *ALTERNANT_RESTRICT w, const REAL *ALTERNANT_RESTRICT t,
+                                      const REAL *ALTERNANT_RESTRICT p, REAL *ALTERNANT_RESTRICT q,
+                                      REAL *ALTERNANT_RESTRICT b)
+{
+    const ptrdiff_t length = vectors * VL;
+    VECTOR s[8] = {{0}};
+    REAL c[8] ALTERNANT_ALIGNED;
+    ptrdiff_t k;
+    int r;
+    for (k = 0; k < length; k += VL) {
+        const VECTOR pk = CAT(p + k);
+        ALTERNANT_UNROLL
+        for (r = 0; r < rows; r++) s[r] += CAT(Y + r * length + k) * pk;
+    }
+    NAME(row_sums)(rows, s, c);
+    ALTERNANT_UNROLL
+    for (r = 0; r < rows; r++) c[r] *= w[r];
+    for (k = 0; k < length; k += VL) {
+        VECTOR sum = AT(q + k), other = {0}; /* two chains of additions */
+        ALTERNANT_UNROLL
+        for (r = 0; r < rows; r += 2) {
+            sum += CAT(Y + r * length + k) * c[r];
+            other += CAT(Y + (r + 1) * length + k) * c[r + 1];
+        }
+        AT(q + k) = sum + other;
+    }
+    if (t == NULL) return;
+    for (k = 0; k < length; k += VL) {
+        VECTOR sum = AT(b + k), other = {0};
+        ALTERNANT_UNROLL
+        for (r = 0; r < rows; r += 2) {
+            sum += CAT(Y + r * length + k) * t[r];
+            other += CAT(Y + (r + 1) * length + k) * t[r + 1];
+        }
+        AT(b + k) = sum + other;
+    }
+}
+
+/* The same over n rows. */
+ALTERNANT_INLINE void NAME(pass_vectors)(const ptrdiff_t vectors, ptrdiff_t n, const REAL *ALTERNANT_RESTRICT Y,
+                                         const REAL *ALTERNANT_RESTRICT w, const REAL *ALTERNANT_RESTRICT t,
+                                         const REAL *ALTERNANT_RESTRICT p, REAL *ALTERNANT_RESTRICT q,
+                                         REAL *ALTERNANT_RESTRICT b)
+{
+    const ptrdiff_t length = vectors * VL;
+    ptrdiff_t j = 0, k;
+    for (; j + 8 <= n; j += 8)
+        NAME(pass_rows)(8, vectors, Y + j * length, w + j, t == NULL ? NULL : t + j, p, q, b);
+    if (j + 4 <= n) {
+        NAME(pass_rows)(4, vectors, Y + j * length, w + j, t == NULL ? NULL : t + j, p, q, b);
+        j += 4;
+    }
+    for (; j < n; j++) {
+        const REAL *y = Y + j * length;
+        VECTOR s = {0};
+        for (k = 0; k < length; k += VL) s += CAT(y + k) * CAT(p + k);
+        const REAL c = w[j] * NAME(lane_sum)(s);
+        for (k = 0; k < length; k += VL) AT(q + k) += CAT(y + k) * c;
+        if (t != NULL)
+            for (k = 0; k < length; k += VL) AT(b + k) += CAT(y + k) * t[j];
+    }
+}
+
+ALTERNANT_INLINE void NAME(chunk_pass)(ptrdiff_t n, ptrdiff_t fp, const REAL *ALTERNANT_RESTRICT Y,
+                                       const REAL *ALTERNANT_RESTRICT w, const REAL *ALTERNANT_RESTRICT t,
+                                       const REAL *ALTERNANT_RESTRICT p, REAL *ALTERNANT_RESTRICT q,
+                                       REAL *ALTERNANT_RESTRICT b)
+{
+    /* A constant length lets the compiler unroll, and keep p and q of short rows in registers. */
+    if (fp == VL) NAME(pass_vectors)(1, n, Y, w, t, p, q, b);
+    else if (fp == 2 * VL) NAME(pass_vectors)(2, n, Y, w, t, p, q, b);
+    else if (fp == 4 * VL) NAME(pass_vectors)(4, n, Y, w, t, p, q, b);
+    else if (fp == 8 * VL) NAME(pass_vectors)(8, n, Y, w, t, p, q, b);
+    else NAME(pass_vectors)(fp / VL, n, Y, w, t, p, q, b);
+}
+
+/* total += Y^T (w * (Y p)) over packed rows; with t also total_b += Y^T t. q and b are scratch of fp numbers. */
+ALTERNANT_FUNCTION void NAME(pass)(ptrdiff_t n, ptrdiff_t fp, const REAL *ALTERNANT_RESTRICT Y,
+                                   const REAL *ALTERNANT_RESTRICT w, const REAL *ALTERNANT_RESTRICT t,
+                                   const REAL *ALTERNANT_RESTRICT p, REAL *ALTERNANT_RESTRICT q,
+                                   REAL *ALTERNANT_RESTRICT b, double *ALTERNANT_RESTRICT total,
+                                   double *ALTERNANT_RESTRICT total_b)
+{
+    const ptrdiff_t chunk = 64; /* rows summed in REAL before the float64 total takes over */
+    ptrdiff_t j, k;
+    for (j = 0; j < n; j += chunk) {
+        const ptrdiff_t rows = n - j < chunk ? n - j : chunk;
+        memset(q, 0, fp * sizeof(REAL));
+        if (t != NULL) {
+            memset(b, 0, fp * sizeof(REAL));
+            NAME(chunk_pass)(rows, fp, Y + j * fp, w + j, t + j, p, q, b);
+            for (k = 0; k < fp; k++) total_b[k] += b[k];
+        } else {
+            NAME(chunk_pass)(rows, fp, Y + j * fp, w + j, NULL, p, q, b);
+        }
+        for (k = 0; k < fp; k++) total[k] += q[k];
+    }
+}
+
+/* d = g + lambda and its inverse; ones in the padding. */
+ALTERNANT_INLINE void NAME(precondition)(ptrdiff_t f, ptrdiff_t fp, const REAL *ALTERNANT_RESTRICT g, REAL lambda,
+                                         REAL *ALTERNANT_RESTRICT d, REAL *ALTERNANT_RESTRICT inverse)
+{
+    ptrdiff_t k;
+    for (k = 0; k < f; k++) d[k] = g[k] + lambda;
+    for (k = f; k < fp; k++) d[k] = 1;
+    for (k = 0; k < fp; k++) inverse[k] = 1 / d[k];
+}
+
+/* Begin conjugate gradients, q = A x - d x: r = b - A x, p = r / d; returns r . r / d, and b . b / d. */
+ALTERNANT_INLINE double NAME(begin)(ptrdiff_t fp, const double *ALTERNANT_RESTRICT b,
+                                    const double *ALTERNANT_RESTRICT q, const REAL *ALTERNANT_RESTRICT d,
+                                    const REAL *ALTERNANT_RESTRICT inverse, const REAL *ALTERNANT_RESTRICT x,
+                                    REAL *ALTERNANT_RESTRICT r, REAL *ALTERNANT_RESTRICT p, double *whole)
+{
+    double sum = 0, sum_b = 0;
+    ptrdiff_t k;
+    ALTERNANT_SIMD_SUM(sum, sum_b)
+    for (k = 0; k < fp; k++) {
+        const REAL rk = (REAL)(b[k] - q[k] - (double)d[k] * x[k]);
+        r[k] = rk;
+        p[k] = rk * inverse[k];
+        sum += (double)rk * rk * inverse[k];
+        sum_b += b[k] * b[k] * inverse[k];
+    }
+    *whole = sum_b;
+    return sum;
+}
+
+/* One step of conjugate gradients along p, q = A p - d p: the curvature p . A p. */
+ALTERNANT_INLINE double NAME(curvature)(ptrdiff_t fp, const REAL *ALTERNANT_RESTRICT p,
+                                        const REAL *ALTERNANT_RESTRICT d, const double *ALTERNANT_RESTRICT q)
+{
+    double sum = 0;
+    ptrdiff_t k;
+    ALTERNANT_SIMD_SUM(sum)
+    for (k = 0; k < fp; k++) sum += p[k] * (q[k] + (double)d[k] * p[k]);
+    return sum;
+}
+
+/* x += step p, r -= step A p; returns the new r . r / d. */
+ALTERNANT_INLINE double NAME(advance)(ptrdiff_t fp, double step, const REAL *ALTERNANT_RESTRICT p,
+                                      const REAL *ALTERNANT_RESTRICT d, const REAL *ALTERNANT_RESTRICT inverse,
+                                      const double *ALTERNANT_RESTRICT q, REAL *ALTERNANT_RESTRICT x,
+                                      REAL *ALTERNANT_RESTRICT r)
+{
+    double sum = 0;
+    ptrdiff_t k;
+    ALTERNANT_SIMD_SUM(sum)
+    for (k = 0; k < fp; k++) {
+        const REAL rk = (REAL)(r[k] - step * (q[k] + (double)d[k] * p[k]));
+        x[k] += (REAL)step * p[k];
+        r[k] = rk;
+        sum += (double)rk * rk * inverse[k];
+    }
+    return sum;
+}
+
+/* p = r / d + beta p */
+ALTERNANT_INLINE void NAME(redirect)(ptrdiff_t fp, REAL beta, const REAL *ALTERNANT_RESTRICT r,
+                                     const REAL *ALTERNANT_RESTRICT inverse, REAL *ALTERNANT_RESTRICT p)
+{
+    ptrdiff_t k;
+    for (k = 0; k < fp; k++) p[k] = r[k] * inverse[k] + beta * p[k];
+}
+
+/* x . A x - 2 b . x = -x . (b + r), as A x = b - r. */
+ALTERNANT_INLINE double NAME(value)(ptrdiff_t fp, const double *ALTERNANT_RESTRICT b,
+                                    const REAL *ALTERNANT_RESTRICT r, const REAL *ALTERNANT_RESTRICT x)
+{
+    double sum = 0;
+    ptrdiff_t k;
+    ALTERNANT_SIMD_SUM(sum)
+    for (k = 0; k < fp; k++) sum += x[k] * (b[k] + r[k]);
+    return -sum;
+}
