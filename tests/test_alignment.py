@@ -133,3 +133,12 @@ def test_padding_is_told_from_an_item_called_minus_one_by_its_score():
     ids, scores = model.recommend(2, 2, exclude_seen=True)
     assert ids.tolist() == [-1, -1]
     assert np.isneginf(scores).tolist() == [False, True]
+
+
+def test_users_of_the_test_of_whom_nothing_is_known_are_not_left_out_in_silence():
+    train, _, _ = _parts()
+    parts = hold_out_users(train, 5, random_state=0)
+    model = ImplicitALS(factors=4, random_state=0).fit(parts.train)
+    few = parts.fold_in.reindex(users=parts.fold_in.user_ids[1:])
+    with pytest.raises(ValueError, match="user_items must hold all users asked for, but not"):
+        evaluate(model, parts.test, user_items=few, k=3)

@@ -193,6 +193,7 @@ def _subjects(
         names = model._raw(np.arange(len(users)), "user")
     else:
         if isinstance(user_items, Interactions) and isinstance(test, Interactions):
+            model._refuse_absent("user_items", user_items, "user", test.user_ids)
             rows_of = user_items._users
             test = test.reindex(users=rows_of)
         known = model._known_columns("user_items", user_items, items, "item", -1)
