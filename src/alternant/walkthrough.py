@@ -65,7 +65,8 @@ def run_walkthrough(backend: str = "auto", num_threads: int | None = None) -> No
     print(f"\n    sum c (p - x . y)^2 + lambda (sum |x|^2 + sum |y|^2),   lambda = {REGULARIZATION}")
     _paragraph("With the items fixed, the best x of a user solves, with C = diag(c),")
     print("\n    (Y^T C Y + lambda I) x = Y^T C p.")
-    _tell(ImplicitALS(**COMMON, weighting="hu", alpha=1.0, acceleration=None, **runs), sp.csr_array(RATINGS), np.ones((2, 2)))
+    plain = ImplicitALS(**COMMON, weighting="hu", alpha=1.0, acceleration=None, **runs)
+    _tell(plain, sp.csr_array(RATINGS), np.ones((2, 2)))
 
 
 def _tell(model: FactorModel, data: Any, truth: NDArray[Any]) -> None:

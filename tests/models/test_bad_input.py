@@ -476,7 +476,7 @@ def test_what_is_no_whole_number_is_no_row(ids):
 
 
 def test_a_ragged_list_is_no_list_of_rows():
-    with pytest.raises(TypeError, match="users must be whole numbers .*, got a list of uneven lists"):
+    with pytest.raises(TypeError, match="got a list of uneven lists"):
         MODEL.recommend([[0], [1, 2]])
 
 

@@ -14,7 +14,7 @@ objectives: 7 to 11 to where plain ALS gets in 15.
 
 D. Mitchell, N. Ye, H. De Sterck, "Nesterov acceleration of alternating least squares for canonical tensor
 decomposition: momentum step size and restart mechanisms", Numerical Linear Algebra with Applications 27(4), 2020.
-"""  # noqa: D400
+"""
 
 from __future__ import annotations
 
