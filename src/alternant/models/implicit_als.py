@@ -83,7 +83,8 @@ class ImplicitALS(AlternatingLeastSquares):
         Conjugate gradients from the factors before, or exact; see `alternant.kernels.solve_rows`.
     tol : float
         Conjugate gradients leave a row when its residual has fallen to this part of what the half-sweep began with; in
-        the first iteration, to 0.01 at most. Less makes iterations slower, and the objective no lower for it.
+        the first iteration, to 0.01 at most. Less makes iterations slower; it pays where confidences span many orders
+        of magnitude.
     max_cg_steps : int
         Conjugate-gradient steps of a row in one half-sweep at most.
     iterations : int
