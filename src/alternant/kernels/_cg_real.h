@@ -37,12 +37,11 @@ ALTERNANT_INLINE void NAME(row_sums)(const int rows, const VECTOR *s, REAL *sums
 }
 #undef FOLD
 
-/* q += sum_j w_j (y_j . p) y_j over 4 or 8 packed rows and, unless t is NULL, b += sum_j t_j y_j. Called with constant
- * numbers of rows and vectors, it keeps the rows' sums in registers: eight rows share the loads of p and q. */
+/* q += sum_j w_j (y_j . p) y_j over 4 or 8 packed rows. Called with constant numbers of rows and vectors, it keeps the
+ * rows' sums in registers: eight rows share the loads of p and q. */
 ALTERNANT_INLINE void NAME(pass_rows)(const int rows, const ptrdiff_t vectors, const REAL *ALTERNANT_RESTRICT Y,
-                                      const REAL *ALTERNANT_RESTRICT w, const REAL *ALTERNANT_RESTRICT t,
-                                      const REAL *ALTERNANT_RESTRICT p, REAL *ALTERNANT_RESTRICT q,
-                                      REAL *ALTERNANT_RESTRICT b)
+                                      const REAL *ALTERNANT_RESTRICT w, const REAL *ALTERNANT_RESTRICT p,
+                                      REAL *ALTERNANT_RESTRICT q)
 {
     const ptrdiff_t length = vectors * VL;
     VECTOR s[8] = {{0}};
@@ -66,30 +65,18 @@ ALTERNANT_INLINE void NAME(pass_rows)(const int rows, const ptrdiff_t vectors, c
         }
         AT(q + k) = sum + other;
     }
-    if (t == NULL) return;
-    for (k = 0; k < length; k += VL) {
-        VECTOR sum = AT(b + k), other = {0};
-        ALTERNANT_UNROLL
-        for (r = 0; r < rows; r += 2) {
-            sum += CAT(Y + r * length + k) * t[r];
-            other += CAT(Y + (r + 1) * length + k) * t[r + 1];
-        }
-        AT(b + k) = sum + other;
-    }
 }
 
 /* The same over n rows. */
 ALTERNANT_INLINE void NAME(pass_vectors)(const ptrdiff_t vectors, ptrdiff_t n, const REAL *ALTERNANT_RESTRICT Y,
-                                         const REAL *ALTERNANT_RESTRICT w, const REAL *ALTERNANT_RESTRICT t,
-                                         const REAL *ALTERNANT_RESTRICT p, REAL *ALTERNANT_RESTRICT q,
-                                         REAL *ALTERNANT_RESTRICT b)
+                                         const REAL *ALTERNANT_RESTRICT w, const REAL *ALTERNANT_RESTRICT p,
+                                         REAL *ALTERNANT_RESTRICT q)
 {
     const ptrdiff_t length = vectors * VL;
     ptrdiff_t j = 0, k;
-    for (; j + 8 <= n; j += 8)
-        NAME(pass_rows)(8, vectors, Y + j * length, w + j, t == NULL ? NULL : t + j, p, q, b);
+    for (; j + 8 <= n; j += 8) NAME(pass_rows)(8, vectors, Y + j * length, w + j, p, q);
     if (j + 4 <= n) {
-        NAME(pass_rows)(4, vectors, Y + j * length, w + j, t == NULL ? NULL : t + j, p, q, b);
+        NAME(pass_rows)(4, vectors, Y + j * length, w + j, p, q);
         j += 4;
     }
     for (; j < n; j++) {
@@ -98,44 +85,114 @@ ALTERNANT_INLINE void NAME(pass_vectors)(const ptrdiff_t vectors, ptrdiff_t n, c
         for (k = 0; k < length; k += VL) s += CAT(y + k) * CAT(p + k);
         const REAL c = w[j] * NAME(lane_sum)(s);
         for (k = 0; k < length; k += VL) AT(q + k) += CAT(y + k) * c;
-        if (t != NULL)
-            for (k = 0; k < length; k += VL) AT(b + k) += CAT(y + k) * t[j];
     }
 }
 
-ALTERNANT_INLINE void NAME(chunk_pass)(ptrdiff_t n, ptrdiff_t fp, const REAL *ALTERNANT_RESTRICT Y,
-                                       const REAL *ALTERNANT_RESTRICT w, const REAL *ALTERNANT_RESTRICT t,
-                                       const REAL *ALTERNANT_RESTRICT p, REAL *ALTERNANT_RESTRICT q,
-                                       REAL *ALTERNANT_RESTRICT b)
-{
-    /* A constant length lets the compiler unroll, and keep p and q of short rows in registers. */
-    if (fp == VL) NAME(pass_vectors)(1, n, Y, w, t, p, q, b);
-    else if (fp == 2 * VL) NAME(pass_vectors)(2, n, Y, w, t, p, q, b);
-    else if (fp == 4 * VL) NAME(pass_vectors)(4, n, Y, w, t, p, q, b);
-    else if (fp == 8 * VL) NAME(pass_vectors)(8, n, Y, w, t, p, q, b);
-    else NAME(pass_vectors)(fp / VL, n, Y, w, t, p, q, b);
-}
-
-/* total += Y^T (w * (Y p)) over packed rows; with t also total_b += Y^T t. q and b are scratch of fp numbers. */
+/* total += Y^T (w * (Y p)) over packed rows; q is scratch of fp numbers. */
 ALTERNANT_FUNCTION void NAME(pass)(ptrdiff_t n, ptrdiff_t fp, const REAL *ALTERNANT_RESTRICT Y,
-                                   const REAL *ALTERNANT_RESTRICT w, const REAL *ALTERNANT_RESTRICT t,
-                                   const REAL *ALTERNANT_RESTRICT p, REAL *ALTERNANT_RESTRICT q,
-                                   REAL *ALTERNANT_RESTRICT b, double *ALTERNANT_RESTRICT total,
-                                   double *ALTERNANT_RESTRICT total_b)
+                                   const REAL *ALTERNANT_RESTRICT w, const REAL *ALTERNANT_RESTRICT p,
+                                   REAL *ALTERNANT_RESTRICT q, double *ALTERNANT_RESTRICT total)
 {
     const ptrdiff_t chunk = 64; /* rows summed in REAL before the float64 total takes over */
     ptrdiff_t j, k;
     for (j = 0; j < n; j += chunk) {
         const ptrdiff_t rows = n - j < chunk ? n - j : chunk;
+        const REAL *y = Y + j * fp, *v = w + j;
         memset(q, 0, fp * sizeof(REAL));
-        if (t != NULL) {
-            memset(b, 0, fp * sizeof(REAL));
-            NAME(chunk_pass)(rows, fp, Y + j * fp, w + j, t + j, p, q, b);
-            for (k = 0; k < fp; k++) total_b[k] += b[k];
-        } else {
-            NAME(chunk_pass)(rows, fp, Y + j * fp, w + j, NULL, p, q, b);
-        }
+        /* A constant length lets the compiler unroll, and keep p and q of short rows in registers. */
+        if (fp == VL) NAME(pass_vectors)(1, rows, y, v, p, q);
+        else if (fp == 2 * VL) NAME(pass_vectors)(2, rows, y, v, p, q);
+        else if (fp == 4 * VL) NAME(pass_vectors)(4, rows, y, v, p, q);
+        else if (fp == 8 * VL) NAME(pass_vectors)(8, rows, y, v, p, q);
+        else NAME(pass_vectors)(fp / VL, rows, y, v, p, q);
         for (k = 0; k < fp; k++) total[k] += q[k];
+    }
+}
+
+/* q += sum_j w_j (y_j . p) y_j and b += sum_j t_j y_j over 1 or 4 rows, wherever they are. They are loaded twice for all
+ * of that and for their copy at `packed`, which may be where they are; the rows at `next` are prefetched meanwhile. */
+ALTERNANT_INLINE void NAME(first_rows)(const int rows, const ptrdiff_t vectors, const REAL **Y, const REAL **next,
+                                       const REAL *w, const REAL *t, const REAL *p, REAL *q, REAL *b, REAL *packed)
+{
+    const ptrdiff_t length = vectors * VL;
+    VECTOR s[4] = {{0}};
+    REAL c[4] ALTERNANT_ALIGNED, u[4]; /* and y: no store to `packed` can change a local */
+    const REAL *y[4], *z[4];
+    ptrdiff_t k;
+    int r;
+    ALTERNANT_UNROLL
+    for (r = 0; r < rows; r++) {
+        y[r] = Y[r];
+        z[r] = next[r];
+    }
+    for (k = 0; k < length; k += VL) {
+        const VECTOR pk = CAT(p + k);
+        if (k % LANES == 0) {
+            ALTERNANT_UNROLL
+            for (r = 0; r < rows; r += 2) ALTERNANT_PREFETCH(z[r] + k);
+        }
+        ALTERNANT_UNROLL
+        for (r = 0; r < rows; r++) s[r] += LOOSE(y[r] + k) * pk;
+    }
+    if (rows == 1) c[0] = NAME(lane_sum)(s[0]);
+    else NAME(row_sums)(rows, s, c);
+    ALTERNANT_UNROLL
+    for (r = 0; r < rows; r++) {
+        c[r] *= w[r];
+        u[r] = t[r];
+    }
+    for (k = 0; k < length; k += VL) {
+        VECTOR sum = AT(q + k), sum_b = AT(b + k);
+        if (k % LANES == 0) {
+            ALTERNANT_UNROLL
+            for (r = 1; r < rows; r += 2) ALTERNANT_PREFETCH(z[r] + k);
+        }
+        ALTERNANT_UNROLL
+        for (r = 0; r < rows; r++) {
+            const VECTOR row = LOOSE(y[r] + k);
+            sum += row * c[r];
+            sum_b += row * u[r];
+            AT(packed + r * length + k) = row;
+        }
+        AT(q + k) = sum;
+        AT(b + k) = sum_b;
+    }
+}
+
+/* The same over the first n of `known` rows, prefetching `ahead` rows beyond those at hand. */
+ALTERNANT_INLINE void NAME(first_vectors)(const ptrdiff_t vectors, ptrdiff_t n, ptrdiff_t known, ptrdiff_t ahead,
+                                          const REAL **Y, const REAL *w, const REAL *t, const REAL *p, REAL *q,
+                                          REAL *b, REAL *packed)
+{
+    const ptrdiff_t length = vectors * VL;
+    ptrdiff_t j = 0;
+    for (; j + 4 <= n; j += 4) {
+        const ptrdiff_t next = j + ahead + 4 <= known ? j + ahead : j;
+        NAME(first_rows)(4, vectors, Y + j, Y + next, w + j, t + j, p, q, b, packed + j * length);
+    }
+    for (; j < n; j++) {
+        const ptrdiff_t next = j + ahead < known ? j + ahead : j;
+        NAME(first_rows)(1, vectors, Y + j, Y + next, w + j, t + j, p, q, b, packed + j * length);
+    }
+}
+
+/* total += Y^T (w * (Y p)) and total_b += Y^T t over so few rows that REAL will do for their sums; q, b are scratch. */
+ALTERNANT_FUNCTION void NAME(first_pass)(ptrdiff_t n, ptrdiff_t fp, ptrdiff_t known, ptrdiff_t ahead, const REAL **Y,
+                                         const REAL *w, const REAL *t, const REAL *p, REAL *q, REAL *b,
+                                         double *ALTERNANT_RESTRICT total, double *ALTERNANT_RESTRICT total_b,
+                                         REAL *packed)
+{
+    ptrdiff_t k;
+    memset(q, 0, fp * sizeof(REAL));
+    memset(b, 0, fp * sizeof(REAL));
+    if (fp == VL) NAME(first_vectors)(1, n, known, ahead, Y, w, t, p, q, b, packed);
+    else if (fp == 2 * VL) NAME(first_vectors)(2, n, known, ahead, Y, w, t, p, q, b, packed);
+    else if (fp == 4 * VL) NAME(first_vectors)(4, n, known, ahead, Y, w, t, p, q, b, packed);
+    else if (fp == 8 * VL) NAME(first_vectors)(8, n, known, ahead, Y, w, t, p, q, b, packed);
+    else NAME(first_vectors)(fp / VL, n, known, ahead, Y, w, t, p, q, b, packed);
+    for (k = 0; k < fp; k++) {
+        total[k] += q[k];
+        total_b[k] += b[k];
     }
 }
 

@@ -5,9 +5,11 @@
 #ifdef ALTERNANT_VECTORS
 #  define VL ((ptrdiff_t)(ALTERNANT_VECTOR_BYTES / sizeof(REAL)))
 typedef REAL NAME(vector) __attribute__((vector_size(ALTERNANT_VECTOR_BYTES), may_alias));
+typedef REAL NAME(loose) __attribute__((vector_size(ALTERNANT_VECTOR_BYTES), may_alias, aligned(REAL_BYTES)));
 #else
 #  define VL ((ptrdiff_t)1)
 typedef REAL NAME(vector);
+typedef REAL NAME(loose);
 #endif
 #define VECTOR NAME(vector)
 #define TILE_VECTORS (ALTERNANT_ALIGNMENT / (VL * sizeof(REAL))) /* vectors in 64 bytes */
@@ -15,6 +17,7 @@ typedef REAL NAME(vector);
 #define MAX_TILE_ROWS ALTERNANT_TILE_ROWS
 #define AT(pointer) (*(VECTOR *)(pointer))
 #define CAT(pointer) (*(const VECTOR *)(pointer))
+#define LOOSE(pointer) (*(const NAME(loose) *)(pointer)) /* of any alignment */
 
 /* The sum of a vector's lanes, halving: an order fixed at compile time. */
 ALTERNANT_INLINE REAL NAME(lane_sum)(VECTOR v)
@@ -48,7 +51,7 @@ ALTERNANT_INLINE REAL NAME(lane_sum)(VECTOR v)
 ALTERNANT_INLINE void NAME(copy_row)(ptrdiff_t f, const REAL *ALTERNANT_RESTRICT source, REAL *ALTERNANT_RESTRICT row)
 {
     ptrdiff_t k = 0;
-    for (; k + LANES <= f; k += LANES) memcpy(row + k, source + k, ALTERNANT_ALIGNMENT);
+    for (; k + VL <= f; k += VL) AT(row + k) = LOOSE(source + k);
     for (; k < f; k++) row[k] = source[k];
 }
 
@@ -285,3 +288,4 @@ ALTERNANT_INLINE ptrdiff_t NAME(next_at_least)(ptrdiff_t start, ptrdiff_t width,
 #undef MAX_TILE_ROWS
 #undef AT
 #undef CAT
+#undef LOOSE

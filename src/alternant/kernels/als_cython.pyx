@@ -18,8 +18,8 @@ from libc.string cimport memcpy, memset
 
 from ._vector cimport (
     AHEAD, ALTERNANT_PREFETCH, CHUNK, advance, aligned_zeros, begin, cholesky, cholesky_solve, compiler_version,
-    curvature, dot, gather, index_t, padded, precondition, quadratic, real, redirect, rows_pass, scale_rows, syrk,
-    value,
+    curvature, dot, first_pass, gather, index_t, padded, precondition, quadratic, real, redirect, rows_pass, scale_rows,
+    syrk, value,
 )
 
 import numpy as np
@@ -37,6 +37,7 @@ cdef extern from *:
     const int ALTERNANT_OPENMP_VERSION
 
 cdef enum:
+    AHEAD_BYTES = 3072       # prefetched ahead of the rows of the first pass
     PACK_BYTES = 16777216    # longer rows are gathered again in every step instead of being kept packed
     OK = 0
     SINGULAR = 1
@@ -64,25 +65,45 @@ def build_info():
     return {"openmp": ALTERNANT_OPENMP_VERSION or None, "compiler": compiler_version().decode()}
 
 
-cdef inline void apply_matrix(Row *row, const floating *Y, const index_t *indices, const floating *w,
-                              const floating *t, const floating *p, floating *pack, bint gathered, bint keep,
-                              floating *q, floating *b, double *total, double *total_b) noexcept nogil:
-    """total = sum_j w_j (y_j . p) y_j and, unless t is NULL, total_b = sum_j t_j y_j, gathering the rows if needed."""
-    cdef ptrdiff_t c, j, rows
-    cdef const floating *chunk_t = NULL
+cdef inline void apply_first(Row *row, const floating *Y, const index_t *indices, const floating *w,
+                             const floating *t, const floating *p, floating *pack, bint keep, floating *q,
+                             floating *qb, double *total, double *b) noexcept nogil:
+    """total = sum_j w_j (y_j . p) y_j and b = sum_j t_j y_j, packing the rows if they are to be kept."""
+    cdef ptrdiff_t c, j, k, rows, known
+    cdef ptrdiff_t ahead = min(max(AHEAD_BYTES // (row.fp * <ptrdiff_t> sizeof(floating)), 4), <ptrdiff_t> CHUNK)
+    cdef const floating *y[2 * CHUNK + 4]
     memset(total, 0, row.fp * sizeof(double))
-    if gathered:
-        rows_pass(row.n, row.fp, pack, w, t, p, q, b, total, total_b)
+    memset(b, 0, row.fp * sizeof(double))
+    for c in range((row.n + CHUNK - 1) // CHUNK):
+        j = c * CHUNK
+        rows = min(<ptrdiff_t> CHUNK, row.n - j)
+        if row.f == row.fp:
+            known = min(rows + ahead + 3, row.left - j)
+            for k in range(known):
+                y[k] = Y + <ptrdiff_t> indices[j + k] * row.f
+        else:    # they need their padding
+            known = rows
+            gather(rows, row.f, row.fp, Y, indices + j, row.left - j, pack)
+            for k in range(rows):
+                y[k] = pack + k * row.fp
+        first_pass(rows, row.fp, known, ahead, y, w + j, t + j, p, q, qb, total, b, pack)
+        if keep:
+            pack = pack + rows * row.fp
+
+
+cdef inline void apply_again(Row *row, const floating *Y, const index_t *indices, const floating *w,
+                             const floating *p, floating *pack, bint kept, floating *q, double *total) noexcept nogil:
+    """total = sum_j w_j (y_j . p) y_j, over the packed rows or, if they were not kept, gathering them again."""
+    cdef ptrdiff_t c, j, rows
+    memset(total, 0, row.fp * sizeof(double))
+    if kept:
+        rows_pass(row.n, row.fp, pack, w, p, q, total)
         return
     for c in range((row.n + CHUNK - 1) // CHUNK):
         j = c * CHUNK
         rows = min(<ptrdiff_t> CHUNK, row.n - j)
         gather(rows, row.f, row.fp, Y, indices + j, row.left - j, pack)
-        if t != NULL:
-            chunk_t = t + j
-        rows_pass(rows, row.fp, pack, w + j, chunk_t, p, q, b, total, total_b)
-        if keep:
-            pack = pack + rows * row.fp
+        rows_pass(rows, row.fp, pack, w + j, p, q, total)
 
 
 cdef int solve_cg(Row *row, const floating *Y, const index_t *indices, const floating *w, const floating *t,
@@ -107,15 +128,14 @@ cdef int solve_cg(Row *row, const floating *Y, const index_t *indices, const flo
     memcpy(x, out, row.f * sizeof(floating))
     for k in range(row.f, fp):
         x[k] = 0
-    memset(b, 0, fp * sizeof(double))
-    apply_matrix(row, Y, indices, w, t, x, pack, False, keep, q, qb, total, b)
+    apply_first(row, Y, indices, w, t, x, pack, keep, q, qb, total, b)
     rz = begin(fp, b, total, d, inverse, x, r, p, &whole)
     if whole <= row.underflow:
         memset(out, 0, row.f * sizeof(floating))
         return OK
     enough = max(tol * tol * min(rz, whole), row.rounding * row.rounding * whole)
     while row.steps < max_steps and rz > enough:
-        apply_matrix(row, Y, indices, w, <const floating *> NULL, p, pack, keep, False, q, qb, total, b)
+        apply_again(row, Y, indices, w, p, pack, keep, q, total)
         curve = curvature(fp, p, d, total)
         if not curve > 0:
             return SINGULAR

@@ -22,7 +22,8 @@ from ..kernels._registry import Backend
 from ..kernels.als_reference import SINGULAR
 
 # Rows a BLAS call takes at a time. Fixed, so that the bits of a product depend on no thread count.
-BLOCK = 4096
+BLOCK = 2048
+CACHE_LINE = 64
 COMPLETE_BLOCK = 256  # of a table without gaps, which is copied to float64 block by block
 # Entries solved between two looks at Ctrl-C: about a quarter of a second at f = 64.
 ENTRIES_PER_CALL = 1 << 22
@@ -86,7 +87,11 @@ class HalfSweep:
 
 @dataclass(frozen=True)
 class Eigenbasis:
-    """The fixed side in the basis that makes its Gramian diagonal; or as it is, where there is no dense part."""
+    """The fixed side in the basis that makes its Gramian diagonal; or as it is, where there is no dense part.
+
+    In a basis of its own it has columns of zeros besides, up to a number that kernels take without a copy. Solutions
+    are 0 there, whatever g is.
+    """
 
     factors: NDArray[Any]  # Y Q
     vectors: NDArray[Any] | None  # Q, float64; None for the identity
@@ -110,7 +115,10 @@ class Eigenbasis:
                 )
             g, Q = scipy.linalg.eigh(unobserved_weight * total)
         g[g < f * np.finfo(np.float64).eps * max(g.max(initial=0), 0)] = 0  # rank-deficient: rounding, not data
-        return cls(rotate(Y, Q, num_threads), Q, g.astype(Y.dtype))
+        rotated = rotate(Y, Q, num_threads, padded=True)
+        diagonal = np.full(rotated.shape[1], g.max(initial=0), Y.dtype)
+        diagonal[:f] = g
+        return cls(rotated, Q, diagonal)
 
 
 def gramian(Y: NDArray[Any], num_threads: int) -> NDArray[np.float64]:
@@ -128,13 +136,19 @@ def gramian(Y: NDArray[Any], num_threads: int) -> NDArray[np.float64]:
     return total
 
 
-def rotate(Y: NDArray[Any], Q: NDArray[Any], num_threads: int) -> NDArray[Any]:
-    """Return ``Y Q``, aligned to cache lines (a row of 64 float32 then spans four of them, not five)."""
-    out = aligned_empty((len(Y), Q.shape[1]), Y.dtype)
+def rotate(Y: NDArray[Any], Q: NDArray[Any], num_threads: int, padded: bool = False) -> NDArray[Any]:
+    """Return ``Y Q``, aligned to cache lines (a row of 64 float32 then spans four of them, not five).
+
+    If `padded`, with as many zeros after each row as fill its last line.
+    """
+    f = Q.shape[1]
+    line = CACHE_LINE // Y.dtype.itemsize
+    out = aligned_empty((len(Y), f + (-f % line if padded else 0)), Y.dtype)
     Q = np.ascontiguousarray(Q, dtype=Y.dtype)
 
     def product(block: slice) -> None:
-        np.matmul(Y[block], Q, out=out[block])
+        np.matmul(Y[block], Q, out=out[block, :f])
+        out[block, f:] = 0
 
     with single_threaded_blas():
         map_parallel(product, _blocks(len(Y)), num_threads)
@@ -151,11 +165,11 @@ def half_sweep(problems: RowProblems, X: NDArray[Any] | None, basis: Eigenbasis,
     OverflowError
         If the numbers of a row are too large for the dtype.
     """
-    m, f = len(problems.indptr) - 1, len(basis.diagonal)
+    m = len(problems.indptr) - 1
     if X is None:
-        rotated = np.zeros((m, f), basis.factors.dtype)
+        rotated = np.zeros((m, len(basis.diagonal)), basis.factors.dtype)
     else:
-        rotated = _aligned(X) if basis.vectors is None else rotate(X, basis.vectors, solver.num_threads)
+        rotated = _aligned(X) if basis.vectors is None else rotate(X, basis.vectors, solver.num_threads, padded=True)
     steps = np.zeros(m, np.int32)
     objective = np.zeros(m)
     if problems.complete and solver.method != "nonnegative":
@@ -167,7 +181,9 @@ def half_sweep(problems: RowProblems, X: NDArray[Any] | None, basis: Eigenbasis,
             f"the numbers of {problems.name(int(np.isfinite(objective).argmin()))} overflow {rotated.dtype}: lower its "
             f"{problems.too_large}, or use dtype='float64'"
         )
-    factors = rotated if basis.vectors is None else rotate(rotated, basis.vectors.T, solver.num_threads)
+    factors = rotated
+    if basis.vectors is not None:
+        factors = rotate(rotated[:, : len(basis.vectors)], basis.vectors.T, solver.num_threads)
     # Q turns an exact zero into an exact zero, but for its sign.
     factors += 0
     return Solution(factors, float(objective.sum()), float(steps.mean()) if m else 0.0)
@@ -262,6 +278,6 @@ def _aligned(Y: NDArray[Any]) -> NDArray[Any]:
 def aligned_empty(shape: tuple[int, int], dtype: np.dtype[Any]) -> NDArray[Any]:
     """Return an array that begins at a cache line."""
     size = shape[0] * shape[1] * dtype.itemsize
-    buffer = np.empty(size + 64, np.uint8)
-    start = -buffer.ctypes.data % 64
+    buffer = np.empty(size + CACHE_LINE, np.uint8)
+    start = -buffer.ctypes.data % CACHE_LINE
     return buffer[start : start + size].view(dtype).reshape(shape)
