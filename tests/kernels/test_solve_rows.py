@@ -204,6 +204,41 @@ def test_the_first_singular_row_is_named_and_left_alone_and_the_others_are_solve
     np.testing.assert_allclose(X[[0, 2]], expected[[0, 2]], rtol=1e-3 if dtype == np.float32 else 1e-9)
 
 
+def distance(p, u, x):
+    """The square of a row's distance from its solution in the norm of its matrix: what its objective can still fall."""
+    A = matrix(p, u)
+    entries = slice(p.indptr[u], p.indptr[u + 1])
+    e = x - np.linalg.solve(A, p.Y[p.indices[entries]].astype(np.float64).T @ p.target[entries])
+    return e @ A @ e
+
+
+@pytest.mark.parametrize("weights", ["alike", "over four orders of magnitude"])
+@pytest.mark.parametrize("tol", [0.5, 0.1, 0.01])
+def test_rows_stop_about_where_tol_says_in_the_norm_of_their_matrix(kernels, weights, tol):
+    """The residual alone would call rows of great weights solved that have hardly moved."""
+    p = problem([3, 10, 40, 80, 150], 300, 24, g=0.3)
+    if weights != "alike":
+        p.weight[:] = 10.0 ** np.random.default_rng(5).uniform(-1, 3, len(p.weight))
+        p.target[:] = p.weight + 1
+    steps = np.zeros((2, 5), np.int32)
+    for i, start in enumerate([np.zeros_like(p.X), p.X]):
+        q = replace(p, X=start)
+        _, X, steps[i], _ = solve(kernels, q, tol=tol)
+        before, after = (np.array([distance(q, u, x) for u, x in enumerate(side)]) for side in (start, X))
+        # An estimate, of rows that may converge in leaps: some end early, none far from where they should.
+        assert (after <= 30 * tol**2 * before).all()
+        assert np.exp(np.mean(np.log(after / before))) <= 1.5 * tol**2
+    assert (steps.sum(axis=1) < solve(kernels, p, tol=1e-7)[2].sum()).all()
+
+
+def test_a_start_far_worse_than_zero_does_not_loosen_the_tolerance(kernels):
+    p = problem([3, 10, 40, 80, 150], 300, 24, g=0.3)
+    p.X[:] *= 1e6
+    X = solve(kernels, p, tol=0.1)[1]
+    for u in range(len(X)):
+        assert distance(p, u, X[u]) <= 0.3 * distance(p, u, np.zeros(24))
+
+
 def test_a_matrix_that_is_not_positive_definite_is_named(kernels, dtype):
     p = problem([5, 5], 20, 6).astype(dtype)
     p.weight[p.indptr[1] :] = -1000

@@ -60,11 +60,12 @@ def solve_rows(
         (numerically) singular is solved by Cholesky instead. ``"cholesky"``: exact, through the ``f x f`` system or,
         for a row with fewer than ``f`` entries and positive weights, through its dual.
     tol : float
-        A row stops when its residual, measured in the norm of the inverse preconditioner M, is at most `tol` times
-        that of the start or, if that is less, of the right-hand side b: ``r^T M^-1 r <= tol^2 min(r0^T M^-1 r0,
-        b^T M^-1 b)``; in any case when it is rounding against b. (Against b alone, a warm-started row of great
-        weights would never move.) Where no weight is negative, half the left side bounds the distance from the row's
-        least objective. Not used by ``"cholesky"``.
+        A row stops when the distance from its solution, in the norm of its matrix A, is estimated to be at most `tol`
+        times what it was at the start: when what is left of the decrease of ``x^T A x - 2 b^T x`` is at most ``tol^2``
+        times the decrease so far. Left is at most ``r^T M^-1 r``, with the residual r and the preconditioner M, if no
+        weight is negative; where weights are great that says little, and twice the last step's decrease stands for it.
+        A start that is worse than 0 counts as 0. In any case a row stops when its residual is rounding against b. Not
+        used by ``"cholesky"``.
     max_steps : int
         Steps a row takes at most. Not used by ``"cholesky"``.
     num_threads : int, optional

@@ -109,7 +109,7 @@ cdef inline void apply_again(Row *row, const floating *Y, const index_t *indices
 cdef int solve_cg(Row *row, const floating *Y, const index_t *indices, const floating *w, const floating *t,
                   const floating *g, floating lam, double tol, int max_steps, ptrdiff_t pack_rows, char *scratch,
                   floating *out) noexcept nogil:
-    """Conjugate gradients preconditioned by d = g + lambda, from and to `out`."""
+    """Conjugate gradients preconditioned by d = g + lambda, from and to `out`; als_reference.py says when they stop."""
     cdef ptrdiff_t fp = row.fp, k
     cdef floating *d = <floating *> scratch
     cdef floating *inverse = d + fp
@@ -122,7 +122,7 @@ cdef int solve_cg(Row *row, const floating *Y, const index_t *indices, const flo
     cdef double *b = total + fp
     cdef floating *pack = <floating *> (b + fp)
     cdef bint keep = row.n <= pack_rows
-    cdef double whole = 0, enough, rz, previous, curve
+    cdef double whole = 0, decrease = 0, left, worse, rz, previous, curve
 
     precondition(row.f, fp, g, lam, d, inverse)
     memcpy(x, out, row.f * sizeof(floating))
@@ -133,8 +133,10 @@ cdef int solve_cg(Row *row, const floating *Y, const index_t *indices, const flo
     if whole <= row.underflow:
         memset(out, 0, row.f * sizeof(floating))
         return OK
-    enough = max(tol * tol * min(rz, whole), row.rounding * row.rounding * whole)
-    while row.steps < max_steps and rz > enough:
+    worse = max(0.0, value(fp, b, r, x))
+    left = rz
+    while (row.steps < max_steps and left > tol * tol * (decrease - worse)
+           and rz > row.rounding * row.rounding * whole):
         apply_again(row, Y, indices, w, p, pack, keep, q, total)
         curve = curvature(fp, p, d, total)
         if not curve > 0:
@@ -142,6 +144,8 @@ cdef int solve_cg(Row *row, const floating *Y, const index_t *indices, const flo
         previous = rz
         rz = advance(fp, rz / curve, p, d, inverse, total, x, r)
         redirect(fp, rz / previous, r, inverse, p)
+        decrease += previous * previous / curve
+        left = min(rz, 2 * previous * previous / curve)
         row.steps += 1
     memcpy(out, x, row.f * sizeof(floating))
     row.objective = value(fp, b, r, x)

@@ -210,7 +210,8 @@ def _start(problem, u, X, singular, d, x):
 def _solve_cg(problem, u, limits, packed, vectors):
     """Conjugate gradients preconditioned by ``d`` (Saad, Iterative Methods for Sparse Linear Systems, alg. 9.1).
 
-    Returns the number of steps, -1 where the matrix is not positive definite, and the row's objective.
+    als_reference.py says when they stop. Returns the number of steps, -1 where the matrix is not positive definite, and
+    the row's objective.
     """
     d, inverse, b, x, r, q = vectors
     y, w, _, p, sums = packed
@@ -218,19 +219,21 @@ def _solve_cg(problem, u, limits, packed, vectors):
     copy(x, f, p)
     clear(b, f)
     _gather_product(problem, u, packed, q, b)
-    whole, rz = 0.0, 0.0
+    whole, rz, value = 0.0, 0.0, 0.0
     for i in range(f):
         inverse[i] = 1 / d[i]
         r[i] = b[i] - q[i] - d[i] * x[i]
         p[i] = r[i] * inverse[i]
         whole += b[i] * b[i] * inverse[i]
         rz += r[i] * r[i] * inverse[i]
+        value -= x[i] * (b[i] + r[i])
     if whole <= limits.underflow:
         clear(x, f)
         return 0, 0.0
-    enough = max(limits.tol**2 * min(rz, whole), limits.rounding**2 * whole)
+    worse = max(0.0, value)
+    decrease, left = 0.0, rz
     steps = 0
-    while steps < limits.max_steps and rz > enough:
+    while steps < limits.max_steps and left > limits.tol**2 * (decrease - worse) and rz > limits.rounding**2 * whole:
         if n <= len(w):
             clear(q, f)
             for start in range(0, n, BLOCK):
@@ -250,6 +253,8 @@ def _solve_cg(problem, u, limits, packed, vectors):
             rz += r[i] * r[i] * inverse[i]
         for i in range(f):
             p[i] = r[i] * inverse[i] + rz / previous * p[i]
+        decrease += step * previous
+        left = min(rz, 2 * step * previous)
         steps += 1
     objective = 0.0
     for i in range(f):  # x^T A x - 2 b^T x, where A x = b - r

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 from typing import Any, ClassVar, Self
 
 import numpy as np
@@ -36,10 +35,6 @@ from ._momentum import Momentum
 
 # Solves one side of a fit: "user" or "item", what to start from (None: 0), the other side, which is fixed, and how.
 HalfSweeps = Callable[[str, "NDArray[Any] | None", "NDArray[Any]", Solver], HalfSweep]
-
-# The first iteration starts from nothing, or from factors of other interactions: what a loose tolerance leaves of it,
-# later ones would have to make up for.
-FIRST_TOL = 0.01
 
 # Fold-in solves once, so that no later iteration would finish what a loose tolerance leaves.
 FOLD_IN_TOL = 1e-6
@@ -86,10 +81,9 @@ class AlternatingLeastSquares(FoldInModel):
         """
         X, Y = start
         solver = self._solver()
-        first = replace(solver, tol=min(solver.tol, FIRST_TOL))
         momentum = Momentum() if self._accelerated() else None
 
-        def iterate(X: NDArray[Any] | None, Y: NDArray[Any], solver: Solver, report: Report) -> Iteration:
+        def iterate(X: NDArray[Any] | None, Y: NDArray[Any], report: Report) -> Iteration:
             by_users = solve("user", X, Y, solver)
             report(by_users.factors, Y, by_users.objective, "users", by_users.state)
             by_items = solve("item", Y, by_users.factors, solver)
@@ -100,13 +94,12 @@ class AlternatingLeastSquares(FoldInModel):
                 "item_cg_steps": by_items.mean_steps,
             }, by_items.state)  # fmt: skip
 
-        def step(number: int, report: Report) -> Iteration:
+        def step(_: int, report: Report) -> Iteration:
             nonlocal X, Y
-            how = first if number == 1 else solver
             if momentum is None:
-                done = iterate(X, Y, how, report)
+                done = iterate(X, Y, report)
             else:
-                done = momentum.step(lambda X, Y: iterate(X, Y, how, report), X, Y)
+                done = momentum.step(lambda X, Y: iterate(X, Y, report), X, Y)
             X, Y = done.user_factors, done.item_factors
             return done
 

@@ -28,8 +28,8 @@ class FoldInModel(FactorModel):
         """Compute factors for users from their interactions, with the items as they are; the model is not changed.
 
         A model fitted by least squares solves for each user what a half-sweep of the fit solves, with the same solver;
-        conjugate gradients run until the relative residual is 1e-6 (or `tol`, if that is less), since no later
-        iteration refines them. A model fitted by gradient descent starts from the mean user and takes the steps of
+        conjugate gradients run with a tolerance of 1e-6 (or `tol`, if that is less), since no later iteration refines
+        them. A model fitted by gradient descent starts from the mean user and takes the steps of
         `epochs` epochs, which move the user alone.
 
         Parameters

@@ -113,7 +113,7 @@ class Eigenbasis:
                     f"factors must be finite, and the sums of their squares too in {Y.dtype}: lower init_scale or "
                     "unobserved_weight, or set finite factors"
                 )
-            g, Q = scipy.linalg.eigh(unobserved_weight * total)
+            g, Q = scipy.linalg.eigh(unobserved_weight * total, driver="evd")
         g[g < f * np.finfo(np.float64).eps * max(g.max(initial=0), 0)] = 0  # rank-deficient: rounding, not data
         rotated = rotate(Y, Q, num_threads, padded=True)
         diagonal = np.full(rotated.shape[1], g.max(initial=0), Y.dtype)

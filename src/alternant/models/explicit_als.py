@@ -56,7 +56,8 @@ class ExplicitALS(AlternatingLeastSquares):
     solver : {"cg", "cholesky"}
         Conjugate gradients from the factors before, or exact; see `alternant.kernels.solve_rows`.
     tol : float
-        Conjugate gradients leave a row when its residual has fallen to this part of what the half-sweep began with.
+        Conjugate gradients leave a row when the distance from its solution is estimated to have fallen to this part of
+        what the half-sweep began with, in the norm of the row's matrix.
     max_cg_steps : int
         Conjugate-gradient steps of a row in one half-sweep at most.
     iterations : int
@@ -121,7 +122,7 @@ class ExplicitALS(AlternatingLeastSquares):
         nonnegative: bool = False,
         missing_value: float = np.nan,
         solver: str = "cholesky",
-        tol: float = 0.01,
+        tol: float = 0.1,
         max_cg_steps: int = 10,
         iterations: int = 15,
         early_stopping: float | None = None,

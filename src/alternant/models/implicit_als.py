@@ -82,9 +82,9 @@ class ImplicitALS(AlternatingLeastSquares):
     solver : {"cg", "cholesky"}
         Conjugate gradients from the factors before, or exact; see `alternant.kernels.solve_rows`.
     tol : float
-        Conjugate gradients leave a row when its residual has fallen to this part of what the half-sweep began with; in
-        the first iteration, to 0.01 at most. Less makes iterations slower; it pays where confidences span many orders
-        of magnitude.
+        Conjugate gradients leave a row when the distance from its solution is estimated to have fallen to this part of
+        what the half-sweep began with, in the norm of the row's matrix (the square root of what the objective can still
+        fall). Less makes iterations slower; it pays where confidences span many orders of magnitude.
     max_cg_steps : int
         Conjugate-gradient steps of a row in one half-sweep at most.
     iterations : int
@@ -148,7 +148,7 @@ class ImplicitALS(AlternatingLeastSquares):
         regularization_scaling: str = "ials",
         regularization_exponent: float = 0.5,
         solver: str = "cg",
-        tol: float = 0.1,
+        tol: float = 0.3,
         max_cg_steps: int = 10,
         iterations: int = 15,
         acceleration: str | None = "nesterov",
