@@ -7,6 +7,7 @@ import math
 import os
 import threading
 import weakref
+from collections import deque
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from operator import index
@@ -140,9 +141,29 @@ def _pool(workers: int, process: int) -> ThreadPoolExecutor:  # noqa: ARG001 - a
 
 
 def map_parallel(function: Callable[[Any], Any], arguments: Iterable[Any], num_threads: int) -> list[Any]:
-    """Call `function` (which should release the GIL) on each argument, results in order."""
+    """Call `function` (which should release the GIL) on each argument, results in order; the caller works, too."""
     arguments = list(arguments)
     workers = min(num_threads, len(arguments), MAX_THREADS)
     if workers <= 1:
         return [function(argument) for argument in arguments]
-    return list(_pool(min(num_threads, MAX_THREADS), os.getpid()).map(function, arguments))
+    results: list[Any] = [None] * len(arguments)
+    left = deque(range(len(arguments)))  # its methods are atomic
+
+    def work() -> None:
+        while left:
+            try:
+                i = left.popleft()
+            except IndexError:  # another thread was quicker
+                return
+            results[i] = function(arguments[i])
+
+    others = [_pool(min(num_threads, MAX_THREADS), os.getpid()).submit(work) for _ in range(workers - 1)]
+    try:
+        work()
+    finally:
+        left.clear()  # on an error
+        errors = [other.exception() for other in others if not other.cancel()]  # unless it has not begun
+    for error in errors:
+        if error is not None:
+            raise error
+    return results

@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 import warnings
 from concurrent.futures import ThreadPoolExecutor
 
@@ -15,7 +16,13 @@ import scipy.sparse as sp
 import threadpoolctl
 
 from alternant import ImplicitALS
-from alternant._threads import default_num_threads, openmp_threads, resolve_num_threads, single_threaded_blas
+from alternant._threads import (
+    default_num_threads,
+    map_parallel,
+    openmp_threads,
+    resolve_num_threads,
+    single_threaded_blas,
+)
 from alternant.kernels._registry import BackendUnavailableError
 from alternant.models._least_squares import Eigenbasis
 
@@ -172,3 +179,25 @@ print(len(os.listdir("/proc/self/task")) - before)
         pytest.skip("only Linux lists a process's threads")
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert int(done.stdout) == 2, "two threads beside the first one"
+
+
+def test_parallel_calls_keep_their_order_may_nest_and_end_with_the_first_error():
+    def square(i):
+        return i * i
+
+    def nested(i):
+        return map_parallel(square, range(i), 3)
+
+    assert map_parallel(nested, range(40), 3) == [[j * j for j in range(i)] for i in range(40)]
+    called = []
+
+    def fail(i):
+        called.append(i)
+        if i == 5:
+            raise ZeroDivisionError
+        time.sleep(0.001)
+
+    with pytest.raises(ZeroDivisionError):
+        map_parallel(fail, range(1000), 3)
+    assert len(called) < 1000
+    assert map_parallel(square, range(5), 3) == [0, 1, 4, 9, 16]

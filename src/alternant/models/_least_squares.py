@@ -21,8 +21,8 @@ from .._threads import map_parallel, single_threaded_blas
 from ..kernels._registry import Backend
 from ..kernels.als_reference import SINGULAR
 
-# Rows a BLAS call takes at a time. Fixed, so that the bits of a product depend on no thread count.
-BLOCK = 2048
+# Rows a thread multiplies at a time. Fixed, so that the bits of a product depend on no thread count.
+BLOCK = 1024
 CACHE_LINE = 64
 COMPLETE_BLOCK = 256  # of a table without gaps, which is copied to float64 block by block
 # Entries solved between two looks at Ctrl-C: about a quarter of a second at f = 64.
