@@ -8,7 +8,7 @@ import os
 import threading
 import weakref
 from collections import deque
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from operator import index
 from pathlib import Path
@@ -148,6 +148,7 @@ def map_parallel(function: Callable[[Any], Any], arguments: Iterable[Any], num_t
         return [function(argument) for argument in arguments]
     results: list[Any] = [None] * len(arguments)
     left = deque(range(len(arguments)))  # its methods are atomic
+    errors: dict[int, Exception] = {}
 
     def work() -> None:
         while left:
@@ -155,15 +156,18 @@ def map_parallel(function: Callable[[Any], Any], arguments: Iterable[Any], num_t
                 i = left.popleft()
             except IndexError:  # another thread was quicker
                 return
-            results[i] = function(arguments[i])
+            try:
+                results[i] = function(arguments[i])
+            except Exception as error:  # noqa: BLE001 - raised below
+                errors[i] = error
+                left.clear()
 
     others = [_pool(min(num_threads, MAX_THREADS), os.getpid()).submit(work) for _ in range(workers - 1)]
     try:
         work()
     finally:
-        left.clear()  # on an error
-        errors = [other.exception() for other in others if not other.cancel()]  # unless it has not begun
-    for error in errors:
-        if error is not None:
-            raise error
+        left.clear()  # on Ctrl-C
+        wait([other for other in others if not other.cancel()])  # unless it has not begun
+    if errors:
+        raise errors[min(errors)]  # what came before has been called, so that it is always the same one
     return results
