@@ -158,7 +158,7 @@ def map_parallel(function: Callable[[Any], Any], arguments: Iterable[Any], num_t
                 return
             try:
                 results[i] = function(arguments[i])
-            except Exception as error:  # noqa: BLE001 - raised below
+            except Exception as error:
                 errors[i] = error
                 left.clear()
 
