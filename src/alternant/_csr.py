@@ -39,7 +39,10 @@ class CSR:
 
     def to_scipy(self) -> sp.csr_array:
         """Return a SciPy array that shares memory where its index dtypes allow."""
-        return sp.csr_array((self.data, self.indices, self.indptr), shape=self.shape)
+        # SciPy has one dtype for both index arrays: given int64, it would widen the indices.
+        narrow = len(self.indices) <= np.iinfo(self.indices.dtype).max
+        indptr = self.indptr.astype(self.indices.dtype) if narrow else self.indptr
+        return sp.csr_array((self.data, self.indices, indptr), shape=self.shape)
 
     def positions(self) -> tuple[NDArray[np.int64], NDArray[Any]]:
         """Return the row and the column of every entry."""

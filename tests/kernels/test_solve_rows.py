@@ -204,6 +204,22 @@ def test_the_first_singular_row_is_named_and_left_alone_and_the_others_are_solve
     np.testing.assert_allclose(X[[0, 2]], expected[[0, 2]], rtol=1e-3 if dtype == np.float32 else 1e-9)
 
 
+@pytest.mark.parametrize("method", ["cg", "cholesky"])
+@pytest.mark.parametrize("added", [1.0, 0, -0.25])
+def test_a_number_for_the_target_is_added_to_each_weight(kernels, dtype, method, added):
+    p = problem([3, 0, 10, 40, 80], 100, 24).astype(dtype)
+    whole = replace(p, target=p.weight + dtype(added))
+    for a, b in zip(solve(kernels, replace(p, target=added), method), solve(kernels, whole, method), strict=True):
+        np.testing.assert_array_equal(a, b)
+    part = slice(2, 5)  # rows of a larger indptr
+    inputs = (p.indptr[2:], p.indices, p.weight, added, p.Y, p.diagonal, p.regularization[part])
+    X = p.X[part].copy()
+    assert kernels.solve_rows(*inputs, X, method, CG_TOL[dtype], 1000, 2) == 0
+    np.testing.assert_array_equal(X, solve(kernels, whole, method)[1][part])
+    errors = [kernels.squared_error(*p.inputs[:3], t, p.X, p.Y, p.diagonal, 2) for t in (added, whole.target)]
+    assert errors[0] == errors[1]
+
+
 def distance(p, u, x):
     """The square of a row's distance from its solution in the norm of its matrix: what its objective can still fall."""
     A = matrix(p, u)
@@ -279,7 +295,7 @@ def test_a_row_that_shrinks_into_underflow_is_not_called_singular(kernels, dtype
 
 
 def test_a_row_longer_than_the_packed_copy_is_solved_all_the_same(kernels):
-    """Beyond 16 MiB the Cython kernel gathers a row again in every step; 40,000 entries of 128 float32 are 20 MiB."""
+    """Beyond 8 MiB the Cython kernel gathers a row again in every step; 40,000 entries of 128 float32 are 20 MiB."""
     p = problem([40_000, 10], 40_000, 128, g=5.0).astype(np.float32)
     expected = solve(reference, p.astype(np.float64), "cholesky")[1]
     _, X, _, objective = solve(kernels, p, "cg")

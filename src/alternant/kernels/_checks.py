@@ -38,6 +38,12 @@ def vector(name: str, array: NDArray[Any], dtype: Any, length: int) -> None:
         raise ValueError(f"{name} must have length {length}, got {len(array)}")
 
 
+def vector_or_number(name: str, value: NDArray[Any] | float, dtype: Any, length: int) -> None:
+    """Check a one-dimensional array, unless it is one number for all."""
+    if isinstance(value, np.ndarray) or not isinstance(value, (int, float)):
+        vector(name, value, dtype, length)
+
+
 def output(name: str, array: NDArray[Any], dtype: Any, shape: tuple[int, ...]) -> None:
     """Check an array that the kernel fills."""
     _typed(name, array, np.dtype(dtype), len(shape))
@@ -79,7 +85,7 @@ def csr(
             raise ValueError(f"the {kind} indices must be sorted within each row; call sort_indices() on the matrix")
 
 
-def finite(**arrays: NDArray[Any]) -> None:
+def finite(**arrays: NDArray[Any] | float) -> None:
     """Refuse NaN and infinity, from which no solver comes back."""
     for name, array in arrays.items():
         if not np.isfinite(array).all():

@@ -18,7 +18,7 @@ def solve_rows(
     indptr: NDArray[np.int64],
     indices: NDArray[Any],
     weight: NDArray[Any],
-    target: NDArray[Any],
+    target: NDArray[Any] | float,
     Y: NDArray[Any],
     diagonal: NDArray[Any],
     regularization: NDArray[Any],
@@ -45,8 +45,10 @@ def solve_rows(
         solves a range of rows.
     indices : int32 or int64 array, shape (nnz,)
         Row numbers of `Y`. They need not be sorted; a repeated one counts as often as it stands there.
-    weight, target : arrays, shape (nnz,)
-        ``w`` and ``t`` of every entry. A weight may be negative as long as each row's matrix stays positive definite.
+    weight : array, shape (nnz,)
+        ``w`` of every entry, negative only as far as each row's matrix stays positive definite.
+    target : array, shape (nnz,), or float
+        ``t`` of every entry; or what is added to each ``w`` to get ``t``, as for implicit feedback without dislikes.
     Y : array, shape (n, f)
         The fixed side.
     diagonal : array, shape (f,)
@@ -92,7 +94,7 @@ def solve_rows(
     check.csr(indptr, indices, m, len(Y))
     nnz = len(indices)
     check.vector("weight", weight, dtype, nnz)
-    check.vector("target", target, dtype, nnz)
+    check.vector_or_number("target", target, dtype, nnz)
     check.vector("diagonal", diagonal, dtype, f)
     check.vector("regularization", regularization, dtype, m)
     check.optional_output("row_steps", row_steps, np.int32, m)
@@ -118,7 +120,7 @@ def squared_error(
     indptr: NDArray[np.int64],
     indices: NDArray[Any],
     weight: NDArray[Any],
-    target: NDArray[Any],
+    target: NDArray[Any] | float,
     X: NDArray[Any],
     Y: NDArray[Any],
     diagonal: NDArray[Any],
@@ -151,7 +153,7 @@ def squared_error(
     check.matrix("Y", Y, dtype, columns=f)
     check.csr(indptr, indices, m, len(Y))
     check.vector("weight", weight, dtype, len(indices))
-    check.vector("target", target, dtype, len(indices))
+    check.vector_or_number("target", target, dtype, len(indices))
     check.vector("diagonal", diagonal, dtype, f)
     threads = resolve_num_threads(num_threads)
     error: float = active_backend().squared_error(indptr, indices, weight, target, X, Y, diagonal, threads)

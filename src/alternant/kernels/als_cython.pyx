@@ -38,7 +38,7 @@ cdef extern from *:
 
 cdef enum:
     AHEAD_BYTES = 3072       # prefetched ahead of the rows of the first pass
-    PACK_BYTES = 16777216    # longer rows are gathered again in every step instead of being kept packed
+    PACK_BYTES = 8388608     # longer rows are gathered again in every step instead of being kept packed
     OK = 0
     SINGULAR = 1
     NO_MEMORY = 2
@@ -55,6 +55,7 @@ cdef double DOUBTFUL_F32 = 1e-5
 cdef struct Row:
     ptrdiff_t n, f, fp                       # entries; factors; factors, padded
     ptrdiff_t left                           # entries from the row's first to the last row's last
+    double added                             # t = w + added, where there is no array of t
     double singular, underflow, rounding     # thresholds, see als_reference.py
     int steps                                # OUT
     double objective                         # OUT
@@ -65,6 +66,10 @@ def build_info():
     return {"openmp": ALTERNANT_OPENMP_VERSION or None, "compiler": compiler_version().decode()}
 
 
+cdef inline floating target_of(Row *row, const floating *w, const floating *t, ptrdiff_t j) noexcept nogil:
+    return t[j] if t != NULL else w[j] + <floating> row.added
+
+
 cdef inline void apply_first(Row *row, const floating *Y, const index_t *indices, const floating *w,
                              const floating *t, const floating *p, floating *pack, bint keep, floating *q,
                              floating *qb, double *total, double *b) noexcept nogil:
@@ -72,6 +77,7 @@ cdef inline void apply_first(Row *row, const floating *Y, const index_t *indices
     cdef ptrdiff_t c, j, k, rows, known
     cdef ptrdiff_t ahead = min(max(AHEAD_BYTES // (row.fp * <ptrdiff_t> sizeof(floating)), 4), <ptrdiff_t> CHUNK)
     cdef const floating *y[2 * CHUNK + 4]
+    cdef floating chunk_t[CHUNK]
     memset(total, 0, row.fp * sizeof(double))
     memset(b, 0, row.fp * sizeof(double))
     for c in range((row.n + CHUNK - 1) // CHUNK):
@@ -86,7 +92,9 @@ cdef inline void apply_first(Row *row, const floating *Y, const index_t *indices
             gather(rows, row.f, row.fp, Y, indices + j, row.left - j, pack)
             for k in range(rows):
                 y[k] = pack + k * row.fp
-        first_pass(rows, row.fp, known, ahead, y, w + j, t + j, p, q, qb, total, b, pack)
+        for k in range(rows):
+            chunk_t[k] = target_of(row, w, t, j + k)
+        first_pass(rows, row.fp, known, ahead, y, w + j, chunk_t, p, q, qb, total, b, pack)
         if keep:
             pack = pack + rows * row.fp
 
@@ -178,7 +186,7 @@ cdef int solve_primal(Row *row, const floating *Y, const index_t *indices, const
         gather(rows, row.f, fp, Y, indices + j, row.left - j, pack)
         for k in range(rows):
             chunk_w[k] = w[j + k]
-            chunk_t[k] = t[j + k]
+            chunk_t[k] = target_of(row, w, t, j + k)
         memset(chunk_b, 0, fp * sizeof(real))
         scale_rows(rows, fp, pack, chunk_w, chunk_t, Z, chunk_b)
         for k in range(fp):
@@ -224,7 +232,7 @@ cdef int solve_dual(Row *row, const floating *Y, const index_t *indices, const f
             ALTERNANT_PREFETCH(Y + <ptrdiff_t> indices[j + AHEAD] * f)
         y = Y + <ptrdiff_t> indices[j] * f
         scale = <floating> sqrt(<double> w[j])
-        c[j] = t[j] / scale
+        c[j] = target_of(row, w, t, j) / scale
         a[j] = c[j]
         for k in range(f):
             V[k * np_ + j] = scale * y[k] * root[k]
@@ -285,7 +293,8 @@ def _solve_rows(
     const int64_t[::1] indptr,            # IN   m + 1
     const index_t[::1] indices,           # IN   nnz
     const floating[::1] weight,           # IN   nnz
-    const floating[::1] target,           # IN   nnz
+    const floating[::1] target,           # IN   nnz, or None
+    double added,                         # IN   t = w + added, if target is None
     const floating[:, ::1] Y,             # IN   n x f
     const floating[::1] diagonal,         # IN   f
     const floating[::1] regularization,   # IN   m
@@ -306,6 +315,7 @@ def _solve_rows(
         double underflow = UNDERFLOW_F32 if floating is float else UNDERFLOW_F64
         double rounding = ROUNDING_F32 if floating is float else ROUNDING_F64
         bint any_exact = exact, well_posed
+        const floating *t
         bint want_steps = row_steps is not None, want_objectives = row_objectives is not None
         Row *row
         char *scratch
@@ -332,6 +342,7 @@ def _solve_rows(
             row.left = indptr[m] - indptr[u]
             row.f = f
             row.fp = padded(f, sizeof(floating))
+            row.added = added
             row.singular = singular
             row.underflow = underflow
             row.rounding = rounding
@@ -340,14 +351,15 @@ def _solve_rows(
             if row.n == 0:
                 memset(&X[u, 0], 0, f * sizeof(floating))
             else:
+                t = NULL if target is None else &target[indptr[u]]
                 well_posed = g_min + regularization[u] > singular * (g_max + regularization[u])
                 if exact or not well_posed:
                     status[u] = solve_exact(
-                        row, &Y[0, 0], &indices[indptr[u]], &weight[indptr[u]], &target[indptr[u]], &diagonal[0],
+                        row, &Y[0, 0], &indices[indptr[u]], &weight[indptr[u]], t, &diagonal[0],
                         regularization[u], well_posed, exact_scratch, &X[u, 0])
                 else:
                     status[u] = solve_cg(
-                        row, &Y[0, 0], &indices[indptr[u]], &weight[indptr[u]], &target[indptr[u]], &diagonal[0],
+                        row, &Y[0, 0], &indices[indptr[u]], &weight[indptr[u]], t, &diagonal[0],
                         regularization[u], tol, max_steps, pack_rows, scratch, &X[u, 0])
             if want_steps:
                 row_steps[u] = row.steps
@@ -372,8 +384,9 @@ def solve_rows(indptr, indices, weight, target, Y, diagonal, regularization, X, 
         return 0
     status = np.zeros(m, np.int8)
     threads = openmp_threads(min(resolve_num_threads(num_threads), m))
-    _solve_rows(indptr, indices, weight, target, Y, diagonal, regularization, X, method == "cholesky", tol,
-                min(max_steps, 2**31 - 1), threads, status, row_steps, row_objective)
+    added = float(target) if isinstance(target, (int, float)) else None
+    _solve_rows(indptr, indices, weight, target if added is None else None, added or 0, Y, diagonal, regularization, X,
+                method == "cholesky", tol, min(max_steps, 2**31 - 1), threads, status, row_steps, row_objective)
     if (status == NO_MEMORY).any():
         raise MemoryError(f"no memory for the scratch space of {threads} threads; use fewer with num_threads")
     return 1 + int(status.argmax()) if status.any() else 0
@@ -383,7 +396,8 @@ def _squared_error(
     const int64_t[::1] indptr,       # IN   m + 1
     const index_t[::1] indices,      # IN   nnz
     const floating[::1] weight,      # IN   nnz
-    const floating[::1] target,      # IN   nnz
+    const floating[::1] target,      # IN   nnz, or None
+    double added,                    # IN   t = w + added, if target is None
     const floating[:, ::1] X,        # IN   m x f
     const floating[:, ::1] Y,        # IN   n x f
     const floating[::1] diagonal,    # IN   f
@@ -391,14 +405,15 @@ def _squared_error(
     double[::1] row_error,           # OUT  m
 ):
     cdef ptrdiff_t m = X.shape[0], f = X.shape[1], u, j, k
-    cdef double total, s
+    cdef double total, s, t
     for u in prange(m, schedule="dynamic", chunksize=16, nogil=True, num_threads=num_threads):
         total = 0
         for k in range(f):
             total = total + <double> diagonal[k] * X[u, k] * X[u, k]
         for j in range(indptr[u], indptr[u + 1]):
             s = dot(f, &X[u, 0], &Y[indices[j], 0])
-            total = total + (weight[j] * s - 2 * <double> target[j]) * s
+            t = <floating> (weight[j] + <floating> added) if target is None else target[j]
+            total = total + (weight[j] * s - 2 * t) * s
         row_error[u] = total
 
 
@@ -406,5 +421,7 @@ def squared_error(indptr, indices, weight, target, X, Y, diagonal, num_threads=N
     """See `alternant.kernels.squared_error`."""
     row_error = np.zeros(len(X))
     threads = openmp_threads(min(resolve_num_threads(num_threads), 1 + len(X) // 16))
-    _squared_error(indptr, indices, weight, target, X, Y, diagonal, threads, row_error)
+    added = float(target) if isinstance(target, (int, float)) else None
+    _squared_error(indptr, indices, weight, target if added is None else None, added or 0, X, Y, diagonal, threads,
+                   row_error)
     return float(row_error.sum())

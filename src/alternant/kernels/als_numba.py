@@ -63,7 +63,7 @@ def solve_rows(
     indptr: NDArray[np.int64],
     indices: NDArray[Any],
     weight: NDArray[Any],
-    target: NDArray[Any],
+    target: NDArray[Any] | float,
     Y: NDArray[Any],
     diagonal: NDArray[Any],
     regularization: NDArray[Any],
@@ -78,7 +78,8 @@ def solve_rows(
     """See `alternant.kernels.solve_rows`."""
     threads = resolve_num_threads(num_threads)
     ranges = row_ranges(indptr, threads)
-    problem = Problem(*constant(indptr, indices, weight, target, Y, diagonal, regularization))
+    entries = _with_target(indptr, indices, weight, target)
+    problem = Problem(*constant(*entries, Y, diagonal, regularization))
     thresholds = (SINGULAR[Y.dtype], UNDERFLOW[Y.dtype], ROUNDING[Y.dtype], SMALLEST_DUAL_WEIGHT)
     limits = Limits(float(tol), int(max_steps), *thresholds)
     x = X.view(np.ndarray)
@@ -104,7 +105,7 @@ def squared_error(
     indptr: NDArray[np.int64],
     indices: NDArray[Any],
     weight: NDArray[Any],
-    target: NDArray[Any],
+    target: NDArray[Any] | float,
     X: NDArray[Any],
     Y: NDArray[Any],
     diagonal: NDArray[Any],
@@ -112,11 +113,21 @@ def squared_error(
 ) -> float:
     """See `alternant.kernels.squared_error`."""
     threads = resolve_num_threads(num_threads)
-    *arrays, x = constant(indptr, indices, weight, target, Y, diagonal, diagonal[:0], X)
+    *arrays, x = constant(*_with_target(indptr, indices, weight, target), Y, diagonal, diagonal[:0], X)
     problem = Problem(*arrays)
     values = np.empty(len(X))
     map_parallel(lambda rows: _value_range(*rows, problem, x, values), row_ranges(indptr, threads), threads)
     return float(values.sum())
+
+
+def _with_target(
+    indptr: NDArray[np.int64], indices: NDArray[Any], weight: NDArray[Any], target: NDArray[Any] | float
+) -> tuple[NDArray[Any], ...]:
+    """Return the entries with an array of targets."""
+    if not isinstance(target, (int, float)):
+        return indptr, indices, weight, target
+    own = slice(indptr[0], indptr[-1])  # the call's, which may be few of all
+    return indptr - indptr[0], indices[own], weight[own], weight[own] + weight.dtype.type(target)
 
 
 def constant(*arrays: NDArray[Any]) -> list[NDArray[Any]]:

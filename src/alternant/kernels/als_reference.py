@@ -36,7 +36,7 @@ def solve_rows(
     indptr: NDArray[np.int64],
     indices: NDArray[Any],
     weight: NDArray[Any],
-    target: NDArray[Any],
+    target: NDArray[Any] | float,
     Y: NDArray[Any],
     diagonal: NDArray[Any],
     regularization: NDArray[Any],
@@ -59,7 +59,7 @@ def solve_rows(
         else:
             y = Y[indices[entries]].astype(np.float64)
             w = weight[entries].astype(np.float64)
-            t = target[entries].astype(np.float64)
+            t = _targets(weight, target, entries)
             d = diagonal.astype(np.float64) + float(regularization[u])
             try:
                 if method == "cg" and d.min() > singular * d.max():
@@ -77,6 +77,11 @@ def solve_rows(
         if row_objective is not None:
             row_objective[u] = objective
     return status
+
+
+def _targets(weight: NDArray[Any], target: NDArray[Any] | float, entries: slice) -> NDArray[np.float64]:
+    own = weight[entries] + weight.dtype.type(target) if isinstance(target, (int, float)) else target[entries]
+    return own.astype(np.float64)
 
 
 def _solve_cg(
@@ -139,7 +144,7 @@ def squared_error(
     indptr: NDArray[np.int64],
     indices: NDArray[Any],
     weight: NDArray[Any],
-    target: NDArray[Any],
+    target: NDArray[Any] | float,
     X: NDArray[Any],
     Y: NDArray[Any],
     diagonal: NDArray[Any],
@@ -152,5 +157,7 @@ def squared_error(
         entries = slice(indptr[u], indptr[u + 1])
         x = X[u].astype(np.float64)
         s = Y[indices[entries]].astype(np.float64) @ x
-        total += x @ (g * x) + ((weight[entries] * s - 2 * target[entries].astype(np.float64)) * s).sum()
+        w = weight[entries].astype(np.float64)
+        t = _targets(weight, target, entries)
+        total += x @ (g * x) + ((w * s - 2 * t) * s).sum()
     return float(total)

@@ -111,7 +111,7 @@ class AlternatingLeastSquares(FoldInModel):
 
         FitLoop(
             self.iterations, Stopping(self.early_stopping), callback, callback_at, show_progress, type(self).__name__,
-            Lesson(user_items, self._truth(user_items), self._score),
+            Lesson(user_items, self._truth, self._score),
         ).run(step, commit)  # fmt: skip
         return self
 

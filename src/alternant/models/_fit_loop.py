@@ -70,7 +70,7 @@ class FitState:
     @cached_property
     def errors(self) -> NDArray[Any]:
         """What the pairs should be (rating, preference, liked or not) less what is predicted."""
-        return read_only_view(self.lesson.truth - self.predictions)
+        return read_only_view(self.lesson.truth(self.lesson.observed) - self.predictions)
 
 
 @dataclass(frozen=True)
@@ -78,11 +78,11 @@ class Lesson:
     """What a fit learns from, for `FitState`.
 
     `score` maps (user factors, item factors, users, items, and as keywords the state that goes with these factors) to
-    predictions; `truth` is what they should be on the observed pairs.
+    predictions; `truth` maps the observed pairs to what they should be.
     """
 
     observed: CSR
-    truth: NDArray[Any]
+    truth: Callable[[CSR], NDArray[Any]]
     score: Callable[..., NDArray[Any]]
 
 

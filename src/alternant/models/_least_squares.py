@@ -43,12 +43,16 @@ class RowProblems:
     indptr: NDArray[np.int64]
     indices: NDArray[Any]
     weight: NDArray[Any]
-    target: NDArray[Any]
+    target: NDArray[Any] | float  # a number: what is added to the weights to get the targets
     regularization: NDArray[Any]  # lambda_u
     kind: str  # what a row is, for messages: "user" or "item"
     numbers: NDArray[np.int64] | None = None  # what messages call the rows, if not 0, 1, ...
     complete: bool = False  # whether every row has every column, in order, with weight 1, and all one lambda
     too_large: str = "confidences (alpha) or unobserved_weight"  # what to lower where numbers overflow
+
+    def targets(self) -> NDArray[Any]:
+        """Return the target of every entry."""
+        return self.weight + self.target if isinstance(self.target, float) else self.target
 
     def name(self, row: int) -> str:
         """Return what messages call a row."""
@@ -116,7 +120,7 @@ class Eigenbasis:
             g, Q = scipy.linalg.eigh(unobserved_weight * total, driver="evd")
         g[g < f * np.finfo(np.float64).eps * max(g.max(initial=0), 0)] = 0  # rank-deficient: rounding, not data
         rotated = rotate(Y, Q, num_threads, padded=True)
-        diagonal = np.full(rotated.shape[1], g.max(initial=0), Y.dtype)
+        diagonal = np.full(rotated.shape[1], g.max(initial=0) or 1, Y.dtype)
         diagonal[:f] = g
         return cls(rotated, Q, diagonal)
 
@@ -155,6 +159,20 @@ def rotate(Y: NDArray[Any], Q: NDArray[Any], num_threads: int, padded: bool = Fa
     return out
 
 
+def rotate_back(Y: NDArray[Any], Q: NDArray[Any], num_threads: int) -> NDArray[Any]:
+    """Return ``Y Q^T`` for what `rotate` made: in its memory, unless it is padded."""
+    f = len(Q)
+    out = Y if Y.shape[1] == f else aligned_empty((len(Y), f), Y.dtype)
+    back = np.ascontiguousarray(Q.T, dtype=Y.dtype)
+
+    def product(block: slice) -> None:
+        out[block] = Y[block, :f] @ back
+
+    with single_threaded_blas():
+        map_parallel(product, _blocks(len(Y)), num_threads)
+    return out
+
+
 def half_sweep(problems: RowProblems, X: NDArray[Any] | None, basis: Eigenbasis, solver: Solver) -> Solution:
     """Solve all rows, with conjugate gradients starting from `X` (None: from zero); `X` is not changed.
 
@@ -181,9 +199,7 @@ def half_sweep(problems: RowProblems, X: NDArray[Any] | None, basis: Eigenbasis,
             f"the numbers of {problems.name(int(np.isfinite(objective).argmin()))} overflow {rotated.dtype}: lower its "
             f"{problems.too_large}, or use dtype='float64'"
         )
-    factors = rotated
-    if basis.vectors is not None:
-        factors = rotate(rotated[:, : len(basis.vectors)], basis.vectors.T, solver.num_threads)
+    factors = rotated if basis.vectors is None else rotate_back(rotated, basis.vectors, solver.num_threads)
     # Q turns an exact zero into an exact zero, but for its sign.
     factors += 0
     return Solution(factors, float(objective.sum()), float(steps.mean()) if m else 0.0)
@@ -195,7 +211,8 @@ def _solve_by_kernel(
 ) -> None:  # fmt: skip
     f = len(basis.diagonal)
     threads = min(solver.num_threads, 1 + int(problems.indptr[-1]) * f // WORK_PER_THREAD)
-    weight, target = problems.weight, problems.target
+    weight = problems.weight
+    target = problems.targets() if solver.method == "nonnegative" else problems.target
     if solver.method == "nonnegative":
         dense = np.zeros((f, f), X.dtype)
         if problems.complete:  # one Gramian for all rows, instead of one each
@@ -222,7 +239,7 @@ def solve_complete(
     if m == 0 or n == 0:
         return
     wide = Y.astype(np.float64)
-    table = problems.target.reshape(m, n)
+    table = problems.targets().reshape(m, n)
     with single_threaded_blas():
         A = gramian(Y, num_threads) + float(problems.regularization[0]) * np.eye(Y.shape[1])
         try:

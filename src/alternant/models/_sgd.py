@@ -153,7 +153,7 @@ class StochasticModel(FoldInModel):
 
         watched = "objective" if held_out is None else f"validation_{self._loss_name}"
         stopping = Stopping(self.early_stopping, watched, self.patience, keep_best=held_out is not None)
-        lesson = Lesson(train, self._truth(train), self._score)
+        lesson = Lesson(train, self._truth, self._score)
         loop = FitLoop(
             self.epochs, stopping, callback, "iteration", show_progress, type(self).__name__, lesson, "epoch"
         )  # fmt: skip

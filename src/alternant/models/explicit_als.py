@@ -213,7 +213,7 @@ class ExplicitALS(AlternatingLeastSquares):
             mean = float(getattr(self, "mean_", mean)) if start[0] is not None else mean
         by_items = _transpose(rows, weight)
         sides = {"user": self._problems(rows, weight, "user"), "item": self._problems(*by_items, "item")}
-        ratings_of = {kind: problems.target.astype(np.float64) for kind, problems in sides.items()}
+        ratings_of = {kind: problems.targets().astype(np.float64) for kind, problems in sides.items()}
 
         def solve(kind: str, own: NDArray[Any] | None, fixed: NDArray[Any], solver: Solver) -> HalfSweep:
             nonlocal mean

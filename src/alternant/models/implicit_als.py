@@ -255,32 +255,43 @@ class ImplicitALS(AlternatingLeastSquares):
         """Return ``w = c - w0``, ``t = c p`` and ``lambda_u``, and the constant ``sum c p^2`` (p is 0 or 1)."""
         weight, target = self._weight_and_target(rows.data)
         problems = RowProblems(rows.indptr, rows.indices, weight, target, self._row_lambda(rows, kind), kind)
+        if isinstance(target, float):
+            return problems, float(weight.sum(dtype=np.float64)) + target * len(weight)
         return problems, float(target.sum(dtype=np.float64))
 
     def _truth(self, rows: CSR) -> NDArray[Any]:
         return (rows.data > 0).astype(rows.data.dtype)
 
-    def _weight_and_target(self, r: NDArray[Any]) -> tuple[NDArray[Any], NDArray[Any]]:
-        preferred = r > 0
+    def _weight_and_target(self, r: NDArray[Any]) -> tuple[NDArray[Any], NDArray[Any] | float]:
+        """Return w, and t or, without dislikes, what t is more than w: half as much memory."""
+        disliked = r.min(initial=0) < 0
+        w0 = float(self.unobserved_weight)
         if self.weighting == "ials":
-            return np.ones_like(r), preferred.astype(r.dtype)
-        c = np.abs(r)
-        with np.errstate(over="ignore", invalid="ignore"):  # reported below
-            if self.weighting == "hu":
-                c = 1 + self.alpha * c
-            elif self.weighting == "log":
-                c = 1 + self.alpha * np.log1p(c / self.epsilon)
-            else:
-                c = self.alpha * c
-            c = c.astype(r.dtype, copy=False)
-            weight = c - np.asarray(self.unobserved_weight, r.dtype)
-        if not (np.isfinite(c).all() and np.isfinite(weight).all()):
-            raise ValueError(
-                f"confidences must be finite in {r.dtype}, but alpha={self.alpha!r}, "
-                f"unobserved_weight={self.unobserved_weight!r} and an interaction of {np.abs(r).max():g} overflow: "
-                "lower the largest of them"
-            )
-        return weight, c * preferred
+            return np.ones_like(r), (r > 0).astype(r.dtype) if disliked else 0.0
+        size = np.abs(r) if disliked else r
+        with np.errstate(over="ignore", invalid="ignore"):
+            if not np.isfinite(self._confidence(size.max(initial=0, keepdims=True)) - np.asarray(w0, r.dtype)).all():
+                raise ValueError(
+                    f"confidences must be finite in {r.dtype}, but alpha={self.alpha!r}, unobserved_weight={w0!r} and "
+                    f"an interaction of {size.max():g} overflow: lower the largest of them"
+                )
+        if self.weighting == "hu" and self.alpha == w0 == 1 and not disliked:
+            return r, w0
+        c = self._confidence(size)
+        t = c * (r > 0) if disliked else w0
+        c -= np.asarray(w0, r.dtype)
+        return c, t
+
+    def _confidence(self, r: NDArray[Any]) -> NDArray[Any]:
+        alpha = float(self.alpha)  # the arrays keep their dtype
+        if self.weighting == "log":
+            c = np.log1p(r / float(self.epsilon))
+            c *= alpha
+        else:
+            c = alpha * r
+        if self.weighting != "proportional":
+            c += 1
+        return c
 
     def _lambda_scale(self, counts: NDArray[np.float64], columns: int) -> NDArray[np.float64]:
         if self.regularization_scaling == "ials":
@@ -350,7 +361,7 @@ class ImplicitALS(AlternatingLeastSquares):
         A = np.diag(basis.diagonal.astype(np.float64) + float(problem.regularization[0]))
         A += (y.T * problem.weight) @ y
         influence = np.linalg.lstsq(A, basis.factors[i].astype(np.float64))[0]
-        contributions = problem.target * (y @ influence)
+        contributions = problem.targets() * (y @ influence)
         remainder = score - contributions.sum()
         size = np.abs(contributions)
         if size.any():
