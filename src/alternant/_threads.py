@@ -51,11 +51,13 @@ def resolve_num_threads(num_threads: int | None) -> int:
 def openmp_threads(num_threads: int) -> int:
     """Return `num_threads` within reason, or 1 in a child forked from a process that has run OpenMP threads.
 
+    Many more threads than cores only wait for each other: 128 on 2 cores took half as long again as 8.
+
     GNU's OpenMP runtime keeps its threads between parallel regions; a forked child inherits the bookkeeping without
     the threads and would wait for them forever.
     """
     global _openmp_owner
-    num_threads = min(num_threads, MAX_THREADS)
+    num_threads = min(num_threads, MAX_THREADS, max(8, 4 * (os.cpu_count() or 1)))
     if num_threads > 1 and _openmp_owner is None:
         _openmp_owner = os.getpid()
     return num_threads if _openmp_owner in (None, os.getpid()) else 1

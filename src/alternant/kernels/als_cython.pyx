@@ -38,7 +38,7 @@ cdef extern from *:
 
 cdef enum:
     AHEAD_BYTES = 3072       # prefetched ahead of the rows of the first pass
-    PACK_BYTES = 8388608     # longer rows are gathered again in every step instead of being kept packed
+    PACK_BYTES = 12582912    # longer rows are gathered again in every step instead of being kept packed
     OK = 0
     SINGULAR = 1
     NO_MEMORY = 2
