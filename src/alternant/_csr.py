@@ -41,7 +41,7 @@ class CSR:
         """Return a SciPy array that shares memory where its index dtypes allow."""
         # SciPy has one dtype for both index arrays: given int64, it would widen the indices.
         narrow = len(self.indices) <= np.iinfo(self.indices.dtype).max
-        indptr = self.indptr.astype(self.indices.dtype) if narrow else self.indptr
+        indptr = self.indptr.astype(self.indices.dtype, copy=False) if narrow else self.indptr
         return sp.csr_array((self.data, self.indices, indptr), shape=self.shape)
 
     def positions(self) -> tuple[NDArray[np.int64], NDArray[Any]]:

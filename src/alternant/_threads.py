@@ -51,7 +51,7 @@ def resolve_num_threads(num_threads: int | None) -> int:
 def openmp_threads(num_threads: int) -> int:
     """Return `num_threads` within reason, or 1 in a child forked from a process that has run OpenMP threads.
 
-    Many more threads than cores only wait for each other: 128 on 2 cores took half as long again as 8.
+    Many more threads than cores only wait for each other: 128 on 2 cores took a third longer than 8.
 
     GNU's OpenMP runtime keeps its threads between parallel regions; a forked child inherits the bookkeeping without
     the threads and would wait for them forever.

@@ -201,3 +201,8 @@ def test_parallel_calls_keep_their_order_may_nest_and_end_with_the_first_error()
         map_parallel(fail, range(1000), 3)
     assert len(called) < 1000
     assert map_parallel(square, range(5), 3) == [0, 1, 4, 9, 16]
+
+
+def test_many_more_threads_than_cores_change_no_bit_and_are_not_started(kernels):
+    assert 8 <= openmp_threads(128) <= max(8, 4 * os.cpu_count())
+    assert same(fitted(kernels.name, 128), fitted(kernels.name, 1))

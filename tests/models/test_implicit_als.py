@@ -490,6 +490,20 @@ def test_folding_in_great_weights_finds_the_optimum_by_default():
     np.testing.assert_allclose(model.set_params(solver="cg").fold_in_users(R), exact, rtol=1e-3, atol=1e-4)
 
 
+def test_confidences_far_below_the_unobserved_weight_keep_their_digits_in_float32():
+    """Targets are not formed as (c - w0) + w0 there."""
+    rng = np.random.default_rng(0)
+    R = sp.random_array((10, 40), density=0.3, format="csr", rng=rng)
+    params = {"factors": 8, "weighting": "proportional", "alpha": 1e-4, "regularization": 30.0, "solver": "cholesky"}
+    Y = rng.standard_normal((40, 8)).astype(np.float32)
+    folded = []
+    for dtype in ("float32", "float64"):
+        model = ImplicitALS(dtype=dtype, **params)
+        model.user_factors, model.item_factors = np.zeros((10, 8), dtype), Y.astype(dtype)
+        folded.append(model.fold_in_users(R))
+    np.testing.assert_allclose(folded[0], folded[1], rtol=1e-4, atol=1e-6 * np.abs(folded[1]).max())
+
+
 def test_cutting_a_half_sweep_into_calls_changes_no_bit(monkeypatch):
     """Between two calls Ctrl-C is heard."""
     R = sp.random_array((200, 80), density=0.1, format="csr", rng=np.random.default_rng(0))

@@ -29,8 +29,8 @@ class FoldInModel(FactorModel):
 
         A model fitted by least squares solves for each user what a half-sweep of the fit solves, with the same solver;
         conjugate gradients run with a tolerance of 1e-6 (or `tol`, if that is less), since no later iteration refines
-        them. A model fitted by gradient descent starts from the mean user and takes the steps of
-        `epochs` epochs, which move the user alone.
+        them. A model fitted by gradient descent starts from the mean user and takes the steps of `epochs` epochs, which
+        move the user alone.
 
         Parameters
         ----------

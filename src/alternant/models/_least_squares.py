@@ -93,8 +93,8 @@ class HalfSweep:
 class Eigenbasis:
     """The fixed side in the basis that makes its Gramian diagonal; or as it is, where there is no dense part.
 
-    In a basis of its own it has columns of zeros besides, up to a number that kernels take without a copy. Solutions
-    are 0 there, whatever g is.
+    For conjugate gradients each row is filled up with zeros to whole cache lines, so that they read it where it is.
+    Solutions are 0 there, whatever g is.
     """
 
     factors: NDArray[Any]  # Y Q
@@ -107,7 +107,7 @@ class Eigenbasis:
         return cls(_aligned(Y), None, np.zeros(Y.shape[1], Y.dtype))
 
     @classmethod
-    def of(cls, Y: NDArray[Any], unobserved_weight: float, num_threads: int) -> Eigenbasis:
+    def of(cls, Y: NDArray[Any], unobserved_weight: float, num_threads: int, padded: bool = False) -> Eigenbasis:
         """Decompose ``unobserved_weight * Y^T Y``; the Gramian is accumulated in float64."""
         f = Y.shape[1]
         with single_threaded_blas():
@@ -119,10 +119,10 @@ class Eigenbasis:
                 )
             g, Q = scipy.linalg.eigh(unobserved_weight * total, driver="evd")
         g[g < f * np.finfo(np.float64).eps * max(g.max(initial=0), 0)] = 0  # rank-deficient: rounding, not data
-        rotated = rotate(Y, Q, num_threads, padded=True)
-        diagonal = np.full(rotated.shape[1], g.max(initial=0) or 1, Y.dtype)
+        columns = f + (-f % (CACHE_LINE // Y.dtype.itemsize) if padded else 0)
+        diagonal = np.full(columns, g.max(initial=0) or 1, Y.dtype)
         diagonal[:f] = g
-        return cls(rotated, Q, diagonal)
+        return cls(rotate(Y, Q, num_threads, columns), Q, diagonal)
 
 
 def gramian(Y: NDArray[Any], num_threads: int) -> NDArray[np.float64]:
@@ -140,14 +140,13 @@ def gramian(Y: NDArray[Any], num_threads: int) -> NDArray[np.float64]:
     return total
 
 
-def rotate(Y: NDArray[Any], Q: NDArray[Any], num_threads: int, padded: bool = False) -> NDArray[Any]:
-    """Return ``Y Q``, aligned to cache lines (a row of 64 float32 then spans four of them, not five).
+def rotate(Y: NDArray[Any], Q: NDArray[Any], num_threads: int, columns: int) -> NDArray[Any]:
+    """Return ``Y Q``, its rows filled up with zeros to so many columns.
 
-    If `padded`, with as many zeros after each row as fill its last line.
+    It is aligned to cache lines: a row of 64 float32 then spans four of them, not five.
     """
     f = Q.shape[1]
-    line = CACHE_LINE // Y.dtype.itemsize
-    out = aligned_empty((len(Y), f + (-f % line if padded else 0)), Y.dtype)
+    out = aligned_empty((len(Y), columns), Y.dtype)
     Q = np.ascontiguousarray(Q, dtype=Y.dtype)
 
     def product(block: slice) -> None:
@@ -183,11 +182,11 @@ def half_sweep(problems: RowProblems, X: NDArray[Any] | None, basis: Eigenbasis,
     OverflowError
         If the numbers of a row are too large for the dtype.
     """
-    m = len(problems.indptr) - 1
+    m, columns = len(problems.indptr) - 1, len(basis.diagonal)
     if X is None:
-        rotated = np.zeros((m, len(basis.diagonal)), basis.factors.dtype)
+        rotated = np.zeros((m, columns), basis.factors.dtype)
     else:
-        rotated = _aligned(X) if basis.vectors is None else rotate(X, basis.vectors, solver.num_threads, padded=True)
+        rotated = _aligned(X) if basis.vectors is None else rotate(X, basis.vectors, solver.num_threads, columns)
     steps = np.zeros(m, np.int32)
     objective = np.zeros(m)
     if problems.complete and solver.method != "nonnegative":

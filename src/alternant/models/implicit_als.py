@@ -263,7 +263,10 @@ class ImplicitALS(AlternatingLeastSquares):
         return (rows.data > 0).astype(rows.data.dtype)
 
     def _weight_and_target(self, r: NDArray[Any]) -> tuple[NDArray[Any], NDArray[Any] | float]:
-        """Return w, and t or, without dislikes, what t is more than w: half as much memory."""
+        """Return w, and t or, to save its memory, what t is more than w.
+
+        That takes preferences of 1, and confidences of at least w0: else w + w0 would have lost digits of c.
+        """
         disliked = r.min(initial=0) < 0
         w0 = float(self.unobserved_weight)
         if self.weighting == "ials":
@@ -278,7 +281,7 @@ class ImplicitALS(AlternatingLeastSquares):
         if self.weighting == "hu" and self.alpha == w0 == 1 and not disliked:
             return r, w0
         c = self._confidence(size)
-        t = c * (r > 0) if disliked else w0
+        t = c * (r > 0) if disliked or c.min(initial=np.inf) < w0 else w0
         c -= np.asarray(w0, r.dtype)
         return c, t
 
@@ -304,7 +307,7 @@ class ImplicitALS(AlternatingLeastSquares):
         for side, weight, basis in kept:
             if side is fixed and weight == self.unobserved_weight and is_frozen(fixed):
                 return basis
-        basis = Eigenbasis.of(fixed, float(self.unobserved_weight), solver.num_threads)
+        basis = Eigenbasis.of(fixed, float(self.unobserved_weight), solver.num_threads, padded=solver.method == "cg")
         if any(fixed is getattr(self, name, None) for name in ("user_factors", "item_factors")) and is_frozen(fixed):
             self._bases = [*kept[-1:], (fixed, float(self.unobserved_weight), basis)]
         return basis
