@@ -236,16 +236,16 @@ def _measure_memory(
     problem = replace(settings, train=train, test=None, start=start)
     try:
         importlib.import_module(adapter.module)
-        _forget_peak()
-        before = _peak()
+        forget_peak()
+        before = peak()
         with threadpoolctl.threadpool_limits(adapter.blas or problem.threads, "blas"):
             adapter.run(problem, Recorder())
-        connection.send(_peak() - before if before else None)
+        connection.send(peak() - before if before else None)
     except Exception as error:  # reported in the table
         connection.send(error_line(error))
 
 
-def _peak() -> float:
+def peak() -> float:
     """Return the peak of this process's memory in MB, with that of a JVM that it started; 0 where unknown (Windows).
 
     Linux hands the peak of `getrusage` on from the parent to a new process, but not that in /proc.
@@ -270,7 +270,7 @@ def _peak_in(status: Path) -> float:
     return int(facts["VmHWM"].split()[0]) * 1024 / 1e6 if wanted and "VmHWM" in facts else 0.0
 
 
-def _forget_peak() -> None:
+def forget_peak() -> None:
     """Let the peak start anew at what is taken now, where the system can (Linux)."""
     with contextlib.suppress(OSError):
         Path("/proc/self/clear_refs").write_text("5")
