@@ -20,7 +20,7 @@ loaded.
 
 `--at-least R` makes the command fail where the first library of alternant is less than R times as fast an iteration as
 the fastest peer with the same objective, or its objective is higher than that peer's after as many iterations (after
-any of them, from the same start); explicit: where alternant is less than R times as soon as any peer at the RMSE.
+any but the first, in which alternant leaves rows early, from the same start); explicit: where alternant is less than R times as soon as any peer at the RMSE.
 """
 
 from __future__ import annotations
@@ -143,7 +143,7 @@ def missed(outcomes: Sequence[Outcome], task: str, at_least: float) -> list[str]
     if (ratio := peer.each / ours[0].each) < at_least:
         reasons.append(f"{ours[0].adapter.name} is {ratio:.2f} times as fast as {peer.adapter.name}, not {at_least:g}")
     compared = sorted(n for n in ours[0].quality.keys() & peer.quality.keys() if n <= ours[0].adapter.iterations)
-    for n in compared if peer.adapter.same_start else compared[-1:]:
+    for n in compared[1:] if peer.adapter.same_start else compared[-1:]:
         mine, theirs = (outcome.quality[n]["objective"] for outcome in (ours[0], peer))
         if mine > theirs * (1 + 1e-6):
             reasons.append(f"after iteration {n}, the objective is {mine:.9g}; {peer.adapter.name}'s is {theirs:.9g}")

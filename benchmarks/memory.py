@@ -2,8 +2,8 @@
 
     python benchmarks/memory.py --shape ml20m --at-most 1.3
 
-The least is: the factors, one copy of the larger side as the kernels read it, and the interactions by users and by items
-(column and value). The matrix that is given to the fit, and the libraries, are there before. Linux only.
+The least is: the factors, one copy of the larger side as the kernels read it, and the interactions by users and by
+items (column and value). The matrix given to the fit, and the libraries, are there before. Linux only.
 """
 
 from __future__ import annotations
