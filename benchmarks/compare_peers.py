@@ -20,7 +20,8 @@ loaded.
 
 `--at-least R` makes the command fail where the first library of alternant is less than R times as fast an iteration as
 the fastest peer with the same objective, or its objective is higher than that peer's after as many iterations (after
-any but the first, in which alternant leaves rows early, from the same start); explicit: where alternant is less than R times as soon as any peer at the RMSE.
+any but the first, in which alternant leaves rows early, from the same start); explicit: where alternant is less than R
+times as soon as any peer at the RMSE.
 """
 
 from __future__ import annotations
