@@ -27,8 +27,8 @@ from machine import print_machine
 from shapes import SHAPES, shaped
 
 from alternant import ImplicitALS, backend_info
+from alternant._memory import Pool
 from alternant.kernels import solve_rows
-from alternant.models._least_squares import aligned_empty
 
 FLAGS = {"avx512": ["-mavx2", "-mfma", "-mavx512f"], "avx2": ["-mavx2", "-mfma"]}
 AHEAD = (4, 8, 16, 32)  # prefetch distances tried, in rows
@@ -144,7 +144,7 @@ def measure(machine: Machine, matrix: object, f: int, rounds: int) -> tuple[floa
     )  # fmt: skip
     sides = []
     for side in (matrix.tocsr(), matrix.T.tocsr()):
-        Y = aligned_empty((side.shape[1], f), np.dtype(np.float32))
+        Y = Pool().array((side.shape[1], f), np.dtype(np.float32))
         Y[:] = 1
         sides.append((side.indptr.astype(np.int64), side.indices.astype(np.int32), Y))
     gathers, iterations, steps = [], [], []

@@ -16,6 +16,7 @@ import scipy.sparse as sp
 import threadpoolctl
 
 from alternant import ImplicitALS
+from alternant._memory import Pool
 from alternant._threads import (
     default_num_threads,
     map_parallel,
@@ -24,7 +25,7 @@ from alternant._threads import (
     single_threaded_blas,
 )
 from alternant.kernels._registry import BackendUnavailableError
-from alternant.models._least_squares import Eigenbasis
+from alternant.models._basis import Basis
 
 
 def interactions(seed=0, shape=(120, 60)):
@@ -148,15 +149,18 @@ def test_ctrl_c_at_any_moment_lifts_the_limit_of_blas():
     assert [(pool["filepath"], pool["num_threads"]) for pool in threadpoolctl.threadpool_info()] == before
 
 
-def test_rotations_have_the_same_bits_whatever_the_threads_of_blas_and_of_ours(dtype):
+def test_changes_of_basis_have_the_same_bits_whatever_the_threads_of_blas_and_of_ours(dtype):
     Y = np.random.default_rng(0).standard_normal((10_000, 40)).astype(dtype)
-    one = Eigenbasis.of(Y, 1.0, 1)
-    for ours in (2, 8):
-        for blas in (1, 2):
-            with threadpoolctl.threadpool_limits(blas):
-                other = Eigenbasis.of(Y, 1.0, ours)
-            for a, b in ((one.factors, other.factors), (one.vectors, other.vectors), (one.diagonal, other.diagonal)):
-                np.testing.assert_array_equal(a, b)
+    for common_lambda in (None, 0.1):
+        one = Basis.of(Y, 1.0, 1, pool=Pool(), common_lambda=common_lambda)
+        assert one.with_lambda == (common_lambda is not None)
+        for ours in (2, 8):
+            for blas in (1, 2):
+                with threadpoolctl.threadpool_limits(blas):
+                    other = Basis.of(Y, 1.0, ours, pool=Pool(), common_lambda=common_lambda)
+                np.testing.assert_array_equal(one.factors, other.factors)
+                np.testing.assert_array_equal(one.diagonal, other.diagonal)
+                np.testing.assert_array_equal(one.there.matrix, other.there.matrix)
 
 
 def test_more_threads_than_one_are_used(kernels):

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from alternant import ImplicitALS, datasets
+from alternant._memory import Pool
 from alternant.models._fit_loop import Iteration
 from alternant.models._momentum import Momentum
 
@@ -45,7 +46,7 @@ def scalar_iteration(X, Y):
 
 
 def test_steps_beyond_are_taken_while_they_lower_the_objective():
-    momentum, X, Y = Momentum(), np.ones((1, 1)), np.ones((1, 1))
+    momentum, X, Y = Momentum(Pool()), np.ones((1, 1)), np.ones((1, 1))
     values = []
     for _ in range(4):
         done = momentum.step(scalar_iteration, X, Y)
@@ -62,7 +63,7 @@ def test_a_step_that_raises_the_objective_is_dropped_and_done_again_plainly():
         starts.append(float(Y[0, 0]))
         return Iteration(X, Y / 2, {"objective": 2.0 if len(starts) == 3 else float(Y[0, 0]) / 2})
 
-    momentum, X = Momentum(), np.ones((1, 1))
+    momentum, X = Momentum(Pool()), np.ones((1, 1))
     Y = np.full((1, 1), 8.0)
     for _ in range(2):
         Y = momentum.step(iterate, X, Y).item_factors

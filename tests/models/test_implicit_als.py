@@ -558,7 +558,7 @@ def assert_is_the_iteration_it_says(model, R, least):
 
 
 def test_an_interrupted_first_iteration_leaves_the_model_unfitted(monkeypatch):
-    monkeypatch.setattr("alternant.models._als.half_sweep", _raise_interrupt)
+    monkeypatch.setattr("alternant.models.implicit_als.half_sweep", _raise_interrupt)
     model = ImplicitALS(factors=4)
     with pytest.raises(KeyboardInterrupt):
         model.fit(sp.csr_array(feedback()))

@@ -30,7 +30,7 @@ from ._fit_loop import (
     Stopping,
 )
 from ._fold_in import FoldInModel
-from ._least_squares import Eigenbasis, HalfSweep, RowProblems, Solution, Solver, half_sweep, squared_norms
+from ._least_squares import HalfSweep, Solver
 from ._momentum import Momentum
 
 # Solves one side of a fit: "user" or "item", what to start from (None: 0), the other side, which is fixed, and how.
@@ -81,7 +81,7 @@ class AlternatingLeastSquares(FoldInModel):
         """
         X, Y = start
         solver = self._solver()
-        momentum = Momentum() if self._accelerated() else None
+        momentum = Momentum(solver.pool) if self._accelerated() else None
 
         def iterate(X: NDArray[Any] | None, Y: NDArray[Any], report: Report) -> Iteration:
             by_users = solve("user", X, Y, solver)
@@ -162,15 +162,6 @@ class AlternatingLeastSquares(FoldInModel):
             tol, steps = min(tol, FOLD_IN_TOL), max(steps, 4 * self.factors)
         return Solver(self._backend(), self.solver, tol, steps, resolve_num_threads(self.num_threads))
 
-    def _basis(self, fixed: NDArray[Any], solver: Solver) -> Eigenbasis:  # noqa: ARG002
-        """Return the fixed side as the kernel takes it."""
-        return Eigenbasis.without_dense_part(fixed)
-
-    def _half_sweep(
-        self, problems: RowProblems, own: NDArray[Any] | None, fixed: NDArray[Any], solver: Solver
-    ) -> Solution:
-        return half_sweep(problems, own, self._basis(fixed, solver), solver)
-
     def _start(self, n_users: int, n_items: int) -> tuple[NDArray[Any] | None, NDArray[Any]]:
         """Return the factors to start from; no users mean that they start at 0, as they are solved first."""
         dtype = np.dtype(self.dtype)
@@ -204,8 +195,3 @@ class AlternatingLeastSquares(FoldInModel):
                 f"(interactions), got shape {held.shape}: set warm_start=False, or interactions that extend the old"
             )
         return held
-
-
-def penalty(problems: RowProblems, factors: NDArray[Any]) -> float:
-    """Sum up ``lambda_u |x_u|^2``."""
-    return float((problems.regularization * squared_norms(factors)).sum())

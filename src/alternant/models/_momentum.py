@@ -24,6 +24,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from .._memory import Pool
 from ._fit_loop import Iteration
 
 Factors = NDArray[Any]
@@ -32,7 +33,8 @@ Factors = NDArray[Any]
 class Momentum:
     """The extrapolation of one fit."""
 
-    def __init__(self) -> None:
+    def __init__(self, pool: Pool) -> None:
+        self._pool = pool
         self._before: Factors | None = None
         self._objective = np.inf
         self._k = 0
@@ -42,8 +44,11 @@ class Momentum:
         done = None
         if self._before is not None:
             self._k += 1
-            beta = Y.dtype.type(self._k / (self._k + 1))
-            done = iterate(X, Y + beta * (Y - self._before))
+            beyond = self._pool.array(Y.shape, Y.dtype)
+            np.subtract(Y, self._before, out=beyond)
+            beyond *= Y.dtype.type(self._k / (self._k + 1))
+            beyond += Y
+            done = iterate(X, beyond)
             if not done.record["objective"] <= self._objective:
                 done, self._k = None, 0
         if done is None:

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .._csr import CSR
+from .._memory import Pool
 from .._threads import map_parallel, resolve_num_threads
 from .._validation import (
     check_boolean,
@@ -32,7 +33,6 @@ from ._fit_loop import (
     check_callback,
 )
 from ._fold_in import FoldInModel
-from ._least_squares import aligned_empty
 from ._sklearn import check_unused
 
 # Entries times factors of one diagonal of the grid that are worth another thread: about 0.1 ms of work.
@@ -361,7 +361,7 @@ class Course:
 def gather(parts: tuple[Any, ...], order: NDArray[np.int64], num_threads: int) -> NDArray[Any]:
     """Put arrays (the first of two dimensions) and constants side by side, their rows in another order."""
     widths = [part.shape[1] if np.ndim(part) == 2 else 1 for part in parts]
-    out = aligned_empty((len(order), sum(widths)), parts[0].dtype)
+    out = Pool().array((len(order), sum(widths)), parts[0].dtype)
 
     def fill(first: int) -> None:
         rows, start = slice(first, first + GATHER_ROWS), 0

@@ -11,9 +11,10 @@ from numpy.typing import NDArray
 from .._csr import CSR
 from .._ratings import check_ratings, check_sample_weight
 from .._validation import check_boolean, check_choice, check_marker
-from ._als import AlternatingLeastSquares, penalty
+from ._als import AlternatingLeastSquares
+from ._basis import Basis
 from ._fit_loop import Callback, check_callback
-from ._least_squares import HalfSweep, RowProblems, Solver
+from ._least_squares import HalfSweep, RowProblems, Solver, half_sweep, penalty
 from ._sklearn import check_unused
 
 # Rows without negative factors are solved until this part of their gradient is left, or for so many sweeps.
@@ -218,7 +219,7 @@ class ExplicitALS(AlternatingLeastSquares):
         def solve(kind: str, own: NDArray[Any] | None, fixed: NDArray[Any], solver: Solver) -> HalfSweep:
             nonlocal mean
             other_kind = {"user": "item", "item": "user"}[kind]
-            other = penalty(sides[other_kind], self._unknowns(fixed, other_kind))
+            other = penalty(sides[other_kind], self._unknowns(fixed, other_kind), solver.num_threads)
             solved = self._solve(sides[kind], ratings_of[kind], own, fixed, mean, solver)
             unknowns, objective = self._unknowns(solved.factors, kind), solved.objective + other
             if self.biases:
@@ -289,7 +290,7 @@ class ExplicitALS(AlternatingLeastSquares):
                 f"factors, weights times ratings, and the weighted sum of squares must be finite in {fixed.dtype}: "
                 "lower the ratings, their weights or init_scale, or use dtype='float64'"
             )
-        solved = self._half_sweep(replace(problems, target=target), start, design, solver)
+        solved = half_sweep(replace(problems, target=target), start, Basis.identity(design, solver.pool), solver)
         return HalfSweep(self._with_bias(solved.factors, kind), solved.objective + constant, solved.mean_steps)
 
     def _fold_in(

@@ -10,9 +10,10 @@ from numpy.typing import NDArray
 
 from .._csr import CSR
 from .._validation import check_choice, check_number
-from ._als import AlternatingLeastSquares, penalty
+from ._als import AlternatingLeastSquares
+from ._basis import Basis
 from ._fit_loop import Callback, check_callback, is_frozen
-from ._least_squares import Eigenbasis, HalfSweep, RowProblems, Solver
+from ._least_squares import HalfSweep, RowProblems, Solver, half_sweep, penalty
 from ._sklearn import check_unused
 
 
@@ -242,8 +243,13 @@ class ImplicitALS(AlternatingLeastSquares):
 
         def solve(kind: str, own: NDArray[Any] | None, fixed: NDArray[Any], solver: Solver) -> HalfSweep:
             problems, other = (users, items) if kind == "user" else (items, users)
-            solved = self._half_sweep(problems, own, fixed, solver)
-            objective = solved.objective + penalty(other, fixed) + constant
+            conjugate = solver.method == "cg"
+            basis = Basis.of(
+                fixed, float(self.unobserved_weight), solver.num_threads, padded=conjugate, pool=solver.pool,
+                common_lambda=problems.common_lambda() if conjugate else None,
+            )  # fmt: skip
+            solved = half_sweep(problems, own, basis, solver)
+            objective = solved.objective + penalty(other, fixed, solver.num_threads) + constant
             return HalfSweep(solved.factors, objective, solved.mean_steps)
 
         return self._fit(user_items, solve, self._start(*user_items.shape), ids, callback, callback_at, show_progress)
@@ -301,22 +307,24 @@ class ImplicitALS(AlternatingLeastSquares):
             return (counts + self.unobserved_weight * columns) ** self.regularization_exponent
         return super()._lambda_scale(counts, columns)
 
-    def _basis(self, fixed: NDArray[Any], solver: Solver) -> Eigenbasis:
-        """Return the eigenbasis of a side, kept as long as nobody can have changed the side since."""
-        kept: list[tuple[NDArray[Any], float, Eigenbasis]] = self.__dict__.setdefault("_bases", [])
+    def _basis(self, fixed: NDArray[Any], solver: Solver) -> Basis:
+        """Return the eigenbasis of a side of the model, kept as long as nobody can have changed the side since."""
+        kept: list[tuple[NDArray[Any], float, Basis]] = self.__dict__.setdefault("_bases", [])
         for side, weight, basis in kept:
             if side is fixed and weight == self.unobserved_weight and is_frozen(fixed):
                 return basis
-        basis = Eigenbasis.of(fixed, float(self.unobserved_weight), solver.num_threads, padded=solver.method == "cg")
+        w0, padded = float(self.unobserved_weight), solver.method == "cg"
+        basis = Basis.of(fixed, w0, solver.num_threads, pool=solver.pool, padded=padded)
         if any(fixed is getattr(self, name, None) for name in ("user_factors", "item_factors")) and is_frozen(fixed):
-            self._bases = [*kept[-1:], (fixed, float(self.unobserved_weight), basis)]
+            self._bases = [*kept[-1:], (fixed, w0, basis)]
         return basis
 
     def _fold_in(
         self, rows: CSR, fixed: NDArray[Any], kind: str, numbers: NDArray[np.int64] | None = None
     ) -> NDArray[Any]:
         problems = replace(self._row_problems(rows, kind)[0], numbers=numbers)
-        return self._half_sweep(problems, None, fixed, self._solver(fold_in=True)).factors
+        solver = self._solver(fold_in=True)
+        return half_sweep(problems, None, self._basis(fixed, solver), solver).factors
 
     def explain(self, user: Any, item: Any, *, user_items: Any = None) -> Explanation:
         r"""Break a score down into what each item of the user's history adds to it.

@@ -1,0 +1,49 @@
+"""Memory of large arrays, which is used again."""
+
+from __future__ import annotations
+
+import math
+import weakref
+from collections import defaultdict
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+CACHE_LINE = 64
+
+
+class Pool:
+    """Hands out arrays; the memory of one that nobody refers to any more becomes that of the next of its size.
+
+    The system clears the pages of new memory, which can take longer than to multiply factors of 64 columns.
+    """
+
+    def __init__(self) -> None:
+        self._free: dict[int, list[NDArray[np.uint8]]] = defaultdict(list)
+
+    def array(self, shape: tuple[int, ...], dtype: np.dtype[Any]) -> NDArray[Any]:
+        """Return an array that begins at a cache line. What it holds is undefined."""
+        size = math.prod(shape) * dtype.itemsize + CACHE_LINE
+        free = self._free[size]
+        memory = free.pop() if free else np.empty(size, np.uint8)
+        loan = _Loan(memory)
+        weakref.finalize(loan, _return, weakref.ref(self), memory).atexit = False
+        start = -memory.ctypes.data % CACHE_LINE
+        return np.asarray(loan)[start : start + size - CACHE_LINE].view(dtype).reshape(shape)
+
+    def take_back(self, memory: NDArray[np.uint8]) -> None:
+        """Keep memory for the next array of its size."""
+        self._free[len(memory)].append(memory)
+
+
+class _Loan:
+    """What all views of an array from a pool refer to, so that its end is theirs."""
+
+    def __init__(self, memory: NDArray[np.uint8]) -> None:
+        self.__array_interface__ = memory.__array_interface__
+
+
+def _return(pool: weakref.ref[Pool], memory: NDArray[np.uint8]) -> None:
+    if (living := pool()) is not None:
+        living.take_back(memory)

@@ -1,0 +1,156 @@
+"""Coordinates in which the dense part of the row problems of `_least_squares` is diagonal.
+
+``X' = X T`` and ``Y' = Y T^-T`` leave every prediction ``x_u . y_i`` as it is. There are two T of use:
+
+- the eigenvectors Q of the dense part ``w0 Y^T Y = Q diag(g) Q^T``, whatever the lambdas are. They take about 9 f^3
+  operations, most of them bound by memory;
+- the Cholesky factor L of ``w0 Y^T Y + lambda I``, where all rows have one lambda: then g is 1, and lambda is in it.
+  That takes 2/3 f^3 operations, and products with L and its inverse half of those with Q. Conjugate gradients,
+  preconditioned by the dense part, take the same steps in both.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Self
+
+import numpy as np
+import scipy.linalg
+from numpy.typing import NDArray
+
+from .._memory import CACHE_LINE, Pool
+from .._threads import map_parallel, single_threaded_blas
+
+# Rows a thread multiplies at a time. Fixed, so that the bits of a product depend on no thread count.
+BLOCK = 1024
+# Columns of a triangular matrix that are multiplied at a time, without the zeros beside them.
+PANEL = 64
+# A Cholesky factor of a greater condition number times the dtype's resolution would lose too many digits.
+ILL_CONDITIONED = 1e-3
+
+
+class Product:
+    """What rows are multiplied by: a matrix that is ``"full"``, or a ``"lower"`` or ``"upper"`` triangle."""
+
+    def __init__(self, matrix: NDArray[np.float64], dtype: np.dtype[Any], shape: str = "full") -> None:
+        f = len(matrix)
+        self.matrix = np.ascontiguousarray(matrix, dtype)
+        panels = [slice(start, min(start + PANEL, f)) for start in range(0, f, PANEL)]
+        self.parts = {
+            "full": [(slice(0, f), slice(0, f))],
+            "lower": [(slice(panel.start, f), panel) for panel in panels],
+            "upper": [(slice(0, panel.stop), panel) for panel in panels],
+        }[shape]  # the rows that are not zero in some columns, and these columns
+
+    def __call__(self, rows: NDArray[Any], out: NDArray[Any], num_threads: int) -> None:
+        """Write ``rows @ matrix`` to the first columns of `out`, and zeros to the others.
+
+        `out` may be `rows`, unless the matrix is an upper triangle.
+        """
+        f = len(self.matrix)
+
+        def part(block: slice) -> None:
+            for taken, given in self.parts:
+                if out is rows:
+                    out[block, given] = rows[block, taken] @ self.matrix[taken, given]
+                else:
+                    np.matmul(rows[block, taken], self.matrix[taken, given], out=out[block, given])
+            if out.shape[1] > f:
+                out[block, f:] = 0
+
+        with single_threaded_blas():
+            map_parallel(part, row_blocks(len(rows)), num_threads)
+
+
+@dataclass(frozen=True)
+class Basis:
+    """The fixed side in the coordinates of the solved one.
+
+    For conjugate gradients each row is filled up with zeros to whole cache lines, so that they read it where it is.
+    Solutions are 0 there, whatever g is.
+    """
+
+    factors: NDArray[Any]  # Y'
+    diagonal: NDArray[Any]  # g
+    there: Product | None = None  # T; None: the identity
+    back: Product | None = None  # its inverse
+    with_lambda: bool = False  # whether lambda is in g
+
+    @classmethod
+    def identity(cls, Y: NDArray[Any], pool: Pool) -> Self:
+        """Take the fixed side as it is: there is no dense part."""
+        factors = pool.array(Y.shape, Y.dtype)
+        factors[:] = Y
+        return cls(factors, np.zeros(Y.shape[1], Y.dtype))
+
+    @classmethod
+    def of(
+        cls,
+        Y: NDArray[Any],
+        unobserved_weight: float,
+        num_threads: int,
+        *,
+        pool: Pool,
+        common_lambda: float | None = None,
+        padded: bool = False,
+    ) -> Self:
+        """Make ``unobserved_weight * Y^T Y`` diagonal, or that and `common_lambda`, if all rows have it."""
+        f = Y.shape[1]
+        columns = f + (-f % (CACHE_LINE // Y.dtype.itemsize) if padded else 0)
+        with single_threaded_blas():
+            dense = gramian(Y, num_threads)
+            if not unobserved_weight * np.trace(dense) <= np.finfo(Y.dtype).max:  # NaN included
+                raise ValueError(
+                    f"factors must be finite, and the sums of their squares too in {Y.dtype}: lower init_scale or "
+                    "unobserved_weight, or set finite factors"
+                )
+            dense *= unobserved_weight
+            factor = None if common_lambda is None else _cholesky(dense, common_lambda, Y.dtype)
+            if factor is not None:
+                L, inverse = factor
+                there, back = Product(L, Y.dtype, "lower"), Product(inverse, Y.dtype, "lower")
+                other_side = Product(inverse.T, Y.dtype, "upper")
+                diagonal = np.ones(columns, Y.dtype)
+            else:
+                g, Q = scipy.linalg.eigh(dense, driver="evd")
+                g[g < f * np.finfo(np.float64).eps * max(g.max(initial=0), 0)] = 0  # rank-deficient: rounding, not data
+                there, back = Product(Q, Y.dtype), Product(Q.T, Y.dtype)
+                other_side = there
+                diagonal = np.full(columns, g.max(initial=0) or 1, Y.dtype)
+                diagonal[:f] = g
+        factors = pool.array((len(Y), columns), Y.dtype)
+        other_side(Y, factors, num_threads)
+        return cls(factors, diagonal, there, back, factor is not None)
+
+
+def _cholesky(
+    dense: NDArray[np.float64], shift: float, dtype: np.dtype[Any]
+) -> tuple[NDArray[np.float64], NDArray[np.float64]] | None:
+    """Return the lower factor of ``dense + shift I`` and its inverse, or None if they are of no use in `dtype`."""
+    try:
+        L = scipy.linalg.cholesky(dense + shift * np.eye(len(dense)), lower=True)
+    except scipy.linalg.LinAlgError:
+        return None
+    inverse, _ = scipy.linalg.lapack.dtrtri(L, lower=1)
+    condition = np.linalg.norm(L, 1) * np.linalg.norm(inverse, 1)
+    return (L, inverse) if condition * np.finfo(dtype).eps <= ILL_CONDITIONED else None
+
+
+def gramian(Y: NDArray[Any], num_threads: int) -> NDArray[np.float64]:
+    """Return ``Y^T Y``, accumulated in float64."""
+
+    def part(block: slice) -> NDArray[np.float64]:
+        rows = Y[block].astype(np.float64)
+        with np.errstate(over="ignore", invalid="ignore"):  # the caller looks at the result
+            return rows.T @ rows
+
+    total = np.zeros((Y.shape[1], Y.shape[1]))
+    with single_threaded_blas():
+        for summand in map_parallel(part, row_blocks(len(Y)), num_threads):
+            total += summand
+    return total
+
+
+def row_blocks(rows: int, size: int = BLOCK) -> list[slice]:
+    """Cut rows into pieces of a fixed size."""
+    return [slice(start, start + size) for start in range(0, rows, size)]

@@ -1,0 +1,80 @@
+"""The coordinates that make the dense part of the row problems diagonal."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import scipy.sparse as sp
+
+from alternant import ImplicitALS
+from alternant._memory import Pool
+from alternant.models import _basis
+from alternant.models._basis import Basis, Product
+
+TOLERANCE = {np.dtype(np.float32): 2e-5, np.dtype(np.float64): 1e-12}
+
+
+def factors(rows, f, dtype=np.float64, seed=0):
+    return np.random.default_rng(seed).standard_normal((rows, f)).astype(dtype)
+
+
+@pytest.mark.parametrize("f", [1, 15, 63, 64, 65, 130, 200])
+@pytest.mark.parametrize("shape", ["full", "lower", "upper"])
+def test_a_product_skips_the_zeros_of_a_triangle_and_fills_up_with_zeros(f, shape):
+    matrix = {"full": np.array, "lower": np.tril, "upper": np.triu}[shape](factors(f, f, seed=1))
+    rows = factors(2500, f)
+    out = np.full((2500, f + 3), np.nan)
+    product = Product(matrix, rows.dtype, shape)
+    product(rows, out, 2)
+    np.testing.assert_allclose(out[:, :f], rows @ matrix, rtol=1e-12, atol=1e-12)
+    assert not out[:, f:].any()
+    if shape != "upper":
+        expected = out[:, :f].copy()
+        product(rows, rows, 2)
+        np.testing.assert_allclose(rows, expected, rtol=1e-12, atol=1e-12)
+
+
+@pytest.mark.parametrize("f", [3, 16, 70])
+@pytest.mark.parametrize("common_lambda", [None, 0.5])
+@pytest.mark.parametrize("padded", [False, True])
+def test_predictions_stay_and_the_dense_part_becomes_diagonal(f, common_lambda, padded, dtype):
+    X, Y = factors(300, f, dtype), factors(500, f, dtype, seed=1)
+    basis = Basis.of(Y, 0.25, 2, pool=Pool(), common_lambda=common_lambda, padded=padded)
+    assert basis.with_lambda == (common_lambda is not None)
+    columns = len(basis.diagonal)
+    assert columns == (f if not padded else -(-f * dtype(0).itemsize // 64) * 64 // dtype(0).itemsize)
+    turned, back = np.empty((300, columns), dtype), np.empty_like(X)
+    basis.there(X, turned, 2)
+    basis.back(turned, back, 2)
+    tolerance = TOLERANCE[np.dtype(dtype)]
+    np.testing.assert_allclose(back, X, rtol=0, atol=tolerance)
+    wide = X.astype(np.float64)
+    scores = wide @ Y.T
+    np.testing.assert_allclose(turned @ basis.factors.T, scores, rtol=0, atol=f * tolerance)
+    quadratic = 0.25 * (scores**2).sum(1) + (common_lambda or 0) * (wide**2).sum(1)
+    np.testing.assert_allclose((turned.astype(np.float64) ** 2) @ basis.diagonal, quadratic, rtol=10 * tolerance)
+
+
+def test_a_cholesky_factor_that_would_lose_digits_is_not_used():
+    Y = factors(400, 8, np.float32) * np.logspace(0, -6, 8, dtype=np.float32)
+    assert not Basis.of(Y, 1.0, 1, pool=Pool(), common_lambda=1e-9).with_lambda
+    assert Basis.of(Y.astype(np.float64), 1.0, 1, pool=Pool(), common_lambda=1e-9).with_lambda
+    assert Basis.of(Y, 1.0, 1, pool=Pool(), common_lambda=1.0).with_lambda
+    singular = np.repeat(factors(400, 4), 2, axis=1)
+    assert not Basis.of(singular, 1.0, 1, pool=Pool(), common_lambda=0.0).with_lambda
+    assert not Basis.of(np.zeros((5, 3)), 1.0, 1, pool=Pool(), common_lambda=0.0).with_lambda
+
+
+def test_a_fit_takes_the_same_steps_to_the_same_factors_in_either_basis(monkeypatch, dtype):
+    R = sp.random_array((300, 120), density=0.1, format="csr", rng=np.random.default_rng(0))
+    params = {"factors": 20, "iterations": 4, "regularization": 0.3, "regularization_scaling": "none", "dtype": dtype}
+    cholesky = ImplicitALS(random_state=0, **params).fit(R)
+    used = []
+    monkeypatch.setattr(_basis, "_cholesky", lambda *_: used.append(1))
+    eigen = ImplicitALS(random_state=0, **params).fit(R)
+    assert len(used) >= 8
+    for name in ("user_cg_steps", "item_cg_steps"):
+        np.testing.assert_allclose(cholesky.history_[name], eigen.history_[name], atol=0.02)
+    np.testing.assert_allclose(cholesky.history_["objective"], eigen.history_["objective"], rtol=1e-4)
+    scores = (cholesky.user_factors @ cholesky.item_factors.T, eigen.user_factors @ eigen.item_factors.T)
+    np.testing.assert_allclose(*scores, atol=1e-3)
