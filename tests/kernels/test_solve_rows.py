@@ -304,6 +304,26 @@ def test_a_row_longer_than_the_packed_copy_is_solved_all_the_same(kernels):
     assert np.isfinite(objective).all()
 
 
+@pytest.mark.parametrize(("n", "f", "tol"), [
+    (8_200, 16, 0.05), (2_800, 48, 0.3), (2_100, 64, 0.05), (1_100, 128, 0.3), (600, 256, 0.05), (26_000, 128, 0.3),
+])  # fmt: skip
+def test_rows_that_are_kept_in_16_bits_are_solved_as_others_are(kernels, n, f, tol):
+    """The Cython kernel does that beyond 512 KiB; an objective may be off by a small part of its decrease."""
+    p = problem([n, 30, n + 3], n + 10, f, g=0.3).astype(np.float32)
+    wide = p.astype(np.float64)
+    _, X, steps, objective = solve(kernels, p, tol=tol)
+    _, expected, expected_steps, _ = solve(reference, wide, tol=tol)
+    np.testing.assert_array_equal(steps, expected_steps)
+    for u in range(3):
+        before, after, reached = (distance(wide, u, x) for x in (wide.X[u], X[u], expected[u]))
+        assert after <= 1.01 * reached + 1e-5 * before
+        terms = objective_terms(p, u, X[u].astype(np.float64))
+        allowed = OBJECTIVE_TOLERANCE[np.float32] * np.abs(terms).sum() + 5e-4 * (before - after)
+        assert abs(objective[u] - terms.sum()) <= allowed
+    for threads in (2, 8):
+        np.testing.assert_array_equal(X, solve(kernels, p, "cg", threads, tol=tol)[1])
+
+
 def test_sums_over_long_rows_keep_their_digits_in_float32(kernels):
     """200,000 terms added one by one in float32 would be off by about 1e-4."""
     p = problem([200_000], 200_000, 4, alpha=1.0, g=1.0)

@@ -1,42 +1,5 @@
 /* Conjugate gradients on packed rows, for one real type: included by _vector_real.h, whose macros it uses. */
 
-#if defined(ALTERNANT_VECTORS) && defined(ALTERNANT_LOW)
-/* Lanes h..2h of every 2h lanes are added to lanes 0..h: a's sums go to the lower lanes, b's to the upper. */
-#define FOLD(n, h, a, b)                                                                                              \
-    (__builtin_shufflevector(a, b, ALTERNANT_LOW(n, h)) + __builtin_shufflevector(a, b, ALTERNANT_HIGH(n, h)))
-#endif
-
-/* The sums of the lanes of `rows` vectors, 4 or 8 of them: folding several at once takes half the instructions. */
-ALTERNANT_INLINE void NAME(row_sums)(const int rows, const VECTOR *s, REAL *sums)
-{
-    int r;
-#if defined(ALTERNANT_VECTORS) && defined(ALTERNANT_LOW)
-    for (r = 0; r < rows; r += 4) {
-#  if ALTERNANT_VECTOR_BYTES == 2 * REAL_BYTES
-        AT(sums + r) = FOLD(2, 1, s[r], s[r + 1]);
-        AT(sums + r + 2) = FOLD(2, 1, s[r + 2], s[r + 3]);
-#  elif ALTERNANT_VECTOR_BYTES == 4 * REAL_BYTES
-        const VECTOR a = FOLD(4, 1, s[r], s[r + 1]), b = FOLD(4, 1, s[r + 2], s[r + 3]);
-        AT(sums + r) = FOLD(4, 2, a, b);
-#  elif ALTERNANT_VECTOR_BYTES == 8 * REAL_BYTES
-        const VECTOR a = FOLD(8, 1, s[r], s[r + 1]), b = FOLD(8, 1, s[r + 2], s[r + 3]);
-        const VECTOR c = FOLD(8, 2, a, b);
-        const VECTOR d = c + ALTERNANT_ROTATE(8, c, 4);
-        memcpy(sums + r, &d, 4 * sizeof(REAL));
-#  else
-        const VECTOR a = FOLD(16, 1, s[r], s[r + 1]), b = FOLD(16, 1, s[r + 2], s[r + 3]);
-        const VECTOR c = FOLD(16, 2, a, b);
-        const VECTOR d = c + ALTERNANT_ROTATE(16, c, 8);
-        const VECTOR e = d + ALTERNANT_ROTATE(16, d, 4);
-        memcpy(sums + r, &e, 4 * sizeof(REAL));
-#  endif
-    }
-#else
-    for (r = 0; r < rows; r++) sums[r] = NAME(lane_sum)(s[r]);
-#endif
-}
-#undef FOLD
-
 /* q += sum_j w_j (y_j . p) y_j over 4 or 8 packed rows. Called with constant numbers of rows and vectors, it keeps the
  * rows' sums in registers: eight rows share the loads of p and q. */
 ALTERNANT_INLINE void NAME(pass_rows)(const int rows, const ptrdiff_t vectors, const REAL *ALTERNANT_RESTRICT Y,
@@ -109,13 +72,31 @@ ALTERNANT_FUNCTION void NAME(pass)(ptrdiff_t n, ptrdiff_t fp, const REAL *ALTERN
     }
 }
 
-/* q += sum_j w_j (y_j . p) y_j and b += sum_j t_j y_j over 1 or 4 rows, wherever they are. They are loaded twice for all
- * of that and for their copy at `packed`, which may be where they are; the rows at `next` are prefetched meanwhile. */
-ALTERNANT_INLINE void NAME(first_rows)(const int rows, const ptrdiff_t vectors, const REAL **Y, const REAL **next,
-                                       const REAL *w, const REAL *t, const REAL *p, REAL *q, REAL *b, REAL *packed)
+/* One vector of the sums of `first_rows`; the rows' own go to `column`. */
+ALTERNANT_INLINE void NAME(first_column)(const int rows, const REAL **y, const REAL *c, const REAL *u, REAL *q, REAL *b,
+                                         const ptrdiff_t k, VECTOR *column)
 {
-    const ptrdiff_t length = vectors * VL;
-    VECTOR s[4] = {{0}};
+    VECTOR sum = AT(q + k), sum_b = AT(b + k);
+    int r;
+    ALTERNANT_UNROLL
+    for (r = 0; r < rows; r++) {
+        column[r] = LOOSE(y[r] + k);
+        sum += column[r] * c[r];
+        sum_b += column[r] * u[r];
+    }
+    AT(q + k) = sum;
+    AT(b + k) = sum_b;
+}
+
+/* q += sum_j w_j (y_j . p) y_j and b += sum_j t_j y_j over 1 or 4 rows, wherever they are. They are loaded twice for all
+ * of that and for their copy at `packed`, in 16 bits if `half`; else it may be where they are. The rows at `next` are
+ * prefetched meanwhile. */
+ALTERNANT_INLINE void NAME(first_rows)(const int rows, const ptrdiff_t vectors, const int half, const REAL **Y,
+                                       const REAL **next, const REAL *w, const REAL *t, const REAL *p, REAL *q,
+                                       REAL *b, REAL *packed)
+{
+    const ptrdiff_t length = vectors * VL, step = half ? 2 * VL : VL;
+    VECTOR s[4] = {{0}}, column[4], right[4];
     REAL c[4] ALTERNANT_ALIGNED, u[4]; /* and y: no store to `packed` can change a local */
     const REAL *y[4], *z[4];
     ptrdiff_t k;
@@ -141,55 +122,64 @@ ALTERNANT_INLINE void NAME(first_rows)(const int rows, const ptrdiff_t vectors, 
         c[r] *= w[r];
         u[r] = t[r];
     }
-    for (k = 0; k < length; k += VL) {
-        VECTOR sum = AT(q + k), sum_b = AT(b + k);
+    for (k = 0; k < length; k += step) {
         if (k % LANES == 0) {
             ALTERNANT_UNROLL
-            for (r = 1; r < rows; r += 2) ALTERNANT_PREFETCH(z[r] + k);
+            for (r = 1; r < rows; r += 2) {
+                ALTERNANT_PREFETCH(z[r] + k);
+                if (step > LANES) ALTERNANT_PREFETCH(z[r] + k + VL);
+            }
         }
+        NAME(first_column)(rows, y, c, u, q, b, k, column);
+#ifdef HALVES
+        if (half) {
+            NAME(first_column)(rows, y, c, u, q, b, k + VL, right);
+            ALTERNANT_UNROLL
+            for (r = 0; r < rows; r++)
+                *(WORDS *)(packed + (r * length + k) / 2) = NAME(halves)(column[r], right[r]);
+            continue;
+        }
+#else
+        (void)right;
+#endif
         ALTERNANT_UNROLL
-        for (r = 0; r < rows; r++) {
-            const VECTOR row = LOOSE(y[r] + k);
-            sum += row * c[r];
-            sum_b += row * u[r];
-            AT(packed + r * length + k) = row;
-        }
-        AT(q + k) = sum;
-        AT(b + k) = sum_b;
+        for (r = 0; r < rows; r++) AT(packed + r * length + k) = column[r];
     }
 }
 
 /* The same over the first n of `known` rows, prefetching `ahead` rows beyond those at hand. */
-ALTERNANT_INLINE void NAME(first_vectors)(const ptrdiff_t vectors, ptrdiff_t n, ptrdiff_t known, ptrdiff_t ahead,
-                                          const REAL **Y, const REAL *w, const REAL *t, const REAL *p, REAL *q,
-                                          REAL *b, REAL *packed)
+ALTERNANT_INLINE void NAME(first_vectors)(const ptrdiff_t vectors, const int half, ptrdiff_t n, ptrdiff_t known,
+                                          ptrdiff_t ahead, const REAL **Y, const REAL *w, const REAL *t, const REAL *p,
+                                          REAL *q, REAL *b, REAL *packed)
 {
-    const ptrdiff_t length = vectors * VL;
+    const ptrdiff_t stride = half ? vectors * VL / 2 : vectors * VL;
     ptrdiff_t j = 0;
     for (; j + 4 <= n; j += 4) {
         const ptrdiff_t next = j + ahead + 4 <= known ? j + ahead : j;
-        NAME(first_rows)(4, vectors, Y + j, Y + next, w + j, t + j, p, q, b, packed + j * length);
+        NAME(first_rows)(4, vectors, half, Y + j, Y + next, w + j, t + j, p, q, b, packed + j * stride);
     }
     for (; j < n; j++) {
         const ptrdiff_t next = j + ahead < known ? j + ahead : j;
-        NAME(first_rows)(1, vectors, Y + j, Y + next, w + j, t + j, p, q, b, packed + j * length);
+        NAME(first_rows)(1, vectors, half, Y + j, Y + next, w + j, t + j, p, q, b, packed + j * stride);
     }
 }
 
 /* total += Y^T (w * (Y p)) and total_b += Y^T t over so few rows that REAL will do for their sums; q, b are scratch. */
-ALTERNANT_FUNCTION void NAME(first_pass)(ptrdiff_t n, ptrdiff_t fp, ptrdiff_t known, ptrdiff_t ahead, const REAL **Y,
-                                         const REAL *w, const REAL *t, const REAL *p, REAL *q, REAL *b,
+ALTERNANT_FUNCTION void NAME(first_pass)(ptrdiff_t n, ptrdiff_t fp, int half, ptrdiff_t known, ptrdiff_t ahead,
+                                         const REAL **Y, const REAL *w, const REAL *t, const REAL *p, REAL *q, REAL *b,
                                          double *ALTERNANT_RESTRICT total, double *ALTERNANT_RESTRICT total_b,
                                          REAL *packed)
 {
     ptrdiff_t k;
     memset(q, 0, fp * sizeof(REAL));
     memset(b, 0, fp * sizeof(REAL));
-    if (fp == VL) NAME(first_vectors)(1, n, known, ahead, Y, w, t, p, q, b, packed);
-    else if (fp == 2 * VL) NAME(first_vectors)(2, n, known, ahead, Y, w, t, p, q, b, packed);
-    else if (fp == 4 * VL) NAME(first_vectors)(4, n, known, ahead, Y, w, t, p, q, b, packed);
-    else if (fp == 8 * VL) NAME(first_vectors)(8, n, known, ahead, Y, w, t, p, q, b, packed);
-    else NAME(first_vectors)(fp / VL, n, known, ahead, Y, w, t, p, q, b, packed);
+    if (half && fp == 8 * VL) NAME(first_vectors)(8, 1, n, known, ahead, Y, w, t, p, q, b, packed);
+    else if (half) NAME(first_vectors)(fp / VL, 1, n, known, ahead, Y, w, t, p, q, b, packed);
+    else if (fp == VL) NAME(first_vectors)(1, 0, n, known, ahead, Y, w, t, p, q, b, packed);
+    else if (fp == 2 * VL) NAME(first_vectors)(2, 0, n, known, ahead, Y, w, t, p, q, b, packed);
+    else if (fp == 4 * VL) NAME(first_vectors)(4, 0, n, known, ahead, Y, w, t, p, q, b, packed);
+    else if (fp == 8 * VL) NAME(first_vectors)(8, 0, n, known, ahead, Y, w, t, p, q, b, packed);
+    else NAME(first_vectors)(fp / VL, 0, n, known, ahead, Y, w, t, p, q, b, packed);
     for (k = 0; k < fp; k++) {
         total[k] += q[k];
         total_b[k] += b[k];

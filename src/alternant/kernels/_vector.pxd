@@ -26,10 +26,14 @@ cdef extern from "_vector.h" nogil:
     void copy_row_f64(ptrdiff_t, const double *, double *)
     void pass_f32(ptrdiff_t, ptrdiff_t, const float *, const float *, const float *, float *, double *)
     void pass_f64(ptrdiff_t, ptrdiff_t, const double *, const double *, const double *, double *, double *)
-    void first_pass_f32(ptrdiff_t, ptrdiff_t, ptrdiff_t, ptrdiff_t, const float **, const float *, const float *,
-                        const float *, float *, float *, double *, double *, float *)
-    void first_pass_f64(ptrdiff_t, ptrdiff_t, ptrdiff_t, ptrdiff_t, const double **, const double *, const double *,
-                        const double *, double *, double *, double *, double *, double *)
+    int can_halve_f32(ptrdiff_t)
+    int can_halve_f64(ptrdiff_t)
+    void half_pass_f32(ptrdiff_t, ptrdiff_t, const float *, const float *, const float *, float *, double *)
+    void half_pass_f64(ptrdiff_t, ptrdiff_t, const double *, const double *, const double *, double *, double *)
+    void first_pass_f32(ptrdiff_t, ptrdiff_t, int, ptrdiff_t, ptrdiff_t, const float **, const float *,
+                        const float *, const float *, float *, float *, double *, double *, float *)
+    void first_pass_f64(ptrdiff_t, ptrdiff_t, int, ptrdiff_t, ptrdiff_t, const double **, const double *,
+                        const double *, const double *, double *, double *, double *, double *, double *)
     void scale_rows_f32(ptrdiff_t, ptrdiff_t, const float *, const float *, const float *, float *, float *)
     void scale_rows_f64(ptrdiff_t, ptrdiff_t, const double *, const double *, const double *, double *, double *)
     double dot_f32(ptrdiff_t, const float *, const float *)
@@ -78,23 +82,37 @@ cdef inline void copy_row(ptrdiff_t f, const floating *source, floating *row) no
         copy_row_f64(f, source, row)
 
 
-cdef inline void rows_pass(ptrdiff_t n, ptrdiff_t fp, const floating *Y, const floating *w, const floating *p,
-                           floating *q, double *total) noexcept nogil:
-    """total += Y^T (w * (Y p)) over packed rows; q is scratch."""
+cdef inline bint can_halve(ptrdiff_t fp, const floating *Y) noexcept nogil:
+    """Whether rows can be packed in 16 bits."""
     if floating is float:
-        pass_f32(n, fp, Y, w, p, q, total)
+        return can_halve_f32(fp)
     else:
-        pass_f64(n, fp, Y, w, p, q, total)
+        return can_halve_f64(fp)
 
 
-cdef inline void first_pass(ptrdiff_t n, ptrdiff_t fp, ptrdiff_t known, ptrdiff_t ahead, const floating **Y,
-                            const floating *w, const floating *t, const floating *p, floating *q, floating *b,
-                            double *total, double *total_b, floating *packed) noexcept nogil:
+cdef inline void rows_pass(ptrdiff_t n, ptrdiff_t fp, bint half, const floating *Y, const floating *w,
+                           const floating *p, floating *q, double *total) noexcept nogil:
+    """total += Y^T (w * (Y p)) over packed rows, in 16 bits if `half`; q is scratch."""
+    if floating is float:
+        if half:
+            half_pass_f32(n, fp, Y, w, p, q, total)
+        else:
+            pass_f32(n, fp, Y, w, p, q, total)
+    else:
+        if half:
+            half_pass_f64(n, fp, Y, w, p, q, total)
+        else:
+            pass_f64(n, fp, Y, w, p, q, total)
+
+
+cdef inline void first_pass(ptrdiff_t n, ptrdiff_t fp, bint half, ptrdiff_t known, ptrdiff_t ahead,
+                            const floating **Y, const floating *w, const floating *t, const floating *p, floating *q,
+                            floating *b, double *total, double *total_b, floating *packed) noexcept nogil:
     """The same, and total_b += Y^T t, over rows wherever they are, which are copied to `packed`."""
     if floating is float:
-        first_pass_f32(n, fp, known, ahead, Y, w, t, p, q, b, total, total_b, packed)
+        first_pass_f32(n, fp, half, known, ahead, Y, w, t, p, q, b, total, total_b, packed)
     else:
-        first_pass_f64(n, fp, known, ahead, Y, w, t, p, q, b, total, total_b, packed)
+        first_pass_f64(n, fp, half, known, ahead, Y, w, t, p, q, b, total, total_b, packed)
 
 
 cdef inline void scale_rows(ptrdiff_t n, ptrdiff_t fp, const floating *Y, const floating *w, const floating *t,

@@ -278,6 +278,7 @@ ALTERNANT_INLINE ptrdiff_t NAME(next_at_least)(ptrdiff_t start, ptrdiff_t width,
     return width;
 }
 
+#include "_half_real.h"
 #include "_cg_real.h"
 
 #undef LANES
@@ -289,3 +290,5 @@ ALTERNANT_INLINE ptrdiff_t NAME(next_at_least)(ptrdiff_t start, ptrdiff_t width,
 #undef AT
 #undef CAT
 #undef LOOSE
+#undef HALVES
+#undef WORDS

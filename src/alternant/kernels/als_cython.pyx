@@ -17,9 +17,9 @@ from libc.stdlib cimport free, malloc
 from libc.string cimport memcpy, memset
 
 from ._vector cimport (
-    AHEAD, ALTERNANT_PREFETCH, CHUNK, advance, aligned_zeros, begin, cholesky, cholesky_solve, compiler_version,
-    curvature, dot, first_pass, gather, index_t, padded, precondition, quadratic, real, redirect, rows_pass, scale_rows,
-    syrk, value,
+    AHEAD, ALTERNANT_PREFETCH, CHUNK, advance, aligned_zeros, begin, can_halve, cholesky, cholesky_solve,
+    compiler_version, curvature, dot, first_pass, gather, index_t, padded, precondition, quadratic, real, redirect,
+    rows_pass, scale_rows, syrk, value,
 )
 
 import numpy as np
@@ -39,6 +39,7 @@ cdef extern from *:
 cdef enum:
     AHEAD_BYTES = 3072       # prefetched ahead of the rows of the first pass
     PACK_BYTES = 12582912    # longer rows are gathered again in every step instead of being kept packed
+    HALF_BYTES = 524288      # longer rows are kept in 16 bits, where that does not matter: HALF_TOL
     OK = 0
     SINGULAR = 1
     NO_MEMORY = 2
@@ -48,6 +49,8 @@ cdef double SINGULAR_F32 = 1e-13, SINGULAR_F64 = 1e-14
 cdef double UNDERFLOW_F32 = 1e-60, UNDERFLOW_F64 = 1e-300
 cdef double ROUNDING_F32 = 1e-6, ROUNDING_F64 = 1e-13
 cdef double SMALLEST_DUAL_WEIGHT = 1e-20
+# Steps from an exact residual that only reduce it to this part may take rows that are rounded to 16 bits, 2^-9.
+cdef double HALF_TOL = 0.05
 # A float32 pivot below this against the largest diagonal entry is left to float64.
 cdef double DOUBTFUL_F32 = 1e-5
 
@@ -71,8 +74,8 @@ cdef inline floating target_of(Row *row, const floating *w, const floating *t, p
 
 
 cdef inline void apply_first(Row *row, const floating *Y, const index_t *indices, const floating *w,
-                             const floating *t, const floating *p, floating *pack, bint keep, floating *q,
-                             floating *qb, double *total, double *b) noexcept nogil:
+                             const floating *t, const floating *p, floating *pack, bint keep, bint half,
+                             floating *q, floating *qb, double *total, double *b) noexcept nogil:
     """total = sum_j w_j (y_j . p) y_j and b = sum_j t_j y_j, packing the rows if they are to be kept."""
     cdef ptrdiff_t c, j, k, rows, known
     cdef ptrdiff_t ahead = min(max(AHEAD_BYTES // (row.fp * <ptrdiff_t> sizeof(floating)), 4), <ptrdiff_t> CHUNK)
@@ -94,24 +97,25 @@ cdef inline void apply_first(Row *row, const floating *Y, const index_t *indices
                 y[k] = pack + k * row.fp
         for k in range(rows):
             chunk_t[k] = target_of(row, w, t, j + k)
-        first_pass(rows, row.fp, known, ahead, y, w + j, chunk_t, p, q, qb, total, b, pack)
+        first_pass(rows, row.fp, half, known, ahead, y, w + j, chunk_t, p, q, qb, total, b, pack)
         if keep:
-            pack = pack + rows * row.fp
+            pack = pack + (rows * row.fp // 2 if half else rows * row.fp)
 
 
 cdef inline void apply_again(Row *row, const floating *Y, const index_t *indices, const floating *w,
-                             const floating *p, floating *pack, bint kept, floating *q, double *total) noexcept nogil:
+                             const floating *p, floating *pack, bint kept, bint half, floating *q,
+                             double *total) noexcept nogil:
     """total = sum_j w_j (y_j . p) y_j, over the packed rows or, if they were not kept, gathering them again."""
     cdef ptrdiff_t c, j, rows
     memset(total, 0, row.fp * sizeof(double))
     if kept:
-        rows_pass(row.n, row.fp, pack, w, p, q, total)
+        rows_pass(row.n, row.fp, half, pack, w, p, q, total)
         return
     for c in range((row.n + CHUNK - 1) // CHUNK):
         j = c * CHUNK
         rows = min(<ptrdiff_t> CHUNK, row.n - j)
         gather(rows, row.f, row.fp, Y, indices + j, row.left - j, pack)
-        rows_pass(rows, row.fp, pack, w + j, p, q, total)
+        rows_pass(rows, row.fp, False, pack, w + j, p, q, total)
 
 
 cdef int solve_cg(Row *row, const floating *Y, const index_t *indices, const floating *w, const floating *t,
@@ -129,14 +133,16 @@ cdef int solve_cg(Row *row, const floating *Y, const index_t *indices, const flo
     cdef double *total = <double *> (qb + fp)
     cdef double *b = total + fp
     cdef floating *pack = <floating *> (b + fp)
-    cdef bint keep = row.n <= pack_rows
+    cdef bint half = (tol >= HALF_TOL and row.f == fp and can_halve(fp, Y)
+                      and row.n * fp * <ptrdiff_t> sizeof(floating) > HALF_BYTES and row.n <= 2 * pack_rows)
+    cdef bint keep = half or row.n <= pack_rows
     cdef double whole = 0, decrease = 0, left, worse, rz, previous, curve
 
     precondition(row.f, fp, g, lam, d, inverse)
     memcpy(x, out, row.f * sizeof(floating))
     for k in range(row.f, fp):
         x[k] = 0
-    apply_first(row, Y, indices, w, t, x, pack, keep, q, qb, total, b)
+    apply_first(row, Y, indices, w, t, x, pack, keep, half, q, qb, total, b)
     rz = begin(fp, b, total, d, inverse, x, r, p, &whole)
     if whole <= row.underflow:
         memset(out, 0, row.f * sizeof(floating))
@@ -145,7 +151,7 @@ cdef int solve_cg(Row *row, const floating *Y, const index_t *indices, const flo
     left = rz
     while (row.steps < max_steps and left > tol * tol * (decrease - worse)
            and rz > row.rounding * row.rounding * whole):
-        apply_again(row, Y, indices, w, p, pack, keep, q, total)
+        apply_again(row, Y, indices, w, p, pack, keep, half, q, total)
         curve = curvature(fp, p, d, total)
         if not curve > 0:
             return SINGULAR

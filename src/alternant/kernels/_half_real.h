@@ -1,0 +1,155 @@
+/* Sums of lanes, and passes over rows packed in 16 bits: included by _vector_real.h, whose macros it uses. */
+
+#if defined(ALTERNANT_VECTORS) && defined(ALTERNANT_LOW)
+/* Lanes h..2h of every 2h lanes are added to lanes 0..h: a's sums go to the lower lanes, b's to the upper. */
+#define FOLD(n, h, a, b)                                                                                              \
+    (__builtin_shufflevector(a, b, ALTERNANT_LOW(n, h)) + __builtin_shufflevector(a, b, ALTERNANT_HIGH(n, h)))
+#endif
+
+/* The sums of the lanes of `rows` vectors, 4 or 8 of them: folding several at once takes half the instructions. */
+ALTERNANT_INLINE void NAME(row_sums)(const int rows, const VECTOR *s, REAL *sums)
+{
+    int r;
+#if defined(ALTERNANT_VECTORS) && defined(ALTERNANT_LOW)
+    for (r = 0; r < rows; r += 4) {
+#  if ALTERNANT_VECTOR_BYTES == 2 * REAL_BYTES
+        AT(sums + r) = FOLD(2, 1, s[r], s[r + 1]);
+        AT(sums + r + 2) = FOLD(2, 1, s[r + 2], s[r + 3]);
+#  elif ALTERNANT_VECTOR_BYTES == 4 * REAL_BYTES
+        const VECTOR a = FOLD(4, 1, s[r], s[r + 1]), b = FOLD(4, 1, s[r + 2], s[r + 3]);
+        AT(sums + r) = FOLD(4, 2, a, b);
+#  elif ALTERNANT_VECTOR_BYTES == 8 * REAL_BYTES
+        const VECTOR a = FOLD(8, 1, s[r], s[r + 1]), b = FOLD(8, 1, s[r + 2], s[r + 3]);
+        const VECTOR c = FOLD(8, 2, a, b);
+        const VECTOR d = c + ALTERNANT_ROTATE(8, c, 4);
+        memcpy(sums + r, &d, 4 * sizeof(REAL));
+#  else
+        const VECTOR a = FOLD(16, 1, s[r], s[r + 1]), b = FOLD(16, 1, s[r + 2], s[r + 3]);
+        const VECTOR c = FOLD(16, 2, a, b);
+        const VECTOR d = c + ALTERNANT_ROTATE(16, c, 8);
+        const VECTOR e = d + ALTERNANT_ROTATE(16, d, 4);
+        memcpy(sums + r, &e, 4 * sizeof(REAL));
+#  endif
+    }
+#else
+    for (r = 0; r < rows; r++) sums[r] = NAME(lane_sum)(s[r]);
+#endif
+}
+#undef FOLD
+
+#if REAL_BYTES == 4
+/* Two vectors in one, each number rounded to its upper 16 bits (bfloat16: 8 bits of the mantissa, all of the exponent);
+ * and the two again. */
+#  define HALVES
+#  ifdef ALTERNANT_VECTORS
+typedef uint32_t NAME(words) __attribute__((vector_size(ALTERNANT_VECTOR_BYTES), may_alias));
+#  else
+typedef uint32_t NAME(words);
+#  endif
+#  define WORDS NAME(words)
+ALTERNANT_INLINE WORDS NAME(halves)(VECTOR left, VECTOR right)
+{
+    WORDS a, b;
+    memcpy(&a, &left, sizeof a);
+    memcpy(&b, &right, sizeof b);
+    return (a + 0x8000u) >> 16 | ((b + 0x8000u) & 0xffff0000u);
+}
+
+ALTERNANT_INLINE VECTOR NAME(left_half)(WORDS both)
+{
+    VECTOR v;
+    both <<= 16;
+    memcpy(&v, &both, sizeof v);
+    return v;
+}
+
+ALTERNANT_INLINE VECTOR NAME(right_half)(WORDS both)
+{
+    VECTOR v;
+    both &= 0xffff0000u;
+    memcpy(&v, &both, sizeof v);
+    return v;
+}
+#endif
+
+#ifdef HALVES
+/* q += sum_j w_j (y_j . p) y_j over 1, 4 or 8 rows packed in 16 bits. */
+ALTERNANT_INLINE void NAME(half_rows)(const int rows, const ptrdiff_t vectors, const REAL *ALTERNANT_RESTRICT Y,
+                                      const REAL *ALTERNANT_RESTRICT w, const REAL *ALTERNANT_RESTRICT p,
+                                      REAL *ALTERNANT_RESTRICT q)
+{
+    const ptrdiff_t length = vectors * VL;
+    VECTOR s[8] = {{0}};
+    REAL c[8] ALTERNANT_ALIGNED;
+    ptrdiff_t k;
+    int r;
+    for (k = 0; k < length; k += 2 * VL) {
+        const VECTOR left = CAT(p + k), right = CAT(p + k + VL);
+        ALTERNANT_UNROLL
+        for (r = 0; r < rows; r++) {
+            const WORDS both = *(const WORDS *)(Y + (r * length + k) / 2);
+            s[r] += NAME(left_half)(both) * left;
+            s[r] += NAME(right_half)(both) * right;
+        }
+    }
+    if (rows == 1) c[0] = NAME(lane_sum)(s[0]);
+    else NAME(row_sums)(rows, s, c);
+    ALTERNANT_UNROLL
+    for (r = 0; r < rows; r++) c[r] *= w[r];
+    for (k = 0; k < length; k += 2 * VL) {
+        VECTOR left = AT(q + k), right = AT(q + k + VL);
+        ALTERNANT_UNROLL
+        for (r = 0; r < rows; r++) {
+            const WORDS both = *(const WORDS *)(Y + (r * length + k) / 2);
+            left += NAME(left_half)(both) * c[r];
+            right += NAME(right_half)(both) * c[r];
+        }
+        AT(q + k) = left;
+        AT(q + k + VL) = right;
+    }
+}
+
+ALTERNANT_INLINE void NAME(half_vectors)(const ptrdiff_t vectors, ptrdiff_t n, const REAL *ALTERNANT_RESTRICT Y,
+                                         const REAL *ALTERNANT_RESTRICT w, const REAL *ALTERNANT_RESTRICT p,
+                                         REAL *ALTERNANT_RESTRICT q)
+{
+    const ptrdiff_t stride = vectors * VL / 2;
+    ptrdiff_t j = 0;
+    for (; j + 8 <= n; j += 8) NAME(half_rows)(8, vectors, Y + j * stride, w + j, p, q);
+    if (j + 4 <= n) {
+        NAME(half_rows)(4, vectors, Y + j * stride, w + j, p, q);
+        j += 4;
+    }
+    for (; j < n; j++) NAME(half_rows)(1, vectors, Y + j * stride, w + j, p, q);
+}
+#endif
+
+/* Whether rows can be packed in 16 bits. */
+ALTERNANT_INLINE int NAME(can_halve)(ptrdiff_t fp)
+{
+#ifdef HALVES
+    return fp % (2 * VL) == 0;
+#else
+    (void)fp;
+    return 0;
+#endif
+}
+
+/* total += Y^T (w * (Y p)) over rows packed in 16 bits; q is scratch of fp numbers. */
+ALTERNANT_FUNCTION void NAME(half_pass)(ptrdiff_t n, ptrdiff_t fp, const REAL *ALTERNANT_RESTRICT Y,
+                                        const REAL *ALTERNANT_RESTRICT w, const REAL *ALTERNANT_RESTRICT p,
+                                        REAL *ALTERNANT_RESTRICT q, double *ALTERNANT_RESTRICT total)
+{
+#ifdef HALVES
+    const ptrdiff_t chunk = 64; /* as in `pass` */
+    ptrdiff_t j, k;
+    for (j = 0; j < n; j += chunk) {
+        const ptrdiff_t rows = n - j < chunk ? n - j : chunk;
+        const REAL *y = Y + j * fp / 2, *v = w + j;
+        memset(q, 0, fp * sizeof(REAL));
+        if (fp == 8 * VL) NAME(half_vectors)(8, rows, y, v, p, q);
+        else NAME(half_vectors)(fp / VL, rows, y, v, p, q);
+        for (k = 0; k < fp; k++) total[k] += q[k];
+    }
+#endif
+}
