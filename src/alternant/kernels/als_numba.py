@@ -47,7 +47,7 @@ LEFT, FAILED = 1, 2  # the state of a row; 0 is solved
 # Arguments and scratch that travel together. The limits are arguments since Numba's cache would freeze globals.
 Problem = namedtuple("Problem", "indptr indices weight target Y diagonal regularization")
 Limits = namedtuple("Limits", "tol max_steps singular underflow rounding dual_weight")
-Packed = namedtuple("Packed", "y w t p sums")  # for conjugate gradients: the entries of a row
+Packed = namedtuple("Packed", "y w t p sums sums_b")  # for conjugate gradients: the entries of a row
 Dense = namedtuple("Dense", "rows columns w t p")  # for Cholesky: V of the dual; a block of entries, transposed
 Vectors = namedtuple("Vectors", "d inverse b x r q")  # in float64; d = g + lambda, inverse = 1 / d or 1 / sqrt(d)
 
@@ -155,7 +155,7 @@ def _cg_range(begin, end, problem, limits, X, state, row_steps, row_objective):
         longest = max(longest, indptr[u + 1] - indptr[u])
     rows, width = up(min(longest, LONGEST_PACKED), 4), up(f, LANES)
     packed = Packed(np.zeros((rows, width), dtype), np.zeros(rows, dtype), np.zeros(rows, dtype),
-                    np.zeros(width, dtype), np.zeros(width, dtype))  # fmt: skip
+                    np.zeros(width, dtype), np.zeros(width, dtype), np.zeros(width, dtype))  # fmt: skip
     vectors = _vectors(f)
     d, x = vectors.d, vectors.x
     for u in range(begin, end):
@@ -225,7 +225,7 @@ def _solve_cg(problem, u, limits, packed, vectors):
     the row's objective.
     """
     d, inverse, b, x, r, q = vectors
-    y, w, _, p, sums = packed
+    y, w, _, p, sums, _ = packed
     f, n = len(d), problem.indptr[u + 1] - problem.indptr[u]
     copy(x, f, p)
     clear(b, f)
@@ -276,7 +276,7 @@ def _solve_cg(problem, u, limits, packed, vectors):
 @inner
 def _gather_product(problem, u, packed, q, b):
     """Form ``q = sum w_j y_j y_j^T p`` while packing the row; add ``sum t_j y_j`` to `b`, unless that is empty."""
-    y, w, t, p, sums = packed
+    y, w, t, p, sums, sums_b = packed
     indices, weight, target, Y = problem.indices, problem.weight, problem.target, problem.Y
     first, last = problem.indptr[u], problem.indptr[u + 1]
     clear(q, len(q))
@@ -290,13 +290,13 @@ def _gather_product(problem, u, packed, q, b):
         for j in range(at + count, at + up(count, 4)):
             w[j] = t[j] = 0
             clear(y[j], len(q))
-        _add_product(y, w, at, at + count, p, sums, q)
         if len(b):
-            clear(sums, len(sums))
-            for j in range(at, at + count, 4):
-                _add_four(y, j, t[j], t[j + 1], t[j + 2], t[j + 3], sums)
+            _add_products(y, w, t, at, at + count, p, sums, sums_b)
             for i in range(len(b)):
-                b[i] += sums[i]
+                q[i] += sums[i]
+                b[i] += sums_b[i]
+        else:
+            _add_product(y, w, at, at + count, p, sums, q)
 
 
 @inner
@@ -308,6 +308,21 @@ def _add_product(y, w, begin, end, p, sums, q):
         _add_four(y, j, w[j] * s0, w[j + 1] * s1, w[j + 2] * s2, w[j + 3] * s3, sums)
     for i in range(len(q)):
         q[i] += sums[i]
+
+
+@inner
+def _add_products(y, w, t, begin, end, p, sums, sums_b):
+    """Set `sums` to ``sum w_j y_j y_j^T p`` and `sums_b` to ``sum t_j y_j`` over a packed block, in one pass."""
+    clear(sums, len(sums))
+    clear(sums_b, len(sums))
+    for j in range(begin, end, 4):
+        s0, s1, s2, s3 = dot_four(y, j, p, len(sums))
+        a0, a1, a2, a3 = w[j] * s0, w[j + 1] * s1, w[j + 2] * s2, w[j + 3] * s3
+        t0, t1, t2, t3 = t[j], t[j + 1], t[j + 2], t[j + 3]
+        for i in range(len(sums)):
+            y0, y1, y2, y3 = y[j, i], y[j + 1, i], y[j + 2, i], y[j + 3, i]
+            sums[i] += a0 * y0 + a1 * y1 + a2 * y2 + a3 * y3
+            sums_b[i] += t0 * y0 + t1 * y1 + t2 * y2 + t3 * y3
 
 
 @inner
