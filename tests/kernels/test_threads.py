@@ -16,7 +16,6 @@ import scipy.sparse as sp
 import threadpoolctl
 
 from alternant import ImplicitALS
-from alternant._memory import Pool
 from alternant._threads import (
     default_num_threads,
     map_parallel,
@@ -26,6 +25,7 @@ from alternant._threads import (
 )
 from alternant.kernels._registry import BackendUnavailableError
 from alternant.models._basis import Basis
+from alternant.models._solver import Solver
 
 
 def interactions(seed=0, shape=(120, 60)):
@@ -149,18 +149,22 @@ def test_ctrl_c_at_any_moment_lifts_the_limit_of_blas():
     assert [(pool["filepath"], pool["num_threads"]) for pool in threadpoolctl.threadpool_info()] == before
 
 
-def test_changes_of_basis_have_the_same_bits_whatever_the_threads_of_blas_and_of_ours(dtype):
+def test_changes_of_basis_have_the_same_bits_whatever_the_threads_of_blas_and_of_ours(kernels, dtype):
     Y = np.random.default_rng(0).standard_normal((10_000, 40)).astype(dtype)
     for common_lambda in (None, 0.1):
-        one = Basis.of(Y, 1.0, 1, pool=Pool(), common_lambda=common_lambda)
+        one = Basis.of(Y, 1.0, solver(kernels, 1), common_lambda=common_lambda)
         assert one.with_lambda == (common_lambda is not None)
         for ours in (2, 8):
             for blas in (1, 2):
                 with threadpoolctl.threadpool_limits(blas):
-                    other = Basis.of(Y, 1.0, ours, pool=Pool(), common_lambda=common_lambda)
+                    other = Basis.of(Y, 1.0, solver(kernels, ours), common_lambda=common_lambda)
                 np.testing.assert_array_equal(one.factors, other.factors)
                 np.testing.assert_array_equal(one.diagonal, other.diagonal)
                 np.testing.assert_array_equal(one.there.matrix, other.there.matrix)
+
+
+def solver(kernels, num_threads):
+    return Solver(kernels, "cg", 0.1, 10, num_threads)
 
 
 def test_more_threads_than_one_are_used(kernels):

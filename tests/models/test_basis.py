@@ -7,9 +7,10 @@ import pytest
 import scipy.sparse as sp
 
 from alternant import ImplicitALS
-from alternant._memory import Pool
+from alternant.kernels import active_backend
 from alternant.models import _basis
-from alternant.models._basis import Basis, Product
+from alternant.models._basis import Basis
+from alternant.models._solver import Solver
 
 TOLERANCE = {np.dtype(np.float32): 2e-5, np.dtype(np.float64): 1e-12}
 
@@ -18,20 +19,8 @@ def factors(rows, f, dtype=np.float64, seed=0):
     return np.random.default_rng(seed).standard_normal((rows, f)).astype(dtype)
 
 
-@pytest.mark.parametrize("f", [1, 15, 63, 64, 65, 130, 200])
-@pytest.mark.parametrize("shape", ["full", "lower", "upper"])
-def test_a_product_skips_the_zeros_of_a_triangle_and_fills_up_with_zeros(f, shape):
-    matrix = {"full": np.array, "lower": np.tril, "upper": np.triu}[shape](factors(f, f, seed=1))
-    rows = factors(2500, f)
-    out = np.full((2500, f + 3), np.nan)
-    product = Product(matrix, rows.dtype, shape)
-    product(rows, out, 2)
-    np.testing.assert_allclose(out[:, :f], rows @ matrix, rtol=1e-12, atol=1e-12)
-    assert not out[:, f:].any()
-    if shape != "upper":
-        expected = out[:, :f].copy()
-        product(rows, rows, 2)
-        np.testing.assert_allclose(rows, expected, rtol=1e-12, atol=1e-12)
+def solver(num_threads=2):
+    return Solver(active_backend(), "cg", 0.1, 10, num_threads)
 
 
 @pytest.mark.parametrize("f", [3, 16, 70])
@@ -39,13 +28,13 @@ def test_a_product_skips_the_zeros_of_a_triangle_and_fills_up_with_zeros(f, shap
 @pytest.mark.parametrize("padded", [False, True])
 def test_predictions_stay_and_the_dense_part_becomes_diagonal(f, common_lambda, padded, dtype):
     X, Y = factors(300, f, dtype), factors(500, f, dtype, seed=1)
-    basis = Basis.of(Y, 0.25, 2, pool=Pool(), common_lambda=common_lambda, padded=padded)
+    basis = Basis.of(Y, 0.25, solver(), common_lambda=common_lambda, padded=padded)
     assert basis.with_lambda == (common_lambda is not None)
     columns = len(basis.diagonal)
     assert columns == (f if not padded else -(-f * dtype(0).itemsize // 64) * 64 // dtype(0).itemsize)
     turned, back = np.empty((300, columns), dtype), np.empty_like(X)
-    basis.there(X, turned, 2)
-    basis.back(turned, back, 2)
+    basis.there(X, turned, solver())
+    basis.back(turned, back, solver())
     tolerance = TOLERANCE[np.dtype(dtype)]
     np.testing.assert_allclose(back, X, rtol=0, atol=tolerance)
     wide = X.astype(np.float64)
@@ -57,12 +46,12 @@ def test_predictions_stay_and_the_dense_part_becomes_diagonal(f, common_lambda, 
 
 def test_a_cholesky_factor_that_would_lose_digits_is_not_used():
     Y = factors(400, 8, np.float32) * np.logspace(0, -6, 8, dtype=np.float32)
-    assert not Basis.of(Y, 1.0, 1, pool=Pool(), common_lambda=1e-9).with_lambda
-    assert Basis.of(Y.astype(np.float64), 1.0, 1, pool=Pool(), common_lambda=1e-9).with_lambda
-    assert Basis.of(Y, 1.0, 1, pool=Pool(), common_lambda=1.0).with_lambda
+    assert not Basis.of(Y, 1.0, solver(), common_lambda=1e-9).with_lambda
+    assert Basis.of(Y.astype(np.float64), 1.0, solver(), common_lambda=1e-9).with_lambda
+    assert Basis.of(Y, 1.0, solver(), common_lambda=1.0).with_lambda
     singular = np.repeat(factors(400, 4), 2, axis=1)
-    assert not Basis.of(singular, 1.0, 1, pool=Pool(), common_lambda=0.0).with_lambda
-    assert not Basis.of(np.zeros((5, 3)), 1.0, 1, pool=Pool(), common_lambda=0.0).with_lambda
+    assert not Basis.of(singular, 1.0, solver(), common_lambda=0.0).with_lambda
+    assert not Basis.of(np.zeros((5, 3)), 1.0, solver(), common_lambda=0.0).with_lambda
 
 
 def test_a_fit_takes_the_same_steps_to_the_same_factors_in_either_basis(monkeypatch, dtype):

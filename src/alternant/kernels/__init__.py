@@ -15,6 +15,7 @@ changes a bit of the result.
 from ._grid import Cut, Factors, Grid, block_count, cut
 from ._registry import active_backend, available_backends, backend_info, get_backend, set_backend, use_backend
 from .als import solve_rows, squared_error
+from .dense import gramian, multiply, squared_norms
 from .nnls import solve_rows_nonnegative
 from .ranks import count_above
 from .sgd import biased_epoch, cosine_epoch, logistic_epoch
@@ -33,12 +34,15 @@ __all__ = [
     "count_above",
     "cut",
     "get_backend",
+    "gramian",
     "logistic_epoch",
+    "multiply",
     "score_pairs",
     "set_backend",
     "solve_rows",
     "solve_rows_nonnegative",
     "squared_error",
+    "squared_norms",
     "top_k",
     "use_backend",
 ]

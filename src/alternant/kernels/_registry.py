@@ -24,6 +24,7 @@ SIMD_LEVELS = ("avx512", "avx2", "baseline")  # best first
 # The export line of a kernel: its family (the files ``als_*``) and its name.
 FUNCTIONS = {
     "als": ("solve_rows", "squared_error"),
+    "dense": ("multiply", "gramian", "squared_norms"),
     "nnls": ("solve_rows_nonnegative",),
     "ranks": ("count_above",),
     "sgd": ("biased_epoch", "cosine_epoch", "logistic_epoch"),

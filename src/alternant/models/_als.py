@@ -30,8 +30,9 @@ from ._fit_loop import (
     Stopping,
 )
 from ._fold_in import FoldInModel
-from ._least_squares import HalfSweep, Solver
+from ._least_squares import HalfSweep
 from ._momentum import Momentum
+from ._solver import Solver
 
 # Solves one side of a fit: "user" or "item", what to start from (None: 0), the other side, which is fixed, and how.
 HalfSweeps = Callable[[str, "NDArray[Any] | None", "NDArray[Any]", Solver], HalfSweep]

@@ -19,47 +19,23 @@ import scipy.linalg
 from numpy.typing import NDArray
 
 from .._memory import CACHE_LINE, Pool
-from .._threads import map_parallel, single_threaded_blas
+from .._threads import single_threaded_blas
+from ._solver import Solver
 
-# Rows a thread multiplies at a time. Fixed, so that the bits of a product depend on no thread count.
-BLOCK = 1024
-# Columns of a triangular matrix that are multiplied at a time, without the zeros beside them.
-PANEL = 64
 # A Cholesky factor of a greater condition number times the dtype's resolution would lose too many digits.
 ILL_CONDITIONED = 1e-3
 
 
 class Product:
-    """What rows are multiplied by: a matrix that is ``"full"``, or a ``"lower"`` or ``"upper"`` triangle."""
+    """What rows are multiplied by; see `alternant.kernels.multiply` for the shapes."""
 
     def __init__(self, matrix: NDArray[np.float64], dtype: np.dtype[Any], shape: str = "full") -> None:
-        f = len(matrix)
         self.matrix = np.ascontiguousarray(matrix, dtype)
-        panels = [slice(start, min(start + PANEL, f)) for start in range(0, f, PANEL)]
-        self.parts = {
-            "full": [(slice(0, f), slice(0, f))],
-            "lower": [(slice(panel.start, f), panel) for panel in panels],
-            "upper": [(slice(0, panel.stop), panel) for panel in panels],
-        }[shape]  # the rows that are not zero in some columns, and these columns
+        self.shape = shape
 
-    def __call__(self, rows: NDArray[Any], out: NDArray[Any], num_threads: int) -> None:
-        """Write ``rows @ matrix`` to the first columns of `out`, and zeros to the others.
-
-        `out` may be `rows`, unless the matrix is an upper triangle.
-        """
-        f = len(self.matrix)
-
-        def part(block: slice) -> None:
-            for taken, given in self.parts:
-                if out is rows:
-                    out[block, given] = rows[block, taken] @ self.matrix[taken, given]
-                else:
-                    np.matmul(rows[block, taken], self.matrix[taken, given], out=out[block, given])
-            if out.shape[1] > f:
-                out[block, f:] = 0
-
-        with single_threaded_blas():
-            map_parallel(part, row_blocks(len(rows)), num_threads)
+    def __call__(self, rows: NDArray[Any], out: NDArray[Any], solver: Solver) -> None:
+        """Write ``rows @ matrix`` to `out`, which may be `rows` unless the matrix is an upper triangle."""
+        solver.backend.multiply(rows, self.matrix, out, self.shape, solver.num_threads)
 
 
 @dataclass(frozen=True)
@@ -88,9 +64,8 @@ class Basis:
         cls,
         Y: NDArray[Any],
         unobserved_weight: float,
-        num_threads: int,
+        solver: Solver,
         *,
-        pool: Pool,
         common_lambda: float | None = None,
         padded: bool = False,
     ) -> Self:
@@ -98,7 +73,7 @@ class Basis:
         f = Y.shape[1]
         columns = f + (-f % (CACHE_LINE // Y.dtype.itemsize) if padded else 0)
         with single_threaded_blas():
-            dense = gramian(Y, num_threads)
+            dense = gramian(Y, solver)
             if not unobserved_weight * np.trace(dense) <= np.finfo(Y.dtype).max:  # NaN included
                 raise ValueError(
                     f"factors must be finite, and the sums of their squares too in {Y.dtype}: lower init_scale or "
@@ -118,8 +93,8 @@ class Basis:
                 other_side = there
                 diagonal = np.full(columns, g.max(initial=0) or 1, Y.dtype)
                 diagonal[:f] = g
-        factors = pool.array((len(Y), columns), Y.dtype)
-        other_side(Y, factors, num_threads)
+        factors = solver.pool.array((len(Y), columns), Y.dtype)
+        other_side(np.ascontiguousarray(Y), factors, solver)
         return cls(factors, diagonal, there, back, factor is not None)
 
 
@@ -136,21 +111,8 @@ def _cholesky(
     return (L, inverse) if condition * np.finfo(dtype).eps <= ILL_CONDITIONED else None
 
 
-def gramian(Y: NDArray[Any], num_threads: int) -> NDArray[np.float64]:
+def gramian(Y: NDArray[Any], solver: Solver) -> NDArray[np.float64]:
     """Return ``Y^T Y``, accumulated in float64."""
-
-    def part(block: slice) -> NDArray[np.float64]:
-        rows = Y[block].astype(np.float64)
-        with np.errstate(over="ignore", invalid="ignore"):  # the caller looks at the result
-            return rows.T @ rows
-
-    total = np.zeros((Y.shape[1], Y.shape[1]))
-    with single_threaded_blas():
-        for summand in map_parallel(part, row_blocks(len(Y)), num_threads):
-            total += summand
+    total = np.empty((Y.shape[1], Y.shape[1]))
+    solver.backend.gramian(np.ascontiguousarray(Y), total, solver.num_threads)
     return total
-
-
-def row_blocks(rows: int, size: int = BLOCK) -> list[slice]:
-    """Cut rows into pieces of a fixed size."""
-    return [slice(start, start + size) for start in range(0, rows, size)]

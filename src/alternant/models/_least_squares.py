@@ -17,11 +17,10 @@ import numpy as np
 import scipy.linalg
 from numpy.typing import NDArray
 
-from .._memory import Pool
 from .._threads import map_parallel, single_threaded_blas
-from ..kernels._registry import Backend
 from ..kernels.als_reference import SINGULAR
-from ._basis import Basis, gramian, row_blocks
+from ._basis import Basis, gramian
+from ._solver import Solver
 
 COMPLETE_BLOCK = 256  # of a table without gaps, which is copied to float64 block by block
 # Entries solved between two looks at Ctrl-C: about a quarter of a second at f = 64.
@@ -64,18 +63,6 @@ class RowProblems:
 
 
 @dataclass(frozen=True)
-class Solver:
-    """How to solve the rows."""
-
-    backend: Backend
-    method: str  # "cg", "cholesky", or "nonnegative"
-    tol: float
-    max_steps: int
-    num_threads: int
-    pool: Pool = field(default_factory=Pool)  # where factors get their memory
-
-
-@dataclass(frozen=True)
 class Solution:
     """The solved side of a half-sweep."""
 
@@ -111,11 +98,11 @@ def half_sweep(problems: RowProblems, X: NDArray[Any] | None, basis: Basis, solv
     elif basis.there is None:
         turned[:] = X
     else:
-        basis.there(X, turned, solver.num_threads)
+        basis.there(X, turned, solver)
     steps = np.zeros(m, np.int32)
     objective = np.zeros(m)
     if problems.complete and solver.method != "nonnegative":  # ratings: there is no dense part
-        solve_complete(problems, basis.factors, turned, objective, solver.num_threads)
+        solve_complete(problems, basis.factors, turned, objective, solver)
     else:
         _solve_by_kernel(problems, basis, turned, steps, objective, solver)
     if not np.isfinite(objective).all():
@@ -127,7 +114,7 @@ def half_sweep(problems: RowProblems, X: NDArray[Any] | None, basis: Basis, solv
     if basis.back is not None:
         f = len(basis.back.matrix)
         factors = turned if columns == f else solver.pool.array((m, f), dtype)
-        basis.back(turned, factors, solver.num_threads)
+        basis.back(turned, factors, solver)
     factors += 0  # what was exactly zero still is, but for its sign
     return Solution(factors, float(objective.sum()), float(steps.mean()) if m else 0.0)
 
@@ -143,7 +130,7 @@ def _solve_by_kernel(
     row_lambda = np.zeros_like(problems.regularization) if basis.with_lambda else problems.regularization
     dense = np.zeros((Y.shape[1], Y.shape[1]), Y.dtype) if nonnegative else basis.diagonal
     if nonnegative and problems.complete:  # one Gramian for all rows, instead of one each
-        weight, dense = np.zeros_like(weight), gramian(Y, solver.num_threads).astype(Y.dtype)
+        weight, dense = np.zeros_like(weight), gramian(Y, solver).astype(Y.dtype)
     for first, last in _calls(problems.indptr):
         rows = problems.indptr[first : last + 1], problems.indices, weight, target, Y
         own = row_lambda[first:last], X[first:last]
@@ -157,7 +144,7 @@ def _solve_by_kernel(
 
 
 def solve_complete(
-    problems: RowProblems, Y: NDArray[Any], X: NDArray[Any], objective: NDArray[np.float64], num_threads: int
+    problems: RowProblems, Y: NDArray[Any], X: NDArray[Any], objective: NDArray[np.float64], solver: Solver
 ) -> None:
     """Solve ``(lambda I + Y^T Y) x_u = Y^T t_u`` for all rows into `X`: one factorization, all in float64."""
     m, n = len(X), len(Y)
@@ -166,7 +153,7 @@ def solve_complete(
     wide = Y.astype(np.float64)
     table = problems.targets().reshape(m, n)
     with single_threaded_blas():
-        A = gramian(Y, num_threads) + float(problems.regularization[0]) * np.eye(Y.shape[1])
+        A = gramian(Y, solver) + float(problems.regularization[0]) * np.eye(Y.shape[1])
         try:
             U = scipy.linalg.cholesky(A)
         except (scipy.linalg.LinAlgError, ValueError):  # ValueError: not finite
@@ -181,7 +168,8 @@ def solve_complete(
             x = X[block].astype(np.float64)
             objective[block] = np.einsum("uf,uf->u", x, x @ A - 2 * b)
 
-        map_parallel(solve, row_blocks(m, COMPLETE_BLOCK), num_threads)
+        blocks = [slice(start, start + COMPLETE_BLOCK) for start in range(0, m, COMPLETE_BLOCK)]
+        map_parallel(solve, blocks, solver.num_threads)
 
 
 def _singular(problems: RowProblems, row: int) -> SingularRowError:
@@ -191,16 +179,11 @@ def _singular(problems: RowProblems, row: int) -> SingularRowError:
     )
 
 
-def penalty(problems: RowProblems, X: NDArray[Any], num_threads: int) -> float:
+def penalty(problems: RowProblems, X: NDArray[Any], solver: Solver) -> float:
     """Sum up ``lambda_u |x_u|^2``, in float64."""
-
-    def part(block: slice) -> float:
-        rows = X[block].astype(np.float64)
-        return float(problems.regularization[block].astype(np.float64) @ np.einsum("uf,uf->u", rows, rows))
-
-    with single_threaded_blas():
-        total: float = sum(map_parallel(part, row_blocks(len(X)), num_threads))
-    return total
+    norms = np.empty(len(X))
+    solver.backend.squared_norms(X, norms, solver.num_threads)
+    return float(problems.regularization.astype(np.float64) @ norms)
 
 
 def _calls(indptr: NDArray[np.int64]) -> Iterator[tuple[int, int]]:

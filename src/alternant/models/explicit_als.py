@@ -14,8 +14,9 @@ from .._validation import check_boolean, check_choice, check_marker
 from ._als import AlternatingLeastSquares
 from ._basis import Basis
 from ._fit_loop import Callback, check_callback
-from ._least_squares import HalfSweep, RowProblems, Solver, half_sweep, penalty
+from ._least_squares import HalfSweep, RowProblems, half_sweep, penalty
 from ._sklearn import check_unused
+from ._solver import Solver
 
 # Rows without negative factors are solved until this part of their gradient is left, or for so many sweeps.
 NONNEGATIVE_TOL, NONNEGATIVE_SWEEPS = 1e-9, 1000
@@ -219,7 +220,7 @@ class ExplicitALS(AlternatingLeastSquares):
         def solve(kind: str, own: NDArray[Any] | None, fixed: NDArray[Any], solver: Solver) -> HalfSweep:
             nonlocal mean
             other_kind = {"user": "item", "item": "user"}[kind]
-            other = penalty(sides[other_kind], self._unknowns(fixed, other_kind), solver.num_threads)
+            other = penalty(sides[other_kind], self._unknowns(fixed, other_kind), solver)
             solved = self._solve(sides[kind], ratings_of[kind], own, fixed, mean, solver)
             unknowns, objective = self._unknowns(solved.factors, kind), solved.objective + other
             if self.biases:

@@ -13,8 +13,9 @@ from .._validation import check_choice, check_number
 from ._als import AlternatingLeastSquares
 from ._basis import Basis
 from ._fit_loop import Callback, check_callback, is_frozen
-from ._least_squares import HalfSweep, RowProblems, Solver, half_sweep, penalty
+from ._least_squares import HalfSweep, RowProblems, half_sweep, penalty
 from ._sklearn import check_unused
+from ._solver import Solver
 
 
 class Explanation(NamedTuple):
@@ -245,11 +246,11 @@ class ImplicitALS(AlternatingLeastSquares):
             problems, other = (users, items) if kind == "user" else (items, users)
             conjugate = solver.method == "cg"
             basis = Basis.of(
-                fixed, float(self.unobserved_weight), solver.num_threads, padded=conjugate, pool=solver.pool,
+                fixed, float(self.unobserved_weight), solver, padded=conjugate,
                 common_lambda=problems.common_lambda() if conjugate else None,
             )  # fmt: skip
             solved = half_sweep(problems, own, basis, solver)
-            objective = solved.objective + penalty(other, fixed, solver.num_threads) + constant
+            objective = solved.objective + penalty(other, fixed, solver) + constant
             return HalfSweep(solved.factors, objective, solved.mean_steps)
 
         return self._fit(user_items, solve, self._start(*user_items.shape), ids, callback, callback_at, show_progress)
@@ -314,7 +315,7 @@ class ImplicitALS(AlternatingLeastSquares):
             if side is fixed and weight == self.unobserved_weight and is_frozen(fixed):
                 return basis
         w0, padded = float(self.unobserved_weight), solver.method == "cg"
-        basis = Basis.of(fixed, w0, solver.num_threads, pool=solver.pool, padded=padded)
+        basis = Basis.of(fixed, w0, solver, padded=padded)
         if any(fixed is getattr(self, name, None) for name in ("user_factors", "item_factors")) and is_frozen(fixed):
             self._bases = [*kept[-1:], (fixed, w0, basis)]
         return basis

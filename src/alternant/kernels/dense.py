@@ -1,0 +1,86 @@
+"""The contract of products of many rows with a small matrix: `multiply`, `gramian`, `squared_norms`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+
+from .._threads import resolve_num_threads
+from . import _checks as check
+from ._registry import active_backend
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+
+def multiply(
+    rows: NDArray[Any],
+    matrix: NDArray[Any],
+    out: NDArray[Any],
+    shape: Literal["full", "lower", "upper"] = "full",
+    num_threads: int | None = None,
+) -> None:
+    """Multiply rows by a square matrix.
+
+    Parameters
+    ----------
+    rows : array, shape (m, b), b >= f
+        Their first f columns are multiplied.
+    matrix : array, shape (f, f)
+        What they are multiplied by, from the right.
+    out : array, shape (m, c), c >= f
+        Receives ``rows @ matrix`` in its first columns, and zeros in the others. It may be `rows`, unless the matrix is
+        an upper triangle.
+    shape : {"full", "lower", "upper"}
+        Whether the matrix is a triangle. What lies beyond it must be zero; most of it is skipped.
+    num_threads : int, optional
+        Number of threads; all that the process may use by default.
+    """
+    dtype = check.floating("rows", rows)
+    m, width = check.matrix("rows", rows, dtype).shape
+    f = len(check.matrix("matrix", matrix, dtype))
+    if matrix.shape[1] != f or f > width:
+        raise ValueError(f"matrix must be square, with at most {width} columns (those of rows), got {matrix.shape}")
+    if shape not in ("full", "lower", "upper"):
+        raise ValueError(f'shape must be "full", "lower" or "upper", got {shape!r}')
+    columns = check.matrix("out", out, dtype, writeable=True).shape[1]
+    if len(out) != m or columns < f:
+        raise ValueError(f"out must have shape ({m}, {f}) or further columns, got {out.shape}")
+    if (np.may_share_memory(out, rows) and (out is not rows or shape == "upper")) or np.may_share_memory(out, matrix):
+        raise ValueError("out must share no memory with matrix or rows, or be rows itself, if shape is not 'upper'")
+    active_backend().multiply(rows, matrix, out, shape, resolve_num_threads(num_threads))
+
+
+def gramian(rows: NDArray[Any], out: NDArray[np.float64], num_threads: int | None = None) -> None:
+    """Form ``rows^T rows`` in float64.
+
+    Parameters
+    ----------
+    rows : array, shape (m, f)
+        The rows.
+    out : float64 array, shape (f, f)
+        Receives their Gramian; infinite or NaN where it overflows.
+    num_threads : int, optional
+        Number of threads; all that the process may use by default.
+    """
+    f = check.matrix("rows", rows, check.floating("rows", rows)).shape[1]
+    check.output("out", out, np.float64, (f, f))
+    active_backend().gramian(rows, out, resolve_num_threads(num_threads))
+
+
+def squared_norms(rows: NDArray[Any], out: NDArray[np.float64], num_threads: int | None = None) -> None:
+    """Form the squared length of every row in float64.
+
+    Parameters
+    ----------
+    rows : array, shape (m, f)
+        The rows.
+    out : float64 array, shape (m,)
+        Receives ``|row|^2``.
+    num_threads : int, optional
+        Number of threads; all that the process may use by default.
+    """
+    m = check.matrix("rows", rows, check.floating("rows", rows)).shape[0]
+    check.output("out", out, np.float64, (m,))
+    active_backend().squared_norms(rows, out, resolve_num_threads(num_threads))

@@ -1,0 +1,20 @@
+"""How the row problems of alternating least squares are solved."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from .._memory import Pool
+from ..kernels._registry import Backend
+
+
+@dataclass(frozen=True)
+class Solver:
+    """How to solve the rows."""
+
+    backend: Backend
+    method: str  # "cg", "cholesky", or "nonnegative"
+    tol: float
+    max_steps: int
+    num_threads: int
+    pool: Pool = field(default_factory=Pool)  # where factors get their memory

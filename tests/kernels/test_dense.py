@@ -1,0 +1,108 @@
+"""multiply, gramian, squared_norms: every implementation against NumPy in float64."""
+
+import numpy as np
+import pytest
+
+from alternant import kernels as public
+
+TOLERANCE = {np.float32: 1e-5, np.float64: 1e-13}
+SHAPES = {"full": np.array, "lower": np.tril, "upper": np.triu}
+
+
+def normal(rows, columns, dtype, seed=0):
+    return np.random.default_rng(seed).standard_normal((rows, columns)).astype(dtype)
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize(("m", "f"), [(1, 1), (300, 15), (2500, 64), (700, 65), (600, 130), (0, 3)])
+@pytest.mark.parametrize("more", [0, 3])
+def test_a_product_is_numpy_s_and_fills_up_with_zeros(kernels, dtype, shape, m, f, more):
+    rows, matrix = normal(m, f + 2 * more, dtype), SHAPES[shape](normal(f, f, dtype, seed=1))
+    rows.flags.writeable = matrix.flags.writeable = False
+    out = np.full((m, f + more), np.nan, dtype)
+    kernels.multiply(rows, matrix, out, shape, 2)
+    expected = rows[:, :f].astype(np.float64) @ matrix
+    np.testing.assert_allclose(out[:, :f], expected, rtol=0, atol=TOLERANCE[dtype] * f)
+    assert not out[:, f:].any()
+    for threads in (1, 8):
+        other = np.full_like(out, np.nan)
+        kernels.multiply(rows, matrix, other, shape, threads)
+        np.testing.assert_array_equal(other, out)
+
+
+@pytest.mark.parametrize("shape", ["full", "lower"])
+@pytest.mark.parametrize(("m", "f"), [(300, 15), (2500, 64), (600, 130)])
+def test_a_product_may_take_the_place_of_the_rows(kernels, dtype, shape, m, f):
+    for more in (0, 5):
+        rows, matrix = normal(m, f + more, dtype), SHAPES[shape](normal(f, f, dtype, seed=1))
+        expected = rows[:, :f].astype(np.float64) @ matrix
+        kernels.multiply(rows, matrix, rows, shape, 2)
+        np.testing.assert_allclose(rows[:, :f], expected, rtol=0, atol=TOLERANCE[dtype] * f)
+        assert not rows[:, f:].any()
+
+
+@pytest.mark.parametrize(("m", "f"), [(1, 1), (300, 15), (20_000, 16), (2500, 64), (600, 130), (0, 3), (300, 600)])
+def test_a_gramian_is_numpy_s_in_float64(kernels, dtype, m, f):
+    rows = normal(m, f, dtype)
+    rows.flags.writeable = False
+    out = np.full((f, f), np.nan)
+    kernels.gramian(rows, out, 2)
+    wide = rows.astype(np.float64)
+    np.testing.assert_allclose(out, wide.T @ wide, rtol=0, atol=1e-13 * max(m, 1))
+    np.testing.assert_array_equal(out, out.T)
+    for threads in (1, 8):
+        other = np.empty((f, f))
+        kernels.gramian(rows, other, threads)
+        np.testing.assert_array_equal(other, out)
+
+
+def test_a_gramian_that_overflows_is_not_finite_and_does_not_warn(kernels):
+    out = np.zeros((2, 2))
+    kernels.gramian(np.full((3, 2), 1e200), out)
+    assert np.isinf(out).all()
+    kernels.gramian(np.full((3, 2), np.nan), out)
+    assert np.isnan(out).all()
+
+
+@pytest.mark.parametrize(("m", "f"), [(1, 1), (300, 15), (2500, 64), (0, 3)])
+def test_squared_norms_are_summed_in_float64(kernels, dtype, m, f):
+    rows = normal(m, f, dtype)
+    out = np.full(m, np.nan)
+    kernels.squared_norms(rows, out, 2)
+    np.testing.assert_allclose(out, (rows.astype(np.float64) ** 2).sum(axis=1), rtol=1e-13)
+    other = np.empty(m)
+    kernels.squared_norms(rows, other, 1)
+    np.testing.assert_array_equal(other, out)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"matrix": np.ones((3, 2))}, r"matrix must be square, with at most 2 columns .*, got \(3, 2\)"),
+        ({"matrix": np.ones((3, 3))}, r"matrix must be square, with at most 2 columns .*, got \(3, 3\)"),
+        ({"matrix": np.ones((2, 2), np.float32)}, "matrix must be a float64 array"),
+        ({"out": np.ones((4, 1))}, r"out must have shape \(4, 2\) or further columns, got \(4, 1\)"),
+        ({"out": np.ones((5, 2))}, "out must have shape"),
+        ({"shape": "triangle"}, 'shape must be "full", "lower" or "upper"'),
+        ({"out": "rows", "shape": "upper"}, "out must share no memory"),
+        ({"out": "matrix"}, "out must have shape"),
+        ({"num_threads": 0}, "num_threads must be a whole number"),
+    ],
+)
+def test_wrong_products_are_refused(change, message):
+    given = {"rows": np.ones((4, 2)), "matrix": np.eye(2), "out": np.zeros((4, 2))} | change
+    if isinstance(given["out"], str):
+        given["out"] = given[given["out"]]
+    before = given["out"].copy()
+    with pytest.raises((TypeError, ValueError), match=message):
+        public.multiply(**given)
+    np.testing.assert_array_equal(given["out"], before)
+
+
+def test_wrong_outputs_of_sums_are_refused():
+    with pytest.raises(ValueError, match=r"out must have shape \(2, 2\)"):
+        public.gramian(np.ones((4, 2)), np.zeros((2, 3)))
+    with pytest.raises(TypeError, match="out must be a float64 array"):
+        public.gramian(np.ones((4, 2), np.float32), np.zeros((2, 2), np.float32))
+    with pytest.raises(ValueError, match=r"out must have shape \(4,\)"):
+        public.squared_norms(np.ones((4, 2)), np.zeros(3))
