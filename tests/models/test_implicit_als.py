@@ -504,6 +504,25 @@ def test_confidences_far_below_the_unobserved_weight_keep_their_digits_in_float3
     np.testing.assert_allclose(folded[0], folded[1], rtol=1e-4, atol=1e-6 * np.abs(folded[1]).max())
 
 
+def test_the_objective_of_rows_kept_in_16_bits_is_theirs():
+    """3,500 users of 20 items: the items' rows are long, and so few that their rounding does not average out."""
+    rng = np.random.default_rng(0)
+    R = sp.csr_array(np.where(rng.random((3500, 20)) < 0.75, rng.uniform(1, 3, (3500, 20)), 0))
+    params = {"weighting": "hu", "alpha": 1.0, "regularization": 0.4, "regularization_scaling": "none"}
+    whole = []
+
+    def look(state):
+        X, Y = state.user_factors.astype(np.float64), state.item_factors.astype(np.float64)
+        scores = X @ Y.T
+        confidence = 1 + R.toarray()
+        errors = confidence * ((R.toarray() > 0) - scores) ** 2
+        whole.append(errors.sum() + 0.4 * ((X**2).sum() + (Y**2).sum()))
+
+    model = ImplicitALS(factors=64, iterations=6, random_state=0, **params).fit(R, callback=look)
+    np.testing.assert_allclose(model.history_["objective"][1:], whole[1:], rtol=5e-6)
+    np.testing.assert_allclose(model.history_["objective"][0], whole[0], rtol=1e-3)
+
+
 def test_cutting_a_half_sweep_into_calls_changes_no_bit(monkeypatch):
     """Between two calls Ctrl-C is heard."""
     R = sp.random_array((200, 80), density=0.1, format="csr", rng=np.random.default_rng(0))

@@ -136,7 +136,7 @@ cdef int solve_cg(Row *row, const floating *Y, const index_t *indices, const flo
     cdef bint half = (tol >= HALF_TOL and row.f == fp and can_halve(fp, Y)
                       and row.n * fp * <ptrdiff_t> sizeof(floating) > HALF_BYTES and row.n <= 2 * pack_rows)
     cdef bint keep = half or row.n <= pack_rows
-    cdef double whole = 0, decrease = 0, left, worse, rz, previous, curve
+    cdef double whole = 0, start, decrease = 0, left, worse, rz, previous, curve
 
     precondition(row.f, fp, g, lam, d, inverse)
     memcpy(x, out, row.f * sizeof(floating))
@@ -147,7 +147,8 @@ cdef int solve_cg(Row *row, const floating *Y, const index_t *indices, const flo
     if whole <= row.underflow:
         memset(out, 0, row.f * sizeof(floating))
         return OK
-    worse = max(0.0, value(fp, b, r, x))
+    start = value(fp, b, r, x)
+    worse = max(0.0, start)
     left = rz
     while (row.steps < max_steps and left > tol * tol * (decrease - worse)
            and rz > row.rounding * row.rounding * whole):
@@ -162,7 +163,8 @@ cdef int solve_cg(Row *row, const floating *Y, const index_t *indices, const flo
         left = min(rz, 2 * previous * previous / curve)
         row.steps += 1
     memcpy(out, x, row.f * sizeof(floating))
-    row.objective = value(fp, b, r, x)
+    # The residual of rounded rows is off by their rounding times x, the decrease by that times what x has moved.
+    row.objective = start - decrease if half else value(fp, b, r, x)
     return OK
 
 
