@@ -106,3 +106,13 @@ def test_wrong_outputs_of_sums_are_refused():
         public.gramian(np.ones((4, 2), np.float32), np.zeros((2, 2), np.float32))
     with pytest.raises(ValueError, match=r"out must have shape \(4,\)"):
         public.squared_norms(np.ones((4, 2)), np.zeros(3))
+
+
+def test_sums_do_not_overwrite_what_they_are_of():
+    square, columns = np.ones((3, 3)), np.ones((50, 1))
+    with pytest.raises(ValueError, match="the two share memory"):
+        public.gramian(square, square)
+    with pytest.raises(ValueError, match="the two share memory"):
+        public.squared_norms(columns[:40], columns[1:41, 0])
+    assert (square == 1).all()
+    assert (columns == 1).all()

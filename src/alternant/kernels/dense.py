@@ -66,6 +66,7 @@ def gramian(rows: NDArray[Any], out: NDArray[np.float64], num_threads: int | Non
     """
     f = check.matrix("rows", rows, check.floating("rows", rows)).shape[1]
     check.output("out", out, np.float64, (f, f))
+    _separate(rows, out)
     active_backend().gramian(rows, out, resolve_num_threads(num_threads))
 
 
@@ -83,4 +84,10 @@ def squared_norms(rows: NDArray[Any], out: NDArray[np.float64], num_threads: int
     """
     m = check.matrix("rows", rows, check.floating("rows", rows)).shape[0]
     check.output("out", out, np.float64, (m,))
+    _separate(rows, out)
     active_backend().squared_norms(rows, out, resolve_num_threads(num_threads))
+
+
+def _separate(rows: NDArray[Any], out: NDArray[Any]) -> None:
+    if np.may_share_memory(rows, out):
+        raise ValueError("out is written while rows is read, but the two share memory: pass another array")
