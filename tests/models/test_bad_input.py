@@ -607,6 +607,7 @@ def test_a_singular_row_is_named_with_the_advice_to_regularize(solver, dtype):
         factors=4, regularization=0, unobserved_weight=0, solver=solver, dtype=dtype, random_state=0
     )
     message = "the least-squares problem of user 2 is singular: its solution is not unique; raise the regularization"
+    message += ", or use dtype='float64'" if dtype == "float32" else "$"
     refuses(SingularRowError, message, lambda: model.fit(matrix), model, matrix)
 
     other = ImplicitALS(factors=4, random_state=0, dtype=dtype).fit(sp.csr_array(np.ones((4, 9))))

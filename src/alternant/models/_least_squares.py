@@ -173,9 +173,10 @@ def solve_complete(
 
 
 def _singular(problems: RowProblems, row: int) -> SingularRowError:
+    wider = ", or use dtype='float64', which tells smaller numbers from 0" if problems.weight.itemsize < 8 else ""
     return SingularRowError(
         f"the least-squares problem of {problems.name(row)} is singular: its solution is not unique; "
-        "raise the regularization"
+        f"raise the regularization{wider}"
     )
 
 
