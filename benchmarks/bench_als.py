@@ -32,6 +32,30 @@ def test_solve_rows(benchmark, method, f, dtype, backend):
     benchmark(run)
 
 
+@each(256, dtypes=("float32",))
+def test_solve_rows_of_a_side_in_whole_steps(benchmark, f, dtype, backend):
+    """One half-sweep over the users, which reads half as much of the items."""
+    benchmark.group = f"solve_rows steps/{f}/{dtype}"
+    kernels = get_backend(backend)
+    indptr, indices, weight, target, shape = rows(dtype)
+    X, Y = sides(shape, f, dtype)
+    whole, step = np.empty(Y.shape, np.int16), np.empty(len(Y), np.float32)
+    kernels.multiply(Y, np.eye(f, dtype=dtype), whole, "full", THREADS, step)
+    out, g, lam = X.copy(), np.ones(f, dtype), np.full(len(X), 0.1, dtype)
+
+    def run():
+        out[:] = X
+        return kernels.solve_rows(
+            indptr, indices, weight, target, whole, g, lam, out, "cg", 1e-3, 20, THREADS, step=step
+        )  # fmt: skip
+
+    assert run() == 0
+    exact, few = X[:CHECKED].copy(), indptr[: CHECKED + 1]
+    als_reference.solve_rows(few, indices, weight, target, Y, g, lam[:CHECKED], exact, "cholesky")
+    assert_close(out[:CHECKED], exact, 1e-2)
+    benchmark(run)
+
+
 @each(256)
 def test_squared_error(benchmark, f, dtype, backend):
     """The data term of the objective."""

@@ -20,9 +20,9 @@ FACTORS = (32, 64, 128)
 DTYPES = ("float32", "float64")
 
 
-def each(*more_factors: int) -> pytest.MarkDecorator:
+def each(*more_factors: int, dtypes: tuple[str, ...] = DTYPES) -> pytest.MarkDecorator:
     """Parametrize a benchmark: Cython at each f in each dtype (more f in float32 only), Numba once."""
-    places = [(f, dtype, "cython") for f in FACTORS for dtype in DTYPES]
+    places = [(f, dtype, "cython") for f in FACTORS for dtype in dtypes]
     places += [(f, "float32", "cython") for f in more_factors]
     return pytest.mark.parametrize(("f", "dtype", "backend"), [*places, (64, "float32", "numba")])
 

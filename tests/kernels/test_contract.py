@@ -31,6 +31,8 @@ def test_the_contract_documents_every_argument(function):
     for name in inspect.signature(getattr(kernels, function)).parameters:
         assert name in documented
 
+WHOLE = {"Y": np.ones((3, 2), np.int16), "step": np.ones(3, np.float32)}
+
 
 def arguments(dtype=np.float32):
     return {
@@ -80,6 +82,12 @@ def test_the_public_function_solves_with_the_backend_in_force():
         ({"num_threads": 0}, ValueError, "num_threads must be a whole number of at least 1"),
         ({"row_steps": np.zeros(2, np.int64)}, TypeError, "row_steps must be a int32 array"),
         ({"row_objective": np.zeros(3)}, ValueError, "row_objective must have shape"),
+        ({"step": np.ones(3, np.float32)}, TypeError, "Y must be a int16 array, got a float32 array"),
+        ({"Y": np.ones((3, 2), np.int16)}, TypeError, "Y must be a float32 or float64 array, got a int16 array"),
+        (WHOLE | {"step": np.ones(2, np.float32)}, ValueError, "step must have length 3, got 2"),
+        (WHOLE | {"step": np.ones(3)}, TypeError, "step must be a float32 array"),
+        (WHOLE | {"step": np.full(3, np.nan, np.float32)}, ValueError, "step must be finite"),
+        (WHOLE | {"X": np.zeros((2, 2))}, TypeError, "X must be a float32 array, got a float64 array"),
     ],
 )
 def test_the_public_function_refuses_what_would_crash_a_kernel(change, error, message):

@@ -8,6 +8,11 @@ from alternant import kernels as public
 TOLERANCE = {np.float32: 1e-5, np.float64: 1e-13}
 SHAPES = {"full": np.array, "lower": np.tril, "upper": np.triu}
 
+WHOLE = {
+    "rows": np.ones((4, 2), np.float32), "matrix": np.eye(2, dtype=np.float32), "out": np.zeros((4, 2), np.int16),
+    "step": np.ones(4, np.float32),
+}  # fmt: skip
+
 
 def normal(rows, columns, dtype, seed=0):
     return np.random.default_rng(seed).standard_normal((rows, columns)).astype(dtype)
@@ -24,6 +29,8 @@ def test_a_product_is_numpy_s_and_fills_up_with_zeros(kernels, dtype, shape, m, 
     expected = rows[:, :f].astype(np.float64) @ matrix
     np.testing.assert_allclose(out[:, :f], expected, rtol=0, atol=TOLERANCE[dtype] * f)
     assert not out[:, f:].any()
+    kernels.multiply(np.zeros_like(rows), -matrix, nothing := np.full_like(out, np.nan), shape, 2)
+    assert not np.signbit(nothing).any()
     for threads in (1, 8):
         other = np.full_like(out, np.nan)
         kernels.multiply(rows, matrix, other, shape, threads)
@@ -39,6 +46,31 @@ def test_a_product_may_take_the_place_of_the_rows(kernels, dtype, shape, m, f):
         kernels.multiply(rows, matrix, rows, shape, 2)
         np.testing.assert_allclose(rows[:, :f], expected, rtol=0, atol=TOLERANCE[dtype] * f)
         assert not rows[:, f:].any()
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize(("m", "f"), [(1, 1), (300, 15), (2500, 64), (600, 130), (0, 3)])
+@pytest.mark.parametrize("more", [0, 3])
+def test_a_product_in_whole_steps_is_off_by_half_a_step(kernels, shape, m, f, more):
+    rows, matrix = normal(m, f + more, np.float32), SHAPES[shape](normal(f, f, np.float32, seed=1))
+    rows *= np.logspace(-8, 8, m, dtype=np.float32)[:, None]
+    rows[3::7] = 0
+    rows[5::7] *= np.float32(1e-30)
+    out, step = np.full((m, f + more), 1, np.int16), np.full(m, np.nan, np.float32)
+    kernels.multiply(rows, matrix, out, shape, 2, step)
+    expected = rows[:, :f].astype(np.float64) @ matrix
+    most = np.abs(expected).max(axis=1, initial=0)
+    np.testing.assert_allclose(step, np.where(most < 1e-30, 0, most / 32767), rtol=1e-4)
+    error = np.abs(step[:, None].astype(np.float64) * out[:, :f] - expected)
+    assert (error <= np.maximum(0.5001 * step + 1e-6 * most, 1.1e-30)[:, None]).all()
+    assert (np.abs(out[step > 0]).max(axis=1, initial=0) == 32767).all()
+    assert not out[:, f:].any()
+    assert not out[step == 0].any()
+    for threads in (1, 8):
+        other, other_step = np.full_like(out, 1), np.empty_like(step)
+        kernels.multiply(rows, matrix, other, shape, threads, other_step)
+        np.testing.assert_array_equal(other, out)
+        np.testing.assert_array_equal(other_step, step)
 
 
 @pytest.mark.parametrize(("m", "f"), [(1, 1), (300, 15), (20_000, 16), (2500, 64), (600, 130), (0, 3), (300, 600)])
@@ -87,6 +119,11 @@ def test_squared_norms_are_summed_in_float64(kernels, dtype, m, f):
         ({"out": "rows", "shape": "upper"}, "out must share no memory"),
         ({"out": "matrix"}, "out must have shape"),
         ({"num_threads": 0}, "num_threads must be a whole number"),
+        ({"step": np.ones(4, np.float32)}, "rows must be a float32 array, got a float64 array"),
+        (WHOLE | {"step": np.ones(3, np.float32)}, r"step must have shape \(4,\)"),
+        (WHOLE | {"step": np.ones(4)}, "step must be a float32 array"),
+        (WHOLE | {"out": np.zeros((4, 2), np.float32)}, "out must be a int16 array"),
+        (WHOLE | {"step": None}, "out must be a float32 array, got a int16 array"),
     ],
 )
 def test_wrong_products_are_refused(change, message):

@@ -89,11 +89,11 @@ CASES = {
 }
 
 
-def solve(kernels, p, method="cg", num_threads=1, tol=None, max_steps=1000):
+def solve(kernels, p, method="cg", num_threads=1, tol=None, max_steps=1000, step=None):
     """Return (status, X, steps, objective) without touching the problem."""
     X, steps, objective = p.X.copy(), np.full(len(p.X), -1, np.int32), np.full(len(p.X), np.nan)
     tol = CG_TOL[X.dtype.type] if tol is None else tol
-    status = kernels.solve_rows(*p.inputs, X, method, tol, max_steps, num_threads, steps, objective)
+    status = kernels.solve_rows(*p.inputs, X, method, tol, max_steps, num_threads, steps, objective, step)
     return status, X, steps, objective
 
 
@@ -322,6 +322,44 @@ def test_rows_that_are_kept_in_16_bits_are_solved_as_others_are(kernels, n, f, t
         assert abs(objective[u] - terms.sum()) <= allowed
     for threads in (2, 8):
         np.testing.assert_array_equal(X, solve(kernels, p, "cg", threads, tol=tol)[1])
+
+
+@pytest.mark.parametrize("method", ["cg", "cholesky"])
+@pytest.mark.parametrize("case", CASES)
+def test_a_fixed_side_in_whole_steps_is_what_it_stands_for(kernels, case, method):
+    p = CASES[case]().astype(np.float32)
+    whole, step = in_whole_steps(p)
+    p.Y = whole * step[:, None]
+    expected = solve(kernels, p, method)
+    got = solve(kernels, replace(p, Y=whole), method, step=step)
+    assert got[0] == expected[0] == 0
+    for u in range(len(p.X)):
+        allowed = TOLERANCE[np.float32] + np.finfo(np.float32).eps * np.linalg.cond(matrix(p, u))
+        assert np.abs(got[1][u] - expected[1][u]).max() <= allowed * np.abs(expected[1][u]).max()
+        terms = objective_terms(p, u, got[1][u].astype(np.float64))
+        assert abs(got[3][u] - terms.sum()) <= OBJECTIVE_TOLERANCE[np.float32] * np.abs(terms).sum()
+
+
+@pytest.mark.parametrize(("n", "f", "tol"), [
+    (40_000, 128, 1e-6), (8_200, 16, 0.3), (2_100, 64, 0.05), (1_100, 130, 0.3), (130, 1024, 0.3), (140, 1024, 1e-6),
+])  # fmt: skip
+def test_long_rows_in_whole_steps_are_solved_as_others_are(kernels, n, f, tol):
+    """Kept in 16 bits, kept in 32, and too long to be kept; each with entries beyond the last full four."""
+    p = problem([n, 30, n + 3], n + 10, f, g=0.3).astype(np.float32)
+    whole, step = in_whole_steps(p)
+    p.Y = whole * step[:, None]
+    _, X, steps, _ = solve(kernels, replace(p, Y=whole), tol=tol, step=step, max_steps=30)
+    _, expected, expected_steps, _ = solve(kernels, p, tol=tol, max_steps=30)
+    np.testing.assert_allclose(steps, expected_steps, atol=0 if tol > 1e-6 else 2)
+    np.testing.assert_allclose(X, expected, rtol=0, atol=1e-3 * np.abs(expected).max())
+    for threads in (2, 8):
+        other = solve(kernels, replace(p, Y=whole), num_threads=threads, tol=tol, step=step, max_steps=30)
+        np.testing.assert_array_equal(X, other[1])
+
+
+def in_whole_steps(p):
+    step = np.abs(p.Y).max(axis=1).astype(np.float32) / np.float32(32767)
+    return np.rint(p.Y / step[:, None]).astype(np.int16), step
 
 
 def test_sums_over_long_rows_keep_their_digits_in_float32(kernels):

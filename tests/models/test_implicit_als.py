@@ -12,7 +12,8 @@ import scipy.sparse as sp
 from alternant import ImplicitALS, Popularity
 from alternant.datasets import planted
 from alternant.evaluation import leave_one_out, ranking_metrics
-from alternant.models import _least_squares
+from alternant.kernels import active_backend
+from alternant.models import _basis, _least_squares, implicit_als
 
 WEIGHTINGS = ["hu", "log", "proportional", "ials"]
 SCALINGS = ["none", "count", "ials"]
@@ -521,6 +522,37 @@ def test_the_objective_of_rows_kept_in_16_bits_is_theirs():
     model = ImplicitALS(factors=64, iterations=6, random_state=0, **params).fit(R, callback=look)
     np.testing.assert_allclose(model.history_["objective"][1:], whole[1:], rtol=5e-6)
     np.testing.assert_allclose(model.history_["objective"][0], whole[0], rtol=1e-3)
+
+
+@pytest.mark.parametrize("scaling", ["none", "ials"])
+@pytest.mark.parametrize("weighting", ["hu", "ials"])
+def test_a_fit_on_a_fixed_side_in_whole_steps_is_the_same_to_its_sixth_digit(monkeypatch, scaling, weighting):
+    """Large fixed sides are kept in 16 bits a number and a step a row."""
+    R = sp.random_array((900, 400), density=0.05, format="csr", rng=np.random.default_rng(0))
+    R.data = np.ceil(9 * R.data**4)
+    params = {"factors": 24, "iterations": 8, "weighting": weighting, "regularization_scaling": scaling}
+    plain = ImplicitALS(random_state=0, **params).fit(R)
+    seen = []
+    half_sweep = implicit_als.half_sweep
+
+    def spy(problems, own, basis, solver):
+        seen.append(basis.factors.dtype)
+        return half_sweep(problems, own, basis, solver)
+
+    monkeypatch.setattr(implicit_als, "half_sweep", spy)
+    monkeypatch.setattr(_basis, "COARSE_BYTES", 0)
+    whole = ImplicitALS(random_state=0, **params).fit(R)
+    expected = np.int16 if active_backend().name == "cython" else np.float32  # the others would widen them again
+    assert set(seen) == {np.dtype(expected)}
+    np.testing.assert_allclose(whole.history_["objective"], plain.history_["objective"], rtol=2e-6)
+    np.testing.assert_array_equal(whole.history_["user_cg_steps"], plain.history_["user_cg_steps"])
+    np.testing.assert_allclose(whole.user_factors, plain.user_factors, atol=2e-3 * np.abs(plain.user_factors).max())
+    seen.clear()
+    for tol, dtype in ((0.01, "float32"), (0.3, "float64")):  # not where more digits are asked for
+        ImplicitALS(random_state=0, tol=tol, dtype=dtype, **params | {"iterations": 1}).fit(R)
+    whole.recommend(None, user_items=R[:1])
+    whole.explain(3, 5)
+    assert np.dtype(np.int16) not in seen
 
 
 def test_cutting_a_half_sweep_into_calls_changes_no_bit(monkeypatch):

@@ -88,46 +88,71 @@ ALTERNANT_INLINE void NAME(first_column)(const int rows, const REAL **y, const R
     AT(b + k) = sum_b;
 }
 
-/* q += sum_j w_j (y_j . p) y_j and b += sum_j t_j y_j over 1 or 4 rows, wherever they are. They are loaded twice for all
- * of that and for their copy at `packed`, in 16 bits if `half`; else it may be where they are. The rows at `next` are
+/* Rows that are read in the first pass: of REAL, wherever they are, or in whole steps. */
+typedef struct {
+    const REAL **rows;
+    const int16_t **counts; /* or NULL */
+    const REAL *step;       /* what a step of each row is */
+    REAL *wide;             /* scratch for four rows of REAL */
+} NAME(source);
+
+/* q += sum_j w_j (y_j . p) y_j and b += sum_j t_j y_j over 1 or 4 rows from `j` on. They are loaded twice for all of that
+ * and for their copy at `packed`, in 16 bits if `half`; else it may be where they are. Those from `next` on are
  * prefetched meanwhile. */
-ALTERNANT_INLINE void NAME(first_rows)(const int rows, const ptrdiff_t vectors, const int half, const REAL **Y,
-                                       const REAL **next, const REAL *w, const REAL *t, const REAL *p, REAL *q,
-                                       REAL *b, REAL *packed)
+ALTERNANT_INLINE void NAME(first_rows)(const int rows, const ptrdiff_t vectors, const int half, const int coarse,
+                                       const NAME(source) *Y, ptrdiff_t j, ptrdiff_t next, const REAL *w,
+                                       const REAL *t, const REAL *p, REAL *q, REAL *b, REAL *packed)
 {
     const ptrdiff_t length = vectors * VL, step = half ? 2 * VL : VL;
+    const ptrdiff_t line = coarse ? 2 * LANES : LANES, width = coarse ? 2 : REAL_BYTES; /* numbers in 64 bytes; bytes */
     VECTOR s[4] = {{0}}, column[4], right[4];
     REAL c[4] ALTERNANT_ALIGNED, u[4]; /* and y: no store to `packed` can change a local */
-    const REAL *y[4], *z[4];
+    REAL *const wide = half ? Y->wide : packed;
+    const REAL *y[4];
+    const int16_t *counts[4];
+    REAL unit[4];
+    const char *z[4];
     ptrdiff_t k;
     int r;
     ALTERNANT_UNROLL
     for (r = 0; r < rows; r++) {
-        y[r] = Y[r];
-        z[r] = next[r];
+        y[r] = coarse ? wide + r * length : Y->rows[j + r];
+        z[r] = coarse ? (const char *)Y->counts[next + r] : (const char *)Y->rows[next + r];
+        counts[r] = coarse ? Y->counts[j + r] : NULL;
+        unit[r] = coarse ? Y->step[j + r] : 1;
     }
     for (k = 0; k < length; k += VL) {
         const VECTOR pk = CAT(p + k);
-        if (k % LANES == 0) {
+        if (k % line == 0) {
             ALTERNANT_UNROLL
-            for (r = 0; r < rows; r += 2) ALTERNANT_PREFETCH(z[r] + k);
+            for (r = 0; r < rows; r += 2) ALTERNANT_PREFETCH(z[r] + k * width);
         }
         ALTERNANT_UNROLL
-        for (r = 0; r < rows; r++) s[r] += LOOSE(y[r] + k) * pk;
+        for (r = 0; r < rows; r++) {
+#if REAL_BYTES == 4
+            if (coarse) {
+                const VECTOR yk = NAME(widen)(counts[r] + k) * unit[r];
+                AT(wide + r * length + k) = yk;
+                s[r] += yk * pk;
+                continue;
+            }
+#endif
+            s[r] += LOOSE(y[r] + k) * pk;
+        }
     }
     if (rows == 1) c[0] = NAME(lane_sum)(s[0]);
     else NAME(row_sums)(rows, s, c);
     ALTERNANT_UNROLL
     for (r = 0; r < rows; r++) {
-        c[r] *= w[r];
-        u[r] = t[r];
+        c[r] *= w[j + r];
+        u[r] = t[j + r];
     }
     for (k = 0; k < length; k += step) {
-        if (k % LANES == 0) {
+        if (k % line == 0) {
             ALTERNANT_UNROLL
             for (r = 1; r < rows; r += 2) {
-                ALTERNANT_PREFETCH(z[r] + k);
-                if (step > LANES) ALTERNANT_PREFETCH(z[r] + k + VL);
+                ALTERNANT_PREFETCH(z[r] + k * width);
+                if (step > line) ALTERNANT_PREFETCH(z[r] + (k + VL) * width);
             }
         }
         NAME(first_column)(rows, y, c, u, q, b, k, column);
@@ -142,44 +167,51 @@ ALTERNANT_INLINE void NAME(first_rows)(const int rows, const ptrdiff_t vectors, 
 #else
         (void)right;
 #endif
+        if (coarse) continue; /* they are there */
         ALTERNANT_UNROLL
         for (r = 0; r < rows; r++) AT(packed + r * length + k) = column[r];
     }
 }
 
 /* The same over the first n of `known` rows, prefetching `ahead` rows beyond those at hand. */
-ALTERNANT_INLINE void NAME(first_vectors)(const ptrdiff_t vectors, const int half, ptrdiff_t n, ptrdiff_t known,
-                                          ptrdiff_t ahead, const REAL **Y, const REAL *w, const REAL *t, const REAL *p,
-                                          REAL *q, REAL *b, REAL *packed)
+ALTERNANT_INLINE void NAME(first_vectors)(const ptrdiff_t vectors, const int half, const int coarse, ptrdiff_t n,
+                                          ptrdiff_t known, ptrdiff_t ahead, const NAME(source) *Y, const REAL *w,
+                                          const REAL *t, const REAL *p, REAL *q, REAL *b, REAL *packed)
 {
     const ptrdiff_t stride = half ? vectors * VL / 2 : vectors * VL;
     ptrdiff_t j = 0;
     for (; j + 4 <= n; j += 4) {
         const ptrdiff_t next = j + ahead + 4 <= known ? j + ahead : j;
-        NAME(first_rows)(4, vectors, half, Y + j, Y + next, w + j, t + j, p, q, b, packed + j * stride);
+        NAME(first_rows)(4, vectors, half, coarse, Y, j, next, w, t, p, q, b, packed + j * stride);
     }
     for (; j < n; j++) {
         const ptrdiff_t next = j + ahead < known ? j + ahead : j;
-        NAME(first_rows)(1, vectors, half, Y + j, Y + next, w + j, t + j, p, q, b, packed + j * stride);
+        NAME(first_rows)(1, vectors, half, coarse, Y, j, next, w, t, p, q, b, packed + j * stride);
     }
 }
 
 /* total += Y^T (w * (Y p)) and total_b += Y^T t over so few rows that REAL will do for their sums; q, b are scratch. */
 ALTERNANT_FUNCTION void NAME(first_pass)(ptrdiff_t n, ptrdiff_t fp, int half, ptrdiff_t known, ptrdiff_t ahead,
-                                         const REAL **Y, const REAL *w, const REAL *t, const REAL *p, REAL *q, REAL *b,
-                                         double *ALTERNANT_RESTRICT total, double *ALTERNANT_RESTRICT total_b,
-                                         REAL *packed)
+                                         const NAME(source) *Y, const REAL *w, const REAL *t, const REAL *p, REAL *q,
+                                         REAL *b, double *ALTERNANT_RESTRICT total,
+                                         double *ALTERNANT_RESTRICT total_b, REAL *packed)
 {
+    const int coarse = REAL_BYTES == 4 && Y->counts != NULL;
     ptrdiff_t k;
     memset(q, 0, fp * sizeof(REAL));
     memset(b, 0, fp * sizeof(REAL));
-    if (half && fp == 8 * VL) NAME(first_vectors)(8, 1, n, known, ahead, Y, w, t, p, q, b, packed);
-    else if (half) NAME(first_vectors)(fp / VL, 1, n, known, ahead, Y, w, t, p, q, b, packed);
-    else if (fp == VL) NAME(first_vectors)(1, 0, n, known, ahead, Y, w, t, p, q, b, packed);
-    else if (fp == 2 * VL) NAME(first_vectors)(2, 0, n, known, ahead, Y, w, t, p, q, b, packed);
-    else if (fp == 4 * VL) NAME(first_vectors)(4, 0, n, known, ahead, Y, w, t, p, q, b, packed);
-    else if (fp == 8 * VL) NAME(first_vectors)(8, 0, n, known, ahead, Y, w, t, p, q, b, packed);
-    else NAME(first_vectors)(fp / VL, 0, n, known, ahead, Y, w, t, p, q, b, packed);
+#define FIRST(vectors, half, coarse) NAME(first_vectors)(vectors, half, coarse, n, known, ahead, Y, w, t, p, q, b, packed)
+    if (half && coarse) FIRST(fp / VL, 1, 1);
+    else if (coarse && fp == 8 * VL) FIRST(8, 0, 1);
+    else if (coarse) FIRST(fp / VL, 0, 1);
+    else if (half && fp == 8 * VL) FIRST(8, 1, 0);
+    else if (half) FIRST(fp / VL, 1, 0);
+    else if (fp == VL) FIRST(1, 0, 0);
+    else if (fp == 2 * VL) FIRST(2, 0, 0);
+    else if (fp == 4 * VL) FIRST(4, 0, 0);
+    else if (fp == 8 * VL) FIRST(8, 0, 0);
+    else FIRST(fp / VL, 0, 0);
+#undef FIRST
     for (k = 0; k < fp; k++) {
         total[k] += q[k];
         total_b[k] += b[k];

@@ -124,6 +124,58 @@ ALTERNANT_INLINE void NAME(half_vectors)(const ptrdiff_t vectors, ptrdiff_t n, c
 }
 #endif
 
+#if REAL_BYTES == 4
+/* A vector of REAL from numbers in 16 bits. GCC 12 would take each half of the vector by itself. */
+ALTERNANT_INLINE VECTOR NAME(widen)(const int16_t *counts)
+{
+#  if defined(ALTERNANT_VECTORS) && defined(__AVX512F__)
+    return (VECTOR)_mm512_cvtepi32_ps(_mm512_cvtepi16_epi32(_mm256_loadu_si256((const __m256i *)counts)));
+#  elif defined(ALTERNANT_VECTORS) && defined(__AVX2__)
+    return (VECTOR)_mm256_cvtepi32_ps(_mm256_cvtepi16_epi32(_mm_loadu_si128((const __m128i *)counts)));
+#  elif defined(ALTERNANT_VECTORS)
+    typedef int16_t shorts __attribute__((vector_size(ALTERNANT_VECTOR_BYTES / 2), may_alias, aligned(2)));
+    return __builtin_convertvector(*(const shorts *)counts, VECTOR);
+#  else
+    return *counts;
+#  endif
+}
+
+/* A row of f numbers in whole steps, in REAL. The padding, zero since the allocation, is not touched. */
+ALTERNANT_INLINE void NAME(widen_row)(ptrdiff_t f, const int16_t *ALTERNANT_RESTRICT counts, REAL step,
+                                      REAL *ALTERNANT_RESTRICT row)
+{
+    ptrdiff_t k;
+    for (k = 0; k < f; k++) row[k] = counts[k] * step;
+}
+
+/* Write a row in whole steps, of which the greatest number is 32767, and return what a step is. */
+ALTERNANT_FUNCTION REAL NAME(narrow_row)(ptrdiff_t f, const REAL *ALTERNANT_RESTRICT row,
+                                         int16_t *ALTERNANT_RESTRICT counts)
+{
+    const REAL whole = 12582912; /* 1.5 * 2^23: adding it rounds to whole numbers, in the lowest bits */
+    REAL most, steps;
+    int32_t bits, largest = 0; /* absolute values of floats are ordered as their bits are */
+    ptrdiff_t k;
+    for (k = 0; k < f; k++) {
+        memcpy(&bits, row + k, sizeof bits);
+        bits &= 0x7fffffff;
+        largest = bits > largest ? bits : largest;
+    }
+    memcpy(&most, &largest, sizeof most);
+    if (!(most >= (REAL)1e-30)) {
+        memset(counts, 0, f * sizeof *counts);
+        return 0;
+    }
+    steps = 32767 / most;
+    for (k = 0; k < f; k++) {
+        const REAL shifted = row[k] * steps + whole;
+        memcpy(&bits, &shifted, sizeof bits);
+        counts[k] = (int16_t)bits;
+    }
+    return most / 32767;
+}
+#endif
+
 /* Whether rows can be packed in 16 bits. */
 ALTERNANT_INLINE int NAME(can_halve)(ptrdiff_t fp)
 {

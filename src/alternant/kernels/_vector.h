@@ -16,6 +16,10 @@
 #include <stdlib.h>
 #include <string.h>
 
+#ifdef __AVX2__
+#  include <immintrin.h>
+#endif
+
 #define ALTERNANT_ALIGNMENT 64
 
 #if defined(__GNUC__) && !defined(ALTERNANT_NO_VECTORS)

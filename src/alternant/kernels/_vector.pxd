@@ -2,7 +2,7 @@
 
 from cython cimport floating
 from libc.stddef cimport ptrdiff_t
-from libc.stdint cimport int32_t, int64_t
+from libc.stdint cimport int16_t, int32_t, int64_t
 
 ctypedef fused index_t:
     int32_t
@@ -26,13 +26,25 @@ cdef extern from "_vector.h" nogil:
     void copy_row_f64(ptrdiff_t, const double *, double *)
     void pass_f32(ptrdiff_t, ptrdiff_t, const float *, const float *, const float *, float *, double *)
     void pass_f64(ptrdiff_t, ptrdiff_t, const double *, const double *, const double *, double *, double *)
+    void widen_row_f32(ptrdiff_t, const int16_t *, float, float *)
+    float narrow_row_f32(ptrdiff_t, const float *, int16_t *)
     int can_halve_f32(ptrdiff_t)
     int can_halve_f64(ptrdiff_t)
     void half_pass_f32(ptrdiff_t, ptrdiff_t, const float *, const float *, const float *, float *, double *)
     void half_pass_f64(ptrdiff_t, ptrdiff_t, const double *, const double *, const double *, double *, double *)
-    void first_pass_f32(ptrdiff_t, ptrdiff_t, int, ptrdiff_t, ptrdiff_t, const float **, const float *,
+    ctypedef struct source_f32:
+        const float **rows
+        const int16_t **counts
+        const float *step
+        float *wide
+    ctypedef struct source_f64:
+        const double **rows
+        const int16_t **counts
+        const double *step
+        double *wide
+    void first_pass_f32(ptrdiff_t, ptrdiff_t, int, ptrdiff_t, ptrdiff_t, const source_f32 *, const float *,
                         const float *, const float *, float *, float *, double *, double *, float *)
-    void first_pass_f64(ptrdiff_t, ptrdiff_t, int, ptrdiff_t, ptrdiff_t, const double **, const double *,
+    void first_pass_f64(ptrdiff_t, ptrdiff_t, int, ptrdiff_t, ptrdiff_t, const source_f64 *, const double *,
                         const double *, const double *, double *, double *, double *, double *, double *)
     void scale_rows_f32(ptrdiff_t, ptrdiff_t, const float *, const float *, const float *, float *, float *)
     void scale_rows_f64(ptrdiff_t, ptrdiff_t, const double *, const double *, const double *, double *, double *)
@@ -106,13 +118,18 @@ cdef inline void rows_pass(ptrdiff_t n, ptrdiff_t fp, bint half, const floating 
 
 
 cdef inline void first_pass(ptrdiff_t n, ptrdiff_t fp, bint half, ptrdiff_t known, ptrdiff_t ahead,
-                            const floating **Y, const floating *w, const floating *t, const floating *p, floating *q,
-                            floating *b, double *total, double *total_b, floating *packed) noexcept nogil:
-    """The same, and total_b += Y^T t, over rows wherever they are, which are copied to `packed`."""
+                            const floating **Y, const int16_t **counts, const float *step, floating *wide,
+                            const floating *w, const floating *t, const floating *p, floating *q, floating *b,
+                            double *total, double *total_b, floating *packed) noexcept nogil:
+    """The same, and total_b += Y^T t, over rows wherever they are, or in whole steps; they are copied to `packed`."""
+    cdef source_f32 narrow
+    cdef source_f64 rows
     if floating is float:
-        first_pass_f32(n, fp, half, known, ahead, Y, w, t, p, q, b, total, total_b, packed)
+        narrow = source_f32(Y, counts, step, wide)
+        first_pass_f32(n, fp, half, known, ahead, &narrow, w, t, p, q, b, total, total_b, packed)
     else:
-        first_pass_f64(n, fp, half, known, ahead, Y, w, t, p, q, b, total, total_b, packed)
+        rows = source_f64(Y, NULL, NULL, NULL)
+        first_pass_f64(n, fp, half, known, ahead, &rows, w, t, p, q, b, total, total_b, packed)
 
 
 cdef inline void scale_rows(ptrdiff_t n, ptrdiff_t fp, const floating *Y, const floating *w, const floating *t,
@@ -251,3 +268,19 @@ cdef inline void gather(ptrdiff_t n, ptrdiff_t f, ptrdiff_t fp, const floating *
         else:
             for k in range(f):
                 packed[j * fp + k] = <real> y[k]
+
+
+cdef inline void gather_steps(ptrdiff_t n, ptrdiff_t f, ptrdiff_t fp, const int16_t *counts, const float *step,
+                              const index_t *indices, ptrdiff_t left, ptrdiff_t ahead, float *packed) noexcept nogil:
+    """The same from rows in whole steps."""
+    cdef ptrdiff_t j, k, i
+    cdef const char *next
+    for j in range(n):
+        if j + ahead < left:
+            i = indices[j + ahead]
+            next = <const char *> (counts + i * f)
+            for k in range(0, 2 * f, 64):
+                ALTERNANT_PREFETCH(next + k)
+            ALTERNANT_PREFETCH(step + i)
+        i = indices[j]
+        widen_row_f32(f, counts + i * f, step[i], packed + j * fp)

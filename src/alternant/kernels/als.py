@@ -29,6 +29,7 @@ def solve_rows(
     num_threads: int | None = None,
     row_steps: NDArray[np.int32] | None = None,
     row_objective: NDArray[np.float64] | None = None,
+    step: NDArray[np.float32] | None = None,
 ) -> int:
     r"""Solve one regularized weighted least-squares problem for every row.
 
@@ -50,7 +51,7 @@ def solve_rows(
     target : array, shape (nnz,), or float
         ``t`` of every entry; or what is added to each ``w`` to get ``t``, as for implicit feedback without dislikes.
     Y : array, shape (n, f)
-        The fixed side.
+        The fixed side; int16 with `step`.
     diagonal : array, shape (f,)
         ``g``, not negative.
     regularization : array, shape (m,)
@@ -78,6 +79,9 @@ def solve_rows(
     row_objective : float64 array, shape (m,), optional
         Receives ``x^T diag(g) x + lambda_u |x|^2 + sum_j (w_j s_j^2 - 2 t_j s_j)``, ``s_j = y_j . x``, of each row:
         its share of the objective up to a constant.
+    step : float32 array, shape (n,), optional
+        What an int16 `Y`, as `multiply` makes them, is to be multiplied by: row j is ``step[j] * Y[j]``, and all other
+        arrays are float32. That reads half as much, which pays where `Y` is larger than the caches.
 
     Returns
     -------
@@ -89,9 +93,12 @@ def solve_rows(
     ----------
     Y. Hu, Y. Koren, C. Volinsky, "Collaborative Filtering for Implicit Feedback Datasets", ICDM 2008.
     """
-    dtype = check.floating("Y", Y)
+    dtype = check.floating("Y", Y) if step is None else np.dtype(np.float32)
     m, f = check.matrix("X", X, dtype, writeable=True).shape
-    check.matrix("Y", Y, dtype, columns=f)
+    check.matrix("Y", Y, dtype if step is None else np.dtype(np.int16), columns=f)
+    if step is not None:
+        check.vector("step", step, dtype, len(Y))
+        check.finite(step=step)
     check.csr(indptr, indices, m, len(Y))
     nnz = len(indices)
     check.vector("weight", weight, dtype, nnz)
@@ -112,7 +119,7 @@ def solve_rows(
     threads = resolve_num_threads(num_threads)
     status: int = active_backend().solve_rows(
         indptr, indices, weight, target, Y, diagonal, regularization, X,
-        method, tol, max_steps, threads, row_steps, row_objective,
+        method, tol, max_steps, threads, row_steps, row_objective, step,
     )  # fmt: skip
     return status
 

@@ -12,14 +12,14 @@ from cython cimport floating
 from cython.parallel cimport prange
 from libc.math cimport sqrt
 from libc.stddef cimport ptrdiff_t
-from libc.stdint cimport int32_t, int64_t
+from libc.stdint cimport int16_t, int32_t, int64_t
 from libc.stdlib cimport free, malloc
 from libc.string cimport memcpy, memset
 
 from ._vector cimport (
     AHEAD, ALTERNANT_PREFETCH, CHUNK, advance, aligned_zeros, begin, can_halve, cholesky, cholesky_solve,
-    compiler_version, curvature, dot, first_pass, gather, index_t, padded, precondition, quadratic, real, redirect,
-    rows_pass, scale_rows, syrk, value,
+    compiler_version, curvature, dot, first_pass, gather, gather_steps, index_t, padded, precondition, quadratic,
+    real, redirect, rows_pass, scale_rows, syrk, value,
 )
 
 import numpy as np
@@ -59,6 +59,8 @@ cdef struct Row:
     ptrdiff_t n, f, fp                       # entries; factors; factors, padded
     ptrdiff_t left                           # entries from the row's first to the last row's last
     double added                             # t = w + added, where there is no array of t
+    const int16_t *counts                    # Y in whole steps, or NULL
+    const float *step                        # what a step of each row is
     double singular, underflow, rounding     # thresholds, see als_reference.py
     int steps                                # OUT
     double objective                         # OUT
@@ -73,31 +75,50 @@ cdef inline floating target_of(Row *row, const floating *w, const floating *t, p
     return t[j] if t != NULL else w[j] + <floating> row.added
 
 
+cdef inline void gather_any(Row *row, ptrdiff_t rows, const floating *Y, const index_t *indices, ptrdiff_t j,
+                            floating *out) noexcept nogil:
+    """Copy the rows of entries j to j + rows."""
+    if floating is float:
+        if row.counts != NULL:
+            gather_steps(rows, row.f, row.fp, row.counts, row.step, indices + j, row.left - j,
+                         min(max(AHEAD_BYTES // (2 * row.fp), 4), <ptrdiff_t> CHUNK), out)
+            return
+    gather(rows, row.f, row.fp, Y, indices + j, row.left - j, out)
+
+
 cdef inline void apply_first(Row *row, const floating *Y, const index_t *indices, const floating *w,
-                             const floating *t, const floating *p, floating *pack, bint keep, bint half,
-                             floating *q, floating *qb, double *total, double *b) noexcept nogil:
+                             const floating *t, const floating *p, floating *chunk, floating *pack, bint keep,
+                             bint half, floating *q, floating *qb, double *total, double *b) noexcept nogil:
     """total = sum_j w_j (y_j . p) y_j and b = sum_j t_j y_j, packing the rows if they are to be kept."""
-    cdef ptrdiff_t c, j, k, rows, known
-    cdef ptrdiff_t ahead = min(max(AHEAD_BYTES // (row.fp * <ptrdiff_t> sizeof(floating)), 4), <ptrdiff_t> CHUNK)
+    cdef ptrdiff_t size = row.fp * <ptrdiff_t> sizeof(floating), c, j, k, rows, known
+    cdef bint ready = row.f == row.fp, coarse = ready and row.counts != NULL
+    cdef ptrdiff_t ahead = min(max(AHEAD_BYTES // (row.fp * 2 if coarse else size), 4), <ptrdiff_t> CHUNK)
     cdef const floating *y[2 * CHUNK + 4]
+    cdef const int16_t *counts[2 * CHUNK + 4]
+    cdef float step[CHUNK]
     cdef floating chunk_t[CHUNK]
     memset(total, 0, row.fp * sizeof(double))
     memset(b, 0, row.fp * sizeof(double))
     for c in range((row.n + CHUNK - 1) // CHUNK):
         j = c * CHUNK
         rows = min(<ptrdiff_t> CHUNK, row.n - j)
-        if row.f == row.fp:
-            known = min(rows + ahead + 3, row.left - j)
+        known = min(rows + ahead + 3, row.left - j) if ready else rows
+        if coarse:
+            for k in range(known):
+                counts[k] = row.counts + <ptrdiff_t> indices[j + k] * row.f
+            for k in range(rows):
+                step[k] = row.step[indices[j + k]]
+        elif ready:
             for k in range(known):
                 y[k] = Y + <ptrdiff_t> indices[j + k] * row.f
         else:    # they need their padding
-            known = rows
-            gather(rows, row.f, row.fp, Y, indices + j, row.left - j, pack)
+            gather_any(row, rows, Y, indices, j, chunk)
             for k in range(rows):
-                y[k] = pack + k * row.fp
+                y[k] = chunk + k * row.fp
         for k in range(rows):
             chunk_t[k] = target_of(row, w, t, j + k)
-        first_pass(rows, row.fp, half, known, ahead, y, w + j, chunk_t, p, q, qb, total, b, pack)
+        first_pass(rows, row.fp, half, known, ahead, y, counts if coarse else NULL, step, chunk, w + j, chunk_t, p, q,
+                   qb, total, b, pack)
         if keep:
             pack = pack + (rows * row.fp // 2 if half else rows * row.fp)
 
@@ -114,7 +135,7 @@ cdef inline void apply_again(Row *row, const floating *Y, const index_t *indices
     for c in range((row.n + CHUNK - 1) // CHUNK):
         j = c * CHUNK
         rows = min(<ptrdiff_t> CHUNK, row.n - j)
-        gather(rows, row.f, row.fp, Y, indices + j, row.left - j, pack)
+        gather_any(row, rows, Y, indices, j, pack)
         rows_pass(rows, row.fp, False, pack, w + j, p, q, total)
 
 
@@ -132,8 +153,9 @@ cdef int solve_cg(Row *row, const floating *Y, const index_t *indices, const flo
     cdef floating *qb = q + fp
     cdef double *total = <double *> (qb + fp)
     cdef double *b = total + fp
-    cdef floating *pack = <floating *> (b + fp)
-    cdef bint half = (tol >= HALF_TOL and row.f == fp and can_halve(fp, Y)
+    cdef floating *chunk = <floating *> (b + fp)
+    cdef floating *pack = chunk + CHUNK * fp
+    cdef bint half = (tol >= HALF_TOL and can_halve(fp, Y)
                       and row.n * fp * <ptrdiff_t> sizeof(floating) > HALF_BYTES and row.n <= 2 * pack_rows)
     cdef bint keep = half or row.n <= pack_rows
     cdef double whole = 0, start, decrease = 0, left, worse, rz, previous, curve
@@ -142,7 +164,7 @@ cdef int solve_cg(Row *row, const floating *Y, const index_t *indices, const flo
     memcpy(x, out, row.f * sizeof(floating))
     for k in range(row.f, fp):
         x[k] = 0
-    apply_first(row, Y, indices, w, t, x, pack, keep, half, q, qb, total, b)
+    apply_first(row, Y, indices, w, t, x, chunk, pack, keep, half, q, qb, total, b)
     rz = begin(fp, b, total, d, inverse, x, r, p, &whole)
     if whole <= row.underflow:
         memset(out, 0, row.f * sizeof(floating))
@@ -294,7 +316,7 @@ cdef int solve_exact(Row *row, const floating *Y, const index_t *indices, const 
 
 cdef inline size_t cg_bytes(ptrdiff_t f, ptrdiff_t pack_rows, ptrdiff_t itemsize) noexcept nogil:
     cdef size_t fp = padded(f, itemsize)
-    return (7 * fp + max(pack_rows, <ptrdiff_t> CHUNK) * fp) * itemsize + 2 * fp * sizeof(double)
+    return (7 + CHUNK + max(pack_rows, <ptrdiff_t> CHUNK)) * fp * itemsize + 2 * fp * sizeof(double)
 
 
 def _solve_rows(
@@ -303,7 +325,9 @@ def _solve_rows(
     const floating[::1] weight,           # IN   nnz
     const floating[::1] target,           # IN   nnz, or None
     double added,                         # IN   t = w + added, if target is None
-    const floating[:, ::1] Y,             # IN   n x f
+    const floating[:, ::1] Y,             # IN   n x f; without rows, if there are counts
+    const int16_t[:, ::1] counts,         # IN   n x f, or None
+    const float[::1] step,                # IN   n, or None
     const floating[::1] diagonal,         # IN   f
     const floating[::1] regularization,   # IN   m
     floating[:, ::1] X,                   # IN and OUT, m x f
@@ -324,6 +348,7 @@ def _solve_rows(
         double rounding = ROUNDING_F32 if floating is float else ROUNDING_F64
         bint any_exact = exact, well_posed
         const floating *t
+        const floating *table = NULL if counts is not None else &Y[0, 0]
         bint want_steps = row_steps is not None, want_objectives = row_objectives is not None
         Row *row
         char *scratch
@@ -351,6 +376,8 @@ def _solve_rows(
             row.f = f
             row.fp = padded(f, sizeof(floating))
             row.added = added
+            row.counts = NULL if counts is None else &counts[0, 0]
+            row.step = NULL if counts is None else &step[0]
             row.singular = singular
             row.underflow = underflow
             row.rounding = rounding
@@ -363,11 +390,11 @@ def _solve_rows(
                 well_posed = g_min + regularization[u] > singular * (g_max + regularization[u])
                 if exact or not well_posed:
                     status[u] = solve_exact(
-                        row, &Y[0, 0], &indices[indptr[u]], &weight[indptr[u]], t, &diagonal[0],
+                        row, table, &indices[indptr[u]], &weight[indptr[u]], t, &diagonal[0],
                         regularization[u], well_posed, exact_scratch, &X[u, 0])
                 else:
                     status[u] = solve_cg(
-                        row, &Y[0, 0], &indices[indptr[u]], &weight[indptr[u]], t, &diagonal[0],
+                        row, table, &indices[indptr[u]], &weight[indptr[u]], t, &diagonal[0],
                         regularization[u], tol, max_steps, pack_rows, scratch, &X[u, 0])
             if want_steps:
                 row_steps[u] = row.steps
@@ -379,7 +406,7 @@ def _solve_rows(
 
 
 def solve_rows(indptr, indices, weight, target, Y, diagonal, regularization, X, method="cg", tol=1e-3, max_steps=10,
-               num_threads=None, row_steps=None, row_objective=None):
+               num_threads=None, row_steps=None, row_objective=None, step=None):
     """See `alternant.kernels.solve_rows`."""
     m, f = X.shape
     if m == 0 or f == 0:
@@ -390,11 +417,19 @@ def solve_rows(indptr, indices, weight, target, Y, diagonal, regularization, X, 
             if output is not None:
                 output[:] = 0
         return 0
+    counts = None
+    if step is not None:
+        least = regularization.min()
+        if method == "cg" and diagonal.min() + least > SINGULAR_F32 * (diagonal.max() + least):
+            Y, counts = np.empty((0, f), np.float32), Y
+        else:    # some rows are solved exactly
+            Y = Y * step[:, None]
     status = np.zeros(m, np.int8)
     threads = openmp_threads(min(resolve_num_threads(num_threads), m))
     added = float(target) if isinstance(target, (int, float)) else None
-    _solve_rows(indptr, indices, weight, target if added is None else None, added or 0, Y, diagonal, regularization, X,
-                method == "cholesky", tol, min(max_steps, 2**31 - 1), threads, status, row_steps, row_objective)
+    _solve_rows(indptr, indices, weight, target if added is None else None, added or 0, Y, counts, step, diagonal,
+                regularization, X, method == "cholesky", tol, min(max_steps, 2**31 - 1), threads, status, row_steps,
+                row_objective)
     if (status == NO_MEMORY).any():
         raise MemoryError(f"no memory for the scratch space of {threads} threads; use fewer with num_threads")
     return 1 + int(status.argmax()) if status.any() else 0

@@ -47,9 +47,10 @@ def solve_rows(
     num_threads: int | None = None,  # noqa: ARG001 - one thread; the signature is the contract's
     row_steps: NDArray[np.int32] | None = None,
     row_objective: NDArray[np.float64] | None = None,
+    step: NDArray[np.float32] | None = None,
 ) -> int:
     """See `alternant.kernels.solve_rows`."""
-    singular, underflow, rounding = SINGULAR[Y.dtype], UNDERFLOW[Y.dtype], ROUNDING[Y.dtype]
+    singular, underflow, rounding = SINGULAR[X.dtype], UNDERFLOW[X.dtype], ROUNDING[X.dtype]
     status = 0
     for u in range(len(X)):
         entries = slice(indptr[u], indptr[u + 1])
@@ -58,6 +59,8 @@ def solve_rows(
             X[u] = 0
         else:
             y = Y[indices[entries]].astype(np.float64)
+            if step is not None:
+                y *= step[indices[entries], None]
             w = weight[entries].astype(np.float64)
             t = _targets(weight, target, entries)
             d = diagonal.astype(np.float64) + float(regularization[u])

@@ -20,6 +20,7 @@ def multiply(
     out: NDArray[Any],
     shape: Literal["full", "lower", "upper"] = "full",
     num_threads: int | None = None,
+    step: NDArray[np.float32] | None = None,
 ) -> None:
     """Multiply rows by a square matrix.
 
@@ -30,12 +31,15 @@ def multiply(
     matrix : array, shape (f, f)
         What they are multiplied by, from the right.
     out : array, shape (m, c), c >= f
-        Receives ``rows @ matrix`` in its first columns, and zeros in the others. It may be `rows`, unless the matrix is
-        an upper triangle.
+        Receives ``rows @ matrix`` in its first columns, and zeros in the others, none of them negative. It may be
+        `rows`, unless the matrix is an upper triangle. With `step`, an int16 array.
     shape : {"full", "lower", "upper"}
         Whether the matrix is a triangle. What lies beyond it must be zero; most of it is skipped.
     num_threads : int, optional
         Number of threads; all that the process may use by default.
+    step : float32 array, shape (m,), optional
+        Makes `out` hold the products of float32 rows in whole steps, ``rows @ matrix = step[:, None] * out`` up to half
+        a step, and receives these: the greatest number of a row is 32,767 of them. Rows below 1e-30 become 0.
     """
     dtype = check.floating("rows", rows)
     m, width = check.matrix("rows", rows, dtype).shape
@@ -44,12 +48,15 @@ def multiply(
         raise ValueError(f"matrix must be square, with at most {width} columns (those of rows), got {matrix.shape}")
     if shape not in ("full", "lower", "upper"):
         raise ValueError(f'shape must be "full", "lower" or "upper", got {shape!r}')
-    columns = check.matrix("out", out, dtype, writeable=True).shape[1]
+    if step is not None:
+        check.matrix("rows", rows, np.dtype(np.float32))
+        check.output("step", step, np.float32, (m,))
+    columns = check.matrix("out", out, dtype if step is None else np.dtype(np.int16), writeable=True).shape[1]
     if len(out) != m or columns < f:
         raise ValueError(f"out must have shape ({m}, {f}) or further columns, got {out.shape}")
     if (np.may_share_memory(out, rows) and (out is not rows or shape == "upper")) or np.may_share_memory(out, matrix):
         raise ValueError("out must share no memory with matrix or rows, or be rows itself, if shape is not 'upper'")
-    active_backend().multiply(rows, matrix, out, shape, resolve_num_threads(num_threads))
+    active_backend().multiply(rows, matrix, out, shape, resolve_num_threads(num_threads), step)
 
 
 def gramian(rows: NDArray[Any], out: NDArray[np.float64], num_threads: int | None = None) -> None:

@@ -13,10 +13,11 @@ from cpython.pycapsule cimport PyCapsule_GetName, PyCapsule_GetPointer
 from cython cimport floating
 from cython.parallel cimport prange
 from libc.stddef cimport ptrdiff_t
+from libc.stdint cimport int16_t
 from libc.stdlib cimport free
 from libc.string cimport memcpy, memset
 
-from ._vector cimport aligned_zeros, dot
+from ._vector cimport aligned_zeros, dot, narrow_row_f32
 
 import numpy as np
 import scipy.linalg.cython_blas
@@ -71,6 +72,9 @@ cdef void multiply_block(ptrdiff_t n, ptrdiff_t f, ptrdiff_t width, ptrdiff_t co
         last = stop if triangle == 1 else f
         gemm(<int> (stop - start), <int> n, <int> (last - first), matrix + first * f + start, <int> f, rows + first,
              <int> width, out + start, <int> columns)
+    for u in range(n):
+        for p in range(f):
+            out[u * columns + p] = out[u * columns + p] + 0    # no zero has a sign
     if columns > f:
         for u in range(n):
             memset(out + u * columns + f, 0, (columns - f) * sizeof(floating))
@@ -79,27 +83,37 @@ cdef void multiply_block(ptrdiff_t n, ptrdiff_t f, ptrdiff_t width, ptrdiff_t co
 def _multiply(
     const floating[:, ::1] rows,      # IN   m x b
     const floating[:, ::1] matrix,    # IN   f x f
-    floating[:, ::1] out,             # OUT  m x c; may be rows
+    floating[:, ::1] out,             # OUT  m x c; may be rows; or None
+    int16_t[:, ::1] counts,           # OUT  m x c, if out is None: the same in whole steps
+    float[::1] step,                  # OUT  m, what these are
     int triangle,                     # IN   -1: lower, 1: upper, 0: neither
     bint in_place,                    # IN
     int num_threads,                  # IN
 ):
     cdef:
-        ptrdiff_t m = rows.shape[0], f = matrix.shape[0], width = rows.shape[1], columns = out.shape[1]
-        ptrdiff_t blocks = (m + BLOCK - 1) // BLOCK, block, start, n
+        ptrdiff_t m = rows.shape[0], f = matrix.shape[0], width = rows.shape[1]
+        ptrdiff_t columns = counts.shape[1] if out is None else out.shape[1]
+        ptrdiff_t blocks = (m + BLOCK - 1) // BLOCK, block, start, n, u
+        bint scratch_needed = in_place or out is None
         char *scratch
         void *base
         bint no_memory = False
     with nogil, parallel.parallel(num_threads=num_threads):
         base = NULL
-        scratch = aligned_zeros(BLOCK * width * sizeof(floating), &base) if in_place else NULL
+        scratch = aligned_zeros(BLOCK * max(width, columns) * sizeof(floating), &base) if scratch_needed else NULL
         for block in prange(blocks, schedule="dynamic", chunksize=1):
             start = block * BLOCK
             n = min(BLOCK, m - start)
-            if not in_place:
-                multiply_block(n, f, width, columns, triangle, &rows[start, 0], &matrix[0, 0], &out[start, 0])
-            elif scratch == NULL:
+            if scratch_needed and scratch == NULL:
                 no_memory = True
+            elif out is None:
+                multiply_block(n, f, width, columns, triangle, &rows[start, 0], &matrix[0, 0], <floating *> scratch)
+                if floating is float:
+                    for u in range(n):
+                        step[start + u] = narrow_row_f32(columns, <float *> scratch + u * columns,
+                                                         &counts[start + u, 0])
+            elif not in_place:
+                multiply_block(n, f, width, columns, triangle, &rows[start, 0], &matrix[0, 0], &out[start, 0])
             else:
                 memcpy(scratch, &rows[start, 0], n * width * sizeof(floating))
                 multiply_block(n, f, width, columns, triangle, <floating *> scratch, &matrix[0, 0], &out[start, 0])
@@ -107,13 +121,14 @@ def _multiply(
     return no_memory
 
 
-def multiply(rows, matrix, out, shape="full", num_threads=None):
+def multiply(rows, matrix, out, shape="full", num_threads=None, step=None):
     """See `alternant.kernels.multiply`."""
     if len(rows) == 0:
         return
     threads = openmp_threads(min(resolve_num_threads(num_threads), 1 + len(rows) // BLOCK))
     with single_threaded_blas():
-        no_memory = _multiply(rows, matrix, out, {"lower": -1, "full": 0, "upper": 1}[shape], out is rows, threads)
+        no_memory = _multiply(rows, matrix, None if step is not None else out, out if step is not None else None, step,
+                              {"lower": -1, "full": 0, "upper": 1}[shape], out is rows, threads)
     if no_memory:
         raise MemoryError(f"no memory for the scratch space of {threads} threads; use fewer with num_threads")
 

@@ -54,8 +54,11 @@ class RowProblems:
 
     def common_lambda(self) -> float | None:
         """Return lambda, if all rows have the same."""
-        least, most = self.regularization.min(initial=np.inf), self.regularization.max(initial=0)
-        return float(least) if least == most else None
+        return self.least_lambda() if self.least_lambda() == self.regularization.max(initial=0) else None
+
+    def least_lambda(self) -> float:
+        """Return the smallest lambda of any row."""
+        return float(self.regularization.min(initial=np.inf))
 
     def name(self, row: int) -> str:
         """Return what messages call a row."""
@@ -91,7 +94,7 @@ def half_sweep(problems: RowProblems, X: NDArray[Any] | None, basis: Basis, solv
     OverflowError
         If the numbers of a row are too large for the dtype.
     """
-    m, columns, dtype = len(problems.indptr) - 1, len(basis.diagonal), basis.factors.dtype
+    m, columns, dtype = len(problems.indptr) - 1, len(basis.diagonal), basis.diagonal.dtype
     turned = solver.pool.array((m, columns), dtype)
     if X is None:
         turned[:] = 0
@@ -111,11 +114,12 @@ def half_sweep(problems: RowProblems, X: NDArray[Any] | None, basis: Basis, solv
             f"{problems.too_large}, or use dtype='float64'"
         )
     factors = turned
-    if basis.back is not None:
+    if basis.back is None:
+        factors += 0  # no zero has a sign
+    else:
         f = len(basis.back.matrix)
         factors = turned if columns == f else solver.pool.array((m, f), dtype)
         basis.back(turned, factors, solver)
-    factors += 0  # what was exactly zero still is, but for its sign
     return Solution(factors, float(objective.sum()), float(steps.mean()) if m else 0.0)
 
 
@@ -129,6 +133,7 @@ def _solve_by_kernel(
     target = problems.targets() if nonnegative else problems.target
     row_lambda = np.zeros_like(problems.regularization) if basis.with_lambda else problems.regularization
     dense = np.zeros((Y.shape[1], Y.shape[1]), Y.dtype) if nonnegative else basis.diagonal
+    how = solver.method, solver.tol, solver.max_steps
     if nonnegative and problems.complete:  # one Gramian for all rows, instead of one each
         weight, dense = np.zeros_like(weight), gramian(Y, solver).astype(Y.dtype)
     for first, last in _calls(problems.indptr):
@@ -138,7 +143,7 @@ def _solve_by_kernel(
         if nonnegative:
             status = solver.backend.solve_rows_nonnegative(*rows, dense, *own, solver.tol, solver.max_steps, *out)
         else:
-            status = solver.backend.solve_rows(*rows, dense, *own, solver.method, solver.tol, solver.max_steps, *out)
+            status = solver.backend.solve_rows(*rows, dense, *own, *how, *out, basis.step)
         if status:
             raise _singular(problems, first + status - 1)
 

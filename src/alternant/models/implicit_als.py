@@ -247,7 +247,7 @@ class ImplicitALS(AlternatingLeastSquares):
             conjugate = solver.method == "cg"
             basis = Basis.of(
                 fixed, float(self.unobserved_weight), solver, padded=conjugate,
-                common_lambda=problems.common_lambda() if conjugate else None,
+                common_lambda=problems.common_lambda() if conjugate else None, least_lambda=problems.least_lambda(),
             )  # fmt: skip
             solved = half_sweep(problems, own, basis, solver)
             objective = solved.objective + penalty(other, fixed, solver) + constant
@@ -368,7 +368,7 @@ class ImplicitALS(AlternatingLeastSquares):
 
     def _break_down(self, history: CSR, i: int, score: float, items: NDArray[Any]) -> Explanation:
         problem, _ = self._row_problems(history, "user")
-        basis = self._basis(items, self._solver())
+        basis = self._basis(items, self._solver(fold_in=True))
         y = basis.factors[history.indices].astype(np.float64)
         A = np.diag(basis.diagonal.astype(np.float64) + float(problem.regularization[0]))
         A += (y.T * problem.weight) @ y
