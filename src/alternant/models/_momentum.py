@@ -28,6 +28,7 @@ from .._memory import Pool
 from ._fit_loop import Iteration
 
 Factors = NDArray[Any]
+BLOCK = 1 << 16  # numbers extrapolated at a time, in cache
 
 
 class Momentum:
@@ -44,11 +45,7 @@ class Momentum:
         done = None
         if self._before is not None:
             self._k += 1
-            beyond = self._pool.array(Y.shape, Y.dtype)
-            np.subtract(Y, self._before, out=beyond)
-            beyond *= Y.dtype.type(self._k / (self._k + 1))
-            beyond += Y
-            done = iterate(X, beyond)
+            done = iterate(X, self._beyond(Y, self._before))
             if not done.record["objective"] <= self._objective:
                 done, self._k = None, 0
         if done is None:
@@ -56,3 +53,12 @@ class Momentum:
         self._before = None if X is None else Y
         self._objective = done.record["objective"]
         return done
+
+    def _beyond(self, Y: Factors, before: Factors) -> Factors:
+        beyond, beta = self._pool.array(Y.shape, Y.dtype), Y.dtype.type(self._k / (self._k + 1))
+        for start in range(0, len(Y), rows := max(1, BLOCK // Y.shape[1])):
+            block = slice(start, start + rows)
+            np.subtract(Y[block], before[block], out=beyond[block])
+            beyond[block] *= beta
+            beyond[block] += Y[block]
+        return beyond
