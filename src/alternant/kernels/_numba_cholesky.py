@@ -15,7 +15,10 @@ BLOCK = 64  # entries summed in the dtype of the arrays before they are added to
 LANES = 16  # inner loops run over a multiple of this, which spares them the slow end of a vectorised loop
 
 # The error model spares every division a branch. Sums may be reordered, so that they vectorise; NaN stays NaN.
-inner = numba.njit(nogil=True, error_model="numpy", fastmath={"reassoc", "contract", "nsz"})
+FAST = {"reassoc", "contract", "nsz"}
+inner = numba.njit(nogil=True, error_model="numpy", fastmath=FAST)
+# Where constants among the arguments shall be seen.
+inlined = numba.njit(nogil=True, error_model="numpy", fastmath=FAST, inline="always")
 
 
 @inner

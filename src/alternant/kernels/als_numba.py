@@ -22,7 +22,7 @@ import numba
 import numpy as np
 
 from .._threads import map_parallel, resolve_num_threads
-from ._numba_cholesky import BLOCK, LANES, clear, copy, dot_four, inner, solve_cholesky, up
+from ._numba_cholesky import BLOCK, LANES, clear, copy, dot_four, inlined, inner, solve_cholesky, up
 from .als_reference import ROUNDING, SINGULAR, SMALLEST_DUAL_WEIGHT, UNDERFLOW
 
 if TYPE_CHECKING:
@@ -306,9 +306,12 @@ def _gather_product(problem, u, packed, q, b):
 def _add_product(y, w, begin, end, p, sums, q):
     """Add ``sum w_j y_j y_j^T p`` over a packed block to `q`: one pass, which uses each ``y_j`` twice while near."""
     clear(sums, len(sums))
-    for j in range(begin, end, 4):
-        s0, s1, s2, s3 = dot_four(y, j, p, len(sums))
-        _add_four(y, j, w[j] * s0, w[j + 1] * s1, w[j + 2] * s2, w[j + 3] * s3, sums)
+    if len(sums) == 32:  # constants spare the loops their ends: up to 1.5 times as fast
+        _add_rows(y, w, begin, end, p, sums, 32)
+    elif len(sums) == 64:
+        _add_rows(y, w, begin, end, p, sums, 64)
+    else:
+        _add_rows(y, w, begin, end, p, sums, len(sums))
     for i in range(len(q)):
         q[i] += sums[i]
 
@@ -318,21 +321,34 @@ def _add_products(y, w, t, begin, end, p, sums, sums_b):
     """Set `sums` to ``sum w_j y_j y_j^T p`` and `sums_b` to ``sum t_j y_j`` over a packed block, in one pass."""
     clear(sums, len(sums))
     clear(sums_b, len(sums))
+    if len(sums) == 32:
+        _add_rows_twice(y, w, t, begin, end, p, sums, sums_b, 32)
+    elif len(sums) == 64:
+        _add_rows_twice(y, w, t, begin, end, p, sums, sums_b, 64)
+    else:
+        _add_rows_twice(y, w, t, begin, end, p, sums, sums_b, len(sums))
+
+
+@inlined
+def _add_rows(y, w, begin, end, p, sums, f):
+    """Take the rows by fours: `sums` is loaded and stored once for the four."""
     for j in range(begin, end, 4):
-        s0, s1, s2, s3 = dot_four(y, j, p, len(sums))
+        s0, s1, s2, s3 = dot_four(y, j, p, f)
+        a0, a1, a2, a3 = w[j] * s0, w[j + 1] * s1, w[j + 2] * s2, w[j + 3] * s3
+        for i in range(f):
+            sums[i] += a0 * y[j, i] + a1 * y[j + 1, i] + a2 * y[j + 2, i] + a3 * y[j + 3, i]
+
+
+@inlined
+def _add_rows_twice(y, w, t, begin, end, p, sums, sums_b, f):
+    for j in range(begin, end, 4):
+        s0, s1, s2, s3 = dot_four(y, j, p, f)
         a0, a1, a2, a3 = w[j] * s0, w[j + 1] * s1, w[j + 2] * s2, w[j + 3] * s3
         t0, t1, t2, t3 = t[j], t[j + 1], t[j + 2], t[j + 3]
-        for i in range(len(sums)):
+        for i in range(f):
             y0, y1, y2, y3 = y[j, i], y[j + 1, i], y[j + 2, i], y[j + 3, i]
             sums[i] += a0 * y0 + a1 * y1 + a2 * y2 + a3 * y3
             sums_b[i] += t0 * y0 + t1 * y1 + t2 * y2 + t3 * y3
-
-
-@inner
-def _add_four(y, j, a0, a1, a2, a3, sums):
-    """Add a combination of four rows to `sums`, which is loaded and stored once for the four."""
-    for i in range(len(sums)):
-        sums[i] += a0 * y[j, i] + a1 * y[j + 1, i] + a2 * y[j + 2, i] + a3 * y[j + 3, i]
 
 
 @inner
