@@ -21,13 +21,13 @@ ALTERNANT_INLINE void NAME(row_sums)(const int rows, const VECTOR *s, REAL *sums
 #  elif ALTERNANT_VECTOR_BYTES == 8 * REAL_BYTES
         const VECTOR a = FOLD(8, 1, s[r], s[r + 1]), b = FOLD(8, 1, s[r + 2], s[r + 3]);
         const VECTOR c = FOLD(8, 2, a, b);
-        const VECTOR d = c + ALTERNANT_ROTATE(8, c, 4);
+        const VECTOR d = c + ALTERNANT_SWAP(8, c, 4);
         memcpy(sums + r, &d, 4 * sizeof(REAL));
 #  else
         const VECTOR a = FOLD(16, 1, s[r], s[r + 1]), b = FOLD(16, 1, s[r + 2], s[r + 3]);
         const VECTOR c = FOLD(16, 2, a, b);
-        const VECTOR d = c + ALTERNANT_ROTATE(16, c, 8);
-        const VECTOR e = d + ALTERNANT_ROTATE(16, d, 4);
+        const VECTOR d = c + ALTERNANT_SWAP(16, c, 8);
+        const VECTOR e = d + ALTERNANT_SWAP(16, d, 4);
         memcpy(sums + r, &e, 4 * sizeof(REAL));
 #  endif
     }

@@ -7,7 +7,7 @@
 /* Sums of squares between these have lost nothing to the range of float32. */
 #define SGD_SHORTEST 1e-24
 #define SGD_LONGEST 1e30
-#if defined(ALTERNANT_VECTORS) && defined(ALTERNANT_ROTATE)
+#if defined(ALTERNANT_VECTORS) && defined(ALTERNANT_SWAP)
 #  define SGD_REGISTERS /* there are vectors, and their lanes can be rotated */
 #endif
 #define SGD_MOST_VECTORS 16 /* of a row that stays in registers, or near them */

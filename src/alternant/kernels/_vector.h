@@ -64,15 +64,16 @@
 #  define ALTERNANT_SIMD_SUM(...) ALTERNANT_PRAGMA(omp simd reduction(+ : __VA_ARGS__))
 #endif
 
-/* A vector of n lanes, rotated by some of them. GCC has the builtin since version 12. */
+/* A vector of n lanes, each group of 2 by lanes with its halves exchanged: once all lanes agree with those 2 by further on,
+ * that is a rotation, which would take the slower instructions that cross 16 bytes. GCC has the builtin since version 12. */
 #ifdef __has_builtin
 #  if __has_builtin(__builtin_shufflevector)
-#    define ALTERNANT_LANE(l, by, n) (((l) + (by)) % (n))
+#    define ALTERNANT_LANE(l, by, n) ((l) ^ (by))
 #    define ALTERNANT_LANES_2(l, by, n) ALTERNANT_LANE(l, by, n), ALTERNANT_LANE(l + 1, by, n)
 #    define ALTERNANT_LANES_4(l, by, n) ALTERNANT_LANES_2(l, by, n), ALTERNANT_LANES_2(l + 2, by, n)
 #    define ALTERNANT_LANES_8(l, by, n) ALTERNANT_LANES_4(l, by, n), ALTERNANT_LANES_4(l + 4, by, n)
 #    define ALTERNANT_LANES_16(l, by, n) ALTERNANT_LANES_8(l, by, n), ALTERNANT_LANES_8(l + 8, by, n)
-#    define ALTERNANT_ROTATE(n, v, by) __builtin_shufflevector(v, v, ALTERNANT_LANES_##n(0, by, n))
+#    define ALTERNANT_SWAP(n, v, by) __builtin_shufflevector(v, v, ALTERNANT_LANES_##n(0, by, n))
 /* Of two vectors of n lanes the lower (upper) h lanes of every 2 h: a's lanes, then b's. */
 #    define ALTERNANT_PICK(l, h, n, up) ((l) % (2 * (h)) < (h) ? (l) + (up) : (n) + (l) - (h) + (up))
 #    define ALTERNANT_PICK_2(l, h, n, up) ALTERNANT_PICK(l, h, n, up), ALTERNANT_PICK(l + 1, h, n, up)

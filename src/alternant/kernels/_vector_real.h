@@ -22,17 +22,17 @@ typedef REAL NAME(loose);
 /* The sum of a vector's lanes, halving: an order fixed at compile time. */
 ALTERNANT_INLINE REAL NAME(lane_sum)(VECTOR v)
 {
-#if defined(ALTERNANT_VECTORS) && defined(ALTERNANT_ROTATE)
+#if defined(ALTERNANT_VECTORS) && defined(ALTERNANT_SWAP)
     /* In registers; through memory, as below, it takes three times as long. */
 #  if ALTERNANT_VECTOR_BYTES == 16 * REAL_BYTES
-    v += ALTERNANT_ROTATE(16, v, 8);
-    v += ALTERNANT_ROTATE(16, v, 4);
-    v += ALTERNANT_ROTATE(16, v, 2);
+    v += ALTERNANT_SWAP(16, v, 8);
+    v += ALTERNANT_SWAP(16, v, 4);
+    v += ALTERNANT_SWAP(16, v, 2);
 #  elif ALTERNANT_VECTOR_BYTES == 8 * REAL_BYTES
-    v += ALTERNANT_ROTATE(8, v, 4);
-    v += ALTERNANT_ROTATE(8, v, 2);
+    v += ALTERNANT_SWAP(8, v, 4);
+    v += ALTERNANT_SWAP(8, v, 2);
 #  elif ALTERNANT_VECTOR_BYTES == 4 * REAL_BYTES
-    v += ALTERNANT_ROTATE(4, v, 2);
+    v += ALTERNANT_SWAP(4, v, 2);
 #  endif
     return v[0] + v[1];
 #elif defined(ALTERNANT_VECTORS)
