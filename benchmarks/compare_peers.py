@@ -8,7 +8,8 @@
 
 weighted   ALS on implicit feedback: confidence 1 + r, the same constant lambda, the same start where the library takes
            one. One function recomputes every library's objective in float64; where a library minimises another one,
-           NDCG@10 of one held-out interaction a user stands for it. Real r are replaced by log(1 + r).
+           NDCG@10 of one held-out interaction a user (of 20,000 users, if there are more) stands for it. Real r are
+           replaced by log(1 + r).
 explicit   ratings: each library's defaults but for factors and threads; RMSE of a tenth of the ratings, held out.
 
 "Seconds to" is what it takes to reach what the best peer reaches with its defaults, after 15 iterations (explicit:

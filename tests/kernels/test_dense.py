@@ -29,7 +29,10 @@ def test_a_product_is_numpy_s_and_fills_up_with_zeros(kernels, dtype, shape, m, 
     expected = rows[:, :f].astype(np.float64) @ matrix
     np.testing.assert_allclose(out[:, :f], expected, rtol=0, atol=TOLERANCE[dtype] * f)
     assert not out[:, f:].any()
-    kernels.multiply(np.zeros_like(rows), -matrix, nothing := np.full_like(out, np.nan), shape, 2)
+    tiny = dtype(1e-30 if dtype is np.float32 else 1e-200)
+    below = np.full_like(rows, -tiny), tiny * np.eye(f, dtype=dtype)
+    kernels.multiply(*below, nothing := np.full_like(out, np.nan), shape, 2)
+    assert not nothing.any()
     assert not np.signbit(nothing).any()
     for threads in (1, 8):
         other = np.full_like(out, np.nan)
@@ -71,6 +74,16 @@ def test_a_product_in_whole_steps_is_off_by_half_a_step(kernels, shape, m, f, mo
         kernels.multiply(rows, matrix, other, shape, threads, other_step)
         np.testing.assert_array_equal(other, out)
         np.testing.assert_array_equal(other_step, step)
+
+
+def test_the_steps_of_rows_that_are_not_finite_are_nan(kernels):
+    rows = np.ones((4, 20), np.float32)
+    rows[1, 3], rows[2, 4] = np.nan, np.inf
+    out, step = np.full((4, 20), 7, np.int16), np.zeros(4, np.float32)
+    with np.errstate(invalid="ignore"):
+        kernels.multiply(rows, np.eye(20, dtype=np.float32), out, "full", 2, step)
+    np.testing.assert_array_equal(np.isnan(step), [False, True, True, False])
+    assert not out[1:3].any()
 
 
 @pytest.mark.parametrize(("m", "f"), [(1, 1), (300, 15), (20_000, 16), (2500, 64), (600, 130), (0, 3), (300, 600)])
@@ -124,6 +137,7 @@ def test_squared_norms_are_summed_in_float64(kernels, dtype, m, f):
         (WHOLE | {"step": np.ones(4)}, "step must be a float32 array"),
         (WHOLE | {"out": np.zeros((4, 2), np.float32)}, "out must be a int16 array"),
         (WHOLE | {"step": None}, "out must be a float32 array, got a int16 array"),
+        (WHOLE | {"step": WHOLE["rows"].reshape(-1)[:4]}, "step is filled, but shares memory with another argument"),
     ],
 )
 def test_wrong_products_are_refused(change, message):
@@ -147,9 +161,9 @@ def test_wrong_outputs_of_sums_are_refused():
 
 def test_sums_do_not_overwrite_what_they_are_of():
     square, columns = np.ones((3, 3)), np.ones((50, 1))
-    with pytest.raises(ValueError, match="the two share memory"):
+    with pytest.raises(ValueError, match="out is filled, but shares memory with another argument"):
         public.gramian(square, square)
-    with pytest.raises(ValueError, match="the two share memory"):
+    with pytest.raises(ValueError, match="out is filled, but shares memory with another argument"):
         public.squared_norms(columns[:40], columns[1:41, 0])
     assert (square == 1).all()
     assert (columns == 1).all()

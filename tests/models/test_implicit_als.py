@@ -551,8 +551,14 @@ def test_a_fit_on_a_fixed_side_in_whole_steps_is_the_same_to_its_sixth_digit(mon
     for tol, dtype in ((0.01, "float32"), (0.3, "float64")):  # not where more digits are asked for
         ImplicitALS(random_state=0, tol=tol, dtype=dtype, **params | {"iterations": 1}).fit(R)
     whole.recommend(None, user_items=R[:1])
-    whole.explain(3, 5)
     assert np.dtype(np.int16) not in seen
+    fresh = ImplicitALS(random_state=0, **params).fit(R)
+    fresh.explain(3, 5)
+    assert [basis.step for _, _, basis in fresh._bases] == [None]
+    for weak in ({"unobserved_weight": 1e-3}, {"regularization_scaling": "count", "unobserved_weight": 0.0}):
+        seen.clear()
+        ImplicitALS(random_state=0, **params | weak | {"iterations": 1}).fit(R)
+        assert np.dtype(np.int16) not in seen
 
 
 def test_cutting_a_half_sweep_into_calls_changes_no_bit(monkeypatch):

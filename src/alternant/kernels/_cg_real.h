@@ -96,9 +96,8 @@ typedef struct {
     REAL *wide;             /* scratch for four rows of REAL */
 } NAME(source);
 
-/* q += sum_j w_j (y_j . p) y_j and b += sum_j t_j y_j over 1 or 4 rows from `j` on. They are loaded twice for all of that
- * and for their copy at `packed`, in 16 bits if `half`; else it may be where they are. Those from `next` on are
- * prefetched meanwhile. */
+/* q += sum_j w_j (y_j . p) y_j and b += sum_j t_j y_j over 1 or 4 rows from `j` on. They are loaded twice for all of
+ * that and for their copy at `packed`, in 16 bits if `half`. Those from `next` on are prefetched meanwhile. */
 ALTERNANT_INLINE void NAME(first_rows)(const int rows, const ptrdiff_t vectors, const int half, const int coarse,
                                        const NAME(source) *Y, ptrdiff_t j, ptrdiff_t next, const REAL *w,
                                        const REAL *t, const REAL *p, REAL *q, REAL *b, REAL *packed)
@@ -200,7 +199,8 @@ ALTERNANT_FUNCTION void NAME(first_pass)(ptrdiff_t n, ptrdiff_t fp, int half, pt
     ptrdiff_t k;
     memset(q, 0, fp * sizeof(REAL));
     memset(b, 0, fp * sizeof(REAL));
-#define FIRST(vectors, half, coarse) NAME(first_vectors)(vectors, half, coarse, n, known, ahead, Y, w, t, p, q, b, packed)
+#define FIRST(vectors, half, coarse)                                                                                  \
+    NAME(first_vectors)(vectors, half, coarse, n, known, ahead, Y, w, t, p, q, b, packed)
     if (half && coarse) FIRST(fp / VL, 1, 1);
     else if (coarse && fp == 8 * VL) FIRST(8, 0, 1);
     else if (coarse) FIRST(fp / VL, 0, 1);

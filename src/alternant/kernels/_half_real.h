@@ -148,7 +148,8 @@ ALTERNANT_INLINE void NAME(widen_row)(ptrdiff_t f, const int16_t *ALTERNANT_REST
     for (k = 0; k < f; k++) row[k] = counts[k] * step;
 }
 
-/* Write a row in whole steps, of which the greatest number is 32767, and return what a step is. */
+/* Write a row in whole steps, of which the greatest number is 32767, and return what a step is: NaN, if the row is not
+ * finite. */
 ALTERNANT_FUNCTION REAL NAME(narrow_row)(ptrdiff_t f, const REAL *ALTERNANT_RESTRICT row,
                                          int16_t *ALTERNANT_RESTRICT counts)
 {
@@ -162,9 +163,9 @@ ALTERNANT_FUNCTION REAL NAME(narrow_row)(ptrdiff_t f, const REAL *ALTERNANT_REST
         largest = bits > largest ? bits : largest;
     }
     memcpy(&most, &largest, sizeof most);
-    if (!(most >= (REAL)1e-30)) {
+    if (!(most >= (REAL)1e-30 && most <= FLT_MAX)) {
         memset(counts, 0, f * sizeof *counts);
-        return 0;
+        return most < (REAL)1e-30 ? 0 : NAN;
     }
     steps = 32767 / most;
     for (k = 0; k < f; k++) {

@@ -10,6 +10,7 @@
 #ifndef ALTERNANT_VECTOR_H
 #define ALTERNANT_VECTOR_H
 
+#include <float.h>
 #include <math.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -64,8 +65,8 @@
 #  define ALTERNANT_SIMD_SUM(...) ALTERNANT_PRAGMA(omp simd reduction(+ : __VA_ARGS__))
 #endif
 
-/* A vector of n lanes, each group of 2 by lanes with its halves exchanged: once all lanes agree with those 2 by further on,
- * that is a rotation, which would take the slower instructions that cross 16 bytes. GCC has the builtin since version 12. */
+/* A vector of n lanes, each group of 2 `by` lanes with its halves exchanged: where lanes repeat each other from there
+ * on, that is a rotation, which would take slower instructions, that cross 16 bytes. GCC has the builtin since 12. */
 #ifdef __has_builtin
 #  if __has_builtin(__builtin_shufflevector)
 #    define ALTERNANT_LANE(l, by, n) ((l) ^ (by))

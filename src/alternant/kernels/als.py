@@ -13,6 +13,8 @@ from ._registry import active_backend
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+LARGEST_STEP = 1e34  # float32 holds 32,767 of them
+
 
 def solve_rows(
     indptr: NDArray[np.int64],
@@ -81,7 +83,8 @@ def solve_rows(
         its share of the objective up to a constant.
     step : float32 array, shape (n,), optional
         What an int16 `Y`, as `multiply` makes them, is to be multiplied by: row j is ``step[j] * Y[j]``, and all other
-        arrays are float32. That reads half as much, which pays where `Y` is larger than the caches.
+        arrays are float32. The Cython kernel reads half as much then, which pays where `Y` is larger than the caches;
+        where it solves rows exactly, it first forms all of these products, as the other kernels do.
 
     Returns
     -------
@@ -98,7 +101,8 @@ def solve_rows(
     check.matrix("Y", Y, dtype if step is None else np.dtype(np.int16), columns=f)
     if step is not None:
         check.vector("step", step, dtype, len(Y))
-        check.finite(step=step)
+        if not (np.abs(step) < LARGEST_STEP).all():
+            raise ValueError(f"step must be less than {LARGEST_STEP:g} everywhere, got {np.abs(step).max():g}")
     check.csr(indptr, indices, m, len(Y))
     nnz = len(indices)
     check.vector("weight", weight, dtype, nnz)
@@ -108,8 +112,9 @@ def solve_rows(
     check.optional_output("row_steps", row_steps, np.int32, m)
     check.optional_output("row_objective", row_objective, np.float64, m)
     check.finite(weight=weight, target=target, Y=Y, diagonal=diagonal, regularization=regularization, X=X)
-    if np.may_share_memory(X, Y):
-        raise ValueError("X is overwritten while Y is read, but the two share memory: pass a copy of one of them")
+    for name, read in (("Y", Y), ("step", step)):
+        if read is not None and np.may_share_memory(X, read):
+            raise ValueError(f"X is overwritten while {name} is read, but the two share memory: pass a copy of one")
     if method not in ("cg", "cholesky"):
         raise ValueError(f'method must be "cg" or "cholesky", got {method!r}')
     if not tol >= 0:
@@ -145,7 +150,7 @@ def squared_error(
     Parameters
     ----------
     indptr, indices, weight, target, Y, diagonal
-        As for `solve_rows`.
+        As for `solve_rows` without `step`.
     X : array, shape (m, f)
         The other side; not changed.
     num_threads : int, optional

@@ -58,9 +58,8 @@ def solve_rows(
         if entries.start == entries.stop:
             X[u] = 0
         else:
-            y = Y[indices[entries]].astype(np.float64)
-            if step is not None:
-                y *= step[indices[entries], None]
+            y = Y[indices[entries]] if step is None else Y[indices[entries]] * step[indices[entries], None]
+            y = y.astype(np.float64)
             w = weight[entries].astype(np.float64)
             t = _targets(weight, target, entries)
             d = diagonal.astype(np.float64) + float(regularization[u])

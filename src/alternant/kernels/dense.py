@@ -39,7 +39,8 @@ def multiply(
         Number of threads; all that the process may use by default.
     step : float32 array, shape (m,), optional
         Makes `out` hold the products of float32 rows in whole steps, ``rows @ matrix = step[:, None] * out`` up to half
-        a step, and receives these: the greatest number of a row is 32,767 of them. Rows below 1e-30 become 0.
+        a step, and receives these: the greatest number of a row is 32,767 of them. Rows below 1e-30 become 0; the step
+        of one that is not finite is NaN.
     """
     dtype = check.floating("rows", rows)
     m, width = check.matrix("rows", rows, dtype).shape
@@ -51,6 +52,8 @@ def multiply(
     if step is not None:
         check.matrix("rows", rows, np.dtype(np.float32))
         check.output("step", step, np.float32, (m,))
+        for other in (rows, matrix, out):
+            _separate(other, step, "step")
     columns = check.matrix("out", out, dtype if step is None else np.dtype(np.int16), writeable=True).shape[1]
     if len(out) != m or columns < f:
         raise ValueError(f"out must have shape ({m}, {f}) or further columns, got {out.shape}")
@@ -95,6 +98,6 @@ def squared_norms(rows: NDArray[Any], out: NDArray[np.float64], num_threads: int
     active_backend().squared_norms(rows, out, resolve_num_threads(num_threads))
 
 
-def _separate(rows: NDArray[Any], out: NDArray[Any]) -> None:
-    if np.may_share_memory(rows, out):
-        raise ValueError("out is written while rows is read, but the two share memory: pass another array")
+def _separate(other: NDArray[Any], output: NDArray[Any], name: str = "out") -> None:
+    if np.may_share_memory(other, output):
+        raise ValueError(f"{name} is filled, but shares memory with another argument: pass another array")

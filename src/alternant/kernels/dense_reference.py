@@ -48,7 +48,7 @@ def multiply(
                 target[:, given] = rows[block, taken] @ matrix[taken, given]
             else:
                 np.matmul(rows[block, taken], matrix[taken, given], out=target[:, given])
-        target += 0  # no zero has a sign
+        target[:, :f] += 0  # no zero has a sign
         if step is not None:
             step[block], out[block, :f] = whole_steps(target)
         if out.shape[1] > f:
@@ -62,6 +62,7 @@ def whole_steps(rows: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray
     """Return a step for every row, and the row in whole steps."""
     most = np.abs(rows).max(axis=1)
     most[most < SMALLEST_ROW] = 0
+    most[~np.isfinite(most)] = np.nan
     step = most / np.float32(MOST_STEPS)
     counts = np.divide(rows, step[:, None], out=np.zeros_like(rows), where=step[:, None] > 0)
     return step, np.rint(counts).astype(np.int16)

@@ -26,8 +26,10 @@ from ._solver import Solver
 # step a row, which moves the objective of a half-sweep by 1e-9, where the rows are left as early as they may be.
 COARSE_BYTES = 1 << 22
 COARSE_TOL = 0.05
-# A step is one of a row's greatest number: columns of so much less variance would lose digits.
+# A step is a part of a row's greatest number: columns of so much less variance would lose digits.
 COARSE_CONDITION = 1e4
+# A row of fewer columns is a cache line or two anyway.
+COARSE_COLUMNS = 32
 # A Cholesky factor of a greater condition number times the dtype's resolution would lose too many digits.
 ILL_CONDITIONED = 1e-3
 
@@ -104,20 +106,23 @@ class Basis:
                 diagonal = np.full(columns, g.max(initial=0) or 1, Y.dtype)
                 diagonal[:f] = g
         step = None
-        if len(Y) * columns * 4 > COARSE_BYTES and _may_be_coarse(diagonal[:f], least_lambda, Y.dtype, solver):
+        # Rows of the basis have a mean |y'|^2 of at most f / (w0 n): where that is large, so is what rounding does.
+        if unobserved_weight * len(Y) >= f and _may_be_coarse((len(Y), columns), diagonal[:f] + least_lambda, solver):
             step = np.empty(len(Y), np.float32)
         factors = solver.pool.array((len(Y), columns), Y.dtype if step is None else np.dtype(np.int16))
         other_side(np.ascontiguousarray(Y), factors, solver, step)
         return cls(factors, diagonal, there, back, factor is not None, step)
 
 
-def _may_be_coarse(g: NDArray[Any], least_lambda: float, dtype: np.dtype[Any], solver: Solver) -> bool:
+def _may_be_coarse(shape: tuple[int, int], d: NDArray[Any], solver: Solver) -> bool:
     return bool(
         solver.backend.name == "cython"  # the others would widen all rows again
         and solver.method == "cg"
         and solver.tol >= COARSE_TOL
-        and dtype == np.float32
-        and g.max() + least_lambda <= COARSE_CONDITION * (g.min() + least_lambda)
+        and d.dtype == np.float32
+        and shape[0] * shape[1] * d.itemsize > COARSE_BYTES
+        and shape[1] >= COARSE_COLUMNS
+        and 0 < d.max() <= COARSE_CONDITION * d.min()
     )
 
 

@@ -121,7 +121,9 @@ class ImplicitALS(AlternatingLeastSquares):
     history_ : dict of lists
         One entry an iteration: ``objective``, which never rises; ``user_sweep_objective``, between its two half-sweeps
         (accelerated, with item factors that lie beyond the last, so that it may rise); ``seconds`` since the fit began;
-        ``user_cg_steps`` and ``item_cg_steps`` (mean of the rows; 0 where solved exactly).
+        ``user_cg_steps`` and ``item_cg_steps`` (mean of the rows; 0 where solved exactly). The objectives are the sum
+        of all confidences of likes less what the factors explain of it, and exact to the digits of `dtype` in that sum:
+        with confidences beyond 1e8, float32 leaves none where nearly all is explained.
     backend_ : str
         The backend that the fit used.
     interactions_ : CSR
@@ -213,7 +215,8 @@ class ImplicitALS(AlternatingLeastSquares):
         y : None
             Not used; there because scikit-learn passes it.
         callback : callable, optional
-            Called with a `FitState`; the fit ends with the iteration in which it returns True.
+            Called with a `FitState`; the fit ends with the iteration in which it returns True. What it raises ends the
+            fit at the last whole iteration.
         callback_at : {"iteration", "half_sweep"}
             When: after each iteration, or after each of its two half-sweeps.
         show_progress : bool, optional
