@@ -137,6 +137,7 @@ def test_squared_norms_are_summed_in_float64(kernels, dtype, m, f):
         (WHOLE | {"step": np.ones(4)}, "step must be a float32 array"),
         (WHOLE | {"out": np.zeros((4, 2), np.float32)}, "out must be a int16 array"),
         (WHOLE | {"step": None}, "out must be a float32 array, got a int16 array"),
+        (WHOLE | {"out": [[0, 0]] * 4}, "out must be a int16 array, got list"),
         (WHOLE | {"step": WHOLE["rows"].reshape(-1)[:4]}, "step is filled, but shares memory with another argument"),
     ],
 )

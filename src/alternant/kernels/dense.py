@@ -52,13 +52,14 @@ def multiply(
     if step is not None:
         check.matrix("rows", rows, np.dtype(np.float32))
         check.output("step", step, np.float32, (m,))
-        for other in (rows, matrix, out):
-            _separate(other, step, "step")
     columns = check.matrix("out", out, dtype if step is None else np.dtype(np.int16), writeable=True).shape[1]
     if len(out) != m or columns < f:
         raise ValueError(f"out must have shape ({m}, {f}) or further columns, got {out.shape}")
     if (np.may_share_memory(out, rows) and (out is not rows or shape == "upper")) or np.may_share_memory(out, matrix):
         raise ValueError("out must share no memory with matrix or rows, or be rows itself, if shape is not 'upper'")
+    if step is not None:
+        for other in (rows, matrix, out):
+            _separate(other, step, "step")
     active_backend().multiply(rows, matrix, out, shape, resolve_num_threads(num_threads), step)
 
 
