@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import scipy.sparse as sp
 
 from alternant import ImplicitALS, datasets
 from alternant._memory import Pool
+from alternant.models import _momentum
 from alternant.models._fit_loop import Iteration
 from alternant.models._momentum import Momentum
 
@@ -77,3 +79,11 @@ def test_a_step_that_raises_the_objective_is_dropped_and_done_again_plainly():
 def test_other_accelerations_are_refused(acceleration):
     with pytest.raises((TypeError, ValueError), match="acceleration must be one of 'nesterov'"):
         ImplicitALS(acceleration=acceleration)
+
+
+def test_extrapolating_block_by_block_changes_no_bit(monkeypatch):
+    R = sp.random_array((60, 90), density=0.2, format="csr", rng=np.random.default_rng(0))
+    whole = ImplicitALS(factors=5, iterations=6, random_state=0).fit(R)
+    monkeypatch.setattr(_momentum, "BLOCK", 35)
+    blocks = ImplicitALS(factors=5, iterations=6, random_state=0).fit(R)
+    np.testing.assert_array_equal(blocks.item_factors, whole.item_factors)
