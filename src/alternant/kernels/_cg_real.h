@@ -88,12 +88,11 @@ ALTERNANT_INLINE void NAME(first_column)(const int rows, const REAL **y, const R
     AT(b + k) = sum_b;
 }
 
-/* Rows that are read in the first pass: of REAL, wherever they are, or in whole steps. */
+/* Rows that are read in the first pass: of REAL, wherever they are, or of float16. */
 typedef struct {
     const REAL **rows;
-    const int16_t **counts; /* or NULL */
-    const REAL *step;       /* what a step of each row is */
-    REAL *wide;             /* scratch for four rows of REAL */
+    const uint16_t **narrow; /* of float16, or NULL */
+    REAL *wide;              /* scratch for four rows of REAL */
 } NAME(source);
 
 /* q += sum_j w_j (y_j . p) y_j and b += sum_j t_j y_j over 1 or 4 rows from `j` on. They are loaded twice for all of
@@ -108,17 +107,15 @@ ALTERNANT_INLINE void NAME(first_rows)(const int rows, const ptrdiff_t vectors, 
     REAL c[4] ALTERNANT_ALIGNED, u[4]; /* and y: no store to `packed` can change a local */
     REAL *const wide = half ? Y->wide : packed;
     const REAL *y[4];
-    const int16_t *counts[4];
-    REAL unit[4];
+    const uint16_t *narrow[4];
     const char *z[4];
     ptrdiff_t k;
     int r;
     ALTERNANT_UNROLL
     for (r = 0; r < rows; r++) {
         y[r] = coarse ? wide + r * length : Y->rows[j + r];
-        z[r] = coarse ? (const char *)Y->counts[next + r] : (const char *)Y->rows[next + r];
-        counts[r] = coarse ? Y->counts[j + r] : NULL;
-        unit[r] = coarse ? Y->step[j + r] : 1;
+        z[r] = coarse ? (const char *)Y->narrow[next + r] : (const char *)Y->rows[next + r];
+        narrow[r] = coarse ? Y->narrow[j + r] : NULL;
     }
     for (k = 0; k < length; k += VL) {
         const VECTOR pk = CAT(p + k);
@@ -130,7 +127,7 @@ ALTERNANT_INLINE void NAME(first_rows)(const int rows, const ptrdiff_t vectors, 
         for (r = 0; r < rows; r++) {
 #if REAL_BYTES == 4
             if (coarse) {
-                const VECTOR yk = NAME(widen)(counts[r] + k) * unit[r];
+                const VECTOR yk = NAME(widen_vector)(narrow[r] + k);
                 AT(wide + r * length + k) = yk;
                 s[r] += yk * pk;
                 continue;
@@ -195,7 +192,7 @@ ALTERNANT_FUNCTION void NAME(first_pass)(ptrdiff_t n, ptrdiff_t fp, int half, pt
                                          REAL *b, double *ALTERNANT_RESTRICT total,
                                          double *ALTERNANT_RESTRICT total_b, REAL *packed)
 {
-    const int coarse = REAL_BYTES == 4 && Y->counts != NULL;
+    const int coarse = REAL_BYTES == 4 && Y->narrow != NULL;
     ptrdiff_t k;
     memset(q, 0, fp * sizeof(REAL));
     memset(b, 0, fp * sizeof(REAL));

@@ -3,11 +3,15 @@
 cdef extern from *:
     """
     #if defined(__x86_64__) && (defined(__GNUC__) || defined(__clang__))
+    #include <cpuid.h>
     /* The compiler's runtime asks the CPU and, for the wide registers, the operating system (XGETBV). */
     static int cpu_level(void)
     {
+        unsigned a, b, c, d;
         __builtin_cpu_init();
         if (!(__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma"))) return 0;
+        /* F16C, which compilers cannot all ask for. */
+        if (!__get_cpuid(1, &a, &b, &c, &d) || !(c & (1u << 29))) return 0;
         return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512dq")
             && __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512vl") ? 2 : 1;
     }
@@ -20,7 +24,7 @@ cdef extern from *:
         __cpuid(r, 0);
         if (r[0] < 7) return 0;
         __cpuidex(r, 1, 0);
-        if (!(r[2] & (1 << 12)) || !(r[2] & (1 << 27))) return 0; /* FMA, OSXSAVE */
+        if (!(r[2] & (1 << 12)) || !(r[2] & (1 << 27)) || !(r[2] & (1 << 29))) return 0; /* FMA, OSXSAVE, F16C */
         state = _xgetbv(0);
         __cpuidex(r, 7, 0);
         if ((state & 0x6) != 0x6 || !(r[1] & (1 << 5))) return 0; /* YMM state, AVX2 */

@@ -8,7 +8,7 @@ Cost of a row of n entries: n f^2 / 2 + f^3 / 6, or n^2 f / 2 + n^3 / 6 through 
 from cython cimport floating
 from libc.math cimport sqrt
 from libc.stddef cimport ptrdiff_t
-from libc.stdint cimport int16_t
+from libc.stdint cimport uint16_t
 from libc.stdlib cimport free
 from libc.string cimport memcpy, memset
 
@@ -36,8 +36,7 @@ cdef struct Row:
     ptrdiff_t n, f, fp                       # entries; factors; factors, padded
     ptrdiff_t left                           # entries from the row's first to the last row's last
     double added                             # t = w + added, where there is no array of t
-    const int16_t *counts                    # Y in whole steps, or NULL
-    const float *step                        # what a step of each row is
+    const uint16_t *narrow                   # Y of float16, or NULL
     double singular, underflow, rounding     # thresholds, see als_reference.py
     int steps                                # OUT
     double objective                         # OUT

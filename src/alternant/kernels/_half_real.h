@@ -125,55 +125,85 @@ ALTERNANT_INLINE void NAME(half_vectors)(const ptrdiff_t vectors, ptrdiff_t n, c
 #endif
 
 #if REAL_BYTES == 4
-/* A vector of REAL from numbers in 16 bits. GCC 12 would take each half of the vector by itself. */
-ALTERNANT_INLINE VECTOR NAME(widen)(const int16_t *counts)
+/* Numbers in float16 (IEEE 754 binary16: 11 bits of the mantissa, from 2^-24 to 65504), as the F16C instructions turn
+ * them to float32, exactly, and back, to nearest even. */
+ALTERNANT_INLINE REAL NAME(widen)(uint16_t narrow)
+{
+    const uint32_t rest = (uint32_t)(narrow & 0x7fff) << 13, sign = (uint32_t)(narrow & 0x8000) << 16;
+    uint32_t bits = rest + (rest < 0x0f800000u ? 0x38000000u : 0x70000000u); /* exponent + 112; infinity, NaN */
+    REAL x;
+    if (rest < 0x00800000u) { /* below 2^-14: 2^-14 (1 + m) - 2^-14 */
+        bits = rest + 0x38800000u;
+        memcpy(&x, &bits, sizeof x);
+        x -= (REAL)6.103515625e-05;
+        memcpy(&bits, &x, sizeof bits);
+    }
+    bits |= sign;
+    memcpy(&x, &bits, sizeof x);
+    return x;
+}
+
+ALTERNANT_INLINE uint16_t NAME(narrow)(REAL x)
+{
+    uint32_t bits, sign;
+    memcpy(&bits, &x, sizeof bits);
+    sign = bits & 0x80000000u;
+    bits ^= sign;
+    if (bits >= 0x47800000u) { /* 2^16 and beyond */
+        bits = bits > 0x7f800000u ? 0x7e00 : 0x7c00;
+    } else if (bits < 0x38800000u) { /* below 2^-14: the addition rounds to multiples of 2^-24 */
+        memcpy(&x, &bits, sizeof x);
+        x += (REAL)0.5;
+        memcpy(&bits, &x, sizeof bits);
+        bits -= 0x3f000000u;
+    } else {
+        bits = (bits - 0x38000000u + 0xfff + (bits >> 13 & 1)) >> 13;
+    }
+    return (uint16_t)(bits | sign >> 16);
+}
+
+/* A vector of REAL from float16. */
+ALTERNANT_INLINE VECTOR NAME(widen_vector)(const uint16_t *narrow)
 {
 #  if defined(ALTERNANT_VECTORS) && defined(__AVX512F__)
-    return (VECTOR)_mm512_cvtepi32_ps(_mm512_cvtepi16_epi32(_mm256_loadu_si256((const __m256i *)counts)));
-#  elif defined(ALTERNANT_VECTORS) && defined(__AVX2__)
-    return (VECTOR)_mm256_cvtepi32_ps(_mm256_cvtepi16_epi32(_mm_loadu_si128((const __m128i *)counts)));
+    return (VECTOR)_mm512_cvtph_ps(_mm256_loadu_si256((const __m256i *)narrow));
+#  elif defined(ALTERNANT_VECTORS) && defined(__F16C__)
+    return (VECTOR)_mm256_cvtph_ps(_mm_loadu_si128((const __m128i *)narrow));
 #  elif defined(ALTERNANT_VECTORS)
-    typedef int16_t shorts __attribute__((vector_size(ALTERNANT_VECTOR_BYTES / 2), may_alias, aligned(2)));
-    return __builtin_convertvector(*(const shorts *)counts, VECTOR);
+    typedef uint16_t shorts __attribute__((vector_size(ALTERNANT_VECTOR_BYTES / 2), may_alias, aligned(2)));
+    const WORDS both = __builtin_convertvector(*(const shorts *)narrow, WORDS), rest = (both & 0x7fffu) << 13;
+    const WORDS below = rest + 0x38800000u, special = (WORDS)(rest >= 0x0f800000u), small = (WORDS)(rest < 0x00800000u);
+    WORDS bits;
+    VECTOR x;
+    memcpy(&x, &below, sizeof x);
+    x -= (REAL)6.103515625e-05;
+    memcpy(&bits, &x, sizeof x);
+    bits = (bits & small) | ((rest + 0x38000000u + (special & 0x38000000u)) & ~small) | (both & 0x8000u) << 16;
+    memcpy(&x, &bits, sizeof x);
+    return x;
 #  else
-    return *counts;
+    return NAME(widen)(*narrow);
 #  endif
 }
 
-/* A row of f numbers in whole steps, in REAL. The padding, zero since the allocation, is not touched. */
-ALTERNANT_INLINE void NAME(widen_row)(ptrdiff_t f, const int16_t *ALTERNANT_RESTRICT counts, REAL step,
+/* A row of f numbers from float16. The padding, zero since the allocation, is not touched. */
+ALTERNANT_INLINE void NAME(widen_row)(ptrdiff_t f, const uint16_t *ALTERNANT_RESTRICT narrow,
                                       REAL *ALTERNANT_RESTRICT row)
 {
     ptrdiff_t k;
-    for (k = 0; k < f; k++) row[k] = counts[k] * step;
+    for (k = 0; k < f; k++) row[k] = NAME(widen)(narrow[k]);
 }
 
-/* Write a row in whole steps, of which the greatest number is 32767, and return what a step is: NaN, if the row is not
- * finite. */
-ALTERNANT_FUNCTION REAL NAME(narrow_row)(ptrdiff_t f, const REAL *ALTERNANT_RESTRICT row,
-                                         int16_t *ALTERNANT_RESTRICT counts)
+/* Its inverse. */
+ALTERNANT_FUNCTION void NAME(narrow_row)(ptrdiff_t f, const REAL *ALTERNANT_RESTRICT row,
+                                         uint16_t *ALTERNANT_RESTRICT narrow)
 {
-    const REAL whole = 12582912; /* 1.5 * 2^23: adding it rounds to whole numbers, in the lowest bits */
-    REAL most, steps;
-    int32_t bits, largest = 0; /* absolute values of floats are ordered as their bits are */
-    ptrdiff_t k;
-    for (k = 0; k < f; k++) {
-        memcpy(&bits, row + k, sizeof bits);
-        bits &= 0x7fffffff;
-        largest = bits > largest ? bits : largest;
-    }
-    memcpy(&most, &largest, sizeof most);
-    if (!(most >= (REAL)1e-30 && most <= FLT_MAX)) {
-        memset(counts, 0, f * sizeof *counts);
-        return most < (REAL)1e-30 ? 0 : NAN;
-    }
-    steps = 32767 / most;
-    for (k = 0; k < f; k++) {
-        const REAL shifted = row[k] * steps + whole;
-        memcpy(&bits, &shifted, sizeof bits);
-        counts[k] = (int16_t)bits;
-    }
-    return most / 32767;
+    ptrdiff_t k = 0;
+#  ifdef __F16C__
+    for (; k + 8 <= f; k += 8)
+        _mm_storeu_si128((__m128i *)(narrow + k), _mm256_cvtps_ph(_mm256_loadu_ps(row + k), _MM_FROUND_TO_NEAREST_INT));
+#  endif
+    for (; k < f; k++) narrow[k] = NAME(narrow)(row[k]);
 }
 #endif
 

@@ -2,7 +2,7 @@
 
 from cython cimport floating
 from libc.stddef cimport ptrdiff_t
-from libc.stdint cimport int16_t, int32_t, int64_t
+from libc.stdint cimport int32_t, int64_t, uint16_t
 
 ctypedef fused index_t:
     int32_t
@@ -26,21 +26,19 @@ cdef extern from "_vector.h" nogil:
     void copy_row_f64(ptrdiff_t, const double *, double *)
     void pass_f32(ptrdiff_t, ptrdiff_t, const float *, const float *, const float *, float *, double *)
     void pass_f64(ptrdiff_t, ptrdiff_t, const double *, const double *, const double *, double *, double *)
-    void widen_row_f32(ptrdiff_t, const int16_t *, float, float *)
-    float narrow_row_f32(ptrdiff_t, const float *, int16_t *)
+    void widen_row_f32(ptrdiff_t, const uint16_t *, float *)
+    void narrow_row_f32(ptrdiff_t, const float *, uint16_t *)
     int can_halve_f32(ptrdiff_t)
     int can_halve_f64(ptrdiff_t)
     void half_pass_f32(ptrdiff_t, ptrdiff_t, const float *, const float *, const float *, float *, double *)
     void half_pass_f64(ptrdiff_t, ptrdiff_t, const double *, const double *, const double *, double *, double *)
     ctypedef struct source_f32:
         const float **rows
-        const int16_t **counts
-        const float *step
+        const uint16_t **narrow
         float *wide
     ctypedef struct source_f64:
         const double **rows
-        const int16_t **counts
-        const double *step
+        const uint16_t **narrow
         double *wide
     void first_pass_f32(ptrdiff_t, ptrdiff_t, int, ptrdiff_t, ptrdiff_t, const source_f32 *, const float *,
                         const float *, const float *, float *, float *, double *, double *, float *)
@@ -118,18 +116,18 @@ cdef inline void rows_pass(ptrdiff_t n, ptrdiff_t fp, bint half, const floating 
 
 
 cdef inline void first_pass(ptrdiff_t n, ptrdiff_t fp, bint half, ptrdiff_t known, ptrdiff_t ahead,
-                            const floating **Y, const int16_t **counts, const float *step, floating *wide,
-                            const floating *w, const floating *t, const floating *p, floating *q, floating *b,
+                            const floating **Y, const uint16_t **narrow, floating *wide, const floating *w,
+                            const floating *t, const floating *p, floating *q, floating *b,
                             double *total, double *total_b, floating *packed) noexcept nogil:
-    """The same, and total_b += Y^T t, over rows wherever they are, or in whole steps; they are copied to `packed`."""
-    cdef source_f32 narrow
-    cdef source_f64 rows
+    """The same, and total_b += Y^T t, over rows wherever they are, or of float16; they are copied to `packed`."""
+    cdef source_f32 singles
+    cdef source_f64 doubles
     if floating is float:
-        narrow = source_f32(Y, counts, step, wide)
-        first_pass_f32(n, fp, half, known, ahead, &narrow, w, t, p, q, b, total, total_b, packed)
+        singles = source_f32(Y, narrow, wide)
+        first_pass_f32(n, fp, half, known, ahead, &singles, w, t, p, q, b, total, total_b, packed)
     else:
-        rows = source_f64(Y, NULL, NULL, NULL)
-        first_pass_f64(n, fp, half, known, ahead, &rows, w, t, p, q, b, total, total_b, packed)
+        doubles = source_f64(Y, NULL, NULL)
+        first_pass_f64(n, fp, half, known, ahead, &doubles, w, t, p, q, b, total, total_b, packed)
 
 
 cdef inline void scale_rows(ptrdiff_t n, ptrdiff_t fp, const floating *Y, const floating *w, const floating *t,
@@ -270,17 +268,14 @@ cdef inline void gather(ptrdiff_t n, ptrdiff_t f, ptrdiff_t fp, const floating *
                 packed[j * fp + k] = <real> y[k]
 
 
-cdef inline void gather_steps(ptrdiff_t n, ptrdiff_t f, ptrdiff_t fp, const int16_t *counts, const float *step,
-                              const index_t *indices, ptrdiff_t left, ptrdiff_t ahead, float *packed) noexcept nogil:
-    """The same from rows in whole steps."""
-    cdef ptrdiff_t j, k, i
+cdef inline void gather_narrow(ptrdiff_t n, ptrdiff_t f, ptrdiff_t fp, const uint16_t *Y, const index_t *indices,
+                               ptrdiff_t left, ptrdiff_t ahead, float *packed) noexcept nogil:
+    """The same from rows of float16."""
+    cdef ptrdiff_t j, k
     cdef const char *next
     for j in range(n):
         if j + ahead < left:
-            i = indices[j + ahead]
-            next = <const char *> (counts + i * f)
+            next = <const char *> (Y + <ptrdiff_t> indices[j + ahead] * f)
             for k in range(0, 2 * f, 64):
                 ALTERNANT_PREFETCH(next + k)
-            ALTERNANT_PREFETCH(step + i)
-        i = indices[j]
-        widen_row_f32(f, counts + i * f, step[i], packed + j * fp)
+        widen_row_f32(f, Y + <ptrdiff_t> indices[j] * f, packed + j * fp)

@@ -13,8 +13,6 @@ from ._registry import active_backend
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-LARGEST_STEP = 1e34  # float32 holds 32,767 of them
-
 
 def solve_rows(
     indptr: NDArray[np.int64],
@@ -31,7 +29,6 @@ def solve_rows(
     num_threads: int | None = None,
     row_steps: NDArray[np.int32] | None = None,
     row_objective: NDArray[np.float64] | None = None,
-    step: NDArray[np.float32] | None = None,
 ) -> int:
     r"""Solve one regularized weighted least-squares problem for every row.
 
@@ -53,7 +50,9 @@ def solve_rows(
     target : array, shape (nnz,), or float
         ``t`` of every entry; or what is added to each ``w`` to get ``t``, as for implicit feedback without dislikes.
     Y : array, shape (n, f)
-        The fixed side; int16 with `step`.
+        The fixed side; for float32 arrays also in float16, as `multiply` writes it. The Cython kernel reads half as
+        much then, which pays where `Y` is larger than the caches; where it solves rows exactly, it first widens all of
+        it, as the other kernels do.
     diagonal : array, shape (f,)
         ``g``, not negative.
     regularization : array, shape (m,)
@@ -81,10 +80,6 @@ def solve_rows(
     row_objective : float64 array, shape (m,), optional
         Receives ``x^T diag(g) x + lambda_u |x|^2 + sum_j (w_j s_j^2 - 2 t_j s_j)``, ``s_j = y_j . x``, of each row:
         its share of the objective up to a constant.
-    step : float32 array, shape (n,), optional
-        What an int16 `Y`, as `multiply` makes them, is to be multiplied by: row j is ``step[j] * Y[j]``, and all other
-        arrays are float32. The Cython kernel reads half as much then, which pays where `Y` is larger than the caches;
-        where it solves rows exactly, it first forms all of these products, as the other kernels do.
 
     Returns
     -------
@@ -96,13 +91,10 @@ def solve_rows(
     ----------
     Y. Hu, Y. Koren, C. Volinsky, "Collaborative Filtering for Implicit Feedback Datasets", ICDM 2008.
     """
-    dtype = check.floating("Y", Y) if step is None else np.dtype(np.float32)
+    narrow = isinstance(Y, np.ndarray) and Y.dtype == np.float16
+    dtype = np.dtype(np.float32) if narrow else check.floating("Y", Y)
     m, f = check.matrix("X", X, dtype, writeable=True).shape
-    check.matrix("Y", Y, dtype if step is None else np.dtype(np.int16), columns=f)
-    if step is not None:
-        check.vector("step", step, dtype, len(Y))
-        if not (np.abs(step) < LARGEST_STEP).all():
-            raise ValueError(f"step must be less than {LARGEST_STEP:g} everywhere, got {np.abs(step).max():g}")
+    check.matrix("Y", Y, Y.dtype, columns=f)
     check.csr(indptr, indices, m, len(Y))
     nnz = len(indices)
     check.vector("weight", weight, dtype, nnz)
@@ -112,9 +104,8 @@ def solve_rows(
     check.optional_output("row_steps", row_steps, np.int32, m)
     check.optional_output("row_objective", row_objective, np.float64, m)
     check.finite(weight=weight, target=target, Y=Y, diagonal=diagonal, regularization=regularization, X=X)
-    for name, read in (("Y", Y), ("step", step)):
-        if read is not None and np.may_share_memory(X, read):
-            raise ValueError(f"X is overwritten while {name} is read, but the two share memory: pass a copy of one")
+    if np.may_share_memory(X, Y):
+        raise ValueError("X is overwritten while Y is read, but the two share memory: pass a copy of one")
     if method not in ("cg", "cholesky"):
         raise ValueError(f'method must be "cg" or "cholesky", got {method!r}')
     if not tol >= 0:
@@ -124,7 +115,7 @@ def solve_rows(
     threads = resolve_num_threads(num_threads)
     status: int = active_backend().solve_rows(
         indptr, indices, weight, target, Y, diagonal, regularization, X,
-        method, tol, max_steps, threads, row_steps, row_objective, step,
+        method, tol, max_steps, threads, row_steps, row_objective,
     )  # fmt: skip
     return status
 
@@ -150,7 +141,7 @@ def squared_error(
     Parameters
     ----------
     indptr, indices, weight, target, Y, diagonal
-        As for `solve_rows` without `step`.
+        As for `solve_rows`, and `Y` of the dtype of `X`.
     X : array, shape (m, f)
         The other side; not changed.
     num_threads : int, optional

@@ -11,14 +11,14 @@ cimport cython.parallel as parallel
 from cython cimport floating
 from cython.parallel cimport prange
 from libc.stddef cimport ptrdiff_t
-from libc.stdint cimport int16_t, int32_t, int64_t
+from libc.stdint cimport int32_t, int64_t, uint16_t
 from libc.stdlib cimport free, malloc
 from libc.string cimport memcpy, memset
 
 from ._exact cimport NO_MEMORY, OK, SINGULAR, Row, exact_bytes, solve_exact, target_of
 from ._vector cimport (
     CHUNK, advance, aligned_zeros, begin, can_halve, compiler_version, curvature, dot, first_pass, gather,
-    gather_steps, index_t, padded, precondition, redirect, rows_pass, value,
+    gather_narrow, index_t, padded, precondition, redirect, rows_pass, value,
 )
 
 import numpy as np
@@ -57,9 +57,9 @@ cdef inline void gather_any(Row *row, ptrdiff_t rows, const floating *Y, const i
                             floating *out) noexcept nogil:
     """Copy the rows of entries j to j + rows."""
     if floating is float:
-        if row.counts != NULL:
-            gather_steps(rows, row.f, row.fp, row.counts, row.step, indices + j, row.left - j,
-                         min(max(AHEAD_BYTES // (2 * row.fp), 4), <ptrdiff_t> CHUNK), out)
+        if row.narrow != NULL:
+            gather_narrow(rows, row.f, row.fp, row.narrow, indices + j, row.left - j,
+                          min(max(AHEAD_BYTES // (2 * row.fp), 4), <ptrdiff_t> CHUNK), out)
             return
     gather(rows, row.f, row.fp, Y, indices + j, row.left - j, out)
 
@@ -69,11 +69,10 @@ cdef inline void apply_first(Row *row, const floating *Y, const index_t *indices
                              bint half, floating *q, floating *qb, double *total, double *b) noexcept nogil:
     """total = sum_j w_j (y_j . p) y_j and b = sum_j t_j y_j, packing the rows if they are to be kept."""
     cdef ptrdiff_t size = row.fp * <ptrdiff_t> sizeof(floating), c, j, k, rows, known
-    cdef bint ready = row.f == row.fp, coarse = ready and row.counts != NULL
+    cdef bint ready = row.f == row.fp, coarse = ready and row.narrow != NULL
     cdef ptrdiff_t ahead = min(max(AHEAD_BYTES // (row.fp * 2 if coarse else size), 4), <ptrdiff_t> CHUNK)
     cdef const floating *y[2 * CHUNK + 4]
-    cdef const int16_t *counts[2 * CHUNK + 4]
-    cdef float step[CHUNK]
+    cdef const uint16_t *narrow[2 * CHUNK + 4]
     cdef floating chunk_t[CHUNK]
     memset(total, 0, row.fp * sizeof(double))
     memset(b, 0, row.fp * sizeof(double))
@@ -83,9 +82,7 @@ cdef inline void apply_first(Row *row, const floating *Y, const index_t *indices
         known = min(rows + ahead + 3, row.left - j) if ready else rows
         if coarse:
             for k in range(known):
-                counts[k] = row.counts + <ptrdiff_t> indices[j + k] * row.f
-            for k in range(rows):
-                step[k] = row.step[indices[j + k]]
+                narrow[k] = row.narrow + <ptrdiff_t> indices[j + k] * row.f
         elif ready:
             for k in range(known):
                 y[k] = Y + <ptrdiff_t> indices[j + k] * row.f
@@ -95,8 +92,8 @@ cdef inline void apply_first(Row *row, const floating *Y, const index_t *indices
                 y[k] = chunk + k * row.fp
         for k in range(rows):
             chunk_t[k] = target_of(row, w, t, j + k)
-        first_pass(rows, row.fp, half, known, ahead, y, counts if coarse else NULL, step, chunk, w + j, chunk_t, p, q,
-                   qb, total, b, pack)
+        first_pass(rows, row.fp, half, known, ahead, y, narrow if coarse else NULL, chunk, w + j, chunk_t, p, q, qb,
+                   total, b, pack)
         if keep:
             pack = pack + (rows * row.fp // 2 if half else rows * row.fp)
 
@@ -179,9 +176,8 @@ def _solve_rows(
     const floating[::1] weight,           # IN   nnz
     const floating[::1] target,           # IN   nnz, or None
     double added,                         # IN   t = w + added, if target is None
-    const floating[:, ::1] Y,             # IN   n x f; without rows, if there are counts
-    const int16_t[:, ::1] counts,         # IN   n x f, or None
-    const float[::1] step,                # IN   n, or None
+    const floating[:, ::1] Y,             # IN   n x f; without rows, if there is the next
+    const uint16_t[:, ::1] narrow,        # IN   n x f, the same of float16, or None
     const floating[::1] diagonal,         # IN   f
     const floating[::1] regularization,   # IN   m
     floating[:, ::1] X,                   # IN and OUT, m x f
@@ -193,7 +189,7 @@ def _solve_rows(
     int32_t[::1] row_steps,               # OUT  m, or None
     double[::1] row_objectives,           # OUT  m, or None
 ):
-    """Return whether that was possible: rows are solved exactly only from Y, not from counts."""
+    """Return whether that was possible: rows are solved exactly only from Y, not from float16."""
     cdef:
         ptrdiff_t m = X.shape[0], f = X.shape[1], u, longest = 0, pack_rows
         ptrdiff_t share = max(1, min(16, m // (8 * num_threads)))
@@ -203,7 +199,7 @@ def _solve_rows(
         double rounding = ROUNDING_F32 if floating is float else ROUNDING_F64
         bint any_exact = exact, well_posed
         const floating *t
-        const floating *table = NULL if counts is not None else &Y[0, 0]
+        const floating *table = NULL if narrow is not None else &Y[0, 0]
         bint want_steps = row_steps is not None, want_objectives = row_objectives is not None
         Row *row
         char *scratch
@@ -214,7 +210,7 @@ def _solve_rows(
     for u in range(m):
         longest = max(longest, <ptrdiff_t> (indptr[u + 1] - indptr[u]))
         any_exact = any_exact or not g_min + regularization[u] > singular * (g_max + regularization[u])
-    if any_exact and counts is not None:
+    if any_exact and narrow is not None:
         return False
     pack_rows = min(longest, PACK_BYTES // (padded(f, sizeof(floating)) * <ptrdiff_t> sizeof(floating)))
 
@@ -233,8 +229,7 @@ def _solve_rows(
             row.f = f
             row.fp = padded(f, sizeof(floating))
             row.added = added
-            row.counts = NULL if counts is None else &counts[0, 0]
-            row.step = NULL if counts is None else &step[0]
+            row.narrow = NULL if narrow is None else &narrow[0, 0]
             row.singular = singular
             row.underflow = underflow
             row.rounding = rounding
@@ -264,7 +259,7 @@ def _solve_rows(
 
 
 def solve_rows(indptr, indices, weight, target, Y, diagonal, regularization, X, method="cg", tol=1e-3, max_steps=10,
-               num_threads=None, row_steps=None, row_objective=None, step=None):
+               num_threads=None, row_steps=None, row_objective=None):
     """See `alternant.kernels.solve_rows`."""
     m, f = X.shape
     if m == 0 or f == 0:
@@ -279,15 +274,15 @@ def solve_rows(indptr, indices, weight, target, Y, diagonal, regularization, X, 
     threads = openmp_threads(min(resolve_num_threads(num_threads), m))
     added = float(target) if isinstance(target, (int, float)) else None
 
-    def solve(Y, counts):
-        return _solve_rows(indptr, indices, weight, target if added is None else None, added or 0, Y, counts, step,
+    def solve(Y, narrow):
+        return _solve_rows(indptr, indices, weight, target if added is None else None, added or 0, Y, narrow,
                            diagonal, regularization, X, method == "cholesky", tol, min(max_steps, 2**31 - 1), threads,
                            status, row_steps, row_objective)
 
-    if step is None:
+    if Y.dtype != np.float16:
         solve(Y, None)
-    elif not solve(np.empty((0, f), np.float32), Y):
-        solve(Y * step[:, None], None)
+    elif not solve(np.empty((0, f), np.float32), Y.view(np.uint16)):
+        solve(Y.astype(np.float32), None)
     if (status == NO_MEMORY).any():
         raise MemoryError(f"no memory for the scratch space of {threads} threads; use fewer with num_threads")
     return 1 + int(status.argmax()) if status.any() else 0

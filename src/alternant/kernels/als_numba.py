@@ -74,11 +74,9 @@ def solve_rows(
     num_threads: int | None = None,
     row_steps: NDArray[np.int32] | None = None,
     row_objective: NDArray[np.float64] | None = None,
-    step: NDArray[np.float32] | None = None,
 ) -> int:
     """See `alternant.kernels.solve_rows`."""
-    if step is not None:
-        Y = Y * step[:, None]
+    Y = Y.astype(X.dtype, copy=False)
     threads = resolve_num_threads(num_threads)
     ranges = row_ranges(indptr, threads)
     entries = _with_target(indptr, indices, weight, target)

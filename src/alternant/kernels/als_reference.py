@@ -47,7 +47,6 @@ def solve_rows(
     num_threads: int | None = None,  # noqa: ARG001 - one thread; the signature is the contract's
     row_steps: NDArray[np.int32] | None = None,
     row_objective: NDArray[np.float64] | None = None,
-    step: NDArray[np.float32] | None = None,
 ) -> int:
     """See `alternant.kernels.solve_rows`."""
     singular, underflow, rounding = SINGULAR[X.dtype], UNDERFLOW[X.dtype], ROUNDING[X.dtype]
@@ -58,8 +57,7 @@ def solve_rows(
         if entries.start == entries.stop:
             X[u] = 0
         else:
-            y = Y[indices[entries]] if step is None else Y[indices[entries]] * step[indices[entries], None]
-            y = y.astype(np.float64)
+            y = Y[indices[entries]].astype(np.float64)
             w = weight[entries].astype(np.float64)
             t = _targets(weight, target, entries)
             d = diagonal.astype(np.float64) + float(regularization[u])

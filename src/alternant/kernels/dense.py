@@ -20,7 +20,6 @@ def multiply(
     out: NDArray[Any],
     shape: Literal["full", "lower", "upper"] = "full",
     num_threads: int | None = None,
-    step: NDArray[np.float32] | None = None,
 ) -> None:
     """Multiply rows by a square matrix.
 
@@ -32,15 +31,12 @@ def multiply(
         What they are multiplied by, from the right.
     out : array, shape (m, c), c >= f
         Receives ``rows @ matrix`` in its first columns, and zeros in the others, none of them negative. It may be
-        `rows`, unless the matrix is an upper triangle. With `step`, an int16 array.
+        `rows`, unless the matrix is an upper triangle. Of float32 rows it may be float16, to which they are rounded:
+        11 bits, as long as they lie between 6e-5 and 65504.
     shape : {"full", "lower", "upper"}
         Whether the matrix is a triangle. What lies beyond it must be zero; most of it is skipped.
     num_threads : int, optional
         Number of threads; all that the process may use by default.
-    step : float32 array, shape (m,), optional
-        Makes `out` hold the products of float32 rows in whole steps, ``rows @ matrix = step[:, None] * out`` up to half
-        a step, and receives these: the greatest number of a row is 32,767 of them. Rows below 1e-30 become 0; the step
-        of one that is not finite is NaN.
     """
     dtype = check.floating("rows", rows)
     m, width = check.matrix("rows", rows, dtype).shape
@@ -49,18 +45,13 @@ def multiply(
         raise ValueError(f"matrix must be square, with at most {width} columns (those of rows), got {matrix.shape}")
     if shape not in ("full", "lower", "upper"):
         raise ValueError(f'shape must be "full", "lower" or "upper", got {shape!r}')
-    if step is not None:
-        check.matrix("rows", rows, np.dtype(np.float32))
-        check.output("step", step, np.float32, (m,))
-    columns = check.matrix("out", out, dtype if step is None else np.dtype(np.int16), writeable=True).shape[1]
+    narrow = dtype == np.float32 and isinstance(out, np.ndarray) and out.dtype == np.float16
+    columns = check.matrix("out", out, out.dtype if narrow else dtype, writeable=True).shape[1]
     if len(out) != m or columns < f:
         raise ValueError(f"out must have shape ({m}, {f}) or further columns, got {out.shape}")
     if (np.may_share_memory(out, rows) and (out is not rows or shape == "upper")) or np.may_share_memory(out, matrix):
         raise ValueError("out must share no memory with matrix or rows, or be rows itself, if shape is not 'upper'")
-    if step is not None:
-        for other in (rows, matrix, out):
-            _separate(other, step, "step")
-    active_backend().multiply(rows, matrix, out, shape, resolve_num_threads(num_threads), step)
+    active_backend().multiply(rows, matrix, out, shape, resolve_num_threads(num_threads))
 
 
 def gramian(rows: NDArray[Any], out: NDArray[np.float64], num_threads: int | None = None) -> None:
@@ -99,6 +90,6 @@ def squared_norms(rows: NDArray[Any], out: NDArray[np.float64], num_threads: int
     active_backend().squared_norms(rows, out, resolve_num_threads(num_threads))
 
 
-def _separate(other: NDArray[Any], output: NDArray[Any], name: str = "out") -> None:
-    if np.may_share_memory(other, output):
-        raise ValueError(f"{name} is filled, but shares memory with another argument: pass another array")
+def _separate(rows: NDArray[Any], out: NDArray[np.float64]) -> None:
+    if np.may_share_memory(rows, out):
+        raise ValueError("out is filled, but shares memory with another argument: pass another array")

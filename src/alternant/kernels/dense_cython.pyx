@@ -13,7 +13,7 @@ from cpython.pycapsule cimport PyCapsule_GetName, PyCapsule_GetPointer
 from cython cimport floating
 from cython.parallel cimport prange
 from libc.stddef cimport ptrdiff_t
-from libc.stdint cimport int16_t
+from libc.stdint cimport uint16_t
 from libc.stdlib cimport free
 from libc.string cimport memcpy, memset
 
@@ -84,16 +84,15 @@ def _multiply(
     const floating[:, ::1] rows,      # IN   m x b
     const floating[:, ::1] matrix,    # IN   f x f
     floating[:, ::1] out,             # OUT  m x c; may be rows; or None
-    int16_t[:, ::1] counts,           # OUT  m x c, if out is None: the same in whole steps
-    float[::1] step,                  # OUT  m, what these are
+    uint16_t[:, ::1] narrow,          # OUT  m x c, if out is None: the same in float16
     int triangle,                     # IN   -1: lower, 1: upper, 0: neither
     bint in_place,                    # IN
     int num_threads,                  # IN
 ):
     cdef:
         ptrdiff_t m = rows.shape[0], f = matrix.shape[0], width = rows.shape[1]
-        ptrdiff_t columns = counts.shape[1] if out is None else out.shape[1]
-        ptrdiff_t blocks = (m + BLOCK - 1) // BLOCK, block, start, n, u
+        ptrdiff_t columns = narrow.shape[1] if out is None else out.shape[1]
+        ptrdiff_t blocks = (m + BLOCK - 1) // BLOCK, block, start, n
         bint scratch_needed = in_place or out is None
         char *scratch
         void *base
@@ -109,9 +108,7 @@ def _multiply(
             elif out is None:
                 multiply_block(n, f, width, columns, triangle, &rows[start, 0], &matrix[0, 0], <floating *> scratch)
                 if floating is float:
-                    for u in range(n):
-                        step[start + u] = narrow_row_f32(columns, <float *> scratch + u * columns,
-                                                         &counts[start + u, 0])
+                    narrow_row_f32(n * columns, <float *> scratch, &narrow[start, 0])
             elif not in_place:
                 multiply_block(n, f, width, columns, triangle, &rows[start, 0], &matrix[0, 0], &out[start, 0])
             else:
@@ -121,13 +118,14 @@ def _multiply(
     return no_memory
 
 
-def multiply(rows, matrix, out, shape="full", num_threads=None, step=None):
+def multiply(rows, matrix, out, shape="full", num_threads=None):
     """See `alternant.kernels.multiply`."""
     if len(rows) == 0:
         return
     threads = openmp_threads(min(resolve_num_threads(num_threads), 1 + len(rows) // BLOCK))
     with single_threaded_blas():
-        no_memory = _multiply(rows, matrix, None if step is not None else out, out if step is not None else None, step,
+        narrow = out.dtype == np.float16
+        no_memory = _multiply(rows, matrix, None if narrow else out, out.view(np.uint16) if narrow else None,
                               {"lower": -1, "full": 0, "upper": 1}[shape], out is rows, threads)
     if no_memory:
         raise MemoryError(f"no memory for the scratch space of {threads} threads; use fewer with num_threads")

@@ -16,8 +16,6 @@ from .._threads import map_parallel, resolve_num_threads, single_threaded_blas
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-MOST_STEPS = np.iinfo(np.int16).max
-SMALLEST_ROW = 1e-30  # what is less becomes 0
 # Rows a thread multiplies at a time. Fixed, so that the bits of a product depend on no thread count.
 BLOCK = 1024
 # Columns of a triangular matrix that are multiplied at a time, without the zeros beside them.
@@ -30,7 +28,6 @@ def multiply(
     out: NDArray[Any],
     shape: str = "full",
     num_threads: int | None = None,
-    step: NDArray[np.float32] | None = None,
 ) -> None:
     """See `alternant.kernels.multiply`."""
     f = len(matrix)
@@ -42,30 +39,21 @@ def multiply(
     }[shape]  # the rows of the matrix that are not zero in some columns, and these columns
 
     def part(block: slice) -> None:
-        target = out[block] if step is None else np.empty((len(rows[block]), f), np.float32)
+        target = out[block] if out.dtype == rows.dtype else np.empty((len(rows[block]), f), rows.dtype)
         for taken, given in parts:
             if out is rows:
                 target[:, given] = rows[block, taken] @ matrix[taken, given]
             else:
                 np.matmul(rows[block, taken], matrix[taken, given], out=target[:, given])
         target[:, :f] += 0  # no zero has a sign
-        if step is not None:
-            step[block], out[block, :f] = whole_steps(target)
+        if out.dtype != rows.dtype:
+            with np.errstate(over="ignore", under="ignore"):
+                out[block, :f] = target
         if out.shape[1] > f:
             out[block, f:] = 0
 
     with single_threaded_blas():
         map_parallel(part, _blocks(len(rows)), resolve_num_threads(num_threads))
-
-
-def whole_steps(rows: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[np.int16]]:
-    """Return a step for every row, and the row in whole steps."""
-    most = np.abs(rows).max(axis=1)
-    most[most < SMALLEST_ROW] = 0
-    most[~np.isfinite(most)] = np.nan
-    step = most / np.float32(MOST_STEPS)
-    counts = np.divide(rows, step[:, None], out=np.zeros_like(rows), where=step[:, None] > 0)
-    return step, np.rint(counts).astype(np.int16)
 
 
 def gramian(rows: NDArray[Any], out: NDArray[np.float64], num_threads: int | None = None) -> None:

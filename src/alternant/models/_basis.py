@@ -22,14 +22,17 @@ from .._memory import CACHE_LINE, Pool
 from .._threads import single_threaded_blas
 from ._solver import Solver
 
-# A fixed side of more bytes than this is read from memory or the last cache. There it is kept in 16 bits a number and a
-# step a row, which moves the objective of a half-sweep by 1e-9, where the rows are left as early as they may be.
-COARSE_BYTES = 1 << 22
-COARSE_TOL = 0.05
-# A step is a part of a row's greatest number: columns of so much less variance would lose digits.
-COARSE_CONDITION = 1e4
+# A fixed side of more bytes than this is read from memory or the last cache. It is kept in float16, which moves the
+# objective of a half-sweep by 1e-8, where the rows are left as early as they may be.
+NARROW_BYTES = 1 << 22
+NARROW_TOL = 0.05
+# Its greatest number is at most this. float16 goes on to 65504, and has all its digits from 6e-5 on: enough for columns
+# of so much less variance.
+NARROW_LARGEST = 2.0**15
+NARROW_CONDITION = 1e6
 # A row of fewer columns is a cache line or two anyway.
-COARSE_COLUMNS = 32
+NARROW_COLUMNS = 32
+LARGEST_DIAGONAL = 1e30  # of the scaled problem, in float32
 # A Cholesky factor of a greater condition number times the dtype's resolution would lose too many digits.
 ILL_CONDITIONED = 1e-3
 
@@ -41,11 +44,9 @@ class Product:
         self.matrix = np.ascontiguousarray(matrix, dtype)
         self.shape = shape
 
-    def __call__(
-        self, rows: NDArray[Any], out: NDArray[Any], solver: Solver, step: NDArray[np.float32] | None = None
-    ) -> None:
+    def __call__(self, rows: NDArray[Any], out: NDArray[Any], solver: Solver) -> None:
         """Write ``rows @ matrix`` to `out`, which may be `rows` unless the matrix is an upper triangle."""
-        solver.backend.multiply(rows, self.matrix, out, self.shape, solver.num_threads, step)
+        solver.backend.multiply(rows, self.matrix, out, self.shape, solver.num_threads)
 
 
 @dataclass(frozen=True)
@@ -56,12 +57,11 @@ class Basis:
     Solutions are 0 there, whatever g is.
     """
 
-    factors: NDArray[Any]  # Y', or in whole steps
+    factors: NDArray[Any]  # Y', in float16 where that will do
     diagonal: NDArray[Any]  # g
     there: Product | None = None  # T; None: the identity
     back: Product | None = None  # its inverse
-    with_lambda: bool = False  # whether lambda is in g
-    step: NDArray[np.float32] | None = None  # of each row, if they are kept in whole steps
+    lambda_scale: float = 1.0  # what lambda is multiplied by; 0: it is in g
 
     @classmethod
     def identity(cls, Y: NDArray[Any], pool: Pool) -> Self:
@@ -77,53 +77,58 @@ class Basis:
         unobserved_weight: float,
         solver: Solver,
         *,
-        common_lambda: float | None = None,
-        least_lambda: float = 0.0,
+        lambdas: tuple[float, float] | None = None,
         padded: bool = False,
     ) -> Self:
-        """Make ``unobserved_weight * Y^T Y`` diagonal, or that and `common_lambda`, if all rows have it."""
+        """Make ``unobserved_weight * Y^T Y`` diagonal, or that and lambda, if all rows have one.
+
+        `lambdas` are the least and the greatest of the rows that the basis is for. None: of any rows, at any tolerance.
+        """
         f = Y.shape[1]
         columns = f + (-f % (CACHE_LINE // Y.dtype.itemsize) if padded else 0)
         with single_threaded_blas():
-            dense = gramian(Y, solver)
-            if not unobserved_weight * np.trace(dense) <= np.finfo(Y.dtype).max:  # NaN included
+            dense = unobserved_weight * gramian(Y, solver)
+            if not np.trace(dense) <= np.finfo(Y.dtype).max:  # NaN included
                 raise ValueError(
                     f"factors must be finite, and the sums of their squares too in {Y.dtype}: lower init_scale or "
                     "unobserved_weight, or set finite factors"
                 )
-            dense *= unobserved_weight
-            factor = None if common_lambda is None else _cholesky(dense, common_lambda, Y.dtype)
+            factor = _cholesky(dense, lambdas[0], Y.dtype) if lambdas and lambdas[0] == lambdas[1] else None
             if factor is not None:
-                L, inverse = factor
-                there, back = Product(L, Y.dtype, "lower"), Product(inverse, Y.dtype, "lower")
-                other_side = Product(inverse.T, Y.dtype, "upper")
-                diagonal = np.ones(columns, Y.dtype)
+                (T, inverse), g, with_lambda = factor, np.ones(f), True
             else:
-                g, Q = scipy.linalg.eigh(dense, driver="evd")
+                g, T = scipy.linalg.eigh(dense, driver="evd")
                 g[g < f * np.finfo(np.float64).eps * max(g.max(initial=0), 0)] = 0  # rank-deficient: rounding, not data
-                there, back = Product(Q, Y.dtype), Product(Q.T, Y.dtype)
-                other_side = there
-                diagonal = np.full(columns, g.max(initial=0) or 1, Y.dtype)
-                diagonal[:f] = g
-        step = None
-        # Rows of the basis have a mean |y'|^2 of at most f / (w0 n): where that is large, so is what rounding does.
-        if unobserved_weight * len(Y) >= f and _may_be_coarse((len(Y), columns), diagonal[:f] + least_lambda, solver):
-            step = np.empty(len(Y), np.float32)
-        factors = solver.pool.array((len(Y), columns), Y.dtype if step is None else np.dtype(np.int16))
-        other_side(np.ascontiguousarray(Y), factors, solver, step)
-        return cls(factors, diagonal, there, back, factor is not None, step)
+                inverse, with_lambda = T.T, False
+        unit = None
+        if lambdas:
+            unit = _narrow_unit(Y, columns, unobserved_weight, g, (0.0, 0.0) if with_lambda else lambdas, solver)
+        scale = 1.0 if unit is None else unit  # of Y'; a power of 2
+        shape, other_shape = ("lower", "upper") if with_lambda else ("full", "full")
+        factors = solver.pool.array((len(Y), columns), Y.dtype if unit is None else np.dtype(np.float16))
+        Product(scale * inverse.T, Y.dtype, other_shape)(np.ascontiguousarray(Y), factors, solver)
+        diagonal = np.full(columns, scale**2 * g.max(initial=0) or 1, Y.dtype)
+        diagonal[:f] = scale**2 * g
+        there, back = Product(T / scale, Y.dtype, shape), Product(scale * inverse, Y.dtype, shape)
+        return cls(factors, diagonal, there, back, 0.0 if with_lambda else scale**2)
 
 
-def _may_be_coarse(shape: tuple[int, int], d: NDArray[Any], solver: Solver) -> bool:
-    return bool(
-        solver.backend.name == "cython"  # the others would widen all rows again
-        and solver.method == "cg"
-        and solver.tol >= COARSE_TOL
-        and d.dtype == np.float32
-        and shape[0] * shape[1] * d.itemsize > COARSE_BYTES
-        and shape[1] >= COARSE_COLUMNS
-        and 0 < d.max() <= COARSE_CONDITION * d.min()
-    )
+def _narrow_unit(
+    Y: NDArray[Any], columns: int, unobserved_weight: float, g: NDArray[np.float64], lambdas: tuple[float, float],
+    solver: Solver,
+) -> float | None:  # fmt: skip
+    """Return what the numbers of Y' are multiplied by in float16, or None where they are to stay as they are."""
+    large = len(Y) * columns * Y.dtype.itemsize > NARROW_BYTES and columns >= NARROW_COLUMNS
+    # The other backends would widen all rows again.
+    if not (large and Y.dtype == np.float32 and solver.tol >= NARROW_TOL and solver.backend.name == "cython"):
+        return None
+    # Rows of Y' have a mean |y'|^2 of at most f / (w0 n): where that is large, so is what rounding does.
+    least, most = g.min() + lambdas[0], g.max() + lambdas[0]
+    if not (unobserved_weight * len(Y) >= len(g) and g.max() > 0 and most <= NARROW_CONDITION * least):
+        return None
+    # The squares in a column of Y' add up to g / w0 at most.
+    unit = 2.0 ** np.floor(np.log2(NARROW_LARGEST * np.sqrt(unobserved_weight / g.max())))
+    return float(unit) if unit**2 * (g.max() + lambdas[1]) <= LARGEST_DIAGONAL else None
 
 
 def _cholesky(

@@ -52,13 +52,9 @@ class RowProblems:
         """Return the target of every entry."""
         return self.weight + self.target if isinstance(self.target, float) else self.target
 
-    def common_lambda(self) -> float | None:
-        """Return lambda, if all rows have the same."""
-        return self.least_lambda() if self.least_lambda() == self.regularization.max(initial=0) else None
-
-    def least_lambda(self) -> float:
-        """Return the smallest lambda of any row."""
-        return float(self.regularization.min(initial=np.inf))
+    def lambdas(self) -> tuple[float, float]:
+        """Return the least and the greatest lambda of any row."""
+        return float(self.regularization.min(initial=np.inf)), float(self.regularization.max(initial=0))
 
     def name(self, row: int) -> str:
         """Return what messages call a row."""
@@ -131,7 +127,9 @@ def _solve_by_kernel(
     threads = min(solver.num_threads, 1 + int(problems.indptr[-1]) * Y.shape[1] // WORK_PER_THREAD)
     weight = problems.weight
     target = problems.targets() if nonnegative else problems.target
-    row_lambda = np.zeros_like(problems.regularization) if basis.with_lambda else problems.regularization
+    row_lambda = problems.regularization
+    if basis.lambda_scale != 1:
+        row_lambda = row_lambda * row_lambda.dtype.type(basis.lambda_scale)
     dense = np.zeros((Y.shape[1], Y.shape[1]), Y.dtype) if nonnegative else basis.diagonal
     how = solver.method, solver.tol, solver.max_steps
     if nonnegative and problems.complete:  # one Gramian for all rows, instead of one each
@@ -143,7 +141,7 @@ def _solve_by_kernel(
         if nonnegative:
             status = solver.backend.solve_rows_nonnegative(*rows, dense, *own, solver.tol, solver.max_steps, *out)
         else:
-            status = solver.backend.solve_rows(*rows, dense, *own, *how, *out, basis.step)
+            status = solver.backend.solve_rows(*rows, dense, *own, *how, *out)
         if status:
             raise _singular(problems, first + status - 1)
 

@@ -250,7 +250,7 @@ class ImplicitALS(AlternatingLeastSquares):
             conjugate = solver.method == "cg"
             basis = Basis.of(
                 fixed, float(self.unobserved_weight), solver, padded=conjugate,
-                common_lambda=problems.common_lambda() if conjugate else None, least_lambda=problems.least_lambda(),
+                lambdas=problems.lambdas() if conjugate else None,
             )  # fmt: skip
             solved = half_sweep(problems, own, basis, solver)
             objective = solved.objective + penalty(other, fixed, solver) + constant
