@@ -25,6 +25,7 @@ from alternant._threads import (
 )
 from alternant.kernels._registry import BackendUnavailableError
 from alternant.models._basis import Basis
+from alternant.models._least_squares import RowProblems
 from alternant.models._solver import Solver
 
 
@@ -151,13 +152,14 @@ def test_ctrl_c_at_any_moment_lifts_the_limit_of_blas():
 
 def test_changes_of_basis_have_the_same_bits_whatever_the_threads_of_blas_and_of_ours(kernels, dtype):
     Y = np.random.default_rng(0).standard_normal((10_000, 40)).astype(dtype)
-    for lambdas in (None, (0.1, 0.1), (0.1, 0.2)):
-        one = Basis.of(Y, 1.0, solver(kernels, 1), lambdas=lambdas)
-        assert (one.lambda_scale == 0) == (lambdas == (0.1, 0.1))
+    for lambdas in (None, [0.1, 0.1], [0.1, 0.2]):
+        problems = lambdas and RowProblems(*[np.array([0, 1 << 20])] * 4, np.array(lambdas, dtype), "user")
+        one = Basis.of(Y, 1.0, solver(kernels, 1), problems)
+        assert (one.lambda_scale == 0) == (lambdas == [0.1, 0.1])
         for ours in (2, 8):
             for blas in (1, 2):
                 with threadpoolctl.threadpool_limits(blas):
-                    other = Basis.of(Y, 1.0, solver(kernels, ours), lambdas=lambdas)
+                    other = Basis.of(Y, 1.0, solver(kernels, ours), problems)
                 np.testing.assert_array_equal(one.factors, other.factors)
                 np.testing.assert_array_equal(one.diagonal, other.diagonal)
                 np.testing.assert_array_equal(one.there.matrix, other.there.matrix)

@@ -532,7 +532,7 @@ def test_a_fit_on_a_fixed_side_in_float16_goes_the_same_way(monkeypatch, scaling
     """Large fixed sides are kept in 16 bits; a few rows stop a step earlier or later than they would."""
     R = sp.random_array((900, 400), density=0.05, format="csr", rng=np.random.default_rng(0))
     R.data = np.ceil(9 * R.data**4)
-    params = {"factors": 24, "iterations": 8, "weighting": weighting, "regularization_scaling": scaling}
+    params = {"factors": 32, "iterations": 8, "weighting": weighting, "regularization_scaling": scaling}
     plain = ImplicitALS(random_state=0, **params).fit(R)
     seen = []
     half_sweep = implicit_als.half_sweep
@@ -543,6 +543,7 @@ def test_a_fit_on_a_fixed_side_in_float16_goes_the_same_way(monkeypatch, scaling
 
     monkeypatch.setattr(implicit_als, "half_sweep", spy)
     monkeypatch.setattr(_basis, "NARROW_BYTES", 0)
+    monkeypatch.setattr(_basis, "NARROW_ENTRIES", 0)
     narrow = ImplicitALS(random_state=0, **params).fit(R)
     expected = np.float16 if active_backend().name == "cython" else np.float32  # the others would widen them again
     assert set(seen) == {np.dtype(expected)}
@@ -558,7 +559,8 @@ def test_a_fit_on_a_fixed_side_in_float16_goes_the_same_way(monkeypatch, scaling
     fresh = ImplicitALS(random_state=0, **params).fit(R)
     fresh.explain(3, 5)
     assert [basis.factors.dtype for _, _, basis in fresh._bases] == [np.float32]
-    for weak in ({"unobserved_weight": 1e-3}, {"regularization_scaling": "count", "unobserved_weight": 0.0}):
+    no_bound = {"regularization_scaling": "count", "unobserved_weight": 0.0}
+    for weak in ({"unobserved_weight": 1e-3}, {"factors": 31}, no_bound):
         seen.clear()
         ImplicitALS(random_state=0, **params | weak | {"iterations": 1}).fit(R)
         assert np.dtype(np.float16) not in seen
@@ -583,8 +585,9 @@ def test_a_fixed_side_in_float16_moves_the_objective_of_a_half_sweep_by_1e_7(mon
 
     def solve(narrow_bytes):
         monkeypatch.setattr(_basis, "NARROW_BYTES", narrow_bytes)
+        monkeypatch.setattr(_basis, "NARROW_ENTRIES", 0)
         loose = Solver(active_backend(), "cg", 0.3, 200, 2)
-        basis = _basis.Basis.of(Y, w0, loose, padded=True, lambdas=problems.lambdas())
+        basis = _basis.Basis.of(Y, w0, loose, problems, padded=True)
         solution = _least_squares.half_sweep(problems, None, basis, dataclasses.replace(loose, tol=1e-5))
         X = solution.factors.astype(np.float64)
         scores = np.einsum("ef,ef->e", np.repeat(X, np.diff(rows.indptr), axis=0), wide[indices])

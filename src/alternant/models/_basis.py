@@ -12,7 +12,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 import scipy.linalg
@@ -22,16 +22,21 @@ from .._memory import CACHE_LINE, Pool
 from .._threads import single_threaded_blas
 from ._solver import Solver
 
-# A fixed side of more bytes than this is read from memory or the last cache. It is kept in float16, which moves the
-# objective of a half-sweep by 1e-8, where the rows are left as early as they may be.
-NARROW_BYTES = 1 << 22
+if TYPE_CHECKING:
+    from ._least_squares import RowProblems
+
+# A fixed side of more bytes than this is not in the nearest caches. It is kept in float16 where so many entries read it
+# that this pays, and that their roundings average out: the objective of a half-sweep moves by 1e-8, where the rows are
+# left as early as they may be.
+NARROW_BYTES = 1 << 19
+NARROW_ENTRIES = 1 << 19
 NARROW_TOL = 0.05
 # Its greatest number is at most this. float16 goes on to 65504, and has all its digits from 6e-5 on: enough for columns
 # of so much less variance.
 NARROW_LARGEST = 2.0**15
 NARROW_CONDITION = 1e6
-# A row of fewer columns is a cache line or two anyway.
-NARROW_COLUMNS = 32
+# A row of fewer is a cache line or two anyway.
+NARROW_FACTORS = 32
 LARGEST_DIAGONAL = 1e30  # of the scaled problem, in float32
 # A Cholesky factor of a greater condition number times the dtype's resolution would lose too many digits.
 ILL_CONDITIONED = 1e-3
@@ -76,24 +81,26 @@ class Basis:
         Y: NDArray[Any],
         unobserved_weight: float,
         solver: Solver,
+        problems: RowProblems | None = None,
         *,
-        lambdas: tuple[float, float] | None = None,
         padded: bool = False,
     ) -> Self:
-        """Make ``unobserved_weight * Y^T Y`` diagonal, or that and lambda, if all rows have one.
+        """Make ``unobserved_weight * Y^T Y`` diagonal, or that and lambda, if all rows of `problems` have one.
 
-        `lambdas` are the least and the greatest of the rows that the basis is for. None: of any rows, at any tolerance.
+        Without `problems`, it is for any rows at any tolerance.
         """
         f = Y.shape[1]
         columns = f + (-f % (CACHE_LINE // Y.dtype.itemsize) if padded else 0)
         with single_threaded_blas():
-            dense = unobserved_weight * gramian(Y, solver)
-            if not np.trace(dense) <= np.finfo(Y.dtype).max:  # NaN included
+            dense = gramian(Y, solver)
+            if not unobserved_weight * np.trace(dense) <= np.finfo(Y.dtype).max:  # NaN included
                 raise ValueError(
                     f"factors must be finite, and the sums of their squares too in {Y.dtype}: lower init_scale or "
                     "unobserved_weight, or set finite factors"
                 )
-            factor = _cholesky(dense, lambdas[0], Y.dtype) if lambdas and lambdas[0] == lambdas[1] else None
+            dense *= unobserved_weight
+            least, greatest = problems.lambdas() if problems else (0.0, np.inf)
+            factor = _cholesky(dense, least, Y.dtype) if least == greatest else None
             if factor is not None:
                 (T, inverse), g, with_lambda = factor, np.ones(f), True
             else:
@@ -101,8 +108,8 @@ class Basis:
                 g[g < f * np.finfo(np.float64).eps * max(g.max(initial=0), 0)] = 0  # rank-deficient: rounding, not data
                 inverse, with_lambda = T.T, False
         unit = None
-        if lambdas:
-            unit = _narrow_unit(Y, columns, unobserved_weight, g, (0.0, 0.0) if with_lambda else lambdas, solver)
+        if problems and problems.indptr[-1] >= NARROW_ENTRIES and len(Y) * columns * Y.dtype.itemsize > NARROW_BYTES:
+            unit = _narrow_unit(Y, unobserved_weight, g, (0.0, 0.0) if with_lambda else (least, greatest), solver)
         scale = 1.0 if unit is None else unit  # of Y'; a power of 2
         shape, other_shape = ("lower", "upper") if with_lambda else ("full", "full")
         factors = solver.pool.array((len(Y), columns), Y.dtype if unit is None else np.dtype(np.float16))
@@ -114,17 +121,16 @@ class Basis:
 
 
 def _narrow_unit(
-    Y: NDArray[Any], columns: int, unobserved_weight: float, g: NDArray[np.float64], lambdas: tuple[float, float],
-    solver: Solver,
-) -> float | None:  # fmt: skip
+    Y: NDArray[Any], unobserved_weight: float, g: NDArray[np.float64], lambdas: tuple[float, float], solver: Solver
+) -> float | None:
     """Return what the numbers of Y' are multiplied by in float16, or None where they are to stay as they are."""
-    large = len(Y) * columns * Y.dtype.itemsize > NARROW_BYTES and columns >= NARROW_COLUMNS
     # The other backends would widen all rows again.
-    if not (large and Y.dtype == np.float32 and solver.tol >= NARROW_TOL and solver.backend.name == "cython"):
+    if not (solver.backend.name == "cython" and Y.dtype == np.float32 and solver.tol >= NARROW_TOL):
         return None
     # Rows of Y' have a mean |y'|^2 of at most f / (w0 n): where that is large, so is what rounding does.
     least, most = g.min() + lambdas[0], g.max() + lambdas[0]
-    if not (unobserved_weight * len(Y) >= len(g) and g.max() > 0 and most <= NARROW_CONDITION * least):
+    bounded = unobserved_weight * len(Y) >= len(g) >= NARROW_FACTORS
+    if not (bounded and g.max() > 0 and most <= NARROW_CONDITION * least):
         return None
     # The squares in a column of Y' add up to g / w0 at most.
     unit = 2.0 ** np.floor(np.log2(NARROW_LARGEST * np.sqrt(unobserved_weight / g.max())))

@@ -249,9 +249,8 @@ class ImplicitALS(AlternatingLeastSquares):
             problems, other = (users, items) if kind == "user" else (items, users)
             conjugate = solver.method == "cg"
             basis = Basis.of(
-                fixed, float(self.unobserved_weight), solver, padded=conjugate,
-                lambdas=problems.lambdas() if conjugate else None,
-            )  # fmt: skip
+                fixed, float(self.unobserved_weight), solver, problems if conjugate else None, padded=conjugate
+            )
             solved = half_sweep(problems, own, basis, solver)
             objective = solved.objective + penalty(other, fixed, solver) + constant
             return HalfSweep(solved.factors, objective, solved.mean_steps)
