@@ -1,12 +1,14 @@
 """The grid of gradient descent: how a matrix is cut into one, and what the epochs refuse."""
 
+import re
+
 import numpy as np
 import pytest
 import scipy.sparse as sp
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from alternant import kernels
+from alternant import kernels as kernels_module
 from alternant.kernels import Factors, Grid, block_count, cut
 
 shapes, seeds = st.integers(0, 12), st.integers(0, 2**32 - 1)
@@ -63,6 +65,53 @@ def test_a_cut_depends_on_nothing_but_its_generator():
     one, same, other = (cut(indptr, indices, 20, 4, np.random.default_rng(seed)) for seed in (1, 1, 2))
     np.testing.assert_array_equal(one.entries, same.entries)
     assert (one.entries != other.entries).any()
+
+
+@pytest.mark.parametrize("blocks", [1, 16, 17, 64])
+@pytest.mark.parametrize("index", [np.int32, np.int64])
+def test_entries_are_sorted_into_blocks_and_keep_their_order(kernels, blocks, index):
+    """Enough of them for several parts, and for none."""
+    rng = np.random.default_rng(0)
+    for m, n, density in ((700, 900, 0.5), (40, 30, 0.1), (5, 0, 0.0), (0, 5, 0.0)):
+        indptr, indices = csr(rng.random((m, n)) < density)
+        sides = [rng.integers(0, blocks, m, np.uint8), rng.integers(0, blocks, n, np.uint8)]
+        sides += [rng.permutation(m).astype(np.int32), rng.permutation(n).astype(np.int32)]
+        for array in (*sides, indptr, indices):
+            array.flags.writeable = False
+        key = np.repeat(sides[0].astype(int) * blocks, np.diff(indptr)) + sides[1][indices]
+        order = np.argsort(key, kind="stable")
+        rows = np.repeat(sides[2], np.diff(indptr))
+        for threads in (1, 2, 8):
+            starts, *found = kernels.sort_into_blocks(indptr, indices.astype(index), *sides, blocks, threads)
+            np.testing.assert_array_equal(np.diff(starts, prepend=0)[1:], np.bincount(key, minlength=blocks**2))
+            for got, wanted in zip(found, (rows[order], sides[3][indices[order]], order), strict=True):
+                np.testing.assert_array_equal(got, wanted)
+            assert [part.dtype for part in (starts, *found)] == [np.int64, np.int32, np.int32, np.int64]
+
+
+@pytest.mark.parametrize(
+    ("change", "error", "message"),
+    [
+        ({"indptr": np.array([0, 1])}, ValueError, "indptr must have length 3, got 2"),
+        ({"indptr": np.array([1, 2, 3])}, ValueError, "indptr must rise from 0 to 3"),
+        ({"indices": np.array([0, 1, 4], np.int32)}, ValueError, "indices must lie between 0 and 3"),
+        ({"row_block": np.array([0, 1])}, TypeError, "row_block must be a uint8 array"),
+        ({"row_block": np.array([0, 2], np.uint8)}, ValueError, "row_block must be below 2 (the number of blocks)"),
+        ({"column_rank": np.arange(4)}, TypeError, "column_rank must be a int32 array"),
+        ({"column_rank": np.arange(3, dtype=np.int32)}, ValueError, "column_rank must have length 4, got 3"),
+        ({"blocks": 65}, ValueError, "blocks must be from 1 to 64, got 65"),
+        ({"num_threads": 0}, ValueError, "num_threads must be a whole number of at least 1"),
+    ],
+)
+def test_blocks_that_would_crash_the_sort_are_refused(change, error, message):
+    given = {
+        "indptr": np.array([0, 2, 3]), "indices": np.array([0, 3, 1], np.int32), "blocks": 2,
+        "row_block": np.array([0, 1], np.uint8), "column_block": np.array([0, 1, 1, 0], np.uint8),
+        "row_rank": np.arange(2, dtype=np.int32), "column_rank": np.arange(4, dtype=np.int32),
+    }  # fmt: skip
+    assert kernels_module.sort_into_blocks(**given)[3].tolist() == [0, 1, 2]
+    with pytest.raises(error, match=re.escape(message)):
+        kernels_module.sort_into_blocks(**given | change)
 
 
 @pytest.mark.parametrize("blocks", [0, -1, 65])
@@ -125,7 +174,7 @@ NAMES = {
 
 def call(function, given, **options):
     given = {**given, "X": given["factors"].X, "Y": given["factors"].Y}
-    return getattr(kernels, function)(**{name: given[name] for name in NAMES[function]}, **options)
+    return getattr(kernels_module, function)(**{name: given[name] for name in NAMES[function]}, **options)
 
 
 def refused(function, given, error, message, **options):
@@ -142,7 +191,7 @@ def refused(function, given, error, message, **options):
 @pytest.mark.parametrize("function", NAMES)
 def test_the_public_function_runs_the_backend_in_force(function, backend):
     given = arguments()
-    with kernels.use_backend(backend):
+    with kernels_module.use_backend(backend):
         assert call(function, given) > 0
     assert (given["factors"].X != 1).any()
 

@@ -545,6 +545,12 @@ def test_a_fit_on_a_fixed_side_in_float16_goes_the_same_way(monkeypatch, scaling
     monkeypatch.setattr(_basis, "NARROW_BYTES", 0)
     monkeypatch.setattr(_basis, "NARROW_ENTRIES", 0)
     narrow = ImplicitALS(random_state=0, **params).fit(R)
+    monkeypatch.setattr(_basis, "NARROW_ENTRIES", R.nnz + 1)
+    few = len(seen)
+    ImplicitALS(random_state=0, **params | {"iterations": 1}).fit(R)  # too few interactions
+    assert set(seen[few:]) == {np.dtype(np.float32)}
+    monkeypatch.setattr(_basis, "NARROW_ENTRIES", R.nnz)
+    del seen[few:]
     expected = np.float16 if active_backend().name == "cython" else np.float32  # the others would widen them again
     assert set(seen) == {np.dtype(expected)}
     np.testing.assert_allclose(narrow.history_["objective"], plain.history_["objective"], rtol=1e-4)

@@ -7,9 +7,9 @@ backend runs.
 
 Common to all functions: `X` is the side that is solved, `Y` the side that is fixed; ``m`` and ``n`` are their numbers
 of rows and ``f`` the number of factors. Sparse input is CSR: `indptr` int64 ``(m + 1,)``, `indices` int32 or int64.
-All floating-point arrays of one call are float32, or all are float64, in C order. Inputs may be read-only; outputs are
-allocated by the caller. `num_threads` is a number of threads, or None for all that the process may use; it never
-changes a bit of the result.
+All floating-point arrays of one call are float32, or all are float64, in C order; only the fixed side of float32 rows
+may be float16. Inputs may be read-only; outputs are allocated by the caller, unless they are returned. `num_threads` is
+a number of threads, or None for all that the process may use; it never changes a bit of the result.
 """
 
 from ._grid import Cut, Factors, Grid, block_count, cut
@@ -18,7 +18,7 @@ from .als import solve_rows, squared_error
 from .dense import gramian, multiply, squared_norms
 from .nnls import solve_rows_nonnegative
 from .ranks import count_above
-from .sgd import biased_epoch, cosine_epoch, logistic_epoch
+from .sgd import biased_epoch, cosine_epoch, logistic_epoch, sort_into_blocks
 from .topk import score_pairs, top_k
 
 __all__ = [
@@ -41,6 +41,7 @@ __all__ = [
     "set_backend",
     "solve_rows",
     "solve_rows_nonnegative",
+    "sort_into_blocks",
     "squared_error",
     "squared_norms",
     "top_k",

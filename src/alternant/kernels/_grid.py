@@ -7,9 +7,12 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from .._threads import resolve_num_threads
 from . import _checks as check
+from ._registry import active_backend
 
-MOST_BLOCKS = 64  # a side; the keys of the blocks then fit in 16 bits, which NumPy sorts by radix
+MOST_BLOCKS = 64  # a side; the numbers of the blocks then fit in 16 bits, which NumPy sorts by radix
+PIECE = 1 << 20  # entries counted at a time
 FEWEST_ENTRIES = 64  # a block on average: fewer are not worth handing to a thread
 
 
@@ -93,9 +96,10 @@ def block_count(m: int, n: int, nnz: int) -> int:
 
 
 def cut(
-    indptr: NDArray[np.int64], indices: NDArray[Any], n: int, blocks: int, rng: np.random.Generator
-) -> Cut:
-    """Cut a CSR matrix of n columns into blocks x blocks blocks of about as many entries each.
+    indptr: NDArray[np.int64], indices: NDArray[Any], n: int, blocks: int, rng: np.random.Generator,
+    num_threads: int | None = None,
+) -> Cut:  # fmt: skip
+    """Cut a CSR matrix of n columns into blocks x blocks blocks of about as many entries each, on so many threads.
 
     Rows and columns are dealt out to the blocks at random: were new users and new items neighbours, as they are in most
     data, a few blocks would hold most entries. Within a block they keep their order. More blocks than rows or columns
@@ -112,27 +116,32 @@ def cut(
         raise ValueError(f"indptr must rise from 0 to {len(indices)} (the number of entries), got {indptr[[0, -1]]}")
     if not 1 <= blocks <= MOST_BLOCKS:
         raise ValueError(f"blocks must be from 1 to {MOST_BLOCKS}, got {blocks}")
-    lengths = np.diff(indptr)
-    row_block, row_order, row_edges = _deal(lengths, blocks, rng)
-    column_block, column_order, column_edges = _deal(np.bincount(indices, minlength=n), blocks, rng)
-    narrow = np.uint8 if blocks <= 16 else np.uint16  # sorted by radix, in one pass or two
-    key = np.repeat((row_block * blocks).astype(narrow), lengths) + column_block.astype(narrow)[indices]
-    entries = np.argsort(key, kind="stable")
-    block_indptr = np.concatenate([[0], np.cumsum(np.bincount(key, minlength=blocks**2))])
-    rows = np.repeat(_ranks(row_order), lengths)[entries]
-    return Cut(Grid(row_edges, column_edges, block_indptr, rows, _ranks(column_order)[indices[entries]]), row_order,
-               column_order, entries)  # fmt: skip
+    row_block, row_order, row_edges = _deal(np.diff(indptr), blocks, rng)
+    column_block, column_order, column_edges = _deal(column_counts(indices, n), blocks, rng)
+    block_indptr, rows, columns, entries = active_backend().sort_into_blocks(
+        indptr, indices, row_block, column_block, _ranks(row_order), _ranks(column_order), blocks,
+        resolve_num_threads(num_threads),
+    )  # fmt: skip
+    return Cut(Grid(row_edges, column_edges, block_indptr, rows, columns), row_order, column_order, entries)
+
+
+def column_counts(indices: NDArray[Any], n: int) -> NDArray[np.int64]:
+    """Count the entries of each column, piece by piece: NumPy widens all indices that it counts at once."""
+    counts = np.zeros(n, np.int64)
+    for start in range(0, len(indices), PIECE):
+        counts += np.bincount(indices[start : start + PIECE], minlength=n)
+    return counts
 
 
 def _deal(
     counts: NDArray[np.int64], blocks: int, rng: np.random.Generator
-) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
+) -> tuple[NDArray[np.uint8], NDArray[np.int64], NDArray[np.int64]]:
     """Deal rows out at random; return the block of each, the rows block by block, and the blocks' edges."""
     shuffled = rng.permutation(len(counts))
     edges = _edges(counts[shuffled], blocks)
-    block = np.empty(len(counts), np.int64)
-    block[shuffled] = np.repeat(np.arange(blocks), np.diff(edges))
-    return block, np.argsort(block.astype(np.uint8), kind="stable"), edges
+    block = np.empty(len(counts), np.uint8)
+    block[shuffled] = np.repeat(np.arange(blocks, dtype=np.uint8), np.diff(edges))
+    return block, np.argsort(block, kind="stable"), edges
 
 
 def _ranks(order: NDArray[np.int64]) -> NDArray[np.int32]:

@@ -27,7 +27,7 @@ FUNCTIONS = {
     "dense": ("multiply", "gramian", "squared_norms"),
     "nnls": ("solve_rows_nonnegative",),
     "ranks": ("count_above",),
-    "sgd": ("biased_epoch", "cosine_epoch", "logistic_epoch"),
+    "sgd": ("biased_epoch", "cosine_epoch", "logistic_epoch", "sort_into_blocks"),
     "topk": ("top_k", "score_pairs"),
 }
 

@@ -3,7 +3,7 @@
 Parallel without locks and reproducible to the bit (Gemulla et al. 2011): the entries are cut into B x B blocks of rows
 x columns. The B blocks of one diagonal share no row and no column, so that they are taken in parallel; within a block
 the entries are taken one after the other, in their order. B belongs to the grid and never depends on the number of
-threads.
+threads. `sort_into_blocks` is how `cut` makes a grid.
 
 R. Gemulla, E. Nijkamp, P. J. Haas, Y. Sismanis, "Large-Scale Matrix Factorization with Distributed Stochastic Gradient
 Descent", KDD 2011.
@@ -19,7 +19,7 @@ import numpy as np
 
 from .._threads import resolve_num_threads
 from . import _checks as check
-from ._grid import Factors, Grid
+from ._grid import MOST_BLOCKS, Factors, Grid
 from ._registry import active_backend
 
 if TYPE_CHECKING:
@@ -221,6 +221,63 @@ def logistic_epoch(
         update_columns, threads,
     )  # fmt: skip
     return loss
+
+
+def sort_into_blocks(
+    indptr: NDArray[np.int64],
+    indices: NDArray[Any],
+    row_block: NDArray[np.uint8],
+    column_block: NDArray[np.uint8],
+    row_rank: NDArray[np.int32],
+    column_rank: NDArray[np.int32],
+    blocks: int,
+    num_threads: int | None = None,
+) -> tuple[NDArray[np.int64], NDArray[np.int32], NDArray[np.int32], NDArray[np.int64]]:
+    """Put the entries of a CSR matrix in the order of the blocks that they belong to.
+
+    Entries of one block keep their order.
+
+    Parameters
+    ----------
+    indptr : int64 array, shape (m + 1,)
+        From 0 to nnz.
+    indices : int32 or int64 array, shape (nnz,)
+        Column numbers.
+    row_block, column_block : uint8 arrays, shapes (m,) and (n,)
+        The entries of row ``u`` in column ``i`` belong to block ``row_block[u] * blocks + column_block[i]``.
+    row_rank, column_rank : int32 arrays, shapes (m,) and (n,)
+        The numbers of rows and columns in the grid.
+    blocks : int
+        Blocks on a side, from 1 to 64.
+    num_threads : int, optional
+        Number of threads; all that the process may use by default.
+
+    Returns
+    -------
+    block_indptr : int64 array, shape (blocks * blocks + 1,)
+        Block ``k`` has the entries from ``block_indptr[k]`` up to ``block_indptr[k + 1]`` of what follows.
+    rows, columns : int32 arrays, shape (nnz,)
+        ``row_rank`` and ``column_rank`` of each entry.
+    entries : int64 array, shape (nnz,)
+        Which entry of the matrix it is.
+    """
+    m, n = len(row_block), len(column_block)
+    check.csr(indptr, indices, m, n)
+    if indptr[0] != 0 or indptr[-1] != len(indices):
+        raise ValueError(f"indptr must rise from 0 to {len(indices)} (the number of entries), got {indptr[[0, -1]]}")
+    if not 1 <= blocks <= MOST_BLOCKS:
+        raise ValueError(f"blocks must be from 1 to {MOST_BLOCKS}, got {blocks}")
+    for name, block, rank in (("row", row_block, row_rank), ("column", column_block, column_rank)):
+        check.vector(f"{name}_block", block, np.uint8, len(block))
+        check.vector(f"{name}_rank", rank, np.int32, len(block))
+        if block.max(initial=0) >= blocks:
+            raise ValueError(f"{name}_block must be below {blocks} (the number of blocks), got {block.max()}")
+    found: tuple[NDArray[np.int64], NDArray[np.int32], NDArray[np.int32], NDArray[np.int64]] = (
+        active_backend().sort_into_blocks(
+            indptr, indices, row_block, column_block, row_rank, column_rank, blocks, resolve_num_threads(num_threads)
+        )
+    )
+    return found
 
 
 def _check(

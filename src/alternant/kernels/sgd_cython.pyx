@@ -15,11 +15,18 @@ from cython cimport floating
 from cython.parallel cimport prange
 from libc.math cimport INFINITY
 from libc.stddef cimport ptrdiff_t
-from libc.stdint cimport int32_t, int64_t, uint64_t
+from libc.stdint cimport int32_t, int64_t, uint8_t, uint64_t
+
+from ._vector cimport index_t
 
 import numpy as np
 
 from alternant._threads import openmp_threads, resolve_num_threads
+
+
+cdef enum:
+    PARTS = 32                  # of a matrix, whose entries are sorted by themselves
+    ENTRIES_PER_PART = 65536    # at least: a part's histogram has up to 4096 numbers
 
 
 cdef extern from "_sgd.h" nogil:
@@ -240,6 +247,70 @@ def logistic_epoch(grid, order, weight, target, negatives, factors, squares, lea
         *factors, squares, step, mix((seed + 0x9E3779B97F4A7C15 * (epoch + 1)) & 0xFFFFFFFFFFFFFFFF), loss,
         threads_for(num_threads, order))
     return sum(loss.tolist())    # in float64, in the order of the blocks
+
+
+def _count_blocks(
+    const int64_t[::1] indptr,            # IN   m + 1
+    const index_t[::1] indices,           # IN   nnz
+    const uint8_t[::1] row_block,         # IN   m
+    const uint8_t[::1] column_block,      # IN   n
+    const int64_t[::1] edges,             # IN   parts + 1: rows
+    int64_t[:, ::1] counts,               # OUT  parts x blocks^2, 0 before
+    ptrdiff_t blocks,                     # IN
+    int num_threads,                      # IN
+):
+    """How many entries of each part of the rows belong to each block."""
+    cdef ptrdiff_t part, u, j, first
+    for part in prange(counts.shape[0], nogil=True, schedule="dynamic", chunksize=1, num_threads=num_threads):
+        for u in range(edges[part], edges[part + 1]):
+            first = row_block[u] * blocks
+            for j in range(indptr[u], indptr[u + 1]):
+                counts[part, first + column_block[indices[j]]] += 1
+
+
+def _fill_blocks(
+    const int64_t[::1] indptr,            # IN   m + 1
+    const index_t[::1] indices,           # IN   nnz
+    const uint8_t[::1] row_block,         # IN   m
+    const uint8_t[::1] column_block,      # IN   n
+    const int32_t[::1] row_rank,          # IN   m
+    const int32_t[::1] column_rank,       # IN   n
+    const int64_t[::1] edges,             # IN   parts + 1: rows
+    int64_t[:, ::1] place,                # IN   parts x blocks^2: where the entries of each go; moved on
+    int32_t[::1] rows,                    # OUT  nnz
+    int32_t[::1] columns,                 # OUT  nnz
+    int64_t[::1] entries,                 # OUT  nnz
+    ptrdiff_t blocks,                     # IN
+    int num_threads,                      # IN
+):
+    cdef ptrdiff_t part, u, j, first, block, at
+    for part in prange(place.shape[0], nogil=True, schedule="dynamic", chunksize=1, num_threads=num_threads):
+        for u in range(edges[part], edges[part + 1]):
+            first = row_block[u] * blocks
+            for j in range(indptr[u], indptr[u + 1]):
+                block = first + column_block[indices[j]]
+                at = place[part, block]
+                place[part, block] = at + 1
+                rows[at] = row_rank[u]
+                columns[at] = column_rank[indices[j]]
+                entries[at] = j
+
+
+def sort_into_blocks(indptr, indices, row_block, column_block, row_rank, column_rank, blocks, num_threads=None):
+    """See `alternant.kernels.sort_into_blocks`."""
+    nnz = len(indices)
+    parts = max(1, min(PARTS, nnz // ENTRIES_PER_PART))
+    edges = np.searchsorted(indptr, nnz * np.arange(parts + 1) // parts)
+    edges[0], edges[parts] = 0, len(row_block)
+    counts = np.zeros((parts, blocks * blocks), np.int64)
+    threads = openmp_threads(min(resolve_num_threads(num_threads), parts))
+    _count_blocks(indptr, indices, row_block, column_block, edges, counts, blocks, threads)
+    block_indptr = np.concatenate([[0], np.cumsum(counts.sum(axis=0))])
+    place = block_indptr[:blocks * blocks] + np.cumsum(counts, axis=0) - counts
+    rows, columns, entries = np.empty(nnz, np.int32), np.empty(nnz, np.int32), np.empty(nnz, np.int64)
+    _fill_blocks(indptr, indices, row_block, column_block, row_rank, column_rank, edges, place, rows, columns, entries,
+                 blocks, threads)
+    return block_indptr, rows, columns, entries
 
 
 cdef void set_rates(sgd_step *step, double learning_rate, regularization, bint update_columns):

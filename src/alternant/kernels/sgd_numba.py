@@ -29,6 +29,7 @@ from .._threads import map_parallel, resolve_num_threads
 from ._grid import Factors, Grid
 from .als_numba import constant, entry_point
 from .sgd_reference import GOLDEN, MASK, mix
+from .sgd_reference import sort_into_blocks as sort_into_blocks
 
 if TYPE_CHECKING:
     from collections.abc import Callable

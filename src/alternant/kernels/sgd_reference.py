@@ -141,6 +141,26 @@ def logistic_epoch(
     return loss
 
 
+def sort_into_blocks(
+    indptr: NDArray[np.int64],
+    indices: NDArray[Any],
+    row_block: NDArray[np.uint8],
+    column_block: NDArray[np.uint8],
+    row_rank: NDArray[np.int32],
+    column_rank: NDArray[np.int32],
+    blocks: int,
+    num_threads: int | None = None,  # noqa: ARG001
+) -> tuple[NDArray[np.int64], NDArray[np.int32], NDArray[np.int32], NDArray[np.int64]]:
+    """See `alternant.kernels.sort_into_blocks`."""
+    lengths = np.diff(indptr)
+    narrow = np.uint8 if blocks <= 16 else np.uint16  # sorted by radix, in one pass or two
+    key = np.repeat((row_block.astype(np.int64) * blocks).astype(narrow), lengths)
+    key += column_block.astype(narrow)[indices]
+    entries = np.argsort(key, kind="stable")
+    block_indptr = np.concatenate([[0], np.cumsum(np.bincount(key, minlength=blocks**2))])
+    return block_indptr, np.repeat(row_rank, lengths)[entries], column_rank[indices[entries]], entries
+
+
 def sigmoid(z: float) -> float:
     """Return ``1 / (1 + exp(-z))`` at any z."""
     e = np.exp(-abs(z))

@@ -9,6 +9,8 @@ from numpy.typing import NDArray
 
 from ..kernels import Factors
 
+DEVIATION_BLOCK = 1 << 16
+
 
 def parts(factors: Factors) -> tuple[tuple[Any, ...], tuple[Any, ...]]:
     """Return what the columns of user factors, ``(x_u, b_u, 1)``, and of item factors, ``(y_i, 1, c_i)``, are."""
@@ -24,6 +26,14 @@ def unpack(users: NDArray[Any], items: NDArray[Any]) -> Factors:
 def latent(factors: NDArray[Any]) -> NDArray[Any]:
     """Return the columns that are not biases."""
     return factors[:, :-2]
+
+
+def deviation(values: NDArray[Any]) -> float:
+    """Return the standard deviation, in float64, block by block: NumPy would copy all of it twice."""
+    mean, total = values.mean(dtype=np.float64), 0.0
+    for start in range(0, len(values), DEVIATION_BLOCK):
+        total += float(np.square(values[start : start + DEVIATION_BLOCK] - mean).sum())
+    return float(np.sqrt(total / len(values)))
 
 
 def penalty(

@@ -22,6 +22,7 @@ from .._validation import (
 )
 from ..interactions import Interactions
 from ..kernels import Factors, Grid, block_count, cut
+from ..kernels._grid import column_counts
 from ..kernels._registry import BACKENDS
 from ._fit_loop import (
     Callback,
@@ -315,7 +316,8 @@ class Course:
         start = model._start(train.shape, rng)
         self.seed = int(rng.integers(1 << 63))
         m, n = train.shape
-        self.cut = cut(train.indptr, train.indices, n, block_count(m, n, len(train.data)), rng)
+        blocks = block_count(m, n, len(train.data))
+        self.cut = cut(train.indptr, train.indices, n, blocks, rng, resolve_num_threads(model.num_threads))
         self.values = model._targets(train.data[self.cut.entries], self.facts)
         self.factors = Factors(
             gather((start.X,), self.cut.row_order, 1), gather((start.Y,), self.cut.column_order, 1),
@@ -325,7 +327,7 @@ class Course:
         grid = self.cut.grid
         self.counts = (
             np.diff(train.indptr)[self.cut.row_order],
-            np.bincount(train.indices, minlength=n)[self.cut.column_order],
+            column_counts(train.indices, n)[self.cut.column_order],
         )
         worth = len(train.data) * start.X.shape[1] // (grid.blocks * WORK_PER_THREAD)
         self.num_threads = min(resolve_num_threads(model.num_threads), 1 + worth)

@@ -180,7 +180,7 @@ class BiasedMF(StochasticModel):
         if self.rating_range is not None:
             low, high = self._bounds()
             mean = float(logit(np.clip((mean - low) / (high - low), 0.01, 0.99)))  # finite, if all are at one end
-        return {"mean_": mean, "deviation_": float(rows.data.std(dtype=np.float64))}
+        return {"mean_": mean, "deviation_": _biased.deviation(rows.data)}
 
     def _scale(self, facts: Mapping[str, Any]) -> float:
         """Return s."""
