@@ -111,16 +111,18 @@ def as_float32(matrix: Any) -> sp.csr_array:
     return sp.csr_array((rows.data.astype(np.float32), indices, indptr), shape=rows.shape)
 
 
-def evaluate_factors(problem: Problem, adapter: Adapter, learned: tuple[np.ndarray, np.ndarray]) -> dict[str, float]:
-    """Return NDCG@10, and the objective where the library minimises this one."""
+def evaluate_factors(
+    problem: Problem, lists: bool, adapter: Adapter, learned: tuple[np.ndarray, np.ndarray]
+) -> dict[str, float]:
+    """Return NDCG@10, if lists are to be made, and the objective where the library minimises this one."""
     X, Y = (np.asarray(side) for side in learned)
-    reached = {"ndcg": ndcg(problem, X, Y)}
+    reached = {"ndcg": ndcg(problem, X, Y)} if lists else {}
     if adapter.same_objective:
         reached["objective"] = objective(problem.train, X, Y, problem.regularization)
     return reached
 
 
-def evaluate_predictions(problem: Problem, _: Adapter, predictions: np.ndarray) -> dict[str, float]:
+def evaluate_predictions(problem: Problem, _lists: bool, _: Adapter, predictions: np.ndarray) -> dict[str, float]:
     """Return the error on the held-out ratings."""
     return {"rmse": float(np.sqrt(np.mean(np.square(predictions - problem.test.data, dtype=np.float64))))}
 
@@ -180,6 +182,7 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--rounds", type=int, default=5, help="after the one that warms up")
     parser.add_argument("--only", nargs="+", metavar="LIBRARY", help="as the table names them, or their first words")
     parser.add_argument("--no-memory", action="store_true", help="leave out the processes that memory is measured in")
+    parser.add_argument("--no-lists", action="store_true", help="leave out NDCG@10, which takes longest on large data")
     parser.add_argument("--alternant-option", type=option, action="append", default=[], metavar="NAME=VALUE",
                         help="a parameter of alternant's models; may be given several times")  # fmt: skip
     parser.add_argument("--at-least", type=float, help="exit 1 below this ratio; see above")
@@ -202,7 +205,9 @@ def main() -> int:
     common = {"factors": options.factors, "iterations": options.iterations, "threads": options.threads,
               "alternant_options": dict(options.alternant_option)}  # fmt: skip
     problem = PROBLEMS[options.task](options, common)
-    evaluate, check = partial(EVALUATORS[options.task], problem), partial(CHECKS[options.task], options.threads)
+    evaluate = partial(EVALUATORS[options.task], problem, not options.no_lists)
+    check = partial(CHECKS[options.task], options.threads)
+    measures = [m for m in MEASURES[options.task] if not (options.no_lists and m.key == "ndcg")]
     with tempfile.TemporaryDirectory() as folder:
         save_problem(problem, Path(folder))
         memory_from = None if options.no_memory else Path(folder)
@@ -211,13 +216,13 @@ def main() -> int:
     title = (f"{options.task}, {options.data or options.shape}: {m:,} x {n:,}, {problem.train.nnz:,} to learn from, "
              f"f = {options.factors}, float32, {options.threads} threads, rounds: {options.rounds}")  # fmt: skip
     text = "\n".join([
-        machine_line(options.threads), "", title, "", table(outcomes, MEASURES[options.task], UNITS[options.task])
+        machine_line(options.threads), "", title, "", table(outcomes, measures, UNITS[options.task])
     ])  # fmt: skip
     print(text)
     if options.output is not None:
         options.output.write_text(text + "\n", encoding="utf-8")
     if options.picture is not None:
-        draw(outcomes, MEASURES[options.task][0], UNITS[options.task], title, options.picture)
+        draw(outcomes, measures[0], UNITS[options.task], title, options.picture)
     reasons = [] if options.at_least is None else missed(outcomes, options.task, options.at_least)
     for reason in reasons:
         print(f"missed: {reason}")

@@ -103,6 +103,16 @@ def test_options_of_alternant_are_literals_or_strings():
         compare_peers.option("max_cg_steps")
 
 
+def test_lists_are_left_out_where_that_is_asked_for(monkeypatch):
+    rows = sp.csr_array(np.eye(3))
+    problem = Problem(rows, rows, regularization=0.1)
+    monkeypatch.setattr(compare_peers, "ndcg", lambda *_: 0.5)
+    adapter, learned = next(a for a in WEIGHTED if a.ours), (np.ones((3, 2)), np.ones((3, 2)))
+    both = compare_peers.evaluate_factors(problem, True, adapter, learned)
+    assert both["ndcg"] == 0.5
+    assert compare_peers.evaluate_factors(problem, False, adapter, learned) == {"objective": both["objective"]}
+
+
 def test_the_libraries_are_chosen_by_name():
     names = [adapter.name for adapter in compare_peers.chosen(WEIGHTED, ["alternant", "LensKit"])]
     assert names == ["alternant", "LensKit Cholesky"]
