@@ -76,13 +76,25 @@ def test_the_public_function_solves_with_the_backend_in_force():
         ({"target": np.array([1, np.inf, 1], np.float32)}, ValueError, "target must be finite, got 1 values"),
         ({"X": np.zeros((2, 0), np.float32)}, ValueError, "X must have at least 1 column"),
         ({"method": "lu"}, ValueError, "method must be"),
-        ({"tol": -1.0}, ValueError, "tol must be 0 or more"),
-        ({"tol": np.nan}, ValueError, "tol must be 0 or more"),
+        ({"tol": -1.0}, ValueError, "tol must be at least 0 and finite"),
+        ({"tol": np.nan}, ValueError, "tol must be at least 0 and finite"),
         ({"max_steps": 0}, ValueError, "max_steps must be at least 1"),
         ({"num_threads": 0}, ValueError, "num_threads must be a whole number of at least 1"),
         ({"row_steps": np.zeros(2, np.int64)}, TypeError, "row_steps must be a int32 array"),
         ({"row_objective": np.zeros(3)}, ValueError, "row_objective must have shape"),
         ({"Y": np.ones((3, 2), np.int16)}, TypeError, "Y must be a float32 or float64 array, got a int16 array"),
+        ({"Y": np.ones((3, 2), np.int64)}, TypeError, "Y must be a float32 or float64 array, got a int64 array"),
+        ({"target": 1e39}, ValueError, "target must be finite in float32, got 1e+39"),
+        ({"target": 10**400}, ValueError, "target must be finite, got 1000"),
+        ({"target": np.nan}, ValueError, "target must be finite, got nan"),
+        ({"target": True}, TypeError, "target must be a float32 array or a number, got bool"),
+        ({"target": "1"}, TypeError, "target must be a float32 array or a number, got str"),
+        ({"tol": "0.1"}, TypeError, "tol must be a number, got '0.1'"),
+        ({"tol": None}, TypeError, "tol must be a number, got None"),
+        ({"max_steps": 2.5}, TypeError, "max_steps must be a whole number, got 2.5"),
+        ({"max_steps": None}, TypeError, "max_steps must be a whole number, got None"),
+        ({"regularization": np.array([1, -0.5], np.float32)}, ValueError, "regularization must be 0 or more, got -0.5"),
+        ({"diagonal": np.array([0.1, -0.5], np.float32)}, ValueError, "diagonal must be 0 or more, got -0.5"),
         (NARROW | {"X": np.zeros((2, 2))}, TypeError, "X must be a float32 array, got a float64 array"),
         (NARROW | {"X": np.zeros((2, 3), np.float32)}, ValueError, "Y must have 3 columns"),
         ({"Y": np.full((3, 2), np.inf, np.float16)}, ValueError, "Y must be finite"),
@@ -108,7 +120,18 @@ def test_solving_into_the_array_that_is_read_is_refused():
     given["X"] = given["Y"][:2]
     with pytest.raises(ValueError, match="while Y is read, but the two share memory: pass a copy"):
         kernels.solve_rows(**given)
-    given |= {"Y": np.ones((4, 4), np.float16)}
+    memory = np.ones(8)
+    for output, read in (("row_objective", "regularization"), ("row_steps", "weight"), ("X", "weight")):
+        given = arguments()
+        shared = memory[:4].view(given[read].dtype)[: len(given[read])]
+        kind = {"row_objective": np.float64, "row_steps": np.int32, "X": np.float32}[output]
+        given[output] = memory[:2].view(kind)[: 4 if output == "X" else 2].reshape((2, 2) if output == "X" else 2)
+        with pytest.raises(ValueError, match=f"{output} is overwritten while {read} is read"):
+            kernels.solve_rows(**given | {read: shared})
+    given = arguments() | {"row_objective": memory[:2], "row_steps": memory[:2].view(np.int32)[:2]}
+    with pytest.raises(ValueError, match="row_steps and row_objective are both filled, but share memory"):
+        kernels.solve_rows(**given)
+    given = arguments() | {"Y": np.ones((4, 4), np.float16)}
     given["X"] = given["Y"].view(np.float32).reshape(2, 4)
     with pytest.raises(ValueError, match="while Y is read, but the two share memory: pass a copy"):
         kernels.solve_rows(**given | {"diagonal": np.ones(4, np.float32)})

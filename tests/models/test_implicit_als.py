@@ -14,7 +14,7 @@ from alternant import ImplicitALS, Popularity
 from alternant.datasets import planted
 from alternant.evaluation import leave_one_out, ranking_metrics
 from alternant.kernels import active_backend
-from alternant.models import _basis, _least_squares, implicit_als
+from alternant.models import _als, _basis, _least_squares, implicit_als
 from alternant.models._solver import Solver
 
 WEIGHTINGS = ["hu", "log", "proportional", "ials"]
@@ -544,6 +544,7 @@ def test_a_fit_on_a_fixed_side_in_float16_goes_the_same_way(monkeypatch, scaling
     monkeypatch.setattr(implicit_als, "half_sweep", spy)
     monkeypatch.setattr(_basis, "NARROW_BYTES", 0)
     monkeypatch.setattr(_basis, "NARROW_ENTRIES", 0)
+    monkeypatch.setattr(_als, "NARROW_GAIN", -np.inf)
     narrow = ImplicitALS(random_state=0, **params).fit(R)
     monkeypatch.setattr(_basis, "NARROW_ENTRIES", R.nnz + 1)
     few = len(seen)
@@ -570,6 +571,35 @@ def test_a_fit_on_a_fixed_side_in_float16_goes_the_same_way(monkeypatch, scaling
         seen.clear()
         ImplicitALS(random_state=0, **params | weak | {"iterations": 1}).fit(R)
         assert np.dtype(np.float16) not in seen
+
+
+@pytest.mark.parametrize("acceleration", ["nesterov", None])
+@pytest.mark.parametrize(("weighting", "scaling"), [("log", "ials"), ("hu", "none"), ("hu", "count")])
+def test_the_objective_never_rises_with_a_fixed_side_in_float16(monkeypatch, acceleration, weighting, scaling):
+    """Nor from a warm start; what it is rounded to may hide what the last iterations gain."""
+    R = sp.random_array((900, 400), density=0.05, format="csr", rng=np.random.default_rng(0))
+    R.data = np.ceil(9 * R.data**4)
+    monkeypatch.setattr(_basis, "NARROW_BYTES", 0)
+    monkeypatch.setattr(_basis, "NARROW_ENTRIES", 0)
+    model = ImplicitALS(
+        factors=32, weighting=weighting, regularization=3.0, regularization_scaling=scaling, acceleration=acceleration,
+        iterations=60, random_state=0,
+    )  # fmt: skip
+    first = model.fit(R).history_["objective"]
+    again = model.set_params(warm_start=True, iterations=5).fit(R).history_["objective"]
+    objective = np.array(first + again)
+    assert (np.diff(objective) <= 1e-7 * objective[1:]).all()
+
+
+def test_factors_much_smaller_than_lambda_are_not_rounded_to_zero(monkeypatch):
+    R = sp.random_array((900, 400), density=0.05, format="csr", rng=np.random.default_rng(0))
+    params = {"factors": 32, "regularization_scaling": "none", "regularization": 1.0, "init_scale": 1e-12}
+    usual = ImplicitALS(iterations=5, random_state=0, **params).fit(R)
+    monkeypatch.setattr(_basis, "NARROW_BYTES", 0)
+    monkeypatch.setattr(_basis, "NARROW_ENTRIES", 0)
+    monkeypatch.setattr(_als, "NARROW_GAIN", -np.inf)
+    tiny = ImplicitALS(iterations=5, random_state=0, **params).fit(R)
+    np.testing.assert_allclose(tiny.history_["objective"], usual.history_["objective"], rtol=1e-3)
 
 
 @pytest.mark.parametrize("lambdas", [(0.1, 0.1), (0.1, 30.0)], ids=["one lambda", "many"])

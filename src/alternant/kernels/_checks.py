@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from numbers import Real
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+
+from .._validation import check_number
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -38,10 +41,17 @@ def vector(name: str, array: NDArray[Any], dtype: Any, length: int) -> None:
         raise ValueError(f"{name} must have length {length}, got {len(array)}")
 
 
-def vector_or_number(name: str, value: NDArray[Any] | float, dtype: Any, length: int) -> None:
-    """Check a one-dimensional array, unless it is one number for all."""
-    if isinstance(value, np.ndarray) or not isinstance(value, (int, float)):
+def vector_or_number(name: str, value: Any, dtype: Any, length: int) -> NDArray[Any] | float:
+    """Check a one-dimensional array, or one number for all, which is returned as a float."""
+    if isinstance(value, np.ndarray):
         vector(name, value, dtype, length)
+        return value
+    if isinstance(value, bool) or not isinstance(value, Real):
+        raise TypeError(f"{name} must be a {dtype} array or a number, got {_kind(value)}")
+    number = check_number(name, value, -np.inf)
+    if abs(number) > float(np.finfo(dtype).max):
+        raise ValueError(f"{name} must be finite in {dtype}, got {number:g}")
+    return number
 
 
 def output(name: str, array: NDArray[Any], dtype: Any, shape: tuple[int, ...]) -> None:
@@ -90,6 +100,26 @@ def finite(**arrays: NDArray[Any] | float) -> None:
     for name, array in arrays.items():
         if not np.isfinite(array).all():
             raise ValueError(f"{name} must be finite, got {(~np.isfinite(array)).sum()} values that are not")
+
+
+def separate(outputs: dict[str, NDArray[Any] | None], inputs: dict[str, Any]) -> None:
+    """Refuse an output that shares memory with an input or another output."""
+    filled = [(name, array) for name, array in outputs.items() if array is not None]
+    for i, (name, array) in enumerate(filled):
+        for other, read in inputs.items():
+            if isinstance(read, np.ndarray) and np.may_share_memory(array, read):
+                raise ValueError(
+                    f"{name} is overwritten while {other} is read, but the two share memory: pass a copy of one of them"
+                )
+        for other, too in filled[i + 1 :]:
+            if np.may_share_memory(array, too):
+                raise ValueError(f"{name} and {other} are both filled, but share memory: pass another array for one")
+
+
+def not_negative(name: str, array: NDArray[Any]) -> None:
+    """Refuse numbers below 0."""
+    if array.min(initial=0) < 0:
+        raise ValueError(f"{name} must be 0 or more, got {array.min():g}")
 
 
 def ids(name: str, array: NDArray[Any], bound: int) -> None:

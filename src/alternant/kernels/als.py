@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from .._threads import resolve_num_threads
+from .._validation import check_integer, check_number
 from . import _checks as check
 from ._registry import active_backend
 
@@ -98,20 +99,21 @@ def solve_rows(
     check.csr(indptr, indices, m, len(Y))
     nnz = len(indices)
     check.vector("weight", weight, dtype, nnz)
-    check.vector_or_number("target", target, dtype, nnz)
+    target = check.vector_or_number("target", target, dtype, nnz)
     check.vector("diagonal", diagonal, dtype, f)
     check.vector("regularization", regularization, dtype, m)
     check.optional_output("row_steps", row_steps, np.int32, m)
     check.optional_output("row_objective", row_objective, np.float64, m)
     check.finite(weight=weight, target=target, Y=Y, diagonal=diagonal, regularization=regularization, X=X)
-    if np.may_share_memory(X, Y):
-        raise ValueError("X is overwritten while Y is read, but the two share memory: pass a copy of one")
+    check.not_negative("diagonal", diagonal)
+    check.not_negative("regularization", regularization)
+    check.separate({"X": X, "row_steps": row_steps, "row_objective": row_objective}, {
+        "indptr": indptr, "indices": indices, "weight": weight, "target": target, "Y": Y, "diagonal": diagonal,
+        "regularization": regularization,
+    })  # fmt: skip
     if method not in ("cg", "cholesky"):
         raise ValueError(f'method must be "cg" or "cholesky", got {method!r}')
-    if not tol >= 0:
-        raise ValueError(f"tol must be 0 or more, got {tol!r}")
-    if max_steps < 1:
-        raise ValueError(f"max_steps must be at least 1, got {max_steps!r}")
+    tol, max_steps = check_number("tol", tol, 0), check_integer("max_steps", max_steps, 1)
     threads = resolve_num_threads(num_threads)
     status: int = active_backend().solve_rows(
         indptr, indices, weight, target, Y, diagonal, regularization, X,
@@ -157,7 +159,7 @@ def squared_error(
     check.matrix("Y", Y, dtype, columns=f)
     check.csr(indptr, indices, m, len(Y))
     check.vector("weight", weight, dtype, len(indices))
-    check.vector_or_number("target", target, dtype, len(indices))
+    target = check.vector_or_number("target", target, dtype, len(indices))
     check.vector("diagonal", diagonal, dtype, f)
     threads = resolve_num_threads(num_threads)
     error: float = active_backend().squared_error(indptr, indices, weight, target, X, Y, diagonal, threads)

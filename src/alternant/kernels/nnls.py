@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from .._threads import resolve_num_threads
+from .._validation import check_integer, check_number
 from . import _checks as check
 from ._registry import active_backend
 
@@ -104,12 +105,12 @@ def solve_rows_nonnegative(
     check.optional_output("row_steps", row_steps, np.int32, m)
     check.optional_output("row_objective", row_objective, np.float64, m)
     check.finite(weight=weight, target=target, Y=Y, gramian=gramian, regularization=regularization, X=X)
-    if np.may_share_memory(X, Y):
-        raise ValueError("X is overwritten while Y is read, but the two share memory: pass a copy of one of them")
-    if not tol >= 0:
-        raise ValueError(f"tol must be 0 or more, got {tol!r}")
-    if max_steps < 1:
-        raise ValueError(f"max_steps must be at least 1, got {max_steps!r}")
+    check.not_negative("regularization", regularization)
+    check.separate({"X": X, "row_steps": row_steps, "row_objective": row_objective}, {
+        "indptr": indptr, "indices": indices, "weight": weight, "target": target, "Y": Y, "gramian": gramian,
+        "regularization": regularization,
+    })  # fmt: skip
+    tol, max_steps = check_number("tol", tol, 0), check_integer("max_steps", max_steps, 1)
     threads = resolve_num_threads(num_threads)
     status: int = active_backend().solve_rows_nonnegative(
         indptr, indices, weight, target, Y, gramian, regularization, X,

@@ -37,6 +37,8 @@ NARROW_LARGEST = 2.0**15
 NARROW_CONDITION = 1e6
 # A row of fewer is a cache line or two anyway.
 NARROW_FACTORS = 32
+# Of the mean eigenvalue of the dense part: where lambda is in g and much greater, Y' is much less than 1.
+MOST_LAMBDA = 1e3
 LARGEST_DIAGONAL = 1e30  # of the scaled problem, in float32
 # A Cholesky factor of a greater condition number times the dtype's resolution would lose too many digits.
 ILL_CONDITIONED = 1e-3
@@ -108,7 +110,8 @@ class Basis:
                 g[g < f * np.finfo(np.float64).eps * max(g.max(initial=0), 0)] = 0  # rank-deficient: rounding, not data
                 inverse, with_lambda = T.T, False
         unit = None
-        if problems and problems.indptr[-1] >= NARROW_ENTRIES and len(Y) * columns * Y.dtype.itemsize > NARROW_BYTES:
+        large = len(Y) * columns * Y.dtype.itemsize > NARROW_BYTES
+        if problems and large and problems.indptr[-1] >= NARROW_ENTRIES and least <= MOST_LAMBDA * np.trace(dense) / f:
             unit = _narrow_unit(Y, unobserved_weight, g, (0.0, 0.0) if with_lambda else (least, greatest), solver)
         scale = 1.0 if unit is None else unit  # of Y'; a power of 2
         shape, other_shape = ("lower", "upper") if with_lambda else ("full", "full")
@@ -125,7 +128,8 @@ def _narrow_unit(
 ) -> float | None:
     """Return what the numbers of Y' are multiplied by in float16, or None where they are to stay as they are."""
     # The other backends would widen all rows again.
-    if not (solver.backend.name == "cython" and Y.dtype == np.float32 and solver.tol >= NARROW_TOL):
+    exact = not solver.narrow or solver.tol < NARROW_TOL
+    if exact or Y.dtype != np.float32 or solver.backend.name != "cython":
         return None
     # Rows of Y' have a mean |y'|^2 of at most f / (w0 n): where that is large, so is what rounding does.
     least, most = g.min() + lambdas[0], g.max() + lambdas[0]

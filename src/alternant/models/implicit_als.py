@@ -119,11 +119,12 @@ class ImplicitALS(AlternatingLeastSquares):
     n_iter_ : int
         Iterations done.
     history_ : dict of lists
-        One entry an iteration: ``objective``, which never rises; ``user_sweep_objective``, between its two half-sweeps
-        (accelerated, with item factors that lie beyond the last, so that it may rise); ``seconds`` since the fit began;
-        ``user_cg_steps`` and ``item_cg_steps`` (mean of the rows; 0 where solved exactly). The objectives are the sum
-        of all confidences of likes less what the factors explain of it, and exact to the digits of `dtype` in that sum:
-        with confidences beyond 1e8, float32 leaves none where nearly all is explained.
+        One entry an iteration: ``objective``, which never rises but for rounding; ``user_sweep_objective``, between its
+        two half-sweeps (accelerated, with item factors that lie beyond the last, so that it may rise); ``seconds``
+        since the fit began; ``user_cg_steps`` and ``item_cg_steps`` (mean of the rows; 0 where solved exactly). The
+        objectives are the sum of all confidences of likes less what the factors explain of it, with the digits of
+        `dtype` in that sum, and 1e-5 of it where rows are in 16 bits (`tol` from 0.05 on). float32 leaves fewer where
+        confidences span many orders of magnitude, and in the first iteration from factors of very unequal sizes.
     backend_ : str
         The backend that the fit used.
     interactions_ : CSR
@@ -192,8 +193,8 @@ class ImplicitALS(AlternatingLeastSquares):
         check_choice("weighting", self.weighting, ("hu", "log", "proportional", "ials"))
         check_number("epsilon", self.epsilon, 0, above=True)
         check_number("unobserved_weight", self.unobserved_weight, 0)
-        if self.acceleration is not None:
-            check_choice("acceleration", self.acceleration, ("nesterov",))
+        if self.acceleration not in ("nesterov", None):
+            raise ValueError(f"acceleration must be 'nesterov', or None (plain iterations), got {self.acceleration!r}")
         check_choice("regularization_scaling", self.regularization_scaling, ("none", "count", "ials"))
         check_number("regularization_exponent", self.regularization_exponent, 0)
 
@@ -218,7 +219,8 @@ class ImplicitALS(AlternatingLeastSquares):
             Called with a `FitState`; the fit ends with the iteration in which it returns True. What it raises ends the
             fit at the last whole iteration.
         callback_at : {"iteration", "half_sweep"}
-            When: after each iteration, or after each of its two half-sweeps.
+            When: after each iteration, or after each of its two half-sweeps. Those of an accelerated iteration that
+            raised the objective and is done again plainly are reported, too, though their factors are dropped.
         show_progress : bool, optional
             Whether to draw a progress bar on stderr. By default, where stderr is a terminal.
 
