@@ -638,6 +638,27 @@ def test_a_fixed_side_in_float16_moves_the_objective_of_a_half_sweep_by_1e_7(mon
     assert abs(recorded - exact) < 1e-4 * abs(exact)
 
 
+@pytest.mark.parametrize("acceleration", ["nesterov", None])
+@pytest.mark.parametrize(("users", "items"), [(1.0, 1e6), (1e4, 1e4), (1.0, 1e8), (1e7, 1.0)])
+def test_a_warm_start_from_factors_much_too_large_knows_its_objective(acceleration, users, items):
+    """Rows start at 0 where that is better: nothing of the sums is lost to what the start had been."""
+    R = sp.random_array((300, 120), density=0.1, format="csr", rng=np.random.default_rng(0))
+    model = ImplicitALS(
+        factors=8, weighting="hu", alpha=1.0, regularization=0.5, regularization_scaling="none", iterations=2,
+        acceleration=acceleration, random_state=0,
+    ).fit(R)  # fmt: skip
+    model.user_factors, model.item_factors = model.user_factors * np.float32(users), model.item_factors * items
+    dense, whole = R.toarray(), []
+
+    def look(state):
+        X, Y = state.user_factors.astype(np.float64), state.item_factors.astype(np.float64)
+        errors = (1 + dense) * ((dense > 0) - X @ Y.T) ** 2
+        whole.append(errors.sum() + 0.5 * ((X**2).sum() + (Y**2).sum()))
+
+    model.set_params(warm_start=True, iterations=4).fit(R, callback=look)
+    np.testing.assert_allclose(model.history_["objective"], whole, rtol=1e-4)
+
+
 def test_cutting_a_half_sweep_into_calls_changes_no_bit(monkeypatch):
     """Between two calls Ctrl-C is heard."""
     R = sp.random_array((200, 80), density=0.1, format="csr", rng=np.random.default_rng(0))

@@ -69,9 +69,9 @@ def solve_rows(
         times what it was at the start: when what is left of the decrease of ``x^T A x - 2 b^T x`` is at most ``tol^2``
         times the decrease so far. Left is at most ``r^T M^-1 r``, with the residual r and the preconditioner M, if no
         weight is negative; where weights are great that says little, and twice the last step's decrease stands for it.
-        A start that is worse than 0 counts as 0. In any case a row stops when its residual is rounding against b. From
-        0.05 on, the steps (not the residual they begin with) may take long float32 rows rounded to 16 bits, which is
-        much less than `tol`. Not used by ``"cholesky"``.
+        A row whose start is worse than 0 starts at 0. In any case a row stops when its residual is rounding against b.
+        From 0.05 on, the steps (not the residual they begin with) may take long float32 rows rounded to 16 bits, which
+        is much less than `tol`. Not used by ``"cholesky"``.
     max_steps : int
         Steps a row takes at most. Not used by ``"cholesky"``.
     num_threads : int, optional

@@ -133,7 +133,7 @@ cdef int solve_cg(Row *row, const floating *Y, const index_t *indices, const flo
     cdef bint half = (tol >= HALF_TOL and can_halve(fp, Y)
                       and row.n * fp * <ptrdiff_t> sizeof(floating) > HALF_BYTES and row.n <= 2 * pack_rows)
     cdef bint keep = half or row.n <= pack_rows
-    cdef double whole = 0, start, decrease = 0, left, worse, rz, previous, curve
+    cdef double whole = 0, start, decrease = 0, left, rz, previous, curve
 
     precondition(row.f, fp, g, lam, d, inverse)
     memcpy(x, out, row.f * sizeof(floating))
@@ -145,10 +145,13 @@ cdef int solve_cg(Row *row, const floating *Y, const index_t *indices, const flo
         memset(out, 0, row.f * sizeof(floating))
         return OK
     start = value(fp, b, r, x)
-    worse = max(0.0, start)
+    if start > 0:    # worse than 0
+        start = 0
+        memset(x, 0, fp * sizeof(floating))
+        memset(total, 0, fp * sizeof(double))
+        rz = begin(fp, b, total, d, inverse, x, r, p, &whole)
     left = rz
-    while (row.steps < max_steps and left > tol * tol * (decrease - worse)
-           and rz > row.rounding * row.rounding * whole):
+    while row.steps < max_steps and left > tol * tol * decrease and rz > row.rounding * row.rounding * whole:
         apply_again(row, Y, indices, w, p, pack, keep, half, q, total)
         curve = curvature(fp, p, d, total)
         if not curve > 0:

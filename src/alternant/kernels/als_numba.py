@@ -242,10 +242,14 @@ def _solve_cg(problem, u, limits, packed, vectors):
     if whole <= limits.underflow:
         clear(x, f)
         return 0, 0.0
-    worse = max(0.0, value)
+    if value > 0:  # a worse start than 0
+        rz = whole
+        for i in range(f):
+            x[i], r[i] = 0.0, b[i]
+            p[i] = r[i] * inverse[i]
     decrease, left = 0.0, rz
     steps = 0
-    while steps < limits.max_steps and left > limits.tol**2 * (decrease - worse) and rz > limits.rounding**2 * whole:
+    while steps < limits.max_steps and left > limits.tol**2 * decrease and rz > limits.rounding**2 * whole:
         if n <= len(w):
             clear(q, f)
             for start in range(0, n, BLOCK):

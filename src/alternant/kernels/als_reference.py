@@ -93,20 +93,21 @@ def _solve_cg(
     A step lowers the row's objective ``x.Ax - 2 b.x`` by `gain`, known without computing it. What is `left` to gain is
     at most ``r.r/d``, as A is at least d; where d is far below A, it is about the last gains: twice the last one where
     each is two thirds of the one before (Strakos and Tichy, On error estimation in the conjugate gradient method, ETNA
-    13, 2002). That is held against the decrease so far, less what the start was `worse` than 0.
+    13, 2002). That is held against the decrease so far. A row whose start is worse than 0 starts at 0.
     """
     b = y.T @ t
     whole = b @ (b / d)
     if whole <= underflow:
         return np.zeros_like(x), 0
     r = b - y.T @ (w * (y @ x)) - d * x
+    if -x @ (b + r) > 0:
+        x, r = np.zeros_like(x), b
     z = r / d
     p = z.copy()
     rz = r @ z
-    worse = max(0.0, float(-x @ (b + r)))
     decrease, left = 0.0, rz
     steps = 0
-    while steps < max_steps and left > tol**2 * (decrease - worse) and rz > rounding**2 * whole:
+    while steps < max_steps and left > tol**2 * decrease and rz > rounding**2 * whole:
         q = y.T @ (w * (y @ p)) + d * p
         curvature = p @ q
         if not curvature > 0:
