@@ -22,7 +22,8 @@ loaded.
 `--at-least R` makes the command fail where the first library of alternant is less than R times as fast an iteration as
 the fastest peer with the same objective, or its objective is higher than that peer's after as many iterations (after
 any but the first, in which alternant leaves rows early, from the same start); explicit: where alternant is less than R
-times as soon as any peer at the RMSE.
+times as soon as any peer at the RMSE. With it or without, the command fails where one of alternant that `--only` does
+not leave out does not run. Ctrl-C ends it with exit status 130, after a table of the rounds that are whole.
 """
 
 from __future__ import annotations
@@ -36,13 +37,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import public_data
 import scipy.sparse as sp
+from command_line import at_least, exit_status, file_to_write, folder, picture_to_write
 from machine import machine_line
 from peer_report import Measure, draw, fastest, table
-from peer_runs import Adapter, Outcome, Problem, run_in_turn, save_problem
+from peer_runs import Adapter, Interrupted, Outcome, Problem, run_in_turn, save_problem
 from peers_als import WEIGHTED, ndcg, objective, other_objective
 from peers_ratings import RATINGS
-from public_data import LOADERS, load, load_ratings
 from shapes import SHAPES, shaped
 
 from alternant.evaluation import leave_one_out, random_split
@@ -51,6 +53,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 ADAPTERS = {"weighted": WEIGHTED, "explicit": RATINGS}
+DATA = {"weighted": public_data.LOADERS, "explicit": public_data.RATINGS}
 UNITS = {"weighted": "iteration", "explicit": "iteration or epoch"}
 MEASURES = {
     "weighted": (
@@ -89,7 +92,7 @@ def weighted_problem(options: argparse.Namespace, common: dict[str, Any]) -> Pro
     if options.data is None:
         matrix = shaped(options.shape)
     else:
-        matrix = load(options.data, options.folder)
+        matrix = public_data.load(options.data, options.folder)
         matrix.data = np.log1p(matrix.data)
     train, test = leave_one_out(as_float32(matrix), random_state=0)
     rng = np.random.default_rng(42)
@@ -99,7 +102,8 @@ def weighted_problem(options: argparse.Namespace, common: dict[str, Any]) -> Pro
 
 def explicit_problem(options: argparse.Namespace, common: dict[str, Any]) -> Problem:
     """Hold out a tenth of the ratings."""
-    matrix = shaped(options.shape) if options.data is None else load_ratings(options.data, options.folder)
+    real = options.data is not None
+    matrix = public_data.load_ratings(options.data, options.folder) if real else shaped(options.shape)
     train, test = random_split(as_float32(matrix), 0.1, random_state=0)
     return Problem(as_float32(train), test.tocoo(), **common)
 
@@ -135,8 +139,10 @@ EVALUATORS = {"weighted": evaluate_factors, "explicit": evaluate_predictions}
 def missed(outcomes: Sequence[Outcome], task: str, at_least: float) -> list[str]:
     """Return what keeps alternant from being so many times as fast."""
     ours = [outcome for outcome in outcomes if outcome.adapter.ours]
-    if not ours or any(outcome.error for outcome in ours):
+    if not ours:
         return ["alternant did not run"]
+    if reasons := not_run(ours):
+        return reasons
     peers = [outcome for outcome in outcomes if not outcome.adapter.ours and outcome.error is None]
     if task == "explicit":
         return _late(ours, peers, at_least)
@@ -152,6 +158,11 @@ def missed(outcomes: Sequence[Outcome], task: str, at_least: float) -> list[str]
         if mine > theirs * (1 + 1e-6):
             reasons.append(f"after iteration {n}, the objective is {mine:.9g}; {peer.adapter.name}'s is {theirs:.9g}")
     return reasons
+
+
+def not_run(outcomes: Sequence[Outcome]) -> list[str]:
+    """Return why libraries of alternant did not run."""
+    return [f"{o.adapter.name} did not run: {o.error}" for o in outcomes if o.adapter.ours and o.error is not None]
 
 
 def _late(ours: Sequence[Outcome], peers: Sequence[Outcome], at_least: float) -> list[str]:
@@ -173,34 +184,35 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("task", choices=list(ADAPTERS))
     parser.add_argument("--shape", choices=list(SHAPES), default="ml1m", help="random data of this shape")
-    parser.add_argument("--data", choices=sorted({*LOADERS, "jester-1"}), help="real data instead")
-    parser.add_argument("--folder", type=Path, help="that holds the real data, one sub-folder a data set")
-    parser.add_argument("--factors", type=int, default=64)
+    parser.add_argument("--data", metavar="NAME", help="real data instead; " + "; ".join(
+        f"{task}: {', '.join(names)}" for task, names in DATA.items()))  # fmt: skip
+    parser.add_argument("--folder", type=folder, help="that holds the real data, one sub-folder a data set")
+    parser.add_argument("--factors", type=at_least(1), default=64)
     parser.add_argument("--regularization", type=float, default=0.01, help="lambda of weighted")
-    parser.add_argument("--iterations", type=int, help="at most, at least 2; default 20, explicit 30")
-    parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--rounds", type=int, default=5, help="after the one that warms up")
+    parser.add_argument("--iterations", type=at_least(2), help="at most, at least 2; default 20, explicit 30")
+    parser.add_argument("--threads", type=at_least(1), default=2)
+    parser.add_argument("--rounds", type=at_least(1), default=5, help="after the one that warms up")
     parser.add_argument("--only", nargs="+", metavar="LIBRARY", help="as the table names them, or their first words")
     parser.add_argument("--no-memory", action="store_true", help="leave out the processes that memory is measured in")
     parser.add_argument("--no-lists", action="store_true", help="leave out NDCG@10, which takes longest on large data")
     parser.add_argument("--alternant-option", type=option, action="append", default=[], metavar="NAME=VALUE",
                         help="a parameter of alternant's models; may be given several times")  # fmt: skip
     parser.add_argument("--at-least", type=float, help="exit 1 below this ratio; see above")
-    parser.add_argument("--output", type=Path, help="write the table to this file, too")
-    parser.add_argument("--picture", type=Path, help="draw to this file")
+    parser.add_argument("--output", type=file_to_write, help="write the table to this file, too")
+    parser.add_argument("--picture", type=picture_to_write, help="draw to this file")
     options = parser.parse_args(arguments)
     if options.iterations is None:
         options.iterations = {"weighted": 20, "explicit": 30}[options.task]
-    if options.iterations < 2 or options.rounds < 1:
-        parser.error("--iterations must be at least 2, --rounds at least 1")
+    if options.data is not None and options.data not in DATA[options.task]:
+        names = ", ".join(DATA[options.task])
+        parser.error(f"{options.task} takes no --data {options.data}: choose from {names}")
     if options.data not in (None, "msweb") and options.folder is None:
         parser.error(f"--data {options.data} needs --folder, which holds one sub-folder a data set")
     return options
 
 
-def main() -> int:
-    """Run the comparison and write the table; exit 1 if a target is missed."""
-    options = parse()
+def compare(options: argparse.Namespace) -> int:
+    """Run the comparison and write the table; return the exit status."""
     adapters = chosen(ADAPTERS[options.task], options.only)
     common = {"factors": options.factors, "iterations": options.iterations, "threads": options.threads,
               "alternant_options": dict(options.alternant_option)}  # fmt: skip
@@ -211,22 +223,40 @@ def main() -> int:
     with tempfile.TemporaryDirectory() as folder:
         save_problem(problem, Path(folder))
         memory_from = None if options.no_memory else Path(folder)
-        outcomes = run_in_turn(adapters, problem, evaluate, options.rounds, memory_from, check)
+        rounds, stopped = options.rounds, False
+        try:
+            outcomes = run_in_turn(adapters, problem, evaluate, rounds, memory_from, check)
+        except Interrupted as interrupted:
+            outcomes, rounds, stopped = interrupted.outcomes, interrupted.rounds, True
+            if not rounds:
+                raise
     m, n = problem.train.shape
     title = (f"{options.task}, {options.data or options.shape}: {m:,} x {n:,}, {problem.train.nnz:,} to learn from, "
-             f"f = {options.factors}, float32, {options.threads} threads, rounds: {options.rounds}")  # fmt: skip
+             f"f = {options.factors}, float32, {options.threads} threads, rounds: {rounds}")  # fmt: skip
     text = "\n".join([
         machine_line(options.threads), "", title, "", table(outcomes, measures, UNITS[options.task])
     ])  # fmt: skip
     print(text)
+    if stopped:
+        print(f"stopped after {rounds} of {options.rounds} rounds", file=sys.stderr)
+        return 130
     if options.output is not None:
         options.output.write_text(text + "\n", encoding="utf-8")
     if options.picture is not None:
         draw(outcomes, measures[0], UNITS[options.task], title, options.picture)
-    reasons = [] if options.at_least is None else missed(outcomes, options.task, options.at_least)
-    for reason in reasons:
-        print(f"missed: {reason}")
-    return 1 if reasons else 0
+    if options.at_least is None:
+        return exit_status(not_run(outcomes))
+    return exit_status(missed(outcomes, options.task, options.at_least))
+
+
+def main() -> int:
+    """Run the command; exit 1 if a target is missed or alternant does not run, 130 if it is interrupted."""
+    options = parse()
+    try:
+        return compare(options)
+    except KeyboardInterrupt:
+        print("stopped before a round was whole: there is nothing to compare", file=sys.stderr)
+        return 130
 
 
 if __name__ == "__main__":

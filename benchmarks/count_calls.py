@@ -23,9 +23,9 @@ class Fixture:
 
     group = ""
 
-    def __call__(self, function: Any, *arguments: Any) -> None:
+    def __call__(self, function: Any, *arguments: Any, **options: Any) -> None:
         """Take what a benchmark hands over to be timed."""
-        self.call = lambda: function(*arguments)
+        self.call = lambda: function(*arguments, **options)
 
 
 def main() -> None:

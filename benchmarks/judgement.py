@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from statistics import median, quantiles
 
 UNREST = "times disagree"
+UNCOMPARED = "base can't run it"
 BAD = ("slower", "more instructions", "slower, but times disagree", "failed")
 QUIET = ("same", "faster")
 
@@ -99,8 +100,9 @@ def rows_of(
 ) -> list[Row]:
     """Judge all benchmarks: seconds of a call in each round, and the names that each side's suites have.
 
-    What only head's suites have, or what base cannot run, is new; what only base's suites have is removed. Neither
-    fails. What head's suites have and head cannot run has failed.
+    What only head's suites have is new, what only base's suites have is removed, and what both have but base cannot
+    run (head's suites run against both) is not compared. None of them fails. What head's suites have and head cannot
+    run has failed.
     """
     rows = []
     for name in sorted(head_names | base_names):
@@ -109,7 +111,7 @@ def rows_of(
         elif len(head.get(name, ())) < max(1, len(base.get(name, ()))):  # in one round at least
             rows.append(Row(name, "failed"))
         elif len(base.get(name, ())) < len(head[name]):
-            rows.append(Row(name, "new"))
+            rows.append(Row(name, UNCOMPARED if name in base_names else "new"))
         else:
             rows.append(judge_calls(name, base[name], head[name], limits))
     return rows
@@ -127,9 +129,11 @@ def report(rows: Sequence[Row], limits: Limits, notes: Sequence[str]) -> tuple[s
     bad = [row for row in rows if row.verdict in BAD]
     notable = [row for row in rows if row.verdict not in QUIET]
     rule = f"more than {limits.percent:g} % and {limits.milliseconds:g} ms"
-    said = f"**{len(bad)} of {len(rows)} benchmarks are slower by {rule}, or failed.**"
+    uncompared = sum(row.verdict == UNCOMPARED for row in rows)
+    left_out = f"; {uncompared} could not be compared with base" if uncompared else ""
+    said = f"**{len(bad)} of {len(rows)} benchmarks are slower by {rule}, or failed{left_out}.**"
     if not bad:
-        said = f"None of {len(rows)} benchmarks is slower by {rule}."
+        said = f"None of {len(rows)} benchmarks is slower by {rule}{left_out}."
     parts = ["### Benchmarks", said, *notes]
     if notable:
         parts.append(table(notable))

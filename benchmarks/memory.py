@@ -17,6 +17,7 @@ from tempfile import TemporaryDirectory
 
 import numpy as np
 import scipy.sparse as sp
+from command_line import at_least, exit_status
 from machine import print_machine
 from peer_runs import forget_peak, peak
 from shapes import SHAPES, shaped
@@ -41,9 +42,9 @@ def main() -> int:
     """Fit and compare; exit 1 above the given ratio."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--shape", choices=list(SHAPES), default="ml1m")
-    parser.add_argument("--factors", type=int, default=64)
-    parser.add_argument("--iterations", type=int, default=3)
-    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--factors", type=at_least(1), default=64)
+    parser.add_argument("--iterations", type=at_least(1), default=3)
+    parser.add_argument("--threads", type=at_least(1), default=2)
     parser.add_argument("--at-most", type=float, help="exit 1 above this ratio")
     options = parser.parse_args()
     matrix = shaped(options.shape)
@@ -57,7 +58,9 @@ def main() -> int:
     print_machine(options.threads)
     print(f"{options.shape}, f = {options.factors}, float32: {added:.0f} MB, {added / least:.2f} times the least of "
           f"{least:.0f} MB")  # fmt: skip
-    return int(options.at_most is not None and added > options.at_most * least)
+    if options.at_most is None or added <= options.at_most * least:
+        return exit_status([])
+    return exit_status([f"the fit adds {added / least:.3f} times the least, not at most {options.at_most:g}"])
 
 
 if __name__ == "__main__":

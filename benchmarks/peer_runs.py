@@ -6,6 +6,7 @@ import contextlib
 import importlib
 import multiprocessing
 import os
+import signal
 import sys
 import time
 from dataclasses import dataclass, field, replace
@@ -145,6 +146,17 @@ class Outcome:
         return None
 
 
+class Interrupted(KeyboardInterrupt):
+    """Ctrl-C; holds the outcomes of as many rounds as are whole."""
+
+    def __init__(self, outcomes: list[Outcome], rounds: int) -> None:
+        super().__init__()
+        self.outcomes = outcomes
+        self.rounds = rounds
+        for outcome in outcomes:
+            del outcome.rounds[rounds:]
+
+
 def error_line(error: BaseException) -> str:
     """Return what went wrong in one line."""
     lines = str(error).strip().splitlines()
@@ -158,21 +170,26 @@ def run_in_turn(
     """Run all libraries in turn; the first round warms up, and is the one that is evaluated.
 
     With a folder for `memory_from`, each is run before in a process of its own: one that crashes there takes no part.
-    Nor does one of which `check` returns what is wrong with it.
+    Nor does one of which `check` returns what is wrong with it. Ctrl-C raises `Interrupted`.
     """
     outcomes = [Outcome(adapter, adapter.installed()) for adapter in adapters]
-    for outcome in outcomes:
-        if outcome.version is None:
-            outcome.error = "not installed"
-        elif memory_from is not None:
-            _note_memory(outcome, problem, memory_from)
-    for outcome in outcomes:
-        if outcome.error is None:
-            outcome.error = _tried(outcome.adapter, problem, partial(check, outcome.adapter))
-    for round_ in range(rounds + 1):
+    whole = 0
+    try:
+        for outcome in outcomes:
+            if outcome.version is None:
+                outcome.error = "not installed"
+            elif memory_from is not None:
+                _note_memory(outcome, problem, memory_from)
         for outcome in outcomes:
             if outcome.error is None:
-                _run(outcome, problem, None if round_ else partial(evaluate, outcome.adapter))
+                outcome.error = _tried(outcome.adapter, problem, partial(check, outcome.adapter))
+        for round_ in range(rounds + 1):
+            for outcome in outcomes:
+                if outcome.error is None:
+                    _run(outcome, problem, None if round_ else partial(evaluate, outcome.adapter))
+            whole = round_
+    except KeyboardInterrupt:
+        raise Interrupted(outcomes, whole) from None
     return outcomes
 
 
@@ -213,13 +230,21 @@ def _note_memory(outcome: Outcome, problem: Problem, folder: Path) -> None:
     settings = replace(problem, train=None, test=None, start=None, iterations=2)
     arguments = theirs, outcome.adapter, settings, problem.train.shape, folder, problem.start is not None
     process = context.Process(target=_measure_memory, args=arguments)
-    process.start()
+    # Ctrl-C reaches both processes. The new one inherits that it ignores it, or it would print a traceback.
+    handler = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        process.start()
+    finally:
+        signal.signal(signal.SIGINT, handler)
     theirs.close()
     try:
         answer = ours.recv()
     except EOFError:
         process.join()
         answer = f"its process ended with code {process.exitcode}"
+    except KeyboardInterrupt:
+        process.terminate()
+        raise
     process.join()
     if isinstance(answer, str):
         outcome.error = answer

@@ -12,11 +12,11 @@ from __future__ import annotations
 
 import argparse
 import sys
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import scipy.sparse as sp
+from command_line import at_least, exit_status, folder
 from peers_als import objective
 from public_data import LOADERS, load
 from shapes import SHAPES, shaped
@@ -54,10 +54,10 @@ def objectives(matrix: Any, dtype: str, factors: int, iterations: int, **setting
 def main() -> int:
     """Compare; exit 1 if too far apart."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--folder", type=Path, help="that holds the public data, one sub-folder a data set")
+    parser.add_argument("--folder", type=folder, help="that holds the public data, one sub-folder a data set")
     parser.add_argument("--shape", choices=list(SHAPES), help="random data of this shape instead")
-    parser.add_argument("--factors", type=int, default=64)
-    parser.add_argument("--iterations", type=int, default=15)
+    parser.add_argument("--factors", type=at_least(1), default=64)
+    parser.add_argument("--iterations", type=at_least(1), default=15)
     parser.add_argument("--at-most", type=float, help="exit 1 above this relative difference")
     options = parser.parse_args()
     names = [options.shape] if options.shape else [n for n in LOADERS if n == "msweb" or options.folder]
@@ -74,7 +74,9 @@ def main() -> int:
             apart = np.abs(single / double - 1)
             worst = max(worst, float(apart.max()))
             print(f"| {name} | {label} | {double[-1]:.6g} | {apart.max():.1e} | {apart[-1]:.1e} |", flush=True)
-    return int(options.at_most is not None and worst > options.at_most)
+    if options.at_most is None or worst <= options.at_most:
+        return exit_status([])
+    return exit_status([f"the largest relative difference is {worst:.1e}, not at most {options.at_most:g}"])
 
 
 if __name__ == "__main__":

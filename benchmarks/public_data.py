@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -62,14 +63,21 @@ RATING_RANGES = {"ml-latest-small": (0.0, 5.5), "book-crossing": (0.0, 11.0), "j
 LIKED_FROM = {"ml-latest-small": 4.0, "jester-1": 0.005}  # ratings of jester-1 have two decimals: all above 0
 
 
+def _read(loaders: dict[str, Callable[[Path], sp.csr_array]], name: str, folder: Path) -> sp.csr_array:
+    try:
+        return loaders[name](folder)
+    except OSError as error:
+        sys.exit(f"can't read {name}: {error}")
+
+
 def load(name: str, folder: Path) -> sp.csr_array:
     """Return a data set as users x items."""
-    return LOADERS[name](folder)
+    return _read(LOADERS, name, folder)
 
 
 def load_ratings(name: str, folder: Path, most_users: int | None = None) -> sp.coo_array:
     """Return explicit ratings as users x items; of the first users and what they rated, where so many are wanted."""
-    ratings = RATINGS[name](folder)[:most_users].tocoo()
+    ratings = _read(RATINGS, name, folder)[:most_users].tocoo()
     rated, columns = np.unique(ratings.col, return_inverse=True)
     return sp.coo_array((ratings.data, (ratings.row, columns)), shape=(ratings.shape[0], len(rated)))
 

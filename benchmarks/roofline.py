@@ -23,6 +23,7 @@ from pathlib import Path
 from statistics import median
 
 import numpy as np
+from command_line import at_least, exit_status
 from machine import print_machine
 from shapes import SHAPES, shaped
 
@@ -79,7 +80,10 @@ def seconds(run: Callable[[], object]) -> float:
 
 
 def step_from_cache(f: int, threads: int) -> float:
-    """Return the seconds that a step of conjugate gradients takes an entry where everything is in the second cache."""
+    """Return the seconds that a step of conjugate gradients takes an entry where everything is in the second cache.
+
+    It is the difference of two medians: on a machine that others work on, it may be 0 or less.
+    """
     rows, entries, columns = 64 * threads, 512, 256
     rng = np.random.default_rng(0)
     indptr = np.arange(rows + 1, dtype=np.int64) * entries
@@ -105,9 +109,9 @@ def main() -> int:
     """Measure, and print two Markdown tables."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--shape", choices=list(SHAPES), default="ml1m")
-    parser.add_argument("--factors", type=int, nargs="+", default=[64, 128], help="multiples of 16")
-    parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--factors", type=at_least(16, 16), nargs="+", default=[64, 128], help="multiples of 16")
+    parser.add_argument("--threads", type=at_least(1), default=2)
+    parser.add_argument("--rounds", type=at_least(1), default=3)
     parser.add_argument("--at-least", type=float, help="exit 1 below this part of the gather limit")
     options = parser.parse_args()
     print_machine(options.threads)
@@ -117,6 +121,9 @@ def main() -> int:
     print("| f | a step from cache, an entry | GFLOP/s | of the peak |\n|---|---|---|---|")
     for f in options.factors:
         step = step_from_cache(f, options.threads)
+        if step <= 0:
+            print(f"| {f} | too noisy to tell | | |")
+            continue
         rate = 4 * f / step
         print(f"| {f} | {step * 1e9:.2f} ns | {rate / 1e9:.1f} | {rate / peak:.0%} |")
 
@@ -126,14 +133,15 @@ def main() -> int:
           f"median of {options.rounds} rounds\n")  # fmt: skip
     print("| f | gather users' items | gather items' users | an iteration | steps | of the gather limit |")
     print("|---|---|---|---|---|---|")
-    good = True
+    missed = []
     for f in options.factors:
         users, items, iteration, steps = measure(machine, matrix, f, options.rounds)
         part = (users + items) / iteration
         rates = [f"{s:.3f} s ({4 * f * matrix.nnz / s / 1e9:.1f} GB/s)" for s in (users, items)]
         print(f"| {f} | {rates[0]} | {rates[1]} | {iteration:.3f} s | {steps:.2f} | {part:.0%} |")
-        good &= options.at_least is None or part >= options.at_least
-    return 0 if good else 1
+        if options.at_least is not None and part < options.at_least:
+            missed.append(f"an iteration at f = {f} reaches {part:.3f} of the gather limit, not {options.at_least:g}")
+    return exit_status(missed)
 
 
 def measure(machine: Machine, matrix: object, f: int, rounds: int) -> tuple[float, float, float, float]:

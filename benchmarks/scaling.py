@@ -15,6 +15,7 @@ from statistics import median
 from typing import Any
 
 import numpy as np
+from command_line import at_least
 from machine import print_machine
 from shapes import SHAPES, shaped
 
@@ -36,10 +37,10 @@ def main() -> int:
     """Compare; exit 1 if the threads change a bit."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--shape", choices=list(SHAPES), default="ml1m")
-    parser.add_argument("--factors", type=int, default=64)
-    parser.add_argument("--iterations", type=int, default=4)
-    parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--threads", type=int, nargs="+", default=[1, 2, 128])
+    parser.add_argument("--factors", type=at_least(1), default=64)
+    parser.add_argument("--iterations", type=at_least(2), default=4, help="the first does not count")
+    parser.add_argument("--rounds", type=at_least(1), default=3)
+    parser.add_argument("--threads", type=at_least(1), nargs="+", default=[1, 2, 128])
     options = parser.parse_args()
     matrix = shaped(options.shape)
     seconds: dict[int, list[float]] = {threads: [] for threads in options.threads}

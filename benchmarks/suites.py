@@ -20,9 +20,11 @@ FACTORS = (32, 64, 128)
 DTYPES = ("float32", "float64")
 
 
-def each(*more_factors: int, dtypes: tuple[str, ...] = DTYPES) -> pytest.MarkDecorator:
+def each(
+    *more_factors: int, factors: tuple[int, ...] = FACTORS, dtypes: tuple[str, ...] = DTYPES
+) -> pytest.MarkDecorator:
     """Parametrize a benchmark: Cython at each f in each dtype (more f in float32 only), Numba once."""
-    places = [(f, dtype, "cython") for f in FACTORS for dtype in dtypes]
+    places = [(f, dtype, "cython") for f in factors for dtype in dtypes]
     places += [(f, "float32", "cython") for f in more_factors]
     return pytest.mark.parametrize(("f", "dtype", "backend"), [*places, (64, "float32", "numba")])
 
@@ -44,13 +46,14 @@ class Rows(NamedTuple):
 @functools.cache
 def rows(dtype: str) -> Rows:
     """Return the interactions that the kernels are timed on."""
-    matrix = _matrix()
-    weight = matrix.data.astype(dtype)
-    return Rows(matrix.indptr.astype(np.int64), matrix.indices, weight, weight + 1, matrix.shape)
+    entries = matrix()
+    weight = entries.data.astype(dtype)
+    return Rows(entries.indptr.astype(np.int64), entries.indices, weight, weight + 1, entries.shape)
 
 
 @functools.cache
-def _matrix() -> Any:
+def matrix() -> Any:
+    """Return the interactions that models are fitted to."""
     return shaped("suites, tiny" if TINY else "suites")
 
 

@@ -10,7 +10,7 @@ pytest.importorskip("peer_runs", reason="the benchmarks are not beside the tests
 
 import compare_peers
 from peer_report import Measure, draw, table
-from peer_runs import Adapter, Outcome, Problem, Recorder, run_in_turn
+from peer_runs import Adapter, Interrupted, Outcome, Problem, Recorder, run_in_turn
 from peers_als import WEIGHTED, objective, other_objective
 
 
@@ -111,6 +111,91 @@ def test_lists_are_left_out_where_that_is_asked_for(monkeypatch):
     both = compare_peers.evaluate_factors(problem, True, adapter, learned)
     assert both["ndcg"] == 0.5
     assert compare_peers.evaluate_factors(problem, False, adapter, learned) == {"objective": both["objective"]}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        ("weighted --data jester-1", "weighted takes no --data jester-1: choose from msweb, ml-latest-small"),
+        ("explicit --data msweb", "choose from ml-latest-small, book-crossing, jester-1"),
+        ("explicit --data jester-1", "needs --folder"),
+        ("weighted --folder no/such", "there is no folder 'no/such'"),
+        ("weighted --output no/such/table.md", "to write 'table.md' to"),
+        ("weighted --output .", "'.' is a folder"),
+        ("weighted --factors 0", "expected a whole number of at least 1, got '0'"),
+        ("weighted --threads none", "expected a whole number of at least 1, got 'none'"),
+        ("weighted --iterations 1", "expected a whole number of at least 2, got '1'"),
+    ],
+)
+def test_a_wrong_command_line_is_refused_with_a_sentence(arguments, said, capsys):
+    with pytest.raises(SystemExit, match="2"):
+        compare_peers.parse(arguments.split())
+    assert said in capsys.readouterr().err
+
+
+def test_a_picture_that_can_not_be_written_is_refused(capsys):
+    pytest.importorskip("matplotlib")
+    assert compare_peers.parse(["weighted", "--picture", "a.png"]).picture.name == "a.png"
+    with pytest.raises(SystemExit, match="2"):
+        compare_peers.parse(["weighted", "--picture", "a.xyz"])
+    assert "'a.xyz' must end in one of " in capsys.readouterr().err
+
+
+def test_data_that_are_not_there_are_a_sentence(tmp_path):
+    with pytest.raises(SystemExit, match=r"^can't read steam-200k: .*game_play\.dat"):
+        compare_peers.public_data.load("steam-200k", tmp_path)
+
+
+def commanded(monkeypatch, adapter, *more):
+    monkeypatch.setitem(compare_peers.ADAPTERS, "weighted", [adapter])
+    monkeypatch.setitem(compare_peers.CHECKS, "weighted", lambda _threads, _adapter: None)
+    tiny = ["weighted", "--shape", "suites, tiny", "--factors", "2", "--no-memory", *more]
+    monkeypatch.setattr("sys.argv", ["compare_peers.py", *tiny])
+    return compare_peers.main()
+
+
+def test_the_command_fails_where_alternant_does_not_run(monkeypatch, capsys):
+    def fails(problem, recorder):
+        raise RuntimeError("no luck")
+
+    assert commanded(monkeypatch, Adapter("ours", "alternant", "alternant", fails)) == 1
+    assert "missed: ours did not run: RuntimeError: no luck" in capsys.readouterr().out
+    assert commanded(monkeypatch, Adapter("peer", "numpy", "numpy", fails)) == 0
+
+
+@pytest.mark.parametrize("whole", [0, 2])
+def test_an_interrupted_command_prints_the_rounds_that_are_whole(whole, monkeypatch, capsys, tmp_path):
+    calls = []
+
+    def run(problem, recorder):
+        calls.append(1)
+        for iteration in (1, 2):
+            recorder.note(iteration, lambda: problem.start)
+        if len(calls) == whole + 2:
+            raise KeyboardInterrupt
+
+    output = tmp_path / "table.md"
+    assert commanded(monkeypatch, Adapter("peer", "numpy", "numpy", run), "--output", str(output)) == 130
+    printed = capsys.readouterr()
+    assert ("rounds: 2\n" in printed.out and "| peer |" in printed.out) is bool(whole)
+    assert ("stopped before a round was whole" if not whole else "stopped after 2 of 5 rounds") in printed.err
+    assert not output.exists()
+
+
+def test_only_whole_rounds_are_kept_where_a_run_is_interrupted():
+    def run(problem, recorder):
+        recorder.note(1, lambda: None)
+
+    def interrupted(problem, recorder, calls=[]):  # noqa: B006
+        calls.append(1)
+        if len(calls) == 3:
+            raise KeyboardInterrupt
+
+    adapters = [Adapter("one", "numpy", "numpy", run), Adapter("two", "numpy", "numpy", interrupted)]
+    with pytest.raises(Interrupted) as caught:
+        run_in_turn(adapters, Problem(sp.csr_array((2, 2))), lambda *_: {}, 5, None, lambda adapter: None)
+    assert caught.value.rounds == 1
+    assert [len(outcome.rounds) for outcome in caught.value.outcomes] == [1, 1]
 
 
 def test_the_libraries_are_chosen_by_name():

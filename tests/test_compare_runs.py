@@ -1,8 +1,11 @@
 """The rule by which benchmarks/compare_runs.py calls a benchmark slower."""
 
+from pathlib import Path
+
 import pytest
 
 judgement = pytest.importorskip("judgement", reason="the benchmarks are not beside the tests")
+compare_runs = pytest.importorskip("compare_runs", reason="the benchmarks are not beside the tests")
 
 LIMITS = judgement.Limits()
 
@@ -103,9 +106,35 @@ def test_a_benchmark_that_head_cannot_run_fails(head):
     assert not judgement.report(rows, LIMITS, [])[1]
 
 
-def test_a_benchmark_that_base_cannot_run_is_new():
-    rows = judgement.rows_of({}, {"one": [0.05] * 3}, {"one"}, {"one"}, LIMITS)
-    assert [row.verdict for row in rows] == ["new"]
+def test_the_headline_counts_benchmarks_that_base_has_and_cannot_run():
+    seconds = {name: [0.05] for name in "abc"}
+    rows = judgement.rows_of({"b": [0.05]}, seconds, {"a", "b"}, {"a", "b", "c"}, LIMITS)
+    assert [row.verdict for row in rows] == [judgement.UNCOMPARED, "same", "new"]
+    text, good = judgement.report(rows, LIMITS, [])
+    assert good
+    assert "\nNone of 3 benchmarks is slower by more than 15 % and 5 ms; 1 could not be compared with base.\n" in text
+
+
+def a_side(name):
+    return compare_runs.Side(name, Path(name), Path(name))
+
+
+@pytest.mark.parametrize("failing", ["base", "head"])
+def test_where_every_benchmark_fails_on_one_side(failing, monkeypatch, tmp_path):
+    def run(command, **options):
+        if options["env"]["PYTHONPATH"] != failing:
+            result = next(part.partition("=")[2] for part in command if part.startswith("--benchmark-json="))
+            Path(result).write_text('{"benchmarks": [{"fullname": "one", "params": null, "stats": {"min": 0.05}}]}')
+        return compare_runs.subprocess.CompletedProcess(command, 1, "E  Error: no such kernel", "")
+
+    monkeypatch.setattr(compare_runs.subprocess, "run", run)
+    base, head = a_side("base"), a_side("head")
+    if failing == "base":
+        with pytest.raises(compare_runs.CompareError, match=r"^no benchmark .* that matches 'one' runs against base$"):
+            compare_runs.time_rounds(base, head, ["one"], 1, "one")
+    else:
+        compare_runs.time_rounds(base, head, ["one"], 1, "one")
+        assert judgement.rows_of(base.seconds, head.seconds, {"one"}, {"one"}, LIMITS)[0].verdict == "failed"
 
 
 def test_the_table_names_what_was_measured():
