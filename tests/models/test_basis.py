@@ -10,6 +10,7 @@ from alternant import ImplicitALS
 from alternant.kernels import active_backend
 from alternant.models import _basis
 from alternant.models._basis import Basis
+from alternant.models._least_squares import RowProblems
 from alternant.models._solver import Solver
 
 TOLERANCE = {np.dtype(np.float32): 2e-5, np.dtype(np.float64): 1e-12}
@@ -17,6 +18,14 @@ TOLERANCE = {np.dtype(np.float32): 2e-5, np.dtype(np.float64): 1e-12}
 
 def factors(rows, f, dtype=np.float64, seed=0):
     return np.random.default_rng(seed).standard_normal((rows, f)).astype(dtype)
+
+
+def rows_of(common_lambda):
+    """Two rows of one lambda, or any rows."""
+    if common_lambda is None:
+        return None
+    nothing = np.zeros(0)
+    return RowProblems(np.zeros(3, np.int64), nothing, nothing, nothing, np.full(2, common_lambda), "user")
 
 
 def solver(num_threads=2):
@@ -28,8 +37,8 @@ def solver(num_threads=2):
 @pytest.mark.parametrize("padded", [False, True])
 def test_predictions_stay_and_the_dense_part_becomes_diagonal(f, common_lambda, padded, dtype):
     X, Y = factors(300, f, dtype), factors(500, f, dtype, seed=1)
-    basis = Basis.of(Y, 0.25, solver(), common_lambda=common_lambda, padded=padded)
-    assert basis.with_lambda == (common_lambda is not None)
+    basis = Basis.of(Y, 0.25, solver(), rows_of(common_lambda), padded=padded)
+    assert (basis.lambda_scale == 0) == (common_lambda is not None)
     columns = len(basis.diagonal)
     assert columns == (f if not padded else -(-f * dtype(0).itemsize // 64) * 64 // dtype(0).itemsize)
     turned, back = np.empty((300, columns), dtype), np.empty_like(X)
@@ -46,12 +55,15 @@ def test_predictions_stay_and_the_dense_part_becomes_diagonal(f, common_lambda, 
 
 def test_a_cholesky_factor_that_would_lose_digits_is_not_used():
     Y = factors(400, 8, np.float32) * np.logspace(0, -6, 8, dtype=np.float32)
-    assert not Basis.of(Y, 1.0, solver(), common_lambda=1e-9).with_lambda
-    assert Basis.of(Y.astype(np.float64), 1.0, solver(), common_lambda=1e-9).with_lambda
-    assert Basis.of(Y, 1.0, solver(), common_lambda=1.0).with_lambda
-    singular = np.repeat(factors(400, 4), 2, axis=1)
-    assert not Basis.of(singular, 1.0, solver(), common_lambda=0.0).with_lambda
-    assert not Basis.of(np.zeros((5, 3)), 1.0, solver(), common_lambda=0.0).with_lambda
+    for fixed, common_lambda, used in (
+        (Y, 1e-9, False),
+        (Y.astype(np.float64), 1e-9, True),
+        (Y, 1.0, True),
+        (np.repeat(factors(400, 4), 2, axis=1), 0.0, False),  # singular
+        (np.zeros((5, 3)), 0.0, False),
+    ):
+        basis = Basis.of(fixed, 1.0, solver(), rows_of(common_lambda))
+        assert (basis.lambda_scale == 0) == used
 
 
 def test_a_fit_takes_the_same_steps_to_the_same_factors_in_either_basis(monkeypatch, dtype):

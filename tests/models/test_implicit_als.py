@@ -559,6 +559,11 @@ def test_a_fit_on_a_fixed_side_in_float16_goes_the_same_way(monkeypatch, scaling
     distance = np.linalg.norm(narrow.user_factors - plain.user_factors)
     assert distance < 0.01 * np.linalg.norm(plain.user_factors)
     seen.clear()
+    monkeypatch.setattr(_als, "NARROW_GAIN", 1e-4)
+    begun = ImplicitALS(random_state=0, **params | {"iterations": 1}).fit(R)
+    begun.set_params(warm_start=True, iterations=2).fit(R)  # far from the end, which it does not know at first
+    assert seen == 2 * [np.dtype(expected)] + 2 * [np.dtype(np.float32)] + 2 * [np.dtype(expected)]
+    seen.clear()
     for tol, dtype in ((0.01, "float32"), (0.3, "float64")):  # not where more digits are asked for
         ImplicitALS(random_state=0, tol=tol, dtype=dtype, **params | {"iterations": 1}).fit(R)
     narrow.recommend(None, user_items=R[:1])

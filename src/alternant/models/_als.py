@@ -86,7 +86,7 @@ class AlternatingLeastSquares(FoldInModel):
         """
         X, Y = start
         solver = replace(self._solver(), narrow=not self.warm_start)
-        objective = -np.inf if self.warm_start else np.inf
+        objective = None if self.warm_start else np.inf
         momentum = Momentum(solver.pool) if self._accelerated() else None
 
         def iterate(X: NDArray[Any] | None, Y: NDArray[Any], report: Report) -> Iteration:
@@ -107,8 +107,9 @@ class AlternatingLeastSquares(FoldInModel):
             else:
                 done = momentum.step(lambda X, Y: iterate(X, Y, report), X, Y)
             X, Y = done.user_factors, done.item_factors
-            gain, objective = objective - done.record["objective"], done.record["objective"]
-            solver = replace(solver, narrow=gain > NARROW_GAIN * abs(objective))
+            before = done.record["user_sweep_objective"] if objective is None else objective
+            objective = done.record["objective"]
+            solver = replace(solver, narrow=before - objective > NARROW_GAIN * abs(objective))
             return done
 
         def commit(done: Iteration, history: dict[str, list[float]]) -> None:
