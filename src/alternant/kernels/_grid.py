@@ -110,12 +110,7 @@ def cut(
     TypeError, ValueError
         If the matrix is not a whole CSR matrix of n columns, or `blocks` is not between 1 and 64.
     """
-    m = len(indptr) - 1
-    check.csr(indptr, indices, m, n)
-    if indptr[0] != 0 or indptr[-1] != len(indices):
-        raise ValueError(f"indptr must rise from 0 to {len(indices)} (the number of entries), got {indptr[[0, -1]]}")
-    if not 1 <= blocks <= MOST_BLOCKS:
-        raise ValueError(f"blocks must be from 1 to {MOST_BLOCKS}, got {blocks}")
+    check_whole(indptr, indices, len(indptr) - 1, n, blocks)
     row_block, row_order, row_edges = _deal(np.diff(indptr), blocks, rng)
     column_block, column_order, column_edges = _deal(column_counts(indices, n), blocks, rng)
     block_indptr, rows, columns, entries = active_backend().sort_into_blocks(
@@ -123,6 +118,15 @@ def cut(
         resolve_num_threads(num_threads),
     )  # fmt: skip
     return Cut(Grid(row_edges, column_edges, block_indptr, rows, columns), row_order, column_order, entries)
+
+
+def check_whole(indptr: NDArray[np.int64], indices: NDArray[Any], m: int, n: int, blocks: int) -> None:
+    """Raise unless this is all of an m x n matrix, and a number of blocks that it can be cut into."""
+    check.csr(indptr, indices, m, n)
+    if indptr[0] != 0 or indptr[-1] != len(indices):
+        raise ValueError(f"indptr must rise from 0 to {len(indices)} (the number of entries), got {indptr[[0, -1]]}")
+    if not 1 <= blocks <= MOST_BLOCKS:
+        raise ValueError(f"blocks must be from 1 to {MOST_BLOCKS}, got {blocks}")
 
 
 def column_counts(indices: NDArray[Any], n: int) -> NDArray[np.int64]:

@@ -19,7 +19,7 @@ import numpy as np
 
 from .._threads import resolve_num_threads
 from . import _checks as check
-from ._grid import MOST_BLOCKS, Factors, Grid
+from ._grid import Factors, Grid, check_whole
 from ._registry import active_backend
 
 if TYPE_CHECKING:
@@ -261,12 +261,7 @@ def sort_into_blocks(
     entries : int64 array, shape (nnz,)
         Which entry of the matrix it is.
     """
-    m, n = len(row_block), len(column_block)
-    check.csr(indptr, indices, m, n)
-    if indptr[0] != 0 or indptr[-1] != len(indices):
-        raise ValueError(f"indptr must rise from 0 to {len(indices)} (the number of entries), got {indptr[[0, -1]]}")
-    if not 1 <= blocks <= MOST_BLOCKS:
-        raise ValueError(f"blocks must be from 1 to {MOST_BLOCKS}, got {blocks}")
+    check_whole(indptr, indices, len(row_block), len(column_block), blocks)
     for name, block, rank in (("row", row_block, row_rank), ("column", column_block, column_rank)):
         check.vector(f"{name}_block", block, np.uint8, len(block))
         check.vector(f"{name}_rank", rank, np.int32, len(block))

@@ -110,9 +110,9 @@ class Basis:
                 g[g < f * np.finfo(np.float64).eps * max(g.max(initial=0), 0)] = 0  # rank-deficient: rounding, not data
                 inverse, with_lambda = T.T, False
         unit = None
-        large = len(Y) * columns * Y.dtype.itemsize > NARROW_BYTES
-        if problems and large and problems.indptr[-1] >= NARROW_ENTRIES and least <= MOST_LAMBDA * np.trace(dense) / f:
-            unit = _narrow_unit(Y, unobserved_weight, g, (0.0, 0.0) if with_lambda else (least, greatest), solver)
+        if problems and _pays_narrow(Y, columns, problems, solver) and least <= MOST_LAMBDA * np.trace(dense) / f:
+            lambdas = (0.0, 0.0) if with_lambda else (least, greatest)
+            unit = _narrow_unit(len(Y), unobserved_weight, g, lambdas)
         scale = 1.0 if unit is None else unit  # of Y'; a power of 2
         shape, other_shape = ("lower", "upper") if with_lambda else ("full", "full")
         factors = solver.pool.array((len(Y), columns), Y.dtype if unit is None else np.dtype(np.float16))
@@ -123,18 +123,20 @@ class Basis:
         return cls(factors, diagonal, there, back, 0.0 if with_lambda else scale**2)
 
 
+def _pays_narrow(Y: NDArray[Any], columns: int, problems: RowProblems, solver: Solver) -> bool:
+    """Whether rows in float16 are asked for and read faster; the other backends would widen all of them again."""
+    large = len(Y) * columns * Y.dtype.itemsize > NARROW_BYTES and problems.indptr[-1] >= NARROW_ENTRIES
+    wanted = solver.narrow and solver.tol >= NARROW_TOL and Y.shape[1] >= NARROW_FACTORS
+    return bool(large and wanted and Y.dtype == np.float32 and solver.backend.name == "cython")
+
+
 def _narrow_unit(
-    Y: NDArray[Any], unobserved_weight: float, g: NDArray[np.float64], lambdas: tuple[float, float], solver: Solver
+    n: int, unobserved_weight: float, g: NDArray[np.float64], lambdas: tuple[float, float]
 ) -> float | None:
-    """Return what the numbers of Y' are multiplied by in float16, or None where they are to stay as they are."""
-    # The other backends would widen all rows again.
-    exact = not solver.narrow or solver.tol < NARROW_TOL
-    if exact or Y.dtype != np.float32 or solver.backend.name != "cython":
-        return None
+    """Return what the numbers of Y' are multiplied by in float16, or None where it would lose too many digits."""
     # Rows of Y' have a mean |y'|^2 of at most f / (w0 n): where that is large, so is what rounding does.
     least, most = g.min() + lambdas[0], g.max() + lambdas[0]
-    bounded = unobserved_weight * len(Y) >= len(g) >= NARROW_FACTORS
-    if not (bounded and g.max() > 0 and most <= NARROW_CONDITION * least):
+    if not (unobserved_weight * n >= len(g) and g.max() > 0 and most <= NARROW_CONDITION * least):
         return None
     # The squares in a column of Y' add up to g / w0 at most.
     unit = 2.0 ** np.floor(np.log2(NARROW_LARGEST * np.sqrt(unobserved_weight / g.max())))

@@ -124,7 +124,7 @@ class ImplicitALS(AlternatingLeastSquares):
         since the fit began; ``user_cg_steps`` and ``item_cg_steps`` (mean of the rows; 0 where solved exactly). The
         objectives are the sum of all confidences of likes less what the factors explain of it, with the digits of
         `dtype` in that sum, and 1e-5 of it where rows are in 16 bits (`tol` from 0.05 on). float32 leaves fewer where
-        confidences span many orders of magnitude, and in the first iteration from factors of very unequal sizes.
+        confidences span many orders of magnitude.
     backend_ : str
         The backend that the fit used.
     interactions_ : CSR
@@ -193,7 +193,8 @@ class ImplicitALS(AlternatingLeastSquares):
         check_choice("weighting", self.weighting, ("hu", "log", "proportional", "ials"))
         check_number("epsilon", self.epsilon, 0, above=True)
         check_number("unobserved_weight", self.unobserved_weight, 0)
-        if self.acceleration not in ("nesterov", None):
+        known = self.acceleration is None or (isinstance(self.acceleration, str) and self.acceleration == "nesterov")
+        if not known:
             raise ValueError(f"acceleration must be 'nesterov', or None (plain iterations), got {self.acceleration!r}")
         check_choice("regularization_scaling", self.regularization_scaling, ("none", "count", "ials"))
         check_number("regularization_exponent", self.regularization_exponent, 0)
