@@ -10,7 +10,7 @@ from alternant import ImplicitALS
 from alternant.kernels import active_backend
 from alternant.models import _basis
 from alternant.models._basis import Basis
-from alternant.models._least_squares import RowProblems
+from alternant.models._least_squares import RowProblems, half_sweep
 from alternant.models._solver import Solver
 
 TOLERANCE = {np.dtype(np.float32): 2e-5, np.dtype(np.float64): 1e-12}
@@ -64,6 +64,30 @@ def test_a_cholesky_factor_that_would_lose_digits_is_not_used():
     ):
         basis = Basis.of(fixed, 1.0, solver(), rows_of(common_lambda))
         assert (basis.lambda_scale == 0) == used
+
+
+def test_a_cholesky_factor_of_many_columns_is_used_and_as_exact_as_eigenvectors(monkeypatch):
+    """Its condition number by norms of columns grows with f, whatever the digits."""
+    rng = np.random.default_rng(0)
+    f = 256
+    spread = np.logspace(0, -2.5, f) * np.linalg.qr(rng.standard_normal((f, f)))[0].T
+    Y = factors(600, f) @ spread.T
+    R = sp.random_array((60, 600), density=0.05, format="csr", rng=rng)
+    exact = Solver(active_backend(), "cg", 1e-7, 400, 2)
+
+    def scores(dtype, used):
+        row_lambda = np.full(60, 1e-3, dtype)
+        problems = RowProblems(R.indptr.astype(np.int64), R.indices, R.data.astype(dtype), 1.0, row_lambda, "user")
+        basis = Basis.of(Y.astype(dtype), 1.0, exact, problems, padded=True)
+        assert (basis.lambda_scale == 0) == used
+        return half_sweep(problems, None, basis, exact).factors @ Y.T
+
+    by_cholesky = scores(np.float32, used=True)
+    monkeypatch.setattr(_basis, "_cholesky", lambda *_: None)
+    truth, by_eigenvectors = scores(np.float64, used=False), scores(np.float32, used=False)
+    error = np.abs(by_cholesky - truth).max()
+    assert error < 2e-5
+    assert error < 1.5 * np.abs(by_eigenvectors - truth).max()
 
 
 def test_a_fit_takes_the_same_steps_to_the_same_factors_in_either_basis(monkeypatch, dtype):

@@ -25,7 +25,8 @@ import scipy.linalg.cython_blas
 from alternant._threads import openmp_threads, resolve_num_threads, single_threaded_blas
 
 cdef enum:
-    PANEL = 64    # columns of a triangle that are multiplied at a time, without the zeros beside them
+    PANEL = 64       # columns of a triangle that are multiplied at a time, without the zeros beside them
+    MIRRORED = 16    # rows of a lower triangle that are written to the upper one at a time: whole cache lines there
 
 # Rows taken at a time. Fixed, so that the bits depend on no thread count.
 cdef ptrdiff_t BLOCK = 256
@@ -168,13 +169,32 @@ def _gramians(
     return no_memory
 
 
+def _add_parts(
+    const double[:, :, ::1] parts,    # IN   parts x f x f: the lower triangles
+    double[:, ::1] out,               # OUT  f x f: their sum, and its mirror image
+    int num_threads,                  # IN
+):
+    cdef ptrdiff_t f = out.shape[0], blocks = (f + MIRRORED - 1) // MIRRORED, block, start, stop, part, i, j
+    for block in prange(blocks, nogil=True, schedule="dynamic", num_threads=num_threads):
+        start, stop = block * MIRRORED, min((block + 1) * MIRRORED, f)
+        for i in range(start, stop):
+            memcpy(&out[i, 0], &parts[0, i, 0], (i + 1) * sizeof(double))
+        for part in range(1, parts.shape[0]):
+            for i in range(start, stop):
+                for j in range(i + 1):
+                    out[i, j] = out[i, j] + parts[part, i, j]
+        for j in range(stop):
+            for i in range(max(start, j + 1), stop):
+                out[j, i] = out[i, j]
+
+
 def gramian(rows, out, num_threads=None):
     """See `alternant.kernels.gramian`."""
     m, f = rows.shape
     # As many as there are rows for, and no more than 16 MB of them, but for large f.
     parts = min(-(-m // BLOCK), max(8, min(32, (1 << 21) // (f * f))))
-    out[:] = 0
     if m == 0:
+        out[:] = 0
         return
     sums = np.zeros((parts, f, f))
     threads = openmp_threads(min(resolve_num_threads(num_threads), parts))
@@ -182,9 +202,7 @@ def gramian(rows, out, num_threads=None):
         no_memory = _gramians(rows, sums, threads)
     if no_memory:
         raise MemoryError(f"no memory for the scratch space of {threads} threads; use fewer with num_threads")
-    for part in sums:
-        out += part
-    out += np.tril(out, -1).T
+    _add_parts(sums, out, threads)
 
 
 def _squared_norms(
