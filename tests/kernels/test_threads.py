@@ -15,7 +15,7 @@ import pytest
 import scipy.sparse as sp
 import threadpoolctl
 
-from alternant import ImplicitALS
+from alternant import BiasedMF, ExplicitALS, ImplicitALS
 from alternant._threads import (
     default_num_threads,
     map_parallel,
@@ -163,6 +163,21 @@ def test_changes_of_basis_have_the_same_bits_whatever_the_threads_of_blas_and_of
                 np.testing.assert_array_equal(one.factors, other.factors)
                 np.testing.assert_array_equal(one.diagonal, other.diagonal)
                 np.testing.assert_array_equal(one.there.matrix, other.there.matrix)
+
+
+@pytest.mark.parametrize("model", [ImplicitALS, ExplicitALS, BiasedMF])
+def test_a_fit_records_the_same_bits_whatever_the_threads_of_blas(model):
+    """Of more than 10,000 numbers, OpenBLAS takes a product of vectors on all of its threads."""
+    rng = np.random.default_rng(0)
+    indptr = np.arange(0, 60_001, 3)
+    R = sp.csr_array((rng.integers(1, 6, 60_000).astype(np.float64), rng.integers(0, 5, 60_000), indptr))
+    R.sum_duplicates()
+    length, histories = {"epochs" if model is BiasedMF else "iterations": 8}, []
+    for blas in (1, 2, 3):
+        with threadpoolctl.threadpool_limits(blas):
+            fit = model(factors=2, random_state=0, dtype="float64", **length).fit(R)
+        histories.append({name: values for name, values in fit.history_.items() if name != "seconds"})
+    assert histories[0] == histories[1] == histories[2]
 
 
 def solver(kernels, num_threads):

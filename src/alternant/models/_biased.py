@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from .._threads import weighted_sum
 from ..kernels import Factors
 
 DEVIATION_BLOCK = 1 << 16
@@ -45,5 +46,5 @@ def penalty(
     total = 0.0
     for counts, side, bias, weight in ((row_counts, X, b, rows), (column_counts, Y, c, columns)):
         norms = np.vecdot(side, side).astype(np.float64)
-        total += float(counts @ (weight * norms + biases * np.square(bias, dtype=np.float64)))
+        total += weighted_sum(counts, weight * norms + biases * np.square(bias, dtype=np.float64))
     return total

@@ -17,7 +17,7 @@ import numpy as np
 import scipy.linalg
 from numpy.typing import NDArray
 
-from .._threads import map_parallel, single_threaded_blas
+from .._threads import map_parallel, single_threaded_blas, weighted_sum
 from ..kernels.als_reference import SINGULAR
 from ._basis import Basis, gramian
 from ._solver import Solver
@@ -187,7 +187,7 @@ def penalty(problems: RowProblems, X: NDArray[Any], solver: Solver) -> float:
     """Sum up ``lambda_u |x_u|^2``, in float64."""
     norms = np.empty(len(X))
     solver.backend.squared_norms(X, norms, solver.num_threads)
-    return float(problems.regularization.astype(np.float64) @ norms)
+    return weighted_sum(problems.regularization, norms)
 
 
 def _calls(indptr: NDArray[np.int64]) -> Iterator[tuple[int, int]]:

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from .._csr import CSR
 from .._ratings import check_ratings, check_sample_weight
+from .._threads import weighted_sum
 from .._validation import check_boolean, check_choice, check_marker
 from ._als import AlternatingLeastSquares
 from ._basis import Basis
@@ -285,7 +286,7 @@ class ExplicitALS(AlternatingLeastSquares):
                 other = self._bias_column("item" if kind == "user" else "user")
                 design, residual = np.delete(fixed, other, axis=1), ratings - mean - fixed[problems.indices, other]
             target = (problems.weight * residual).astype(fixed.dtype)
-            constant = float(problems.weight.astype(np.float64) @ residual**2)
+            constant = weighted_sum(problems.weight, residual**2)
         if not (np.isfinite(target).all() and np.isfinite(design).all() and np.isfinite(constant)):
             raise OverflowError(
                 f"factors, weights times ratings, and the weighted sum of squares must be finite in {fixed.dtype}: "
@@ -339,5 +340,5 @@ def _common_bias(problems: RowProblems, biases: NDArray[Any]) -> tuple[float, fl
     total = float(weight.sum())
     if total == 0:
         return 0.0, 0.0
-    shift = float(weight @ biases) / total
+    shift = weighted_sum(weight, biases) / total
     return shift, total * shift**2
