@@ -2,7 +2,7 @@ r"""Products of many rows with a small matrix, by SciPy's BLAS in blocks of rows
 
     out = R M,    G = R^T R,    |r_u|^2
 
-Cost for m rows: 2 m f^2 for a product (little more than half of it for a triangle), m f^2 for the Gramian.
+Cost for m rows: 2 m f^2 for a product (half of it for a triangle), m f^2 for the Gramian.
 
 Python's threads would have to wait for OpenMP's, which go on spinning for milliseconds after each parallel region: on
 2 cores everything between two kernels took twice as long as on one thread.
@@ -25,7 +25,7 @@ import scipy.linalg.cython_blas
 from alternant._threads import openmp_threads, resolve_num_threads, single_threaded_blas
 
 cdef enum:
-    PANEL = 64       # columns of a triangle that are multiplied at a time, without the zeros beside them
+    WHOLE = 64       # columns up to which a triangle is multiplied faster with the zeros beside it
     MIRRORED = 16    # rows of a lower triangle that are written to the upper one at a time: whole cache lines there
 
 # Rows taken at a time. Fixed, so that the bits depend on no thread count.
@@ -35,6 +35,10 @@ ctypedef void (*sgemm_t)(char *, char *, int *, int *, int *, float *, float *, 
                          int *) noexcept nogil
 ctypedef void (*dgemm_t)(char *, char *, int *, int *, int *, double *, double *, int *, double *, int *, double *,
                          double *, int *) noexcept nogil
+ctypedef void (*strmm_t)(char *, char *, char *, char *, int *, int *, float *, float *, int *, float *,
+                         int *) noexcept nogil
+ctypedef void (*dtrmm_t)(char *, char *, char *, char *, int *, int *, double *, double *, int *, double *,
+                         int *) noexcept nogil
 ctypedef void (*dsyrk_t)(char *, char *, int *, int *, double *, double *, int *, double *, double *,
                          int *) noexcept nogil
 
@@ -50,6 +54,8 @@ cdef void *blas(str name) except NULL:
 
 cdef sgemm_t sgemm = <sgemm_t> blas("sgemm")
 cdef dgemm_t dgemm = <dgemm_t> blas("dgemm")
+cdef strmm_t strmm = <strmm_t> blas("strmm")
+cdef dtrmm_t dtrmm = <dtrmm_t> blas("dtrmm")
 cdef dsyrk_t dsyrk = <dsyrk_t> blas("dsyrk")
 
 
@@ -64,15 +70,25 @@ cdef inline void gemm(int m, int n, int k, const floating *A, int lda, const flo
         dgemm(&no, &no, &m, &n, &k, &one, <double *> A, &lda, <double *> B, &ldb, &zero, C, &ldc)
 
 
+cdef inline void trmm(int m, int n, bint lower, const floating *A, floating *C, int ldc) noexcept nogil:
+    """C = C A for C of n x m, A a triangle of m x m, whose lower one is BLAS's upper one."""
+    cdef char left = b"L", no = b"N", triangle = b"U" if lower else b"L"
+    cdef floating one = 1
+    if floating is float:
+        strmm(&left, &triangle, &no, &no, &m, &n, &one, <float *> A, &m, C, &ldc)
+    else:
+        dtrmm(&left, &triangle, &no, &no, &m, &n, &one, <double *> A, &m, C, &ldc)
+
+
 cdef void multiply_block(ptrdiff_t n, ptrdiff_t f, ptrdiff_t width, ptrdiff_t columns, int triangle,
                          const floating *rows, const floating *matrix, floating *out) noexcept nogil:
-    cdef ptrdiff_t panel = PANEL if triangle else f, start, stop, first, last, p, u
-    for p in range((f + panel - 1) // panel):
-        start, stop = p * panel, min((p + 1) * panel, f)
-        first = start if triangle == -1 else 0    # the rows of the matrix that are not zero in these columns
-        last = stop if triangle == 1 else f
-        gemm(<int> (stop - start), <int> n, <int> (last - first), matrix + first * f + start, <int> f, rows + first,
-             <int> width, out + start, <int> columns)
+    cdef ptrdiff_t p, u
+    if triangle and f > WHOLE:
+        for u in range(n):
+            memcpy(out + u * columns, rows + u * width, f * sizeof(floating))
+        trmm(<int> f, <int> n, triangle == -1, matrix, out, <int> columns)
+    else:
+        gemm(<int> f, <int> n, <int> f, matrix, <int> f, rows, <int> width, out, <int> columns)
     for u in range(n):
         for p in range(f):
             out[u * columns + p] = out[u * columns + p] + 0    # no zero has a sign
