@@ -230,6 +230,25 @@ def distance(p, u, x):
     return e @ A @ e
 
 
+@pytest.mark.parametrize("method", ["cg", "cholesky"])
+@pytest.mark.parametrize("target", ["array", 1.0])
+def test_targets_are_scaled_by_the_column_of_their_entry(kernels, dtype, method, target):
+    p = problem([3, 0, 10, 40, 80], 100, 24).astype(dtype)
+    scale = np.random.default_rng(3).uniform(0.1, 2, 100).astype(dtype)
+    scale.flags.writeable = False
+    given = p.target if target == "array" else target
+    whole = replace(p, target=(p.target if target == "array" else p.weight + dtype(target)) * scale[p.indices])
+    part = slice(2, 5)  # rows of a larger indptr
+    inputs = (p.indptr[2:], p.indices.astype(np.int64), p.weight, given, p.Y, p.diagonal, p.regularization[part])
+    expected = solve(kernels, whole, method)
+    for threads in (1, 2, 8):
+        X, objective = p.X[part].copy(), np.empty(3)
+        options = (method, CG_TOL[dtype], 1000, threads, None, objective, scale)
+        assert kernels.solve_rows(*inputs, X, *options) == 0
+        np.testing.assert_array_equal(X, expected[1][part])
+        np.testing.assert_array_equal(objective, expected[3][part])
+
+
 @pytest.mark.parametrize("weights", ["alike", "over four orders of magnitude"])
 @pytest.mark.parametrize("tol", [0.5, 0.1, 0.01])
 def test_rows_stop_about_where_tol_says_in_the_norm_of_their_matrix(kernels, weights, tol):

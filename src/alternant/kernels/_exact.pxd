@@ -36,14 +36,17 @@ cdef struct Row:
     ptrdiff_t n, f, fp                       # entries; factors; factors, padded
     ptrdiff_t left                           # entries from the row's first to the last row's last
     double added                             # t = w + added, where there is no array of t
+    const void *scale                        # of a column's targets, in the dtype of the call, or NULL
     const uint16_t *narrow                   # Y of float16, or NULL
     double singular, underflow, rounding     # thresholds, see als_reference.py
     int steps                                # OUT
     double objective                         # OUT
 
 
-cdef inline floating target_of(Row *row, const floating *w, const floating *t, ptrdiff_t j) noexcept nogil:
-    return t[j] if t != NULL else w[j] + <floating> row.added
+cdef inline floating target_of(Row *row, const index_t *indices, const floating *w, const floating *t,
+                               ptrdiff_t j) noexcept nogil:
+    cdef floating own = t[j] if t != NULL else w[j] + <floating> row.added
+    return own if row.scale == NULL else own * (<const floating *> row.scale)[indices[j]]
 
 
 cdef inline int solve_primal(Row *row, const floating *Y, const index_t *indices, const floating *w, const floating *t,
@@ -72,7 +75,7 @@ cdef inline int solve_primal(Row *row, const floating *Y, const index_t *indices
         gather(rows, row.f, fp, Y, indices + j, row.left - j, pack)
         for k in range(rows):
             chunk_w[k] = w[j + k]
-            chunk_t[k] = target_of(row, w, t, j + k)
+            chunk_t[k] = target_of(row, indices, w, t, j + k)
         memset(chunk_b, 0, fp * sizeof(real))
         scale_rows(rows, fp, pack, chunk_w, chunk_t, Z, chunk_b)
         for k in range(fp):
@@ -118,7 +121,7 @@ cdef inline int solve_dual(Row *row, const floating *Y, const index_t *indices, 
             ALTERNANT_PREFETCH(Y + <ptrdiff_t> indices[j + AHEAD] * f)
         y = Y + <ptrdiff_t> indices[j] * f
         scale = <floating> sqrt(<double> w[j])
-        c[j] = target_of(row, w, t, j) / scale
+        c[j] = target_of(row, indices, w, t, j) / scale
         a[j] = c[j]
         for k in range(f):
             V[k * np_ + j] = scale * y[k] * root[k]

@@ -30,6 +30,7 @@ def solve_rows(
     num_threads: int | None = None,
     row_steps: NDArray[np.int32] | None = None,
     row_objective: NDArray[np.float64] | None = None,
+    target_scale: NDArray[Any] | None = None,
 ) -> int:
     r"""Solve one regularized weighted least-squares problem for every row.
 
@@ -81,6 +82,9 @@ def solve_rows(
     row_objective : float64 array, shape (m,), optional
         Receives ``x^T diag(g) x + lambda_u |x|^2 + sum_j (w_j s_j^2 - 2 t_j s_j)``, ``s_j = y_j . x``, of each row:
         its share of the objective up to a constant.
+    target_scale : array, shape (n,), optional
+        What the targets of each row of `Y` are multiplied by, whatever row of `X` they belong to: ``t_j`` becomes
+        ``target_scale[indices[j]]`` times what `target` says. Normalized preferences then need no array of nnz numbers.
 
     Returns
     -------
@@ -102,6 +106,9 @@ def solve_rows(
     target = check.vector_or_number("target", target, dtype, nnz)
     check.vector("diagonal", diagonal, dtype, f)
     check.vector("regularization", regularization, dtype, m)
+    if target_scale is not None:
+        check.vector("target_scale", target_scale, dtype, len(Y))
+        check.finite(target_scale=target_scale)
     check.optional_output("row_steps", row_steps, np.int32, m)
     check.optional_output("row_objective", row_objective, np.float64, m)
     check.finite(weight=weight, target=target, Y=Y, diagonal=diagonal, regularization=regularization, X=X)
@@ -109,7 +116,7 @@ def solve_rows(
     check.not_negative("regularization", regularization)
     check.separate({"X": X, "row_steps": row_steps, "row_objective": row_objective}, {
         "indptr": indptr, "indices": indices, "weight": weight, "target": target, "Y": Y, "diagonal": diagonal,
-        "regularization": regularization,
+        "regularization": regularization, "target_scale": target_scale,
     })  # fmt: skip
     if method not in ("cg", "cholesky"):
         raise ValueError(f'method must be "cg" or "cholesky", got {method!r}')
@@ -117,7 +124,7 @@ def solve_rows(
     threads = resolve_num_threads(num_threads)
     status: int = active_backend().solve_rows(
         indptr, indices, weight, target, Y, diagonal, regularization, X,
-        method, tol, max_steps, threads, row_steps, row_objective,
+        method, tol, max_steps, threads, row_steps, row_objective, target_scale,
     )  # fmt: skip
     return status
 

@@ -91,7 +91,7 @@ cdef inline void apply_first(Row *row, const floating *Y, const index_t *indices
             for k in range(rows):
                 y[k] = chunk + k * row.fp
         for k in range(rows):
-            chunk_t[k] = target_of(row, w, t, j + k)
+            chunk_t[k] = target_of(row, indices, w, t, j + k)
         first_pass(rows, row.fp, half, known, ahead, y, narrow if coarse else NULL, chunk, w + j, chunk_t, p, q, qb,
                    total, b, pack)
         if keep:
@@ -179,6 +179,7 @@ def _solve_rows(
     const floating[::1] weight,           # IN   nnz
     const floating[::1] target,           # IN   nnz, or None
     double added,                         # IN   t = w + added, if target is None
+    const floating[::1] target_scale,     # IN   n, or None
     const floating[:, ::1] Y,             # IN   n x f; without rows, if there is the next
     const uint16_t[:, ::1] narrow,        # IN   n x f, the same of float16, or None
     const floating[::1] diagonal,         # IN   f
@@ -232,6 +233,7 @@ def _solve_rows(
             row.f = f
             row.fp = padded(f, sizeof(floating))
             row.added = added
+            row.scale = NULL if target_scale is None else <const void *> &target_scale[0]
             row.narrow = NULL if narrow is None else &narrow[0, 0]
             row.singular = singular
             row.underflow = underflow
@@ -262,7 +264,7 @@ def _solve_rows(
 
 
 def solve_rows(indptr, indices, weight, target, Y, diagonal, regularization, X, method="cg", tol=1e-3, max_steps=10,
-               num_threads=None, row_steps=None, row_objective=None):
+               num_threads=None, row_steps=None, row_objective=None, target_scale=None):
     """See `alternant.kernels.solve_rows`."""
     m, f = X.shape
     if m == 0 or f == 0:
@@ -278,8 +280,8 @@ def solve_rows(indptr, indices, weight, target, Y, diagonal, regularization, X, 
     added = float(target) if isinstance(target, (int, float)) else None
 
     def solve(Y, narrow):
-        return _solve_rows(indptr, indices, weight, target if added is None else None, added or 0, Y, narrow,
-                           diagonal, regularization, X, method == "cholesky", tol, min(max_steps, 2**31 - 1), threads,
+        return _solve_rows(indptr, indices, weight, target if added is None else None, added or 0, target_scale, Y,
+                           narrow, diagonal, regularization, X, method == "cholesky", tol, min(max_steps, 2**31 - 1), threads,
                            status, row_steps, row_objective)
 
     if Y.dtype != np.float16:

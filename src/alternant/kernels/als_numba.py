@@ -74,12 +74,13 @@ def solve_rows(
     num_threads: int | None = None,
     row_steps: NDArray[np.int32] | None = None,
     row_objective: NDArray[np.float64] | None = None,
+    target_scale: NDArray[Any] | None = None,
 ) -> int:
     """See `alternant.kernels.solve_rows`."""
     Y = Y.astype(X.dtype, copy=False)
     threads = resolve_num_threads(num_threads)
     ranges = row_ranges(indptr, threads)
-    entries = _with_target(indptr, indices, weight, target)
+    entries = _with_target(indptr, indices, weight, target, target_scale)
     problem = Problem(*constant(*entries, Y, diagonal, regularization))
     thresholds = (SINGULAR[Y.dtype], UNDERFLOW[Y.dtype], ROUNDING[Y.dtype], SMALLEST_DUAL_WEIGHT)
     limits = Limits(float(tol), int(max_steps), *thresholds)
@@ -122,13 +123,15 @@ def squared_error(
 
 
 def _with_target(
-    indptr: NDArray[np.int64], indices: NDArray[Any], weight: NDArray[Any], target: NDArray[Any] | float
-) -> tuple[NDArray[Any], ...]:
+    indptr: NDArray[np.int64], indices: NDArray[Any], weight: NDArray[Any], target: NDArray[Any] | float,
+    scale: NDArray[Any] | None = None,
+) -> tuple[NDArray[Any], ...]:  # fmt: skip
     """Return the entries with an array of targets."""
-    if not isinstance(target, (int, float)):
+    if not isinstance(target, (int, float)) and scale is None:
         return indptr, indices, weight, target
     own = slice(indptr[0], indptr[-1])  # the call's, which may be few of all
-    return indptr - indptr[0], indices[own], weight[own], weight[own] + weight.dtype.type(target)
+    t = weight[own] + weight.dtype.type(target) if isinstance(target, (int, float)) else target[own]
+    return indptr - indptr[0], indices[own], weight[own], t if scale is None else t * scale[indices[own]]
 
 
 def constant(*arrays: NDArray[Any]) -> list[NDArray[Any]]:

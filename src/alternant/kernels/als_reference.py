@@ -47,6 +47,7 @@ def solve_rows(
     num_threads: int | None = None,  # noqa: ARG001 - one thread; the signature is the contract's
     row_steps: NDArray[np.int32] | None = None,
     row_objective: NDArray[np.float64] | None = None,
+    target_scale: NDArray[Any] | None = None,
 ) -> int:
     """See `alternant.kernels.solve_rows`."""
     singular, underflow, rounding = SINGULAR[X.dtype], UNDERFLOW[X.dtype], ROUNDING[X.dtype]
@@ -59,7 +60,8 @@ def solve_rows(
         else:
             y = Y[indices[entries]].astype(np.float64)
             w = weight[entries].astype(np.float64)
-            t = _targets(weight, target, entries)
+            scale = None if target_scale is None else target_scale[indices[entries]]
+            t = _targets(weight, target, entries, scale)
             d = diagonal.astype(np.float64) + float(regularization[u])
             try:
                 if method == "cg" and d.min() > singular * d.max():
@@ -79,9 +81,11 @@ def solve_rows(
     return status
 
 
-def _targets(weight: NDArray[Any], target: NDArray[Any] | float, entries: slice) -> NDArray[np.float64]:
+def _targets(
+    weight: NDArray[Any], target: NDArray[Any] | float, entries: slice, scale: NDArray[Any] | None = None
+) -> NDArray[np.float64]:
     own = weight[entries] + weight.dtype.type(target) if isinstance(target, (int, float)) else target[entries]
-    return own.astype(np.float64)
+    return (own if scale is None else own * scale).astype(np.float64)
 
 
 def _solve_cg(
