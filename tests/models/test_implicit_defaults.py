@@ -1,0 +1,148 @@
+"""What ImplicitALS chooses by itself: what its rules say, and that the lists are good on catalogues of many kinds."""
+
+import numpy as np
+import pytest
+import scipy.sparse as sp
+
+from alternant import ImplicitALS, Popularity, datasets
+from alternant.evaluation import evaluate, random_split
+from alternant.models import _implicit_defaults as rules
+
+AUTO = ("weighting", "alpha", "epsilon", "unobserved_weight", "regularization", "degree_normalization",
+        "popularity_exponent")  # fmt: skip
+
+
+def catalogue(n_users, n_items, density, *, zipf=1.0, signal=2.0, rank=12, counts=False, seed=0):
+    """Users who choose by taste and by popularity, which falls off as the rank to the power of `zipf`."""
+    rng = np.random.default_rng(seed)
+    tastes, items = rng.standard_normal((n_users, rank)) / np.sqrt(rank), rng.standard_normal((n_items, rank))
+    popular = -zipf * np.log(rng.permutation(n_items) + 3.0)
+    activity = rng.lognormal(0, 1, n_users)
+    activity = np.clip(activity / activity.sum() * n_users * n_items * density, 1, n_items // 2).astype(int)
+    utility = signal * tastes @ items.T + popular + rng.gumbel(size=(n_users, n_items))
+    chosen = [np.argpartition(-row, k)[:k] for row, k in zip(utility, activity, strict=True)]
+    values = np.ceil(np.exp(rng.normal(0, 3, activity.sum()))) if counts else np.ones(activity.sum())
+    indptr = np.concatenate([[0], np.cumsum(activity)])
+    matrix = sp.csr_array((values, np.concatenate(chosen), indptr), shape=(n_users, n_items))
+    matrix.sort_indices()
+    return matrix
+
+
+def ndcg(model, test):
+    return evaluate(model, test, k=20, metrics=["ndcg"]).means["ndcg@20"]
+
+
+# The least that the defaults reach, times what popularity does: about a twentieth less than measured.
+CATALOGUES = {
+    "few items, dense": (lambda: catalogue(1500, 200, 0.3, zipf=0.5), 2.7),
+    "few items, blockbusters": (lambda: catalogue(3000, 200, 0.05, zipf=1.2), 1.3),
+    "short histories": (lambda: catalogue(4000, 1500, 0.006), 1.3),
+    "counts over five orders of magnitude": (lambda: catalogue(2500, 1000, 0.02, counts=True), 1.4),
+    "few users, long histories": (lambda: catalogue(300, 2000, 0.1), 1.9),
+    "sparse": (lambda: catalogue(3000, 6000, 0.001), 1.1),
+}
+
+
+@pytest.mark.many_steps
+@pytest.mark.parametrize("name", CATALOGUES)
+def test_defaults_beat_popularity_on_catalogues_of_many_kinds_with_few_and_with_many_factors(name):
+    make, margin = CATALOGUES[name]
+    train, test = random_split(make(), 0.2, random_state=0)
+    popular = ndcg(Popularity().fit(train), test)
+    few, many = (ndcg(ImplicitALS(factors=f, random_state=0).fit(train), test) for f in (32, 160))
+    assert few >= margin * popular
+    assert many >= 0.95 * few
+
+
+@pytest.mark.many_steps
+def test_defaults_are_near_the_best_of_what_is_around_them_on_page_visits():
+    train, test = random_split(datasets.load_msweb().interactions, 0.2, random_state=0)
+    own = ImplicitALS(factors=32, random_state=0).fit(train)
+    tried = [ndcg(own, test)]
+    for w0, lam in ((0.5, 1), (2, 0.5), (1, 0.5), (1, 1.5), (0.5, 2)):
+        tried.append(ndcg(ImplicitALS(
+            factors=32, random_state=0, unobserved_weight=w0 * own.unobserved_weight_,
+            regularization=tuple(lam * value for value in own.regularization_),
+        ).fit(train), test))  # fmt: skip
+    assert tried[0] >= 0.97 * max(tried)
+    assert tried[0] >= 1.2 * ndcg(Popularity().fit(train), test)
+
+
+def test_what_was_chosen_is_kept_and_given_back_gives_the_same_bits():
+    R = catalogue(200, 100, 0.1, counts=True)
+    model = ImplicitALS(factors=8, random_state=0).fit(R)
+    assert model.weighting_ == "ials-log"
+    assert model.epsilon_ == np.median(R.data)
+    assert 1 / model.alpha_ == pytest.approx(np.log1p(R.data / model.epsilon_).mean())
+    assert model.unobserved_weight_ == pytest.approx(2 * 75 * R.nnz / (200 * 100))  # of a mean confidence of 2
+    assert model.popularity_exponent_ == pytest.approx((1 / np.diff(R.indptr)).mean())
+    given = ImplicitALS(factors=8, random_state=0, **{name: getattr(model, f"{name}_") for name in AUTO}).fit(R)
+    for name in ("user_factors", "item_factors"):
+        np.testing.assert_allclose(getattr(given, name), getattr(model, name), rtol=1e-5, atol=1e-7)
+    ones = sp.csr_array((np.ones(R.nnz), R.indices, R.indptr), shape=R.shape)
+    assert ImplicitALS(factors=8, random_state=0).fit(ones).weighting_ == "ials"
+
+
+@pytest.mark.parametrize("weighting", ["hu", "log", "proportional"])
+def test_a_named_weighting_means_the_objective_of_its_paper(weighting):
+    model = ImplicitALS(factors=4, weighting=weighting, iterations=1).fit(catalogue(60, 40, 0.2, counts=True))
+    assert model.unobserved_weight_ == 1
+    assert model.degree_normalization_ == (0, 0)
+    assert model.popularity_exponent_ == 0
+    assert min(model.regularization_) > 0
+
+
+@pytest.mark.parametrize("scaling", ["none", "count", "ials"])
+def test_lambda_is_the_same_for_the_mean_row_whatever_scales_it(scaling):
+    R = catalogue(200, 100, 0.1)
+    model = ImplicitALS(factors=4, regularization_scaling=scaling, random_state=0, iterations=1).fit(R)
+    n_u, n_i = np.diff(R.indptr), np.bincount(R.indices, minlength=100)
+    w0 = model.unobserved_weight_
+    scales = {"none": (1, 1), "count": (n_u, n_i), "ials": (n_u + w0 * 100, n_i + w0 * 200)}[scaling]
+    means = [lam * np.mean(scale) for lam, scale in zip(model.regularization_, scales, strict=True)]
+    threshold = rules._threshold(model.interactions_, model._degrees)
+    np.testing.assert_allclose(means, [threshold * n_u.mean(), threshold * n_i[n_i > 0].mean()], rtol=1e-6)
+
+
+def test_the_fourth_powers_of_the_singular_values_are_estimated():
+    R = catalogue(300, 200, 0.1)
+    d, e = np.random.default_rng(0).uniform(0.5, 1, 300)[:, None], np.random.default_rng(1).uniform(0.5, 1, 200)[:, None]
+    singular = np.linalg.svd(d * R.toarray() * e.T, compute_uv=False)
+    got = rules._fourth_powers(R, d, e)
+    assert got == pytest.approx((singular[1:] ** 4).sum(), rel=0.15)
+
+
+def test_rows_without_interactions_change_no_choice():
+    R = catalogue(200, 100, 0.1)
+    padded = sp.csr_array((R.data, R.indices, np.append(R.indptr, np.full(50, R.indptr[-1]))), shape=(250, 140))
+    plain, more = (ImplicitALS(factors=4, random_state=0, iterations=1).fit(rows) for rows in (R, padded))
+    for name in ("unobserved_weight_", "degree_normalization_", "popularity_exponent_"):
+        assert getattr(more, name) == pytest.approx(getattr(plain, name), rel=1e-6)
+
+
+@pytest.mark.parametrize("rows", [sp.csr_array((5, 4)), sp.csr_array(np.eye(5, 4)), sp.csr_array(np.ones((5, 4)))],
+                         ids=["nothing", "one each", "everything"])  # fmt: skip
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_interactions_that_show_nothing_are_fitted_all_the_same(rows, dtype):
+    model = ImplicitALS(factors=3, random_state=0, dtype=dtype).fit(rows)
+    assert np.isfinite(model.user_factors).all()
+    assert np.isfinite(model.item_factors).all()
+    assert model.recommend([0, 1], k=2, exclude_seen=False)[0].shape == (2, 2)
+
+
+def test_dislikes_count_for_more_than_nothing():
+    rng = np.random.default_rng(0)
+    utility = rng.standard_normal((60, 3)) @ rng.standard_normal((3, 30))
+    known = rng.random(utility.shape) < 0.5
+    R = sp.csr_array(np.where(known, np.sign(utility), 0))
+    model = ImplicitALS(factors=4, random_state=0).fit(R)
+    assert model.unobserved_weight_ == 1
+    hidden = ~known
+    scores = model.user_factors @ model.item_factors.T
+    liked, disliked = scores[hidden & (utility > 0)], scores[hidden & (utility < 0)]
+    told_apart = (liked[:, None] > disliked).mean()
+    without = ImplicitALS(factors=4, random_state=0).fit(sp.csr_array(np.where(known & (utility > 0), 1.0, 0)))
+    scores = without.user_factors @ without.item_factors.T
+    liked, disliked = scores[hidden & (utility > 0)], scores[hidden & (utility < 0)]
+    assert told_apart > 0.85
+    assert told_apart > (liked[:, None] > disliked).mean() + 0.02
