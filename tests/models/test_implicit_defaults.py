@@ -106,7 +106,7 @@ def test_lambda_is_the_same_for_the_mean_row_whatever_scales_it(scaling):
 
 def test_the_fourth_powers_of_the_singular_values_are_estimated():
     R = catalogue(300, 200, 0.1)
-    d, e = np.random.default_rng(0).uniform(0.5, 1, 300)[:, None], np.random.default_rng(1).uniform(0.5, 1, 200)[:, None]
+    d, e = (np.random.default_rng(n).uniform(0.5, 1, n)[:, None] for n in R.shape)
     singular = np.linalg.svd(d * R.toarray() * e.T, compute_uv=False)
     got = rules._fourth_powers(R, d, e)
     assert got == pytest.approx((singular[1:] ** 4).sum(), rel=0.15)

@@ -161,7 +161,7 @@ def _scale_of_sizes(model: Any, size: NDArray[Any], weighting: str) -> tuple[flo
 
 
 def _unobserved_weight(rows: CSR, n_u: NDArray[np.float64], n_i: NDArray[np.float64]) -> tuple[float, float]:
-    """Return w0, of the mean confidence; and the part of it that is left where dislikes are to say more than nothing."""
+    """Return w0, of the mean confidence, and the part of it that is left so that a dislike says more than nothing."""
     w0 = UNOBSERVED_TOTAL * n_u.sum() / max(1, len(n_u) * len(n_i))
     lowered = 1 / w0 if w0 > 1 and rows.data.min(initial=0) < 0 else 1.0
     return float(lowered * w0), float(lowered)
