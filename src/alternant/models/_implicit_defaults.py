@@ -39,7 +39,10 @@ STRUCTURE_SHARE = 0.72
 SHARES = (0.42, 1.0)
 ALIKE_SHARE = 0.9
 LEAST_THRESHOLD = 0.15
-PROBES, POWER_STEPS = 4, 6  # of the estimate of structure
+# The estimate of structure takes so many probes times interactions; where these are many, errors average out.
+PROBED = 1 << 23
+PROBES = (8, 64)
+POWER_STEPS = 6
 
 def check_choices(model: Any) -> None:
     """Raise if a parameter that may be "auto" is neither that nor a value it can have."""
@@ -234,10 +237,11 @@ def _fourth_powers(ones: Any, d: NDArray[np.float64], e: NDArray[np.float64]) ->
     for _ in range(POWER_STEPS):
         first = squared(first)
         first /= np.sqrt((first**2).sum())
-    probes = np.random.default_rng(0).integers(0, 2, (len(e), PROBES)) * 2.0 - 1
+    count = int(np.clip(PROBED // max(1, ones.nnz), *PROBES))
+    probes = np.random.default_rng(0).integers(0, 2, (len(e), count)) * 2.0 - 1
     probes = squared(probes - first * (first * probes).sum(axis=0))
     probes -= first * (first * probes).sum(axis=0)
-    return float((probes**2).sum() / PROBES)
+    return float((probes**2).sum() / count)
 
 
 def _counts(rows: CSR) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
