@@ -19,8 +19,8 @@ from ._sgd import StochasticModel, Task
 class BiasedMF(StochasticModel):
     r"""Matrix factorization of ratings with biases, by stochastic gradient descent.
 
-    Predicts a rating as :math:`p_{ui} = \mu + s (b_u + c_i + x_u \cdot y_i)`, with the mean and the standard deviation s
-    of the ratings, or, with `rating_range`, as the number of the range that is nearest to it. Minimises, over the
+    Predicts a rating as :math:`p_{ui} = \mu + s (b_u + c_i + x_u \cdot y_i)`, with the mean and the standard deviation
+    s of the ratings, or, with `rating_range`, as the number of the range that is nearest to it. Minimises, over the
     ratings that are known,
 
     .. math:: \sum_{(u,i)} (r_{ui} - p_{ui})^2 + s^2 (\lambda_x |x_u|^2 + \lambda_y |y_i|^2

@@ -164,7 +164,6 @@ def _logistic_mf(model: Any) -> dict[str, Any]:
         "learning_rate": (0.08, 0.6, "log") if model.optimizer == "adagrad" else (0.001, 0.1, "log"),
         "regularization": (0.003, 0.06, "log"),
         "bias_regularization": (0.0001, 0.01, "log"),
-        "init_scale": (0.05, 1.0, "log"),
     }
     if model.weighting == "log":
         space["epsilon"] = [0.1, 1.0, 10.0]
