@@ -124,7 +124,7 @@ def plain_epoch(model, grid, order, values, factors, facts):
     def logistic(u, i, weight, target):
         z = b[u] + c[i] + X[u] @ Y[i]
         g = weight * (1 / (1 + np.exp(-z)) - target)
-        lam, bias = model.regularization, model.bias_regularization
+        (lam, _), bias = facts["regularization_"], model.bias_regularization
         descend(u, i, (g * Y[i] + lam * X[u], g * X[u] + lam * Y[i], g + bias * b[u], g + bias * c[i]))
         return weight * (np.log(1 + np.exp(z)) - target * z)
 

@@ -142,7 +142,7 @@ def _restore(cls: Any, metadata: dict[str, str], tensors: dict[str, NDArray[Any]
         freeze(array)
     fitted = dict(json.loads(metadata["state"]))
     for name, value in (state | {name: fitted[name] for name in cls._fitted_state if name in fitted}).items():
-        setattr(model, name, value)
+        setattr(model, name, tuple(value) if isinstance(value, list) else value)
     return model
 
 

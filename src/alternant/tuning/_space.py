@@ -162,11 +162,13 @@ def _logistic_mf(model: Any) -> dict[str, Any]:
         "factors": (16, 128, "log"),
         "alpha": (0.15, 3.0, "log"),
         "learning_rate": (0.08, 0.6, "log") if model.optimizer == "adagrad" else (0.001, 0.1, "log"),
-        "regularization": (0.003, 0.06, "log"),
         "bias_regularization": (0.0001, 0.01, "log"),
     }
     if model.weighting == "log":
         space["epsilon"] = [0.1, 1.0, 10.0]
+    for name, bounds in (("regularization", (0.003, 0.06, "log")), ("init_scale", (0.02, 1.0, "log"))):
+        if not isinstance(getattr(model, name), str):  # "auto" is no number that the first trial could start from
+            space[name] = bounds
     return space if isinstance(model.negatives, str) else space | {"negatives": [4, 6, 10]}
 
 
