@@ -99,7 +99,8 @@ def default_space(model: type[FactorModel] | FactorModel) -> dict[str, Any]:
 
     The ranges are those in which good values were found for data sets from 600 to 30,000 users (page visits, ratings,
     hours played, listening counts); those of `ImplicitALS` follow Rendle et al. 2022. `iterations` and `epochs` are
-    not in it: `tune` finds the best of those that a fit comes to pass.
+    not in it: `tune` finds the best of those that a fit comes to pass. Nor is what an instance of `LogisticMF` has as
+    "auto".
 
     Parameters
     ----------
