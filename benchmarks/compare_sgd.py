@@ -116,7 +116,7 @@ def rmse(options: argparse.Namespace) -> list[str]:
         "cornac MF, ratings as in the file": cornac,
         "cornac MF, ratings shuffled": lambda train, test: cornac(train, test, shuffled=True),
         "BiasedMF, defaults": ours,
-        "BiasedMF, rating_range=(0, 5.5)": lambda train, test: ours(train, test, rating_range=(0, 5.5)),
+        "BiasedMF, rating_range=(0.5, 5)": lambda train, test: ours(train, test, rating_range=(0.5, 5)),
         "Surprise SVD, defaults": lambda train, test: surprise_svd(train, test.row, test.col),
     }
     print("| model | RMSE | by fold |")

@@ -76,7 +76,7 @@ RATINGS: dict[str, Callable[[Path], sp.csr_array]] = {
     "book-crossing": _rated_books,
     "jester-1": _jester,
 }
-RATING_RANGES = {"ml-latest-small": (0.0, 5.5), "book-crossing": (0.0, 11.0), "jester-1": (-11.0, 11.0)}
+RATING_RANGES = {"ml-latest-small": (0.5, 5.0), "book-crossing": (1.0, 10.0), "jester-1": (-10.0, 10.0)}
 LIKED_FROM = {"ml-latest-small": 4.0, "jester-1": 0.005}  # ratings of jester-1 have two decimals: all above 0
 
 

@@ -3,7 +3,6 @@
 import numpy as np
 import pytest
 import scipy.sparse as sp
-from scipy.special import expit
 
 from alternant import BiasedMF
 
@@ -109,18 +108,40 @@ def test_predictions_never_leave_the_range(bounds, dtype):
     assert (ids >= 0).all()
     assert ((best >= low) & (best <= high)).all()
     assert (np.minimum(predictions - low, high - predictions) <= 1e-6 * (high - low)).all()  # at its very ends
+    assert ((predictions.astype(float) >= low) & (predictions.astype(float) <= high)).all()  # float32 has no 1.1
     folded = model.recommend(None, 3, user_items=rows)[1]
     assert ((folded >= low) & (folded <= high)).all()
 
 
-def test_the_range_is_the_scaled_sigmoid_of_the_score_and_none_the_score_itself():
-    model = fit(rating_range=(0.5, 5.5), dtype="float64")
-    dots = model.user_factors @ model.item_factors.T
-    np.testing.assert_allclose(everything(model), 0.5 + 5 * expit(model.mean_ + dots), rtol=1e-12)
-    assert 0.5 + 5 * expit(model.mean_) == pytest.approx(np.nanmean(TABLE))
-    plain = fit(dtype="float64")
-    dots = plain.user_factors @ plain.item_factors.T
-    np.testing.assert_allclose(everything(plain), plain.mean_ + plain.deviation_ * dots, rtol=1e-12)
+def test_without_a_range_predictions_are_the_score_itself_and_a_range_cuts_them_off():
+    model, bounded = fit(dtype="float64"), fit(dtype="float64", rating_range=(1, 5))
+    assert bits(bounded) == bits(model)
+    assert bounded.mean_ == pytest.approx(np.nanmean(TABLE))
+    scores = model.mean_ + model.deviation_ * (model.user_factors @ model.item_factors.T)
+    np.testing.assert_allclose(everything(model), scores, rtol=1e-12)
+    np.testing.assert_allclose(everything(bounded), np.clip(scores, 1, 5), rtol=1e-12)
+    for one in (model, bounded):
+        one.user_factors = 9 * one.user_factors
+    assert (everything(model) > 5).any()
+    assert (everything(model) < 1).any()
+    np.testing.assert_array_equal(  # by what lies behind, where ends are equal
+        bounded.recommend(np.arange(M), N)[0], model.recommend(np.arange(M), N)[0]
+    )
+
+
+@pytest.mark.many_steps
+@pytest.mark.parametrize("bounds", [(1, 5), (0.5, 5.5), (-100, 100)], ids=str)
+def test_a_range_never_costs_accuracy(bounds):
+    """On stars from 1 to 5: a sigmoid between the two, which its ends can never reach, costs a third here."""
+    ratings, train, test = planted_ratings()
+    stars = np.clip(np.round(3.5 + 1.3 * (ratings - 3)), 1, 5)
+    rows = np.where(train, stars, np.nan)
+
+    def rmse(rating_range):
+        model = BiasedMF(factors=8, random_state=0, rating_range=rating_range).fit(rows)
+        return np.sqrt(np.mean((model.predict(*np.nonzero(test)) - stars[test]) ** 2))
+
+    assert rmse(bounds) <= rmse(None) * (1 + 1e-6)
 
 
 def test_ratings_at_one_end_of_the_range_alone_are_learned_without_infinities():

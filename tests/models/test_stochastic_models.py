@@ -73,10 +73,9 @@ def dense(model, users=None, items=None):
     z = X @ Y.T
     if isinstance(model, LogisticMF):
         return 1 / (1 + np.exp(-z))
-    if isinstance(model, BiasedMF) and model.rating_range is not None:
-        low, high = model.rating_range
-        return low + (high - low) / (1 + np.exp(-model.mean_ - z))
-    return model.mean_ + model.deviation_ * z if isinstance(model, BiasedMF) else z
+    if isinstance(model, BiasedMF):
+        return np.clip(model.mean_ + model.deviation_ * z, *(model.rating_range or (-np.inf, np.inf)))
+    return z
 
 
 # --- epochs -----------------------------------------------------------------------------------------------------------
@@ -125,7 +124,7 @@ def plain_epoch(model, grid, order, values, factors, facts):
     def logistic(u, i, weight, target):
         z = b[u] + c[i] + X[u] @ Y[i]
         g = weight * (1 / (1 + np.exp(-z)) - target)
-        lam, bias = model.regularization, model.bias_regularization
+        (lam, _), bias = facts["regularization_"], model.bias_regularization
         descend(u, i, (g * Y[i] + lam * X[u], g * X[u] + lam * Y[i], g + bias * b[u], g + bias * c[i]))
         return weight * (np.log(1 + np.exp(z)) - target * z)
 
@@ -147,12 +146,8 @@ def plain_epoch(model, grid, order, values, factors, facts):
                     loss += (cos - r) ** 2
                 else:
                     scale = facts["deviation_"]  # the steps are those of ratings with a deviation of 1
-                    z, slope = b[u] + c[i] + X[u] @ Y[i], 1.0
-                    p = facts["mean_"] + scale * z
-                    if model.rating_range is not None:
-                        s, (low, high) = 1 / (1 + np.exp(-facts["mean_"] - z)), model.rating_range
-                        p, slope = low + (high - low) * s, (high - low) / scale * s * (1 - s)
-                    g, lam, bias = (p - r) / scale * slope, model.regularization, model.bias_regularization
+                    p = facts["mean_"] + scale * (b[u] + c[i] + X[u] @ Y[i])  # the range is not for the steps
+                    g, lam, bias = (p - r) / scale, model.regularization, model.bias_regularization
                     descend(u, i, (g * Y[i] + lam * X[u], g * X[u] + lam * Y[i], g + bias * b[u], g + bias * c[i]))
                     loss += (r - p) ** 2
             if isinstance(model, LogisticMF) and model.negatives == "full":

@@ -74,7 +74,7 @@ class StochasticModel(FoldInModel):
     patience: int
     validation_fraction: float
     warm_start: bool
-    init_scale: float
+    init_scale: float | str
     dtype: Any
     random_state: Any
 
@@ -171,6 +171,7 @@ class StochasticModel(FoldInModel):
 
     _loss_name = "rmse"  # of the loss in the history
     _fact_names: ClassVar[tuple[str, ...]] = ()  # of what `_facts` returns
+    _chooses_scale = False  # whether `init_scale` may be "auto", and is the fact init_scale_ then
 
     def _epoch(self, task: Task) -> float:  # noqa: ARG002
         """Take one step for each entry and return the sum of the losses before it."""
@@ -195,9 +196,9 @@ class StochasticModel(FoldInModel):
         """Return Adagrad's sums to start from, or None for plain steps."""
         return None
 
-    def _initial(self, count: int, rng: np.random.Generator) -> NDArray[Any]:
+    def _initial(self, count: int, rng: np.random.Generator, facts: Mapping[str, Any]) -> NDArray[Any]:
         """Draw factors to start from, in float64."""
-        scale = float(self.init_scale) / np.sqrt(self.factors)
+        scale = float(facts.get("init_scale_", self.init_scale)) / np.sqrt(self.factors)
         return np.asarray(scale * rng.standard_normal((count, self.factors)))
 
     def _parts(self, factors: Factors) -> tuple[tuple[Any, ...], tuple[Any, ...]]:
@@ -281,17 +282,18 @@ class StochasticModel(FoldInModel):
         if not check_number("validation_fraction", self.validation_fraction, 0) < 1:
             raise ValueError(f"validation_fraction must be below 1, got {self.validation_fraction!r}")
         check_boolean("warm_start", self.warm_start)
-        check_number("init_scale", self.init_scale, 0, above=True)
+        if not (self._chooses_scale and isinstance(self.init_scale, str) and self.init_scale == "auto"):
+            check_number("init_scale", self.init_scale, 0, above=True)
         check_dtype("dtype", self.dtype)
         check_random_state(self.random_state)
         resolve_num_threads(self.num_threads)
         check_choice("backend", self.backend, ("auto", *BACKENDS))
 
-    def _start(self, shape: tuple[int, int], rng: np.random.Generator) -> Factors:
+    def _start(self, shape: tuple[int, int], rng: np.random.Generator, facts: Mapping[str, Any]) -> Factors:
         """Return the factors to start from, drawn or, for `warm_start`, held."""
         dtype = np.dtype(self.dtype)
         # Drawn in float64, so that both dtypes start at the same place.
-        X, Y = (self._initial(count, rng).astype(dtype) for count in shape)
+        X, Y = (self._initial(count, rng, facts).astype(dtype) for count in shape)
         b, c = (np.zeros(count, dtype) for count in shape)
         if self.warm_start and getattr(self, "user_factors", None) is not None:
             users, items = self._factors()
@@ -313,7 +315,7 @@ class Course:
     def __init__(self, model: StochasticModel, train: CSR, held_out: CSR | None, rng: np.random.Generator) -> None:
         self.model, self.backend = model, model._backend()
         self.facts = model._facts(train)
-        start = model._start(train.shape, rng)
+        start = model._start(train.shape, rng, self.facts)
         self.seed = int(rng.integers(1 << 63))
         m, n = train.shape
         blocks = block_count(m, n, len(train.data))

@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import expit, logit
 
 from .._csr import CSR
 from .._ratings import check_ratings
@@ -20,12 +19,9 @@ from ._sgd import StochasticModel, Task
 class BiasedMF(StochasticModel):
     r"""Matrix factorization of ratings with biases, by stochastic gradient descent.
 
-    Predicts a rating as :math:`\mu + s (b_u + c_i + x_u \cdot y_i)`, with the mean and the standard deviation s of the
-    ratings, or, with `rating_range`, as
-
-    .. math:: \mathrm{low} + (\mathrm{high} - \mathrm{low})\, \sigma(\mu + b_u + c_i + x_u \cdot y_i),
-
-    and minimises, over the ratings that are known,
+    Predicts a rating as :math:`p_{ui} = \mu + s (b_u + c_i + x_u \cdot y_i)`, with the mean and the standard deviation
+    s of the ratings, or, with `rating_range`, as the number of the range that is nearest to it. Minimises, over the
+    ratings that are known,
 
     .. math:: \sum_{(u,i)} (r_{ui} - p_{ui})^2 + s^2 (\lambda_x |x_u|^2 + \lambda_y |y_i|^2
               + \lambda_b (b_u^2 + c_i^2))
@@ -41,7 +37,10 @@ class BiasedMF(StochasticModel):
     factors : int
         Length of the vectors.
     rating_range : (float, float) or None
-        The predictions stay between the two, by a scaled sigmoid. None: a plain dot product.
+        The predictions stay between the two: what lies beyond an end is moved to it, which brings it nearer to every
+        rating that there can be, so that the error is never above that without a range. (A sigmoid from end to end
+        would fit worse: it reaches its ends, which are ratings too, only at infinite scores.) The factors and the
+        order of recommendations are those without a range.
     learning_rate : float
         Length of the steps in the first epoch.
     learning_rate_decay : float
@@ -82,14 +81,15 @@ class BiasedMF(StochasticModel):
     item_factors : array, shape (n_items, factors + 2)
         Rows ``(y_i, 1, c_i)``.
     mean_ : float
-        mu: the mean rating, or with `rating_range` what the sigmoid turns into it.
+        mu: the mean rating.
     deviation_ : float
         s: the standard deviation of the ratings. Where they are all equal, it is 0 and counts as 1.
     n_iter_ : int
         Epochs done.
     history_ : dict of lists
-        One entry an epoch: ``objective`` and ``train_rmse``, summed up while the factors moved, ``validation_rmse``
-        where ratings are held out, ``learning_rate``, and ``seconds`` since the fit began.
+        One entry an epoch: ``objective`` and ``train_rmse``, summed up while the factors moved, without the range;
+        ``validation_rmse`` where ratings are held out, within it; ``learning_rate``, and ``seconds`` since the fit
+        began.
     backend_ : str
         The backend that the fit used.
     interactions_ : CSR
@@ -98,9 +98,6 @@ class BiasedMF(StochasticModel):
     References
     ----------
     Y. Koren, R. Bell, C. Volinsky, "Matrix Factorization Techniques for Recommender Systems", Computer 42(8), 2009.
-
-    J. Howard, S. Gugger, "fastai: A Layered API for Deep Learning", Information 11(2), 2020 (the scaled sigmoid:
-    its collaborative-filtering lesson).
 
     R. Gemulla, E. Nijkamp, P. J. Haas, Y. Sismanis, "Large-Scale Matrix Factorization with Distributed Stochastic
     Gradient Descent", KDD 2011.
@@ -162,7 +159,7 @@ class BiasedMF(StochasticModel):
         self._bounds()
 
     def _bounds(self) -> tuple[float, float]:
-        """Return (low, high) of the sigmoid, infinite for none."""
+        """Return (low, high) of the range, infinite for none."""
         return (-np.inf, np.inf) if self.rating_range is None else check_range("rating_range", self.rating_range)
 
     def _check_rows(self, name: str, rows: Any, dtype: np.dtype[Any], copy: bool = False) -> CSR:
@@ -176,11 +173,7 @@ class BiasedMF(StochasticModel):
         return ratings
 
     def _facts(self, rows: CSR) -> dict[str, Any]:
-        mean = float(rows.data.mean(dtype=np.float64))
-        if self.rating_range is not None:
-            low, high = self._bounds()
-            mean = float(logit(np.clip((mean - low) / (high - low), 0.01, 0.99)))  # finite, if all are at one end
-        return {"mean_": mean, "deviation_": _biased.deviation(rows.data)}
+        return {"mean_": float(rows.data.mean(dtype=np.float64)), "deviation_": _biased.deviation(rows.data)}
 
     def _scale(self, facts: Mapping[str, Any]) -> float:
         """Return s."""
@@ -194,11 +187,9 @@ class BiasedMF(StochasticModel):
         rows, columns = (users, items) if task.kind == "user" else (items, users)
         bias = float(self.bias_regularization)
         s = self._scale(task.facts)
-        mean = task.facts.get("mean_", 0.0) / (s if self.rating_range is None else 1)
-        low, high = self._bounds()
         total: float = self._backend().biased_epoch(
-            task.grid, task.order, task.values, task.factors, mean, (low / s, high / s), task.rate,
-            (rows, columns, bias, bias), task.update_columns, task.num_threads,
+            task.grid, task.order, task.values, task.factors, task.facts.get("mean_", 0.0) / s, (-np.inf, np.inf),
+            task.rate, (rows, columns, bias, bias), task.update_columns, task.num_threads,
         )  # fmt: skip
         return s**2 * total
 
@@ -221,8 +212,14 @@ class BiasedMF(StochasticModel):
 
     def _link(self, scores: NDArray[Any], **facts: Any) -> NDArray[Any]:
         mean = scores.dtype.type(facts.get("mean_", getattr(self, "mean_", 0.0)))
-        if self.rating_range is None:
-            return np.asarray(mean + scores.dtype.type(self._scale(facts)) * scores)
-        low, high = self._bounds()
-        squashed = low + (high - low) * expit(mean + scores)
-        return np.asarray(np.clip(squashed, low, high), scores.dtype)  # rounding
+        ratings = np.asarray(mean + scores.dtype.type(self._scale(facts)) * scores)
+        return ratings if self.rating_range is None else _clip(ratings, *self._bounds())
+
+
+def _clip(values: NDArray[Any], low: float, high: float) -> NDArray[Any]:
+    """Move what lies beyond an end to it, or to the number next to it inside where the dtype does not have the end."""
+    ends = np.array([low, high], values.dtype)
+    inside = np.nextafter(ends, ends[::-1])
+    first = ends[0] if float(ends[0]) >= low else inside[0]
+    last = ends[1] if float(ends[1]) <= high else inside[1]
+    return np.asarray(np.clip(values, first, last))

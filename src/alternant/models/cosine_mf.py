@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import warnings
+from collections.abc import Mapping
 from typing import Any, Self
 
 import numpy as np
@@ -218,7 +219,7 @@ class CosineMF(StochasticModel):
             )
         return {}
 
-    def _initial(self, count: int, rng: np.random.Generator) -> NDArray[Any]:
+    def _initial(self, count: int, rng: np.random.Generator, facts: Mapping[str, Any]) -> NDArray[Any]:  # noqa: ARG002
         noise = float(self.init_scale) * rng.standard_normal((count, self.factors))
         return np.asarray((1 + noise) / np.sqrt(self.factors))
 

@@ -12,12 +12,18 @@ from scipy.special import expit
 from .._csr import CSR
 from .._validation import check_choice, check_integer, check_number, check_pair
 from ..kernels import Factors
+from ..kernels._grid import column_counts
 from . import _biased
 from ._sgd import StochasticModel, Task
 
 # Adagrad's sums start here, so that no step is longer than a plain one. From 0.01, where any first gradient makes a
 # step of the learning rate's length, NDCG@10 is 0.514 instead of 0.529 on msweb, 0.127 instead of 0.131 on lastfm.
 FIRST_SQUARE = 1.0
+# init_scale="auto": the greatest start, for rows of so many interactions or more, and the least one of a number (not of
+# init_scale: with few factors, the scores at the start would be larger).
+FULL_SCALE, FULL_COUNT, LEAST_START = 0.5, 8.0, 1 / 160
+# regularization="auto": lambda where an interaction has so much company or more, and the greatest one.
+LAMBDA, FULL_COMPANY, MOST_LAMBDA = 0.01, 50.0, 0.04
 
 
 class LogisticMF(StochasticModel):
@@ -57,8 +63,11 @@ class LogisticMF(StochasticModel):
         Length of the steps in the first epoch.
     learning_rate_decay : float
         What it is multiplied by after each epoch.
-    regularization : float or (float, float)
-        lambda of the vectors, for both sides or as (users, items).
+    regularization : float, (float, float) or "auto"
+        lambda of the vectors, for both sides or as (users, items). "auto": ``0.01 sqrt(50 / g)``, between 0.01 and
+        0.04, where g is the geometric mean of two numbers: how many other interactions its user has, and its item,
+        on average over the interactions. Tastes show only where interactions come together; where they hardly do,
+        what vectors learn is noise, and the biases, which rank by popularity, are better left alone.
     bias_regularization : float
         lambda of the biases.
     epochs : int
@@ -73,8 +82,12 @@ class LogisticMF(StochasticModel):
         With held-out interactions the model ends with the factors of its best epoch.
     warm_start : bool
         Start `fit` from the factors the model holds. Users and items beyond them get new ones.
-    init_scale : float
+    init_scale : float or "auto"
         The vectors start as normal numbers with standard deviation ``init_scale / sqrt(factors)``, biases as 0.
+        "auto": ``0.5 (d / 8)^3``, between ``sqrt(factors) / 160`` and 0.5, for d interactions on average of the rows of
+        the longer side, users or items (without those that have none). A vector that takes few steps stays near its
+        start, which is noise: where d is 1.5, that noise alone can bring the lists below popularity, most of all with
+        few factors. Where d is 8 or more, it is forgotten, and lists are slightly better for it.
     dtype : {"float32", "float64"} or NumPy dtype
         Of the factors.
     random_state : int, numpy.random.Generator, numpy.random.RandomState or None
@@ -100,6 +113,10 @@ class LogisticMF(StochasticModel):
         The backend that the fit used.
     mean_item_count_ : float
         Interactions of an item on average.
+    init_scale_ : float
+        The `init_scale` of the fit: as given, or as "auto" chose it.
+    regularization_ : (float, float)
+        The same of lambda, of users and items.
     interactions_ : CSR
         The interactions of the fit.
 
@@ -112,11 +129,14 @@ class LogisticMF(StochasticModel):
     JMLR 12, 2011.
     """
 
-    _fitted_state = ("n_iter_", "history_", "backend_", "mean_item_count_")
+    _fitted_state = ("n_iter_", "history_", "backend_", "mean_item_count_", "init_scale_", "regularization_")
     _loss_name = "log_loss"
-    _fact_names = ("mean_item_count_",)
+    _fact_names = ("mean_item_count_", "regularization_")
+    _chooses_scale = True
 
     mean_item_count_: float
+    init_scale_: float
+    regularization_: tuple[float, float]
 
     def __init__(
         self,
@@ -129,14 +149,14 @@ class LogisticMF(StochasticModel):
         optimizer: str = "adagrad",
         learning_rate: float = 0.3,
         learning_rate_decay: float = 0.95,
-        regularization: float | tuple[float, float] = 0.01,
+        regularization: float | tuple[float, float] | str = "auto",
         bias_regularization: float = 0.01,
         epochs: int = 30,
         early_stopping: float | None = None,
         patience: int = 3,
         validation_fraction: float = 0.0,
         warm_start: bool = False,
-        init_scale: float = 0.5,
+        init_scale: float | str = "auto",
         dtype: Any = "float32",
         random_state: Any = None,
         num_threads: int | None = None,
@@ -165,6 +185,10 @@ class LogisticMF(StochasticModel):
         self._check_params()
 
     def _check_params(self) -> None:
+        for name, what in (("init_scale", "a number"), ("regularization", "a number, a pair of numbers")):
+            value = getattr(self, name)
+            if isinstance(value, str) and value != "auto":
+                raise ValueError(f"{name} must be {what} or 'auto', got {value!r}")
         super()._check_params()
         check_number("alpha", self.alpha, 0)
         check_choice("weighting", self.weighting, ("log", "proportional"))
@@ -175,7 +199,7 @@ class LogisticMF(StochasticModel):
         else:
             check_integer("negatives", self.negatives, 0)
         check_choice("optimizer", self.optimizer, ("adagrad", "sgd"))
-        check_pair("regularization", self.regularization, ("users", "items"))
+        self._lambdas({})
         check_number("bias_regularization", self.bias_regularization, 0)
 
     def _truth(self, rows: CSR) -> NDArray[Any]:
@@ -187,7 +211,7 @@ class LogisticMF(StochasticModel):
         return Factors(*(np.full_like(part, FIRST_SQUARE) for part in factors))
 
     def _epoch(self, task: Task) -> float:
-        users, items = check_pair("regularization", self.regularization, ("users", "items"))
+        users, items = self._lambdas(task.facts)
         rows, columns = (users, items) if task.kind == "user" else (items, users)
         bias = float(self.bias_regularization)
         r = np.abs(task.values)
@@ -217,10 +241,27 @@ class LogisticMF(StochasticModel):
         return self.negatives * np.bincount(task.grid.rows, minlength=len(task.factors.X)).astype(np.float64)
 
     def _facts(self, rows: CSR) -> dict[str, Any]:
-        return {"mean_item_count_": len(rows.data) / rows.shape[1]}
+        counts = np.diff(rows.indptr), column_counts(rows.indices, rows.shape[1])
+        n_users, n_items = (np.count_nonzero(each) for each in counts)  # rows without interactions change nothing
+        scale, lambdas = self.init_scale, self.regularization
+        if isinstance(scale, str):
+            share = min(1.0, len(rows.data) / max(n_users, n_items) / FULL_COUNT)
+            scale = min(FULL_SCALE, max(LEAST_START * np.sqrt(self.factors), FULL_SCALE * share**3))
+        if isinstance(lambdas, str):
+            company = np.sqrt(_others(counts[0]) * _others(counts[1]))
+            lambdas = min(MOST_LAMBDA, LAMBDA * np.sqrt(max(1.0, FULL_COMPANY / max(company, 1.0))))
+        return {
+            "mean_item_count_": len(rows.data) / rows.shape[1], "init_scale_": float(scale),
+            "regularization_": check_pair("regularization", lambdas, ("users", "items")),
+        }  # fmt: skip
+
+    def _lambdas(self, facts: Mapping[str, Any]) -> tuple[float, float]:
+        """Return lambda of users and items; of factors set by hand, "auto" has nothing to go by."""
+        chosen = facts.get("regularization_", LAMBDA) if isinstance(self.regularization, str) else self.regularization
+        return check_pair("regularization", chosen, ("users", "items"))
 
     def _penalty(
-        self, factors: Factors, facts: Mapping[str, Any], row_counts: NDArray[np.int64],  # noqa: ARG002
+        self, factors: Factors, facts: Mapping[str, Any], row_counts: NDArray[np.int64],
         column_counts: NDArray[np.int64],
     ) -> float:  # fmt: skip
         m, n = len(row_counts), len(column_counts)
@@ -229,7 +270,7 @@ class LogisticMF(StochasticModel):
         else:
             row_steps = row_counts * (1 + self.negatives)
             column_steps = column_counts + self.negatives * row_counts.sum() / n
-        lambdas = check_pair("regularization", self.regularization, ("users", "items"))
+        lambdas = self._lambdas(facts)
         return _biased.penalty(factors, row_steps, column_steps, *lambdas, float(self.bias_regularization)) / 2
 
     def _loss(self, total: float, count: int) -> float:
@@ -261,3 +302,8 @@ class LogisticMF(StochasticModel):
 
     def _link(self, scores: NDArray[Any], **facts: Any) -> NDArray[Any]:  # noqa: ARG002
         return np.asarray(expit(scores), scores.dtype)
+
+
+def _others(counts: NDArray[np.int64]) -> float:
+    """Return how many other entries the row of an entry has, on average over the entries."""
+    return float((counts * (counts - 1.0)).sum() / counts.sum())

@@ -99,7 +99,8 @@ def default_space(model: type[FactorModel] | FactorModel) -> dict[str, Any]:
 
     The ranges are those in which good values were found for data sets from 600 to 30,000 users (page visits, ratings,
     hours played, listening counts); those of `ImplicitALS` follow Rendle et al. 2022. `iterations` and `epochs` are
-    not in it: `tune` finds the best of those that a fit comes to pass.
+    not in it: `tune` finds the best of those that a fit comes to pass. Nor is what an instance of `LogisticMF` has as
+    "auto".
 
     Parameters
     ----------
@@ -162,12 +163,13 @@ def _logistic_mf(model: Any) -> dict[str, Any]:
         "factors": (16, 128, "log"),
         "alpha": (0.15, 3.0, "log"),
         "learning_rate": (0.08, 0.6, "log") if model.optimizer == "adagrad" else (0.001, 0.1, "log"),
-        "regularization": (0.003, 0.06, "log"),
         "bias_regularization": (0.0001, 0.01, "log"),
-        "init_scale": (0.05, 1.0, "log"),
     }
     if model.weighting == "log":
         space["epsilon"] = [0.1, 1.0, 10.0]
+    for name, bounds in (("regularization", (0.003, 0.06, "log")), ("init_scale", (0.02, 1.0, "log"))):
+        if not isinstance(getattr(model, name), str):  # "auto" is no number that the first trial could start from
+            space[name] = bounds
     return space if isinstance(model.negatives, str) else space | {"negatives": [4, 6, 10]}
 
 
