@@ -1,0 +1,181 @@
+"""One trial: fitted, measured on the way, ended early where it is told to."""
+
+from __future__ import annotations
+
+import inspect
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from .._csr import CSR
+from ..evaluation import Evaluation, evaluate
+from ..evaluation.splits import Table
+from ..interactions import Interactions
+from ..models import FactorModel
+from ._defaults import Rescoring
+from ._parts import Parts
+from ._work import Size, fit_work, iteration_work, measuring_work, steps_name
+
+LESS_IS_BETTER = ("rmse", "mae", "gini")
+LISTLESS = ("rmse", "mae")
+
+
+@dataclass
+class Run:
+    """What one trial has shown so far."""
+
+    params: dict[str, Any]
+    values: list[float] = field(default_factory=list)
+    steps: list[int] = field(default_factory=list)
+    extra: list[dict[str, Any]] = field(default_factory=list)  # parameters that were chosen when it was measured
+    fits: float = 0.0
+    seconds: float = 0.0
+    pruned: bool = False
+    error: Exception | None = None
+    factors: int | None = None  # where these are fewer than asked for
+
+
+@dataclass(frozen=True)
+class Limits:
+    """Where a search ends: after work, trials or seconds."""
+
+    budget: float | None
+    n_trials: int | None
+    timeout: float | None
+
+
+@dataclass
+class Runner:
+    """Fits models on the train part and measures them on the part to search by."""
+
+    base: FactorModel
+    parts: Parts
+    metric: str
+    k: int
+    among_rated: bool = False
+    rescoring: Rescoring | None = None
+
+    def __post_init__(self) -> None:
+        self.size = Size(*self.parts.size)
+        self.steps = steps_name(self.base)
+        self.unit = fit_work(self.base, self.size)
+        self.popularity: float | None = None  # what the best trials so far were ranked with, of a rescoring
+        self.sign = -1 if self.metric in LESS_IS_BETTER else 1
+
+    @property
+    def key(self) -> str:
+        """The name of the metric in an evaluation."""
+        return self.metric if self.metric in ("auc", *LISTLESS) else f"{self.metric}@{self.k}"
+
+    def best(self, values: list[float]) -> int:
+        """Return the place of the best of some values."""
+        return int(np.argmax(self.sign * np.array(values)))
+
+    def best_params(self, run: Run) -> dict[str, Any]:
+        """Return the parameters of a run with what was chosen on the way."""
+        if not run.values:
+            return dict(run.params)
+        at = self.best(run.values)
+        return run.params | run.extra[at] | ({self.steps: run.steps[at]} if self.steps else {})
+
+    def run(
+        self, params: dict[str, Any], *, reduced: dict[str, Any] | None = None, at: list[int] | None = None,
+        free: bool = False, stop: Callable[[Run], bool] = lambda _: False,
+    ) -> Run:  # fmt: skip
+        """Fit with some parameters, `reduced` ones of them for less work, and measure after the iterations of `at`.
+
+        Parameters that the model refuses together, or that diverge, are noted as the run's error.
+        """
+        start = time.perf_counter()
+        run = Run(params)
+        try:
+            model = with_params(self.base, params | (reduced or {}))
+        except (TypeError, ValueError) as error:
+            run.error = error
+            return run
+        total = model.get_params()[self.steps] if self.steps else 0
+        one, measuring = self._work_of(model)
+
+        def watch(state: Any) -> bool:
+            run.fits += one
+            if at is not None and state.iteration not in at:
+                return False
+            run.fits += self._measure(model, run, state.iteration, free, state.iteration == total) * measuring
+            return stop(run)
+
+        try:
+            fit(model, self.parts.train, watch)
+            if not run.values:  # a model without iterations, or one that stopped before it was to be measured
+                run.fits += 0 if run.fits else one
+                run.fits += self._measure(model, run, getattr(model, "n_iter_", 0), free, True) * measuring
+        except ArithmeticError as error:
+            run.error = error
+        finally:
+            run.seconds = time.perf_counter() - start
+        return run
+
+    def evaluate(self, model: Any, test: Any) -> Evaluation:
+        """Measure a model on some test interactions."""
+        candidates = _pattern(test) if self.among_rated else None
+        return evaluate(model, test, k=self.k, metrics=[self.metric], candidates=candidates)
+
+    def _work_of(self, model: FactorModel) -> tuple[float, float]:
+        """Return the work of an iteration and of measuring, in fits."""
+        measuring = measuring_work(model, self.size, self.parts.n_search, lists=self.metric not in LISTLESS)
+        return iteration_work(model, self.size) / self.unit, measuring / self.unit
+
+    def _measure(self, model: Any, run: Run, step: int, free: bool, last: bool) -> int:
+        """Note the value of a model; return how often it was measured."""
+        rescoring = self.rescoring if free else None
+        if rescoring is None:
+            best, tried = (self._value(model), None), {}
+        else:
+            best, tried = self._best_rescored(model, rescoring, last)
+        run.values.append(best[0])
+        run.steps.append(step)
+        run.extra.append({} if rescoring is None else {rescoring.name: best[1]})
+        return max(1, len(tried))
+
+    def _best_rescored(self, model: Any, rescoring: Rescoring, last: bool) -> tuple[tuple[float, Any], dict[float, float]]:
+        """Climb from the value that was best so far to that which is best for this model, once it is done."""
+        low, high, tried = rescoring.low, rescoring.high, {}
+
+        def value(exponent: float) -> float:
+            if exponent not in tried:
+                tried[exponent] = self._value(rescoring.rescored(model, exponent))
+            return tried[exponent]
+
+        at = (low + high) / 2 if self.popularity is None else self.popularity
+        value(at)
+        while last:
+            near = [round(min(max(at + move, low), high), 6) for move in (-rescoring.step, rescoring.step)]
+            better = max(near, key=lambda each: self.sign * value(each))
+            if self.sign * value(better) <= self.sign * value(at):
+                break
+            at = better
+        return (tried[at], at), tried
+
+    def _value(self, model: Any) -> float:
+        return float(self.evaluate(model, self.parts.search).means[self.key])
+
+
+def with_params(base: FactorModel, params: dict[str, Any]) -> FactorModel:
+    """Return a model with some parameters changed."""
+    return type(base)(**{**base.get_params(), **params})
+
+
+def fit(model: Any, interactions: Any, callback: Any) -> Any:
+    """Fit without a bar, and with a callback where the model takes one."""
+    accepted = inspect.signature(model.fit).parameters
+    options = {"callback": callback, "show_progress": False}
+    return model.fit(interactions, **{name: value for name, value in options.items() if name in accepted})
+
+
+def _pattern(test: Any) -> Any:
+    """Return which pairs there are, those of value 0 among them."""
+    rows = test.matrix if isinstance(test, Interactions) else Table(test).rows.to_scipy()
+    rows = CSR.of(rows.indptr, rows.indices, np.ones(len(rows.data), bool), rows.shape)
+    return rows.to_scipy()

@@ -1,0 +1,242 @@
+"""A search within the time of some fits: most trials with few factors and iterations, the last with all of them.
+
+What the first stage shows is carried over by a `Surrogate` for which the number of factors is one more input. Each stage
+begins with the model's own parameters, by whose values those of the others are measured. A trial whose value after some
+iterations is below the median of the stage's earlier ones is ended.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.stats import qmc
+from tqdm import tqdm
+
+from ._inputs import Inputs
+from ._result import Trial
+from ._runner import Limits, Run, Runner, with_params
+from ._space import Space
+from ._study import record
+from ._surrogate import Surrogate
+from ._work import fit_work
+
+CHEAP_SHARE = 0.35  # of the budget, for the first stage
+FEWEST_FACTORS = 8
+N_CANDIDATES = 500
+MEASURED = 5  # times in a whole fit
+EARLIEST = 0.4  # of the iterations, before which no trial is ended: what is regularized more goes ahead later
+BAR = "{l_bar}{bar}| {n:.1f}/{total:.0f} fits [{elapsed}]"
+
+
+@dataclass(frozen=True)
+class Stage:
+    """Trials of one size."""
+
+    factors: int | None  # None: all
+    iterations: int | None
+    share: float  # of the budget that is spent when it ends
+    z: float  # the input of the surrogate
+
+    def reduced(self, runner: Runner, params: dict[str, Any]) -> dict[str, Any]:
+        """Return the parameters that make a fit smaller."""
+        if self.factors is None:
+            return {}
+        out: dict[str, Any] = {runner.steps: self.iterations} if runner.steps else {}
+        full = params.get("factors", runner.base.get_params()["factors"])
+        return out | {"factors": fewer(full)}
+
+
+def fewer(factors: int) -> int:
+    """Return how many factors do for the first stage."""
+    return min(factors, max(FEWEST_FACTORS, factors // 4))
+
+
+def stages_of(runner: Runner, budget: float, n_trials: int | None) -> list[Stage]:
+    """Return the stages; one, of whole fits, where smaller ones would cost about as much, or few are wanted."""
+    full = Stage(None, None, 1.0, 1.0)
+    params = runner.base.get_params()
+    if "factors" not in params or (n_trials is not None and n_trials < 6) or budget < 3:
+        return [full]
+    iterations = math.ceil(params[runner.steps] / 2) if runner.steps else None
+    cheap = Stage(fewer(params["factors"]), iterations, CHEAP_SHARE, 0.0)
+    small = fit_work(with_params(runner.base, cheap.reduced(runner, {})), runner.size)
+    return [cheap, full] if small < 0.6 * runner.unit else [full]
+
+
+class StagedSearch:
+    """The search; `runs` has all trials, `tried` those of whole fits with their place in the space."""
+
+    def __init__(
+        self, runner: Runner, inputs: Inputs, own: NDArray[np.float64] | None, limits: Limits,
+        rng: np.random.Generator, tell: Callable[[Run, NDArray[np.float64] | None], None],
+    ) -> None:  # fmt: skip
+        self.runner, self.inputs, self.own, self.rng, self.tell = runner, inputs, own, rng, tell
+        # The judgement has its part, too.
+        self.budget, self.n_trials = limits.budget - min(2.0, limits.budget / 2), limits.n_trials
+        self.ends = math.inf if limits.timeout is None else time.perf_counter() + limits.timeout
+        self.runs: list[Run] = []
+        self.spent = 0.0
+        self.points: list[tuple[NDArray[np.float64], float, float]] = []  # place in the space, stage's z, value
+        self.surrogate = Surrogate(inputs.width, rng)
+
+    def search(self) -> None:
+        """Run all stages; the last has at least one trial beside the model's own parameters."""
+        for stage in (stages := stages_of(self.runner, self.budget, self.n_trials)):
+            self._stage(stage, first=stage is stages[0], last=stage is stages[-1])
+
+    def _stage(self, stage: Stage, *, first: bool, last: bool) -> None:
+        steps = stage.iterations if stage.factors is not None else self._own_steps()
+        at = measured_at(steps, 2 if stage.factors is not None else MEASURED)
+        reference = _Reference(self.runner, steps or 0)
+        self._try(stage, None, at, reference)
+        design: list[NDArray[np.float64]] = []
+        if first:
+            n = 2 * self.inputs.dimensions + 2
+            design = list(qmc.Halton(self.inputs.dimensions, seed=self.rng).random(n))
+        most = math.inf if self.n_trials is None else self.n_trials if last else self.n_trials * 2 // 3
+        n_here = 1
+        while len(self.runs) < most or (last and n_here < 2 and most > 1):
+            enough = self.spent >= stage.share * self.budget or time.perf_counter() > self.ends
+            if enough and not (last and n_here < 2):
+                break
+            u = design.pop(0) if design else self._propose(stage, greedy=not first and n_here == 1)
+            self._try(stage, u, at, reference)
+            n_here += 1
+
+    def _own_steps(self) -> int | None:
+        return self.runner.base.get_params()[self.runner.steps] if self.runner.steps else None
+
+    def _try(self, stage: Stage, u: NDArray[np.float64] | None, at: list[int], reference: _Reference) -> None:
+        """Run one trial; u None: the model's own parameters."""
+        params = {} if u is None else self.inputs.params(u)
+        run = self.runner.run(
+            params, reduced=stage.reduced(self.runner, params), at=at, free=u is not None,
+            stop=(lambda _: False) if u is None else reference.ends_early,
+        )  # fmt: skip
+        if stage.factors is not None:
+            run.factors = stage.reduced(self.runner, params)["factors"]
+        reference.take(run)
+        self.spent += run.fits
+        self.runs.append(run)
+        if self.runner.rescoring is not None and u is not None and run.values and not run.pruned:
+            best = max(reference.finished, key=lambda each: self.runner.sign * each.values[-1])
+            self.runner.popularity = best.extra[-1].get(self.runner.rescoring.name, self.runner.popularity)
+        place = self.own if u is None else u
+        if place is not None:
+            self.points.append((place, stage.z, reference.worth(run)))
+        self.tell(run, u)
+
+    def _propose(self, stage: Stage, *, greedy: bool) -> NDArray[np.float64]:
+        """Return where most is to be expected; `greedy`: what looks best, without a bonus for what is not known."""
+        places = np.array([place for place, _, _ in self.points])
+        z = np.array([each for _, each, _ in self.points])
+        y = np.array([value for _, _, value in self.points])
+        failed = np.isnan(y)
+        alone = bool((z == stage.z).all())
+        if len(y) < 2 or failed.all():
+            return self.rng.random(self.inputs.dimensions)
+        y = np.where(failed, np.nanmin(y), y)
+        self.surrogate.fit(self.inputs.expand(places), z, y)
+        here = np.flatnonzero(z == stage.z)
+        best = places[np.argsort(-y)[:3]] if greedy or len(here) < 3 else places[here[np.argsort(-y[here])[:3]]]
+        # With all factors there is not the time to look everywhere once more.
+        candidates = self.inputs.candidates(best, N_CANDIDATES, self.rng, anywhere=stage.factors is not None or alone)
+        if greedy:
+            candidates = np.r_[candidates, best]
+            value = self.surrogate.predict(self.inputs.expand(candidates), stage.z)[0]
+        else:
+            at = y[here].max() if len(here) else y.max()
+            value = self.surrogate.expected_improvement(self.inputs.expand(candidates), stage.z, float(at))
+        return np.asarray(candidates[int(np.argmax(value))])
+
+
+class _Reference:
+    """The values of a stage's model's own parameters, and of the trials after it."""
+
+    def __init__(self, runner: Runner, last: int) -> None:
+        self.runner, self.last = runner, last
+        self.own: dict[int, float] = {}  # best value up to a step
+        self.others: dict[int, list[float]] = {}
+        self.finished: list[Run] = []
+
+    def take(self, run: Run) -> None:
+        """Note a trial; the first is that of the model's own parameters."""
+        for n, step in enumerate(run.steps, 1):
+            value = self._best(run.values[:n])
+            self.own.setdefault(step, value)
+            self.others.setdefault(step, []).append(self._relative(value, step))
+        if run.values and run.error is None and not run.pruned:
+            self.finished.append(run)
+
+    def worth(self, run: Run) -> float:
+        """Return how much better a trial is than the model's own parameters after as many iterations."""
+        if not run.values or run.error is not None:
+            return np.nan
+        step = run.steps[-1]
+        value = self._relative(self._best(run.values), step)
+        if not run.pruned or not self.finished:
+            return value
+        # What it lacks of the best after as many iterations, it is taken to lack in the end.
+        best = max(self.finished, key=lambda each: self.runner.sign * self._best(each.values))
+        ahead = [best.values[n] for n, each in enumerate(best.steps) if each <= step]
+        now = self._relative(self._best(ahead), step)
+        return value - now + self._relative(self._best(best.values), best.steps[-1])
+
+    def ends_early(self, run: Run) -> bool:
+        """Whether to end a trial: it is below the median, or has been falling for two measurements."""
+        step, others = run.steps[-1], self.others.get(run.steps[-1], [])
+        late = step >= EARLIEST * self.last
+        run.pruned = late and len(others) >= 4 and self._relative(self._best(run.values), step) < np.median(others)
+        return run.pruned or self.runner.best(run.values) < len(run.values) - 2
+
+    def _best(self, values: list[float]) -> float:
+        return values[self.runner.best(values)]
+
+    def _relative(self, value: float, step: int) -> float:
+        own = self.own.get(step, value)
+        return self.runner.sign * (value - own) / (abs(own) or 1.0)
+
+
+def measured_at(steps: int | None, times: int) -> list[int]:
+    """Return after which of so many iterations to measure."""
+    return [] if steps is None else sorted({math.ceil(steps * (n + 1) / times) for n in range(times)})
+
+
+def search_staged(
+    runner: Runner, space: Space, own: dict[str, Any], limits: Limits, study: Any, optuna: Any, random_state: Any,
+    show_progress: bool,
+) -> list[Trial]:  # fmt: skip
+    """Search, keep the trials of full size in a study, and return all."""
+    rescoring = runner.rescoring
+    inputs = Inputs(space, None if rescoring is None else rescoring.name)
+    held = space.holding(own)
+    shown = {name: runner.base.get_params()[name] for name in space.distributions}
+    trials: list[Trial] = []
+    with tqdm(total=limits.budget, unit="fit", disable=not show_progress, bar_format=BAR) as bar:
+
+        def tell(run: Run, u: NDArray[np.float64] | None) -> None:
+            params = runner.best_params(run) if u is not None else shown | runner.best_params(run)
+            trials.append(described(run, runner, params))
+            if run.factors is None:
+                stored = inputs.stored(u) if u is not None else held if len(held) == len(shown) else {}
+                record(study, optuna, run, runner, stored, space)
+            bar.update(run.fits)
+
+        StagedSearch(
+            runner, inputs, inputs.place(held), limits, np.random.default_rng(random_state), tell
+        ).search()
+    return trials
+
+
+def described(run: Run, runner: Runner, params: dict[str, Any]) -> Trial:
+    """Return a run as a trial."""
+    state = "failed" if run.error is not None else "pruned" if run.pruned else "complete"
+    value = None if state == "failed" or not run.values else run.values[runner.best(run.values)]
+    error = None if run.error is None else str(run.error)
+    return Trial(params, value, run.values, state, run.seconds, run.fits, run.steps, run.factors, error)
