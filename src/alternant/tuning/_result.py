@@ -84,6 +84,12 @@ class TuneResult:
         What the best trial is worth; None where there are fewer than two users to measure.
     kept_own : bool
         Whether `best_params` are the model's own.
+    less_is_better : bool
+        Of the metric.
+    against : str
+        What the model's own parameters are called: the defaults, where they are.
+    n_fits : float
+        The work done, where that of a fit with the model's own parameters is 1.
     """
 
     best_params: dict[str, Any]
@@ -108,6 +114,8 @@ class TuneResult:
     def _worth(self) -> str:
         """Return how much better than the model's own parameters."""
         one = self.comparison
+        if self.kept_own and one is None:
+            return f"{self.against}, which no other trial did better than, "
         if one is None or not one.own:
             return ""
         sign = -100 if self.less_is_better else 100

@@ -161,6 +161,8 @@ def _judged(
         against="the defaults" if all(base.get_params()[name] == defaults[name] for name in best.params)
         else "the model's own parameters",
     )  # fmt: skip
+    if all(base.get_params()[name] == value for name, value in best.params.items()):
+        return replace(result, kept_own=True)
     judgement = judge(runner, best.params, random_state)
     if judgement is None:
         return result
