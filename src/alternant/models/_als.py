@@ -132,7 +132,7 @@ class AlternatingLeastSquares(FoldInModel):
     def _check_params(self) -> None:
         """Raise if a hyper-parameter has a value that is not allowed."""
         check_integer("factors", self.factors, 1)
-        self._lambda("user")
+        self._check_regularization()
         check_choice("solver", self.solver, ("cg", "cholesky"))
         check_number("tol", self.tol, 0)
         check_integer("max_cg_steps", self.max_cg_steps, 1)
@@ -146,24 +146,8 @@ class AlternatingLeastSquares(FoldInModel):
         resolve_num_threads(self.num_threads)
         check_choice("backend", self.backend, ("auto", *BACKENDS))
 
-    def _lambda(self, kind: str) -> float:
-        users, items = check_pair("regularization", self.regularization, ("users", "items"))
-        return users if kind == "user" else items
-
-    def _lambda_scale(self, counts: NDArray[np.float64], columns: int) -> NDArray[np.float64]:  # noqa: ARG002
-        """Return what lambda is multiplied by in rows of so many entries, of so many possible ones."""
-        return counts if self.regularization_scaling == "count" else np.ones_like(counts)
-
-    def _row_lambda(self, rows: CSR, kind: str) -> NDArray[Any]:
-        counts = np.diff(rows.indptr).astype(np.float64)
-        with np.errstate(over="ignore", invalid="ignore"):  # reported below
-            row_lambda = (self._lambda(kind) * self._lambda_scale(counts, rows.shape[1])).astype(rows.data.dtype)
-        if not np.isfinite(row_lambda).all():
-            raise ValueError(
-                f"every row's lambda must be finite in {rows.data.dtype}, but regularization={self.regularization!r} "
-                f"overflows with regularization_scaling={self.regularization_scaling!r}: lower it"
-            )
-        return row_lambda
+    def _check_regularization(self) -> None:
+        check_pair("regularization", self.regularization, ("users", "items"))
 
     def _solver(self, fold_in: bool = False) -> Solver:
         tol, steps = float(self.tol), self.max_cg_steps

@@ -40,8 +40,7 @@ class FoldInModel(FactorModel):
         Returns
         -------
         array, shape (len(user_items), columns of `user_factors`)
-            A user of whom nothing is known has factors (and a bias) of 0, or in a model fitted by gradient descent
-            those of the mean user.
+            A user of whom nothing is known has those of the mean user, but in `ExplicitALS` factors and a bias of 0.
 
         Raises
         ------
@@ -136,8 +135,13 @@ class FoldInModel(FactorModel):
             known = known.replace(ids, new)
         elif known is not None:
             known = known.transpose().replace(ids, new).transpose()
-        self._assign(**{f"{kind}_factors": factors, "interactions_": known, f"_{kind}_ids": named})
+        state = {f"{kind}_factors": factors, "interactions_": known, f"_{kind}_ids": named}
+        self._assign(**state, **self._partial_state(kind, ids, new))
         return self
+
+    def _partial_state(self, kind: str, numbers: NDArray[np.int64], rows: CSR) -> dict[str, Any]:  # noqa: ARG002
+        """Return what else of the model changes with rows that are replaced or appended."""
+        return {}
 
     def _assign(self, **state: Any) -> None:
         """Set attributes in one step that no signal can split; factors become read-only."""

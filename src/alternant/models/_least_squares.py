@@ -47,9 +47,15 @@ class RowProblems:
     numbers: NDArray[np.int64] | None = None  # what messages call the rows, if not 0, 1, ...
     complete: bool = False  # whether every row has every column, in order, with weight 1, and all one lambda
     too_large: str = "confidences (alpha) or unobserved_weight"  # what to lower where numbers overflow
+    target_scale: NDArray[Any] | None = None  # of the targets of each column
 
     def targets(self) -> NDArray[Any]:
         """Return the target of every entry."""
+        plain = self.plain_targets()
+        return plain if self.target_scale is None else plain * self.target_scale[self.indices]
+
+    def plain_targets(self) -> NDArray[Any]:
+        """Return the target of every entry without its column's scale."""
         return self.weight + self.target if isinstance(self.target, float) else self.target
 
     def lambdas(self) -> tuple[float, float]:
@@ -80,8 +86,13 @@ class HalfSweep:
     state: dict[str, Any] = field(default_factory=dict)  # further attributes of the model
 
 
-def half_sweep(problems: RowProblems, X: NDArray[Any] | None, basis: Basis, solver: Solver) -> Solution:
+def half_sweep(
+    problems: RowProblems, X: NDArray[Any] | None, basis: Basis, solver: Solver,
+    row_weight: NDArray[np.float64] | None = None,
+) -> Solution:  # fmt: skip
     """Solve all rows, with conjugate gradients starting from `X` (None: from zero); `X` is not changed.
+
+    The objective counts each row times the square of `row_weight` (None: 1).
 
     Raises
     ------
@@ -116,7 +127,8 @@ def half_sweep(problems: RowProblems, X: NDArray[Any] | None, basis: Basis, solv
         f = len(basis.back.matrix)
         factors = turned if columns == f else solver.pool.array((m, f), dtype)
         basis.back(turned, factors, solver)
-    return Solution(factors, float(objective.sum()), float(steps.mean()) if m else 0.0)
+    total = float(objective.sum()) if row_weight is None else weighted_sum(row_weight**2, objective)
+    return Solution(factors, total, float(steps.mean()) if m else 0.0)
 
 
 def _solve_by_kernel(
@@ -141,7 +153,7 @@ def _solve_by_kernel(
         if nonnegative:
             status = solver.backend.solve_rows_nonnegative(*rows, dense, *own, solver.tol, solver.max_steps, *out)
         else:
-            status = solver.backend.solve_rows(*rows, dense, *own, *how, *out)
+            status = solver.backend.solve_rows(*rows, dense, *own, *how, *out, problems.target_scale)
         if status:
             raise _singular(problems, first + status - 1)
 
@@ -181,6 +193,20 @@ def _singular(problems: RowProblems, row: int) -> SingularRowError:
         f"the least-squares problem of {problems.name(row)} is singular: its solution is not unique; "
         f"raise the regularization{wider}"
     )
+
+
+def row_lambdas(
+    regularization: float, scale: NDArray[np.float64], dtype: np.dtype[Any], scaling: str
+) -> NDArray[Any]:
+    """Return ``regularization * scale`` for every row."""
+    with np.errstate(over="ignore", invalid="ignore"):
+        lambdas = (regularization * scale).astype(dtype)
+    if not np.isfinite(lambdas).all():
+        raise ValueError(
+            f"every row's lambda must be finite in {dtype}, but regularization={regularization!r} overflows with "
+            f"regularization_scaling={scaling!r}: lower it"
+        )
+    return lambdas
 
 
 def penalty(problems: RowProblems, X: NDArray[Any], solver: Solver) -> float:

@@ -1,7 +1,8 @@
 """Model files: safetensors with a versioned header, no pickle.
 
 The tensors are the factors, unless left out the interactions (`indptr`, `indices`, `values`, `shape`), and, where the
-model knows them, the raw ids (`user_ids`, `item_ids`): int64, or the bytes of a JSON list. The header's
+model knows them, the raw ids (`user_ids`, `item_ids`: int64, or the bytes of a JSON list) and the degrees of the fit
+(`user_degrees`, `item_degrees`, since version 2, with ``degrees`` in the header for their exponents). The header's
 ``__metadata__`` holds ``alternant`` (the version of the format), ``model`` (the class), ``parameters`` and ``state``
 (both JSON), and ``library``, of the frames the model was fitted on.
 """
@@ -24,12 +25,14 @@ from .._csr import CSR
 from .._ids import Ids, object_array
 from .._validation import all_finite
 from .._whole_file import whole_file
+from ._degrees import Degrees
 from ._fit_loop import freeze
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 _FACTORS = {"user_factors", "item_factors"}
 _INTERACTIONS = {"indptr", "indices", "values", "shape"}
 _IDS = {"user_ids", "item_ids"}
+_DEGREES = {"user_degrees", "item_degrees"}
 _DTYPES = {"F32": np.float32, "F64": np.float64, "I32": np.int32, "I64": np.int64}
 
 
@@ -51,6 +54,9 @@ def save(model: Any, path: str | os.PathLike[str], interactions: bool) -> None:
         ids = model._ids_of(kind)
         if ids is not None:
             tensors[f"{kind}_ids"] = pack_ids(ids, kind)
+    degrees = getattr(model, "_degrees", None)
+    if degrees is not None:
+        tensors |= {"user_degrees": degrees.users, "item_degrees": degrees.items}
     metadata = {
         "alternant": str(FORMAT_VERSION),
         "model": type(model).__name__,
@@ -59,6 +65,8 @@ def save(model: Any, path: str | os.PathLike[str], interactions: bool) -> None:
     }
     if model._library is not None:
         metadata["library"] = model._library
+    if degrees is not None:
+        metadata["degrees"] = json.dumps([degrees.exponents, degrees.popularity, degrees.constants])
     with whole_file(path, "a model") as temporary:
         try:
             save_file({name: np.ascontiguousarray(tensor) for name, tensor in tensors.items()}, temporary, metadata)
@@ -116,8 +124,10 @@ def _find_class(cls: Any, path: Path, name: str) -> Any:
 
 def _restore(cls: Any, metadata: dict[str, str], tensors: dict[str, NDArray[Any]]) -> Any:
     """Build the model, refusing tensors that don't fit each other: kernels trust what models hold."""
-    strange = tensors.keys() - _FACTORS - _INTERACTIONS - _IDS
-    missing = _FACTORS - tensors.keys() | (_INTERACTIONS - tensors.keys() if _INTERACTIONS & tensors.keys() else set())
+    strange = tensors.keys() - _FACTORS - _INTERACTIONS - _IDS - _DEGREES
+    missing = _FACTORS - tensors.keys()
+    for together in (_INTERACTIONS, _DEGREES):
+        missing |= together - tensors.keys() if together & tensors.keys() else set()
     if strange or missing:
         raise KeyError(*sorted(missing), *sorted(strange))
     parameters = json.loads(metadata["parameters"])
@@ -137,12 +147,14 @@ def _restore(cls: Any, metadata: dict[str, str], tensors: dict[str, NDArray[Any]
         packed = tensors.get(f"{kind}_ids")
         if packed is not None:
             state[f"_{kind}_ids"] = _unpack_ids(packed, len(factors))
+    if "user_degrees" in tensors:
+        state["_degrees"] = _unpack_degrees(tensors, metadata, len(users), len(items))
     state["_library"] = metadata.get("library")
     for array in (users, items):
         freeze(array)
     fitted = dict(json.loads(metadata["state"]))
     for name, value in (state | {name: fitted[name] for name in cls._fitted_state if name in fitted}).items():
-        setattr(model, name, value)
+        setattr(model, name, tuple(value) if isinstance(value, list) else value)
     return model
 
 
@@ -167,6 +179,20 @@ def _unpack_ids(packed: NDArray[Any], count: int) -> Ids:
     if len(ids) != count or len(distinct) != count:
         raise ValueError(f"{len(ids)} ids that do not fit {count} rows")
     return ids
+
+
+def _unpack_degrees(
+    tensors: dict[str, NDArray[Any]], metadata: dict[str, str], n_users: int, n_items: int
+) -> Degrees:
+    exponents, popularity, constants = json.loads(metadata["degrees"])
+    users, items = tensors["user_degrees"], tensors["item_degrees"]
+    for degrees, rows in ((users, n_users), (items, n_items)):
+        if degrees.dtype != np.int64 or degrees.shape != (rows,) or degrees.min(initial=0) < 0:
+            raise ValueError("degrees that do not fit the factors")
+    numbers = [*exponents, popularity, *constants]
+    if len(exponents) != 2 or len(constants) != 3 or not np.isfinite(numbers).all() or min(constants) <= 0:
+        raise ValueError("degrees without exponents")
+    return Degrees(users, items, tuple(exponents), popularity, tuple(constants))
 
 
 def _check_csr(csr: CSR, rows: int, columns: int) -> None:

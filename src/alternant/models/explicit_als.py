@@ -11,11 +11,11 @@ from numpy.typing import NDArray
 from .._csr import CSR
 from .._ratings import check_ratings, check_sample_weight
 from .._threads import weighted_sum
-from .._validation import check_boolean, check_choice, check_marker
+from .._validation import check_boolean, check_choice, check_marker, check_pair
 from ._als import AlternatingLeastSquares
 from ._basis import Basis
 from ._fit_loop import Callback, check_callback
-from ._least_squares import HalfSweep, RowProblems, half_sweep, penalty
+from ._least_squares import HalfSweep, RowProblems, half_sweep, penalty, row_lambdas
 from ._sklearn import check_unused
 from ._solver import Solver
 
@@ -267,8 +267,12 @@ class ExplicitALS(AlternatingLeastSquares):
         """Return the row problems of one side; their target is still the ratings."""
         complete = weight is None and len(rows.data) == rows.shape[0] * rows.shape[1]
         weight = np.ones_like(rows.data) if weight is None else weight
+        own = check_pair("regularization", self.regularization, ("users", "items"))[0 if kind == "user" else 1]
+        counts = np.diff(rows.indptr).astype(np.float64)
+        scale = counts if self.regularization_scaling == "count" else np.ones_like(counts)
+        lambdas = row_lambdas(own, scale, rows.data.dtype, self.regularization_scaling)
         return RowProblems(
-            rows.indptr, rows.indices, weight, rows.data, self._row_lambda(rows, kind), kind, numbers, complete,
+            rows.indptr, rows.indices, weight, rows.data, lambdas, kind, numbers, complete,
             "ratings or weights",
         )  # fmt: skip
 

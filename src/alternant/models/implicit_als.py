@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any, NamedTuple, Self
 
 import numpy as np
@@ -12,8 +11,11 @@ from .._csr import CSR
 from .._validation import check_choice, check_number
 from ._als import AlternatingLeastSquares
 from ._basis import Basis
+from ._degrees import Degrees
 from ._fit_loop import Callback, check_callback, is_frozen
-from ._least_squares import HalfSweep, RowProblems, half_sweep, penalty
+from ._implicit_defaults import CHOSEN, check_choices, choose_objective, chosen_values, fitted_objective
+from ._implicit_objective import ImplicitObjective
+from ._least_squares import HalfSweep, half_sweep
 from ._sklearn import check_unused
 from ._solver import Solver
 
@@ -141,17 +143,28 @@ class ImplicitALS(AlternatingLeastSquares):
     Collaborative Filtering", RecSys 2011.
     """
 
+    _fitted_state = (*AlternatingLeastSquares._fitted_state, *(f"{name}_" for name in CHOSEN))
+    _degrees: Degrees | None = None
+
+    weighting_: str
+    unobserved_weight_: float
+    regularization_: tuple[float, float]
+    degree_normalization_: tuple[float, float]
+    popularity_exponent_: float
+
     def __init__(
         self,
         *,
         factors: int = 64,
         alpha: float = 3.0,
-        weighting: str = "log",
+        weighting: str = "auto",
         epsilon: float = 10.0,
-        unobserved_weight: float = 1.0,
-        regularization: float | tuple[float, float] = 0.4,
+        unobserved_weight: float | str = "auto",
+        regularization: float | tuple[float, float] | str = "auto",
         regularization_scaling: str = "ials",
-        regularization_exponent: float = 0.5,
+        regularization_exponent: float = 1.0,
+        degree_normalization: float | tuple[float, float] | str = "auto",
+        popularity_exponent: float | str | None = "auto",
         solver: str = "cg",
         tol: float = 0.3,
         max_cg_steps: int = 10,
@@ -173,6 +186,8 @@ class ImplicitALS(AlternatingLeastSquares):
         self.regularization = regularization
         self.regularization_scaling = regularization_scaling
         self.regularization_exponent = regularization_exponent
+        self.degree_normalization = degree_normalization
+        self.popularity_exponent = popularity_exponent
         self.solver = solver
         self.tol = tol
         self.max_cg_steps = max_cg_steps
@@ -189,10 +204,9 @@ class ImplicitALS(AlternatingLeastSquares):
 
     def _check_params(self) -> None:
         super()._check_params()
+        check_choices(self)
         check_number("alpha", self.alpha, 0)
-        check_choice("weighting", self.weighting, ("hu", "log", "proportional", "ials"))
         check_number("epsilon", self.epsilon, 0, above=True)
-        check_number("unobserved_weight", self.unobserved_weight, 0)
         known = self.acceleration is None or (isinstance(self.acceleration, str) and self.acceleration == "nesterov")
         if not known:
             raise ValueError(f"acceleration must be 'nesterov', or None (plain iterations), got {self.acceleration!r}")
@@ -245,92 +259,80 @@ class ImplicitALS(AlternatingLeastSquares):
         user_items = self._check_rows("interactions", matrix, np.dtype(self.dtype), copy=True)
         if 0 in user_items.shape:
             raise ValueError(f"interactions must have at least one user and one item, got shape {user_items.shape}")
-        users, constant = self._row_problems(user_items, "user")
-        items, _ = self._row_problems(user_items.transpose(), "item")
+        objective = choose_objective(self, user_items)
+        degrees = objective.degrees
+        assert degrees is not None
+        users = objective.problems(user_items, "user")
+        items = objective.problems(user_items.transpose(), "item")
+        constant = objective.constant(user_items, users)
 
         def solve(kind: str, own: NDArray[Any] | None, fixed: NDArray[Any], solver: Solver) -> HalfSweep:
             problems, other = (users, items) if kind == "user" else (items, users)
-            conjugate = solver.method == "cg"
-            basis = Basis.of(
-                fixed, float(self.unobserved_weight), solver, problems if conjugate else None, padded=conjugate
-            )
-            solved = half_sweep(problems, own, basis, solver)
-            objective = solved.objective + penalty(other, fixed, solver) + constant
-            return HalfSweep(solved.factors, objective, solved.mean_steps)
+            return objective.half_sweep(problems, other, own, fixed, constant, solver)
 
-        return self._fit(user_items, solve, self._start(*user_items.shape), ids, callback, callback_at, show_progress)
+        start = self._start(*user_items.shape)
+        held = getattr(self, "item_factors", None) if self.warm_start else None
+        drawn = slice(0 if held is None else len(held), None)
+        start[1][drawn] = objective.finish(start[1][drawn], "item", degrees.items[drawn])
+        found = {**ids, **chosen_values(objective, degrees), "_degrees": degrees}
+        return self._fit(user_items, solve, start, found, callback, callback_at, show_progress)
+
+    def _check_regularization(self) -> None:
+        """Leave it to `check_choices`, which knows "auto"."""
 
     def _accelerated(self) -> bool:
         return self.acceleration is not None
 
-    def _row_problems(self, rows: CSR, kind: str) -> tuple[RowProblems, float]:
-        """Return ``w = c - w0``, ``t = c p`` and ``lambda_u``, and the constant ``sum c p^2`` (p is 0 or 1)."""
-        weight, target = self._weight_and_target(rows.data)
-        problems = RowProblems(rows.indptr, rows.indices, weight, target, self._row_lambda(rows, kind), kind)
-        if isinstance(target, float):
-            return problems, float(weight.sum(dtype=np.float64)) + target * len(weight)
-        return problems, float(target.sum(dtype=np.float64))
-
     def _truth(self, rows: CSR) -> NDArray[Any]:
         return (rows.data > 0).astype(rows.data.dtype)
 
-    def _weight_and_target(self, r: NDArray[Any]) -> tuple[NDArray[Any], NDArray[Any] | float]:
-        """Return w, and t or, to save its memory, what t is more than w.
+    def _objective(self) -> ImplicitObjective:
+        """Return the objective of the model as it stands: what is "auto" as the fit chose it."""
+        return fitted_objective(self, self._degrees_of_factors())
 
-        That takes preferences of 1, and confidences of at least w0: else w + w0 would have lost digits of c.
-        """
-        disliked = r.min(initial=0) < 0
-        w0 = float(self.unobserved_weight)
-        if self.weighting == "ials":
-            return np.ones_like(r), (r > 0).astype(r.dtype) if disliked else 0.0
-        size = np.abs(r) if disliked else r
-        with np.errstate(over="ignore", invalid="ignore"):
-            if not np.isfinite(self._confidence(size.max(initial=0, keepdims=True)) - np.asarray(w0, r.dtype)).all():
-                raise ValueError(
-                    f"confidences must be finite in {r.dtype}, but alpha={self.alpha!r}, unobserved_weight={w0!r} and "
-                    f"an interaction of {size.max():g} overflow: lower the largest of them"
-                )
-        if self.weighting == "hu" and self.alpha == w0 == 1 and not disliked:
-            return r, w0
-        c = self._confidence(size)
-        t = c * (r > 0) if disliked or c.min(initial=np.inf) < w0 else w0
-        c -= np.asarray(w0, r.dtype)
-        return c, t
+    def _degrees_of_factors(self) -> Degrees | None:
+        """Return the degrees that the fit counted, if they are those of the factors."""
+        degrees, users, items = self._degrees, self.user_factors, self.item_factors
+        if degrees is None or users is None or items is None:
+            return None
+        return degrees if (len(degrees.users), len(degrees.items)) == (len(users), len(items)) else None
 
-    def _confidence(self, r: NDArray[Any]) -> NDArray[Any]:
-        alpha = float(self.alpha)  # the arrays keep their dtype
-        if self.weighting == "log":
-            c = np.log1p(r / float(self.epsilon))
-            c *= alpha
-        else:
-            c = alpha * r
-        if self.weighting != "proportional":
-            c += 1
-        return c
-
-    def _lambda_scale(self, counts: NDArray[np.float64], columns: int) -> NDArray[np.float64]:
-        if self.regularization_scaling == "ials":
-            return (counts + self.unobserved_weight * columns) ** self.regularization_exponent
-        return super()._lambda_scale(counts, columns)
-
-    def _basis(self, fixed: NDArray[Any], solver: Solver) -> Basis:
-        """Return the eigenbasis of a side of the model, kept as long as nobody can have changed the side since."""
-        kept: list[tuple[NDArray[Any], float, Basis]] = self.__dict__.setdefault("_bases", [])
-        for side, weight, basis in kept:
-            if side is fixed and weight == self.unobserved_weight and is_frozen(fixed):
+    def _basis(self, fixed: NDArray[Any], kind: str, objective: ImplicitObjective, solver: Solver) -> Basis:
+        """Return the basis of a side of the model, kept as long as nobody can have changed the side since."""
+        kept: list[tuple[NDArray[Any], Any, Basis]] = self.__dict__.setdefault("_bases", [])
+        padded = solver.method == "cg"
+        key = objective.unobserved_weight, padded, solver.backend.name, objective.degrees
+        for side, made_with, basis in kept:
+            if side is fixed and made_with[:3] == key[:3] and made_with[3] is key[3] and is_frozen(fixed):
                 return basis
-        w0, padded = float(self.unobserved_weight), solver.method == "cg"
-        basis = Basis.of(fixed, w0, solver, padded=padded)
+        basis = Basis.of(objective.fixed(fixed, kind), objective.unobserved_weight, solver, padded=padded)
         if any(fixed is getattr(self, name, None) for name in ("user_factors", "item_factors")) and is_frozen(fixed):
-            self._bases = [*kept[-1:], (fixed, w0, basis)]
+            self._bases = [*kept[-1:], (fixed, key, basis)]
         return basis
 
     def _fold_in(
         self, rows: CSR, fixed: NDArray[Any], kind: str, numbers: NDArray[np.int64] | None = None
     ) -> NDArray[Any]:
-        problems = replace(self._row_problems(rows, kind)[0], numbers=numbers)
-        solver = self._solver(fold_in=True)
-        return half_sweep(problems, None, self._basis(fixed, solver), solver).factors
+        objective, solver = self._objective(), self._solver(fold_in=True)
+        problems = objective.problems(rows, kind, numbers)
+        basis = self._basis(fixed, "item" if kind == "user" else "user", objective, solver)
+        factors = half_sweep(problems, None, basis, solver).factors
+        degrees = np.diff(rows.indptr)
+        unknown = kind == "user" and bool((degrees == 0).any())
+        return objective.finish(factors, kind, degrees, self._mean_row("user") if unknown else None)
+
+    def _mean_row(self, kind: str) -> NDArray[Any]:
+        """Return the mean of those who have interactions, where that is known."""
+        degrees = self._degrees_of_factors()
+        if degrees is None:
+            return super()._mean_row(kind)
+        side = self._factors()[0 if kind == "user" else 1]
+        mean: NDArray[Any] = side.mean(axis=0, dtype=np.float64, where=(degrees.of_kind(kind) > 0)[:, None])
+        return mean.astype(side.dtype)
+
+    def _partial_state(self, kind: str, numbers: NDArray[np.int64], rows: CSR) -> dict[str, Any]:
+        degrees = self._degrees_of_factors()
+        return {"_degrees": None if degrees is None else degrees.replaced(kind, numbers, np.diff(rows.indptr))}
 
     def explain(self, user: Any, item: Any, *, user_items: Any = None) -> Explanation:
         r"""Break a score down into what each item of the user's history adds to it.
@@ -372,12 +374,13 @@ class ImplicitALS(AlternatingLeastSquares):
         return self._break_down(history, i, score, items)
 
     def _break_down(self, history: CSR, i: int, score: float, items: NDArray[Any]) -> Explanation:
-        problem, _ = self._row_problems(history, "user")
-        basis = self._basis(items, self._solver(fold_in=True))
+        objective = self._objective()
+        problem = objective.problems(history, "user")
+        basis = self._basis(items, "item", objective, self._solver(fold_in=True))
         y = basis.factors[history.indices].astype(np.float64)
         A = np.diag(basis.diagonal.astype(np.float64) + float(problem.regularization[0]))
         A += (y.T * problem.weight) @ y
-        influence = np.linalg.lstsq(A, basis.factors[i].astype(np.float64))[0]
+        influence = np.linalg.lstsq(A, basis.factors[i].astype(np.float64))[0] * objective.score_scale(i)
         contributions = problem.targets() * (y @ influence)
         remainder = score - contributions.sum()
         size = np.abs(contributions)

@@ -1,0 +1,167 @@
+"""What ``"auto"`` means to `ImplicitALS`: numbers that follow from the interactions a fit is given.
+
+The rules and their few constants were chosen on a validation part of ten data sets, from 100 to 250,000 items and 2 to
+170 interactions a user, at 64 and 256 factors; ``benchmarks/choose_defaults.py`` holds them against a search. Rows
+without interactions change nothing.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .._csr import CSR
+from .._validation import check_choice, check_number, check_pair
+from ._degrees import Degrees
+from ._implicit_objective import ImplicitObjective
+
+AUTO = "auto"
+WEIGHTINGS = ("hu", "log", "proportional", "ials")
+SIDES = ("users", "items")
+# The parameters that may be "auto"; a fit notes what it chose under the same name with an underscore.
+CHOSEN = ("weighting", "unobserved_weight", "regularization", "degree_normalization", "popularity_exponent")
+
+# All unobserved pairs together weigh as much as so many times the observed ones.
+UNOBSERVED_TOTAL = 60.0
+# What of the noise the regularization cuts off, and within which bounds.
+NOISE_SHARE = 0.42
+THRESHOLDS = (0.15, 0.6)
+
+
+def check_choices(model: Any) -> None:
+    """Raise if a parameter that may be "auto" is neither that nor a value it can have."""
+    check_choice("weighting", model.weighting, (AUTO, *WEIGHTINGS))
+    if not _is_auto(model.unobserved_weight):
+        check_number("unobserved_weight", model.unobserved_weight, 0)
+    for name in ("regularization", "degree_normalization"):
+        if not _is_auto(getattr(model, name)):
+            check_pair(name, getattr(model, name), SIDES)
+    if not (model.popularity_exponent is None or _is_auto(model.popularity_exponent)):
+        check_number("popularity_exponent", model.popularity_exponent, -np.inf)
+
+
+def choose_objective(model: Any, rows: CSR) -> ImplicitObjective:
+    """Return the objective of a fit of these rows: parameters as given, or as the rows suggest."""
+    own = _is_auto(model.weighting)  # else the objective is a paper's, without normalization
+    weighting = "ials" if own else model.weighting
+    n_u, n_i = (counts[counts > 0].astype(np.float64) for counts in _counts(rows))
+    w0 = model.unobserved_weight
+    if _is_auto(w0):
+        w0 = UNOBSERVED_TOTAL * n_u.sum() / max(1, len(n_u) * len(n_i)) if weighting == "ials" else 1.0
+    exponents = model.degree_normalization
+    if _is_auto(exponents):
+        exponents = _normalization(n_i) if own else 0.0
+    exponents = check_pair("degree_normalization", exponents, SIDES)
+    popularity = model.popularity_exponent
+    if popularity is None or (_is_auto(popularity) and not own):
+        popularity = exponents[1]
+    elif _is_auto(popularity):
+        popularity = _popularity_exponent(n_u)
+    degrees = Degrees.of(rows, exponents, float(popularity))
+    chosen = {"weighting": weighting, "unobserved_weight": w0, "regularization": 0.0}
+    if not _is_auto(model.regularization):
+        chosen["regularization"] = model.regularization
+        return objective_of(model, chosen, degrees)
+    objective = objective_of(model, chosen, degrees)
+    return replace(objective, regularization=_regularization(objective, rows, degrees))
+
+
+def fitted_objective(model: Any, degrees: Degrees | None) -> ImplicitObjective:
+    """Return the objective of a model that has factors: parameters as given, or as its fit chose them."""
+    chosen = {}
+    for name in ("weighting", "unobserved_weight", "regularization"):
+        value = getattr(model, name)
+        if _is_auto(value):
+            papers = name == "unobserved_weight" and model.weighting in ("hu", "log", "proportional")
+            value = 1.0 if papers else getattr(model, f"{name}_", None)
+            if value is None:
+                raise ValueError(
+                    f"{name}='auto' is chosen by fit, but the factors of this model were set by hand: pass a value"
+                )
+        chosen[name] = value
+    return objective_of(model, chosen, degrees)
+
+
+def objective_of(model: Any, chosen: dict[str, Any], degrees: Degrees | None) -> ImplicitObjective:
+    """Return the objective with these values."""
+    return ImplicitObjective(
+        weighting=chosen["weighting"],
+        alpha=model.alpha,
+        epsilon=model.epsilon,
+        unobserved_weight=float(chosen["unobserved_weight"]),
+        regularization=check_pair("regularization", chosen["regularization"], SIDES),
+        regularization_scaling=model.regularization_scaling,
+        regularization_exponent=float(model.regularization_exponent),
+        degrees=degrees,
+    )
+
+
+def chosen_values(objective: ImplicitObjective, degrees: Degrees) -> dict[str, Any]:
+    """Return the parameters of `CHOSEN` as attributes of the fitted model."""
+    return {
+        "weighting_": objective.weighting,
+        "unobserved_weight_": objective.unobserved_weight,
+        "regularization_": objective.regularization,
+        "degree_normalization_": degrees.exponents,
+        "popularity_exponent_": degrees.popularity,
+    }
+
+
+# The rules
+
+
+def _normalization(n_i: NDArray[np.float64]) -> tuple[float, float]:
+    """Return a and b."""
+    return 0.25, 0.25
+
+
+def _popularity_exponent(n_u: NDArray[np.float64]) -> float:
+    """Return s: the shorter the histories, the more of a list is what everybody likes."""
+    return float(min(0.5, 0.75 / np.sqrt(n_u.mean()))) if len(n_u) else 0.0
+
+
+def _regularization(objective: ImplicitObjective, rows: CSR, degrees: Degrees) -> tuple[float, float]:
+    """Return lambda of the users and of the items.
+
+    A fit keeps the directions of the interaction matrix whose singular value is above ``sqrt(lambda_u lambda_i)``, and
+    shrinks them the more, the nearer they are. The mean lambdas are such that this is a share of the singular value
+    that chance alone gives to a matrix of these degrees.
+    """
+    shown = [counts[counts > 0].astype(np.float64) for counts in _counts(rows)]
+    if not len(shown[0]):
+        return 1.0, 1.0  # nothing is learned
+    threshold = np.clip(NOISE_SHARE * _noise(rows, degrees), *THRESHOLDS) * objective.mean_confidence(rows.data)
+    lambdas = [
+        float(threshold * counts.mean() / objective.lambda_scale(counts, columns).mean())
+        for counts, columns in zip(shown, rows.shape[::-1], strict=True)
+    ]
+    return lambdas[0], lambdas[1]
+
+
+def _noise(rows: CSR, degrees: Degrees) -> float:
+    """Estimate the largest singular value that is due to chance, of what it is where all rows are alike.
+
+    That of a matrix of independent entries with the sums of squares r of its rows and c of its columns is about
+    ``sqrt(r) + sqrt(c)`` where these are all the same. Else rows count by their share of the whole: a few long ones
+    have noise of their own. What it is held against is that of a matrix of ones, ``sqrt(mean n_u mean n_i)``.
+    """
+    ones = CSR(rows.indptr, rows.indices, np.ones(len(rows.indices), np.float32), rows.shape).to_scipy()
+    squares = [
+        np.ones(len(counts)) if weights is None else weights**2
+        for counts, weights in ((degrees.users, degrees.user_weights), (degrees.items, degrees.item_weights))
+    ]
+    energies = squares[0] * (ones @ squares[1]), squares[1] * (ones.T @ squares[0])
+    edge = sum(np.sqrt((energy**2).sum() / energy.sum()) for energy in energies)
+    n_u, n_i = (counts[counts > 0] for counts in _counts(rows))
+    return float(edge / np.sqrt(n_u.mean() * n_i.mean()))
+
+
+def _counts(rows: CSR) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    return np.diff(rows.indptr), np.bincount(rows.indices, minlength=rows.shape[1])
+
+
+def _is_auto(value: Any) -> bool:
+    return isinstance(value, str) and value == AUTO
