@@ -14,7 +14,6 @@ from alternant.tuning._surrogate import Surrogate
 pytest.importorskip("optuna", reason="the search is kept by Optuna")
 
 VISITS = datasets.load_msweb().interactions[:1500]
-BAD = {"regularization": 1e4, "regularization_scaling": "none"}  # learns next to nothing
 
 
 def likes():
@@ -44,12 +43,12 @@ def test_every_model_is_tuned_without_being_told_how(model, metric):
 
 
 def test_most_trials_are_small_and_the_best_is_not():
-    result = tune(ImplicitALS(factors=32, iterations=10), VISITS)
+    result = tune(ImplicitALS(factors=64, iterations=12), VISITS, refit=False)
     small = [trial for trial in result.trials if trial.factors is not None]
     whole = [trial for trial in result.trials if trial.factors is None]
     assert len(small) > len(whole) > 2
-    assert {trial.factors for trial in small} == {8}
-    assert max(trial.steps[-1] for trial in small) == 5
+    assert {trial.factors for trial in small} == {16}
+    assert max(trial.steps[-1] for trial in small) == 6
     assert sum(trial.fits for trial in small) < sum(trial.fits for trial in whole)
     assert 18 <= result.n_fits <= 22
     assert result.best_value <= max(trial.value for trial in whole if trial.state == "complete")
@@ -58,7 +57,7 @@ def test_most_trials_are_small_and_the_best_is_not():
 
 
 def test_what_is_found_is_worth_what_the_line_says_on_users_it_never_saw():
-    model = ImplicitALS(factors=16, iterations=4, **BAD)
+    model = ImplicitALS(factors=16, iterations=4, popularity_exponent=-2.0)  # what is popular comes last
     result = tune(model, VISITS, budget=10)
     compared = result.comparison
     parts = split_parts(VISITS, None, 0.2, 0, rated=False)
@@ -75,28 +74,30 @@ def test_what_is_found_is_worth_what_the_line_says_on_users_it_never_saw():
 
 
 def test_the_models_own_parameters_are_kept_where_nothing_is_better():
-    model = ImplicitALS(factors=16, iterations=4)
-    result = tune(model, VISITS, {"regularization": [model.regularization, 1e6]}, budget=8)
+    result = tune(ImplicitALS(factors=16), VISITS, {"regularization": [0.01, 1e6]}, budget=8, n_trials=5)
+    assert not result.kept_own  # what is "auto" is none of the two
+    model = ImplicitALS(factors=16, iterations=4, regularization=0.01)
+    result = tune(model, VISITS, {"regularization": [0.01, 1e6]}, budget=8)
     assert result.kept_own
-    assert result.best_params == {"regularization": model.regularization, "iterations": 4}
-    assert "the defaults, " in str(result)
+    assert result.best_params == {"regularization": 0.01, "iterations": 4}
+    assert "the model's own parameters, which no other trial did better than, " in str(result)
 
 
 def test_the_models_own_parameters_are_kept_where_the_judges_find_nothing_better(monkeypatch):
-    """The best of the search is worse on those users."""
-    model = ImplicitALS(factors=8, iterations=3, **BAD)
+    """There, the best of the search lists what is popular last."""
+    model = ImplicitALS(factors=8, iterations=3, regularization=10.0)
     fit = ImplicitALS.fit
 
     def fit_worse(self, interactions, *, callback=None, **options):
-        if callback is None:  # the fits of the judgement
-            self.set_params(regularization=self.regularization if self.regularization == 1e4 else 1e9)
+        if callback is None and self.regularization != 10.0:
+            self.set_params(popularity_exponent=-3.0)
         return fit(self, interactions, callback=callback, **options)
 
     monkeypatch.setattr(ImplicitALS, "fit", fit_worse)
-    space = {"regularization": (0.1, 1e4, "log")}
-    result = tune(model, VISITS, space, budget=8, refit=False)
+    result = tune(model, VISITS, {"regularization": (0.001, 10.0, "log")}, budget=8)
     assert result.kept_own
-    assert result.best_params == {"regularization": 1e4, "iterations": 3}
+    assert result.best_params == {"regularization": 10.0, "iterations": 3}
+    assert result.best_model.regularization == 10.0
     assert result.best_value == next(trial for trial in result.trials if trial.factors is None).value
     assert re.search(r"own parameters, kept because the best trial is \d+\.\d % worse \(95 % interval -", str(result))
 
@@ -151,7 +152,7 @@ def test_cosines_are_measured_by_likes_among_what_was_rated():
     assert result.best_value > 0.9
     liked = likes()
     liked.data[:] = 1
-    with pytest.warns(RuntimeWarning, match="no dislike"):
+    with pytest.warns(UserWarning, match="no dislike"):
         assert tune(CosineMF(factors=2, epochs=2), liked, budget=4).metric == "auc"
 
 

@@ -14,6 +14,7 @@ from .._csr import CSR
 from .._validation import check_interactions
 from ..interactions import Interactions
 from ..models import FactorModel
+from ..models._implicit_defaults import AUTO, choose_objective, chosen_values
 
 
 def default_space(model: type[FactorModel] | FactorModel, interactions: Any = None) -> dict[str, Any]:
@@ -79,7 +80,12 @@ def default_aim(model: FactorModel, interactions: Any, validation: Any, metric: 
 
 def own_values(model: FactorModel, interactions: Any) -> dict[str, Any]:
     """Return a model's parameters, where they are "auto" as the interactions have them chosen."""
-    return model.get_params() | (_chosen(model, _rows(interactions)) if isinstance(model, models.ImplicitALS) else {})
+    own = model.get_params()
+    open_ones = [name for name, value in own.items() if isinstance(value, str) and value == AUTO]
+    if not isinstance(model, models.ImplicitALS) or not open_ones:
+        return own
+    chosen = _chosen(model, _rows(interactions))
+    return own | {name: chosen[name] for name in open_ones if name in chosen}
 
 
 @dataclass(frozen=True)
@@ -117,43 +123,39 @@ _BY_POPULARITY = Rescoring("popularity_exponent", 0.1, _rescored)
 
 def _rows(interactions: Any) -> CSR:
     matrix = interactions.matrix if isinstance(interactions, Interactions) else interactions
-    return check_interactions("interactions", matrix, np.dtype(np.float64))
+    return check_interactions("interactions", matrix, np.dtype(np.float32))
 
 
-# ImplicitALS: this and `_chosen` are all that depends on which of its parameters may be "auto".
 def _implicit_als(model: Any, rows: CSR | None) -> dict[str, Any]:
-    if "degree_normalization" in model.get_params():
-        return _around_auto(model, rows)
-    low, high = {"none": (0.01, 100.0), "count": (0.001, 10.0), "ials": (1e-4, 1.0)}[model.regularization_scaling]
-    space: dict[str, Any] = {"regularization": (low, high, "log")}
-    if model.weighting == "ials":
-        return space | {"unobserved_weight": (0.003, 1.0, "log")}
-    space["alpha"] = (0.3, 100.0, "log")
-    return space | ({"epsilon": [0.1, 1.0, 10.0]} if model.weighting == "log" else {})
-
-
-def _around_auto(model: Any, rows: CSR | None) -> dict[str, Any]:
+    """Return ranges around what "auto" chooses for these interactions."""
     if rows is None:
         raise ValueError("the space of ImplicitALS lies around what 'auto' chooses: pass the interactions to choose for")
     chosen = _chosen(model, rows)
     users, items = chosen["regularization"]
-    space: dict[str, Any] = {
-        "regularization": ((users / 16, items / 16), (users * 4, items * 4), "log"),
-        "degree_normalization": ((chosen["degree_normalization"][0], 0.0), (chosen["degree_normalization"][0], 0.5)),
-        "popularity_exponent": (0.0, 0.6),
-    }
+    if min(users, items) <= 0:  # nothing to lie around
+        users, items = _chosen(type(model)(**model.get_params() | {"regularization": AUTO}), rows)["regularization"]
+    space: dict[str, Any] = {"regularization": ((users / 16, items / 16), (users * 4, items * 4), "log")}
     if chosen["weighting"] == "ials":
         w0 = chosen["unobserved_weight"]
-        return {"unobserved_weight": (w0 * 2**-2.5, w0 * 2**2.5, "log")} | space
-    return {"alpha": (0.3, 100.0, "log")} | space
+        space["unobserved_weight"] = (w0 * 2**-2.5, w0 * 2**2.5, "log") if w0 > 0 else (0.003, 1.0, "log")
+    else:
+        space["alpha"] = (0.3, 100.0, "log")
+    if chosen["weighting"] == "log":
+        space["epsilon"] = [0.1, 1.0, 10.0]
+    if model.weighting != AUTO:  # the objective of a paper, which has no normalization
+        return space
+    of_users = chosen["degree_normalization"][0]
+    return space | {
+        "degree_normalization": ((of_users, 0.0), (of_users, 0.5)),
+        "popularity_exponent": (0.0, 0.6),
+    }
 
 
 def _chosen(model: Any, rows: CSR) -> dict[str, Any]:
-    try:
-        from ..models._implicit_defaults import choose
-    except ImportError:
-        return {}
-    return choose(model, rows)
+    """Return the parameters that may be "auto" as a fit of these rows would have them."""
+    objective = choose_objective(model, rows)
+    assert objective.degrees is not None
+    return {name.removesuffix("_"): value for name, value in chosen_values(objective, objective.degrees).items()}
 
 
 def _explicit_als(model: Any, _: CSR | None) -> dict[str, Any]:

@@ -61,7 +61,7 @@ class Runner:
     def __post_init__(self) -> None:
         self.size = Size(*self.parts.size)
         self.steps = steps_name(self.base)
-        self.unit = fit_work(self.base, self.size)
+        self.unit = fit_work(self.base, self.size) + self._measuring(self.base)
         self.popularity: float | None = None  # what the best trials so far were ranked with, of a rescoring
         self.sign = -1 if self.metric in LESS_IS_BETTER else 1
 
@@ -124,8 +124,15 @@ class Runner:
 
     def _work_of(self, model: FactorModel) -> tuple[float, float]:
         """Return the work of an iteration and of measuring, in fits."""
-        measuring = measuring_work(model, self.size, self.parts.n_search, lists=self.metric not in LISTLESS)
-        return iteration_work(model, self.size) / self.unit, measuring / self.unit
+        return iteration_work(model, self.size) / self.unit, self._measuring(model) / self.unit
+
+    def _measuring(self, model: FactorModel) -> float:
+        return measuring_work(model, self.size, self.parts.n_search, lists=self.metric not in LISTLESS)
+
+    def work(self, reduced: dict[str, Any], times: int) -> float:
+        """Return the work of a trial that is measured so often, in fits that are measured once."""
+        model = with_params(self.base, reduced)
+        return (fit_work(model, self.size) + times * self._measuring(model)) / self.unit
 
     def _measure(self, model: Any, run: Run, step: int, free: bool, last: bool) -> int:
         """Note the value of a model; return how often it was measured."""

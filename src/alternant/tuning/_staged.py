@@ -20,11 +20,10 @@ from tqdm import tqdm
 
 from ._inputs import Inputs
 from ._result import Trial
-from ._runner import Limits, Run, Runner, with_params
+from ._runner import Limits, Run, Runner
 from ._space import Space
 from ._study import record
 from ._surrogate import Surrogate
-from ._work import fit_work
 
 CHEAP_SHARE = 0.35  # of the budget, for the first stage
 FEWEST_FACTORS = 8
@@ -65,8 +64,7 @@ def stages_of(runner: Runner, budget: float, n_trials: int | None) -> list[Stage
         return [full]
     iterations = math.ceil(params[runner.steps] / 2) if runner.steps else None
     cheap = Stage(fewer(params["factors"]), iterations, CHEAP_SHARE, 0.0)
-    small = fit_work(with_params(runner.base, cheap.reduced(runner, {})), runner.size)
-    return [cheap, full] if small < 0.6 * runner.unit else [full]
+    return [cheap, full] if runner.work(cheap.reduced(runner, {}), 1) < 0.6 else [full]
 
 
 class StagedSearch:
@@ -92,7 +90,7 @@ class StagedSearch:
 
     def _stage(self, stage: Stage, *, first: bool, last: bool) -> None:
         steps = stage.iterations if stage.factors is not None else self._own_steps()
-        at = measured_at(steps, 2 if stage.factors is not None else MEASURED)
+        at = measured_at(steps, self._times(stage))
         reference = _Reference(self.runner, steps or 0)
         self._try(stage, None, at, reference)
         design: list[NDArray[np.float64]] = []
@@ -108,6 +106,13 @@ class StagedSearch:
             u = design.pop(0) if design else self._propose(stage, greedy=not first and n_here == 1)
             self._try(stage, u, at, reference)
             n_here += 1
+
+    def _times(self, stage: Stage) -> int:
+        """Return how often to measure a trial: as often as adds no more than half to its work."""
+        reduced = stage.reduced(self.runner, {})
+        once, twice = (self.runner.work(reduced, times) for times in (1, 2))
+        most = 2 if stage.factors is not None else MEASURED
+        return max(1, min(most, int(0.5 * once / (twice - once))))
 
     def _own_steps(self) -> int | None:
         return self.runner.base.get_params()[self.runner.steps] if self.runner.steps else None
