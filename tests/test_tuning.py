@@ -5,7 +5,7 @@ import sys
 import numpy as np
 import pytest
 
-from alternant import BiasedMF, CosineMF, ExplicitALS, ImplicitALS, Interactions, LogisticMF, Popularity, datasets
+from alternant import BiasedMF, CosineMF, ExplicitALS, ImplicitALS, Interactions, LogisticMF, datasets
 from alternant.evaluation import evaluate, leave_one_out, random_split
 from alternant.tuning import default_space, tune
 from alternant.tuning._parts import split_parts

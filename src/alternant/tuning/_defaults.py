@@ -129,7 +129,9 @@ def _rows(interactions: Any) -> CSR:
 def _implicit_als(model: Any, rows: CSR | None) -> dict[str, Any]:
     """Return ranges around what "auto" chooses for these interactions."""
     if rows is None:
-        raise ValueError("the space of ImplicitALS lies around what 'auto' chooses: pass the interactions to choose for")
+        raise ValueError(
+            "the space of ImplicitALS lies around what 'auto' chooses: pass the interactions to choose for"
+        )
     chosen = _chosen(model, rows)
     users, items = chosen["regularization"]
     if min(users, items) <= 0:  # nothing to lie around

@@ -20,6 +20,7 @@ class Inputs:
         self.space = space
         self.ranges = {name: each for name, each in space.distributions.items() if name != without}
         self.dimensions = len(self.ranges)
+        self.finite = all(hasattr(each, "choices") or isinstance(each.low, int) for each in self.ranges.values())
         self.width = sum(len(each.choices) if hasattr(each, "choices") else 1 for each in self.ranges.values())
 
     def stored(self, u: Floats) -> dict[str, Any]:
@@ -69,7 +70,7 @@ def _from_unit(distribution: Any, u: float) -> Any:
     if step is not None:
         value = low + round((value - low) / step) * step
     whole = isinstance(low, int)
-    return int(round(value)) if whole else float(min(max(value, low), high))
+    return round(value) if whole else float(min(max(value, low), high))
 
 
 def _to_unit(distribution: Any, value: Any) -> float:

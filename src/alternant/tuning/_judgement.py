@@ -23,9 +23,7 @@ def judge(runner: Runner, params: dict[str, Any], random_state: Any) -> Judgemen
     if test is None:
         return None
     try:
-        own, found = (
-            fit(with_params(runner.base, each), runner.parts.train, None) for each in ({}, params)
-        )
+        own, found = (fit(with_params(runner.base, each), runner.parts.train, None) for each in ({}, params))
     except ArithmeticError:
         return None
     measured = [runner.evaluate(model, test) for model in (found, own)]
@@ -33,7 +31,5 @@ def judge(runner: Runner, params: dict[str, Any], random_state: Any) -> Judgemen
     if key not in measured[0].per_user:  # coverage and gini are of all users
         return None
     difference = measured[0].difference(measured[1], key, random_state=random_state)
-    comparison = Comparison(
-        measured[0].means[key], measured[1].means[key], difference, measured[0].n_users_evaluated
-    )
+    comparison = Comparison(measured[0].means[key], measured[1].means[key], difference, measured[0].n_users_evaluated)
     return Judgement(comparison, float(runner.evaluate(own, runner.parts.search).means[key]))

@@ -109,26 +109,23 @@ class TuneResult:
         states = [trial.state for trial in self.trials]
         failed = f" ({states.count('failed')} failed)" if "failed" in states else ""
         spent = f"{len(states)} trials{failed} in {self.n_fits:.3g} fits' worth of time"
-        return f"{self.metric} {self.best_value:.4f} with {shown}: {self._worth()}{spent}"
+        return (
+            f"{self.metric} {self.best_value:.4f} with {self.against if self.kept_own else shown}{self._worth()}{spent}"
+        )
 
     def _worth(self) -> str:
-        """Return how much better than the model's own parameters."""
+        """Return how much better the best trial is than the model's own parameters."""
         one = self.comparison
-        if self.kept_own and one is None:
-            return f"{self.against}, which no other trial did better than, "
         if one is None or not one.own:
-            return ""
+            return ": none of " if self.kept_own else ": "
         sign = -100 if self.less_is_better else 100
         value, *bounds = (sign * part / one.own for part in one.difference)
         low, high = sorted(bounds)
+        better = f"{abs(value):.1f} % {'better' if value >= 0 else 'worse'}"
         interval = f"(95 % interval {low:.1f} to {high:.1f} %)"
         if self.kept_own:
-            return f"{self.against}, kept because the best trial is {_against(value)} {interval}, "
-        return f"{_against(value)} than {self.against} {interval}, "
-
-
-def _against(value: float) -> str:
-    return f"{abs(value):.1f} % {'better' if value >= 0 else 'worse'}"
+            return f", kept because what was found is {better} {interval}: "
+        return f": {better} than {self.against} {interval}, "
 
 
 def _plain(value: Any) -> str:

@@ -136,34 +136,35 @@ class Runner:
 
     def _measure(self, model: Any, run: Run, step: int, free: bool, last: bool) -> int:
         """Note the value of a model; return how often it was measured."""
-        rescoring = self.rescoring if free else None
-        if rescoring is None:
-            best, tried = (self._value(model), None), {}
-        else:
-            best, tried = self._best_rescored(model, rescoring, last)
-        run.values.append(best[0])
         run.steps.append(step)
-        run.extra.append({} if rescoring is None else {rescoring.name: best[1]})
-        return max(1, len(tried))
+        if self.rescoring is None or not free:
+            run.values.append(self._value(model))
+            run.extra.append({})
+            return 1
+        tried = self._rescored(model, self.rescoring, last)
+        best = max(tried, key=lambda each: self.sign * tried[each])
+        run.values.append(tried[best])
+        run.extra.append({self.rescoring.name: best})
+        return len(tried)
 
-    def _best_rescored(self, model: Any, rescoring: Rescoring, last: bool) -> tuple[tuple[float, Any], dict[float, float]]:
-        """Climb from the value that was best so far to that which is best for this model, once it is done."""
-        low, high, tried = rescoring.low, rescoring.high, {}
+    def _rescored(self, model: Any, rescoring: Rescoring, last: bool) -> dict[float, float]:
+        """Return values of a rescoring and what they give: where it was best so far, and from there on uphill.
 
-        def value(exponent: float) -> float:
-            if exponent not in tried:
-                tried[exponent] = self._value(rescoring.rescored(model, exponent))
-            return tried[exponent]
-
+        Uphill only at the end of a fit: what is best does not change much with the iterations.
+        """
+        low, high = rescoring.low, rescoring.high
         at = (low + high) / 2 if self.popularity is None else self.popularity
-        value(at)
+        tried = {at: self._value(rescoring.rescored(model, at))}
         while last:
-            near = [round(min(max(at + move, low), high), 6) for move in (-rescoring.step, rescoring.step)]
-            better = max(near, key=lambda each: self.sign * value(each))
-            if self.sign * value(better) <= self.sign * value(at):
+            for move in (-rescoring.step, rescoring.step):
+                near = round(min(max(at + move, low), high), 6)
+                if near not in tried:
+                    tried[near] = self._value(rescoring.rescored(model, near))
+            best = max(tried, key=lambda each: self.sign * tried[each])
+            if best == at:
                 break
-            at = better
-        return (tried[at], at), tried
+            at = best
+        return tried
 
     def _value(self, model: Any) -> float:
         return float(self.evaluate(model, self.parts.search).means[self.key])
@@ -184,5 +185,4 @@ def fit(model: Any, interactions: Any, callback: Any) -> Any:
 def _pattern(test: Any) -> Any:
     """Return which pairs there are, those of value 0 among them."""
     rows = test.matrix if isinstance(test, Interactions) else Table(test).rows.to_scipy()
-    rows = CSR.of(rows.indptr, rows.indices, np.ones(len(rows.data), bool), rows.shape)
-    return rows.to_scipy()
+    return CSR.of(rows.indptr, rows.indices, np.ones(len(rows.data), bool), rows.shape).to_scipy()

@@ -43,9 +43,9 @@ def tune(
 ) -> TuneResult:
     """Search for hyper-parameters that do well on held-out interactions.
 
-    ``tune(model, interactions)`` is all that is needed: space, metric and split are chosen for the model. Every trial is
-    fitted on the same part of the interactions, measured on the other part while it is fitted, and ended early where
-    that goes worse than with others; its value is that after its best iteration.
+    ``tune(model, interactions)`` is all that is needed: space, metric and split are chosen for the model. Every trial
+    is fitted on the same part of the interactions, measured on the other part while it is fitted, and ended early
+    where that goes worse than with others; its value is that after its best iteration.
 
     The search takes about as long as `budget` fits of the model. A third of that goes to many trials with a quarter of
     the factors and half of the iterations, the rest to those of full size that these make likely to be good. What the
@@ -81,8 +81,8 @@ def tune(
     random_state : int or None
         Of the split, the search and the models (those whose own is None): the same one gives the same result.
     sampler, pruner : Optuna's, optional
-        To search by instead, with trials of full size only; where only one is given, or `n_trials` without a budget, the
-        other is TPE or the median of the trials before.
+        To search by instead, with trials of full size only. These have TPE and the median of the trials before where
+        nothing else is given.
     study : optuna.Study, optional
         To go on with, or to keep in a storage; it has its own sampler and pruner. All trials are of full size.
     show_progress : bool
@@ -132,11 +132,11 @@ def tune(
     drawn = read_space(optuna, given, base)
     own = own_values(base, parts.train)
     runner = Runner(base, parts, name, k, aim.among_rated)
-    staged = limits.budget is not None and isinstance(drawn, Space) and sampler is pruner is study is None
+    own_way = sampler is pruner is study is None and limits.budget is not None
     with _optuna.quiet(optuna):
         if study is None:
             study = _new_study(optuna, direction, sampler, pruner, random_state)
-        if staged:
+        if own_way and isinstance(drawn, Space):
             runner.rescoring = rescoring_of(base, given)
             trials = search_staged(runner, drawn, own, limits, study, optuna, random_state, show_progress)
         else:
@@ -188,7 +188,9 @@ def _fit_best(base: FactorModel, params: dict[str, Any], interactions: Any) -> A
 
 def _best_of(trials: list[Trial], sign: int) -> Trial:
     """Return the best complete trial of full size."""
-    complete = [trial for trial in trials if trial.state == "complete" and trial.value is not None and not trial.factors]
+    complete = [
+        trial for trial in trials if trial.state == "complete" and trial.value is not None and not trial.factors
+    ]
     if not complete:
         errors = [trial.error for trial in trials if trial.error]
         raise ValueError(

@@ -65,7 +65,6 @@ class Space:
             for name, each in self.distributions.items()
         }
 
-
     def _ends(self, name: str, distribution: Any) -> list[Any]:
         return [self._decode(name, end) for end in (distribution.low, distribution.high)]
 

@@ -1,8 +1,8 @@
 """A search within the time of some fits: most trials with few factors and iterations, the last with all of them.
 
-What the first stage shows is carried over by a `Surrogate` for which the number of factors is one more input. Each stage
-begins with the model's own parameters, by whose values those of the others are measured. A trial whose value after some
-iterations is below the median of the stage's earlier ones is ended.
+What the first stage shows is carried over by a `Surrogate` for which the number of factors is one more input. Each
+stage begins with the model's own parameters, by whose values those of the others are measured. A trial whose value
+after some iterations is below the median of the stage's earlier ones is ended.
 """
 
 from __future__ import annotations
@@ -28,6 +28,7 @@ from ._surrogate import Surrogate
 CHEAP_SHARE = 0.35  # of the budget, for the first stage
 FEWEST_FACTORS = 8
 N_CANDIDATES = 500
+LEAST = 0.02  # fits that a trial counts as: one whose parameters are refused costs nothing, but the search must end
 MEASURED = 5  # times in a whole fit
 EARLIEST = 0.4  # of the iterations, before which no trial is ended: what is regularized more goes ahead later
 BAR = "{l_bar}{bar}| {n:.1f}/{total:.0f} fits [{elapsed}]"
@@ -68,7 +69,7 @@ def stages_of(runner: Runner, budget: float, n_trials: int | None) -> list[Stage
 
 
 class StagedSearch:
-    """The search; `runs` has all trials, `tried` those of whole fits with their place in the space."""
+    """The search; `tell` gets each trial and its place in the space, None for the model's own parameters."""
 
     def __init__(
         self, runner: Runner, inputs: Inputs, own: NDArray[np.float64] | None, limits: Limits,
@@ -76,10 +77,11 @@ class StagedSearch:
     ) -> None:  # fmt: skip
         self.runner, self.inputs, self.own, self.rng, self.tell = runner, inputs, own, rng, tell
         # The judgement has its part, too.
-        self.budget, self.n_trials = limits.budget - min(2.0, limits.budget / 2), limits.n_trials
+        budget = limits.budget or 0.0
+        self.budget, self.n_trials = budget - min(2.0, budget / 2), limits.n_trials
         self.ends = math.inf if limits.timeout is None else time.perf_counter() + limits.timeout
-        self.runs: list[Run] = []
-        self.spent = 0.0
+        self.n_runs, self.spent = 0, 0.0
+        self.seen: set[tuple[float, tuple[Any, ...]]] = set()
         self.points: list[tuple[NDArray[np.float64], float, float]] = []  # place in the space, stage's z, value
         self.surrogate = Surrogate(inputs.width, rng)
 
@@ -96,16 +98,23 @@ class StagedSearch:
         design: list[NDArray[np.float64]] = []
         if first:
             n = 2 * self.inputs.dimensions + 2
-            design = list(qmc.Halton(self.inputs.dimensions, seed=self.rng).random(n))
+            design = self._unseen(qmc.Halton(self.inputs.dimensions, seed=self.rng).random(n), stage)
         most = math.inf if self.n_trials is None else self.n_trials if last else self.n_trials * 2 // 3
         n_here = 1
-        while len(self.runs) < most or (last and n_here < 2 and most > 1):
+        while self.n_runs < most or (last and n_here < 2 and most > 1):
             enough = self.spent >= stage.share * self.budget or time.perf_counter() > self.ends
             if enough and not (last and n_here < 2):
                 break
             u = design.pop(0) if design else self._propose(stage, greedy=not first and n_here == 1)
+            if u is None:  # all has been tried
+                break
             self._try(stage, u, at, reference)
             n_here += 1
+
+    def _unseen(self, places: NDArray[np.float64], stage: Stage) -> list[NDArray[np.float64]]:
+        """Return the places that stand for parameters that the stage has not tried."""
+        new = {(stage.z, tuple(self.inputs.stored(u).values())): u for u in places[::-1]}
+        return [u for key, u in reversed(new.items()) if key not in self.seen]
 
     def _times(self, stage: Stage) -> int:
         """Return how often to measure a trial: as often as adds no more than half to its work."""
@@ -127,17 +136,18 @@ class StagedSearch:
         if stage.factors is not None:
             run.factors = stage.reduced(self.runner, params)["factors"]
         reference.take(run)
-        self.spent += run.fits
-        self.runs.append(run)
-        if self.runner.rescoring is not None and u is not None and run.values and not run.pruned:
+        self.spent += max(run.fits, LEAST)
+        self.n_runs += 1
+        if self.runner.rescoring is not None and u is not None and reference.finished:
             best = max(reference.finished, key=lambda each: self.runner.sign * each.values[-1])
             self.runner.popularity = best.extra[-1].get(self.runner.rescoring.name, self.runner.popularity)
         place = self.own if u is None else u
         if place is not None:
+            self.seen.add((stage.z, tuple(self.inputs.stored(place).values())))
             self.points.append((place, stage.z, reference.worth(run)))
         self.tell(run, u)
 
-    def _propose(self, stage: Stage, *, greedy: bool) -> NDArray[np.float64]:
+    def _propose(self, stage: Stage, *, greedy: bool) -> NDArray[np.float64] | None:
         """Return where most is to be expected; `greedy`: what looks best, without a bonus for what is not known."""
         places = np.array([place for place, _, _ in self.points])
         z = np.array([each for _, each, _ in self.points])
@@ -145,15 +155,19 @@ class StagedSearch:
         failed = np.isnan(y)
         alone = bool((z == stage.z).all())
         if len(y) < 2 or failed.all():
-            return self.rng.random(self.inputs.dimensions)
+            anywhere = self._unseen(self.rng.random((N_CANDIDATES, self.inputs.dimensions)), stage)
+            return anywhere[0] if anywhere else None
         y = np.where(failed, np.nanmin(y), y)
         self.surrogate.fit(self.inputs.expand(places), z, y)
         here = np.flatnonzero(z == stage.z)
         best = places[np.argsort(-y)[:3]] if greedy or len(here) < 3 else places[here[np.argsort(-y[here])[:3]]]
         # With all factors there is not the time to look everywhere once more.
         candidates = self.inputs.candidates(best, N_CANDIDATES, self.rng, anywhere=stage.factors is not None or alone)
+        if self.inputs.finite or greedy:
+            candidates = np.array(self._unseen(np.r_[candidates, best] if greedy else candidates, stage))
+        if len(candidates) == 0:
+            return None
         if greedy:
-            candidates = np.r_[candidates, best]
             value = self.surrogate.predict(self.inputs.expand(candidates), stage.z)[0]
         else:
             at = y[here].max() if len(here) else y.max()
@@ -190,14 +204,15 @@ class _Reference:
         # What it lacks of the best after as many iterations, it is taken to lack in the end.
         best = max(self.finished, key=lambda each: self.runner.sign * self._best(each.values))
         ahead = [best.values[n] for n, each in enumerate(best.steps) if each <= step]
-        now = self._relative(self._best(ahead), step)
+        now = self._relative(self._best(ahead or best.values), step)
         return value - now + self._relative(self._best(best.values), best.steps[-1])
 
     def ends_early(self, run: Run) -> bool:
         """Whether to end a trial: it is below the median, or has been falling for two measurements."""
         step, others = run.steps[-1], self.others.get(run.steps[-1], [])
         late = step >= EARLIEST * self.last
-        run.pruned = late and len(others) >= 4 and self._relative(self._best(run.values), step) < np.median(others)
+        value = self._relative(self._best(run.values), step)
+        run.pruned = late and len(others) >= 4 and bool(value < np.median(others))
         return run.pruned or self.runner.best(run.values) < len(run.values) - 2
 
     def _best(self, values: list[float]) -> float:
@@ -233,9 +248,7 @@ def search_staged(
                 record(study, optuna, run, runner, stored, space)
             bar.update(run.fits)
 
-        StagedSearch(
-            runner, inputs, inputs.place(held), limits, np.random.default_rng(random_state), tell
-        ).search()
+        StagedSearch(runner, inputs, inputs.place(held), limits, np.random.default_rng(random_state), tell).search()
     return trials
 
 

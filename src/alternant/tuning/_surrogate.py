@@ -1,4 +1,4 @@
-r"""A Gaussian process of what the metric is worth as a function of the parameters and of the factors they are fitted with.
+r"""A Gaussian process of the metric as a function of the parameters and of the number of factors.
 
 Trials with few factors are cheap, and tell much about those with all of them, but not all: the best regularization
 moves with the factors. So the number of factors is one more input z, with a kernel of its own,

@@ -8,7 +8,6 @@ what they say about few factors against many matters.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 from .. import models
 from ..models import FactorModel
@@ -26,12 +25,12 @@ class Size:
 def iteration_work(model: FactorModel, size: Size) -> float:
     """Return the work of one iteration or epoch."""
     params = model.get_params()
-    f = params.get("factors", 1)
+    f: int = params.get("factors", 1)
     if isinstance(model, models.ImplicitALS):
         return size.pairs * (32 + f) + (size.users + size.items) * f * f / 6
     if isinstance(model, models.ExplicitALS):
         return float(size.pairs * (64 + 5 * f))
-    pairs = size.pairs
+    pairs: int = size.pairs
     if "negatives" in params:
         drawn = params["negatives"]
         pairs = size.users * size.items if isinstance(drawn, str) else size.pairs * (1 + drawn)
@@ -40,7 +39,7 @@ def iteration_work(model: FactorModel, size: Size) -> float:
 
 def measuring_work(model: FactorModel, size: Size, n_users: int, *, lists: bool) -> float:
     """Return the work of measuring a model on so many users, by lists or by predictions alone."""
-    f = model.get_params().get("factors", 1)
+    f: int = model.get_params().get("factors", 1)
     if not lists:
         return float(n_users * (1000 + f))
     return n_users * (4000 + size.items * (40 + f) / 400)
@@ -53,6 +52,6 @@ def steps_name(model: FactorModel) -> str | None:
 
 def fit_work(model: FactorModel, size: Size) -> float:
     """Return the work of a whole fit: the unit of a budget."""
-    params: dict[str, Any] = model.get_params()
     steps = steps_name(model)
-    return iteration_work(model, size) * (params[steps] if steps else 1)
+    times: int = model.get_params()[steps] if steps else 1
+    return iteration_work(model, size) * times
