@@ -19,10 +19,15 @@ from ._degrees import Degrees
 from ._implicit_objective import ImplicitObjective
 
 AUTO = "auto"
-WEIGHTINGS = ("hu", "log", "proportional", "ials")
+WEIGHTINGS = ("hu", "log", "proportional", "ials", "ials-log")
 SIDES = ("users", "items")
 # The parameters that may be "auto"; a fit notes what it chose under the same name with an underscore.
-CHOSEN = ("weighting", "unobserved_weight", "regularization", "degree_normalization", "popularity_exponent")
+CHOSEN = (
+    "weighting", "alpha", "epsilon", "unobserved_weight", "regularization", "degree_normalization",
+    "popularity_exponent",
+)  # fmt: skip
+
+OF_ALL_PAIRS = ("ials", "ials-log")  # weightings whose w0 is on all pairs
 
 # All unobserved pairs together weigh as much as so many times the observed ones.
 UNOBSERVED_TOTAL = 60.0
@@ -34,8 +39,11 @@ THRESHOLDS = (0.15, 0.6)
 def check_choices(model: Any) -> None:
     """Raise if a parameter that may be "auto" is neither that nor a value it can have."""
     check_choice("weighting", model.weighting, (AUTO, *WEIGHTINGS))
-    if not _is_auto(model.unobserved_weight):
-        check_number("unobserved_weight", model.unobserved_weight, 0)
+    for name in ("alpha", "unobserved_weight"):
+        if not _is_auto(getattr(model, name)):
+            check_number(name, getattr(model, name), 0)
+    if not _is_auto(model.epsilon):
+        check_number("epsilon", model.epsilon, 0, above=True)
     for name in ("regularization", "degree_normalization"):
         if not _is_auto(getattr(model, name)):
             check_pair(name, getattr(model, name), SIDES)
@@ -46,11 +54,15 @@ def check_choices(model: Any) -> None:
 def choose_objective(model: Any, rows: CSR) -> ImplicitObjective:
     """Return the objective of a fit of these rows: parameters as given, or as the rows suggest."""
     own = _is_auto(model.weighting)  # else the objective is a paper's, without normalization
-    weighting = "ials" if own else model.weighting
+    size = np.abs(rows.data)
+    weighting = model.weighting
+    if own:
+        weighting = "ials-log" if size.min(initial=np.inf) < size.max(initial=0) else "ials"
+    alpha, epsilon = _scale_of_sizes(model, size, weighting)
     n_u, n_i = (counts[counts > 0].astype(np.float64) for counts in _counts(rows))
     w0 = model.unobserved_weight
     if _is_auto(w0):
-        w0 = UNOBSERVED_TOTAL * n_u.sum() / max(1, len(n_u) * len(n_i)) if weighting == "ials" else 1.0
+        w0 = UNOBSERVED_TOTAL * n_u.sum() / max(1, len(n_u) * len(n_i)) if weighting in OF_ALL_PAIRS else 1.0
     exponents = model.degree_normalization
     if _is_auto(exponents):
         exponents = _normalization(n_i) if own else 0.0
@@ -61,22 +73,24 @@ def choose_objective(model: Any, rows: CSR) -> ImplicitObjective:
     elif _is_auto(popularity):
         popularity = _popularity_exponent(n_u)
     degrees = Degrees.of(rows, exponents, float(popularity))
-    chosen = {"weighting": weighting, "unobserved_weight": w0, "regularization": 0.0}
-    if not _is_auto(model.regularization):
-        chosen["regularization"] = model.regularization
-        return objective_of(model, chosen, degrees)
+    chosen = {"weighting": weighting, "alpha": alpha, "epsilon": epsilon, "unobserved_weight": w0}
+    given = not _is_auto(model.regularization)
+    chosen["regularization"] = model.regularization if given else 0.0
     objective = objective_of(model, chosen, degrees)
-    return replace(objective, regularization=_regularization(objective, rows, degrees))
+    if _is_auto(model.unobserved_weight) and weighting in OF_ALL_PAIRS:
+        objective = replace(objective, unobserved_weight=w0 * objective.mean_confidence(size))
+    return objective if given else replace(objective, regularization=_regularization(objective, rows, degrees))
 
 
 def fitted_objective(model: Any, degrees: Degrees | None) -> ImplicitObjective:
     """Return the objective of a model that has factors: parameters as given, or as its fit chose them."""
     chosen = {}
-    for name in ("weighting", "unobserved_weight", "regularization"):
+    for name in ("weighting", "alpha", "epsilon", "unobserved_weight", "regularization"):
         value = getattr(model, name)
         if _is_auto(value):
-            papers = name == "unobserved_weight" and model.weighting in ("hu", "log", "proportional")
-            value = 1.0 if papers else getattr(model, f"{name}_", None)
+            value = getattr(model, f"{name}_", None)
+            if value is None and not _is_auto(model.weighting):
+                value = _fixed(name, model.weighting)
             if value is None:
                 raise ValueError(
                     f"{name}='auto' is chosen by fit, but the factors of this model were set by hand: pass a value"
@@ -89,8 +103,8 @@ def objective_of(model: Any, chosen: dict[str, Any], degrees: Degrees | None) ->
     """Return the objective with these values."""
     return ImplicitObjective(
         weighting=chosen["weighting"],
-        alpha=model.alpha,
-        epsilon=model.epsilon,
+        alpha=float(chosen["alpha"]),
+        epsilon=float(chosen["epsilon"]),
         unobserved_weight=float(chosen["unobserved_weight"]),
         regularization=check_pair("regularization", chosen["regularization"], SIDES),
         regularization_scaling=model.regularization_scaling,
@@ -103,6 +117,8 @@ def chosen_values(objective: ImplicitObjective, degrees: Degrees) -> dict[str, A
     """Return the parameters of `CHOSEN` as attributes of the fitted model."""
     return {
         "weighting_": objective.weighting,
+        "alpha_": objective.alpha,
+        "epsilon_": objective.epsilon,
         "unobserved_weight_": objective.unobserved_weight,
         "regularization_": objective.regularization,
         "degree_normalization_": degrees.exponents,
@@ -113,14 +129,40 @@ def chosen_values(objective: ImplicitObjective, degrees: Degrees) -> dict[str, A
 # The rules
 
 
+def _fixed(name: str, weighting: str) -> float | None:
+    """Return what does not depend on the interactions, or None."""
+    if name == "alpha" and weighting in ("proportional", "ials"):
+        return 1.0  # as the library implicit has it; without effect
+    if name == "epsilon" and weighting in ("hu", "proportional", "ials"):
+        return 1.0  # without effect
+    return 1.0 if name == "unobserved_weight" and weighting not in OF_ALL_PAIRS else None
+
+
+def _scale_of_sizes(model: Any, size: NDArray[Any], weighting: str) -> tuple[float, float]:
+    """Return alpha and epsilon: half of the mean confidence is due to sizes, which count from their median on."""
+    epsilon = _fixed("epsilon", weighting) or float(np.median(size)) if len(size) else 1.0
+    if not _is_auto(model.epsilon):
+        epsilon = float(model.epsilon)
+    alpha = _fixed("alpha", weighting)
+    if not _is_auto(model.alpha):
+        alpha = float(model.alpha)
+    if alpha is None:
+        wide = size.astype(np.float64)
+        alpha = 1 / float((wide if weighting == "hu" else np.log1p(wide / epsilon)).mean()) if len(size) else 1.0
+    return alpha, epsilon
+
+
 def _normalization(n_i: NDArray[np.float64]) -> tuple[float, float]:
-    """Return a and b."""
-    return 0.25, 0.25
+    """Return a and b, which is less where few items have most of the interactions: those are to be predicted, too."""
+    if not len(n_i):
+        return 0.25, 0.1
+    share = n_i.sum() ** 2 / (len(n_i) * (n_i**2).sum())  # the effective number of items, of all
+    return 0.25, float(np.clip(0.65 * share, 0.1, 0.2))
 
 
 def _popularity_exponent(n_u: NDArray[np.float64]) -> float:
     """Return s: the shorter the histories, the more of a list is what everybody likes."""
-    return float(min(0.5, 0.75 / np.sqrt(n_u.mean()))) if len(n_u) else 0.0
+    return float(min(0.5, (1 / n_u).mean())) if len(n_u) else 0.0
 
 
 def _regularization(objective: ImplicitObjective, rows: CSR, degrees: Degrees) -> tuple[float, float]:

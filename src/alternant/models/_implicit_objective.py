@@ -67,6 +67,8 @@ class ImplicitObjective:
         if self.weighting == "ials":
             return np.ones_like(r), (r > 0).astype(r.dtype) if disliked else 0.0
         size = np.abs(r) if disliked else r
+        if self.weighting == "ials-log":
+            w0 = 0.0  # it is on all pairs
         with np.errstate(over="ignore", invalid="ignore"):
             if not np.isfinite(self._confidence(size.max(initial=0, keepdims=True)) - np.asarray(w0, r.dtype)).all():
                 raise ValueError(
@@ -86,7 +88,7 @@ class ImplicitObjective:
 
     def _confidence(self, r: NDArray[Any]) -> NDArray[Any]:
         alpha = float(self.alpha)  # the arrays keep their dtype
-        if self.weighting == "log":
+        if self.weighting in ("log", "ials-log"):
             c = np.log1p(r / float(self.epsilon))
             c *= alpha
         else:

@@ -147,6 +147,8 @@ class ImplicitALS(AlternatingLeastSquares):
     _degrees: Degrees | None = None
 
     weighting_: str
+    alpha_: float
+    epsilon_: float
     unobserved_weight_: float
     regularization_: tuple[float, float]
     degree_normalization_: tuple[float, float]
@@ -156,9 +158,9 @@ class ImplicitALS(AlternatingLeastSquares):
         self,
         *,
         factors: int = 64,
-        alpha: float = 3.0,
+        alpha: float | str = "auto",
         weighting: str = "auto",
-        epsilon: float = 10.0,
+        epsilon: float | str = "auto",
         unobserved_weight: float | str = "auto",
         regularization: float | tuple[float, float] | str = "auto",
         regularization_scaling: str = "ials",
@@ -168,7 +170,7 @@ class ImplicitALS(AlternatingLeastSquares):
         solver: str = "cg",
         tol: float = 0.3,
         max_cg_steps: int = 10,
-        iterations: int = 15,
+        iterations: int = 10,
         acceleration: str | None = "nesterov",
         early_stopping: float | None = None,
         warm_start: bool = False,
@@ -205,8 +207,6 @@ class ImplicitALS(AlternatingLeastSquares):
     def _check_params(self) -> None:
         super()._check_params()
         check_choices(self)
-        check_number("alpha", self.alpha, 0)
-        check_number("epsilon", self.epsilon, 0, above=True)
         known = self.acceleration is None or (isinstance(self.acceleration, str) and self.acceleration == "nesterov")
         if not known:
             raise ValueError(f"acceleration must be 'nesterov', or None (plain iterations), got {self.acceleration!r}")
