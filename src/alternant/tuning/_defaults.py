@@ -14,7 +14,7 @@ from .._csr import CSR
 from .._validation import check_interactions
 from ..interactions import Interactions
 from ..models import FactorModel
-from ..models._implicit_defaults import AUTO, choose_objective, chosen_values
+from ..models._implicit_defaults import AUTO, OF_ALL_PAIRS, choose_objective, chosen_values
 
 
 def default_space(model: type[FactorModel] | FactorModel, interactions: Any = None) -> dict[str, Any]:
@@ -137,13 +137,12 @@ def _implicit_als(model: Any, rows: CSR | None) -> dict[str, Any]:
     if min(users, items) <= 0:  # nothing to lie around
         users, items = _chosen(type(model)(**model.get_params() | {"regularization": AUTO}), rows)["regularization"]
     space: dict[str, Any] = {"regularization": ((users / 16, items / 16), (users * 4, items * 4), "log")}
-    if chosen["weighting"] == "ials":
+    if chosen["weighting"] in OF_ALL_PAIRS:
         w0 = chosen["unobserved_weight"]
         space["unobserved_weight"] = (w0 * 2**-2.5, w0 * 2**2.5, "log") if w0 > 0 else (0.003, 1.0, "log")
-    else:
-        space["alpha"] = (0.3, 100.0, "log")
-    if chosen["weighting"] == "log":
-        space["epsilon"] = [0.1, 1.0, 10.0]
+    if chosen["weighting"] != "ials":  # where sizes count
+        alpha = chosen["alpha"] or 1.0
+        space["alpha"] = (alpha / 16, alpha * 16, "log")
     if model.weighting != AUTO:  # the objective of a paper, which has no normalization
         return space
     of_users = chosen["degree_normalization"][0]
