@@ -49,16 +49,16 @@ class Inputs:
                 columns.append(column[:, None])
         return np.concatenate(columns, axis=1)
 
-    def candidates(self, best: Floats, count: int, rng: np.random.Generator, *, anywhere: bool) -> Floats:
-        """Return places near to the best ones, and as many all over the space where they may be `anywhere`."""
+    def candidates(self, best: Floats, count: int, rng: np.random.Generator, *, everywhere: bool) -> Floats:
+        """Return places near to the best ones, and as many all over the space if they may be `everywhere`."""
         near = best[rng.integers(0, len(best), count)]
-        moves = rng.normal(0, 1, near.shape) * rng.choice([0.03, 0.1, 0.25], (count, 1))
+        moves = rng.normal(0, 1, near.shape) * rng.choice([0.03, 0.1, 0.25 if everywhere else 0.1], (count, 1))
         some = rng.random(near.shape) < max(0.5, 1 / self.dimensions)
         near = (near + np.where(some, moves, 0)).clip(0, 1)
         for at, each in enumerate(self.ranges.values()):
             if hasattr(each, "choices"):  # a small move would seldom reach another choice
                 near[:, at] = np.where(rng.random(count) < 0.2, rng.random(count), near[:, at])
-        return np.r_[near, rng.random((count, self.dimensions))] if anywhere else near
+        return np.r_[near, rng.random((count, self.dimensions))] if everywhere else near
 
 
 def _from_unit(distribution: Any, u: float) -> Any:

@@ -62,7 +62,7 @@ class Runner:
         self.size = Size(*self.parts.size)
         self.steps = steps_name(self.base)
         self.unit = fit_work(self.base, self.size) + self._measuring(self.base)
-        self.popularity: float | None = None  # what the best trials so far were ranked with, of a rescoring
+        self.rescored: float | None = None  # the value of the rescoring that was best for the best trial so far
         self.sign = -1 if self.metric in LESS_IS_BETTER else 1
 
     @property
@@ -90,7 +90,7 @@ class Runner:
         Parameters that the model refuses together, or that diverge, are noted as the run's error.
         """
         start = time.perf_counter()
-        run = Run(params)
+        run = Run(params, factors=(reduced or {}).get("factors"))
         try:
             model = with_params(self.base, params | (reduced or {}))
         except (TypeError, ValueError) as error:
@@ -141,29 +141,31 @@ class Runner:
             run.values.append(self._value(model))
             run.extra.append({})
             return 1
-        tried = self._rescored(model, self.rescoring, last)
+        tried = self._rescored(model, run, self.rescoring, last)
         best = max(tried, key=lambda each: self.sign * tried[each])
         run.values.append(tried[best])
         run.extra.append({self.rescoring.name: best})
         return len(tried)
 
-    def _rescored(self, model: Any, rescoring: Rescoring, last: bool) -> dict[float, float]:
-        """Return values of a rescoring and what they give: where it was best so far, and from there on uphill.
+    def _rescored(self, model: Any, run: Run, rescoring: Rescoring, last: bool) -> dict[float, float]:
+        """Return values of a rescoring and what they give: from the one that was best so far on uphill.
 
-        Uphill only at the end of a fit: what is best does not change much with the iterations.
+        Not between the first time, on which it depends whether the trial is ended, and the last, with smaller steps.
         """
         low, high = rescoring.low, rescoring.high
-        at = (low + high) / 2 if self.popularity is None else self.popularity
+        at = (low + high) / 2 if self.rescored is None else self.rescored
+        at = run.extra[-1][rescoring.name] if run.extra else at
         tried = {at: self._value(rescoring.rescored(model, at))}
-        while last:
-            for move in (-rescoring.step, rescoring.step):
-                near = round(min(max(at + move, low), high), 6)
-                if near not in tried:
-                    tried[near] = self._value(rescoring.rescored(model, near))
-            best = max(tried, key=lambda each: self.sign * tried[each])
-            if best == at:
-                break
-            at = best
+        steps = [rescoring.step, rescoring.step / 2] if last and run.factors is None else [rescoring.step]
+        for step in steps if last or not run.extra else []:
+            before = None
+            while before != at:
+                before = at
+                for move in (-step, step):
+                    near = round(min(max(before + move, low), high), 6)
+                    if near not in tried:
+                        tried[near] = self._value(rescoring.rescored(model, near))
+                at = max(tried, key=lambda each: self.sign * tried[each])
         return tried
 
     def _value(self, model: Any) -> float:

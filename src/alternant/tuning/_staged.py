@@ -29,8 +29,9 @@ CHEAP_SHARE = 0.35  # of the budget, for the first stage
 FEWEST_FACTORS = 8
 N_CANDIDATES = 500
 LEAST = 0.02  # fits that a trial counts as: one whose parameters are refused costs nothing, but the search must end
-MEASURED = 5  # times in a whole fit
-EARLIEST = 0.4  # of the iterations, before which no trial is ended: what is regularized more goes ahead later
+# Parts of the iterations after which trials are measured, and ended or not; not before: what is regularized more goes
+# ahead later.
+MEASURED = {True: (0.4, 0.7, 1.0), False: (0.5, 1.0)}  # of trials of full size, of others
 BAR = "{l_bar}{bar}| {n:.1f}/{total:.0f} fits [{elapsed}]"
 
 
@@ -92,8 +93,8 @@ class StagedSearch:
 
     def _stage(self, stage: Stage, *, first: bool, last: bool) -> None:
         steps = stage.iterations if stage.factors is not None else self._own_steps()
-        at = measured_at(steps, self._times(stage))
-        reference = _Reference(self.runner, steps or 0)
+        at = self._measured_at(stage, steps)
+        reference = _Reference(self.runner)
         self._try(stage, None, at, reference)
         design: list[NDArray[np.float64]] = []
         if first:
@@ -116,12 +117,14 @@ class StagedSearch:
         new = {(stage.z, tuple(self.inputs.stored(u).values())): u for u in places[::-1]}
         return [u for key, u in reversed(new.items()) if key not in self.seen]
 
-    def _times(self, stage: Stage) -> int:
-        """Return how often to measure a trial: as often as adds no more than half to its work."""
+    def _measured_at(self, stage: Stage, steps: int | None) -> list[int]:
+        """Return after which iterations to measure, less often where that would add more than half to the work."""
+        if steps is None:
+            return []
         reduced = stage.reduced(self.runner, {})
         once, twice = (self.runner.work(reduced, times) for times in (1, 2))
-        most = 2 if stage.factors is not None else MEASURED
-        return max(1, min(most, int(0.5 * once / (twice - once))))
+        parts = MEASURED[stage.factors is None][-max(1, int(0.5 * once / (twice - once))) :]
+        return sorted({math.ceil(steps * part) for part in parts})
 
     def _own_steps(self) -> int | None:
         return self.runner.base.get_params()[self.runner.steps] if self.runner.steps else None
@@ -133,14 +136,12 @@ class StagedSearch:
             params, reduced=stage.reduced(self.runner, params), at=at, free=u is not None,
             stop=(lambda _: False) if u is None else reference.ends_early,
         )  # fmt: skip
-        if stage.factors is not None:
-            run.factors = stage.reduced(self.runner, params)["factors"]
         reference.take(run)
         self.spent += max(run.fits, LEAST)
         self.n_runs += 1
         if self.runner.rescoring is not None and u is not None and reference.finished:
             best = max(reference.finished, key=lambda each: self.runner.sign * each.values[-1])
-            self.runner.popularity = best.extra[-1].get(self.runner.rescoring.name, self.runner.popularity)
+            self.runner.rescored = best.extra[-1].get(self.runner.rescoring.name, self.runner.rescored)
         place = self.own if u is None else u
         if place is not None:
             self.seen.add((stage.z, tuple(self.inputs.stored(place).values())))
@@ -162,7 +163,7 @@ class StagedSearch:
         here = np.flatnonzero(z == stage.z)
         best = places[np.argsort(-y)[:3]] if greedy or len(here) < 3 else places[here[np.argsort(-y[here])[:3]]]
         # With all factors there is not the time to look everywhere once more.
-        candidates = self.inputs.candidates(best, N_CANDIDATES, self.rng, anywhere=stage.factors is not None or alone)
+        candidates = self.inputs.candidates(best, N_CANDIDATES, self.rng, everywhere=stage.factors is not None or alone)
         if self.inputs.finite or greedy:
             candidates = np.array(self._unseen(np.r_[candidates, best] if greedy else candidates, stage))
         if len(candidates) == 0:
@@ -178,8 +179,8 @@ class StagedSearch:
 class _Reference:
     """The values of a stage's model's own parameters, and of the trials after it."""
 
-    def __init__(self, runner: Runner, last: int) -> None:
-        self.runner, self.last = runner, last
+    def __init__(self, runner: Runner) -> None:
+        self.runner = runner
         self.own: dict[int, float] = {}  # best value up to a step
         self.others: dict[int, list[float]] = {}
         self.finished: list[Run] = []
@@ -210,9 +211,8 @@ class _Reference:
     def ends_early(self, run: Run) -> bool:
         """Whether to end a trial: it is below the median, or has been falling for two measurements."""
         step, others = run.steps[-1], self.others.get(run.steps[-1], [])
-        late = step >= EARLIEST * self.last
         value = self._relative(self._best(run.values), step)
-        run.pruned = late and len(others) >= 4 and bool(value < np.median(others))
+        run.pruned = len(others) >= 4 and bool(value < np.median(others))
         return run.pruned or self.runner.best(run.values) < len(run.values) - 2
 
     def _best(self, values: list[float]) -> float:
@@ -221,11 +221,6 @@ class _Reference:
     def _relative(self, value: float, step: int) -> float:
         own = self.own.get(step, value)
         return self.runner.sign * (value - own) / (abs(own) or 1.0)
-
-
-def measured_at(steps: int | None, times: int) -> list[int]:
-    """Return after which of so many iterations to measure."""
-    return [] if steps is None else sorted({math.ceil(steps * (n + 1) / times) for n in range(times)})
 
 
 def search_staged(

@@ -3,11 +3,11 @@ r"""A Gaussian process of the metric as a function of the parameters and of the 
 Trials with few factors are cheap, and tell much about those with all of them, but not all: the best regularization
 moves with the factors. So the number of factors is one more input z, with a kernel of its own,
 
-    k((x, z), (x', z')) = k_5/2(|(x - x') / l|) k_5/2(|z - z'| / l_z),
+    k((x, z), (x', z')) = k_5/2(|(x - x') / l|) k_5/2(|z - z'| / l_z) + [z = z'],
 
-the Matern kernel of smoothness 5/2. Values are relative to those of the model's own parameters at the same z and
-iteration, so that neither what more factors bring nor an early end moves them. The lengths l and the noise are those of
-the greatest marginal likelihood among some drawn around the last ones.
+with the Matern kernel of smoothness 5/2, and an offset of each z. Values are relative to those of the model's own
+parameters at the same z and iteration, so that neither what more factors bring nor an early end moves them. The lengths
+l and the noise are those of the greatest marginal likelihood among some drawn around the last ones.
 
 References
 ----------
@@ -26,6 +26,7 @@ from scipy.linalg import LinAlgError, cho_solve, cholesky, solve_triangular
 from scipy.special import ndtr
 
 Floats = NDArray[np.float64]
+OFFSET = 1.0  # variance of what all parameters have in common at one z
 DRAWN = 40  # settings of the lengths and the noise to try each time
 
 
@@ -60,7 +61,7 @@ class Surrogate:
     def predict(self, x: Floats, z: float) -> tuple[Floats, Floats]:
         """Return mean and standard deviation of the values at some inputs."""
         k = _kernel(np.c_[x, np.full(len(x), z)], self.inputs, self.setting)
-        variance = 1 - (solve_triangular(self.factor, k.T, lower=True) ** 2).sum(axis=0)
+        variance = 1 + OFFSET - (solve_triangular(self.factor, k.T, lower=True) ** 2).sum(axis=0)
         return self.mean + self.scale * (k @ self.weights), self.scale * np.sqrt(variance.clip(1e-12))
 
     def expected_improvement(self, x: Floats, z: float, best: float) -> Floats:
@@ -86,9 +87,10 @@ class Surrogate:
 
 def _kernel(a: Floats, b: Floats, setting: Floats) -> Floats:
     lengths = np.exp(setting[:-1])
+    same = a[:, None, -1] == b[None, :, -1]
     a, b = a / lengths, b / lengths
     x = _matern(a[:, None, :-1] - b[None, :, :-1])
-    return np.asarray(x * _matern(a[:, None, -1:] - b[None, :, -1:]))
+    return np.asarray(x * _matern(a[:, None, -1:] - b[None, :, -1:]) + OFFSET * same)
 
 
 def _matern(differences: Floats) -> Floats:
