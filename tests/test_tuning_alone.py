@@ -5,9 +5,9 @@ import re
 import numpy as np
 import pytest
 
-from alternant import BiasedMF, CosineMF, ExplicitALS, ImplicitALS, LogisticMF, Popularity, datasets
+from alternant import BiasedMF, CosineMF, ExplicitALS, ImplicitALS, Interactions, LogisticMF, Popularity, datasets
 from alternant.evaluation import evaluate, random_split
-from alternant.tuning import default_space, tune
+from alternant.tuning import _defaults, default_space, tune
 from alternant.tuning._parts import split_parts
 from alternant.tuning._surrogate import Surrogate
 
@@ -191,3 +191,57 @@ def test_a_search_of_choices_ends_when_all_have_been_tried():
     result = tune(ExplicitALS(factors=2, iterations=2), likes(), space, budget=50, refit=False)
     assert len(result.trials) == 4
     assert [trial.state for trial in result.trials].count("failed") == 1
+
+
+def test_the_popularity_exponent_needs_no_fit_of_its_own():
+    train, test = random_split(VISITS, 0.2, random_state=0)
+    one, other = (ImplicitALS(factors=8, popularity_exponent=s, random_state=0).fit(train) for s in (0.1, 0.5))
+    rescored = _defaults._BY_POPULARITY.rescored(one, 0.5)
+    value, again = (evaluate(model, test, k=20, metrics=["ndcg"]).means["ndcg@20"] for model in (other, rescored))
+    assert again == pytest.approx(value, abs=1e-3)
+    assert one.popularity_exponent_ == 0.1
+    model = ImplicitALS(factors=8, iterations=4, popularity_exponent=-2.0)
+    result = tune(model, VISITS, {"popularity_exponent": (-2.0, 1.0), "regularization": (0.01, 0.02)}, budget=6)
+    assert result.best_params["popularity_exponent"] > 0  # climbed to, from the middle of the range
+    assert len({trial.params["popularity_exponent"] for trial in result.trials}) < len(result.trials)
+    again = ImplicitALS(factors=8, random_state=0).set_params(**result.best_params)
+    parts = split_parts(VISITS, None, 0.2, 0, rated=False)
+    value = evaluate(again.fit(parts.train), parts.search, k=20, metrics=["ndcg"]).means["ndcg@20"]
+    assert value == pytest.approx(result.best_value, abs=1e-3)
+
+
+def test_the_space_of_implicit_als_lies_around_what_auto_chooses():
+    model = ImplicitALS(factors=4).fit(VISITS)
+    space = default_space(ImplicitALS, VISITS)
+    low, high = space["unobserved_weight"][:2]
+    assert low < model.unobserved_weight_ < high
+    for side in range(2):
+        assert space["regularization"][0][side] < model.regularization_[side] < space["regularization"][1][side]
+    assert "degree_normalization" not in default_space(ImplicitALS(weighting="ials"), VISITS)  # that of a paper
+    assert "alpha" in default_space(ImplicitALS(weighting="hu", regularization=0.0), VISITS)
+    with pytest.raises(ValueError, match="pass the interactions"):
+        default_space(ImplicitALS)
+
+
+def test_own_parameters_that_diverge_are_no_hindrance():
+    result = tune(BiasedMF(factors=16, epochs=4, learning_rate=1e8), likes(), budget=10)
+    assert result.comparison is None
+    assert result.best_model.learning_rate < 1
+    assert result.trials[0].state == "failed"
+
+
+@pytest.mark.parametrize("model", [ImplicitALS(factors=16, iterations=4), CosineMF(factors=16, epochs=4)])
+def test_interactions_are_tuned_on_by_their_ids(model):
+    data = likes()
+    users, items = (
+        data.nonzero() if data.data.all() else (np.repeat(np.arange(200), np.diff(data.indptr)), data.indices)
+    )
+    table = Interactions.from_arrays([f"u{u}" for u in users], [f"i{i}" for i in items], data.data)
+    result = tune(model, table, budget=5)
+    assert result.best_model.recommend("u0", 2)[0][0].startswith("i")
+    assert result.comparison is not None or result.kept_own
+
+
+def test_seconds_may_be_fewer_than_the_budget():
+    result = tune(ImplicitALS(factors=64, iterations=12), VISITS, timeout=1e-9)
+    assert [trial.factors for trial in result.trials] == [16, None, None]

@@ -93,10 +93,14 @@ class Rescoring:
     """A parameter that only scales the items' scores, so that one fit serves for many values of it."""
 
     name: str
-    step: float
     rescored: Callable[[Any, float], Any]
     low: float = 0.0
     high: float = 1.0
+
+    @property
+    def step(self) -> float:
+        """How far apart values are tried at first."""
+        return (self.high - self.low) / 6
 
 
 def rescoring_of(model: FactorModel, space: dict[str, Any]) -> Rescoring | None:
@@ -118,7 +122,7 @@ def _rescored(model: Any, exponent: float) -> Any:
     return view
 
 
-_BY_POPULARITY = Rescoring("popularity_exponent", 0.1, _rescored)
+_BY_POPULARITY = Rescoring("popularity_exponent", _rescored)
 
 
 def _rows(interactions: Any) -> CSR:
