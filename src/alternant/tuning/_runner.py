@@ -17,7 +17,7 @@ from ..interactions import Interactions
 from ..models import FactorModel
 from ._defaults import Rescoring
 from ._parts import Parts
-from ._work import Size, fit_work, iteration_work, measuring_work, steps_name
+from ._work import Size, fit_work, iteration_work, measuring_work, setup_work, steps_name
 
 LESS_IS_BETTER = ("rmse", "mae", "gini")
 LISTLESS = ("rmse", "mae")
@@ -98,6 +98,7 @@ class Runner:
             return run
         total = model.get_params()[self.steps] if self.steps else 0
         one, measuring = self._work_of(model)
+        run.fits = setup_work(self.size) / self.unit
 
         def watch(state: Any) -> bool:
             run.fits += one
@@ -109,7 +110,6 @@ class Runner:
         try:
             fit(model, self.parts.train, watch)
             if not run.values:  # a model without iterations, or one that stopped before it was to be measured
-                run.fits += 0 if run.fits else one
                 run.fits += self._measure(model, run, getattr(model, "n_iter_", 0), free, True) * measuring
         except ArithmeticError as error:
             run.error = error

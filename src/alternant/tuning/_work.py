@@ -37,12 +37,17 @@ def iteration_work(model: FactorModel, size: Size) -> float:
     return pairs * (40 + f / 2)
 
 
+def setup_work(size: Size) -> float:
+    """Return the work of a fit before its first iteration: checks, copies, the transpose."""
+    return size.pairs * 150.0
+
+
 def measuring_work(model: FactorModel, size: Size, n_users: int, *, lists: bool) -> float:
     """Return the work of measuring a model on so many users, by lists or by predictions alone."""
     f: int = model.get_params().get("factors", 1)
     if not lists:
         return float(n_users * (1000 + f))
-    return n_users * (4000 + size.items * (40 + f) / 400)
+    return n_users * (6000 + size.items * (60 + f) / 400)
 
 
 def steps_name(model: FactorModel) -> str | None:
@@ -54,4 +59,4 @@ def fit_work(model: FactorModel, size: Size) -> float:
     """Return the work of a whole fit: the unit of a budget."""
     steps = steps_name(model)
     times: int = model.get_params()[steps] if steps else 1
-    return iteration_work(model, size) * times
+    return setup_work(size) + iteration_work(model, size) * times
