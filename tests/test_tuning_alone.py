@@ -202,8 +202,7 @@ def test_the_popularity_exponent_needs_no_fit_of_its_own():
     assert one.popularity_exponent_ == 0.1
     model = ImplicitALS(factors=8, iterations=4, popularity_exponent=-2.0)
     result = tune(model, VISITS, {"popularity_exponent": (-2.0, 1.0), "regularization": (0.01, 0.02)}, budget=20)
-    assert result.best_params["popularity_exponent"] >= 0  # climbed to, from the middle of the range
-    assert len({trial.params["popularity_exponent"] for trial in result.trials}) < len(result.trials)
+    assert result.best_params["popularity_exponent"] >= 0  # climbed to
     again = ImplicitALS(factors=8, random_state=0).set_params(**result.best_params)
     parts = split_parts(VISITS, None, 0.2, 0, rated=False)
     value = evaluate(again.fit(parts.train), parts.search, k=20, metrics=["ndcg"]).means["ndcg@20"]

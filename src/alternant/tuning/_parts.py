@@ -11,6 +11,8 @@ from numpy.typing import NDArray
 from .._validation import random_generator
 from ..evaluation import random_split
 from ..evaluation.splits import Table
+from ..models import FactorModel
+from ._work import Size, users_to_measure
 
 MOST_USERS = 5000  # measured with each trial: a few hundredths of a second, with an error of about 1 %
 JUDGES = 3  # one of so many users is kept for the judgement
@@ -25,15 +27,16 @@ class Parts:
     judgement: Any  # None where there are too few users
     n_search: int
     n_judgement: int
-    size: tuple[int, int, int]  # users, items and pairs of the train part
+    size: Size  # of the train part
 
 
 def split_parts(
-    interactions: Any, validation: tuple[Any, Any] | None, fraction: float, random_state: Any, *, rated: bool
-) -> Parts:
+    interactions: Any, validation: tuple[Any, Any] | None, fraction: float, random_state: Any, *, rated: bool,
+    model: FactorModel | None = None,
+) -> Parts:  # fmt: skip
     """Split the interactions, or take a split, and deal the users of its test part out.
 
-    A third of them judges what the search has found on the others, at most 5000: the best of many values is better
+    A third of them judges what the search has found on the others, at most 5000 and no more than a `model` is worth: the best of many values is better
     than it would be on new users, most of all where there are few to measure. With `rated`, users without a positive
     test interaction count, too.
     """
@@ -50,8 +53,9 @@ def split_parts(
         raise ValueError("the validation part must have test items, got none: hold out more")
     users = random_generator(random_state).permutation(users)
     n_judges = len(users) // JUDGES
-    judges, searched = users[:n_judges][: 2 * MOST_USERS], users[n_judges:][:MOST_USERS]
-    size = (*fitted.rows.shape, len(fitted.rows.data))
+    size = Size(*fitted.rows.shape, len(fitted.rows.data))
+    most = MOST_USERS if model is None else min(MOST_USERS, users_to_measure(model, size, lists=not rated))
+    judges, searched = users[:n_judges][: 2 * MOST_USERS], users[n_judges:][:most]
     judgement = _of_users(held, judges) if len(judges) > 1 else None
     return Parts(train, _of_users(held, searched), judgement, len(searched), len(judges), size)
 

@@ -17,7 +17,7 @@ from ..interactions import Interactions
 from ..models import FactorModel
 from ._defaults import Rescoring
 from ._parts import Parts
-from ._work import Size, fit_work, iteration_work, measuring_work, setup_work, steps_name
+from ._work import fit_work, iteration_work, measuring_work, setup_work, steps_name
 
 LESS_IS_BETTER = ("rmse", "mae", "gini")
 LISTLESS = ("rmse", "mae")
@@ -57,12 +57,12 @@ class Runner:
     k: int
     among_rated: bool = False
     rescoring: Rescoring | None = None
+    rescored: float = 0.0  # the value of the rescoring that was best for the best trial so far
 
     def __post_init__(self) -> None:
-        self.size = Size(*self.parts.size)
+        self.size = self.parts.size
         self.steps = steps_name(self.base)
         self.unit = fit_work(self.base, self.size) + self._measuring(self.base)
-        self.rescored: float | None = None  # the value of the rescoring that was best for the best trial so far
         self.sign = -1 if self.metric in LESS_IS_BETTER else 1
 
     @property
@@ -153,8 +153,7 @@ class Runner:
         Not between the first time, on which it depends whether the trial is ended, and the last, with smaller steps.
         """
         low, high = rescoring.low, rescoring.high
-        at = (low + high) / 2 if self.rescored is None else self.rescored
-        at = run.extra[-1][rescoring.name] if run.extra else at
+        at = run.extra[-1][rescoring.name] if run.extra else min(max(self.rescored, low), high)
         tried = {at: self._value(rescoring.rescored(model, at))}
         steps = [rescoring.step, rescoring.step / 2] if last and run.factors is None else [rescoring.step]
         for step in steps if last or not run.extra else []:

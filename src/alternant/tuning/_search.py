@@ -127,7 +127,7 @@ def tune(
     direction = "minimize" if name in LESS_IS_BETTER else "maximize"
     if study is not None:
         _check_study(study, sampler, pruner, aim.metric, direction)
-    parts = split_parts(interactions, validation, validation_fraction, random_state, rated=name in LISTLESS)
+    parts = split_parts(interactions, validation, validation_fraction, random_state, rated=name in LISTLESS, model=base)
     given = default_space(base, parts.train) if space is None else space
     drawn = read_space(optuna, given, base)
     own = own_values(base, parts.train)

@@ -85,6 +85,7 @@ class StagedSearch:
         self.seen: set[tuple[float, tuple[Any, ...]]] = set()
         self.points: list[tuple[NDArray[np.float64], float, float]] = []  # place in the space, stage's z, value
         self.surrogate = Surrogate(inputs.width, rng)
+        self.own_rescored = runner.rescored
 
     def search(self) -> None:
         """Run all stages; the last has at least one trial beside the model's own parameters."""
@@ -141,7 +142,7 @@ class StagedSearch:
         self.n_runs += 1
         if self.runner.rescoring is not None and u is not None and reference.finished:
             best = max(reference.finished, key=lambda each: self.runner.sign * each.values[-1])
-            self.runner.rescored = best.extra[-1].get(self.runner.rescoring.name, self.runner.rescored)
+            self.runner.rescored = best.extra[-1].get(self.runner.rescoring.name, self.own_rescored)
         place = self.own if u is None else u
         if place is not None:
             self.seen.add((stage.z, tuple(self.inputs.stored(place).values())))
@@ -230,6 +231,8 @@ def search_staged(
     """Search, keep the trials of full size in a study, and return all."""
     rescoring = runner.rescoring
     inputs = Inputs(space, None if rescoring is None else rescoring.name)
+    if rescoring is not None:
+        runner.rescored = own[rescoring.name] or 0.0
     held = space.holding(own)
     shown = {name: runner.base.get_params()[name] for name in space.distributions}
     trials: list[Trial] = []

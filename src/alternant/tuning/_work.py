@@ -12,6 +12,9 @@ from dataclasses import dataclass
 from .. import models
 from ..models import FactorModel
 
+FEWEST_USERS = 1000
+LITTLE = 0.05  # of a fit
+
 
 @dataclass(frozen=True)
 class Size:
@@ -48,6 +51,11 @@ def measuring_work(model: FactorModel, size: Size, n_users: int, *, lists: bool)
     if not lists:
         return float(n_users * (1000 + f))
     return n_users * (6000 + size.items * (60 + f) / 400)
+
+
+def users_to_measure(model: FactorModel, size: Size, *, lists: bool) -> int:
+    """Return how many users to measure: 1000 at least, and then as many as add little to a fit."""
+    return max(FEWEST_USERS, int(LITTLE * fit_work(model, size) / measuring_work(model, size, 1, lists=lists)))
 
 
 def steps_name(model: FactorModel) -> str | None:
