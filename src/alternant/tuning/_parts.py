@@ -36,9 +36,9 @@ def split_parts(
 ) -> Parts:  # fmt: skip
     """Split the interactions, or take a split, and deal the users of its test part out.
 
-    A third of them judges what the search has found on the others, at most 5000 and no more than a `model` is worth: the best of many values is better
-    than it would be on new users, most of all where there are few to measure. With `rated`, users without a positive
-    test interaction count, too.
+    A third of them judges what the search has found on the others: the best of many values is better than it would be
+    on new users, most of all where there are few to measure. The others are at most 5000, and no more than a fit of
+    `model` is worth. With `rated`, users without a positive test interaction count, too.
     """
     if validation is None:
         train, test = random_split(interactions, fraction, random_state=random_state)
