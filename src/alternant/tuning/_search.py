@@ -15,7 +15,7 @@ from ._judgement import judge
 from ._parts import split_parts
 from ._result import Trial, TuneResult
 from ._runner import LESS_IS_BETTER, LISTLESS, Limits, Runner, fit, with_params
-from ._space import FunctionSpace, Space, read_space
+from ._space import Space, read_space
 from ._staged import search_staged
 from ._study import StudySearch
 
@@ -144,17 +144,17 @@ def tune(
             if held and not study.trials:
                 study.enqueue_trial(held)
             trials = StudySearch(runner, drawn, optuna, limits).search(study, show_progress=show_progress)
-    result = _judged(_best_of(trials, runner.sign), trials, study, runner, drawn, own, aim.metric, random_state)
+    # A space of one's own may leave the model's own parameters out.
+    may_keep = space is None or (isinstance(drawn, Space) and len(drawn.holding(own)) == len(drawn.distributions))
+    result = _judged(_best_of(trials, runner.sign), trials, study, runner, aim.metric, random_state, may_keep=may_keep)
     return replace(result, best_model=_fit_best(base, result.best_params, interactions)) if refit else result
 
 
 def _judged(
-    best: Trial, trials: list[Trial], study: Any, runner: Runner, space: Space | FunctionSpace, own: dict[str, Any],
-    metric: str, random_state: Any,
-) -> TuneResult:  # fmt: skip
-    """Return the best trial, or the model's own parameters where they do as well and are in the space."""
-    base, names = runner.base, list(space.holding(own))
-    defaults = type(base)().get_params()
+    best: Trial, trials: list[Trial], study: Any, runner: Runner, metric: str, random_state: Any, *, may_keep: bool
+) -> TuneResult:
+    """Return the best trial, or the model's own parameters where they do as well and may be kept."""
+    base, defaults = runner.base, type(runner.base)().get_params()
     result = TuneResult(
         best.params, float(best.value), None, metric, trials, study,  # type: ignore[arg-type]
         less_is_better=runner.sign < 0, n_fits=sum(trial.fits for trial in trials),
@@ -168,7 +168,7 @@ def _judged(
         return result
     difference = runner.sign * judgement.comparison.difference.value
     result = replace(result, comparison=judgement.comparison, n_fits=result.n_fits + COMPARISON)
-    if difference > 0 or not isinstance(space, Space) or len(names) < len(space.distributions):
+    if difference > 0 or not may_keep:
         return result
     params = {name: base.get_params()[name] for name in best.params}
     return replace(result, best_params=params, best_value=judgement.own_value, kept_own=True)
