@@ -65,7 +65,7 @@ WRONG_PARAMETERS = [
     ("alpha", np.complex64(1), TypeError, r"alpha must be a number, got np\.complex64"),
     ("alpha", [1.0], TypeError, r"alpha must be a number, got \[1\.0\]"),
     ("alpha", np.ones(2), TypeError, r"alpha must be a number, got array"),
-    ("weighting", "spark", ValueError, "weighting must be one of 'hu', 'log', 'proportional', 'ials', got 'spark'"),
+    ("weighting", "spark", ValueError, "weighting must be one of 'auto', 'hu', 'log', 'proportional', 'ials', 'ials-log', got 'spark'"),
     ("weighting", None, ValueError, "weighting must be one of .*, got None"),
     ("weighting", ["hu"], ValueError, r"weighting must be one of .*, got \['hu'\]"),
     ("epsilon", 0, ValueError, "epsilon must be greater than 0 and finite, got 0"),
@@ -137,11 +137,17 @@ def test_a_named_backend_that_cannot_run_is_refused_with_the_reason(monkeypatch)
 @pytest.mark.parametrize(
     ("params", "message"),
     [
-        ({"alpha": 1e39}, r"confidences must be finite in float32, but alpha=1e\+39"),
-        ({"unobserved_weight": 1e39}, r"confidences must be finite in float32, .*unobserved_weight=1e\+39"),
+        ({"alpha": 1e39, "weighting": "log"}, r"confidences must be finite in float32, but alpha=1e\+39"),
+        (
+            {"unobserved_weight": 1e39, "weighting": "hu"},
+            r"confidences must be finite in float32, .*unobserved_weight=1e\+39",
+        ),
         ({"unobserved_weight": 1e42, "weighting": "ials"}, "factors must be finite, and the sums of their squares too"),
         ({"regularization": 1e39}, r"every row's lambda must be finite in float32, but regularization=1e\+39"),
-        ({"regularization_scaling": "ials", "regularization_exponent": 900}, "every row's lambda must be finite"),
+        (
+            {"regularization": 1.0, "regularization_exponent": 900, "unobserved_weight": 1.0},
+            "every row's lambda must be finite",
+        ),
         ({"init_scale": 1e39}, "factors must be finite, .* lower init_scale"),
         ({"init_scale": 1e200, "dtype": "float64"}, "factors must be finite, .* lower init_scale"),
     ],
@@ -155,7 +161,7 @@ def test_a_row_whose_numbers_overflow_is_named_instead_of_becoming_nan(monkeypat
     """When they do depends on the kernel, so that this one does it by itself."""
 
     def overflow(indptr, *rest):
-        *_, objectives = rest
+        *_, objectives, _ = rest
         objectives[3:5] = np.inf, np.nan
         return 0
 
@@ -571,7 +577,7 @@ def test_factors_set_by_hand_that_do_not_fit_each_other_are_refused(users, items
 
 @pytest.mark.parametrize("value", [np.nan, np.inf])
 def test_factors_set_by_hand_must_be_finite_to_solve_with(value):
-    model = ImplicitALS(factors=4, warm_start=True)
+    model = ImplicitALS(factors=4, warm_start=True, weighting="hu", alpha=1.0, regularization=1.0)
     model.user_factors, model.item_factors = np.ones((12, 4)), np.ones((8, 4))
     model.item_factors[3, 2] = value
     message = "factors must be finite, .* or set finite factors"

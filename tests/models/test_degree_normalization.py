@@ -188,7 +188,8 @@ def test_popularity_exponent_only_scales_the_items_of_a_fit():
     np.testing.assert_allclose(ratio, np.median(ratio), rtol=1e-4)
     # A list moves towards popular items; what is alike does not.
     for ask in ("similar_items", "similar_users"):
-        np.testing.assert_allclose(*(getattr(model, ask)([1, 2], k=5)[1] for model in (models[0], models[2])), rtol=1e-3)
+        cosines = [getattr(model, ask)([1, 2], k=5)[1] for model in (models[0], models[2])]
+        np.testing.assert_allclose(*cosines, rtol=1e-3)
     popular = [n_i[model.recommend(np.arange(500), k=5)[0]].mean() for model in (models[0], models[2])]
     assert popular[0] > popular[1]
 

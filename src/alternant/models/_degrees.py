@@ -101,4 +101,7 @@ def _power(degrees: NDArray[np.int64], exponent: float) -> NDArray[np.float64]:
 
 def scaled(rows: NDArray[Any], by: NDArray[np.float64] | None, out: NDArray[Any] | None = None) -> NDArray[Any]:
     """Return rows each multiplied by a number; the rows themselves if there is nothing to multiply by."""
-    return rows if by is None else np.multiply(rows, by.astype(rows.dtype)[:, None], out=out)
+    if by is None:
+        return rows
+    with np.errstate(over="ignore"):  # the half-sweep reports it
+        return np.multiply(rows, by.astype(rows.dtype)[:, None], out=out)

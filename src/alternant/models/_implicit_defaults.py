@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .._csr import CSR
+from .._threads import weighted_sum
 from .._validation import check_choice, check_number, check_pair
 from ._degrees import Degrees
 from ._implicit_objective import ImplicitObjective
@@ -31,10 +32,14 @@ OF_ALL_PAIRS = ("ials", "ials-log")  # weightings whose w0 is on all pairs
 
 # All unobserved pairs together weigh as much as so many times the observed ones.
 UNOBSERVED_TOTAL = 60.0
-# What of the noise the regularization cuts off, and within which bounds.
-NOISE_SHARE = 0.42
-THRESHOLDS = (0.15, 0.6)
-
+# The regularization cuts off so much of the noise where there is as much structure as chance brings about, less where
+# there is more, and this at least.
+NOISE_SHARE = 1.35
+STRUCTURE_SHARE = 0.72
+SHARES = (0.42, 1.0)
+ALIKE_SHARE = 0.9
+LEAST_THRESHOLD = 0.15
+PROBES, POWER_STEPS = 4, 6  # of the estimate of structure
 
 def check_choices(model: Any) -> None:
     """Raise if a parameter that may be "auto" is neither that nor a value it can have."""
@@ -169,13 +174,12 @@ def _regularization(objective: ImplicitObjective, rows: CSR, degrees: Degrees) -
     """Return lambda of the users and of the items.
 
     A fit keeps the directions of the interaction matrix whose singular value is above ``sqrt(lambda_u lambda_i)``, and
-    shrinks them the more, the nearer they are. The mean lambdas are such that this is a share of the singular value
-    that chance alone gives to a matrix of these degrees.
+    shrinks them the more, the nearer they are. The mean lambdas are such that this is `_threshold`.
     """
     shown = [counts[counts > 0].astype(np.float64) for counts in _counts(rows)]
     if not len(shown[0]):
         return 1.0, 1.0  # nothing is learned
-    threshold = np.clip(NOISE_SHARE * _noise(rows, degrees), *THRESHOLDS) * objective.mean_confidence(rows.data)
+    threshold = _threshold(rows, degrees) * objective.mean_confidence(rows.data)
     lambdas = [
         float(threshold * counts.mean() / objective.lambda_scale(counts, columns).mean())
         for counts, columns in zip(shown, rows.shape[::-1], strict=True)
@@ -183,22 +187,47 @@ def _regularization(objective: ImplicitObjective, rows: CSR, degrees: Degrees) -
     return lambdas[0], lambdas[1]
 
 
-def _noise(rows: CSR, degrees: Degrees) -> float:
-    """Estimate the largest singular value that is due to chance, of what it is where all rows are alike.
+def _threshold(rows: CSR, degrees: Degrees) -> float:
+    """Return where to cut, of the singular value ``sqrt(mean n_u mean n_i)`` of a matrix whose rows are all alike.
 
-    That of a matrix of independent entries with the sums of squares r of its rows and c of its columns is about
-    ``sqrt(r) + sqrt(c)`` where these are all the same. Else rows count by their share of the whole: a few long ones
-    have noise of their own. What it is held against is that of a matrix of ones, ``sqrt(mean n_u mean n_i)``.
+    The largest singular value that is due to chance is about ``sqrt(r) + sqrt(c)``, with the sums of squares r of the
+    rows and c of the columns, where these are all the same. Else rows count by their share of the whole, as a few long
+    ones have noise of their own. What is structure and what is noise, singular values do not tell: below the noise of a
+    catalogue, there are many directions in which a few items go together. How much there is of that tells the number
+    of ways from a user to an item to a user to an item and back (the sum of the fourth powers of the singular values
+    but the first): it is 1 times the number of those that go back and forth between neighbours in a matrix without
+    structure but for some directions, and more in the catalogues of shops and cities.
     """
     ones = CSR(rows.indptr, rows.indices, np.ones(len(rows.indices), np.float32), rows.shape).to_scipy()
-    squares = [
-        np.ones(len(counts)) if weights is None else weights**2
-        for counts, weights in ((degrees.users, degrees.user_weights), (degrees.items, degrees.item_weights))
-    ]
-    energies = squares[0] * (ones @ squares[1]), squares[1] * (ones.T @ squares[0])
-    edge = sum(np.sqrt((energy**2).sum() / energy.sum()) for energy in energies)
-    n_u, n_i = (counts[counts > 0] for counts in _counts(rows))
-    return float(edge / np.sqrt(n_u.mean() * n_i.mean()))
+    d = np.ones(rows.shape[0]) if degrees.user_weights is None else degrees.user_weights
+    e = np.ones(rows.shape[1]) if degrees.item_weights is None else degrees.item_weights
+    r, c = d**2 * (ones @ e**2), e**2 * (ones.T @ d**2)
+    noise = np.sqrt((r**2).sum() / r.sum()) + np.sqrt((c**2).sum() / c.sum())
+    n_u, n_i = (counts[counts > 0].mean() for counts in _counts(rows))
+    back_and_forth = (r**2).sum() + (c**2).sum() - weighted_sum(d**4, ones @ e**4)
+    structure = _fourth_powers(ones, d[:, None], e[:, None]) / back_and_forth
+    share = np.clip(NOISE_SHARE - STRUCTURE_SHARE * structure, *SHARES)
+    alike = ALIKE_SHARE * (1 / np.sqrt(n_u) + 1 / np.sqrt(n_i))  # of the noise if all rows had the same sums
+    return float(max(min(share * noise / np.sqrt(n_u * n_i), alike), LEAST_THRESHOLD))
+
+
+def _fourth_powers(ones: Any, d: NDArray[np.float64], e: NDArray[np.float64]) -> float:
+    """Estimate the sum of the fourth powers of the singular values of ``diag(d) ones diag(e)``, but for the first.
+
+    By Hutchinson's estimator of the trace, with probes that are orthogonal to the first singular vector.
+    """
+
+    def squared(v: NDArray[np.float64]) -> NDArray[np.float64]:
+        return np.asarray(e * (ones.T @ (d**2 * (ones @ (e * v)))))
+
+    first = np.ones((len(e), 1))
+    for _ in range(POWER_STEPS):
+        first = squared(first)
+        first /= np.sqrt((first**2).sum())
+    probes = np.random.default_rng(0).integers(0, 2, (len(e), PROBES)) * 2.0 - 1
+    probes = squared(probes - first * (first * probes).sum(axis=0))
+    probes -= first * (first * probes).sum(axis=0)
+    return float((probes**2).sum() / PROBES)
 
 
 def _counts(rows: CSR) -> tuple[NDArray[np.int64], NDArray[np.int64]]:

@@ -84,7 +84,10 @@ class ImplicitObjective:
 
     def mean_confidence(self, r: NDArray[Any]) -> float:
         """Return the mean weight of what is observed."""
-        return 1.0 if self.weighting == "ials" else float(self._confidence(np.abs(r)).mean(dtype=np.float64))
+        if self.weighting == "ials":
+            return 1.0
+        with np.errstate(over="ignore"):  # `problems` reports it
+            return float(self._confidence(np.abs(r)).mean(dtype=np.float64))
 
     def _confidence(self, r: NDArray[Any]) -> NDArray[Any]:
         alpha = float(self.alpha)  # the arrays keep their dtype
@@ -108,7 +111,8 @@ class ImplicitObjective:
             return np.ones_like(counts)
         if self.regularization_scaling == "count":
             return counts
-        scale: NDArray[np.float64] = (counts + self.unobserved_weight * columns) ** self.regularization_exponent
+        with np.errstate(over="ignore"):  # `row_lambdas` reports it
+            scale: NDArray[np.float64] = (counts + self.unobserved_weight * columns) ** self.regularization_exponent
         return scale
 
     # Factors: those of the model, and those that a half-sweep fixes or starts from
