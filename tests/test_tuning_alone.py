@@ -80,7 +80,7 @@ def test_the_models_own_parameters_are_kept_where_nothing_is_better():
     result = tune(model, VISITS, {"regularization": [0.01, 1e6]}, budget=8)
     assert result.kept_own
     assert result.best_params == {"regularization": 0.01, "iterations": 4}
-    assert "with the model's own parameters: none of " in str(result)
+    assert "with the model's own parameters, which nothing else was better than: " in str(result)
 
 
 def test_the_models_own_parameters_are_kept_where_the_judges_find_nothing_better(monkeypatch):

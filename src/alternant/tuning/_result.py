@@ -105,7 +105,8 @@ class TuneResult:
     n_fits: float = 0.0
 
     def __str__(self) -> str:
-        shown = ", ".join(f"{name}={_plain(value)}" for name, value in self.best_params.items())
+        params = {name: value for name, value in self.best_params.items() if value != "auto"}
+        shown = ", ".join(f"{name}={_plain(value)}" for name, value in params.items())
         states = [trial.state for trial in self.trials]
         failed = f" ({states.count('failed')} failed)" if "failed" in states else ""
         spent = f"{len(states)} trials{failed} in {self.n_fits:.3g} fits' worth of time"
@@ -117,7 +118,7 @@ class TuneResult:
         """Return how much better the best trial is than the model's own parameters."""
         one = self.comparison
         if one is None or not one.own:
-            return ": none of " if self.kept_own else ": "
+            return ", which nothing else was better than: " if self.kept_own else ": "
         sign = -100 if self.less_is_better else 100
         value, *bounds = (sign * part / one.own for part in one.difference)
         low, high = sorted(bounds)
