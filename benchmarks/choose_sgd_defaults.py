@@ -19,9 +19,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
-from choose_defaults import popularity, prepare
 from public_data import RATING_RANGES, folds, load_likes, load_ratings
-from search import Setting, evaluate, print_ranking, relative_to_best, search
+from search import Setting, evaluate, popularity, prepare, print_ranking, relative_to_best, search
 from user_auc import user_auc
 
 from alternant import BiasedMF, CosineMF, ImplicitALS, LogisticMF

@@ -25,11 +25,11 @@ from statistics import median
 
 import numpy as np
 import scipy.sparse as sp
-from choose_defaults import prepare
 from command_line import at_least, exit_status, folder
 from machine import print_machine
 from peers_sgd import cornac_data, cornac_mf, cornac_predict, implicit_lmf, surprise_svd
 from public_data import folds, load_likes, load_ratings, with_data
+from search import prepare
 from shapes import SHAPES, shaped
 from user_auc import user_auc
 

@@ -65,7 +65,7 @@ WRONG_PARAMETERS = [
     ("alpha", np.complex64(1), TypeError, r"alpha must be a number, got np\.complex64"),
     ("alpha", [1.0], TypeError, r"alpha must be a number, got \[1\.0\]"),
     ("alpha", np.ones(2), TypeError, r"alpha must be a number, got array"),
-    ("weighting", "spark", ValueError, "weighting must be one of 'auto', 'hu', 'log', 'proportional', 'ials', 'ials-log', got 'spark'"),
+    ("weighting", "spark", ValueError, "weighting must be one of 'auto', 'hu', .*, 'ials-log', got 'spark'"),
     ("weighting", None, ValueError, "weighting must be one of .*, got None"),
     ("weighting", ["hu"], ValueError, r"weighting must be one of .*, got \['hu'\]"),
     ("epsilon", 0, ValueError, "epsilon must be greater than 0 and finite, got 0"),

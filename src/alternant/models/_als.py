@@ -52,7 +52,7 @@ class AlternatingLeastSquares(FoldInModel):
     """
 
     factors: int
-    regularization: float | tuple[float, float]
+    regularization: Any  # see the subclass
     regularization_scaling: str
     solver: str
     tol: float

@@ -104,4 +104,4 @@ def scaled(rows: NDArray[Any], by: NDArray[np.float64] | None, out: NDArray[Any]
     if by is None:
         return rows
     with np.errstate(over="ignore"):  # the half-sweep reports it
-        return np.multiply(rows, by.astype(rows.dtype)[:, None], out=out)
+        return np.asarray(np.multiply(rows, by.astype(rows.dtype)[:, None], out=out))

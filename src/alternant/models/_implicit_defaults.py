@@ -31,7 +31,7 @@ CHOSEN = (
 OF_ALL_PAIRS = ("ials", "ials-log")  # weightings whose w0 is on all pairs
 
 # All unobserved pairs together weigh as much as so many times the observed ones.
-UNOBSERVED_TOTAL = 60.0
+UNOBSERVED_TOTAL = 75.0
 # The regularization cuts off so much of the noise where there is as much structure as chance brings about, less where
 # there is more, and this at least.
 NOISE_SHARE = 1.35
@@ -65,9 +65,9 @@ def choose_objective(model: Any, rows: CSR) -> ImplicitObjective:
         weighting = "ials-log" if size.min(initial=np.inf) < size.max(initial=0) else "ials"
     alpha, epsilon = _scale_of_sizes(model, size, weighting)
     n_u, n_i = (counts[counts > 0].astype(np.float64) for counts in _counts(rows))
-    w0 = model.unobserved_weight
+    w0, lowered = model.unobserved_weight, 1.0
     if _is_auto(w0):
-        w0 = UNOBSERVED_TOTAL * n_u.sum() / max(1, len(n_u) * len(n_i)) if weighting in OF_ALL_PAIRS else 1.0
+        w0, lowered = _unobserved_weight(rows, n_u, n_i) if weighting in OF_ALL_PAIRS else (1.0, 1.0)
     exponents = model.degree_normalization
     if _is_auto(exponents):
         exponents = _normalization(n_i) if own else 0.0
@@ -83,8 +83,11 @@ def choose_objective(model: Any, rows: CSR) -> ImplicitObjective:
     chosen["regularization"] = model.regularization if given else 0.0
     objective = objective_of(model, chosen, degrees)
     if _is_auto(model.unobserved_weight) and weighting in OF_ALL_PAIRS:
-        objective = replace(objective, unobserved_weight=w0 * objective.mean_confidence(size))
-    return objective if given else replace(objective, regularization=_regularization(objective, rows, degrees))
+        objective = replace(objective, unobserved_weight=float(w0 * objective.mean_confidence(size)))
+    if given:
+        return objective
+    users, items = _regularization(objective, rows, degrees)
+    return replace(objective, regularization=(lowered * users, lowered * items))
 
 
 def fitted_objective(model: Any, degrees: Degrees | None) -> ImplicitObjective:
@@ -155,6 +158,13 @@ def _scale_of_sizes(model: Any, size: NDArray[Any], weighting: str) -> tuple[flo
         wide = size.astype(np.float64)
         alpha = 1 / float((wide if weighting == "hu" else np.log1p(wide / epsilon)).mean()) if len(size) else 1.0
     return alpha, epsilon
+
+
+def _unobserved_weight(rows: CSR, n_u: NDArray[np.float64], n_i: NDArray[np.float64]) -> tuple[float, float]:
+    """Return w0, of the mean confidence; and the part of it that is left where dislikes are to say more than nothing."""
+    w0 = UNOBSERVED_TOTAL * n_u.sum() / max(1, len(n_u) * len(n_i))
+    lowered = 1 / w0 if w0 > 1 and rows.data.min(initial=0) < 0 else 1.0
+    return float(lowered * w0), float(lowered)
 
 
 def _normalization(n_i: NDArray[np.float64]) -> tuple[float, float]:

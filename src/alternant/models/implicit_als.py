@@ -88,7 +88,7 @@ class ImplicitALS(AlternatingLeastSquares):
         Scale of r in the weightings with a logarithm. ``"auto"``: the median of all sizes.
     unobserved_weight : float or "auto"
         w0, the confidence that an unobserved pair means no interest; in ``"ials"`` and ``"ials-log"`` the weight of all
-        pairs. ``"auto"``: such that all pairs together weigh 60 times as much as the observed ones, since the weight
+        pairs. ``"auto"``: such that all pairs together weigh 75 times as much as the observed ones, since the weight
         that ranks best falls with the share of pairs that are observed; 1 in the other weightings.
     regularization : float, (float, float) or "auto"
         lambda, for both sides or as (users, items). ``"auto"``: such that directions are dropped whose singular value
