@@ -57,7 +57,7 @@ class Runner:
     k: int
     among_rated: bool = False
     rescoring: Rescoring | None = None
-    rescored: float = 0.0  # the value of the rescoring that was best for the best trial so far
+    rescored: tuple[float, ...] = ()  # values of the rescoring to begin with: that of the best trial so far
 
     def __post_init__(self) -> None:
         self.size = self.parts.size
@@ -153,8 +153,9 @@ class Runner:
         Not between the first time, on which it depends whether the trial is ended, and the last, with smaller steps.
         """
         low, high = rescoring.low, rescoring.high
-        at = run.extra[-1][rescoring.name] if run.extra else min(max(self.rescored, low), high)
-        tried = {at: self._value(rescoring.rescored(model, at))}
+        starts = (run.extra[-1][rescoring.name],) if run.extra else self.rescored or (low, (low + high) / 2)
+        tried = {at: self._value(rescoring.rescored(model, at)) for at in starts}
+        at = max(tried, key=lambda each: self.sign * tried[each])
         steps = [rescoring.step, rescoring.step / 2] if last and run.factors is None else [rescoring.step]
         for step in steps if last or not run.extra else []:
             before = None

@@ -146,7 +146,11 @@ def tune(
             trials = StudySearch(runner, drawn, optuna, limits).search(study, show_progress=show_progress)
     # A space of one's own may leave the model's own parameters out.
     may_keep = space is None or (isinstance(drawn, Space) and len(drawn.holding(own)) == len(drawn.distributions))
-    result = _judged(_best_of(trials, runner.sign), trials, study, runner, aim.metric, random_state, may_keep=may_keep)
+    names = list(drawn.distributions) if isinstance(drawn, Space) and not may_keep else []
+    left_out = {name: base.get_params()[name] for name in names}
+    result = _judged(
+        _best_of(trials, runner.sign, left_out), trials, study, runner, aim.metric, random_state, may_keep=may_keep
+    )
     return replace(result, best_model=_fit_best(base, result.best_params, interactions)) if refit else result
 
 
@@ -186,11 +190,14 @@ def _fit_best(base: FactorModel, params: dict[str, Any], interactions: Any) -> A
         return None
 
 
-def _best_of(trials: list[Trial], sign: int) -> Trial:
-    """Return the best complete trial of full size."""
+def _best_of(trials: list[Trial], sign: int, left_out: dict[str, Any]) -> Trial:
+    """Return the best complete trial of full size, the model's own parameters where these are not `left_out`."""
     complete = [
-        trial for trial in trials if trial.state == "complete" and trial.value is not None and not trial.factors
-    ]
+        trial
+        for trial in trials
+        if trial.state == "complete" and trial.value is not None and not trial.factors
+        and not (left_out and all(trial.params.get(name) == value for name, value in left_out.items()))
+    ]  # fmt: skip
     if not complete:
         errors = [trial.error for trial in trials if trial.error]
         raise ValueError(

@@ -85,7 +85,6 @@ class StagedSearch:
         self.seen: set[tuple[float, tuple[Any, ...]]] = set()
         self.points: list[tuple[NDArray[np.float64], float, float]] = []  # place in the space, stage's z, value
         self.surrogate = Surrogate(inputs.width, rng)
-        self.own_rescored = runner.rescored
 
     def search(self) -> None:
         """Run all stages; the last has at least one trial beside the model's own parameters."""
@@ -142,7 +141,8 @@ class StagedSearch:
         self.n_runs += 1
         if self.runner.rescoring is not None and u is not None and reference.finished:
             best = max(reference.finished, key=lambda each: self.runner.sign * each.values[-1])
-            self.runner.rescored = best.extra[-1].get(self.runner.rescoring.name, self.own_rescored)
+            if self.runner.rescoring.name in best.extra[-1]:
+                self.runner.rescored = (best.extra[-1][self.runner.rescoring.name],)
         place = self.own if u is None else u
         if place is not None:
             self.seen.add((stage.z, tuple(self.inputs.stored(place).values())))
@@ -232,7 +232,8 @@ def search_staged(
     rescoring = runner.rescoring
     inputs = Inputs(space, None if rescoring is None else rescoring.name)
     if rescoring is not None:
-        runner.rescored = own[rescoring.name] or 0.0
+        start = min(max(own[rescoring.name] or 0.0, rescoring.low), rescoring.high)
+        runner.rescored = (start, (rescoring.low + rescoring.high) / 2)
     held = space.holding(own)
     shown = {name: runner.base.get_params()[name] for name in space.distributions}
     trials: list[Trial] = []
