@@ -5,16 +5,17 @@ import sys
 import numpy as np
 import pytest
 
-from alternant import BiasedMF, CosineMF, ExplicitALS, ImplicitALS, Interactions, LogisticMF, Popularity, datasets
+from alternant import BiasedMF, CosineMF, ExplicitALS, ImplicitALS, Interactions, LogisticMF, datasets
 from alternant.evaluation import evaluate, leave_one_out, random_split
 from alternant.tuning import default_space, tune
+from alternant.tuning._parts import split_parts
 
 optuna = pytest.importorskip("optuna", reason="the search is Optuna's")
 
 VISITS = datasets.load_msweb().interactions[:1500]
 MODELS = [
     ImplicitALS(factors=4, iterations=2), ExplicitALS(factors=2, iterations=2), BiasedMF(factors=2, epochs=2),
-    CosineMF(factors=2, epochs=2), LogisticMF(factors=2, epochs=2), Popularity(),
+    CosineMF(factors=2, epochs=2), LogisticMF(factors=2, epochs=2),
 ]  # fmt: skip
 
 
@@ -41,7 +42,8 @@ def test_the_best_value_is_that_of_evaluate_after_the_best_iteration():
                   metric="recall@5", refit=False)  # fmt: skip
     assert result.best_model is None
     model = ImplicitALS(random_state=3).set_params(**result.best_params).fit(split[0])
-    assert evaluate(model, split[1], k=5).means["recall@5"] == result.best_value
+    searched = split_parts(None, split, 0.2, 0, rated=False).search
+    assert evaluate(model, searched, k=5).means["recall@5"] == result.best_value
     best = max(result.trials, key=lambda trial: trial.value)
     assert best.params["iterations"] == int(np.argmax(best.values)) + 1
 
@@ -67,8 +69,8 @@ def test_what_goes_badly_is_pruned_early():
 
 @pytest.mark.parametrize("model", MODELS, ids=lambda model: type(model).__name__)
 def test_every_model_has_a_space_of_its_own(model):
-    space = default_space(model)
-    assert set(space) <= set(model.get_params())
+    space = default_space(model, ratings())
+    assert set(space) <= set(model.get_params()) - {"factors", "iterations", "epochs"}
     result = tune(model, ratings(), n_trials=2, metric="ndcg@5")
     assert 0 <= result.best_value <= 1
     assert type(result.best_model) is type(model)
@@ -136,7 +138,7 @@ def test_interactions_keep_their_ids():
 
 
 def test_many_users_are_sampled(monkeypatch):
-    monkeypatch.setattr("alternant.tuning._search.MOST_USERS", 100)
+    monkeypatch.setattr("alternant.tuning._parts.MOST_USERS", 100)
     result = tune(ImplicitALS(factors=4, iterations=1), VISITS, {"alpha": [1.0, 2.0]}, n_trials=1, metric="hit_rate@5")
     assert (result.best_value * 100) == pytest.approx(round(result.best_value * 100))
 
@@ -161,7 +163,7 @@ def test_a_function_may_draw():
     ({"validation": VISITS}, TypeError, r"validation must be a pair \(train, test\)"),
     ({"validation_fraction": 2}, ValueError, "fraction must be between 0 and 1"),
     ({"random_state": np.random.default_rng(0)}, TypeError, "random_state must be a whole number, got Generator"),
-    ({"study": optuna.create_study()}, ValueError, r"study must maximize one value for metric='ndcg@10', got minimize"),
+    ({"study": optuna.create_study()}, ValueError, r"study must maximize one value for metric='ndcg@20', got minimize"),
     ({"study": optuna.create_study(direction="maximize"), "sampler": optuna.samplers.RandomSampler()}, ValueError,
      "study has a sampler and a pruner of its own"),
 ])  # fmt: skip

@@ -307,6 +307,11 @@ class ImplicitALS(AlternatingLeastSquares):
         found = {**ids, **chosen_values(objective, degrees), "_degrees": degrees}
         return self._fit(user_items, solve, start, found, callback, callback_at, show_progress)
 
+    def _chosen(self, rows: CSR) -> dict[str, Any]:
+        objective = choose_objective(self, rows)
+        assert objective.degrees is not None
+        return {name.removesuffix("_"): value for name, value in chosen_values(objective, objective.degrees).items()}
+
     def _check_regularization(self) -> None:
         """Leave it to `check_choices`, which knows "auto"."""
 

@@ -255,6 +255,10 @@ class LogisticMF(StochasticModel):
             "regularization_": check_pair("regularization", lambdas, ("users", "items")),
         }  # fmt: skip
 
+    def _chosen(self, rows: CSR) -> dict[str, Any]:
+        facts = self._facts(rows)
+        return {"init_scale": facts["init_scale_"], "regularization": facts["regularization_"][0]}
+
     def _lambdas(self, facts: Mapping[str, Any]) -> tuple[float, float]:
         """Return lambda of users and items; of factors set by hand, "auto" has nothing to go by."""
         chosen = facts.get("regularization_", LAMBDA) if isinstance(self.regularization, str) else self.regularization

@@ -1,6 +1,7 @@
-"""Search for good hyper-parameters, on Optuna (``pip install 'alternant[tune]'``)."""
+"""Search for good hyper-parameters within the time of some fits, with Optuna (``pip install 'alternant[tune]'``)."""
 
-from ._search import Trial, TuneResult, tune
-from ._space import default_space
+from ._defaults import default_space
+from ._result import Comparison, Trial, TuneResult
+from ._search import tune
 
-__all__ = ["Trial", "TuneResult", "default_space", "tune"]
+__all__ = ["Comparison", "Trial", "TuneResult", "default_space", "tune"]

@@ -1,4 +1,4 @@
-"""What a search draws from: ranges, choices, distributions or a function, and a space that suits each model."""
+"""What a search draws from: ranges, choices, distributions or a function."""
 
 from __future__ import annotations
 
@@ -7,16 +7,21 @@ from dataclasses import dataclass, field
 from numbers import Integral, Real
 from typing import Any
 
-from .. import models
+import numpy as np
+
 from ..models import FactorModel
 
 
 @dataclass
 class Space:
-    """The distributions to draw from; what Optuna can't store as a choice is stored by its repr, its label."""
+    """The distributions to draw from; what Optuna can't store as a choice is stored by its repr, its label.
+
+    A pair is stored as the place between the two that it is drawn from, from 0 to 1.
+    """
 
     distributions: dict[str, Any]
     labels: dict[str, dict[Any, Any]] = field(default_factory=dict)
+    pairs: dict[str, PairRange] = field(default_factory=dict)
 
     def draw(self, trial: Any) -> dict[str, Any]:
         """Return parameters for one trial."""
@@ -24,14 +29,23 @@ class Space:
 
     def decode(self, params: Mapping[str, Any]) -> dict[str, Any]:
         """Return parameters as the model takes them."""
-        return {name: self.labels[name][value] if name in self.labels else value for name, value in params.items()}
+        return {name: self._decode(name, value) for name, value in params.items()}
+
+    def _decode(self, name: str, value: Any) -> Any:
+        if name in self.pairs:
+            return self.pairs[name].at(value)
+        return self.labels[name][value] if name in self.labels else value
 
     def holding(self, params: Mapping[str, Any]) -> dict[str, Any]:
         """Return those of the parameters that could have been drawn, as Optuna stores them."""
         held: dict[str, Any] = {}
         for name, each in self.distributions.items():
             value = params[name]
-            if hasattr(each, "choices"):
+            if name in self.pairs:
+                place = self.pairs[name].place(value)
+                if place is not None:
+                    held[name] = place
+            elif hasattr(each, "choices"):
                 labels = [label for label, choice in zip(each.choices, self._choices(name), strict=True)
                           if type(choice) is type(value) and repr(choice) == repr(value)]  # fmt: skip
                 if labels:
@@ -47,9 +61,42 @@ class Space:
     def extremes(self) -> dict[str, list[Any]]:
         """Return for each name the values that show whether the model takes what may be drawn."""
         return {
-            name: self._choices(name) if hasattr(each, "choices") else [each.low, each.high]
+            name: self._choices(name) if hasattr(each, "choices") else self._ends(name, each)
             for name, each in self.distributions.items()
         }
+
+    def _ends(self, name: str, distribution: Any) -> list[Any]:
+        return [self._decode(name, end) for end in (distribution.low, distribution.high)]
+
+
+@dataclass(frozen=True)
+class PairRange:
+    """Pairs of numbers, one for each side of a model, that move together from one to another."""
+
+    low: tuple[float, float]
+    high: tuple[float, float]
+    log: bool
+
+    def at(self, place: float) -> tuple[float, float]:
+        """Return the pair at a place from 0 to 1."""
+        users, items = (
+            low * (high / low) ** place if self.log else low + place * (high - low)
+            for low, high in zip(self.low, self.high, strict=True)
+        )
+        return users, items
+
+    def place(self, value: Any) -> float | None:
+        """Return where a pair, or a number for both sides, is; None where it is not among them."""
+        pair = value if isinstance(value, tuple) else (value, value)
+        if len(pair) != 2 or not all(isinstance(one, Real) for one in pair):
+            return None
+        sides = zip(pair, self.low, self.high, strict=True)
+        one, low, high = next((side for side in sides if side[1] != side[2]), (0.0, 0.0, 0.0))
+        if low == high or (self.log and one <= 0):
+            return None
+        place = float(np.log(one / low) / np.log(high / low) if self.log else (one - low) / (high - low))
+        place = min(max(place, 0.0), 1.0)
+        return place if np.allclose(self.at(place), pair, rtol=1e-9, atol=1e-12) else None
 
 
 @dataclass
@@ -78,8 +125,6 @@ class FunctionSpace:
 
 def read_space(optuna: Any, space: Any, model: FactorModel) -> Space | FunctionSpace:
     """Return the space to search, once the model is known to take what it holds."""
-    if space is None:
-        space = default_space(model)
     if callable(space):
         return FunctionSpace(space, model)
     if not isinstance(space, Mapping):
@@ -89,98 +134,9 @@ def read_space(optuna: Any, space: Any, model: FactorModel) -> Space | FunctionS
     _check_names(space, model)
     found = Space({})
     for name, given in space.items():
-        found.distributions[name] = _distribution(optuna, name, given, found.labels)
+        found.distributions[name] = _distribution(optuna, name, given, found)
     _check_values(found, model)
     return found
-
-
-def default_space(model: type[FactorModel] | FactorModel) -> dict[str, Any]:
-    """Return a space to search for a model: a dict that `tune` takes, and that can be changed before.
-
-    The ranges are those in which good values were found for data sets from 600 to 30,000 users (page visits, ratings,
-    hours played, listening counts); those of `ImplicitALS` follow Rendle et al. 2022. `iterations` and `epochs` are
-    not in it: `tune` finds the best of those that a fit comes to pass. Nor is what an instance of `LogisticMF` has as
-    "auto".
-
-    Parameters
-    ----------
-    model : class or instance
-        The parameters of an instance that are texts (`weighting`, `regularization_scaling`) decide which ranges fit.
-
-    Returns
-    -------
-    dict
-        As `tune` takes it.
-
-    References
-    ----------
-    S. Rendle, W. Krichene, L. Zhang, Y. Koren, "Revisiting the Performance of iALS on Item Recommendation
-    Benchmarks", RecSys 2022.
-    """
-    made = model() if isinstance(model, type) else model
-    for cls, space in _DEFAULTS.items():
-        if isinstance(made, cls):
-            return space(made)
-    raise TypeError(f"there is no default space for {type(made).__name__}: pass space=")
-
-
-def _implicit_als(model: Any) -> dict[str, Any]:
-    low, high = {"none": (0.01, 100.0), "count": (0.001, 10.0), "ials": (1e-4, 1.0)}[model.regularization_scaling]
-    space: dict[str, Any] = {"factors": (16, 128, "log"), "regularization": (low, high, "log")}
-    if model.weighting == "ials":
-        return space | {"unobserved_weight": (0.003, 1.0, "log")}
-    space["alpha"] = (0.3, 100.0, "log")
-    return space | ({"epsilon": [0.1, 1.0, 10.0]} if model.weighting == "log" else {})
-
-
-def _explicit_als(model: Any) -> dict[str, Any]:
-    low, high = (0.01, 1.0) if model.regularization_scaling == "count" else (0.1, 100.0)
-    return {"factors": (8, 128, "log"), "regularization": (low, high, "log")}
-
-
-def _biased_mf(_: Any) -> dict[str, Any]:
-    return {
-        "factors": (16, 128, "log"),
-        "learning_rate": (0.003, 0.06, "log"),
-        "learning_rate_decay": (0.9, 1.0),
-        "regularization": (0.01, 0.3, "log"),
-        "bias_regularization": (0.001, 0.1, "log"),
-        "init_scale": (0.03, 1.0, "log"),
-    }
-
-
-def _cosine_mf(_: Any) -> dict[str, Any]:
-    return {
-        "factors": (16, 128, "log"),
-        "learning_rate": (0.01, 1.0, "log"),
-        "learning_rate_decay": (0.8, 1.0),
-        "init_scale": (0.3, 3.0, "log"),
-    }
-
-
-def _logistic_mf(model: Any) -> dict[str, Any]:
-    space: dict[str, Any] = {
-        "factors": (16, 128, "log"),
-        "alpha": (0.15, 3.0, "log"),
-        "learning_rate": (0.08, 0.6, "log") if model.optimizer == "adagrad" else (0.001, 0.1, "log"),
-        "bias_regularization": (0.0001, 0.01, "log"),
-    }
-    if model.weighting == "log":
-        space["epsilon"] = [0.1, 1.0, 10.0]
-    for name, bounds in (("regularization", (0.003, 0.06, "log")), ("init_scale", (0.02, 1.0, "log"))):
-        if not isinstance(getattr(model, name), str):  # "auto" is no number that the first trial could start from
-            space[name] = bounds
-    return space if isinstance(model.negatives, str) else space | {"negatives": [4, 6, 10]}
-
-
-_DEFAULTS: dict[type[FactorModel], Callable[[Any], dict[str, Any]]] = {
-    models.ImplicitALS: _implicit_als,
-    models.ExplicitALS: _explicit_als,
-    models.BiasedMF: _biased_mf,
-    models.CosineMF: _cosine_mf,
-    models.LogisticMF: _logistic_mf,
-    models.Popularity: lambda _: {"weighted": [False, True]},
-}
 
 
 def _check_names(names: Mapping[str, Any], model: FactorModel) -> None:
@@ -190,8 +146,8 @@ def _check_names(names: Mapping[str, Any], model: FactorModel) -> None:
             raise ValueError(f"{type(model).__name__} has no parameter {name!r} to search; it has {', '.join(known)}")
 
 
-def _distribution(optuna: Any, name: str, given: Any, labels: dict[str, dict[Any, Any]]) -> Any:
-    """Return the distribution that is meant; `labels` gets those of choices that Optuna can't store."""
+def _distribution(optuna: Any, name: str, given: Any, found: Space) -> Any:
+    """Return the distribution that is meant; the space gets what Optuna can't store."""
     kinds = optuna.distributions
     if isinstance(given, kinds.BaseDistribution):
         return given
@@ -200,10 +156,13 @@ def _distribution(optuna: Any, name: str, given: Any, labels: dict[str, dict[Any
             raise ValueError(f"space[{name!r}] must hold at least one choice, got an empty list")
         if all(value is None or isinstance(value, (bool, int, float, str)) for value in given):
             return kinds.CategoricalDistribution(given)
-        labels[name] = {repr(value): value for value in given}
-        return kinds.CategoricalDistribution(list(labels[name]))
+        found.labels[name] = {repr(value): value for value in given}
+        return kinds.CategoricalDistribution(list(found.labels[name]))
     bounds = given[:2] if isinstance(given, tuple) else ()
-    numbers = len(bounds) == 2 and all(isinstance(value, Real) and not isinstance(value, bool) for value in bounds)
+    if len(bounds) == 2 and all(isinstance(value, tuple) for value in bounds):
+        found.pairs[name] = _pair_range(name, given)
+        return kinds.FloatDistribution(0.0, 1.0)
+    numbers = len(bounds) == 2 and all(_is_number(value) for value in bounds)
     if not numbers or tuple(given[2:]) not in ((), ("log",)):
         raise TypeError(
             f"space[{name!r}] must be (low, high), (low, high, 'log'), a list of choices or an Optuna distribution, "
@@ -218,6 +177,22 @@ def _distribution(optuna: Any, name: str, given: Any, labels: dict[str, dict[Any
     if isinstance(low, Integral) and isinstance(high, Integral):
         return kinds.IntDistribution(int(low), int(high), log=log)
     return kinds.FloatDistribution(float(low), float(high), log=log)
+
+
+def _pair_range(name: str, given: tuple[Any, ...]) -> PairRange:
+    low, high = given[:2]
+    log = given[2:] == ("log",)
+    numbers = all(len(pair) == 2 and all(_is_number(value) for value in pair) for pair in (low, high))
+    if not numbers or low == high or not (log or len(given) == 2) or (log and min(*low, *high) <= 0):
+        raise ValueError(
+            f"space[{name!r}] must lead from one pair of numbers to another, both above 0 to be logarithmic, got "
+            f"{given!r}"
+        )
+    return PairRange((float(low[0]), float(low[1])), (float(high[0]), float(high[1])), log)
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, Real) and not isinstance(value, bool)
 
 
 def _check_values(space: Space, model: FactorModel) -> None:

@@ -1,0 +1,246 @@
+"""`tune(model, interactions)`: the space, metric, split and budget are its own, and it says what was found."""
+
+import re
+
+import numpy as np
+import pytest
+
+from alternant import BiasedMF, CosineMF, ExplicitALS, ImplicitALS, Interactions, LogisticMF, Popularity, datasets
+from alternant.evaluation import evaluate, random_split
+from alternant.tuning import _defaults, default_space, tune
+from alternant.tuning._parts import split_parts
+from alternant.tuning._surrogate import Surrogate
+
+pytest.importorskip("optuna", reason="the search is kept by Optuna")
+
+VISITS = datasets.load_msweb().interactions[:1500]
+
+
+def likes():
+    """Of users who like every second item or the others, and say of some of both that they do or don't."""
+    rng = np.random.default_rng(0)
+    data = VISITS[:0]
+    shown = rng.random((200, 40)) < 0.4
+    data = type(data)(shown.astype(np.float32))
+    users, items = data.nonzero()
+    data.data = ((users + items) % 2 == 0).astype(np.float32)
+    return data
+
+
+@pytest.mark.parametrize(("model", "metric"), [
+    (ImplicitALS(factors=4, iterations=2), "ndcg@20"), (LogisticMF(factors=2, epochs=2), "ndcg@20"),
+    (ExplicitALS(factors=2, iterations=2), "rmse"), (BiasedMF(factors=2, epochs=2), "rmse"),
+    (CosineMF(factors=2, epochs=2), "ndcg@20"),
+], ids=lambda one: type(one).__name__ if not isinstance(one, str) else one)  # fmt: skip
+def test_every_model_is_tuned_without_being_told_how(model, metric):
+    result = tune(model, likes(), budget=6)
+    assert result.metric == metric
+    assert result.best_model.get_params()["factors"] == model.factors
+    assert 4 <= sum(trial.fits for trial in result.trials) <= result.n_fits < 12
+    line = str(result)
+    assert "\n" not in line
+    assert re.fullmatch(rf"{metric} \d\.\d{{4}} with .*: .*\d+ trials .*in [\d.]+ fits' worth of time", line), line
+
+
+def test_most_trials_are_small_and_the_best_is_not():
+    result = tune(ImplicitALS(factors=64, iterations=12), VISITS, refit=False)
+    small = [trial for trial in result.trials if trial.factors is not None]
+    whole = [trial for trial in result.trials if trial.factors is None]
+    assert len(small) > len(whole) > 2
+    assert {trial.factors for trial in small} == {16}
+    assert max(trial.steps[-1] for trial in small) == 6
+    assert sum(trial.fits for trial in small) < sum(trial.fits for trial in whole)
+    assert 18 <= result.n_fits <= 22
+    assert result.best_value <= max(trial.value for trial in whole if trial.state == "complete")
+    assert len(result.study.trials) == len(whole)
+    assert "pruned" in {trial.state for trial in result.trials}
+
+
+def test_what_is_found_is_worth_what_the_line_says_on_users_it_never_saw():
+    model = ImplicitALS(factors=16, iterations=4, popularity_exponent=-2.0)  # what is popular comes last
+    result = tune(model, VISITS, budget=10)
+    compared = result.comparison
+    parts = split_parts(VISITS, None, 0.2, 0, rated=False)
+    own, found = (evaluate(model.set_params(random_state=0, **params).fit(parts.train), parts.judgement, k=20)
+                  for params in ({}, result.best_params))  # fmt: skip
+    assert (compared.own, compared.found) == (own.means["ndcg@20"], found.means["ndcg@20"])
+    assert compared.difference == found.difference(own, "ndcg@20")
+    assert compared.difference.low > 0
+    percent = 100 * compared.difference.value / compared.own
+    assert f"{percent:.1f} % better than the model's own parameters (95 % interval " in str(result)
+    searched, judged = (set(part.nonzero()[0]) for part in (parts.search, parts.judgement))
+    assert not searched & judged
+    assert len(judged) == compared.n_users == (len(searched) + len(judged)) // 3
+
+
+def test_the_models_own_parameters_are_kept_where_nothing_is_better():
+    result = tune(ImplicitALS(factors=16), VISITS, {"regularization": [0.01, 1e6]}, budget=8, n_trials=5)
+    assert not result.kept_own  # what is "auto" is none of the two
+    model = ImplicitALS(factors=16, iterations=4, regularization=0.01)
+    result = tune(model, VISITS, {"regularization": [0.01, 1e6]}, budget=8)
+    assert result.kept_own
+    assert result.best_params == {"regularization": 0.01, "iterations": 4}
+    assert "with the model's own parameters, which nothing else was better than: " in str(result)
+
+
+def test_the_models_own_parameters_are_kept_where_the_judges_find_nothing_better(monkeypatch):
+    """There, the best of the search lists what is popular last."""
+    model = ImplicitALS(factors=8, iterations=3, regularization=10.0)
+    fit = ImplicitALS.fit
+
+    def fit_worse(self, interactions, *, callback=None, **options):
+        if callback is None and self.regularization != 10.0:
+            self.set_params(popularity_exponent=-3.0)
+        return fit(self, interactions, callback=callback, **options)
+
+    monkeypatch.setattr(ImplicitALS, "fit", fit_worse)
+    result = tune(model, VISITS, {"regularization": (0.001, 10.0, "log")}, budget=8)
+    assert result.kept_own
+    assert result.best_params == {"regularization": 10.0, "iterations": 3}
+    assert result.best_model.regularization == 10.0
+    assert result.best_value == next(trial for trial in result.trials if trial.factors is None).value
+    assert re.search(r"own parameters, kept because what was found is \d+\.\d % worse \(95 % interval -", str(result))
+
+
+def test_a_seed_makes_the_result_of_a_budget():
+    one, again = (tune(ImplicitALS(factors=8, iterations=4), VISITS, budget=6, random_state=7) for _ in range(2))
+    assert [trial.values for trial in one.trials] == [trial.values for trial in again.trials]
+    assert str(one) == str(again)
+
+
+def test_a_budget_is_work_and_trials_may_be_fewer():
+    model = ImplicitALS(factors=64, iterations=8)
+    more, less = (tune(model, VISITS, budget=budget, refit=False) for budget in (16, 6))
+    assert sum(trial.fits for trial in more.trials) > 2 * sum(trial.fits for trial in less.trials)
+    few = tune(model, VISITS, budget=16, n_trials=7, refit=False)
+    assert len(few.trials) == 7
+    assert few.trials[-1].factors is None
+
+
+def test_failures_of_a_budget_are_harmless():
+    space = {"learning_rate": (1e-3, 1e9, "log")}
+    result = tune(BiasedMF(factors=16, epochs=4), likes(), space, budget=12)
+    states = [trial.state for trial in result.trials]
+    assert "failed" in states
+    assert result.best_model.learning_rate < 10
+    assert "failed)" in str(result)
+
+
+def test_pairs_move_together():
+    space = {"regularization": ((0.1, 0.01), (10.0, 100.0), "log")}
+    result = tune(ImplicitALS(factors=4, iterations=2), VISITS, space, n_trials=4)
+    for trial in result.trials[1:]:
+        users, items = trial.params["regularization"]
+        assert np.log(users / 0.1) / np.log(100) == pytest.approx(np.log(items / 0.01) / np.log(1e4))
+    again = tune(ImplicitALS(factors=4, iterations=2), VISITS, space, n_trials=1, study=result.study)
+    assert [trial.params for trial in again.trials[:4]] == [trial.params for trial in result.trials]
+    with pytest.raises(ValueError, match=r"space\['regularization'\] must lead from one pair of numbers to another"):
+        tune(ImplicitALS, VISITS, {"regularization": ((0.0, 0.1), (1.0, 1.0), "log")})
+
+
+def test_ratings_are_measured_by_all_users_and_zeros_stay():
+    data = likes()
+    parts = split_parts(data, None, 0.2, 0, rated=True)
+    assert (parts.search.data == 0).any()
+    tested = random_split(data, 0.2, random_state=0)[1]
+    assert parts.search.nnz + parts.judgement.nnz == tested.nnz
+
+
+def test_cosines_are_measured_by_likes_among_what_was_rated():
+    """In lists of all items the liked ones would be lost among those that nobody judged."""
+    result = tune(CosineMF(factors=8, epochs=8, learning_rate=0.01), likes(), budget=10)
+    assert result.best_value > 0.9
+    liked = likes()
+    liked.data[:] = 1
+    with pytest.warns(UserWarning, match="no dislike"):
+        assert tune(CosineMF(factors=2, epochs=2), liked, budget=4).metric == "auc"
+
+
+@pytest.mark.parametrize("call", [lambda: tune(Popularity, VISITS), lambda: default_space(Popularity())])
+def test_there_is_nothing_to_tune_in_popularity(call):
+    with pytest.raises(ValueError, match=r"^Popularity has nothing to tune: fit it as it is, or pass space="):
+        call()
+
+
+def test_popularity_may_still_be_compared():
+    result = tune(Popularity(), VISITS, {"weighted": [False, True]}, n_trials=2)
+    assert result.best_model.item_factors is not None
+
+
+def test_a_budget_must_be_above_0():
+    with pytest.raises(ValueError, match="budget must be"):
+        tune(ImplicitALS, VISITS, budget=0)
+
+
+def test_the_surrogate_carries_an_optimum_that_moves_with_the_factors_over():
+    """Many cheap values around 0.3, and three whole ones, tell that all factors want 0.4."""
+    rng = np.random.default_rng(0)
+    x = np.r_[rng.random(30), 0.1, 0.5, 0.9]
+    z = np.r_[np.zeros(30), np.ones(3)]
+    y = -((x - 0.3 - 0.1 * z) ** 2)
+    surrogate = Surrogate(1, rng)
+    surrogate.fit(x[:, None], z, y)
+    grid = np.linspace(0, 1, 101)[:, None]
+    assert abs(grid[surrogate.predict(grid, 0.0)[0].argmax()].item() - 0.3) < 0.03
+    assert abs(grid[surrogate.predict(grid, 1.0)[0].argmax()].item() - 0.4) < 0.05
+    assert surrogate.expected_improvement(grid, 1.0, -0.01).argmax() == pytest.approx(40, abs=10)
+
+
+def test_a_search_of_choices_ends_when_all_have_been_tried():
+    space = {"biases": [True, False], "nonnegative": [False, True]}  # one of the four is refused
+    result = tune(ExplicitALS(factors=2, iterations=2), likes(), space, budget=50, refit=False)
+    assert len(result.trials) == 4
+    assert [trial.state for trial in result.trials].count("failed") == 1
+
+
+def test_the_popularity_exponent_needs_no_fit_of_its_own():
+    train, test = random_split(VISITS, 0.2, random_state=0)
+    one, other = (ImplicitALS(factors=8, popularity_exponent=s, random_state=0).fit(train) for s in (0.1, 0.5))
+    rescored = _defaults._BY_POPULARITY.rescored(one, 0.5)
+    value, again = (evaluate(model, test, k=20, metrics=["ndcg"]).means["ndcg@20"] for model in (other, rescored))
+    assert again == pytest.approx(value, abs=1e-3)
+    assert one.popularity_exponent_ == 0.1
+    model = ImplicitALS(factors=8, iterations=4, popularity_exponent=-2.0)
+    result = tune(model, VISITS, {"popularity_exponent": (-2.0, 1.0), "regularization": (0.01, 0.02)}, budget=20)
+    assert result.best_params["popularity_exponent"] >= 0  # climbed to
+    again = ImplicitALS(factors=8, random_state=0).set_params(**result.best_params)
+    parts = split_parts(VISITS, None, 0.2, 0, rated=False)
+    value = evaluate(again.fit(parts.train), parts.search, k=20, metrics=["ndcg"]).means["ndcg@20"]
+    assert value == pytest.approx(result.best_value, abs=1e-3)
+
+
+def test_the_space_of_implicit_als_lies_around_what_auto_chooses():
+    model = ImplicitALS(factors=4).fit(VISITS)
+    space = default_space(ImplicitALS, VISITS)
+    low, high = space["unobserved_weight"][:2]
+    assert low < model.unobserved_weight_ < high
+    for side in range(2):
+        assert space["regularization"][0][side] < model.regularization_[side] < space["regularization"][1][side]
+    assert "degree_normalization" not in default_space(ImplicitALS(weighting="ials"), VISITS)  # that of a paper
+    assert "alpha" in default_space(ImplicitALS(weighting="hu", regularization=0.0), VISITS)
+    with pytest.raises(ValueError, match="pass the interactions"):
+        default_space(ImplicitALS)
+
+
+def test_own_parameters_that_diverge_are_no_hindrance():
+    result = tune(BiasedMF(factors=16, epochs=4, learning_rate=1e8), likes(), budget=10)
+    assert result.comparison is None
+    assert result.best_model.learning_rate < 1
+    assert result.trials[0].state == "failed"
+
+
+@pytest.mark.parametrize("model", [ImplicitALS(factors=16, iterations=4), CosineMF(factors=16, epochs=4)])
+def test_interactions_are_tuned_on_by_their_ids(model):
+    data = likes()
+    users, items = (
+        data.nonzero() if data.data.all() else (np.repeat(np.arange(200), np.diff(data.indptr)), data.indices)
+    )
+    table = Interactions.from_arrays([f"u{u}" for u in users], [f"i{i}" for i in items], data.data)
+    result = tune(model, table, budget=5)
+    assert result.best_model.recommend("u0", 2)[0][0].startswith("i")
+    assert result.comparison is not None or result.kept_own
+
+
+def test_seconds_may_be_fewer_than_the_budget():
+    result = tune(ImplicitALS(factors=64, iterations=12), VISITS, timeout=1e-9)
+    assert [trial.factors for trial in result.trials] == [16, None, None]
