@@ -226,7 +226,7 @@ def test_info_of_a_model(run):
     assert (data["users"], data["ids"], data["parameters"]["factors"]) == (
         40, {"user": "whole numbers", "item": "whole numbers"}, 4
     )  # fmt: skip
-    assert data["fit"]["iterations"] == 10
+    assert data["fit"]["iterations"] == 8
 
 
 @pytest.mark.parametrize(("arguments", "message"), [

@@ -200,7 +200,7 @@ class ImplicitALS(AlternatingLeastSquares):
         solver: str = "cg",
         tol: float = 0.3,
         max_cg_steps: int = 10,
-        iterations: int = 10,
+        iterations: int = 8,
         acceleration: str | None = "nesterov",
         early_stopping: float | None = None,
         warm_start: bool = False,
