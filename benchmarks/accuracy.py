@@ -1,0 +1,291 @@
+"""Compare the lists of ImplicitALS with other libraries' and with what papers report, on splits that papers share.
+
+    python benchmarks/accuracy.py DATA/gowalla DATA/yelp2018 --json accuracy.json --plot accuracy.png
+    python benchmarks/accuracy.py DATA/gowalla --factors 64 --peers
+    python benchmarks/accuracy.py DATA/gowalla --factors 512 --settings accuracy.json   # fits and measures anew
+
+Each folder holds train.npz and test.npz, users x items as SciPy's sparse matrices, such as the splits of the LightGCN
+paper. Recall@20 and NDCG@20 are means over the users with test items; all items are ranked but those of train.
+
+Nothing is chosen on test. From train, a fifth of the interactions of 8,000 users (--users) is held out, and settings
+are chosen by the NDCG@20 of these users' lists. At the smallest number of factors there are --trials settings, half of
+them at random, half near the best so far, and from the best of them --climb more that change one number at a time. Each
+larger number of factors goes on from the best of the one before with --climb trials. How many iterations serve best is
+seen on the way: a fit ends when its lists become worse. What is chosen is then fitted on all of train, and evaluated on
+test once. Numbers of ImplicitALS that depend on the density (unobserved_weight and regularization) are searched as
+multiples of what "auto" chooses, and carried over to all of train as such. Rows with the defaults have nothing chosen
+but the number of factors.
+
+--peers tunes other libraries by the same number of trials. Seconds are those of the last fit, on --threads threads.
+Published figures are those of papers and leaderboards, which as a rule choose settings and epochs on test.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import scipy.sparse as sp
+from accuracy_models import OURS, PEERS, Contender, Task
+from accuracy_report import PUBLISHED, draw, table
+from command_line import at_least, file_to_write, folder, picture_to_write
+from machine import machine_line
+from peer_runs import error_line
+from search import climb, search
+
+from alternant import ImplicitALS, Popularity, kernels
+from alternant.evaluation import ranking_metrics
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from search import Setting
+
+K = 20
+HELD = 0.2  # of the interactions of a user whose lists choose
+FIRST_LOOK = 2  # iterations before lists are looked at
+POWER_STEP = 0.05
+
+
+@dataclass(frozen=True)
+class Split:
+    """Interactions to fit on, and those held out of some users' rows."""
+
+    train: sp.csr_array
+    held: sp.csr_array  # a row for each of `users`
+    users: np.ndarray
+
+    @classmethod
+    def of(cls, train: sp.csr_array, users: int) -> Split:
+        """Hold out a fifth of the interactions of some users."""
+        rng = np.random.default_rng(0)
+        some = np.sort(rng.choice(train.shape[0], min(users, train.shape[0]), replace=False))
+        rows = np.repeat(np.arange(train.shape[0]), np.diff(train.indptr))
+        held = np.isin(rows, some) & (rng.random(train.nnz) < HELD)
+        parts = [
+            sp.csr_array((train.data[part], (rows[part], train.indices[part])), shape=train.shape)
+            for part in (~held, held)
+        ]
+        return cls(parts[0], parts[1][some], some)
+
+
+def read(path: Path, part: str) -> sp.csr_array:
+    """Read a matrix of the data set: ones where there is an interaction."""
+    try:
+        matrix = sp.csr_array(sp.load_npz(path / f"{part}.npz"))
+    except OSError as error:
+        sys.exit(f"can't read {part} of {path.name}: {error}")
+    matrix.sum_duplicates()
+    matrix.eliminate_zeros()
+    indices, indptr = matrix.indices.astype(np.int32), matrix.indptr.astype(np.int32)
+    return sp.csr_array((np.ones(matrix.nnz, np.float32), indices, indptr), shape=matrix.shape)
+
+
+def measure(
+    X: np.ndarray, Y: np.ndarray, seen: sp.csr_array, wanted: sp.csr_array, threads: int
+) -> tuple[float, float]:
+    """Return Recall@20 and NDCG@20 of lists without what was seen."""
+    X, Y = (np.ascontiguousarray(side, np.float32) for side in (X, Y))
+    ids, scores = np.empty((len(X), K), np.int32), np.empty((len(X), K), np.float32)
+    exclude = seen.indptr.astype(np.int64), seen.indices.astype(np.int32)
+    kernels.top_k(X, Y, K, exclude, None, ids, scores, threads)
+    metrics = ranking_metrics(ids, wanted)
+    return metrics.recall, metrics.ndcg
+
+
+class Chooser:
+    """Chooses a contender's settings on a part of train; test is not known here."""
+
+    def __init__(self, contender: Contender, split: Split, threads: int) -> None:
+        self.contender, self.split, self.threads = contender, split, threads
+        self.seen = split.train[split.users]
+        self.degrees = np.maximum(1, np.bincount(split.train.indices, minlength=split.train.shape[1]))
+        self.best: dict[int, tuple[float, Setting]] = {}  # of each number of factors, with iterations and power
+
+    def choose(self, factors: Sequence[int], trials: int, steps: int) -> dict[int, tuple[float, Setting]]:
+        """Return the best NDCG@20 and its setting for each number of factors."""
+        names = list(self.contender.space)
+        start = self.contender.start
+        for count in sorted(factors):
+            if count == min(factors):
+                search(self.contender.draw, self.contender.vary, [lambda s, f=count: self.score(f, s)], trials)
+                start = {name: self.best[count][1][name] for name in names}
+            climb(lambda s, f=count: self.score(f, s), self._moved, names, start, steps)
+            start = {name: self.best[count][1][name] for name in names}
+        return self.best
+
+    def score(self, factors: int, setting: Setting) -> float:
+        """Return the NDCG@20 that a setting reaches, after the best number of iterations; keep the best of all."""
+        setting = self.contender.start | setting
+        if self.contender.popularity and self.best:
+            setting = setting | {"s": self.best[max(self.best)][1]["s"]}
+        reached: list[float] = []
+        kept: list[np.ndarray] = []
+
+        def look(iteration: int, X: np.ndarray, Y: np.ndarray) -> bool:
+            if iteration < FIRST_LOOK:
+                return False
+            reached.append(self._ndcg(X[self.split.users], Y))
+            if reached[-1] < max(reached):
+                return True
+            kept[:] = X[self.split.users], np.array(Y)
+            return False
+
+        iterations = self.contender.iterations
+        params = self.contender.resolve(self.split.train, setting)
+        self.contender.fit(Task(self.split.train, factors, iterations, self.threads, look), params)
+        setting = setting | {"iterations": FIRST_LOOK + int(np.argmax(reached))}
+        score = max(reached)
+        if self.contender.popularity:
+            score, setting["s"] = self._best_power(*kept, score, setting["s"])
+        if score > self.best.get(factors, (-np.inf, {}))[0]:
+            self.best[factors] = score, setting
+        return score
+
+    def _moved(self, setting: Setting, name: str, direction: int) -> Setting:
+        return setting | {name: self.contender.space[name].moved(setting[name], direction)}
+
+    def _ndcg(self, X: np.ndarray, Y: np.ndarray) -> float:
+        return measure(X, Y, self.seen, self.split.held, self.threads)[1]
+
+    def _best_power(self, X: np.ndarray, Y: np.ndarray, score: float, power: float) -> tuple[float, float]:
+        """Return the best score and power of the popularity, going up or down as long as it helps."""
+        first = power
+        for step in (POWER_STEP, -POWER_STEP):
+            while True:
+                near = round(power + step, 4)
+                trial = self._ndcg(X, Y * (self.degrees ** (near - first))[:, None])
+                if trial <= score:
+                    break
+                score, power = trial, near
+            if power != first:
+                break
+        return score, power
+
+
+class Judge:
+    """Fits on all of train, then evaluates on test once a row."""
+
+    def __init__(self, train: sp.csr_array, test: sp.csr_array, threads: int) -> None:
+        self.train, self.test, self.threads = train, test, threads
+
+    def chosen(self, contender: Contender, factors: int, valid: float, setting: Setting) -> dict[str, Any]:
+        """Return the row of a chosen setting."""
+        setting = dict(setting)
+        params = contender.resolve(self.train, {name: v for name, v in setting.items() if name != "iterations"})
+        start = time.perf_counter()
+        X, Y = contender.fit(Task(self.train, factors, setting["iterations"], self.threads), params)
+        seconds = time.perf_counter() - start
+        row = self._row(contender.name, factors, seconds, X, Y)
+        shown = {name: np.round(value, 5).tolist() for name, value in params.items()}
+        return row | {"validation": valid, "setting": setting, "params": shown | {"iterations": setting["iterations"]}}
+
+    def defaults(self, factors: int) -> dict[str, Any]:
+        """Return the row of ImplicitALS with nothing chosen."""
+        model = ImplicitALS(factors=factors, num_threads=self.threads, random_state=0)
+        start = time.perf_counter()
+        model.fit(self.train, show_progress=False)
+        seconds = time.perf_counter() - start
+        return self._row("alternant, defaults", factors, seconds, model.user_factors, model.item_factors)
+
+    def popularity(self) -> dict[str, Any]:
+        """Return the row of the baseline."""
+        start = time.perf_counter()
+        model = Popularity().fit(self.train)
+        seconds = time.perf_counter() - start
+        ids, _ = model.recommend(np.arange(self.train.shape[0]), k=K)
+        metrics = ranking_metrics(ids, self.test)
+        return {"model": "Popularity", "seconds": seconds, "recall": metrics.recall, "ndcg": metrics.ndcg}
+
+    def _row(self, name: str, factors: int, seconds: float, X: np.ndarray, Y: np.ndarray) -> dict[str, Any]:
+        recall, ndcg = measure(X, Y, self.train, self.test, self.threads)
+        return {"model": name, "factors": factors, "seconds": seconds, "recall": recall, "ndcg": ndcg}
+
+
+def rows_of(path: Path, options: argparse.Namespace, known: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Return the rows of one data set; settings that are known are not chosen anew."""
+    train = read(path, "train")
+    split = Split.of(train, options.users)
+    chosen: list[tuple[Contender, dict[int, tuple[float, Setting]]]] = []
+    rows: list[dict[str, Any]] = []
+    for contender in (OURS, *(peer for peer in PEERS if peer.name in options.peers)):
+        factors = [f for f in options.factors if f <= contender.most_factors]
+        found = {
+            row["factors"]: (row["validation"], row["setting"])
+            for row in known
+            if row["model"] == contender.name and row.get("factors") in factors and "setting" in row
+        }
+        left = [f for f in factors if f not in found]
+        reason = None if contender.installed() else "not installed"
+        try:
+            if left and not reason:
+                found |= Chooser(contender, split, options.threads).choose(left, options.trials, options.climb)
+        except Exception as error:  # a library may raise anything
+            if contender is OURS:
+                raise
+            reason = error_line(error)
+        if reason:
+            rows.append({"model": contender.name, "skipped": reason})
+        else:
+            chosen.append((contender, found))
+    judge = Judge(train, read(path, "test"), options.threads)
+    rows.append(judge.popularity())
+    rows += [judge.defaults(factors) for factors in options.factors]
+    for contender, found in chosen:
+        rows += [judge.chosen(contender, factors, *found[factors]) for factors in sorted(found)]
+    return rows
+
+
+def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
+    """Read the command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("data", nargs="+", type=folder, help="folders with train.npz and test.npz")
+    parser.add_argument("--factors", nargs="+", type=at_least(1), default=[64, 256, 512, 1024])
+    parser.add_argument("--trials", type=at_least(2), default=40, help="settings tried at the fewest factors")
+    parser.add_argument("--climb", type=at_least(1), default=8, help="trials from the best, at each of --factors")
+    parser.add_argument("--users", type=at_least(1), default=8000, help="users whose held-out interactions choose")
+    parser.add_argument("--threads", type=at_least(1), default=2)
+    names = [peer.name for peer in PEERS]
+    parser.add_argument("--peers", nargs="*", choices=names, default=[], help="libraries to tune, too; all by default")
+    parser.add_argument("--settings", type=Path, help="a file that --json wrote: take the settings chosen there")
+    parser.add_argument("--quick", action="store_true", help="64 factors, 8 + 2 trials, 2,000 users")
+    parser.add_argument("--json", type=file_to_write, help="write the table as JSON, too")
+    parser.add_argument("--plot", type=picture_to_write, help="draw NDCG@20 over seconds")
+    options = parser.parse_args(arguments)
+    if options.peers == [] and "--peers" in (sys.argv[1:] if arguments is None else arguments):
+        options.peers = names
+    if options.quick:
+        options.factors, options.trials, options.climb, options.users = [64], 8, 2, 2000
+    return options
+
+
+def main() -> int:
+    """Run the command."""
+    options = parse()
+    known = json.loads(options.settings.read_text())["data"] if options.settings else {}
+    result: dict[str, Any] = {"command": " ".join(sys.argv[1:]), "machine": machine_line(options.threads), "data": {}}
+    print(result["machine"] + "\n")
+    print(
+        f"Chosen on a fifth of the interactions of {options.users} users of train, by NDCG@{K}, with {options.trials} "
+        f"trials at {min(options.factors)} factors and {options.climb} at each number of factors; fitted again on all "
+        f"of train, evaluated on test once. Seconds of a fit on {options.threads} threads.\n"
+    )
+    for path in options.data:
+        rows = rows_of(path, options, known.get(path.name, []))
+        result["data"][path.name] = rows
+        print(f"## {path.name}\n\n" + table(rows, PUBLISHED.get(path.name, ())) + "\n", flush=True)
+        if options.json:
+            options.json.write_text(json.dumps(result, indent=1) + "\n")
+    if options.plot:
+        draw(result["data"], PUBLISHED, options.plot)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
