@@ -34,7 +34,7 @@ import numpy as np
 import scipy.sparse as sp
 from accuracy_models import OURS, PEERS, Contender, Task
 from accuracy_report import PUBLISHED, draw, table
-from command_line import at_least, file_to_write, folder, picture_to_write
+from command_line import at_least, file_to_read, file_to_write, folder, picture_to_write
 from machine import machine_line
 from peer_runs import error_line
 from search import climb, search
@@ -253,7 +253,9 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--threads", type=at_least(1), default=2)
     names = [peer.name for peer in PEERS]
     parser.add_argument("--peers", nargs="*", choices=names, default=[], help="libraries to tune, too; all by default")
-    parser.add_argument("--settings", type=Path, help="a file that --json wrote: take the settings chosen there")
+    parser.add_argument(
+        "--settings", type=file_to_read, help="a file that --json wrote: take the settings chosen there"
+    )
     parser.add_argument("--quick", action="store_true", help="64 factors, 8 + 2 trials, 2,000 users")
     parser.add_argument("--json", type=file_to_write, help="write the table as JSON, too")
     parser.add_argument("--plot", type=picture_to_write, help="draw NDCG@20 over seconds")
