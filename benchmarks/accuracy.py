@@ -27,6 +27,7 @@ import json
 import sys
 import time
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -108,23 +109,27 @@ class Chooser:
         self.degrees = np.maximum(1, np.bincount(split.train.indices, minlength=split.train.shape[1]))
         self.best: dict[int, tuple[float, Setting]] = {}  # of each number of factors, with iterations and power
 
-    def choose(self, factors: Sequence[int], trials: int, steps: int) -> dict[int, tuple[float, Setting]]:
-        """Return the best NDCG@20 and its setting for each number of factors."""
-        names = list(self.contender.space)
-        start = self.contender.start
-        for count in sorted(factors):
-            if count == min(factors):
-                search(self.contender.draw, self.contender.vary, [lambda s, f=count: self.score(f, s)], trials)
-                start = {name: self.best[count][1][name] for name in names}
-            climb(lambda s, f=count: self.score(f, s), self._moved, names, start, steps)
-            start = {name: self.best[count][1][name] for name in names}
+    def choose(
+        self, factors: Sequence[int], known: dict[int, tuple[float, Setting]], trials: int, steps: int
+    ) -> dict[int, tuple[float, Setting]]:
+        """Return the best NDCG@20 and its setting for each number of factors; what is known is not chosen anew."""
+        self.best = dict(known)
+        for count in sorted(set(factors) - set(known)):
+            print(f"{self.contender.name}, {count} factors ...", file=sys.stderr, flush=True)
+            score = partial(self.score, count)
+            if not (smaller := [f for f in self.best if f < count]):
+                search(self.contender.draw, self.contender.vary, [score], trials)
+            start = self.best[max(smaller, default=count)][1]
+            climb(score, self._moved, list(self.contender.space), {n: start[n] for n in self.contender.space}, steps)
+            print(json.dumps(self.best[count]), file=sys.stderr, flush=True)
         return self.best
 
     def score(self, factors: int, setting: Setting) -> float:
         """Return the NDCG@20 that a setting reaches, after the best number of iterations; keep the best of all."""
         setting = self.contender.start | setting
         if self.contender.popularity and self.best:
-            setting = setting | {"s": self.best[max(self.best)][1]["s"]}
+            nearest = self.best.get(factors) or self.best[max(self.best)]
+            setting = setting | {"s": nearest[1]["s"]}
         reached: list[float] = []
         kept: list[np.ndarray] = []
 
@@ -208,6 +213,11 @@ class Judge:
         return {"model": name, "factors": factors, "seconds": seconds, "recall": recall, "ndcg": ndcg}
 
 
+def factors_of(contender: Contender, factors: Sequence[int]) -> list[int]:
+    """Return the numbers of factors that a contender takes."""
+    return sorted(f for f in factors if f <= contender.most_factors)
+
+
 def rows_of(path: Path, options: argparse.Namespace, known: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """Return the rows of one data set; settings that are known are not chosen anew."""
     train = read(path, "train")
@@ -215,17 +225,17 @@ def rows_of(path: Path, options: argparse.Namespace, known: list[dict[str, Any]]
     chosen: list[tuple[Contender, dict[int, tuple[float, Setting]]]] = []
     rows: list[dict[str, Any]] = []
     for contender in (OURS, *(peer for peer in PEERS if peer.name in options.peers)):
-        factors = [f for f in options.factors if f <= contender.most_factors]
+        factors = factors_of(contender, options.factors)
         found = {
             row["factors"]: (row["validation"], row["setting"])
             for row in known
-            if row["model"] == contender.name and row.get("factors") in factors and "setting" in row
+            if row["model"] == contender.name and "setting" in row
         }
-        left = [f for f in factors if f not in found]
         reason = None if contender.installed() else "not installed"
         try:
-            if left and not reason:
-                found |= Chooser(contender, split, options.threads).choose(left, options.trials, options.climb)
+            if not (reason or found.keys() >= set(factors)):
+                chooser = Chooser(contender, split, options.threads)
+                found = chooser.choose(factors, found, options.trials, options.climb)
         except Exception as error:  # a library may raise anything
             if contender is OURS:
                 raise
@@ -238,7 +248,9 @@ def rows_of(path: Path, options: argparse.Namespace, known: list[dict[str, Any]]
     rows.append(judge.popularity())
     rows += [judge.defaults(factors) for factors in options.factors]
     for contender, found in chosen:
-        rows += [judge.chosen(contender, factors, *found[factors]) for factors in sorted(found)]
+        rows += [
+            judge.chosen(contender, factors, *found[factors]) for factors in factors_of(contender, options.factors)
+        ]
     return rows
 
 

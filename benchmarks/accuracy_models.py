@@ -187,7 +187,7 @@ def lenskit(task: Task, params: dict[str, Any]) -> tuple[np.ndarray, np.ndarray]
 OURS = Contender(
     "alternant", "alternant", alternant, resolve=relative, popularity=True, iterations=10,
     space={
-        "unobserved_weight": Range(2**-1.5, 4, 1.5), "regularization": Range(2**-3, 4, 1.5),
+        "unobserved_weight": Range(2**-1.5, 10, 1.5), "regularization": Range(2**-3, 4, 1.5),
         "a": Range(0, 0.5, 0.08, logarithmic=False), "b": Range(0, 0.5, 0.08, logarithmic=False),
     },
     start={"unobserved_weight": 1.0, "regularization": 1.0, "a": 0.25, "b": 0.2, "s": 0.1},
