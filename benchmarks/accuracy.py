@@ -2,7 +2,7 @@
 
     python benchmarks/accuracy.py DATA/gowalla DATA/yelp2018 --json accuracy.json --plot accuracy.png
     python benchmarks/accuracy.py DATA/gowalla --factors 64 --peers
-    python benchmarks/accuracy.py DATA/gowalla --factors 512 --settings accuracy.json   # fits and measures anew
+    python benchmarks/accuracy.py DATA/gowalla --factors 512 --settings accuracy.json   # with what was chosen there
 
 Each folder holds train.npz and test.npz, users x items as SciPy's sparse matrices, such as the splits of the LightGCN
 paper. Recall@20 and NDCG@20 are means over the users with test items; all items are ranked but those of train.
@@ -16,7 +16,9 @@ test once. Numbers of ImplicitALS that depend on the density (unobserved_weight 
 multiples of what "auto" chooses, and carried over to all of train as such. Rows with the defaults have nothing chosen
 but the number of factors.
 
---peers tunes other libraries by the same number of trials. Seconds are those of the last fit, on --threads threads.
+--json is written after each choice, and --settings takes such a file: what it holds is not chosen anew, and larger
+numbers of factors go on from there. --peers tunes other libraries by the same number of trials. Seconds are those of
+the last fit, on --threads threads.
 Published figures are those of papers and leaderboards, which as a rule choose settings and epochs on test.
 """
 
@@ -44,9 +46,11 @@ from alternant import ImplicitALS, Popularity, kernels
 from alternant.evaluation import ranking_metrics
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from search import Setting
+
+    Choices = dict[int, tuple[float, Setting]]  # NDCG@20 and setting, with iterations, of numbers of factors
 
 K = 20
 HELD = 0.2  # of the interactions of a user whose lists choose
@@ -101,28 +105,24 @@ def measure(
 
 
 class Chooser:
-    """Chooses a contender's settings on a part of train; test is not known here."""
+    """Chooses a contender's settings on a part of train, and puts them into `best`; test is not known here."""
 
-    def __init__(self, contender: Contender, split: Split, threads: int) -> None:
-        self.contender, self.split, self.threads = contender, split, threads
+    def __init__(self, contender: Contender, split: Split, threads: int, best: Choices) -> None:
+        self.contender, self.split, self.threads, self.best = contender, split, threads, best
         self.seen = split.train[split.users]
         self.degrees = np.maximum(1, np.bincount(split.train.indices, minlength=split.train.shape[1]))
-        self.best: dict[int, tuple[float, Setting]] = {}  # of each number of factors, with iterations and power
 
-    def choose(
-        self, factors: Sequence[int], known: dict[int, tuple[float, Setting]], trials: int, steps: int
-    ) -> dict[int, tuple[float, Setting]]:
-        """Return the best NDCG@20 and its setting for each number of factors; what is known is not chosen anew."""
-        self.best = dict(known)
-        for count in sorted(set(factors) - set(known)):
+    def choose(self, factors: Sequence[int], trials: int, steps: int, keep: Callable[[], None]) -> None:
+        """Find the best setting for each number of factors; what is known is not chosen anew."""
+        for count in sorted(set(factors) - set(self.best)):
             print(f"{self.contender.name}, {count} factors ...", file=sys.stderr, flush=True)
             score = partial(self.score, count)
             if not (smaller := [f for f in self.best if f < count]):
-                search(self.contender.draw, self.contender.vary, [score], trials)
+                search(self.contender.draw, self.contender.vary, [score], trials - 1)  # beside the start
             start = self.best[max(smaller, default=count)][1]
             climb(score, self._moved, list(self.contender.space), {n: start[n] for n in self.contender.space}, steps)
             print(json.dumps(self.best[count]), file=sys.stderr, flush=True)
-        return self.best
+            keep()
 
     def score(self, factors: int, setting: Setting) -> float:
         """Return the NDCG@20 that a setting reaches, after the best number of iterations; keep the best of all."""
@@ -213,45 +213,52 @@ class Judge:
         return {"model": name, "factors": factors, "seconds": seconds, "recall": recall, "ndcg": ndcg}
 
 
-def factors_of(contender: Contender, factors: Sequence[int]) -> list[int]:
-    """Return the numbers of factors that a contender takes."""
-    return sorted(f for f in factors if f <= contender.most_factors)
+def choose_all(
+    train: sp.csr_array, options: argparse.Namespace, known: list[dict[str, Any]], keep: Callable[[list[dict]], None]
+) -> tuple[list[tuple[Contender, Choices]], list[dict[str, Any]]]:
+    """Return each contender's settings, and rows of those that are skipped; what is known is not chosen anew.
 
-
-def rows_of(path: Path, options: argparse.Namespace, known: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Return the rows of one data set; settings that are known are not chosen anew."""
-    train = read(path, "train")
+    `keep` is given all rows with settings whenever there is one more.
+    """
     split = Split.of(train, options.users)
-    chosen: list[tuple[Contender, dict[int, tuple[float, Setting]]]] = []
-    rows: list[dict[str, Any]] = []
+    chosen: list[tuple[Contender, Choices]] = []
+    skipped: list[dict[str, Any]] = []
     for contender in (OURS, *(peer for peer in PEERS if peer.name in options.peers)):
-        factors = factors_of(contender, options.factors)
-        found = {
-            row["factors"]: (row["validation"], row["setting"])
-            for row in known
-            if row["model"] == contender.name and "setting" in row
-        }
-        reason = None if contender.installed() else "not installed"
+        factors = [f for f in options.factors if f <= contender.most_factors]
+        beyond = f"more than {contender.most_factors} factors take too long"
+        skipped += [
+            {"model": contender.name, "factors": f, "skipped": beyond} for f in options.factors if f not in factors
+        ]
+        own = [row for row in known if row["model"] == contender.name and "setting" in row]
+        found = {row["factors"]: (row["validation"], row["setting"]) for row in own}
+        if not contender.installed():
+            skipped.append({"model": contender.name, "skipped": "not installed"})
+            continue
+        chosen.append((contender, found))
         try:
-            if not (reason or found.keys() >= set(factors)):
-                chooser = Chooser(contender, split, options.threads)
-                found = chooser.choose(factors, found, options.trials, options.climb)
+            Chooser(contender, split, options.threads, found).choose(
+                factors, options.trials, options.climb, lambda: keep(setting_rows(chosen))
+            )
         except Exception as error:  # a library may raise anything
             if contender is OURS:
                 raise
-            reason = error_line(error)
-        if reason:
-            rows.append({"model": contender.name, "skipped": reason})
-        else:
-            chosen.append((contender, found))
-    judge = Judge(train, read(path, "test"), options.threads)
-    rows.append(judge.popularity())
-    rows += [judge.defaults(factors) for factors in options.factors]
-    for contender, found in chosen:
-        rows += [
-            judge.chosen(contender, factors, *found[factors]) for factors in factors_of(contender, options.factors)
-        ]
-    return rows
+            skipped.append({"model": contender.name, "skipped": error_line(error)})
+    return chosen, skipped
+
+
+def setting_rows(chosen: list[tuple[Contender, Choices]]) -> list[dict[str, Any]]:
+    """Return rows that hold no more than settings."""
+    return [
+        {"model": contender.name, "factors": factors, "validation": valid, "setting": setting}
+        for contender, found in chosen
+        for factors, (valid, setting) in sorted(found.items())
+    ]
+
+
+def judge_all(judge: Judge, chosen: list[tuple[Contender, Choices]], factors: Sequence[int]) -> list[dict[str, Any]]:
+    """Return the rows of the baseline, of the defaults, and of what was chosen."""
+    rows = [judge.popularity(), *(judge.defaults(f) for f in factors)]
+    return rows + [judge.chosen(one, f, *found[f]) for one, found in chosen for f in factors if f in found]
 
 
 def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
@@ -287,15 +294,23 @@ def main() -> int:
     print(result["machine"] + "\n")
     print(
         f"Chosen on a fifth of the interactions of {options.users} users of train, by NDCG@{K}, with {options.trials} "
-        f"trials at {min(options.factors)} factors and {options.climb} at each number of factors; fitted again on all "
-        f"of train, evaluated on test once. Seconds of a fit on {options.threads} threads.\n"
+        f"trials at {min(options.factors)} factors and {options.climb} at each number of factors"
+        f"{f', but for what {options.settings} holds' if options.settings else ''}; fitted again on all of train, "
+        f"evaluated on test once. Seconds of a fit on {options.threads} threads.\n"
     )
-    for path in options.data:
-        rows = rows_of(path, options, known.get(path.name, []))
-        result["data"][path.name] = rows
-        print(f"## {path.name}\n\n" + table(rows, PUBLISHED.get(path.name, ())) + "\n", flush=True)
+
+    def keep(name: str, rows: list[dict[str, Any]]) -> None:
+        result["data"][name] = rows
         if options.json:
             options.json.write_text(json.dumps(result, indent=1) + "\n")
+
+    for path in options.data:
+        train, name = read(path, "train"), path.name
+        chosen, skipped = choose_all(train, options, known.get(name, []), partial(keep, name))
+        judge = Judge(train, read(path, "test"), options.threads)
+        rows = judge_all(judge, chosen, sorted(options.factors)) + skipped
+        keep(name, rows)
+        print(f"## {name}\n\n{table(rows, PUBLISHED.get(name, ()))}\n", flush=True)
     if options.plot:
         draw(result["data"], PUBLISHED, options.plot)
     return 0

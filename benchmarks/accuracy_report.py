@@ -63,7 +63,7 @@ def table(rows: Sequence[Row], published: Sequence[Published]) -> str:
     ]
     for row in rows:
         if "skipped" in row:
-            lines.append(f"| {row['model']} | | | | | skipped: {row['skipped']} |")
+            lines.append(f"| {row['model']} | {row.get('factors', '')} | | | | skipped: {row['skipped']} |")
             continue
         params = row.get("params", {})
         note = ", ".join(f"{name}={value}" for name, value in params.items())
@@ -81,7 +81,7 @@ def draw(data: Mapping[str, Sequence[Row]], published: Mapping[str, Sequence[Pub
     figure = Figure(figsize=(7 * len(data), 5.5), layout="constrained")
     panels = figure.subplots(1, len(data), squeeze=False)[0]
     for panel, (name, rows) in zip(panels, data.items(), strict=True):
-        fitted = [row for row in rows if "factors" in row]
+        fitted = [row for row in rows if "factors" in row and "skipped" not in row]
         for model in dict.fromkeys(row["model"] for row in fitted):
             of_model = [row for row in fitted if row["model"] == model]
             seconds, ndcg = [row["seconds"] for row in of_model], [row["ndcg"] for row in of_model]
