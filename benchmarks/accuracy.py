@@ -109,6 +109,7 @@ class Chooser:
 
     def __init__(self, contender: Contender, split: Split, threads: int, best: Choices) -> None:
         self.contender, self.split, self.threads, self.best = contender, split, threads, best
+        self.scores: dict[tuple[float, ...], float] = {}
         self.seen = split.train[split.users]
         self.degrees = np.maximum(1, np.bincount(split.train.indices, minlength=split.train.shape[1]))
 
@@ -127,6 +128,12 @@ class Chooser:
     def score(self, factors: int, setting: Setting) -> float:
         """Return the NDCG@20 that a setting reaches, after the best number of iterations; keep the best of all."""
         setting = self.contender.start | setting
+        key = factors, *(setting[name] for name in self.contender.space)
+        if key not in self.scores:
+            self.scores[key] = self._fitted(factors, setting)
+        return self.scores[key]
+
+    def _fitted(self, factors: int, setting: Setting) -> float:
         if self.contender.popularity and self.best:
             nearest = self.best.get(factors) or self.best[max(self.best)]
             setting = setting | {"s": nearest[1]["s"]}
