@@ -297,7 +297,8 @@ def main() -> int:
     """Run the command."""
     options = parse()
     known = json.loads(options.settings.read_text())["data"] if options.settings else {}
-    result: dict[str, Any] = {"command": " ".join(sys.argv[1:]), "machine": machine_line(options.threads), "data": {}}
+    budget = {name: getattr(options, name) for name in ("trials", "climb", "users", "threads")}
+    result: dict[str, Any] = {"machine": machine_line(options.threads), **budget, "data": {}}
     print(result["machine"] + "\n")
     print(
         f"Chosen on a fifth of the interactions of {options.users} users of train, by NDCG@{K}, with {options.trials} "

@@ -94,6 +94,7 @@ def draw(data: Mapping[str, Sequence[Row]], published: Mapping[str, Sequence[Pub
                 panel.axhline(one.ndcg, color="0.7", linewidth=0.8, zorder=0)
                 place = {"transform": panel.get_yaxis_transform(), "ha": "right", "va": "bottom"}
                 panel.text(0.995, one.ndcg, one.model, fontsize=7, color="0.4", **place)
+        panel.margins(x=0.12)
         panel.set(xscale="log", xlabel="seconds of the fit", ylabel="NDCG@20", title=name)
         panel.legend(loc="lower right", fontsize=8)
     figure.savefig(path, dpi=150)
