@@ -34,6 +34,14 @@ def folder(text: str) -> Path:
     return path
 
 
+def file_to_read(text: str) -> Path:
+    """Read the path of a file that is there."""
+    path = Path(text)
+    if not path.is_file():
+        raise argparse.ArgumentTypeError(f"there is no file {text!r}")
+    return path
+
+
 def file_to_write(text: str) -> Path:
     """Read the path of a file in a folder that is there."""
     path = Path(text)

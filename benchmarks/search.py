@@ -69,6 +69,34 @@ def print_ranking(
         print(f"| {relative[row]:.3f} | {cells} | {json.dumps(settings[row]) if row else 'the defaults'} |")
 
 
+def climb(
+    score: Callable[[Setting], float], moved: Callable[[Setting, str, int], Setting], names: list[str],
+    start: Setting, trials: int,
+) -> Setting:  # fmt: skip
+    """Return the best setting found by moving one number after the other, as long as the score rises.
+
+    `moved` returns a setting one step further in one number, up (1) or down (-1). The first trial is the start.
+    """
+    best, known = start, {json.dumps(start): score(start)}
+    highest = known[json.dumps(start)]
+    failed = 0  # moves since the last that helped
+    moves = [(name, direction) for name in names for direction in (1, -1)]
+    turn = 0
+    while len(known) < trials and failed < len(moves):
+        name, direction = moves[turn % len(moves)]
+        trial = moved(best, name, direction)
+        key = json.dumps(trial)
+        if key not in known:
+            known[key] = score(trial)
+            print(round(known[key], 4), key, file=sys.stderr, flush=True)
+        if known[key] > highest:
+            best, highest, failed = trial, known[key], 0
+        else:
+            failed += 1
+            turn += 1
+    return best
+
+
 def prepare(name: str, folder: Path, seeds: int) -> list:
     """Return (train, test, users to test) for each seed."""
     splits = []
