@@ -84,7 +84,8 @@ def inner_items(model, dense):
 
 
 def inner_users(model):
-    return model.user_factors * model._degrees.user_weights[:, None]  # 0 for a user without interactions
+    known = model._degrees.users > 0  # others are no solutions
+    return model.user_factors * (known * model._degrees.user_weights)[:, None]
 
 
 @pytest.mark.parametrize("weighting", WEIGHTINGS)
@@ -215,13 +216,18 @@ def test_the_objective_never_rises_and_threads_change_no_bit(solver, acceleratio
 
 def test_users_without_interactions_get_the_mean_user_s_list_and_change_nothing_else():
     R = sp.csr_array(np.vstack([feedback(empty=False), np.zeros((3, 9))]))
-    with_nobody, without = (ImplicitALS(factors=3, random_state=0, **EXACT, **HYPER, weighting="hu",
-                                        degree_normalization=0.2).fit(rows) for rows in (R, R[:13]))  # fmt: skip
-    hyper_without_sizes = with_nobody.user_factors[13:]
-    np.testing.assert_allclose(hyper_without_sizes, np.tile(with_nobody.user_factors[:13].mean(axis=0), (3, 1)))
+    params = EXACT | HYPER | {"regularization_scaling": "none", "degree_normalization": 0.2, "weighting": "hu"}
+    with_nobody, without = (ImplicitALS(factors=3, random_state=0, **params).fit(rows) for rows in (R, R[:13]))
+    mean = with_nobody.user_factors[:13].mean(axis=0)
+    np.testing.assert_allclose(with_nobody.user_factors[13:], np.tile(mean, (3, 1)))
     np.testing.assert_array_equal(with_nobody.recommend(14, k=4)[0], with_nobody.cold_start(4, method="mean")[0])
-    np.testing.assert_allclose(with_nobody.fold_in_users(R[13:14])[0], with_nobody.user_factors[14])
-    assert without.user_factors.shape == (13, 3)
+    np.testing.assert_allclose(with_nobody.fold_in_users(R[13:14])[0], mean)
+    np.testing.assert_allclose(with_nobody.item_factors, without.item_factors, rtol=1e-9)
+    assert with_nobody.history_["objective"] == pytest.approx(without.history_["objective"])
+    new_item = sp.csr_array(np.eye(1, 16))
+    np.testing.assert_allclose(with_nobody.fold_in_items(new_item), without.fold_in_items(new_item[:, :13]), rtol=1e-9)
+    again = copy.deepcopy(with_nobody).set_params(warm_start=True, iterations=1).fit(R)
+    assert again.history_["objective"][0] <= with_nobody.history_["objective"][-1] * (1 + 1e-9)
 
 
 @pytest.mark.parametrize(("params", "message"), [

@@ -79,10 +79,12 @@ class AlternatingLeastSquares(FoldInModel):
         callback: Callback | None,
         callback_at: str,
         show_progress: bool | None,
+        finish_users: Callable[[NDArray[Any]], None] | None = None,
     ) -> Self:
         """Run the fit loop: `solve` the users with the items fixed, then the items with the users fixed.
 
-        `ids` are attributes that go with the rows of the interactions, whatever the factors.
+        `ids` are attributes that go with the rows of the interactions, whatever the factors. `finish_users` changes, at
+        the end of each iteration, users' factors that no problem is about.
         """
         X, Y = start
         solver = replace(self._solver(), narrow=not self.warm_start)
@@ -113,6 +115,8 @@ class AlternatingLeastSquares(FoldInModel):
             return done
 
         def commit(done: Iteration, history: dict[str, list[float]]) -> None:
+            if finish_users is not None:
+                finish_users(done.user_factors)
             self._assign(
                 user_factors=done.user_factors, item_factors=done.item_factors, interactions_=user_items,
                 history_=history, n_iter_=len(history["objective"]), backend_=solver.backend.name, **ids, **done.state,

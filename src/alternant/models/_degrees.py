@@ -57,14 +57,15 @@ class Degrees:
 
     @cached_property
     def user_weights(self) -> NDArray[np.float64] | None:
-        """The d of the fit's users; None where all are 1.
-
-        That of a user without interactions is 0: what the model holds for it is no solution (see `ImplicitALS`), and
-        must not count among the users that the items are solved with.
-        """
+        """The d of the fit's users; None where all are 1."""
         weights = self.constants[0] * _power(self.users, -self.exponents[0])
-        weights[self.users == 0] = 0
         return None if (weights == 1).all() else weights
+
+    @cached_property
+    def unknown_users(self) -> NDArray[np.bool_] | None:
+        """Which users have no interactions; None if there is none of them."""
+        unknown = self.users == 0
+        return unknown if unknown.any() else None
 
     @cached_property
     def item_weights(self) -> NDArray[np.float64] | None:

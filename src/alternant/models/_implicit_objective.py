@@ -135,34 +135,35 @@ class ImplicitObjective:
         e, m = self._weights("item"), None if self.degrees is None else self.degrees.item_scores
         return float((1 if m is None else m[item]) / (1 if e is None else e[item]))
 
-    def finish(
-        self, factors: NDArray[Any], kind: str, degrees: NDArray[np.int64], mean: NDArray[Any] | None = None
-    ) -> NDArray[Any]:
-        """Make solutions the model's factors, in place: items scaled, users of whom nothing is known like the mean one.
+    def finish_items(self, factors: NDArray[Any], degrees: NDArray[np.int64]) -> NDArray[Any]:
+        """Make solutions for items with these degrees the model's item factors, in place."""
+        return factors if self.degrees is None else scaled(factors, self.degrees.scores_of(degrees), factors)
 
-        `mean` is that of the model; by default it is taken of these users.
-        """
-        if kind == "item":
-            return factors if self.degrees is None else scaled(factors, self.degrees.scores_of(degrees), factors)
-        nobody = degrees == 0
-        if nobody.any():
-            known = max(1, len(nobody) - int(nobody.sum()))
-            factors[nobody] = factors.sum(axis=0, dtype=np.float64) / known if mean is None else mean
-        return factors
+    def finish_users(self, factors: NDArray[Any]) -> None:
+        """Give the users of a fit of whom nothing is known, and whose factors are 0, those of the mean user."""
+        unknown = None if self.degrees is None else self.degrees.unknown_users
+        if unknown is not None:
+            factors[unknown] = factors.sum(axis=0, dtype=np.float64) / max(1, len(unknown) - unknown.sum())
+
+    def fixed_for_new_rows(self, factors: NDArray[Any], kind: str) -> NDArray[Any]:
+        """Return `fixed` of a fitted side: users that `finish_users` made must not count among those that are known."""
+        fixed = self.fixed(factors, kind)
+        unknown = None if self.degrees is None or kind == "item" else self.degrees.unknown_users
+        return fixed if unknown is None else np.where(unknown[:, None], fixed.dtype.type(0), fixed)
 
     # A fit
 
     def half_sweep(
-        self, problems: RowProblems, other: RowProblems, own: NDArray[Any] | None, factors: NDArray[Any],
+        self, problems: RowProblems, other: RowProblems, own: NDArray[Any] | None, others: NDArray[Any],
         constant: float, solver: Solver,
     ) -> HalfSweep:  # fmt: skip
         """Solve one side of the fit with the other side's factors fixed, and evaluate the whole objective."""
         kind, conjugate = problems.kind, solver.method == "cg"
-        fixed = self.fixed(factors, other.kind, solver)
+        fixed = self.fixed(others, other.kind, solver)
         basis = Basis.of(
             fixed, self.unobserved_weight, solver, problems if conjugate else None, padded=conjugate
         )
         solved = half_sweep(problems, self.start(own, kind), basis, solver, self._weights(kind))
         objective = solved.objective + penalty(other, fixed, solver) + constant
-        degrees = np.diff(problems.indptr) if self.degrees is None else self.degrees.of_kind(kind)
-        return HalfSweep(self.finish(solved.factors, kind, degrees), objective, solved.mean_steps)
+        factors = solved.factors if kind == "user" else self.finish_items(solved.factors, np.diff(problems.indptr))
+        return HalfSweep(factors, objective, solved.mean_steps)

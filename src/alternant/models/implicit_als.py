@@ -303,9 +303,11 @@ class ImplicitALS(AlternatingLeastSquares):
         start = self._start(*user_items.shape)
         held = getattr(self, "item_factors", None) if self.warm_start else None
         drawn = slice(0 if held is None else len(held), None)
-        start[1][drawn] = objective.finish(start[1][drawn], "item", degrees.items[drawn])
+        start[1][drawn] = objective.finish_items(start[1][drawn], degrees.items[drawn])
         found = {**ids, **chosen_values(objective, degrees), "_degrees": degrees}
-        return self._fit(user_items, solve, start, found, callback, callback_at, show_progress)
+        return self._fit(
+            user_items, solve, start, found, callback, callback_at, show_progress, objective.finish_users
+        )
 
     def _chosen(self, rows: CSR) -> dict[str, Any]:
         objective = choose_objective(self, rows)
@@ -340,7 +342,7 @@ class ImplicitALS(AlternatingLeastSquares):
         for side, made_with, basis in kept:
             if side is fixed and made_with[:3] == key[:3] and made_with[3] is key[3] and is_frozen(fixed):
                 return basis
-        basis = Basis.of(objective.fixed(fixed, kind), objective.unobserved_weight, solver, padded=padded)
+        basis = Basis.of(objective.fixed_for_new_rows(fixed, kind), objective.unobserved_weight, solver, padded=padded)
         if any(fixed is getattr(self, name, None) for name in ("user_factors", "item_factors")) and is_frozen(fixed):
             self._bases = [*kept[-1:], (fixed, key, basis)]
         return basis
@@ -353,8 +355,11 @@ class ImplicitALS(AlternatingLeastSquares):
         basis = self._basis(fixed, "item" if kind == "user" else "user", objective, solver)
         factors = half_sweep(problems, None, basis, solver).factors
         degrees = np.diff(rows.indptr)
-        unknown = kind == "user" and bool((degrees == 0).any())
-        return objective.finish(factors, kind, degrees, self._mean_row("user") if unknown else None)
+        if kind == "item":
+            return objective.finish_items(factors, degrees)
+        if (degrees == 0).any():
+            factors[degrees == 0] = self._mean_row("user")
+        return factors
 
     def _mean_row(self, kind: str) -> NDArray[Any]:
         """Return the mean of those who have interactions, where that is known."""
