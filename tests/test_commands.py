@@ -227,6 +227,8 @@ def test_info_of_a_model(run):
         40, {"user": "whole numbers", "item": "whole numbers"}, 4
     )  # fmt: skip
     assert data["fit"]["iterations"] == 8
+    assert data["chosen"]["unobserved_weight"] > 0  # "auto" among the parameters
+    assert len(data["chosen"]["regularization"]) == 2
 
 
 @pytest.mark.parametrize(("arguments", "message"), [

@@ -308,6 +308,8 @@ def _summary(model: Any) -> dict[str, Any]:
     last = {name: values[-1] for name, values in getattr(model, "history_", {}).items()}
     known = getattr(model, "interactions_", None)
     parameters = {name: str(value) if isinstance(value, type) else value for name, value in model.get_params().items()}
+    chosen = {name: getattr(model, f"{name}_") for name, value in parameters.items()
+              if isinstance(value, str) and value == "auto" and hasattr(model, f"{name}_")}  # fmt: skip
     summary = {
         "model": type(model).__name__,
         "users": len(users),
@@ -316,6 +318,7 @@ def _summary(model: Any) -> dict[str, Any]:
         "ids": named,
         "interactions": None if known is None else len(known.data),
         "parameters": parameters,
+        "chosen": chosen,
         "fit": {"iterations": getattr(model, "n_iter_", None), **last},
     }
     shown: dict[str, Any] = plain(summary)

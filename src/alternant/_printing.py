@@ -82,6 +82,8 @@ def short(value: Any, digits: int = 4) -> str:
     if isinstance(value, (float, np.floating)):
         value = float(value)
         return f"{value:.4f}" if digits == 4 and 1e-3 <= abs(value) < 1e4 else f"{value:.{digits}g}"
+    if isinstance(value, (list, tuple)):
+        return ", ".join(short(part, digits) for part in value)
     return " ".join(str(value).split())
 
 

@@ -27,7 +27,15 @@ CHOSEN = (
     "weighting", "alpha", "epsilon", "unobserved_weight", "regularization", "degree_normalization",
     "popularity_exponent",
 )  # fmt: skip
-
+# What the numbers among them may be, for messages.
+OPEN = {
+    "alpha": "a number",
+    "epsilon": "a number",
+    "unobserved_weight": "a number",
+    "regularization": "a number, a pair of numbers",
+    "degree_normalization": "a number, a pair of numbers",
+    "popularity_exponent": "a number, None",
+}
 OF_ALL_PAIRS = ("ials", "ials-log")  # weightings whose w0 is on all pairs
 
 # All unobserved pairs together weigh as much as so many times the observed ones.
@@ -47,6 +55,10 @@ POWER_STEPS = 6
 def check_choices(model: Any) -> None:
     """Raise if a parameter that may be "auto" is neither that nor a value it can have."""
     check_choice("weighting", model.weighting, (AUTO, *WEIGHTINGS))
+    for name, what in OPEN.items():
+        value = getattr(model, name)
+        if isinstance(value, str) and value != AUTO:
+            raise TypeError(f"{name} must be {what} or 'auto', got {value!r}")
     for name in ("alpha", "unobserved_weight"):
         if not _is_auto(getattr(model, name)):
             check_number(name, getattr(model, name), 0)
