@@ -230,6 +230,19 @@ def test_users_without_interactions_get_the_mean_user_s_list_and_change_nothing_
     assert again.history_["objective"][0] <= with_nobody.history_["objective"][-1] * (1 + 1e-9)
 
 
+@pytest.mark.parametrize("params", [{"degree_normalization": 1e3}, {"popularity_exponent": 1e3},
+                                    {"degree_normalization": (0, 60), "dtype": "float32"},
+                                    {"popularity_exponent": -1e3, "weighting": "hu"}])  # fmt: skip
+def test_powers_that_are_no_numbers_are_refused_before_anything_changes(params):
+    model = ImplicitALS(factors=2, random_state=0).fit(sp.csr_array(np.ones((3, 4))))
+    before = model.item_factors
+    model.set_params(**params)
+    R = sp.csr_array(np.tri(40, 30, 5))
+    with pytest.raises(ValueError, match="powers of the numbers of interactions must be positive numbers in float"):
+        model.fit(R)
+    assert model.item_factors is before
+
+
 @pytest.mark.parametrize(("params", "message"), [
     ({"degree_normalization": -0.1}, "degree_normalization must be at least 0 and finite, got -0.1"),
     ({"degree_normalization": (0.1, 0.2, 0.3)}, r"degree_normalization must be one number or a pair \(users, items\)"),

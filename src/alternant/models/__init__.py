@@ -1,13 +1,14 @@
 """The models, one file each."""
 
 from ._base import FactorModel, NotFittedError
+from ._explanation import Explanation
 from ._fit_loop import FitState
 from ._least_squares import SingularRowError
 from ._storage import ModelFileError
 from .biased_mf import BiasedMF
 from .cosine_mf import CosineMF
 from .explicit_als import ExplicitALS
-from .implicit_als import Explanation, ImplicitALS
+from .implicit_als import ImplicitALS
 from .logistic_mf import LogisticMF
 from .popularity import Popularity
 

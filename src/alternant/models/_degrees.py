@@ -45,15 +45,24 @@ class Degrees:
         (a, b), s = exponents, popularity
         users, items = np.diff(rows.indptr), np.bincount(rows.indices, minlength=rows.shape[1])
         total = max(1, len(rows.indices))
-        mean_d = weighted_sum(users, _power(users, -a)) / total or 1.0
-        d, e = _power(users, -a) / mean_d, _power(items, -b)
-        if a == 0 or b == 0:
-            mean_e = weighted_sum(items, e) / total
-        else:  # of the products: the two sides' degrees may depend on each other
-            ones = CSR(rows.indptr, rows.indices, np.ones(len(rows.indices), np.float32), rows.shape).to_scipy()
-            mean_e = weighted_sum(d, ones @ e) / total
-        mean_m = weighted_sum(items, _power(items, s - b)) / total
+        with np.errstate(over="ignore", invalid="ignore", divide="ignore"):  # see `are_numbers`
+            mean_d = weighted_sum(users, _power(users, -a)) / total or 1.0
+            d, e = _power(users, -a) / mean_d, _power(items, -b)
+            if a == 0 or b == 0:
+                mean_e = weighted_sum(items, e) / total
+            else:  # of the products: the two sides' degrees may depend on each other
+                ones = CSR(rows.indptr, rows.indices, np.ones(len(rows.indices), np.float32), rows.shape).to_scipy()
+                mean_e = weighted_sum(d, ones @ e) / total
+            mean_m = weighted_sum(items, _power(items, s - b)) / total
         return cls(users, items, exponents, s, (1 / mean_d, 1 / (mean_e or 1.0), 1 / (mean_m or 1.0)))
+
+    def are_numbers(self, dtype: np.dtype[Any]) -> bool:
+        """Whether all powers, and what they are multiplied by, are positive numbers that the dtype has."""
+        tiny, huge = np.finfo(dtype).tiny, np.finfo(dtype).max
+        with np.errstate(over="ignore", invalid="ignore"):
+            powers = (self.constants, self.user_weights, self.item_weights, self.item_scores)
+            return all(part is None or bool(np.all((tiny <= np.array(part)) & (np.array(part) <= huge)))
+                       for part in powers)  # fmt: skip
 
     @cached_property
     def user_weights(self) -> NDArray[np.float64] | None:
@@ -97,7 +106,8 @@ class Degrees:
 
 
 def _power(degrees: NDArray[np.int64], exponent: float) -> NDArray[np.float64]:
-    return np.asarray(np.maximum(degrees, 1).astype(np.float64) ** exponent)
+    with np.errstate(over="ignore"):
+        return np.asarray(np.maximum(degrees, 1).astype(np.float64) ** exponent)
 
 
 def scaled(rows: NDArray[Any], by: NDArray[np.float64] | None, out: NDArray[Any] | None = None) -> NDArray[Any]:

@@ -52,6 +52,7 @@ PROBED = 1 << 23
 PROBES = (8, 64)
 POWER_STEPS = 6
 
+
 def check_choices(model: Any) -> None:
     """Raise if a parameter that may be "auto" is neither that nor a value it can have."""
     check_choice("weighting", model.weighting, (AUTO, *WEIGHTINGS))
@@ -93,6 +94,12 @@ def choose_objective(model: Any, rows: CSR) -> ImplicitObjective:
     elif _is_auto(popularity):
         popularity = _popularity_exponent(n_u)
     degrees = Degrees.of(rows, exponents, float(popularity))
+    if not degrees.are_numbers(rows.data.dtype):
+        raise ValueError(
+            f"powers of the numbers of interactions must be positive numbers in {rows.data.dtype}, but "
+            f"with degree_normalization={model.degree_normalization!r} and "
+            f"popularity_exponent={model.popularity_exponent!r} they are not: choose exponents nearer to 0"
+        )
     chosen = {"weighting": weighting, "alpha": alpha, "epsilon": epsilon, "unobserved_weight": w0}
     given = not _is_auto(model.regularization)
     chosen["regularization"] = model.regularization if given else 0.0

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple, Self
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,34 +12,13 @@ from .._validation import check_choice, check_number
 from ._als import AlternatingLeastSquares
 from ._basis import Basis
 from ._degrees import Degrees
+from ._explanation import Explanation, break_down
 from ._fit_loop import Callback, check_callback, is_frozen
 from ._implicit_defaults import CHOSEN, check_choices, choose_objective, chosen_values, fitted_objective
 from ._implicit_objective import ImplicitObjective
 from ._least_squares import HalfSweep, half_sweep
 from ._sklearn import check_unused
 from ._solver import Solver
-
-
-class Explanation(NamedTuple):
-    """Why a user gets a score for an item.
-
-    Attributes
-    ----------
-    score : float
-        The predicted score.
-    items : int64 array
-        What the user has interacted with, greatest contribution first.
-    contributions : float64 array
-        What each of these items adds to the score; they add up to it.
-    remainder : float
-        The part of the score that comes from the factors not solving the user's problem exactly (the solver's
-        tolerance, and item factors newer than the user's), spread over `contributions` in proportion to their size.
-    """
-
-    score: float
-    items: NDArray[np.int64]
-    contributions: NDArray[np.float64]
-    remainder: float
 
 
 class ImplicitALS(AlternatingLeastSquares):
@@ -411,24 +390,9 @@ class ImplicitALS(AlternatingLeastSquares):
             score = float(self._score(users, items, np.array([u]), np.array([i]))[0])
         if history.shape[0] != 1:
             raise ValueError(f"user_items must have 1 row, that of the user to explain, got {history.shape[0]}")
-        return self._break_down(history, i, score, items)
-
-    def _break_down(self, history: CSR, i: int, score: float, items: NDArray[Any]) -> Explanation:
         objective = self._objective()
-        problem = objective.problems(history, "user")
         basis = self._basis(items, "item", objective, self._solver(fold_in=True))
-        y = basis.factors[history.indices].astype(np.float64)
-        A = np.diag(basis.diagonal.astype(np.float64) + float(problem.regularization[0]))
-        A += (y.T * problem.weight) @ y
-        influence = np.linalg.lstsq(A, basis.factors[i].astype(np.float64))[0] * objective.score_scale(i)
-        contributions = problem.targets() * (y @ influence)
-        remainder = score - contributions.sum()
-        size = np.abs(contributions)
-        if size.any():
-            contributions += remainder * (size / size.sum())
-        order = np.argsort(-contributions, kind="stable")
-        raw = self._raw(history.indices[order].astype(np.int64), "item")
-        return Explanation(score, raw, contributions[order], float(remainder))
+        return break_down(history, i, score, objective, basis, lambda numbers: self._raw(numbers, "item"))
 
     def __getstate__(self) -> dict[str, Any]:
         return {name: value for name, value in self.__dict__.items() if name != "_bases"}
