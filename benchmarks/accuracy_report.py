@@ -77,6 +77,7 @@ def table(rows: Sequence[Row], published: Sequence[Published]) -> str:
 def draw(data: Mapping[str, Sequence[Row]], published: Mapping[str, Sequence[Published]], path: Path) -> None:
     """Draw NDCG@20 over the seconds of the fit, a panel for each data set; published figures are lines."""
     from matplotlib.figure import Figure
+    from matplotlib.ticker import LogLocator, NullFormatter, ScalarFormatter
 
     figure = Figure(figsize=(7 * len(data), 5.5), layout="constrained")
     panels = figure.subplots(1, len(data), squeeze=False)[0]
@@ -92,9 +93,12 @@ def draw(data: Mapping[str, Sequence[Row]], published: Mapping[str, Sequence[Pub
         for one in published.get(name, ()):
             if one.model in DRAWN:
                 panel.axhline(one.ndcg, color="0.7", linewidth=0.8, zorder=0)
-                place = {"transform": panel.get_yaxis_transform(), "ha": "right", "va": "bottom"}
-                panel.text(0.995, one.ndcg, one.model, fontsize=7, color="0.4", **place)
-        panel.margins(x=0.12)
+                place = {"transform": panel.get_yaxis_transform(), "ha": "left", "va": "bottom"}
+                panel.text(0.005, one.ndcg, one.model, fontsize=7, color="0.4", **place)
+        panel.margins(x=0.15)
         panel.set(xscale="log", xlabel="seconds of the fit", ylabel="NDCG@20", title=name)
+        panel.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        panel.xaxis.set_major_formatter(ScalarFormatter())
+        panel.xaxis.set_minor_formatter(NullFormatter())
         panel.legend(loc="lower right", fontsize=8)
     figure.savefig(path, dpi=150)

@@ -116,7 +116,7 @@ def test_lists_are_left_out_where_that_is_asked_for(monkeypatch):
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        ("weighted --data jester-1", "weighted takes no --data jester-1: choose from msweb, ml-latest-small"),
+        ("explicit --data gowalla", "explicit takes no --data gowalla: choose from ml-latest-small, book-crossing"),
         ("explicit --data msweb", "choose from ml-latest-small, book-crossing, jester-1"),
         ("explicit --data jester-1", "needs --folder"),
         ("weighted --folder no/such", "there is no folder 'no/such'"),
