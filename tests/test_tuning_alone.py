@@ -244,3 +244,20 @@ def test_interactions_are_tuned_on_by_their_ids(model):
 def test_seconds_may_be_fewer_than_the_budget():
     result = tune(ImplicitALS(factors=64, iterations=12), VISITS, timeout=1e-9)
     assert [trial.factors for trial in result.trials] == [16, None, None]
+
+
+@pytest.mark.parametrize(("model", "space"), [
+    (ImplicitALS(factors=4), {"regularization": ["auto", 10.0]}),
+    (LogisticMF(factors=4, epochs=2), {"regularization": ["auto", 10.0]}),
+], ids=["ImplicitALS", "LogisticMF"])  # fmt: skip
+@pytest.mark.parametrize("limit", [{"budget": 8}, {"n_trials": 3}], ids=["budget", "trials"])
+def test_auto_among_the_choices_is_what_the_model_has_itself(model, space, limit):
+    result = tune(model, VISITS, space, metric="ndcg@20", **limit)
+    assert result.best_params["regularization"] == "auto"
+
+
+def test_a_space_of_the_popularity_exponent_alone_is_searched():
+    model = ImplicitALS(factors=4, popularity_exponent=0.0)
+    result = tune(model, VISITS, {"popularity_exponent": (0.0, 1.0)}, budget=8)
+    assert len({trial.params["popularity_exponent"] for trial in result.trials}) >= 3
+    assert max(result.trials, key=lambda trial: trial.value).params["popularity_exponent"] > 0.1

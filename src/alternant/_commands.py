@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import json
 import sys
@@ -175,6 +176,9 @@ def _parse(text: str) -> Any:
     try:
         value = json.loads(text)
     except ValueError:
+        if "," in text:  # a pair, as Python writes it or plainly
+            with contextlib.suppress(ValueError):
+                return tuple(json.loads(part) for part in text.strip("() ").split(","))
         return {"none": None, "true": True, "false": False}.get(text.lower(), text)
     return tuple(value) if isinstance(value, list) else value
 

@@ -178,16 +178,27 @@ def _add_text(parser: argparse.ArgumentParser, separator: str, header: str) -> N
     parser.add_argument("--header", action=argparse.BooleanOptionalAction, help=header)
 
 
+def _number_or_auto(text: str) -> float | str:
+    if text == "auto":
+        return text
+    try:
+        return float(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"expected a number or auto, got {text!r}") from None
+
+
 def _add_model(parser: argparse.ArgumentParser) -> None:
     names = ("implicit-als", "explicit-als", "biased-mf", "cosine-mf", "logistic-mf", "popularity")
     parser.add_argument("--model", choices=names, default="implicit-als", help="(default: implicit-als)")
     parser.add_argument("--factors", type=int, metavar="N")
     parser.add_argument("--iterations", type=int, metavar="N", help="iterations, or epochs")
-    parser.add_argument("--regularization", type=float, metavar="X")
-    parser.add_argument("--alpha", type=float, metavar="X")
+    parser.add_argument("--regularization", type=_number_or_auto, metavar="X", help="a number or auto")
+    parser.add_argument("--alpha", type=_number_or_auto, metavar="X", help="a number or auto")
     parser.add_argument("--random-state", type=int, metavar="N", help="seed")
     parser.add_argument("--num-threads", type=_positive, metavar="N", help="threads to use (default: all available)")
-    parser.add_argument("--set", action="append", metavar="NAME=VALUE", help="any other parameter of the model")
+    parser.add_argument(
+        "--set", action="append", metavar="NAME=VALUE", help="any other parameter of the model; a pair as 0.1,0.2"
+    )
     parser.add_argument("--json", action="store_true", help="print one JSON document")
 
 

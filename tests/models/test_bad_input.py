@@ -146,7 +146,7 @@ def test_a_named_backend_that_cannot_run_is_refused_with_the_reason(monkeypatch)
         ({"regularization": 1e39}, r"every row's lambda must be finite in float32, but regularization=1e\+39"),
         (
             {"regularization": 1.0, "regularization_exponent": 900, "unobserved_weight": 1.0},
-            "every row's lambda must be finite",
+            "what scales every row's lambda must be finite, but regularization_exponent=900",
         ),
         ({"init_scale": 1e39}, "factors must be finite, .* lower init_scale"),
         ({"init_scale": 1e200, "dtype": "float64"}, "factors must be finite, .* lower init_scale"),

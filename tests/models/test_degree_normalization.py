@@ -253,3 +253,29 @@ def test_powers_that_are_no_numbers_are_refused_before_anything_changes(params):
 def test_exponents_that_make_no_sense_are_refused(params, message):
     with pytest.raises((TypeError, ValueError), match=message):
         ImplicitALS(**params)
+
+
+def test_a_mean_user_of_nobody_is_zero():
+    model = ImplicitALS(factors=3, random_state=0).fit(sp.csr_array((5, 4)))
+    np.testing.assert_array_equal(model.fold_in_users(sp.csr_array((1, 4))), np.zeros((1, 3)))
+    assert model.cold_start(k=2)[0].tolist() == [0, 1]
+    model = ImplicitALS(factors=3, random_state=0).fit(sp.csr_array(np.eye(2, 4)))
+    model.partial_fit_users([0, 1], sp.csr_array((2, 4)))
+    assert np.isfinite(model.user_factors).all()
+
+
+def test_auto_belongs_to_the_weighting_of_the_fit():
+    model = ImplicitALS(factors=3, random_state=0).fit(sp.csr_array(feedback()))
+    model.set_params(weighting="hu")
+    with pytest.raises(ValueError, match="was chosen for weighting='ials-log', which is 'hu' now: call fit again"):
+        model.fold_in_users(sp.csr_array(feedback(2, empty=False)))
+
+
+def test_factors_set_by_hand_are_saved_without_what_does_not_fit_them(tmp_path):
+    model = fitted(feedback(), "hu")
+    model.item_factors = np.concatenate([model.item_factors, model.item_factors])
+    with pytest.raises(ValueError, match="save with interactions=False"):
+        model.save(tmp_path / "m")
+    assert not (tmp_path / "m").exists()
+    model.save(tmp_path / "m", interactions=False)
+    assert ImplicitALS.load(tmp_path / "m").item_factors.shape == (18, 4)

@@ -195,7 +195,8 @@ def test_what_is_held_out_does_not_follow_the_order_of_the_items():
 
 def test_a_greater_score_is_a_better_model():
     params = FEW | {"iterations": 10}
-    good, bad = (ImplicitALS(regularization=value, **params).fit(COUNTS[:36]) for value in ("auto", 1e4))
+    counted = params | {"weighting": "log", "alpha": 3.0, "epsilon": 10.0, "regularization_exponent": 0.5}
+    good, bad = (ImplicitALS(regularization=value, **counted).fit(COUNTS[:36]) for value in (0.1, 1e4))
     assert good.score(COUNTS[36:]) > bad.score(COUNTS[36:]) + 0.05
     good, bad = (ExplicitALS(regularization=value, **params).fit(RATINGS[:36]) for value in (0.1, 1e4))
     assert 0 > good.score(RATINGS[36:]) > bad.score(RATINGS[36:]) + 0.2

@@ -81,9 +81,9 @@ def choose_objective(model: Any, rows: CSR) -> ImplicitObjective:
         weighting = "ials-log" if size.min(initial=np.inf) < size.max(initial=0) else "ials"
     alpha, epsilon = _scale_of_sizes(model, size, weighting)
     n_u, n_i = (counts[counts > 0].astype(np.float64) for counts in _counts(rows))
-    w0, lowered = model.unobserved_weight, 1.0
+    w0 = model.unobserved_weight
     if _is_auto(w0):
-        w0, lowered = _unobserved_weight(rows, n_u, n_i) if weighting in OF_ALL_PAIRS else (1.0, 1.0)
+        w0 = UNOBSERVED_TOTAL * n_u.sum() / max(1, len(n_u) * len(n_i)) if weighting in OF_ALL_PAIRS else 1.0
     exponents = model.degree_normalization
     if _is_auto(exponents):
         exponents = _normalization(n_i) if own else 0.0
@@ -106,10 +106,7 @@ def choose_objective(model: Any, rows: CSR) -> ImplicitObjective:
     objective = objective_of(model, chosen, degrees)
     if _is_auto(model.unobserved_weight) and weighting in OF_ALL_PAIRS:
         objective = replace(objective, unobserved_weight=float(w0 * objective.mean_confidence(size)))
-    if given:
-        return objective
-    users, items = _regularization(objective, rows, degrees)
-    return replace(objective, regularization=(lowered * users, lowered * items))
+    return objective if given else replace(objective, regularization=_regularization(objective, rows, degrees))
 
 
 def fitted_objective(model: Any, degrees: Degrees | None) -> ImplicitObjective:
@@ -119,6 +116,11 @@ def fitted_objective(model: Any, degrees: Degrees | None) -> ImplicitObjective:
         value = getattr(model, name)
         if _is_auto(value):
             value = getattr(model, f"{name}_", None)
+            if value is not None and model.weighting not in (AUTO, model.weighting_):
+                raise ValueError(
+                    f"{name}='auto' was chosen for weighting={model.weighting_!r}, which is {model.weighting!r} now: "
+                    f"call fit again, or pass a value for {name}"
+                )
             if value is None and not _is_auto(model.weighting):
                 value = _fixed(name, model.weighting)
             if value is None:
@@ -182,13 +184,6 @@ def _scale_of_sizes(model: Any, size: NDArray[Any], weighting: str) -> tuple[flo
     return alpha, epsilon
 
 
-def _unobserved_weight(rows: CSR, n_u: NDArray[np.float64], n_i: NDArray[np.float64]) -> tuple[float, float]:
-    """Return w0, of the mean confidence, and the part of it that is left so that a dislike says more than nothing."""
-    w0 = UNOBSERVED_TOTAL * n_u.sum() / max(1, len(n_u) * len(n_i))
-    lowered = 1 / w0 if w0 > 1 and rows.data.min(initial=0) < 0 else 1.0
-    return float(lowered * w0), float(lowered)
-
-
 def _normalization(n_i: NDArray[np.float64]) -> tuple[float, float]:
     """Return a and b, which is less where few items have most of the interactions: those are to be predicted, too."""
     if not len(n_i):
@@ -199,7 +194,7 @@ def _normalization(n_i: NDArray[np.float64]) -> tuple[float, float]:
 
 def _popularity_exponent(n_u: NDArray[np.float64]) -> float:
     """Return s: the shorter the histories, the more of a list is what everybody likes."""
-    return float(min(0.5, (1 / n_u).mean())) if len(n_u) else 0.0
+    return float(min(0.7, (1 / n_u).mean())) if len(n_u) else 0.0
 
 
 def _regularization(objective: ImplicitObjective, rows: CSR, degrees: Degrees) -> tuple[float, float]:

@@ -72,8 +72,9 @@ class ImplicitObjective:
         with np.errstate(over="ignore", invalid="ignore"):
             if not np.isfinite(self._confidence(size.max(initial=0, keepdims=True)) - np.asarray(w0, r.dtype)).all():
                 raise ValueError(
-                    f"confidences must be finite in {r.dtype}, but alpha={self.alpha!r}, unobserved_weight={w0!r} and "
-                    f"an interaction of {size.max():g} overflow: lower the largest of them"
+                    f"confidences must be finite in {r.dtype}, but alpha={self.alpha!r}, unobserved_weight={w0!r}, "
+                    f"epsilon={self.epsilon!r} and an interaction of {size.max():g} overflow: lower the largest of "
+                    "them, or raise epsilon"
                 )
         if self.weighting == "hu" and self.alpha == w0 == 1 and not disliked:
             return r, w0
@@ -103,6 +104,12 @@ class ImplicitObjective:
     def _row_lambda(self, rows: CSR, kind: str) -> NDArray[Any]:
         own = self.regularization[0 if kind == "user" else 1]
         scale = self.lambda_scale(np.diff(rows.indptr).astype(np.float64), rows.shape[1])
+        if not np.isfinite(scale).all():
+            raise ValueError(
+                "what scales every row's lambda must be finite, but regularization_exponent="
+                f"{self.regularization_exponent!r} overflows with unobserved_weight={self.unobserved_weight!r}: lower "
+                "it"
+            )
         return row_lambdas(own, scale, rows.data.dtype, self.regularization_scaling)
 
     def lambda_scale(self, counts: NDArray[np.float64], columns: int) -> NDArray[np.float64]:

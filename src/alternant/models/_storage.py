@@ -48,13 +48,21 @@ def save(model: Any, path: str | os.PathLike[str], interactions: bool) -> None:
     """Write a fitted model; see `FactorModel.save`."""
     tensors = {"user_factors": model.user_factors, "item_factors": model.item_factors}
     csr = getattr(model, "interactions_", None)  # not there where factors were set by hand
+    rows = len(model.user_factors), len(model.item_factors)
     if interactions and csr is not None:
+        if csr.shape != rows:
+            raise ValueError(
+                f"the interactions of the fit, {csr.shape}, do not fit factors of {rows[0]} users and {rows[1]} items "
+                "that were set by hand: save with interactions=False"
+            )
         tensors |= {"indptr": csr.indptr, "indices": csr.indices, "values": csr.data, "shape": np.array(csr.shape)}
     for kind in ("user", "item"):
         ids = model._ids_of(kind)
         if ids is not None:
             tensors[f"{kind}_ids"] = pack_ids(ids, kind)
     degrees = getattr(model, "_degrees", None)
+    if degrees is not None and (len(degrees.users), len(degrees.items)) != rows:
+        degrees = None  # factors set by hand
     if degrees is not None:
         tensors |= {"user_degrees": degrees.users, "item_degrees": degrees.items}
     metadata = {

@@ -83,11 +83,12 @@ class ImplicitALS(AlternatingLeastSquares):
         The exponents a of users and b of items, or one number for both: ``d_u ~ n_u^-a``, ``e_i ~ n_i^-b``, with a mean
         of d e of 1 over the observed pairs. ``"auto"``: a = 0.25, and b from 0.1 where few items have most of the
         interactions to 0.2 where these are spread out. The numbers n are those of the fit, and of their own for rows
-        that are folded in; factors that were set by hand, without a fit, are taken as if a = b = 0.
+        that are folded in; factors that were set by hand, without a fit, are taken as if a = b = 0. Of a fitted model,
+        this and `popularity_exponent` are as the fit had them, whatever `set_params` says, until the next fit.
     popularity_exponent : float, "auto" or None
         s: lists are ranked by ``n_i^s (d_u x_u) . (e_i y_i)``. None: s = b, which ranks by predicted preference; less
         brings rarer items forward. `item_factors` hold it, and `predict` returns preferences times ``n_i^(s - b)``,
-        scaled to a mean of 1 over the observed pairs. ``"auto"``: the mean of 1 / n_u over the users, at most 0.5: the
+        scaled to a mean of 1 over the observed pairs. ``"auto"``: the mean of 1 / n_u over the users, at most 0.7: the
         shorter the histories, the more of a list is what everybody likes; with another weighting than "auto" it is b.
     solver : {"cg", "cholesky"}
         Conjugate gradients from the factors before, or exact; see `alternant.kernels.solve_rows`.
@@ -345,9 +346,9 @@ class ImplicitALS(AlternatingLeastSquares):
         degrees = self._degrees_of_factors()
         if degrees is None:
             return super()._mean_row(kind)
-        side = self._factors()[0 if kind == "user" else 1]
-        mean: NDArray[Any] = side.mean(axis=0, dtype=np.float64, where=(degrees.of_kind(kind) > 0)[:, None])
-        return mean.astype(side.dtype)
+        side, known = self._factors()[0 if kind == "user" else 1], degrees.of_kind(kind) > 0
+        total: NDArray[Any] = side.sum(axis=0, dtype=np.float64, where=known[:, None])
+        return (total / max(1, int(known.sum()))).astype(side.dtype)
 
     def _partial_state(self, kind: str, numbers: NDArray[np.int64], rows: CSR) -> dict[str, Any]:
         degrees = self._degrees_of_factors()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from numbers import Integral
 from typing import Any
 
 import numpy as np
@@ -108,6 +109,8 @@ def rescoring_of(model: FactorModel, space: dict[str, Any]) -> Rescoring | None:
     name = _BY_POPULARITY.name
     bounds = space.get(name)
     if not isinstance(model, models.ImplicitALS) or not isinstance(bounds, tuple) or len(bounds) != 2:
+        return None
+    if len(space) == 1 or all(isinstance(bound, Integral) for bound in bounds):  # there is nothing else to fit with
         return None
     return replace(_BY_POPULARITY, low=float(bounds[0]), high=float(bounds[1]))
 

@@ -131,6 +131,8 @@ def tune(
     given = default_space(base, parts.train) if space is None else space
     drawn = read_space(optuna, given, base)
     own = own_values(base, parts.train)
+    if isinstance(drawn, Space):
+        own |= drawn.chosen_as_they_are(base.get_params())
     runner = Runner(base, parts, name, k, aim.among_rated)
     own_way = sampler is pruner is study is None and limits.budget is not None
     with _optuna.quiet(optuna):

@@ -54,6 +54,13 @@ class Space:
                 held[name] = value
         return held
 
+    def chosen_as_they_are(self, params: Mapping[str, Any]) -> dict[str, Any]:
+        """Return those of the parameters that are among the choices of the space, "auto" included."""
+        return {
+            name: params[name] for name, each in self.distributions.items()
+            if hasattr(each, "choices") and any(repr(choice) == repr(params[name]) for choice in self._choices(name))
+        }  # fmt: skip
+
     def _choices(self, name: str) -> list[Any]:
         choices = self.distributions[name].choices
         return [self.labels[name][label] for label in choices] if name in self.labels else list(choices)
