@@ -65,7 +65,8 @@ def lines(text):
 
 def test_fit_says_what_it_read_and_saves_a_model_that_needs_nothing_else(run, folder):
     code, out, err = run("fit", "ratings.csv", *TABLE, "-o", "a.safetensors", "--set", "weighting=hu", "--alpha", "2",
-                         "--iterations", "3", "--set", "regularization=(0.1, 0.2)", "--set", "degree_normalization=0.1,0.2")  # fmt: skip
+                         "--iterations", "3", "--set", "regularization=(0.1, 0.2)",
+                         "--set", "degree_normalization=0.1,0.2")  # fmt: skip
     assert (code, err) == (0, "")
     assert "users             40" in out
     assert "saved in a.safetensors" in out

@@ -261,3 +261,15 @@ def test_a_space_of_the_popularity_exponent_alone_is_searched():
     result = tune(model, VISITS, {"popularity_exponent": (0.0, 1.0)}, budget=8)
     assert len({trial.params["popularity_exponent"] for trial in result.trials}) >= 3
     assert max(result.trials, key=lambda trial: trial.value).params["popularity_exponent"] > 0.1
+
+
+@pytest.mark.parametrize(("options", "message"), [
+    ({"sampler": 3}, "sampler must be an optuna BaseSampler, got 3"),
+    ({"pruner": "median"}, "pruner must be an optuna BasePruner, got 'median'"),
+    ({"study": 3}, "study must be an optuna Study, got 3"),
+    ({"show_progress": "x"}, "show_progress must be True or False"),
+    ({"validation_fraction": 0}, "validation_fraction must be between 0 and 1"),
+])  # fmt: skip
+def test_what_is_no_such_thing_is_refused_before_anything_is_fitted(options, message):
+    with pytest.raises((TypeError, ValueError), match=message):
+        tune(ImplicitALS(factors=4), VISITS, **options)

@@ -6,7 +6,7 @@ import warnings
 from dataclasses import replace
 from typing import Any
 
-from .._validation import check_boolean, check_integer, check_number
+from .._validation import check_boolean, check_integer, check_number, check_share
 from ..evaluation._evaluate import AT_K, METRICS
 from ..models import FactorModel, Popularity
 from . import _optuna
@@ -50,7 +50,7 @@ def tune(
     The search takes about as long as `budget` fits of the model. A third of that goes to many trials with a quarter of
     the factors and half of the iterations, the rest to those of full size that these make likely to be good. What the
     best of them is worth is then measured on users whom the search did not: where it is no better than the model's
-    own parameters there, these are the result.
+    own parameters there, these are the result, unless the space leaves them out.
 
     Parameters
     ----------
@@ -118,6 +118,14 @@ def tune(
     base = _base_model(model, random_state)
     limits = _check_limits(budget, n_trials, timeout)
     check_boolean("refit", refit)
+    check_boolean("show_progress", show_progress)
+    check_share("validation_fraction", validation_fraction)
+    for given, what, kind in (
+        (sampler, "sampler", optuna.samplers.BaseSampler), (pruner, "pruner", optuna.pruners.BasePruner),
+        (study, "study", optuna.Study),
+    ):  # fmt: skip
+        if given is not None and not isinstance(given, kind):
+            raise TypeError(f"{what} must be an optuna {kind.__name__}, got {given!r}")
     if space is not None:
         read_space(optuna, space, base)
     elif isinstance(base, Popularity):
