@@ -43,10 +43,14 @@ cdef struct Row:
     double objective                         # OUT
 
 
-cdef inline floating target_of(Row *row, const index_t *indices, const floating *w, const floating *t,
-                               ptrdiff_t j) noexcept nogil:
-    cdef floating own = t[j] if t != NULL else w[j] + <floating> row.added
-    return own if row.scale == NULL else own * (<const floating *> row.scale)[indices[j]]
+cdef inline floating target_of(Row *row, const floating *w, const floating *t, ptrdiff_t j) noexcept nogil:
+    """The target of an entry but for the scale of its column."""
+    return t[j] if t != NULL else w[j] + <floating> row.added
+
+
+cdef inline floating scale_of(Row *row, const floating *like, ptrdiff_t column) noexcept nogil:
+    """What the targets of a column are multiplied by, where row.scale is there; `like` tells the dtype."""
+    return (<const floating *> row.scale)[column]
 
 
 cdef inline int solve_primal(Row *row, const floating *Y, const index_t *indices, const floating *w, const floating *t,
@@ -75,7 +79,10 @@ cdef inline int solve_primal(Row *row, const floating *Y, const index_t *indices
         gather(rows, row.f, fp, Y, indices + j, row.left - j, pack)
         for k in range(rows):
             chunk_w[k] = w[j + k]
-            chunk_t[k] = target_of(row, indices, w, t, j + k)
+            chunk_t[k] = target_of(row, w, t, j + k)
+        if row.scale != NULL:
+            for k in range(rows):
+                chunk_t[k] = <real> (<floating> chunk_t[k] * scale_of(row, w, indices[j + k]))
         memset(chunk_b, 0, fp * sizeof(real))
         scale_rows(rows, fp, pack, chunk_w, chunk_t, Z, chunk_b)
         for k in range(fp):
@@ -121,7 +128,10 @@ cdef inline int solve_dual(Row *row, const floating *Y, const index_t *indices, 
             ALTERNANT_PREFETCH(Y + <ptrdiff_t> indices[j + AHEAD] * f)
         y = Y + <ptrdiff_t> indices[j] * f
         scale = <floating> sqrt(<double> w[j])
-        c[j] = target_of(row, indices, w, t, j) / scale
+        c[j] = target_of(row, w, t, j)
+        if row.scale != NULL:
+            c[j] *= scale_of(row, w, indices[j])
+        c[j] /= scale
         a[j] = c[j]
         for k in range(f):
             V[k * np_ + j] = scale * y[k] * root[k]

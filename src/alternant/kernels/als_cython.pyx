@@ -15,7 +15,7 @@ from libc.stdint cimport int32_t, int64_t, uint16_t
 from libc.stdlib cimport free, malloc
 from libc.string cimport memcpy, memset
 
-from ._exact cimport NO_MEMORY, OK, SINGULAR, Row, exact_bytes, solve_exact, target_of
+from ._exact cimport NO_MEMORY, OK, SINGULAR, Row, exact_bytes, scale_of, solve_exact, target_of
 from ._vector cimport (
     CHUNK, advance, aligned_zeros, begin, can_halve, compiler_version, curvature, dot, first_pass, gather,
     gather_narrow, index_t, padded, precondition, redirect, rows_pass, value,
@@ -91,7 +91,10 @@ cdef inline void apply_first(Row *row, const floating *Y, const index_t *indices
             for k in range(rows):
                 y[k] = chunk + k * row.fp
         for k in range(rows):
-            chunk_t[k] = target_of(row, indices, w, t, j + k)
+            chunk_t[k] = target_of(row, w, t, j + k)
+        if row.scale != NULL:    # apart, as the loop above is one of vectors
+            for k in range(rows):
+                chunk_t[k] *= scale_of(row, w, indices[j + k])
         first_pass(rows, row.fp, half, known, ahead, y, narrow if coarse else NULL, chunk, w + j, chunk_t, p, q, qb,
                    total, b, pack)
         if keep:
@@ -281,8 +284,8 @@ def solve_rows(indptr, indices, weight, target, Y, diagonal, regularization, X, 
 
     def solve(Y, narrow):
         return _solve_rows(indptr, indices, weight, target if added is None else None, added or 0, target_scale, Y,
-                           narrow, diagonal, regularization, X, method == "cholesky", tol, min(max_steps, 2**31 - 1), threads,
-                           status, row_steps, row_objective)
+                           narrow, diagonal, regularization, X, method == "cholesky", tol,
+                           min(max_steps, 2**31 - 1), threads, status, row_steps, row_objective)
 
     if Y.dtype != np.float16:
         solve(Y, None)
