@@ -2,7 +2,7 @@
 
     python benchmarks/choose_defaults.py FOLDER [--trials 60] [--factors 64 128 256] [--data msweb gowalla ...]
 
-The rules behind ``"auto"`` are in alternant.models._implicit_defaults. For each data set and number of factors, this
+The rules behind ``"auto"`` are in alternant.models.als.implicit_defaults. For each data set and number of factors, this
 prints the NDCG of popularity, of the defaults, of settings that other libraries have as theirs, and of the best of a
 search. That draws all parameters that the rules choose, half of the trials over wide ranges around what they chose and
 half near the best so far, on the same held-out interactions: its best is a little better than new data would give.

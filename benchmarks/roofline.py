@@ -28,7 +28,7 @@ from machine import print_machine
 from shapes import SHAPES, shaped
 
 from alternant import ImplicitALS, backend_info
-from alternant._memory import Pool
+from alternant._utils.pool import Pool
 from alternant.kernels import solve_rows
 
 FLAGS = {"avx512": ["-mavx2", "-mfma", "-mavx512f"], "avx2": ["-mavx2", "-mfma"]}

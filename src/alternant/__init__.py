@@ -3,7 +3,7 @@
 from importlib.metadata import version as _version
 
 from . import datasets, evaluation, kernels
-from .interactions import Interactions
+from .data.interactions import Interactions
 from .kernels import backend_info, set_backend, use_backend
 from .models import BiasedMF, CosineMF, ExplicitALS, ImplicitALS, LogisticMF, Popularity
 

@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ._threads import resolve_num_threads
-from ._validation import check_boolean, check_choice, check_integer
+from ._utils.threads import resolve_num_threads
+from ._utils.validation import check_boolean, check_choice, check_integer
 
 # (queries, how many at most) -> row numbers of items, all different, -1 where there are no more
 Find = Callable[[NDArray[np.float32], int], NDArray[np.int64]]

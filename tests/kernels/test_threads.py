@@ -16,7 +16,7 @@ import scipy.sparse as sp
 import threadpoolctl
 
 from alternant import ExplicitALS, ImplicitALS
-from alternant._threads import (
+from alternant._utils.threads import (
     default_num_threads,
     map_parallel,
     openmp_threads,
@@ -25,10 +25,11 @@ from alternant._threads import (
 )
 from alternant.kernels import Factors
 from alternant.kernels._registry import BackendUnavailableError
-from alternant.models import _biased, _least_squares
-from alternant.models._basis import Basis
-from alternant.models._least_squares import RowProblems
-from alternant.models._solver import Solver
+from alternant.models.als import half_sweep as _least_squares
+from alternant.models.als.basis import Basis
+from alternant.models.als.half_sweep import RowProblems
+from alternant.models.als.solver import Solver
+from alternant.models.sgd import biases as _biased
 
 
 def interactions(seed=0, shape=(120, 60)):
@@ -46,7 +47,7 @@ def same(a, b):
 
 
 def test_the_default_honours_affinity_and_omp_num_threads():
-    code = "from alternant._threads import default_num_threads; print(default_num_threads())"
+    code = "from alternant._utils.threads import default_num_threads; print(default_num_threads())"
 
     def ask(prefix="", **environment):
         clean = {name: value for name, value in os.environ.items() if name != "OMP_NUM_THREADS"}

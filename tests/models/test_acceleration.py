@@ -7,10 +7,10 @@ import pytest
 import scipy.sparse as sp
 
 from alternant import ImplicitALS, datasets
-from alternant._memory import Pool
-from alternant.models import _momentum
+from alternant._utils.pool import Pool
 from alternant.models._fit_loop import Iteration
-from alternant.models._momentum import Momentum
+from alternant.models.als import momentum as _momentum
+from alternant.models.als.momentum import Momentum
 
 MSWEB = datasets.load_msweb().interactions
 OBJECTIVES = {

@@ -8,10 +8,10 @@ import scipy.sparse as sp
 
 from alternant import ImplicitALS
 from alternant.kernels import active_backend
-from alternant.models import _basis
-from alternant.models._basis import Basis
-from alternant.models._least_squares import RowProblems, half_sweep
-from alternant.models._solver import Solver
+from alternant.models.als import basis as _basis
+from alternant.models.als.basis import Basis
+from alternant.models.als.half_sweep import RowProblems, half_sweep
+from alternant.models.als.solver import Solver
 
 TOLERANCE = {np.dtype(np.float32): 2e-5, np.dtype(np.float64): 1e-12}
 

@@ -10,7 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from alternant import CosineMF
-from alternant.models import NotFittedError, _events
+from alternant.models import NotFittedError
+from alternant.models.sgd import events as _events
 
 M, N = 20, 15
 rng = np.random.default_rng(0)

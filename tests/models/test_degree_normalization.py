@@ -198,7 +198,7 @@ def test_popularity_exponent_only_scales_the_items_of_a_fit():
 @pytest.mark.parametrize("solver", ["cg", "cholesky"])
 @pytest.mark.parametrize("acceleration", [None, "nesterov"])
 def test_the_objective_never_rises_and_threads_change_no_bit(solver, acceleration, monkeypatch):
-    monkeypatch.setattr("alternant.models._least_squares.WORK_PER_THREAD", 1)
+    monkeypatch.setattr("alternant.models.als.half_sweep.WORK_PER_THREAD", 1)
     R = datasets.load_msweb().interactions[:3000]
     models = [
         ImplicitALS(

@@ -260,7 +260,7 @@ def test_backends_agree(kernels, options, complete, monkeypatch):
 @pytest.mark.parametrize("options", OPTIONS)
 @pytest.mark.parametrize("complete", [True, False])
 def test_the_number_of_threads_changes_no_bit(options, complete, monkeypatch):
-    monkeypatch.setattr("alternant.models._least_squares.WORK_PER_THREAD", 1)  # threads even for so little
+    monkeypatch.setattr("alternant.models.als.half_sweep.WORK_PER_THREAD", 1)  # threads even for so little
     R = np.tile(TABLE, (14, 1)) if complete else rated(700, 30, share=0.2)  # more rows than a block
     results = []
     for threads in (1, 2, 8):

@@ -14,8 +14,11 @@ from alternant import ImplicitALS, Popularity
 from alternant.datasets import planted
 from alternant.evaluation import leave_one_out, ranking_metrics
 from alternant.kernels import active_backend
-from alternant.models import _als, _basis, _implicit_objective, _least_squares
-from alternant.models._solver import Solver
+from alternant.models.als import basis as _basis
+from alternant.models.als import half_sweep as _least_squares
+from alternant.models.als import implicit_objective as _implicit_objective
+from alternant.models.als import trainer as _als
+from alternant.models.als.solver import Solver
 
 WEIGHTINGS = ["hu", "log", "proportional", "ials"]
 SCALINGS = ["none", "count", "ials"]
@@ -334,7 +337,7 @@ def test_changing_the_matrix_after_the_fit_changes_nothing_in_the_model(layout):
 
 @pytest.mark.parametrize(("solver", "dtype"), [("cg", "float32"), ("cholesky", "float64")])
 def test_the_number_of_threads_changes_no_bit(solver, dtype, monkeypatch):
-    monkeypatch.setattr("alternant.models._least_squares.WORK_PER_THREAD", 1)  # threads even for so little
+    monkeypatch.setattr("alternant.models.als.half_sweep.WORK_PER_THREAD", 1)  # threads even for so little
     rng = np.random.default_rng(0)
     # More rows than a BLAS block, so that blocks are shared out among threads.
     R = sp.csr_array((np.ones(27_000), rng.integers(0, 60, 27_000), np.arange(0, 27_001, 3)), shape=(9000, 60))
@@ -728,7 +731,7 @@ def assert_is_the_iteration_it_says(model, R, least):
 
 
 def test_an_interrupted_first_iteration_leaves_the_model_unfitted(monkeypatch):
-    monkeypatch.setattr("alternant.models._implicit_objective.half_sweep", _raise_interrupt)
+    monkeypatch.setattr("alternant.models.als.implicit_objective.half_sweep", _raise_interrupt)
     model = ImplicitALS(factors=4)
     with pytest.raises(KeyboardInterrupt):
         model.fit(sp.csr_array(feedback()))

@@ -6,7 +6,7 @@ import scipy.sparse as sp
 
 from alternant import ImplicitALS, Popularity, datasets
 from alternant.evaluation import evaluate, random_split
-from alternant.models import _implicit_defaults as rules
+from alternant.models.als import implicit_defaults as rules
 
 AUTO = ("weighting", "alpha", "epsilon", "unobserved_weight", "regularization", "degree_normalization",
         "popularity_exponent")  # fmt: skip

@@ -20,7 +20,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from alternant import ImplicitALS, Popularity
-from alternant._whole_file import check_target
+from alternant._utils.atomic import check_target
 from alternant.models import FactorModel, ModelFileError, _storage
 
 rng = np.random.default_rng(0)

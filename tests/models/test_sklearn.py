@@ -12,8 +12,8 @@ import pytest
 import scipy.sparse as sp
 
 from alternant import BiasedMF, CosineMF, ExplicitALS, ImplicitALS, Interactions, LogisticMF, Popularity
-from alternant._csr import CSR
-from alternant._hold_out import content_keys, hold_out, select
+from alternant.data.csr import CSR
+from alternant.data.hold_out import content_keys, hold_out, select
 from alternant.evaluation import ranking_metrics
 from alternant.models import NotFittedError
 

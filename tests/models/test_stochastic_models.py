@@ -10,7 +10,8 @@ import scipy.sparse as sp
 
 from alternant import BiasedMF, CosineMF, LogisticMF
 from alternant.kernels import Factors
-from alternant.models import NotFittedError, _sgd
+from alternant.models import NotFittedError
+from alternant.models.sgd import trainer as _sgd
 
 M, N = 40, 30
 rng = np.random.default_rng(0)

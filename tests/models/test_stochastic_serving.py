@@ -8,8 +8,9 @@ import pytest
 import scipy.sparse as sp
 
 from alternant import BiasedMF, CosineMF, LogisticMF
-from alternant.models import NotFittedError, _sgd
+from alternant.models import NotFittedError
 from alternant.models._fit_loop import FitLoop, Iteration, Stopping
+from alternant.models.sgd import trainer as _sgd
 
 M, N = 40, 30
 rng = np.random.default_rng(0)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from scipy import sparse
 
-from .._validation import check_integer, check_number, random_generator
+from .._utils.validation import check_integer, check_number, random_generator
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -9,10 +9,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .._csr import CSR
-from .._threads import resolve_num_threads
-from .._validation import check_boolean, check_integer, check_number, is_sparse
-from ..interactions import Interactions
+from .._utils.threads import resolve_num_threads
+from .._utils.validation import check_boolean, check_integer, check_number
+from ..data.csr import CSR
+from ..data.interactions import Interactions
+from ..data.validation import is_sparse
 from ._report import Evaluation, Sums
 from .metrics import LIST_METRICS, list_metrics
 

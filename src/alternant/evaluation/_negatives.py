@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 from scipy import sparse
 
-from .._validation import check_integer, random_generator
-from ..interactions import Interactions
+from .._utils.validation import check_integer, random_generator
+from ..data.interactions import Interactions
 from .splits import Table
 
 

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from .._validation import check_integer, check_share, random_generator
+from .._utils.validation import check_integer, check_share, random_generator
 
 RESAMPLES = 1000
 

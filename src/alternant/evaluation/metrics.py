@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .._validation import check_interactions
+from ..data.validation import check_interactions
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray

@@ -16,11 +16,12 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from .._arrays import in_utc
-from .._csr import CSR
-from .._hold_out import hold_out, select
-from .._validation import check_integer, check_interactions, check_share, is_sparse, random_generator
-from ..interactions import Interactions
+from .._utils.validation import check_integer, check_share, random_generator
+from ..data.csr import CSR
+from ..data.hold_out import hold_out, select
+from ..data.interactions import Interactions
+from ..data.io.arrays import in_utc
+from ..data.validation import check_interactions, is_sparse
 
 
 class Table:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .._validation import check_number
+from .._utils.validation import check_number
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

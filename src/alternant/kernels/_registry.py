@@ -17,7 +17,7 @@ from typing import Any
 
 import threadpoolctl
 
-from .._threads import default_num_threads
+from .._utils.threads import default_num_threads
 
 BACKENDS = ("cython", "numba", "numpy")  # in order of preference
 SIMD_LEVELS = ("avx512", "avx2", "baseline")  # best first

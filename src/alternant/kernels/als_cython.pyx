@@ -23,7 +23,7 @@ from ._vector cimport (
 
 import numpy as np
 
-from alternant._threads import openmp_threads, resolve_num_threads
+from alternant._utils.threads import openmp_threads, resolve_num_threads
 
 cdef extern from *:
     """

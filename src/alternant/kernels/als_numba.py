@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 import numba
 import numpy as np
 
-from .._threads import map_parallel, resolve_num_threads
+from .._utils.threads import map_parallel, resolve_num_threads
 from ._numba_cholesky import BLOCK, LANES, clear, copy, dot_four, inlined, inner, solve_cholesky, up
 from .als_reference import ROUNDING, SINGULAR, SMALLEST_DUAL_WEIGHT, UNDERFLOW
 

@@ -22,7 +22,7 @@ from ._vector cimport aligned_zeros, dot, narrow_row_f32
 import numpy as np
 import scipy.linalg.cython_blas
 
-from alternant._threads import openmp_threads, resolve_num_threads, single_threaded_blas
+from alternant._utils.threads import openmp_threads, resolve_num_threads, single_threaded_blas
 
 cdef enum:
     WHOLE = 64       # columns up to which a triangle is multiplied faster with the zeros beside it

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .._threads import map_parallel, resolve_num_threads, single_threaded_blas
+from .._utils.threads import map_parallel, resolve_num_threads, single_threaded_blas
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

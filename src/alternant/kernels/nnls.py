@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .._threads import resolve_num_threads
-from .._validation import check_integer, check_number
+from .._utils.threads import resolve_num_threads
+from .._utils.validation import check_integer, check_number
 from . import _checks as check
 from ._registry import active_backend
 

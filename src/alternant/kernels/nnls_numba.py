@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .._threads import map_parallel, resolve_num_threads
+from .._utils.threads import map_parallel, resolve_num_threads
 from ._numba_cholesky import BLOCK, LANES, add_block, clear, copy, factor, inner, substitute, up
 from .als_numba import Dense, constant, entry_point, row_ranges
 from .nnls_reference import ROUNDING, SINGULAR, SWEEPS

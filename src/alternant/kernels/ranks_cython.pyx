@@ -20,7 +20,7 @@ from ._vector cimport aligned_zeros, scores
 
 import numpy as np
 
-from alternant._threads import openmp_threads, resolve_num_threads
+from alternant._utils.threads import openmp_threads, resolve_num_threads
 
 ctypedef fused index_t:
     int32_t

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numba
 import numpy as np
 
-from .._threads import map_parallel, resolve_num_threads
+from .._utils.threads import map_parallel, resolve_num_threads
 from .als_numba import constant, entry_point
 
 if TYPE_CHECKING:

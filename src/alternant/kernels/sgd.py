@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .._threads import resolve_num_threads
+from .._utils.threads import resolve_num_threads
 from . import _checks as check
 from ._grid import Factors, Grid, check_whole
 from ._registry import active_backend

@@ -25,10 +25,10 @@ from typing import TYPE_CHECKING, Any
 import numba
 import numpy as np
 
-from .._threads import map_parallel, resolve_num_threads
+from .._utils.splitmix import FIRST, GOLDEN, MASK, SECOND, mix
+from .._utils.threads import map_parallel, resolve_num_threads
 from ._grid import Factors, Grid
 from .als_numba import constant, entry_point
-from .sgd_reference import GOLDEN, MASK, mix
 from .sgd_reference import sort_into_blocks as sort_into_blocks
 
 if TYPE_CHECKING:
@@ -45,7 +45,7 @@ SHORTEST, LONGEST = 1e-24, 1e30
 Rates = namedtuple("Rates", "learning_rate x y row_bias column_bias")  # lambda of each array
 Score = namedtuple("Score", "offset bounded low span")
 
-_GOLDEN, _FIRST, _SECOND = np.uint64(GOLDEN), np.uint64(0xBF58476D1CE4E5B9), np.uint64(0x94D049BB133111EB)
+_GOLDEN, _FIRST, _SECOND = np.uint64(GOLDEN), np.uint64(FIRST), np.uint64(SECOND)
 # A call would copy the descriptors of all arrays, which takes longer than a step. Sums of products may be reordered, so
 # that they vectorise; elsewhere the compiler may at most fuse multiplications and additions. NaN stays NaN.
 _dots = numba.njit(nogil=True, error_model="numpy", fastmath={"reassoc", "contract", "nsz"}, forceinline=True)

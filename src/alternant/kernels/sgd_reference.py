@@ -10,13 +10,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from .._utils.splitmix import GOLDEN, mix
+
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from ._grid import Factors, Grid
-
-MASK = (1 << 64) - 1
-GOLDEN = 0x9E3779B97F4A7C15
 
 # Steps that diverge end in inf and NaN, for the caller to find, as in the other backends.
 quiet = np.errstate(over="ignore", invalid="ignore")
@@ -192,11 +191,3 @@ def _negatives(
     expected = float(negatives[u]) * width / int(grid.column_edges[-1])
     for k in range(int(expected + (key >> 40) * 2.0**-24)):
         yield first + ((mix(key + GOLDEN * (k + 1)) >> 32) * width >> 32)
-
-
-def mix(z: int) -> int:
-    """Return a hash of 64 bits (the finalizer of SplitMix64; Steele, Lea, Flood 2014)."""
-    z &= MASK
-    z = (z ^ (z >> 30)) * 0xBF58476D1CE4E5B9 & MASK
-    z = (z ^ (z >> 27)) * 0x94D049BB133111EB & MASK
-    return z ^ (z >> 31)

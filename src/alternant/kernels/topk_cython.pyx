@@ -28,7 +28,7 @@ from ._vector cimport ALTERNANT_PREFETCH, aligned_zeros, dot, next_at_least, sco
 
 import numpy as np
 
-from alternant._threads import openmp_threads, resolve_num_threads
+from alternant._utils.threads import openmp_threads, resolve_num_threads
 
 cdef extern from *:
     const int32_t INT32_MAX

@@ -1,10 +1,10 @@
 """The models, one file each."""
 
 from ._base import FactorModel, NotFittedError
-from ._explanation import Explanation
 from ._fit_loop import FitState
-from ._least_squares import SingularRowError
 from ._storage import ModelFileError
+from .als.explanation import Explanation
+from .als.half_sweep import SingularRowError
 from .biased_mf import BiasedMF
 from .cosine_mf import CosineMF
 from .explicit_als import ExplicitALS

@@ -8,9 +8,10 @@ from typing import Any, ClassVar, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from .._csr import CSR
-from .._threads import resolve_num_threads
-from .._validation import check_boolean, check_columns, check_integer, check_interactions
+from .._utils.threads import resolve_num_threads
+from .._utils.validation import check_boolean, check_integer
+from ..data.csr import CSR
+from ..data.validation import check_columns, check_interactions
 from ..kernels import get_backend
 from ..kernels._registry import Backend, active_backend
 from . import _cold_start, _storage

@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .._csr import CSR
-from .._validation import is_sparse
+from ..data.csr import CSR
+from ..data.validation import is_sparse
 
 METHODS = ("mean", "popularity", "neighbours", "fold_in")
 

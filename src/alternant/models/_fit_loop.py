@@ -12,8 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from .._csr import CSR
-from .._validation import check_choice
+from .._utils.validation import check_choice
+from ..data.csr import CSR
 
 
 @dataclass(frozen=True)

@@ -7,10 +7,10 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from .._csr import CSR
-from .._ids import Ids, object_array
-from .._validation import check_ids, row_numbers
-from ..interactions import Interactions
+from ..data.csr import CSR
+from ..data.ids import Ids, object_array
+from ..data.interactions import Interactions
+from ..data.validation import check_ids, row_numbers
 from ._base import FactorModel
 from ._fit_loop import freeze
 

@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .._csr import CSR
-from ..interactions import Interactions
+from ..data.csr import CSR
+from ..data.interactions import Interactions
 
 
 class Histories:

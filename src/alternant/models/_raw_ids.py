@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .._ids import Ids
-from .._validation import check_ids, is_sparse
-from ..interactions import Interactions
+from ..data.ids import Ids
+from ..data.interactions import Interactions
+from ..data.validation import check_ids, is_sparse
 
 
 class RawIds:

@@ -9,10 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from .. import _frames
-from .._lists import check_destination, long_table, open_writer, titles_by_number
-from .._validation import check_boolean, check_integer
-from ..interactions import Interactions
+from .._utils.validation import check_boolean, check_integer
+from ..data.interactions import Interactions
+from ..data.io import frames
+from ..data.io.export import check_destination, long_table, open_writer, titles_by_number
 
 if TYPE_CHECKING:
     from ..indexes import ItemIndex
@@ -83,7 +83,7 @@ class Serving:
             found = ~np.isneginf(scores)
             called = np.empty(ids.shape, object)
             called[found] = names[model._numbers("items", ids[found], "item")]
-        return _frames.make_frame(long_table(who, ids, scores, called), library or model._library)
+        return frames.make_frame(long_table(who, ids, scores, called), library or model._library)
 
     def recommend_all(
         self,

@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
-from .._hold_out import content_keys, hold_out, select
+from ..data.hold_out import content_keys, hold_out, select
 
 if TYPE_CHECKING:
-    from .._csr import CSR
+    from ..data.csr import CSR
 
 HELD_OUT_SHARE = 0.2
 LIST_LENGTH = 10

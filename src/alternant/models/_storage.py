@@ -21,12 +21,12 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
-from .._csr import CSR
-from .._ids import Ids, object_array
-from .._validation import all_finite
-from .._whole_file import whole_file
-from ._degrees import Degrees
+from .._utils.atomic import whole_file
+from .._utils.validation import all_finite
+from ..data.csr import CSR
+from ..data.ids import Ids, object_array
 from ._fit_loop import freeze
+from .als.degrees import Degrees
 
 FORMAT_VERSION = 2
 _FACTORS = {"user_factors", "item_factors"}

@@ -8,12 +8,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .._csr import CSR
-from .._ratings import check_ratings
-from .._validation import check_marker, check_number, check_pair, check_range
+from .._utils.validation import check_marker, check_number, check_pair, check_range
+from ..data.csr import CSR
+from ..data.ratings import check_ratings
 from ..kernels import Factors
-from . import _biased
-from ._sgd import StochasticModel, Task
+from .sgd import biases
+from .sgd.trainer import StochasticModel, Task
 
 
 class BiasedMF(StochasticModel):
@@ -173,7 +173,7 @@ class BiasedMF(StochasticModel):
         return ratings
 
     def _facts(self, rows: CSR) -> dict[str, Any]:
-        return {"mean_": float(rows.data.mean(dtype=np.float64)), "deviation_": _biased.deviation(rows.data)}
+        return {"mean_": float(rows.data.mean(dtype=np.float64)), "deviation_": biases.deviation(rows.data)}
 
     def _scale(self, facts: Mapping[str, Any]) -> float:
         """Return s."""
@@ -199,16 +199,16 @@ class BiasedMF(StochasticModel):
     ) -> float:  # fmt: skip
         users, items = check_pair("regularization", self.regularization, ("users", "items"))
         bias = float(self.bias_regularization)
-        return self._scale(facts) ** 2 * _biased.penalty(factors, row_counts, column_counts, users, items, bias)
+        return self._scale(facts) ** 2 * biases.penalty(factors, row_counts, column_counts, users, items, bias)
 
     def _parts(self, factors: Factors) -> tuple[tuple[Any, ...], tuple[Any, ...]]:
-        return _biased.parts(factors)
+        return biases.parts(factors)
 
     def _unpack(self, users: NDArray[Any], items: NDArray[Any]) -> Factors:
-        return _biased.unpack(users, items)
+        return biases.unpack(users, items)
 
     def _latent(self, factors: NDArray[Any]) -> NDArray[Any]:
-        return _biased.latent(factors)
+        return biases.latent(factors)
 
     def _link(self, scores: NDArray[Any], **facts: Any) -> NDArray[Any]:
         mean = scores.dtype.type(facts.get("mean_", getattr(self, "mean_", 0.0)))

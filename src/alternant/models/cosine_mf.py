@@ -10,13 +10,13 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from .._csr import CSR
-from .._ids import Ids, object_array
-from .._ratings import check_ratings
-from .._validation import check_boolean
+from .._utils.validation import check_boolean
+from ..data.csr import CSR
+from ..data.ids import Ids, object_array
+from ..data.ratings import check_ratings
 from ..kernels import Grid
-from ._events import MOST_ROWS, Events, Growing, as_list, event_ids, found, hashed_normal, name_events, single
-from ._sgd import StochasticModel, Task
+from .sgd.events import MOST_ROWS, Events, Growing, as_list, event_ids, found, hashed_normal, name_events, single
+from .sgd.trainer import StochasticModel, Task
 
 ONE_ROUND = np.zeros(1, np.int64)  # the order of the diagonals of a grid of one block
 

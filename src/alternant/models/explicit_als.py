@@ -8,16 +8,16 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from .._csr import CSR
-from .._ratings import check_ratings, check_sample_weight
-from .._threads import weighted_sum
-from .._validation import check_boolean, check_choice, check_marker, check_pair
-from ._als import AlternatingLeastSquares
-from ._basis import Basis
+from .._utils.threads import weighted_sum
+from .._utils.validation import check_boolean, check_choice, check_marker, check_pair
+from ..data.csr import CSR
+from ..data.ratings import check_ratings, check_sample_weight
 from ._fit_loop import Callback, check_callback
-from ._least_squares import HalfSweep, RowProblems, half_sweep, penalty, row_lambdas
 from ._sklearn import check_unused
-from ._solver import Solver
+from .als.basis import Basis
+from .als.half_sweep import HalfSweep, RowProblems, half_sweep, penalty, row_lambdas
+from .als.solver import Solver
+from .als.trainer import AlternatingLeastSquares
 
 # Rows without negative factors are solved until this part of their gradient is left, or for so many sweeps.
 NONNEGATIVE_TOL, NONNEGATIVE_SWEEPS = 1e-9, 1000

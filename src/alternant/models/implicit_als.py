@@ -7,18 +7,18 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from .._csr import CSR
-from .._validation import check_choice, check_number
-from ._als import AlternatingLeastSquares
-from ._basis import Basis
-from ._degrees import Degrees
-from ._explanation import Explanation, break_down
+from .._utils.validation import check_choice, check_number
+from ..data.csr import CSR
 from ._fit_loop import Callback, check_callback, is_frozen
-from ._implicit_defaults import CHOSEN, check_choices, choose_objective, chosen_values, fitted_objective
-from ._implicit_objective import ImplicitObjective
-from ._least_squares import HalfSweep, half_sweep
 from ._sklearn import check_unused
-from ._solver import Solver
+from .als.basis import Basis
+from .als.degrees import Degrees
+from .als.explanation import Explanation, break_down
+from .als.half_sweep import HalfSweep, half_sweep
+from .als.implicit_defaults import CHOSEN, check_choices, choose_objective, chosen_values, fitted_objective
+from .als.implicit_objective import ImplicitObjective
+from .als.solver import Solver
+from .als.trainer import AlternatingLeastSquares
 
 
 class ImplicitALS(AlternatingLeastSquares):

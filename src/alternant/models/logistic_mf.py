@@ -9,12 +9,12 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import expit
 
-from .._csr import CSR
-from .._validation import check_choice, check_integer, check_number, check_pair
+from .._utils.validation import check_choice, check_integer, check_number, check_pair
+from ..data.csr import CSR
 from ..kernels import Factors
 from ..kernels._grid import column_counts
-from . import _biased
-from ._sgd import StochasticModel, Task
+from .sgd import biases
+from .sgd.trainer import StochasticModel, Task
 
 # Adagrad's sums start here, so that no step is longer than a plain one. From 0.01, where any first gradient makes a
 # step of the learning rate's length, NDCG@10 is 0.514 instead of 0.529 on msweb, 0.127 instead of 0.131 on lastfm.
@@ -275,7 +275,7 @@ class LogisticMF(StochasticModel):
             row_steps = row_counts * (1 + self.negatives)
             column_steps = column_counts + self.negatives * row_counts.sum() / n
         lambdas = self._lambdas(facts)
-        return _biased.penalty(factors, row_steps, column_steps, *lambdas, float(self.bias_regularization)) / 2
+        return biases.penalty(factors, row_steps, column_steps, *lambdas, float(self.bias_regularization)) / 2
 
     def _loss(self, total: float, count: int) -> float:
         return total / count
@@ -296,13 +296,13 @@ class LogisticMF(StochasticModel):
         return float(np.mean(np.logaddexp(0, z) - truth * z))
 
     def _parts(self, factors: Factors) -> tuple[tuple[Any, ...], tuple[Any, ...]]:
-        return _biased.parts(factors)
+        return biases.parts(factors)
 
     def _unpack(self, users: NDArray[Any], items: NDArray[Any]) -> Factors:
-        return _biased.unpack(users, items)
+        return biases.unpack(users, items)
 
     def _latent(self, factors: NDArray[Any]) -> NDArray[Any]:
-        return _biased.latent(factors)
+        return biases.latent(factors)
 
     def _link(self, scores: NDArray[Any], **facts: Any) -> NDArray[Any]:  # noqa: ARG002
         return np.asarray(expit(scores), scores.dtype)

@@ -7,8 +7,9 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from .._threads import resolve_num_threads
-from .._validation import check_choice, check_interactions
+from .._utils.threads import resolve_num_threads
+from .._utils.validation import check_choice
+from ..data.validation import check_interactions
 from ..kernels._registry import BACKENDS
 from ._base import FactorModel
 from ._sklearn import check_unused

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .._validation import check_choice, check_integer
+from .._utils.validation import check_choice, check_integer
 from ..models import FactorModel
 from . import _data as data
 from . import _history as history

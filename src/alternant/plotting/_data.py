@@ -10,7 +10,7 @@ import numpy as np
 import scipy.sparse as sp
 from numpy.typing import NDArray
 
-from .._validation import check_ids, is_sparse
+from ..data.validation import check_ids, is_sparse
 from ..models import FactorModel, NotFittedError
 
 

@@ -11,11 +11,11 @@ from typing import Any
 import numpy as np
 
 from .. import models
-from .._csr import CSR
-from .._validation import check_interactions
-from ..interactions import Interactions
+from ..data.csr import CSR
+from ..data.interactions import Interactions
+from ..data.validation import check_interactions
 from ..models import FactorModel
-from ..models._implicit_defaults import AUTO, OF_ALL_PAIRS
+from ..models.als.implicit_defaults import AUTO, OF_ALL_PAIRS
 
 
 def default_space(model: type[FactorModel] | FactorModel, interactions: Any = None) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .._validation import random_generator
+from .._utils.validation import random_generator
 from ..evaluation import random_split
 from ..evaluation.splits import Table
 from ..models import FactorModel

@@ -10,10 +10,10 @@ from typing import Any
 
 import numpy as np
 
-from .._csr import CSR
+from ..data.csr import CSR
+from ..data.interactions import Interactions
 from ..evaluation import Evaluation, evaluate
 from ..evaluation.splits import Table
-from ..interactions import Interactions
 from ..models import FactorModel
 from ._defaults import Rescoring
 from ._parts import Parts

@@ -6,7 +6,7 @@ import warnings
 from dataclasses import replace
 from typing import Any
 
-from .._validation import check_boolean, check_integer, check_number, check_share
+from .._utils.validation import check_boolean, check_integer, check_number, check_share
 from ..evaluation._evaluate import AT_K, METRICS
 from ..models import FactorModel, Popularity
 from . import _optuna

@@ -1,0 +1,5 @@
+"""The command ``alternant``."""
+
+from .app import main
+
+__all__ = ["main"]

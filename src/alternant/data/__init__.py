@@ -1,0 +1,6 @@
+"""Interactions: ids, pairs and tables, and the matrices that models and kernels see."""
+
+from .interactions import Interactions
+from .pairs import DuplicatePairError
+
+__all__ = ["DuplicatePairError", "Interactions"]

@@ -1,0 +1,49 @@
+"""Hold a share of every row's entries out, to see how well the rest of the row finds them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .._utils.splitmix import GOLDEN, mix_array
+from .csr import CSR
+
+
+def hold_out(rows: CSR, chosen: NDArray[np.bool_], keys: NDArray[Any], share: float) -> NDArray[np.bool_]:
+    """Return which entries are held out: of a row's n `chosen` ones the ``max(1, floor(share n))`` of the least keys.
+
+    A row with fewer than two chosen entries keeps them all.
+    """
+    owner, _ = rows.positions()
+    entries = np.flatnonzero(chosen)
+    entries = entries[np.lexsort((keys[entries], owner[entries]))]
+    counts = np.bincount(owner[entries], minlength=rows.shape[0])
+    place = np.arange(len(entries)) - np.repeat(np.cumsum(counts) - counts, counts)
+    wanted = np.where(counts >= 2, np.maximum(1, np.floor(share * counts + 1e-9)), 0)
+    held = np.zeros(len(rows.data), np.bool_)
+    held[entries[place < np.repeat(wanted, counts)]] = True
+    return held
+
+
+def select(rows: CSR, keep: NDArray[np.bool_]) -> CSR:
+    """Return the entries where `keep` holds, as rows of the same shape."""
+    before = np.concatenate([[0], np.cumsum(keep)])
+    return CSR(before[rows.indptr], rows.indices[keep], rows.data[keep], rows.shape)
+
+
+def content_keys(rows: CSR, chosen: NDArray[np.bool_]) -> NDArray[np.uint64]:
+    """Return a pseudo-random number for each entry, a function of its column and of the chosen columns of its row.
+
+    So a row has the same numbers in whatever batch, and in whatever place of it, it comes.
+    """
+    owner, columns = rows.positions()
+    hashed = _hash(columns.astype(np.uint64) + np.uint64(1))
+    sums = np.zeros(rows.shape[0], np.uint64)
+    np.add.at(sums, owner[chosen], hashed[chosen])  # modulo 2^64, so that the order does not matter
+    return _hash(hashed ^ _hash(sums)[owner])
+
+
+def _hash(z: NDArray[np.uint64]) -> NDArray[np.uint64]:
+    return mix_array(z * np.uint64(GOLDEN))

@@ -1,0 +1,392 @@
+"""Raw ids (what a user's tables call users and items) and the row numbers that models compute with."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .._utils.splitmix import GOLDEN
+from .._utils.threads import default_num_threads, map_parallel
+from .validation import refuse_iterator
+
+CHUNK = 1 << 18  # elements handled at a time, so that Python objects and copies of whole columns don't pile up
+PADDING = -1  # the row number that fills up a list
+
+
+class Ids:
+    """Distinct raw ids in the order of their row numbers; only `add` changes them, which copies must be made for."""
+
+    def __init__(self, values: NDArray[Any]) -> None:
+        self._memory = values  # int64 where all ids are whole numbers, else objects
+        self._count = len(values)
+
+    def __len__(self) -> int:
+        return self._count
+
+    @property
+    def values(self) -> NDArray[Any]:
+        """The ids, read-only: int64, or objects (strings, tuples, whatever can be hashed)."""
+        view = self._memory[: self._count]
+        view.flags.writeable = False
+        return view
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Ids) and (self is other or np.array_equal(self.values, other.values))
+
+    __hash__ = None  # type: ignore[assignment]
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {"_memory": self.values.copy(), "_count": self._count}  # without the tables
+
+    @property
+    def are_numbers(self) -> bool:
+        """Whether all ids are whole numbers, as an int64 array holds them."""
+        return self._memory.dtype.kind == "i"
+
+    @cached_property
+    def _sorted(self) -> tuple[NDArray[Any], NDArray[np.int64] | None]:
+        """The ids in ascending order, and their row numbers if that is not the order they stand in."""
+        if (self.values[1:] > self.values[:-1]).all():
+            return self.values, None
+        order = np.argsort(self.values, kind="stable")
+        return self.values[order], order
+
+    @cached_property
+    def _table(self) -> dict[Any, int]:
+        return {value: number for number, value in enumerate(self.values.tolist())}
+
+    def find(self, values: NDArray[Any]) -> NDArray[np.int64]:
+        """Return the row numbers of ids (an array of any shape), -1 for those that are not here."""
+        if self.are_numbers and values.dtype.kind in "iu":
+            ordered, order = self._sorted
+            if len(ordered) == 0:
+                return np.full(values.shape, PADDING, np.int64)
+            if values.dtype == np.uint64:  # which NumPy compares with int64 as float64
+                beyond = values > np.uint64(np.iinfo(np.int64).max)
+                return np.where(beyond, PADDING, self.find(np.where(beyond, 0, values).astype(np.int64)))
+            at = np.minimum(np.searchsorted(ordered, values), len(ordered) - 1)
+            return np.where(ordered[at] == values, at if order is None else order[at], PADDING)
+        numbers = np.fromiter((self._number(value) for value in values.ravel().tolist()), np.int64, values.size)
+        return numbers.reshape(values.shape)
+
+    def _number(self, value: Any) -> int:
+        # True == 1 and 1.0 == 1 to a dictionary: a whole number that came as float in a frame is meant, a truth is not.
+        return PADDING if isinstance(value, bool) and self.are_numbers else self._table.get(value, PADDING)
+
+    def numbers(self, name: str, ids: Any, kind: str) -> NDArray[np.int64]:
+        """Return the row numbers of raw ids, of the shape they came in; all must be known.
+
+        Raises
+        ------
+        IndexError
+            If an id is unknown.
+        TypeError
+            If something cannot be an id.
+        """
+        values = self.as_array(name, ids)
+        try:
+            found = self.find(values)
+        except TypeError:
+            raise TypeError(f"{name} must be {kind} ids, which can be hashed (numbers, strings), got {ids!r}") from None
+        if (found < 0).any():
+            unknown = list(dict.fromkeys(values[found < 0].tolist()))
+            sample = self.values[:1].tolist()
+            likely = sample and not any(isinstance(value, type(sample[0])) for value in unknown)
+            hint = f" (ids here are of type {type(sample[0]).__name__}, such as {sample[0]!r})" if likely else ""
+            more = f" and {len(unknown) - 1} more" if len(unknown) > 1 else ""
+            raise IndexError(
+                f"{name} must be {kind} ids of the fit, got {unknown[0]!r}{more}{hint}: leave them out, or give what "
+                f"is known of them as {'user_items' if kind == 'user' else 'item_users'} to fold them in"
+            )
+        return found
+
+    def as_array(self, name: str, ids: Any) -> NDArray[Any]:
+        """Return what was passed as an array of ids; a string, a number and a tuple that is an id are single ones."""
+        if isinstance(ids, np.ndarray):
+            ids = unmasked(ids)
+            return ids if ids.dtype.kind in "iuO" else as_objects(name, ids)
+        if isinstance(ids, np.generic):
+            return as_objects(name, np.asarray(ids))
+        if isinstance(ids, (str, bytes, int, float)) or ids is None:
+            return np.array(ids, object)
+        refuse_iterator(name, ids)
+        try:
+            single = isinstance(ids, tuple) and ids in self._table
+        except TypeError:  # a tuple of lists
+            single = False
+        if single or not hasattr(ids, "__len__"):
+            out = np.empty((), object)
+            out[()] = ids
+            return out
+        if hasattr(ids, "__array__"):  # a column of a frame
+            return self.as_array(name, np.asarray(ids))
+        return object_array([
+            as_objects(name, np.asarray(value)).item() if isinstance(value, np.datetime64) else value for value in ids
+        ])  # fmt: skip
+
+    def raw(self, numbers: NDArray[Any]) -> NDArray[Any]:
+        """Return the ids of row numbers; -1, which pads lists, becomes -1 among numbers and None among others."""
+        padding = numbers < 0
+        out = self.values[np.where(padding, 0, numbers)] if len(self) else np.empty(numbers.shape, self.values.dtype)
+        if padding.any():
+            out[padding] = PADDING if self.are_numbers else None
+        return out
+
+    def provisional(self, name: str, values: NDArray[Any]) -> tuple[NDArray[np.int64], list[Any]]:
+        """Return row numbers as `add` would give them, and what it would have to add."""
+        new: dict[Any, int] = {}
+        try:
+            numbers = [
+                number if (number := self._number(value)) >= 0 else new.setdefault(value, self._count + len(new))
+                for value in values.ravel().tolist()
+            ]
+        except TypeError:
+            wrong = next(value for value in values.ravel().tolist() if not _hashable(value))
+            raise TypeError(f"{name} must be ids, which can be hashed (numbers, strings), got {wrong!r}") from None
+        refuse_missing(name, list(new))
+        return np.array(numbers, np.int64).reshape(values.shape), list(new)
+
+    def add(self, values: list[Any]) -> None:
+        """Append ids that are not here yet, at amortized constant cost."""
+        if not values:
+            return
+        if self.are_numbers and not all(type(value) is int and abs(value) < 2**63 for value in values):
+            self._memory = object_array(self.values.tolist())
+        if self._count + len(values) > len(self._memory):
+            memory = np.empty(max(self._count + len(values), 2 * len(self._memory)), self._memory.dtype)
+            memory[: self._count] = self._memory[: self._count]
+            self._memory = memory
+        for value in values:
+            self._memory[self._count] = value
+            self._table[value] = self._count
+            self._count += 1
+        self.__dict__.pop("_sorted", None)
+
+    def copy(self) -> Ids:
+        """Return ids of one's own."""
+        return Ids(self.values.copy())
+
+    def union(self, other: Ids) -> tuple[Ids, NDArray[np.int64]]:
+        """Return these ids with those of `other` that are new behind them, and the row numbers of all of `other`."""
+        numbers = self.find(other.values)
+        new = numbers < 0
+        if not new.any():
+            return self, numbers
+        numbers[new] = len(self) + np.arange(new.sum())
+        both = self.copy()
+        both.add(other.values[new].tolist())
+        return both, numbers
+
+
+def object_array(values: list[Any]) -> NDArray[Any]:
+    """Return a one-dimensional array of objects, even where these are sequences."""
+    out = np.empty(len(values), object)
+    out[:] = values
+    return out
+
+
+def unmasked(array: Any) -> Any:
+    """Return a masked array as one that says itself what is missing: by NaN, NaT or None."""
+    if not isinstance(array, np.ma.MaskedArray):
+        return array
+    mask = np.ma.getmaskarray(array)
+    if not mask.any():
+        return array.data
+    if array.dtype.kind in "fmM":
+        return array.filled(np.nan if array.dtype.kind == "f" else array.dtype.type("NaT"))
+    out = array.data.astype(object)
+    out[mask] = None
+    return out
+
+
+def as_objects(name: str, array: NDArray[Any]) -> NDArray[Any]:
+    """Return an array of any dtype as Python objects; dates as such, and not as the numbers that NumPy counts them by.
+
+    Raises
+    ------
+    TypeError
+        If dates are finer than a microsecond, which no Python object is.
+    """
+    if array.dtype.kind not in "mM":
+        return array.astype(object)
+    coarse = array
+    if np.datetime_data(array.dtype)[0] in ("ns", "ps", "fs", "as"):
+        coarse = array.astype(f"{array.dtype.kind}8[us]")
+        if not ((coarse.astype(array.dtype) == array) | np.isnat(array)).all():
+            raise TypeError(
+                f"{name} must be dates of whole microseconds, got dtype {array.dtype}: round them, or pass their text"
+            )
+    return coarse.astype(object)
+
+
+def refuse_missing(name: str, values: list[Any]) -> None:
+    """Raise if one of the ids is None, NaN or the like."""
+    for value in values:
+        if is_missing(value):
+            raise ValueError(f"{name} must be ids, got {value!r}, which marks what is missing: leave it out")
+
+
+def used_ids(codes: NDArray[Any], ids: Ids) -> tuple[NDArray[Any], Ids]:
+    """Number anew what is left of the ids once rows have been left out."""
+    used = np.zeros(len(ids), bool)
+    used[codes] = True
+    if used.all():
+        return codes, ids
+    return (np.cumsum(used) - 1)[codes].astype(codes.dtype), Ids(ids.values[used])
+
+
+def distinct_ids(name: str, ids: Any, known: Ids) -> Ids:
+    """Return the ids that were passed, all of them different, as `known` would take them."""
+    if isinstance(ids, Ids):
+        return ids
+    values = known.as_array(name, ids)
+    if values.ndim != 1:
+        raise ValueError(f"{name} must be a list of ids, got {values.ndim} dimensions")
+    listed = values.tolist()
+    refuse_missing(name, listed)
+    whole = all(type(value) is int and -(2**63) <= value < 2**63 for value in listed)
+    if len(set(listed)) < len(listed):
+        raise ValueError(f"{name} must be distinct ids, got {len(listed)}, some of them twice")
+    return Ids(np.array(listed, np.int64) if whole else values.astype(object))
+
+
+def factorize(column: Any, name: str) -> tuple[NDArray[np.int32] | NDArray[np.int64], Ids]:
+    """Number the distinct values of a column: ascending, or in order of appearance where they can't be compared.
+
+    Parameters
+    ----------
+    column : int64 array, or anything that can be sliced and listed
+        The raw ids of all rows.
+    name : str
+        What messages call it.
+
+    Returns
+    -------
+    codes : int32 (int64 from 2^31 ids on) array
+        The row number of every entry; -1 where the id is missing (None or NaN).
+    ids : Ids
+    """
+    if isinstance(column, np.ndarray) and column.dtype == np.int64:
+        return _factorize_numbers(column)
+    return _factorize_objects(column, name)
+
+
+def _factorize_numbers(column: NDArray[np.int64]) -> tuple[NDArray[Any], Ids]:
+    if len(column) == 0:
+        return np.empty(0, np.int32), Ids(column.copy())
+    low, high = int(column.min()), int(column.max())
+    span = high - low + 1
+    parts = [slice(start, start + CHUNK) for start in range(0, len(column), CHUNK)]
+    codes = np.empty(len(column), np.int32 if min(span, len(column)) <= np.iinfo(np.int32).max else np.int64)
+    if span <= len(column) + (1 << 20):  # a table of all numbers between is no larger than the column
+        there = np.zeros(span, bool)
+        for part in parts:
+            there[column[part] - low] = True
+        values = np.flatnonzero(there) + low
+        numbers = np.cumsum(there, dtype=codes.dtype) - 1
+
+        def look_up(part: slice) -> None:
+            codes[part] = numbers[column[part] - low]
+
+        map_parallel(look_up, parts, default_num_threads())
+    else:
+        ordered = np.sort(column)  # np.unique takes ten times as long
+        first = np.ones(len(ordered), bool)
+        np.not_equal(ordered[1:], ordered[:-1], out=first[1:])
+        values = ordered[first]
+        map_parallel(_hashed_look_up(values, column, codes), parts, default_num_threads())
+    return codes, Ids(values)
+
+
+def _hashed_look_up(
+    values: NDArray[np.int64], column: NDArray[np.int64], codes: NDArray[Any]
+) -> Callable[[slice], None]:
+    """Return what finds the places of a part of the column in `values`, ascending.
+
+    A table without collision chains answers for nearly all, and a binary search, five times slower, for the rest.
+    """
+    bits = (4 * len(values)).bit_length()
+
+    def slots(numbers: NDArray[np.int64]) -> NDArray[np.uint64]:
+        return (numbers.view(np.uint64) * np.uint64(GOLDEN)) >> np.uint64(64 - bits)
+
+    table = np.zeros(1 << bits, codes.dtype)
+    table[slots(values)] = np.arange(len(values), dtype=codes.dtype)
+
+    def look_up(part: slice) -> None:
+        numbers = column[part]
+        found = table[slots(numbers)]
+        wrong = np.flatnonzero(values[found] != numbers)
+        found[wrong] = np.searchsorted(values, numbers[wrong])
+        codes[part] = found
+
+    return look_up
+
+
+class _Numbering(dict[Any, int]):
+    """Numbers keys as they come."""
+
+    def __missing__(self, key: Any) -> int:
+        number = self[key] = len(self)
+        return number
+
+
+def _factorize_objects(column: Any, name: str) -> tuple[NDArray[Any], Ids]:
+    numbering = _Numbering()
+    codes = np.empty(len(column), np.int64 if len(column) > np.iinfo(np.int32).max else np.int32)
+    for start in range(0, len(column), CHUNK):
+        chunk = column[start : start + CHUNK]
+        values = chunk if isinstance(chunk, list) else chunk.tolist() if hasattr(chunk, "tolist") else chunk.to_list()
+        try:
+            codes[start : start + CHUNK] = np.fromiter(map(numbering.__getitem__, values), codes.dtype, len(values))
+        except TypeError:
+            at = next(at for at, value in enumerate(values) if not _hashable(value))
+            raise TypeError(
+                f"{name} must hold ids that can be hashed (numbers, strings), got {type(values[at]).__name__} in row "
+                f"{start + at}"
+            ) from None
+    keys = list(numbering)
+    known = [number for number, key in enumerate(keys) if not is_missing(key)]
+    values = [_plain(keys[number]) for number in known]
+    order = sorted_order(values)
+    rank = np.full(len(keys), PADDING, codes.dtype)
+    rank[np.array(known, np.int64)[order]] = np.arange(len(order))
+    ids = [values[number] for number in order.tolist()]
+    if all(type(value) is int for value in ids) and all(-(2**63) <= value < 2**63 for value in ids):
+        return rank[codes], Ids(np.array(ids, np.int64))
+    return rank[codes], Ids(object_array(ids))
+
+
+def sorted_order(values: list[Any]) -> NDArray[np.int64]:
+    """Return the places of the values in ascending order, or as they stand where they can't be compared."""
+    try:
+        return np.array(sorted(range(len(values)), key=values.__getitem__), np.int64)
+    except TypeError:
+        return np.arange(len(values))
+
+
+def _plain(value: Any) -> Any:
+    """Return a NumPy scalar as the Python object it stands for, and a whole float as the number it is.
+
+    Beyond int64 a float stays one: there it stands for a range of numbers, and 1e300 is no id of 301 digits.
+    """
+    if isinstance(value, np.generic):
+        value = as_objects("ids", np.asarray(value)).item()
+    return int(value) if isinstance(value, float) and value.is_integer() and abs(value) < 2**63 else value
+
+
+def is_missing(value: Any) -> bool:
+    """Whether a value is None, NaN or NaT, which are not themselves, or pandas' NA, which can't be compared."""
+    return value is None or type(value).__name__ == "NAType" or value != value
+
+
+def _hashable(value: Any) -> bool:
+    try:
+        hash(value)
+    except TypeError:
+        return False
+    return True

@@ -1,0 +1,411 @@
+"""Interactions: a table of (who, what, how much, when) as a sparse matrix that remembers its ids."""
+
+from __future__ import annotations
+
+import os
+import reprlib
+from typing import Any, Self
+
+import numpy as np
+import scipy.sparse as sp
+from numpy.typing import NDArray
+
+from .._utils.validation import check_choice
+from .append import check_appendable
+from .ids import Ids, distinct_ids, factorize, used_ids
+from .io import arrays, files, frames
+from .pairs import AGGREGATES, DuplicatePairError, Events, Pairs, gather
+from .report import InteractionsReport, Losses
+
+
+class Interactions:
+    """Users' interactions with items, under the ids that the user's own tables give them.
+
+    Made by `from_frame`, `from_arrays` or `from_file`. A model fitted on it takes and returns raw ids.
+
+    Users and items are numbered in ascending order of their ids, so that the order of a table's rows changes nothing
+    (ids that can't be compared are numbered in order of appearance). Of several rows with the same pair `aggregate`
+    makes one entry: ``"sum"`` of the values, their ``"max"`` or ``"mean"``, the ``"last"`` one (by time; where there
+    are no times, the last row), or an ``"error"``. Rows without user or item, with a value of NaN or without time
+    (where times are asked for) are left out. `describe` counts all of that.
+
+    Attributes
+    ----------
+    matrix : scipy.sparse.csr_array, shape (n_users, n_items)
+        The values, float64 (float32 where a column is, or where there is no value column and each event counts 1).
+        Values of 0 are stored.
+    times : array or None
+        The time of the latest event of every pair, aligned with ``matrix.data``: int64, float64, or datetime64 (UTC).
+    user_ids, item_ids : arrays
+        The raw ids by row and by column: int64 if all are whole numbers, else objects.
+    aggregate : str
+        What makes one entry of several.
+    """
+
+    def __init__(
+        self, pairs: Pairs, users: Ids, items: Ids, *, aggregate: str = "sum", losses: Losses | None = None,
+        columns: dict[str, Any] | None = None, library: str | None = None,
+    ) -> None:  # fmt: skip
+        self._pairs = pairs
+        self._users, self._items = users, items
+        self.aggregate = aggregate
+        self._losses = losses or Losses(n_rows=len(pairs.matrix.data))
+        self._columns = columns
+        self._library = library
+
+    @classmethod
+    def from_frame(
+        cls, frame: Any, *, user: str | int, item: str | int, value: str | int | None = None,
+        time: str | int | None = None, aggregate: str = "sum",
+    ) -> Self:  # fmt: skip
+        """Take the columns of a frame.
+
+        Parameters
+        ----------
+        frame : pandas, polars or pyarrow frame
+            Any eager frame that narwhals knows; not changed.
+        user, item : str or int
+            The columns with the ids, by name or by position from 0. Any type that can be hashed; floats that are
+            whole numbers (what pandas makes of whole numbers where some are missing) are taken as such.
+        value : str or int, optional
+            The column that says how much. By default every row counts 1.
+        time : str or int, optional
+            The column that says when: numbers, dates or datetimes.
+        aggregate : {"sum", "max", "last", "mean", "error"}
+            What to make of several rows with the same pair.
+
+        Returns
+        -------
+        Interactions
+
+        Raises
+        ------
+        TypeError
+            If it is no such frame, or a column has no numbers where numbers are needed.
+        ValueError
+            If a column does not exist, a value is infinite, nothing is left, or, with ``aggregate="error"``, a pair
+            stands there twice.
+        """
+        check_choice("aggregate", aggregate, AGGREGATES)
+        table = frames.open_frame("frame", frame)
+        asked = {"user": user, "item": item, "value": value, "time": time}
+        needed = {role: at for role, at in asked.items() if at is not None or role in ("user", "item")}
+        places = {role: frames.find_column(table, role, at) for role, at in needed.items()}
+        if places["user"] == places["item"]:
+            raise ValueError(f"user and item must be two columns, got {table.columns[places['user']]!r} for both")
+        made = cls._make(
+            frames.id_column(table, places["user"]),
+            frames.id_column(table, places["item"]),
+            frames.number_column(table, "value", places["value"]) if value is not None else None,
+            frames.time_column(table, places["time"]) if time is not None else None,
+            aggregate,
+            {role: f"column {table.columns[at]!r}" for role, at in places.items()},
+        )
+        made._columns, made._library = asked, frames.library_of(table)
+        return made
+
+    @classmethod
+    def from_file(
+        cls, path: str | os.PathLike[str], *, user: str | int, item: str | int, value: str | int | None = None,
+        time: str | int | None = None, aggregate: str = "sum", separator: str | None = None,
+        header: bool | None = None,
+    ) -> Self:  # fmt: skip
+        """Read columns of a CSV, TSV or Parquet file; the extra ``files`` brings pyarrow, which does it.
+
+        Parameters
+        ----------
+        path : path
+            Text in UTF-8, compressed by gzip or not, or Parquet.
+        user, item, value, time : str or int
+            The columns, by name or by position from 0; otherwise as in `from_frame`. In text, ids are int64 where all
+            of them are whole numbers as one writes them, else strings: one 007 keeps the column strings. Times are
+            numbers or ISO dates. An empty field and NA, N/A, NaN, nan, NULL, null and None are missing.
+        aggregate : {"sum", "max", "last", "mean", "error"}
+            What to make of several rows with the same pair.
+        separator : str, optional
+            The one character between fields. By default a comma in .csv, a tab in .tsv and .tab, and in other files
+            the one of tab, semicolon, comma and bar that their first line holds.
+        header : bool, optional
+            Whether the first line names the columns. It must if columns are given by name; if not, it has to be said
+            where the first lines don't tell.
+
+        Returns
+        -------
+        Interactions
+
+        Raises
+        ------
+        FileNotFoundError, IsADirectoryError
+            If there is no such file.
+        TypeError, ValueError
+            As `from_frame`, and if the file is damaged; messages name the file and, in text, the line.
+        ImportError
+            Without pyarrow.
+        """
+        check_choice("aggregate", aggregate, AGGREGATES)
+        asked = {"user": user, "item": item, "value": value, "time": time}
+        for role in ("user", "item"):
+            if asked[role] is None:
+                raise TypeError(f"{role} must be a column's name or position, got None")
+        table, columns = files.read(path, asked, separator, header)
+        try:
+            made = cls.from_frame(table, aggregate=aggregate, **columns)
+        except (TypeError, ValueError) as error:
+            raise type(error)(f"{str(path)!r}: {error}") from None
+        made._columns = asked
+        return made
+
+    @classmethod
+    def from_arrays(
+        cls, users: Any, items: Any, values: Any = None, times: Any = None, *, aggregate: str = "sum"
+    ) -> Self:
+        """Take arrays or lists of one length.
+
+        Parameters
+        ----------
+        users, items : array-like, shape (n,)
+            Raw ids: whole numbers, strings, anything that can be hashed.
+        values : array-like of numbers, shape (n,), optional
+            By default every event counts 1.
+        times : array-like of numbers or datetime64, shape (n,), optional
+        aggregate : {"sum", "max", "last", "mean", "error"}
+            What to make of several events with the same pair.
+
+        Returns
+        -------
+        Interactions
+
+        Raises
+        ------
+        TypeError, ValueError
+            As `from_frame`, and if the lengths differ.
+        """
+        check_choice("aggregate", aggregate, AGGREGATES)
+        ids = [arrays.id_array(name, column) for name, column in (("users", users), ("items", items))]
+        numbers = None if values is None else arrays.number_array("values", values)
+        when = None if times is None else arrays.time_array("times", times)
+        lengths = {"users": len(ids[0]), "items": len(ids[1])}
+        lengths |= {} if numbers is None else {"values": len(numbers)}
+        lengths |= {} if when is None else {"times": len(when[0])}
+        if len(set(lengths.values())) > 1:
+            found = ", ".join(f"{length} {name}" for name, length in lengths.items())
+            raise ValueError(f"all arrays must be of one length, an element for each event, got {found}")
+        names = {"user": "users", "item": "items", "value": "values", "time": "times"}
+        return cls._make(ids[0], ids[1], numbers, when, aggregate, names)
+
+    @classmethod
+    def _make(
+        cls, users: Any, items: Any, values: NDArray[Any] | None,
+        times: tuple[NDArray[Any], NDArray[np.bool_]] | None, aggregate: str, names: dict[str, str],
+    ) -> Self:  # fmt: skip
+        n_rows = len(users)
+        rows, user_ids = factorize(users, names["user"])
+        columns, item_ids = factorize(items, names["item"])
+        unknown = (rows < 0) | (columns < 0)
+        unvalued = np.zeros(n_rows, bool) if values is None else np.isnan(values)
+        untimed = np.zeros(n_rows, bool) if times is None else times[1]
+        losses = Losses(
+            n_rows=n_rows,
+            n_missing_ids=int(unknown.sum()),
+            n_missing_values=int((unvalued & ~unknown).sum()),
+            n_missing_times=int((untimed & ~unvalued & ~unknown).sum()),
+        )
+        lost = unknown | unvalued | untimed
+        if values is not None and (infinite := np.isinf(values) & ~lost).any():
+            at = int(np.argmax(infinite))
+            raise ValueError(f"{names['value']} must hold finite numbers, got {values[at]} in row {at}: drop that row")
+        events = Events(rows, columns, values, None if times is None else times[0])
+        if lost.any():
+            events = events.take(np.flatnonzero(~lost))
+            rows, user_ids = used_ids(events.users, user_ids)
+            columns, item_ids = used_ids(events.items, item_ids)
+            events = Events(rows, columns, events.values, events.times)
+        if len(events.users) == 0:
+            raise ValueError(
+                f"interactions must have at least one row with a user and an item, got {n_rows} rows, of which "
+                f"{losses.n_missing_ids} have no id, {losses.n_missing_values} no value and "
+                f"{losses.n_missing_times} no time"
+            )
+        shape = len(user_ids), len(item_ids)
+        try:
+            pairs = gather(events, shape, aggregate)
+        except DuplicatePairError as error:
+            who, what = user_ids.values.tolist()[rows[error.row]], item_ids.values.tolist()[columns[error.row]]
+            raise ValueError(
+                f"every pair must stand in one row (aggregate='error'), but user {who!r} and item {what!r} stand in "
+                f"more ({error.repeated} rows repeat a pair): choose another aggregate, such as 'last'"
+            ) from None
+        losses.n_merged = len(events.users) - len(pairs.matrix.data)
+        return cls(pairs, user_ids, item_ids, aggregate=aggregate, losses=losses)
+
+    # What it is
+
+    @property
+    def matrix(self) -> sp.csr_array:
+        """The values, users x items; it shares memory with the interactions: don't write to it."""
+        return self._pairs.matrix.to_scipy()
+
+    @property
+    def times(self) -> NDArray[Any] | None:
+        """The time of the latest event of every pair, in the order of ``matrix.data``; or None."""
+        return self._pairs.times
+
+    @property
+    def user_ids(self) -> NDArray[Any]:
+        """The raw ids of the users, by row."""
+        return self._users.values
+
+    @property
+    def item_ids(self) -> NDArray[Any]:
+        """The raw ids of the items, by column."""
+        return self._items.values
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Number of users and number of items."""
+        return self._pairs.matrix.shape
+
+    @property
+    def nnz(self) -> int:
+        """Number of pairs."""
+        return len(self._pairs.matrix.data)
+
+    def __repr__(self) -> str:
+        n_users, n_items = self.shape
+        return f"Interactions({n_users:,} users x {n_items:,} items, {self.nnz:,} pairs, aggregate={self.aggregate!r})"
+
+    def describe(self) -> InteractionsReport:
+        """Count what was read, left out and merged, and what is there now.
+
+        Returns
+        -------
+        InteractionsReport
+            Its attributes are the counts; as a string it is a short table.
+        """
+        return InteractionsReport.of(self._pairs, self._losses, self.aggregate)
+
+    def to_frame(self, library: str | None = None) -> Any:
+        """Return the pairs as a frame with the columns user, item, value and, where there are times, time.
+
+        Parameters
+        ----------
+        library : {"polars", "pandas", "pyarrow"}, optional
+            By default that of the frame it was made from, else the first that is installed.
+        """
+        rows, columns = self._pairs.matrix.positions()
+        frame = {"user": self._users.raw(rows), "item": self._items.raw(columns), "value": self._pairs.matrix.data}
+        if self.times is not None:
+            frame["time"] = self.times
+        return frames.make_frame(frame, library or self._library)
+
+    # What can be made of it
+
+    def append(self, events: Any) -> Self:
+        """Add events; users and items keep their numbers, new ones are numbered from there on.
+
+        What makes one entry of several events of a pair is `aggregate`, here too: with ``"sum"`` the new value is
+        added to the old one, with ``"last"`` it replaces it unless it is older.
+
+        Parameters
+        ----------
+        events : frame or Interactions
+            A frame with the same columns as the one it was made from, or other interactions.
+
+        Returns
+        -------
+        self
+
+        Raises
+        ------
+        TypeError, ValueError
+            As `from_frame`; nothing is changed then.
+
+        Notes
+        -----
+        It sorts all pairs anew: append a batch at a time. Models fitted before keep the ids that they were fitted on.
+        """
+        if not isinstance(events, Interactions):
+            if self._columns is None:
+                raise TypeError(
+                    f"events must be Interactions, got {type(events).__name__}: these interactions were not made from "
+                    "a frame, so pass Interactions.from_frame(...) or .from_arrays(...)"
+                )
+            events = type(self).from_frame(events, **self._columns, aggregate=self.aggregate)
+        check_appendable(self, events)
+        old, new = self._pairs.events(), events._pairs.events()
+        users, rows = self._users.union(events._users)
+        items, columns = self._items.union(events._items)
+        both = Events(
+            np.concatenate([old.users, rows[new.users]]),
+            np.concatenate([old.items, columns[new.items]]),
+            np.concatenate([self._pairs.matrix.data, events._pairs.matrix.data]),
+            None if old.times is None or new.times is None else np.concatenate([old.times, new.times]),
+            None if old.counts is None else np.concatenate([old.counts, new.each_count()]),
+        )
+        try:
+            pairs = gather(both, (len(users), len(items)), self.aggregate)
+        except DuplicatePairError as error:
+            who, what = users.values.tolist()[both.users[error.row]], items.values.tolist()[both.items[error.row]]
+            raise ValueError(
+                f"every pair must come once (aggregate='error'), but user {who!r} and item {what!r} are known already "
+                f"({error.repeated} such pairs): nothing was appended"
+            ) from None
+        losses = self._losses + events._losses
+        losses.n_merged = losses.n_kept - len(pairs.matrix.data)
+        self.__dict__.update(_pairs=pairs, _users=users, _items=items, _losses=losses)
+        return self
+
+    def reindex(self, *, users: Any = None, items: Any = None) -> Self:
+        """Return interactions with exactly these users and items, in this order.
+
+        Pairs of others are left out; users and items that have no pair here get empty rows and columns.
+
+        Parameters
+        ----------
+        users, items : array of raw ids, optional
+            By default those that are here.
+        """
+        new_users = self._users if users is None else distinct_ids("users", users, self._users)
+        new_items = self._items if items is None else distinct_ids("items", items, self._items)
+        if new_users is self._users and new_items is self._items:
+            return self
+        events = self._pairs.events()
+        rows = new_users.find(self._users.values)[events.users] if len(self._users) else events.users
+        columns = new_items.find(self._items.values)[events.items]
+        kept = np.flatnonzero((rows >= 0) & (columns >= 0))
+        moved = Events(rows[kept], columns[kept], *(
+            None if part is None else part[kept] for part in (events.values, events.times, events.counts)
+        ))  # fmt: skip
+        pairs = gather(moved, (len(new_users), len(new_items)), self.aggregate)
+        return self._like(pairs, new_users, new_items)
+
+    def __getitem__(self, rows: Any) -> Self:
+        """Return the users of some rows, with all items: what scikit-learn's cross-validation cuts data into.
+
+        Parameters
+        ----------
+        rows : slice, array of row numbers, or boolean array
+            For users by their ids, see `reindex`.
+        """
+        if isinstance(rows, tuple) and len(rows) == 2 and rows[1] is Ellipsis:  # as scikit-learn asks
+            rows = rows[0]
+        try:
+            chosen = np.arange(self.shape[0])[rows]
+        except IndexError:
+            chosen = None
+        if not isinstance(chosen, np.ndarray) or chosen.ndim != 1:
+            raise IndexError(
+                f"rows must be a slice, a list of row numbers below {self.shape[0]} or a mask of as many users, got "
+                f"{reprlib.repr(rows)}: for users by their ids use reindex(users=...)"
+            )
+        return self.reindex(users=self.user_ids[chosen])
+
+    def _select(self, keep: NDArray[np.bool_]) -> Self:
+        """Return the pairs where `keep`, aligned with ``matrix.data``, holds; ids and shape stay."""
+        return self._like(self._pairs.select(keep), self._users, self._items)
+
+    def _like(self, pairs: Pairs, users: Ids, items: Ids) -> Self:
+        losses = Losses(n_rows=len(pairs.matrix.data))
+        return type(self)(
+            pairs, users, items, aggregate=self.aggregate, losses=losses, columns=self._columns, library=self._library
+        )

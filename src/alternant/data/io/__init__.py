@@ -1,0 +1,1 @@
+"""Tables in and out: text files, Parquet, frames and arrays."""

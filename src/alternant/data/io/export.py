@@ -1,0 +1,168 @@
+"""Ranked lists as long tables, one row for every item that somebody gets: titles, frames, Parquet and CSV files."""
+
+from __future__ import annotations
+
+import csv
+import importlib.util
+import os
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..._utils.atomic import check_target, whole_file
+from ..ids import is_missing, object_array
+from . import frames
+
+Columns = dict[str, NDArray[Any]]
+Write = Callable[[Columns], None]
+
+
+def long_table(
+    users: NDArray[Any], items: NDArray[Any], scores: NDArray[Any], titles: NDArray[Any] | None
+) -> Columns:
+    """Return the columns of a long table; places that no item fills are left out.
+
+    Parameters
+    ----------
+    users : array, shape (m,)
+    items, scores : arrays, shape (m, k)
+        Scores of -inf mark places that no item fills.
+    titles : array, shape (m, k), or None
+    """
+    found = ~np.isneginf(scores)
+    rows, places = np.nonzero(found)
+    table = {"user": users[rows], "item": items[found], "score": scores[found], "rank": places + 1}
+    if titles is not None:
+        table["title"] = titles[found]
+    return table
+
+
+def titles_by_number(titles: Any, items: NDArray[Any]) -> NDArray[Any]:
+    """Return the titles of all items in their order, None for those without.
+
+    Parameters
+    ----------
+    titles : mapping from ids to titles (a pandas Series too), frame with ids and titles, or sequence in items' order
+    items : array
+        What items are called outside.
+    """
+    if isinstance(titles, (str, bytes)) or not hasattr(titles, "__len__"):
+        raise TypeError(
+            "titles must be a mapping from item ids to titles, a list of all titles in the order of the items, or a "
+            f"frame with ids and titles, got {type(titles).__name__}"
+        )
+    if hasattr(titles, "to_dict") and hasattr(titles, "index") and not hasattr(titles, "columns"):  # a pandas Series
+        titles = titles.to_dict()
+    elif hasattr(titles, "columns"):
+        titles = _titles_of_frame(titles)
+    if not isinstance(titles, Mapping):
+        listed = titles.tolist() if hasattr(titles, "tolist") else list(titles)
+        if len(listed) != len(items):
+            raise ValueError(
+                f"titles must have one title for each of the {len(items)} items, in their order, got {len(listed)}: "
+                "pass a mapping from ids to titles to name some of them"
+            )
+        return _titles_array(listed)
+    found = [titles.get(item) for item in items.tolist()]
+    if all(title is None for title in found):
+        raise ValueError(
+            f"titles must name items by their ids, such as {items.tolist()[0]!r}, but know none of them: their "
+            f"{len(titles)} keys are like {next(iter(titles), None)!r}"
+        )
+    return _titles_array(found)
+
+
+def _titles_array(titles: list[Any]) -> NDArray[Any]:
+    """Return titles, None where one is missing."""
+    return object_array([None if is_missing(title) else title for title in titles])
+
+
+def _titles_of_frame(frame: Any) -> dict[Any, Any]:
+    opened = frames.open_frame("titles", frame)
+    names = list(opened.columns)
+    if {"item", "title"} <= set(names):
+        names = ["item", "title"]
+    if len(names) != 2:
+        raise ValueError(
+            f"titles must have the columns 'item' and 'title', or two columns, ids and titles, got the columns {names}"
+        )
+    ids, texts = (opened[name].to_list() for name in names)
+    return dict(zip(ids, texts, strict=True))
+
+
+# Where the tables of `recommend_all` go
+
+
+def check_destination(to: Any) -> None:
+    """Raise if lists can't be written there: neither a function nor the name of a Parquet or CSV file."""
+    if callable(to):
+        return
+    if not isinstance(to, (str, os.PathLike)):
+        raise TypeError(
+            f"to must be the name of a .parquet or .csv file, or a function that takes a frame, got {type(to).__name__}"
+        )
+    path = Path(to)
+    if path.suffix.lower() not in (".parquet", ".csv"):
+        raise ValueError(f"to must end in .parquet or .csv, got {str(path)!r}: name the file so, or pass a function")
+    check_target(path, "lists")
+    if path.suffix.lower() == ".parquet" and importlib.util.find_spec("pyarrow") is None:
+        raise ImportError(
+            f"to={str(path)!r} needs pyarrow, which is not installed: pip install 'alternant[files]', or write a .csv "
+            "file"
+        )
+
+
+@contextmanager
+def open_writer(to: Any, kinds: Columns, library: str | None) -> Iterator[Write]:
+    """Give a function that writes one long table after the other.
+
+    Parameters
+    ----------
+    to : path or function
+    kinds : dict of arrays
+        All that may stand in a column, or an empty array of its dtype: what a column's type is.
+    library : str or None
+        Of the frames that a function gets.
+    """
+    if callable(to):
+        yield lambda columns: to(frames.make_frame(columns, library))
+        return
+    with whole_file(to, "lists") as path:
+        if path.suffix.lower() == ".csv":
+            with path.open("w", newline="", encoding="utf-8") as file:
+                writer = csv.writer(file, lineterminator="\n")
+                writer.writerow(kinds)
+                yield lambda columns: writer.writerows(zip(*map(_texts, columns.values()), strict=True))
+            return
+        import pyarrow as pa
+        import pyarrow.parquet as pq
+
+        schema = pa.schema([(name, _arrow_type(name, column)) for name, column in kinds.items()])
+        with pq.ParquetWriter(path, schema) as parquet:
+            yield lambda columns: parquet.write_table(pa.table(dict(columns), schema=schema))
+
+
+def _texts(column: NDArray[Any]) -> list[Any]:
+    # As a Python number, a float32 would be written with the 17 digits of a float64.
+    texts: list[Any] = (column.astype(str) if column.dtype == np.float32 else column).tolist()
+    return [text.decode("utf-8", "backslashreplace") if isinstance(text, bytes) else text for text in texts]
+
+
+def _arrow_type(name: str, values: NDArray[Any]) -> Any:
+    import pyarrow as pa
+
+    if values.dtype != object:
+        return pa.from_numpy_dtype(values.dtype)
+    if all(type(value) is str for value in values):
+        return pa.string()
+    try:
+        return pa.array(frames.plain_column(values)).type
+    except (ArithmeticError, NotImplementedError, TypeError, ValueError):  # what pyarrow raises are such, too
+        raise TypeError(
+            f"{name}s must be of one type, such as strings or 64-bit numbers, to stand in a Parquet file, got "
+            f"{frames.kinds_of(values)}: write a .csv file, or pass a function"
+        ) from None

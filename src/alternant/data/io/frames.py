@@ -1,0 +1,154 @@
+"""Frames of any library (pandas, polars, pyarrow, ...), read and made through narwhals."""
+
+from __future__ import annotations
+
+import importlib.util
+from typing import Any
+
+import narwhals as nw
+import numpy as np
+from numpy.typing import NDArray
+
+from .arrays import whole_times
+
+LIBRARIES = ("polars", "pandas", "pyarrow")  # in this order, where nothing says which
+
+
+def open_frame(name: str, frame: Any) -> nw.DataFrame[Any]:
+    """Return a frame as narwhals wraps it."""
+    try:
+        opened: nw.DataFrame[Any] = nw.from_native(frame, eager_only=True)
+    except (ValueError, nw.exceptions.NarwhalsError) as error:  # a name twice, say
+        found = " ".join(str(error).split())
+        raise ValueError(f"{name} must be a frame with distinct column names, got: {found}") from None
+    except TypeError:
+        if hasattr(frame, "collect"):
+            raise TypeError(f"{name} must be a frame in memory, got {type(frame).__name__}: collect() it") from None
+        raise TypeError(
+            f"{name} must be a pandas, polars or pyarrow frame, got {type(frame).__name__}: pass such a frame, or "
+            "arrays to Interactions.from_arrays"
+        ) from None
+    return opened
+
+
+def find_column(frame: nw.DataFrame[Any], role: str, column: Any, source: str = "the frame") -> int:
+    """Return the position of a column given by name or, where no column is called so, by position."""
+    names = frame.columns
+    if column in names:  # pandas allows numbers as names
+        return names.index(column)
+    if isinstance(column, int) and not isinstance(column, bool):
+        if 0 <= column < len(names):
+            return column
+        raise ValueError(
+            f"{role}={column} must be a column's name or its position from 0 to {len(names) - 1}: {source} has "
+            f"{_listed(names)}"
+        )
+    raise ValueError(f"{role}={column!r} must be a column: {source} has {_listed(names)}")
+
+
+def _listed(names: list[str], most: int = 12) -> str:
+    shown = ", ".join(repr(name) for name in names[:most])
+    if len(names) > most:
+        return f"{len(names):,} columns: {shown}, ..."
+    return f"the columns {shown}" if names else "no columns"
+
+
+def id_column(frame: nw.DataFrame[Any], column: int) -> Any:
+    """Return ids as `factorize` takes them: an int64 array, or what can be sliced and listed."""
+    series = frame[:, column]
+    dtype = series.dtype
+    if dtype.is_integer() and dtype != nw.UInt64 and dtype not in (nw.Int128, nw.UInt128) and series.null_count() == 0:
+        return np.ascontiguousarray(series.to_numpy(), np.int64)
+    if dtype.is_float():
+        numbers = series.to_numpy()
+        known = numbers[~np.isnan(numbers)]
+        if len(known) == len(numbers) and (np.abs(known) < 2**53).all() and (known == np.rint(known)).all():
+            return known.astype(np.int64)
+    return series
+
+
+def number_column(frame: nw.DataFrame[Any], role: str, column: int) -> NDArray[Any]:
+    """Return values as float32 or float64, missing ones as NaN."""
+    series = frame[:, column]
+    dtype = series.dtype
+    if not (dtype.is_numeric() or dtype == nw.Boolean):
+        name = frame.columns[column]
+        raise TypeError(f"{role}={name!r} must hold numbers, got a column of type {dtype}: convert it first")
+    if dtype == nw.Float32:
+        return np.asarray(series.to_numpy(), np.float32)
+    return np.asarray(series.cast(nw.Float64).to_numpy(), np.float64)
+
+
+def time_column(frame: nw.DataFrame[Any], column: int) -> tuple[NDArray[Any], NDArray[np.bool_]]:
+    """Return times as numbers or datetime64 in UTC, and which are missing."""
+    series = frame[:, column]
+    dtype = series.dtype
+    missing = series.is_null().to_numpy().astype(bool)
+    if dtype == nw.Date:
+        series = series.cast(nw.Datetime("us"))
+        dtype = series.dtype
+    if dtype == nw.Datetime:
+        if getattr(dtype, "time_zone", None) is not None:
+            series = series.dt.convert_time_zone("UTC").dt.replace_time_zone(None)
+        times = np.asarray(series.to_numpy())
+        times = times if times.dtype.kind == "M" else times.astype("datetime64[us]")
+        return times, missing | np.isnat(times)
+    if not dtype.is_numeric():
+        raise TypeError(
+            f"time={frame.columns[column]!r} must hold numbers or dates, got a column of type {dtype}: parse it first"
+        )
+    if dtype.is_integer():
+        whole = series.fill_null(0) if missing.any() else series  # as float64 they could lose their last digits
+        return whole_times(f"time={frame.columns[column]!r}", np.asarray(whole.to_numpy())), missing
+    times = np.asarray(series.cast(nw.Float64).to_numpy(), np.float64)
+    return times, missing | np.isnan(times)
+
+
+def library_of(frame: nw.DataFrame[Any]) -> str:
+    """Return the name of the library that a frame belongs to."""
+    return str(frame.implementation.name).lower()
+
+
+def make_frame(columns: dict[str, NDArray[Any]], library: str | None) -> Any:
+    """Return a frame of `library`, or of the first one that is installed."""
+    found = [name for name in LIBRARIES if importlib.util.find_spec(name)]
+    if library is None:
+        if not found:
+            raise ImportError("frames need polars, pandas or pyarrow, and none is installed: pip install polars")
+        library = found[0]
+    if library not in (*LIBRARIES, "modin", "cudf"):
+        raise ValueError(f"library must be one of {', '.join(map(repr, LIBRARIES))}, got {library!r}")
+    try:
+        data = {name: plain_column(column) for name, column in columns.items()}
+        return nw.from_dict(data, backend=library).to_native()  # type: ignore[arg-type]
+    except ModuleNotFoundError:
+        raise ImportError(
+            f"library={library!r} is not installed: pip install {library}"
+            + (f", or pass library={found[0]!r}" if found else "")
+        ) from None
+    except (ArithmeticError, NotImplementedError, TypeError, ValueError):  # what the libraries raise are such, too
+        objects = {name: column for name, column in columns.items() if column.dtype == object}
+        kinds = ", ".join(f"{name}s of {kinds_of(column)}" for name, column in objects.items())
+        raise TypeError(
+            f"a column of a {library} frame must be of one type, such as strings or 64-bit numbers, got {kinds}: "
+            "pass library='pandas', which takes any"
+        ) from None
+
+
+def plain_column(column: NDArray[Any]) -> Any:
+    """Return a column as libraries of frames take it: objects as a list, but whole numbers beyond int64 as uint64."""
+    if column.dtype != object:
+        return column
+    listed = column.tolist()
+    if listed and all(type(value) is int and 0 <= value < 2**64 for value in listed):
+        return np.array(listed, np.uint64)
+    return listed
+
+
+def kinds_of(column: NDArray[Any]) -> str:
+    """Return the names of the types in a column of objects; of whole numbers beyond int64, their range, too."""
+    values = [value for value in column.tolist() if value is not None]
+    names = {type(value).__name__ for value in values}
+    if names == {"int"} and not -(2**63) <= min(values) <= max(values) < 2**63:
+        return f"int from {min(values)} to {max(values)}"
+    return " and ".join(sorted(names))

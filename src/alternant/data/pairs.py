@@ -1,0 +1,149 @@
+"""From rows of events to one entry for every pair, in the order of a CSR matrix."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .csr import CSR
+
+AGGREGATES = ("sum", "max", "last", "mean", "error")
+
+
+@dataclass(frozen=True)
+class Events:
+    """Rows of events; `counts` tells how many events a row stands for already, where a mean is to be taken."""
+
+    users: NDArray[Any]
+    items: NDArray[Any]
+    values: NDArray[Any] | None  # None: every event counts 1
+    times: NDArray[Any] | None
+    counts: NDArray[np.int64] | None = None
+
+    def take(self, rows: NDArray[Any]) -> Events:
+        """Return the chosen rows."""
+        parts = (self.users, self.items, self.values, self.times, self.counts)
+        return Events(*(None if part is None else part[rows] for part in parts))  # type: ignore[arg-type]
+
+    def each_count(self) -> NDArray[np.int64]:
+        """Return how many events every row stands for."""
+        return np.ones(len(self.users), np.int64) if self.counts is None else self.counts
+
+
+@dataclass(frozen=True)
+class Pairs:
+    """One entry for every pair: a matrix and, aligned with its data, the time of the latest event and their number."""
+
+    matrix: CSR
+    times: NDArray[Any] | None
+    counts: NDArray[np.int64] | None
+
+    def events(self) -> Events:
+        """Return the entries as rows."""
+        users, items = self.matrix.positions()
+        return Events(users, items, self.matrix.data, self.times, self.counts)
+
+    def select(self, keep: NDArray[np.bool_]) -> Pairs:
+        """Return the entries where `keep` holds."""
+        matrix = self.matrix
+        indptr = np.concatenate([[0], np.cumsum(keep)])[matrix.indptr]
+        chosen = CSR(indptr, matrix.indices[keep], matrix.data[keep], matrix.shape)
+        return Pairs(chosen, *(None if part is None else part[keep] for part in (self.times, self.counts)))
+
+
+class DuplicatePairError(ValueError):
+    """A pair stands in more than one row where that is not allowed."""
+
+    def __init__(self, row: int, other: int, repeated: int) -> None:
+        super().__init__(f"rows {row} and {other} hold the same pair")
+        self.row, self.other, self.repeated = row, other, repeated
+
+
+def gather(events: Events, shape: tuple[int, int], aggregate: str) -> Pairs:
+    """Sort the events by pair and make one entry of those that share a pair.
+
+    Cost: one sort of 64-bit numbers, a user, an item and a row number packed in each where they fit.
+    """
+    order = _order(events, shape)
+    users, items = events.users[order], events.items[order]
+    first = np.empty(len(order), bool)
+    first[:1] = True
+    np.not_equal(users[1:], users[:-1], out=first[1:])
+    first[1:] |= items[1:] != items[:-1]
+    starts = np.flatnonzero(first)
+    if aggregate == "error" and len(starts) < len(order):
+        at = int(np.argmin(first))
+        raise DuplicatePairError(int(order[at - 1]), int(order[at]), len(order) - len(starts))
+    indptr = np.concatenate([[0], np.cumsum(np.bincount(users[starts], minlength=shape[0]))])
+    indices = items[starts].astype(np.int32 if shape[1] <= np.iinfo(np.int32).max else np.int64, copy=False)
+    del users, items, first
+    with np.errstate(over="ignore", invalid="ignore"):  # refused below
+        data, counts = _values(events, order, starts, aggregate)
+    if not np.isfinite(data).all():
+        raise ValueError(
+            f"values of one pair must add up to a finite number in {data.dtype}, but {int((~np.isfinite(data)).sum())} "
+            "sums are beyond it: scale the values down, or choose another aggregate, such as 'max' or 'last'"
+        )
+    times = None if events.times is None else np.maximum.reduceat(events.times[order], starts) if len(starts) else (
+        events.times[:0]
+    )  # fmt: skip
+    return Pairs(CSR(indptr, indices, data, shape), times, counts)
+
+
+def _order(events: Events, shape: tuple[int, int]) -> NDArray[Any]:
+    """Return the rows by user, then item, then as they came."""
+    rows = len(events.users)
+    bits = max(rows - 1, 1).bit_length()
+    if (shape[0] * shape[1]).bit_length() + bits > 63:
+        return np.lexsort((events.items, events.users))
+    packed = events.users.astype(np.int64)
+    packed *= shape[1]
+    packed += events.items
+    packed <<= bits
+    packed |= np.arange(rows)
+    packed.sort()  # in place, and faster than argsort: 10 million in 0.6 s instead of 1.2
+    packed &= (1 << bits) - 1
+    return packed.astype(np.int32) if bits < 32 else packed
+
+
+def _values(
+    events: Events, order: NDArray[Any], starts: NDArray[np.int64], aggregate: str
+) -> tuple[NDArray[Any], NDArray[np.int64] | None]:
+    lengths = np.diff(starts, append=len(order))
+    if events.values is None:
+        data = lengths if aggregate == "sum" else np.ones(len(starts))
+        return data.astype(np.float32), lengths if aggregate == "mean" else None
+    values = events.values[order]
+    counts = events.counts[order] if events.counts is not None else None
+    if aggregate == "mean":
+        counts = np.ones(len(order), np.int64) if counts is None else counts
+        total = np.add.reduceat(counts, starts) if len(starts) else counts
+        if len(starts) < len(order):
+            sums = np.add.reduceat(values * counts, starts, dtype=np.float64)
+            values = (sums / total).astype(values.dtype)
+        return values, total
+    if len(starts) == len(order):
+        return values, None
+    if aggregate == "last":
+        return values[_last(events.times, order, starts, lengths)], None
+    if aggregate == "max":
+        return np.maximum.reduceat(values, starts), None
+    return np.add.reduceat(values, starts, dtype=np.float64).astype(values.dtype), None
+
+
+def _last(
+    times: NDArray[Any] | None, order: NDArray[Any], starts: NDArray[np.int64], lengths: NDArray[np.int64]
+) -> NDArray[np.int64]:
+    """Return where the latest event of every pair stands; of several at one time, the last to come."""
+    last = starts + lengths - 1
+    if times is not None:
+        repeated = np.flatnonzero(lengths > 1)
+        places = np.repeat(starts[repeated] - np.cumsum(lengths[repeated]) + lengths[repeated], lengths[repeated])
+        places += np.arange(len(places))
+        pair = np.repeat(np.arange(len(repeated)), lengths[repeated])
+        by_time = np.lexsort((places, times[order[places]], pair))
+        last[repeated] = places[by_time[np.cumsum(lengths[repeated]) - 1]]
+    return last

@@ -1,0 +1,156 @@
+"""Checks of ratings: tables where a zero is a value, a gap is missing, and two entries of a pair can't be added up."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .csr import CSR
+from .validation import check_structure, is_sparse
+
+
+def check_ratings(
+    name: str, table: Any, dtype: np.dtype[Any], missing_value: float = np.nan, copy: bool = False
+) -> CSR:
+    """Return the known entries of a sparse or dense table, stored zeros included.
+
+    Zeros in blocks (BSR) are not: nothing tells them from what fills the blocks up. NaN is missing, and so is
+    `missing_value`. `table` is not changed; with `copy` the result shares no memory with it.
+    """
+    if is_sparse(table):
+        csr = _whole_csr(name, table, dtype, missing_value, copy)
+        if csr is not None:
+            return csr
+        shape, rows, columns, values = _sparse_entries(name, table)
+    else:
+        shape, rows, columns, values = _dense_entries(name, table)
+    known = ~np.isnan(values)
+    if not np.isnan(missing_value):
+        known &= values != missing_value
+    with np.errstate(over="ignore"):  # what overflows the dtype is reported below
+        narrow = values.astype(dtype, copy=copy)
+    if not np.isfinite(narrow[known]).all():
+        wrong = int(np.flatnonzero(known & ~np.isfinite(narrow))[0])
+        raise ValueError(
+            f"{name} must be finite in {dtype}, got {values[wrong]} at row {rows[wrong]}, column {columns[wrong]}: "
+            "drop or replace it (NaN marks what is missing)"
+        )
+    if not known.all():
+        rows, columns, narrow = rows[known], columns[known], narrow[known]
+    indptr = np.concatenate([[0], np.cumsum(np.bincount(rows, minlength=shape[0]))])
+    return CSR.of(indptr, np.array(columns) if copy else columns, narrow, shape)
+
+
+def check_sample_weight(sample_weight: Any, ratings: Any, observed: CSR, missing_value: float) -> NDArray[Any]:
+    """Return the weights of the observed ratings, in their order; `ratings` is the table that they come from."""
+    name, at = "sample_weight", observed.positions()
+    entries = _sparse_entries if is_sparse(sample_weight) else _dense_entries
+    shape, rows, columns, values = entries(name, sample_weight)
+    if tuple(shape) != observed.shape:
+        raise ValueError(
+            f"{name} must have the shape of the ratings, {observed.shape}, got {tuple(shape)}: give each a weight"
+        )
+    if not is_sparse(sample_weight):  # whatever stands where a rating is missing does not count
+        values = values.reshape(shape)[at]
+    elif not _same((rows, columns), at):
+        _, *stored, ratings = _sparse_entries("ratings", ratings) if is_sparse(ratings) else (None, *at, observed.data)
+        if not _same((rows, columns), stored):
+            raise ValueError(
+                f"{name} must store the same pairs as the ratings ({len(ratings)} of them), got {len(values)} weights "
+                "or other places: build both from the same rows and columns"
+            )
+        values = values[~np.isnan(ratings) & (ratings != missing_value)]
+    with np.errstate(over="ignore"):  # reported below
+        weight = values.astype(observed.data.dtype)
+    wrong = ~(np.isfinite(weight) & (weight >= 0))
+    if wrong.any():
+        first = int(np.argmax(wrong))
+        raise ValueError(
+            f"{name} must be 0 or more and finite in {weight.dtype}, got {values[first]} at row {at[0][first]}, "
+            f"column {at[1][first]}: drop or replace it"
+        )
+    if not weight.any():
+        raise ValueError(f"{name} must have a weight above 0, got none: give the ratings that count a weight")
+    return weight
+
+
+def _same(pairs: Any, others: Any) -> bool:
+    return all(map(np.array_equal, pairs, others))
+
+
+def _whole_csr(name: str, table: Any, dtype: np.dtype[Any], missing_value: float, copy: bool) -> CSR | None:
+    """Return a CSR matrix that is in canonical form already and misses nothing, at a tenth of the cost; else None."""
+    if table.ndim != 2 or table.format != "csr" or table.dtype.kind != "f":
+        return None
+    check_structure(name, table)
+    end = int(table.indptr[-1])
+    indices, values = table.indices[:end], table.data[:end]
+    rises = indices[1:] > indices[:-1]
+    edges = table.indptr[1:-1]
+    rises[edges[(edges > 0) & (edges < end)] - 1] = True
+    with np.errstate(over="ignore"):
+        narrow = values.astype(dtype, copy=copy)
+    if not (rises.all() and np.isfinite(narrow).all()) or (values == missing_value).any():
+        return None
+    if copy:
+        return CSR.of(table.indptr.copy(), indices.copy(), narrow, table.shape)
+    return CSR.of(table.indptr, indices, narrow, table.shape)
+
+
+def _sparse_entries(
+    name: str, table: Any
+) -> tuple[tuple[int, int], NDArray[np.int64], NDArray[Any], NDArray[Any]]:
+    """Return the entries, sorted by row and column; refuse a pair that stands there twice."""
+    if table.ndim != 2:
+        raise ValueError(f"{name} must have 2 dimensions (users and items), got {table.ndim}")
+    if table.dtype.kind not in "buif":
+        raise TypeError(f"{name} must hold real numbers, got dtype {table.dtype}: pass {name}.astype(numpy.float32)")
+    check_structure(name, table)
+    try:
+        coordinates = table.tocoo(copy=False)
+    except (ArithmeticError, IndexError, TypeError, ValueError) as error:
+        raise ValueError(f"{name} must be a whole matrix, but SciPy says {str(error)!r}: rebuild it") from None
+    check_structure(name, coordinates)
+    rows, columns, values = coordinates.row.astype(np.int64), coordinates.col, coordinates.data
+    if table.format == "bsr" and table.blocksize != (1, 1):
+        rows, columns, values = rows[values != 0], columns[values != 0], values[values != 0]
+    key = rows * max(table.shape[1], 1) + columns
+    if (key[1:] <= key[:-1]).any():
+        order = np.argsort(key, kind="stable")
+        key, rows, columns, values = key[order], rows[order], columns[order], values[order]
+        twice = key[1:] == key[:-1]
+        if twice.any():
+            at = int(np.argmax(twice))
+            raise ValueError(
+                f"{name} must hold each pair once, but row {rows[at]}, column {columns[at]} stands there "
+                f"{int((key == key[at]).sum())} times: ratings can't be added up; keep one, such as the last"
+            )
+    return table.shape, rows, columns, np.asarray(values, np.float64) if values.dtype.kind != "f" else values
+
+
+def _dense_entries(name: str, table: Any) -> tuple[tuple[int, int], NDArray[np.int64], NDArray[Any], NDArray[Any]]:
+    """Return all entries of a table of numbers."""
+    if hasattr(table, "columns"):  # a frame of (user, item, rating) rows would pass for a table of 3 items
+        raise TypeError(
+            f"{name} must be a SciPy sparse matrix or a table of users x items, got {type(table).__name__}: pass "
+            "alternant.Interactions.from_frame(...) of its columns, or frame.to_numpy() of such a table"
+        )
+    if isinstance(table, np.ma.MaskedArray):
+        table = np.ma.filled(table.astype(np.float64), np.nan)
+    try:
+        array = np.asarray(table)
+    except ValueError:
+        raise ValueError(f"{name} must have rows of one length, got a list of uneven lists: fill up with NaN") from None
+    if array.dtype.kind not in "buif":
+        raise TypeError(
+            f"{name} must be a SciPy sparse matrix or a table of numbers, got {type(table).__name__} of dtype "
+            f"{array.dtype}: pass users x items, with NaN for what is missing"
+        )
+    if array.ndim != 2:
+        raise ValueError(f"{name} must have 2 dimensions (users and items), got {array.ndim}")
+    m, n = array.shape
+    rows, columns = np.repeat(np.arange(m), n), np.tile(np.arange(n), m)
+    values = array.reshape(-1) if array.dtype.kind == "f" else array.reshape(-1).astype(np.float64)
+    return (m, n), rows, columns, values

@@ -1,0 +1,163 @@
+"""Checks of ids, row numbers and matrices that users pass in; those of numbers are in `alternant._utils.validation`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, TypeGuard
+
+import numpy as np
+import scipy.sparse as sp
+from numpy.typing import NDArray
+
+from .csr import CSR
+
+
+def refuse_iterator(name: str, ids: Any) -> None:
+    """Refuse what can be read only once."""
+    if isinstance(ids, Iterator):
+        raise TypeError(f"{name} must be an id or a list of ids, got {type(ids).__name__}: pass list({name})")
+
+
+def row_numbers(name: str, ids: Any, kind: str) -> NDArray[Any]:
+    """Return whole numbers as an array."""
+    refuse_iterator(name, ids)
+    try:
+        array = np.asarray(ids)
+    except ValueError:
+        raise TypeError(f"{name} must be whole numbers ({kind} row numbers), got a list of uneven lists") from None
+    if array.size == 0 and array.dtype == np.float64:  # an empty list
+        array = array.astype(np.int64)
+    if array.dtype.kind not in "iu":
+        raise TypeError(f"{name} must be whole numbers ({kind} row numbers), got {_dtype_or_type(ids, array)}")
+    return array
+
+
+def check_ids(name: str, ids: Any, count: int, kind: str, new: int = 0) -> NDArray[np.int64]:
+    """Return row numbers as int64, of the shape they came in; all must exist, or be among the `new` next ones."""
+    array = row_numbers(name, ids, kind)
+    wrong = array[(array < 0) | (array >= count + new)]
+    if wrong.size:
+        raise IndexError(
+            f"{name} must lie between 0 and {count + new - 1} (the model knows {count} {kind}s"
+            f"{', new ones follow without a gap' if new else ''}), got {wrong.flat[0]}"
+        )
+    return array.astype(np.int64, order="C", copy=False)
+
+
+def check_interactions(
+    name: str, matrix: Any, dtype: np.dtype[Any], copy: bool = False, zeros: bool = False
+) -> CSR:
+    """Return interactions in canonical form (sorted, duplicates summed, no stored zeros unless `zeros`).
+
+    `matrix` is not changed; with `copy` the result shares no memory with it.
+    """
+    if not is_sparse(matrix):
+        table = hasattr(matrix, "columns")  # a frame of (user, item, value) rows would pass for a matrix of 3 items
+        way = "alternant.Interactions.from_frame(...)" if table else f"scipy.sparse.csr_array({name})"
+        raise TypeError(
+            f"{name} must be a SciPy sparse matrix or array, got {type(matrix).__name__}: pass {way}"
+        )
+    if matrix.ndim != 2:
+        raise ValueError(f"{name} must have 2 dimensions (users and items), got {matrix.ndim}")
+    if matrix.dtype.kind not in "buif":
+        raise TypeError(f"{name} must hold real numbers, got dtype {matrix.dtype}: pass {name}.astype(numpy.float32)")
+    # Duplicates are summed in a dtype that holds the sum: 100 + 100 is -56 in int8, and True + True is True.
+    csr = _to_csr(name, matrix, np.promote_types(matrix.dtype, dtype), copy)
+    data = csr.data
+    with np.errstate(over="ignore"):  # what overflows the dtype is reported below
+        data = data.astype(dtype, copy=False)
+    _check_finite(name, csr, data)
+    if not zeros and not data.all():
+        csr = sp.csr_array((data, csr.indices, csr.indptr), shape=csr.shape, copy=True)
+        csr.eliminate_zeros()
+        data = csr.data
+    return CSR.of(csr.indptr, csr.indices, data, csr.shape)
+
+
+def check_columns(name: str, matrix: Any, columns: int, kind: str, rows: int) -> None:
+    """Refuse a matrix with another number of columns than the model's, and say when it looks transposed.
+
+    What is no matrix, sparse or dense, is left to the checks of its entries.
+    """
+    try:
+        shape = matrix.shape if is_sparse(matrix) else np.shape(matrix)
+    except ValueError:  # uneven lists
+        return
+    if len(shape) != 2 or shape[1] == columns or hasattr(matrix, "columns"):
+        return
+    looks_transposed = shape[0] == columns or shape[1] == rows
+    advice = f"it looks transposed; pass {name}.T" if looks_transposed else f"pass one column per {kind} of the fit"
+    raise ValueError(
+        f"{name} must have {columns} columns (the model was fitted on {columns} {kind}s), "
+        f"got {shape[1]}: {advice}"
+    )
+
+
+def is_sparse(matrix: Any) -> TypeGuard[Any]:
+    """Whether this is a SciPy sparse matrix or array of any format."""
+    return sp.issparse(matrix)
+
+
+def _to_csr(name: str, matrix: Any, summed: np.dtype[Any], copy: bool) -> sp.csr_array:
+    """Return a sorted CSR array whose duplicates have been added up in dtype `summed`."""
+    check_structure(name, matrix)
+    try:
+        csr = sp.csr_array(matrix, copy=copy) if matrix.format == "csr" else sp.csr_array(matrix.astype(summed))
+    except (ArithmeticError, IndexError, TypeError, ValueError) as error:
+        raise ValueError(f"{name} must be a whole matrix, but SciPy says {str(error)!r}: rebuild it") from None
+    if matrix.format != "csr":
+        check_structure(name, csr)  # not all formats can be checked before
+    if not csr.has_canonical_format:
+        csr = csr.astype(summed)  # a copy
+        csr.sum_duplicates()
+    return csr
+
+
+def check_structure(name: str, matrix: Any) -> None:
+    """Refuse broken compressed or coordinate structures, which SciPy accepts and later reads out of bounds."""
+    if matrix.format in ("csr", "csc", "bsr"):
+        indptr, indices = matrix.indptr, matrix.indices
+        block = matrix.blocksize if matrix.format == "bsr" else (1, 1)
+        major, minor = matrix.shape if matrix.format != "csc" else matrix.shape[::-1]
+        major, minor = major // block[0], minor // block[1]
+        for part, array in (("indptr", indptr), ("indices", indices)):
+            if array.dtype not in (np.int32, np.int64):
+                raise ValueError(f"{name}.{part} must be int32 or int64, got dtype {array.dtype}: rebuild the matrix")
+        if len(indptr) != major + 1 or indptr[0] != 0 or (indptr[1:] < indptr[:-1]).any() or indptr[-1] > len(indices):
+            raise ValueError(
+                f"{name}.indptr must have {major + 1} entries that rise from 0 to at most {len(indices)} and never "
+                f"fall: the matrix is damaged; rebuild it, for example from coordinates with scipy.sparse.coo_array"
+            )
+        if len(matrix.data) < indptr[-1]:
+            raise ValueError(f"{name}.data must have {indptr[-1]} entries, got {len(matrix.data)}: rebuild the matrix")
+        _check_within(name, "indices", indices[: indptr[-1]], minor)
+    elif matrix.format == "coo":
+        for axis, coordinates in enumerate((matrix.row, matrix.col)):
+            _check_within(name, ("row", "col")[axis], coordinates, matrix.shape[axis])
+    elif matrix.format == "lil":
+        uneven = [row for row in range(len(matrix.rows)) if len(matrix.rows[row]) != len(matrix.data[row])]
+        if uneven:  # SciPy would fill up with whatever is in memory
+            raise ValueError(f"{name} must have as many columns as values in row {uneven[0]}: rebuild the matrix")
+
+
+def _check_within(name: str, part: str, indices: NDArray[Any], bound: int) -> None:
+    if len(indices) and (indices.min() < 0 or indices.max() >= bound):
+        wrong = indices.min() if indices.min() < 0 else indices.max()
+        raise ValueError(
+            f"{name}.{part} must lie between 0 and {bound - 1}, got {wrong}: give the matrix the shape its ids need"
+        )
+
+
+def _check_finite(name: str, csr: sp.csr_array, data: NDArray[Any]) -> None:
+    finite = np.isfinite(data)
+    if not finite.all():
+        entry = int(np.argmin(finite))
+        row = int(np.searchsorted(csr.indptr, entry, side="right")) - 1
+        raise ValueError(
+            f"{name} must be finite in {data.dtype}, got {csr.data[entry]} at row {row}, column {csr.indices[entry]} "
+            f"({(~finite).sum()} such values): drop or replace them"
+        )
+
+
+def _dtype_or_type(value: Any, array: NDArray[Any]) -> str:
+    return f"dtype {array.dtype}" if isinstance(value, (np.ndarray, list, tuple)) else repr(value)

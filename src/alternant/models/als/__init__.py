@@ -1,0 +1,1 @@
+"""Alternating least squares: what `ImplicitALS` and `ExplicitALS` share."""

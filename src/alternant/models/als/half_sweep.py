@@ -1,0 +1,226 @@
+"""One half-sweep of alternating least squares, for any model whose row problem is
+
+    (diag(g) + lambda_u I + sum_j w_j y_j y_j^T) x_u = sum_j t_j y_j .
+
+in the coordinates of `_basis`, that make the dense part of the normal equations diagonal. See
+`alternant.kernels.solve_rows` for what the kernel does with it.
+"""  # noqa: D400
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+import scipy.linalg
+from numpy.typing import NDArray
+
+from ..._utils.threads import map_parallel, single_threaded_blas, weighted_sum
+from ...kernels.als_reference import SINGULAR
+from .basis import Basis, gramian
+from .solver import Solver
+
+COMPLETE_BLOCK = 256  # of a table without gaps, which is copied to float64 block by block
+# Entries solved between two looks at Ctrl-C: about a quarter of a second at f = 64.
+ENTRIES_PER_CALL = 1 << 22
+# Entries times factors that are worth another thread, about 0.3 ms of work. Where other processes keep the cores busy,
+# a parallel region ends only when its last thread gets one: measured 10 ms a half-sweep on 2 cores, however small.
+WORK_PER_THREAD = 1 << 18
+
+
+class SingularRowError(ArithmeticError):
+    """The least-squares problem of a row has no unique solution."""
+
+
+@dataclass(frozen=True)
+class RowProblems:
+    """The sparse part of every row's problem, and how to solve it."""
+
+    indptr: NDArray[np.int64]
+    indices: NDArray[Any]
+    weight: NDArray[Any]
+    target: NDArray[Any] | float  # a number: what is added to the weights to get the targets
+    regularization: NDArray[Any]  # lambda_u
+    kind: str  # what a row is, for messages: "user" or "item"
+    numbers: NDArray[np.int64] | None = None  # what messages call the rows, if not 0, 1, ...
+    complete: bool = False  # whether every row has every column, in order, with weight 1, and all one lambda
+    too_large: str = "confidences (alpha) or unobserved_weight"  # what to lower where numbers overflow
+    target_scale: NDArray[Any] | None = None  # of the targets of each column
+
+    def targets(self) -> NDArray[Any]:
+        """Return the target of every entry."""
+        plain = self.plain_targets()
+        return plain if self.target_scale is None else plain * self.target_scale[self.indices]
+
+    def plain_targets(self) -> NDArray[Any]:
+        """Return the target of every entry without its column's scale."""
+        return self.weight + self.target if isinstance(self.target, float) else self.target
+
+    def lambdas(self) -> tuple[float, float]:
+        """Return the least and the greatest lambda of any row."""
+        return float(self.regularization.min(initial=np.inf)), float(self.regularization.max(initial=0))
+
+    def name(self, row: int) -> str:
+        """Return what messages call a row."""
+        return f"{self.kind} {row if self.numbers is None else self.numbers[row]}"
+
+
+@dataclass(frozen=True)
+class Solution:
+    """The solved side of a half-sweep."""
+
+    factors: NDArray[Any]
+    objective: float  # of all rows, without the constant and the other side's lambda term
+    mean_steps: float
+
+
+@dataclass(frozen=True)
+class HalfSweep:
+    """What a half-sweep of a fit comes to: the solved side, and the whole objective."""
+
+    factors: NDArray[Any]
+    objective: float
+    mean_steps: float
+    state: dict[str, Any] = field(default_factory=dict)  # further attributes of the model
+
+
+def half_sweep(
+    problems: RowProblems, X: NDArray[Any] | None, basis: Basis, solver: Solver,
+    row_weight: NDArray[np.float64] | None = None,
+) -> Solution:  # fmt: skip
+    """Solve all rows, with conjugate gradients starting from `X` (None: from zero); `X` is not changed.
+
+    The objective counts each row times the square of `row_weight` (None: 1).
+
+    Raises
+    ------
+    SingularRowError
+        If a row's matrix is singular; the message names the row.
+    OverflowError
+        If the numbers of a row are too large for the dtype.
+    """
+    m, columns, dtype = len(problems.indptr) - 1, len(basis.diagonal), basis.diagonal.dtype
+    turned = solver.pool.array((m, columns), dtype)
+    if X is None:
+        turned[:] = 0
+    elif basis.there is None:
+        turned[:] = X
+    else:
+        basis.there(X, turned, solver)
+    steps = np.zeros(m, np.int32)
+    objective = np.zeros(m)
+    if problems.complete and solver.method != "nonnegative":  # ratings: there is no dense part
+        solve_complete(problems, basis.factors, turned, objective, solver)
+    else:
+        _solve_by_kernel(problems, basis, turned, steps, objective, solver)
+    if not np.isfinite(objective).all():
+        raise OverflowError(
+            f"the numbers of {problems.name(int(np.isfinite(objective).argmin()))} overflow {dtype}: lower its "
+            f"{problems.too_large}, or use dtype='float64'"
+        )
+    factors = turned
+    if basis.back is None:
+        factors += 0  # no zero has a sign
+    else:
+        f = len(basis.back.matrix)
+        factors = turned if columns == f else solver.pool.array((m, f), dtype)
+        basis.back(turned, factors, solver)
+    total = float(objective.sum()) if row_weight is None else weighted_sum(row_weight**2, objective)
+    return Solution(factors, total, float(steps.mean()) if m else 0.0)
+
+
+def _solve_by_kernel(
+    problems: RowProblems, basis: Basis, X: NDArray[Any], steps: NDArray[np.int32],
+    objective: NDArray[np.float64], solver: Solver,
+) -> None:  # fmt: skip
+    Y, nonnegative = basis.factors, solver.method == "nonnegative"
+    threads = min(solver.num_threads, 1 + int(problems.indptr[-1]) * Y.shape[1] // WORK_PER_THREAD)
+    weight = problems.weight
+    target = problems.targets() if nonnegative else problems.target
+    row_lambda = problems.regularization
+    if basis.lambda_scale != 1:
+        row_lambda = row_lambda * row_lambda.dtype.type(basis.lambda_scale)
+    dense = np.zeros((Y.shape[1], Y.shape[1]), Y.dtype) if nonnegative else basis.diagonal
+    how = solver.method, solver.tol, solver.max_steps
+    if nonnegative and problems.complete:  # one Gramian for all rows, instead of one each
+        weight, dense = np.zeros_like(weight), gramian(Y, solver).astype(Y.dtype)
+    for first, last in _calls(problems.indptr):
+        rows = problems.indptr[first : last + 1], problems.indices, weight, target, Y
+        own = row_lambda[first:last], X[first:last]
+        out = threads, steps[first:last], objective[first:last]
+        if nonnegative:
+            status = solver.backend.solve_rows_nonnegative(*rows, dense, *own, solver.tol, solver.max_steps, *out)
+        else:
+            status = solver.backend.solve_rows(*rows, dense, *own, *how, *out, problems.target_scale)
+        if status:
+            raise _singular(problems, first + status - 1)
+
+
+def solve_complete(
+    problems: RowProblems, Y: NDArray[Any], X: NDArray[Any], objective: NDArray[np.float64], solver: Solver
+) -> None:
+    """Solve ``(lambda I + Y^T Y) x_u = Y^T t_u`` for all rows into `X`: one factorization, all in float64."""
+    m, n = len(X), len(Y)
+    if m == 0 or n == 0:
+        return
+    wide = Y.astype(np.float64)
+    table = problems.targets().reshape(m, n)
+    with single_threaded_blas():
+        A = gramian(Y, solver) + float(problems.regularization[0]) * np.eye(Y.shape[1])
+        try:
+            U = scipy.linalg.cholesky(A)
+        except (scipy.linalg.LinAlgError, ValueError):  # ValueError: not finite
+            raise _singular(problems, 0) from None
+        if not np.diag(U).min() ** 2 > SINGULAR[Y.dtype] * np.diag(A).max():
+            raise _singular(problems, 0)
+
+        def solve(block: slice) -> None:
+            b = table[block].astype(np.float64) @ wide
+            with np.errstate(over="ignore"):  # the objective tells
+                X[block] = scipy.linalg.cho_solve((U, False), b.T, check_finite=False).T
+            x = X[block].astype(np.float64)
+            objective[block] = np.einsum("uf,uf->u", x, x @ A - 2 * b)
+
+        blocks = [slice(start, start + COMPLETE_BLOCK) for start in range(0, m, COMPLETE_BLOCK)]
+        map_parallel(solve, blocks, solver.num_threads)
+
+
+def _singular(problems: RowProblems, row: int) -> SingularRowError:
+    wider = ", or use dtype='float64', which tells smaller numbers from 0" if problems.weight.itemsize < 8 else ""
+    return SingularRowError(
+        f"the least-squares problem of {problems.name(row)} is singular: its solution is not unique; "
+        f"raise the regularization{wider}"
+    )
+
+
+def row_lambdas(
+    regularization: float, scale: NDArray[np.float64], dtype: np.dtype[Any], scaling: str
+) -> NDArray[Any]:
+    """Return ``regularization * scale`` for every row."""
+    with np.errstate(over="ignore", invalid="ignore"):
+        lambdas = (regularization * scale).astype(dtype)
+    if not np.isfinite(lambdas).all():
+        raise ValueError(
+            f"every row's lambda must be finite in {dtype}, but regularization={regularization!r} overflows with "
+            f"regularization_scaling={scaling!r}: lower it"
+        )
+    return lambdas
+
+
+def penalty(problems: RowProblems, X: NDArray[Any], solver: Solver) -> float:
+    """Sum up ``lambda_u |x_u|^2``, in float64."""
+    norms = np.empty(len(X))
+    solver.backend.squared_norms(X, norms, solver.num_threads)
+    return weighted_sum(problems.regularization, norms)
+
+
+def _calls(indptr: NDArray[np.int64]) -> Iterator[tuple[int, int]]:
+    """Cut the rows into ranges of about `ENTRIES_PER_CALL` entries: signals are handled between two kernel calls."""
+    rows = len(indptr) - 1
+    edges = np.arange(indptr[0], indptr[-1], ENTRIES_PER_CALL)[1:]
+    cuts = [0, *np.unique(np.searchsorted(indptr, edges)).tolist(), rows]
+    for first, last in pairwise(cuts):
+        if last > first:
+            yield first, last

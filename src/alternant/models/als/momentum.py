@@ -1,0 +1,64 @@
+"""Nesterov's extrapolation of alternating least squares, restarted when the objective rises.
+
+One iteration maps the item factors Y to new ones, by way of the users that fit them best. Plain ALS applies it to the
+last item factors; here it is applied to what lies beyond them,
+
+    Y_k + beta_k (Y_k - Y_(k-1)),   beta_k = k / (k + 1).
+
+When the result has a higher objective than the factors before, it is dropped, the iteration is done plainly and k
+starts at 0 again: the objectives handed out never rise but for rounding. The users' solver starts from the last users,
+not from beyond them: where weights span many orders of magnitude, loosely solved rows would not come back from there.
+
+Of Nesterov's sequence and several constants, this beta needed the fewest iterations on five data sets under three
+objectives: 7 to 11 to where plain ALS gets in 15.
+
+D. Mitchell, N. Ye, H. De Sterck, "Nesterov acceleration of alternating least squares for canonical tensor
+decomposition: momentum step size and restart mechanisms", Numerical Linear Algebra with Applications 27(4), 2020.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..._utils.pool import Pool
+from .._fit_loop import Iteration
+
+Factors = NDArray[Any]
+BLOCK = 1 << 16  # numbers extrapolated at a time, in cache
+
+
+class Momentum:
+    """The extrapolation of one fit."""
+
+    def __init__(self, pool: Pool) -> None:
+        self._pool = pool
+        self._before: Factors | None = None
+        self._objective = np.inf
+        self._k = 0
+
+    def step(self, iterate: Callable[[Factors | None, Factors], Iteration], X: Factors | None, Y: Factors) -> Iteration:
+        """Do one iteration from the last factors and the item factors before those."""
+        done = None
+        if self._before is not None:
+            self._k += 1
+            done = iterate(X, self._beyond(Y, self._before))
+            if not done.record["objective"] <= self._objective:
+                done, self._k = None, 0
+        if done is None:
+            done = iterate(X, Y)
+        self._before = None if X is None else Y
+        self._objective = done.record["objective"]
+        return done
+
+    def _beyond(self, Y: Factors, before: Factors) -> Factors:
+        beyond, beta = self._pool.array(Y.shape, Y.dtype), Y.dtype.type(self._k / (self._k + 1))
+        for start in range(0, len(Y), rows := max(1, BLOCK // Y.shape[1])):
+            block = slice(start, start + rows)
+            np.subtract(Y[block], before[block], out=beyond[block])
+            beyond[block] *= beta
+            beyond[block] += Y[block]
+        return beyond

@@ -1,0 +1,21 @@
+"""How the row problems of alternating least squares are solved."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from ..._utils.pool import Pool
+from ...kernels._registry import Backend
+
+
+@dataclass(frozen=True)
+class Solver:
+    """How to solve the rows."""
+
+    backend: Backend
+    method: str  # "cg", "cholesky", or "nonnegative"
+    tol: float
+    max_steps: int
+    num_threads: int
+    narrow: bool = True  # whether a fixed side may be in float16, whose rounding the objective feels
+    pool: Pool = field(default_factory=Pool)  # where factors get their memory

@@ -1,0 +1,1 @@
+"""Stochastic gradient descent: what `BiasedMF`, `CosineMF` and `LogisticMF` share."""

@@ -1,0 +1,50 @@
+"""Biases as columns of the factors, so that the score of a pair stays a dot product."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..._utils.threads import weighted_sum
+from ...kernels import Factors
+
+DEVIATION_BLOCK = 1 << 16
+
+
+def parts(factors: Factors) -> tuple[tuple[Any, ...], tuple[Any, ...]]:
+    """Return what the columns of user factors, ``(x_u, b_u, 1)``, and of item factors, ``(y_i, 1, c_i)``, are."""
+    X, Y, b, c = factors
+    return (X, b, 1), (Y, 1, c)
+
+
+def unpack(users: NDArray[Any], items: NDArray[Any]) -> Factors:
+    """Undo `parts`."""
+    return Factors(users[:, :-2], items[:, :-2], users[:, -2], items[:, -1])
+
+
+def latent(factors: NDArray[Any]) -> NDArray[Any]:
+    """Return the columns that are not biases."""
+    return factors[:, :-2]
+
+
+def deviation(values: NDArray[Any]) -> float:
+    """Return the standard deviation, in float64, block by block: NumPy would copy all of it twice."""
+    mean, total = values.mean(dtype=np.float64), 0.0
+    for start in range(0, len(values), DEVIATION_BLOCK):
+        total += float(np.square(values[start : start + DEVIATION_BLOCK] - mean).sum())
+    return float(np.sqrt(total / len(values)))
+
+
+def penalty(
+    factors: Factors, row_counts: NDArray[np.int64], column_counts: NDArray[np.int64], rows: float, columns: float,
+    biases: float,
+) -> float:  # fmt: skip
+    """Sum up ``lambda_x |x_u|^2 + lambda_b b_u^2`` of both sides, once for every entry of a row or column."""
+    X, Y, b, c = factors
+    total = 0.0
+    for counts, side, bias, weight in ((row_counts, X, b, rows), (column_counts, Y, c, columns)):
+        norms = np.vecdot(side, side).astype(np.float64)
+        total += weighted_sum(counts, weight * norms + biases * np.square(bias, dtype=np.float64))
+    return total

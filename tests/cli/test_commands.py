@@ -1,0 +1,500 @@
+"""The command line from a table to lists: results on stdout, one sentence on stderr, exit codes for scripts."""
+
+import argparse
+import json
+import os
+import re
+import shlex
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from alternant import ImplicitALS, Interactions
+from alternant.cli import app as cli
+from alternant.evaluation import evaluate, leave_one_out
+
+pyarrow = pytest.importorskip("pyarrow", reason="tables in files are read by pyarrow")
+
+TABLE = ["--user", "userId", "--item", "movieId", "--value", "rating", "--time", "timestamp"]
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """Ratings, titles, and a model of them."""
+    path = tmp_path_factory.mktemp("tables")
+    rng = np.random.default_rng(0)
+    taste = rng.integers(0, 2, 40)
+    rows = ["userId,movieId,rating,timestamp"]
+    for user in range(40):
+        for movie in rng.permutation(30)[:12]:
+            if (movie % 2 == taste[user]) or rng.random() < 0.2:
+                rows.append(f"{user + 1},{movie + 1},{rng.integers(1, 6)},{rng.integers(10**6)}")
+    (path / "ratings.csv").write_text("\n".join(rows) + "\n")
+    titles = ["movieId,title"] + [f'{movie + 1},"Movie, the {movie + 1}th"' for movie in range(30)]
+    (path / "movies.csv").write_text("\n".join(titles) + "\n")
+    words = [row.replace(",", "\tfilm-", 1) for row in rows[1:]]
+    (path / "words.tsv").write_text("\n".join("user-" + row.split(",")[0] for row in words) + "\n")
+    (path / "twins.csv").write_text("a,b,c,2019\n1,p,x,3\n2,q,y,4\n")
+    code = cli.main(["fit", str(path / "ratings.csv"), *TABLE, "-o", str(path / "model.safetensors"), "--factors", "4",
+                     "--random-state", "0"])  # fmt: skip
+    assert code == 0
+    return path
+
+
+@pytest.fixture
+def run(folder, monkeypatch, capsys):
+    """Run a command in the folder; return its exit code, stdout and stderr."""
+    monkeypatch.chdir(folder)
+    capsys.readouterr()
+
+    def run(*arguments):
+        try:
+            code = cli.main([*map(str, arguments)])
+        except SystemExit as end:
+            code = end.code
+        done = capsys.readouterr()
+        return code, done.out, done.err
+
+    return run
+
+
+def lines(text):
+    return [line.split("\t") for line in text.splitlines()]
+
+
+def test_fit_says_what_it_read_and_saves_a_model_that_needs_nothing_else(run, folder):
+    code, out, err = run("fit", "ratings.csv", *TABLE, "-o", "a.safetensors", "--set", "weighting=hu", "--alpha", "2",
+                         "--iterations", "3", "--set", "regularization=(0.1, 0.2)",
+                         "--set", "degree_normalization=0.1,0.2")  # fmt: skip
+    assert (code, err) == (0, "")
+    assert "users             40" in out
+    assert "saved in a.safetensors" in out
+    model = ImplicitALS.load(folder / "a.safetensors")
+    assert (model.weighting, model.alpha, model.iterations, model.regularization) == ("hu", 2.0, 3, (0.1, 0.2))
+    assert model.user_ids_.tolist() == list(range(1, 41))
+    code, out, _ = run("fit", "ratings.csv", *TABLE, "-o", "a.safetensors", "--model", "biased-mf", "--iterations", "2",
+                       "--json")  # fmt: skip
+    data = json.loads(out)
+    assert (data["model"], data["parameters"]["epochs"], data["fit"]["iterations"]) == ("BiasedMF", 2, 2)
+    assert data["data"]["n_users"] == 40
+
+
+@pytest.mark.parametrize("model", ["implicit-als", "explicit-als", "biased-mf", "logistic-mf", "popularity"])
+def test_every_model_goes_from_table_to_lists(run, model):
+    assert run("fit", "ratings.csv", *TABLE, "--model", model, "-o", "b.safetensors")[0] == 0
+    code, out, _ = run("recommend", "b.safetensors", "--users", "3", "-k", "2")
+    assert code == 0
+    assert [row[:1] + row[3:] for row in lines(out)[1:]] == [["3", "1"], ["3", "2"]]
+
+
+def test_text_ids_without_a_header(run):
+    assert run("fit", "words.tsv", "--user", "0", "--item", "1", "--no-header", "-o", "w.safetensors")[0] == 0
+    code, out, _ = run("recommend", "w.safetensors", "--users", "user-1", "-k", "1")
+    assert code == 0
+    assert re.fullmatch(r"user\titem\tscore\trank\nuser-1\tfilm-\d+\t\S+\t1\n", out)
+
+
+def test_recommend_prints_what_the_model_recommends(run, folder):
+    model = ImplicitALS.load(folder / "model.safetensors")
+    ids, scores = model.recommend([1, 7], 3)
+    code, out, err = run("recommend", "model.safetensors", "--users", 1, 7, "-k", 3, "--titles", "movies.csv")
+    assert (code, err) == (0, "")
+    head, *rows = lines(out)
+    assert head == ["user", "item", "score", "rank", "title"]
+    assert [int(row[1]) for row in rows] == ids.ravel().tolist()
+    assert [float(row[2]) for row in rows] == pytest.approx(scores.ravel(), rel=1e-6)
+    assert rows[0][4] == f"Movie, the {ids[0, 0]}th"
+    code, out, _ = run("recommend", "model.safetensors", "--users", 1, 7, "-k", 3, "--json")
+    data = [json.loads(line) for line in out.splitlines()]
+    assert [one["user"] for one in data] == [1, 7]
+    assert [[item["item"] for item in one["items"]] for one in data] == ids.tolist()
+
+
+def test_recommend_takes_a_file_of_users_or_all_and_writes_files(run, folder):
+    (folder / "users.txt").write_text("1\n7\n")
+    by_file, by_name = (run("recommend", "model.safetensors", *who, "-k", 2)[1]
+                        for who in (("--users-file", "users.txt"), ("--users", 1, 7)))  # fmt: skip
+    assert by_file == by_name
+    assert run("recommend", "model.safetensors", "--all", "-k", "2")[1].count("\n") == 81
+    code, out, _ = run("recommend", "model.safetensors", "--all", "-k", "2", "-o", "all.parquet")
+    assert (code, out) == (0, "80 rows in all.parquet\n")
+    import pyarrow.parquet as pq
+
+    assert pq.read_table(folder / "all.parquet").column_names == ["user", "item", "score", "rank"]
+    seen = run("recommend", "model.safetensors", "--users", 1, "-k", 30, "--keep-seen")[1]
+    assert seen.count("\n") == 31
+
+
+def test_a_file_of_users_may_come_from_a_spreadsheet_but_not_be_empty(run, folder):
+    (folder / "users.txt").write_bytes(b"\xef\xbb\xbf1\r\n\r\n7 \r\n")
+    by_file = run("recommend", "model.safetensors", "--users-file", "users.txt", "-k", 2)
+    assert by_file == run("recommend", "model.safetensors", "--users", 1, 7, "-k", 2)
+    (folder / "users.txt").write_text("\n")
+    code, out, err = run("recommend", "model.safetensors", "--users-file", "users.txt")
+    assert (code, out) == (1, "")
+    assert "'users.txt' must hold users, one id a line, got none" in err
+
+
+def test_titles_are_found_where_one_file_has_numbers_and_the_other_strings(run, folder):
+    (folder / "mixed.csv").write_text("who,what\na,3\na,007\nb,3\nb,007\nc,3\n")
+    (folder / "numbers.csv").write_text("id,name\n3,Three\n8,Eight\n")
+    assert run("fit", "mixed.csv", "--user", "who", "--item", "what", "-o", "mixed.safetensors")[0] == 0
+    out = run("similar", "mixed.safetensors", "--items", "007", "--titles", "numbers.csv")[1]
+    assert [row[1::3] for row in lines(out)[1:]] == [["3", "Three"]]
+    (folder / "numbers.csv").write_text("id,name\n8,Eight\n")
+    code, _, err = run("similar", "mixed.safetensors", "--items", "007", "--titles", "numbers.csv")
+    assert code == 1
+    assert "must have titles of the model's items, such as '007', got ids such as '8'" in err
+
+
+def test_ids_that_are_neither_whole_numbers_nor_strings_are_asked_for_by_what_they_look_like(run, folder):
+    table = Interactions.from_arrays([1.5, 1.5, "x"], [1, 2, 1])
+    ImplicitALS(factors=2).fit(table).save(folder / "odd.safetensors")
+    code, out, _ = run("recommend", "odd.safetensors", "--users", "1.5", "x", "--keep-seen", "-k", 1, "--json")
+    assert code == 0
+    assert [json.loads(line)["user"] for line in out.splitlines()] == [1.5, "x"]
+
+
+RULES = [("explicit-als", "last"), ("biased-mf", "last"), ("implicit-als", "sum")]
+
+
+@pytest.mark.parametrize(("model", "merged"), RULES)
+def test_of_a_rating_given_twice_the_last_counts_and_of_plays_the_sum(run, folder, model, merged):
+    (folder / "twice.csv").write_text("u,i,r\n1,1,2\n1,2,5\n2,1,3\n2,1,4\n")
+    out = run("fit", "twice.csv", "--user", "u", "--item", "i", "--value", "r", "--model", model, "--json", "-o", "t")
+    data = json.loads(out[1])["data"]
+    assert (data["aggregate"], data["value_range"][2]) == (merged, {"last": 5, "sum": 7}[merged])
+
+
+def test_scores_have_the_digits_of_a_float32_and_no_more(run, folder):
+    model = ImplicitALS.load(folder / "model.safetensors")
+    score = model.recommend([1], 1)[1][0, 0]
+    assert f'"score": {score!s},' in run("recommend", "model.safetensors", "--users", 1, "-k", 1, "--json")[1]
+
+
+def test_none_and_truth_values_are_parameters_in_any_case(run):
+    options = ("--set", "early_stopping=none", "--set", "warm_start=False", "--json", "-o", "none.safetensors")
+    code, out, _ = run("fit", "ratings.csv", *TABLE, *options)
+    assert code == 0
+    parameters = json.loads(out)["parameters"]
+    assert (parameters["early_stopping"], parameters["warm_start"]) == (None, False)
+
+
+def test_similar_and_explain(run, folder):
+    model = ImplicitALS.load(folder / "model.safetensors")
+    code, out, _ = run("similar", "model.safetensors", "--items", 5, "-k", 2, "--titles", "movies.csv")
+    assert code == 0
+    assert [int(row[1]) for row in lines(out)[1:]] == model.similar_items(5, 2)[0].tolist()
+    item = model.recommend(1, 1)[0][0]
+    code, out, _ = run("explain", "model.safetensors", "--user", 1, "--item", item, "-k", "99", "--json")
+    data = json.loads(out)
+    assert sum(part["contribution"] for part in data["because_of"]) == pytest.approx(data["score"])
+    assert data["score"] == pytest.approx(model.predict(1, item))
+    assert "score" in run("explain", "model.safetensors", "--user", 1, "--item", item)[1]
+    assert run("fit", "ratings.csv", *TABLE, "--model", "popularity", "-o", "p.safetensors")[0] == 0
+    code, _, err = run("explain", "p.safetensors", "--user", 1, "--item", item)
+    assert code == 1
+    assert err == "alternant: error: 'p.safetensors' holds Popularity, which can't explain: ImplicitALS can\n"
+
+
+@pytest.mark.parametrize("split", ["random", "leave-one-out", "leave-last-out", "by-time", "new-users"])
+def test_evaluate_knows_the_splits(run, split):
+    code, out, err = run("evaluate", "ratings.csv", *TABLE, "--split", split, "-k", 5, "--baseline", "--json",
+                         "--random-state", 0, "--factors", 4)  # fmt: skip
+    assert (code, err) == (0, "")
+    data = json.loads(out)
+    assert data["split"] == split
+    assert data["ImplicitALS"]["means"]["auc"] > data["Popularity"]["means"]["auc"]  # the tastes are planted
+
+
+def test_evaluate_prints_the_numbers_of_evaluate(run, folder):
+    data = Interactions.from_file(folder / "ratings.csv", user="userId", item="movieId")
+    train, test = leave_one_out(data, random_state=0)
+    expected = evaluate(ImplicitALS(factors=4, random_state=0).fit(train), test, k=5, metrics=["ndcg"])
+    code, out, _ = run("evaluate", "ratings.csv", "--user", "userId", "--item", "movieId", "--split", "leave-one-out",
+                       "-k", 5, "--metrics", "ndcg", "--factors", 4, "--random-state", 0)  # fmt: skip
+    assert code == 0
+    assert str(expected) in out
+    assert max(map(len, out.splitlines())) <= 80
+
+
+def test_info_of_a_model(run):
+    code, out, _ = run("info", "model.safetensors")
+    assert code == 0
+    assert "model         ImplicitALS" in out
+    data = json.loads(run("info", "model.safetensors", "--json")[1])
+    assert (data["users"], data["ids"], data["parameters"]["factors"]) == (
+        40, {"user": "whole numbers", "item": "whole numbers"}, 4
+    )  # fmt: skip
+    assert data["fit"]["iterations"] == 8
+    assert data["chosen"]["unobserved_weight"] > 0  # "auto" among the parameters
+    assert len(data["chosen"]["regularization"]) == 2
+
+
+@pytest.mark.parametrize(("arguments", "message"), [
+    ("fit nothing.csv --user a --item b -o x.safetensors", "there is no file 'nothing.csv'"),
+    ("fit ratings.csv --user who --item movieId -o x.safetensors", "--user 'who' must be a column: 'ratings.csv' has"),
+    ("fit ratings.csv --user userId --item movieId -o no/x.safetensors", "there is no folder 'no'"),
+    ("fit nothing.csv --user userId --item movieId -o .", "'.' is a folder"),
+    ("fit ratings.csv --user userId --item movieId --set x=1 -o x", "implicit-als has no parameter 'x'; it has factor"),
+    ("fit ratings.csv --user userId --item movieId --set x -o x", "--set must be NAME=VALUE, got 'x'"),
+    ("fit ratings.csv --user userId --item movieId --factors 0 -o x", "--factors must be at least 1, got 0"),
+    ("fit ratings.csv --user userId --item movieId --set factors=many -o x", "--factors must be a whole number"),
+    ("fit movies.csv --user 1 --item movieId --value title -o x", "than --user 1, got one for both"),
+    ("fit twins.csv --user a --item b --value c -o x", "must hold finite numbers in --value 'c', got 'x' in line 2"),
+    ("fit twins.csv --user a --item b --value 2019 -o x --no-header", "--user 'a' must be a position from 0 on"),
+    ("fit words.tsv --user 0 --item 1 -o x", "pass --no-header if it is data, --header if not"),
+    ("fit twins.csv --user a --item b --separator ; -o x", "'a,b,c,2019': pass --separator ','"),
+    ("fit twins.csv --user a --item b --value a -o x", "--value 'a' must be another column"),
+    ("evaluate ratings.csv --user userId --item movieId --split new-users --fraction 3", "--fraction must be between"),
+    ("evaluate twins.csv --user a --item b --split leave-one-out", "'twins.csv' that can be held out: nobody has more"),
+    ("evaluate twins.csv --user a --item b --metrics rmse --baseline", "--baseline ranks and predicts no ratings"),
+    ("recommend ratings.csv --users 1", "is not a whole alternant model"),
+    ("recommend nothing --users 1", "there is no model file 'nothing'"),
+    ("recommend model.safetensors --users 1 99", "users must be users of the fit, such as 1, got 99: leave"),
+    ("recommend model.safetensors --users 77 99999999999999999999", "such as 1, got 77 and 1 more: leave them out"),
+    ("recommend model.safetensors --users bob", "user ids of this model are whole numbers, got 'bob'"),
+    ("recommend model.safetensors --users-file none.txt", "there is no file 'none.txt' of users"),
+    ("recommend model.safetensors --all -o lists.xls", "--output must end in .parquet or .csv"),
+    ("recommend model.safetensors --all -o no/lists.csv", "there is no folder 'no'"),
+    ("similar model.safetensors --items 77", "items must be items of the fit, such as 1, got 77"),
+    ("explain model.safetensors --user 1 --item 77", "items must be items of the fit, such as 1, got 77"),
+    ("evaluate ratings.csv --user userId --item movieId --split by-time", "--split by-time needs to know when"),
+    ("evaluate ratings.csv --user userId --item movieId --metrics ndgc", "--metrics must be among"),
+    ("evaluate ratings.csv --user userId --item movieId --fraction 3", "--fraction must be between 0 and 1"),
+    ("info ratings.csv", "is not a whole alternant model"),
+])  # fmt: skip
+def test_what_cannot_be_done_is_said_in_one_sentence_with_code_1(run, arguments, message):
+    code, out, err = run(*arguments.split())
+    assert (code, out) == (1, "")
+    assert message in err
+    assert err.startswith("alternant: error: ")
+    assert "---" not in err
+    assert err.count("\n") == 1
+
+
+@pytest.mark.parametrize("arguments", [
+    "fit ratings.csv --user userId", "fit", "recommend model.safetensors",
+    "recommend model.safetensors --users 1 --all", "recommend model.safetensors --users 1 -k 0", "explain x",
+    "evaluate ratings.csv --user a --item b --split some",
+])  # fmt: skip
+def test_wrong_usage_has_code_2(run, arguments):
+    code, out, err = run(*arguments.split())
+    assert (code, out) == (2, "")
+    assert "usage: alternant" in err
+
+
+@pytest.mark.parametrize("command", ["fit", "recommend", "similar", "explain", "evaluate", "info", "demo"])
+def test_the_example_of_every_help_runs(run, command, monkeypatch):
+    code, out, _ = run(command, "--help")
+    assert code == 0
+    (example,) = re.findall(r"^example:\n  alternant (.*)$", out, re.MULTILINE)
+    assert example.split()[0] == command
+    if command != "demo":  # which has tests of its own
+        monkeypatch.setattr(sys.stdout, "isatty", lambda: True, raising=False)
+        code, out, err = run(*shlex.split(example))
+        assert (code, err) == (0, "")
+        assert out
+
+
+def test_a_terminal_gets_an_aligned_table(run, monkeypatch):
+    monkeypatch.setattr("sys.stdout.isatty", lambda: True, raising=False)
+    monkeypatch.setenv("COLUMNS", "40")
+    out = run("recommend", "model.safetensors", "--users", 1, "-k", 3, "--titles", "movies.csv")[1]
+    assert out.startswith("user  item   score  rank  title\n")
+    assert max(map(len, out.splitlines())) <= 40
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="pipes break otherwise there")
+def test_nobody_reads_the_output(folder):
+    """As in ``alternant recommend ... | head -1``."""
+    read, write = os.pipe()
+    os.close(read)
+    done = subprocess.run(
+        [sys.executable, "-m", "alternant", "recommend", "model.safetensors", "--all", "-k", "30"], cwd=folder,
+        stdout=write, stderr=subprocess.PIPE, check=False,
+    )  # fmt: skip
+    os.close(write)
+    assert (done.returncode, done.stderr) == (141, b"")
+
+
+def test_stopping_a_fit_has_code_130(run, monkeypatch):
+    monkeypatch.setattr(ImplicitALS, "fit", lambda *_, **__: (_ for _ in ()).throw(KeyboardInterrupt))
+    assert run("fit", "ratings.csv", *TABLE, "-o", "c.safetensors") == (130, "", "")
+
+
+# --- columns, titles and ids as they are typed ------------------------------------------------------------------------
+
+
+def test_a_column_that_is_called_by_a_number_is_meant_and_else_its_position(run):
+    for value, greatest in (("2019", 4), ("0", 2)):
+        out = run("fit", "twins.csv", "--user", "b", "--item", "c", "--value", value, "--json", "-o", "t.safetensors")
+        assert json.loads(out[1])["data"]["value_range"][2] == greatest
+
+
+@pytest.mark.parametrize("head", ["code,name\n", ""])
+@pytest.mark.parametrize("options", [(), ("--title-columns", "0", "1")])
+def test_titles_of_items_called_by_words_need_no_word_on_their_header(run, folder, head, options):
+    (folder / "films.csv").write_text(head + "".join(f"film-{at},Film {at}\n" for at in range(1, 31)))
+    assert run("fit", "words.tsv", "--user", 0, "--item", 1, "--no-header", "-o", "w.safetensors")[0] == 0
+    found = run("similar", "w.safetensors", "--items", "film-1", "film-2", "--titles", "films.csv", *options)
+    for row in lines(found[1])[1:]:
+        assert row[4] == row[1].replace("film-", "Film ")
+    assert run("similar", "w.safetensors", "--items", "film-1", "--titles", "films.csv", "--no-header")[0] == 0
+    code, _, err = run("similar", "w.safetensors", "--items", "film-1", "--titles", "films.csv", "--title-columns", "x",
+                       "y")  # fmt: skip
+    assert code == 1
+    assert "--title-columns 'x' must be a column" in err
+
+
+def test_what_is_in_quotes_stays_as_it_is(folder, run):
+    (folder / "user=1 header=False.csv").write_text("a,b\n1,2\n")
+    _, _, err = run("fit", "user=1 header=False.csv", "--user", "a", "--item", "x", "-o", "x")
+    assert "--item 'x' must be a column: 'user=1 header=False.csv' has 'a', 'b'" in err
+
+
+def test_lists_are_no_longer_than_there_are_items(run):
+    for command in (("recommend", "--users", 1, "--keep-seen"), ("similar", "--items", 1)):
+        whole = run(command[0], "model.safetensors", *command[1:], "-k", 30)
+        assert whole[0] == 0
+        assert run(command[0], "model.safetensors", *command[1:], "-k", 10**20) == whole
+    rest = ("--user", "userId", "--item", "movieId", "--factors", 2, "--metrics", "ndcg", "--json", "-k")
+    assert list(json.loads(run("evaluate", "ratings.csv", *rest, 5, 10**20)[1])["ImplicitALS"]["means"]) == [
+        "ndcg@5", "ndcg@30"
+    ]  # fmt: skip
+
+
+@pytest.fixture
+def dashes(run, folder):
+    """A model with ids that begin with a dash, and a user who has all."""
+    (folder / "dashes.csv").write_text("u,i\n-x,-1\n-x,2\n-y,2\nz,-1\n")
+    assert run("fit", "dashes.csv", "--user", "u", "--item", "i", "--factors", 2, "-o", "dashes.safetensors")[0] == 0
+
+
+@pytest.mark.usefixtures("dashes")
+def test_ids_that_begin_with_a_dash_are_given_behind_an_equals_sign(run, folder):
+    code, out, _ = run("recommend", "dashes.safetensors", "--users=-y", "--users", "z", "--json")
+    assert (code, [json.loads(line)["user"] for line in out.splitlines()]) == (0, ["-y", "z"])
+    code, _, err = run("recommend", "dashes.safetensors", "--users", "-y")
+    assert code == 2
+    assert "a value that begins with a dash is given as --option=-value" in err
+
+
+@pytest.mark.usefixtures("dashes")
+def test_users_with_nothing_left_to_list_are_not_passed_over(run, folder):
+    code, out, err = run("recommend", "dashes.safetensors", "--all", "--json")
+    assert (code, err) == (0, "")
+    assert [len(json.loads(line)["items"]) for line in out.splitlines()] == [0, 1, 1]
+    said = "alternant: warning: nothing is left to list for user -x, all items being theirs: --keep-seen lists them\n"
+    code, out, err = run("recommend", "dashes.safetensors", "--users=-x", "--users", "z")
+    assert (code, err, len(lines(out))) == (0, said, 2)
+    assert run("recommend", "dashes.safetensors", "--all", "-o", "all.csv")[::2] == (0, said)
+    assert run("recommend", "dashes.safetensors", "--all", "--keep-seen")[::2] == (0, "")
+
+
+def test_similar_items_are_items_in_json(run):
+    data = json.loads(run("similar", "model.safetensors", "--items", 5, "-k", 1, "--json")[1])
+    assert data["item"] == 5
+    assert list(data["similar"][0]) == ["item", "score", "rank"]
+
+
+def test_no_id_is_no_user(run):
+    code, out, err = run("recommend", "model.safetensors", "--users", "")
+    assert (code, out) == (1, "")
+    assert "whole numbers, got ''" in err
+
+
+def test_what_cannot_be_saved_is_said_before_the_fit(run, folder, monkeypatch):
+    import datetime
+
+    import pyarrow.parquet as pq
+
+    monkeypatch.setattr(ImplicitALS, "fit", lambda *_: pytest.fail("it was fitted"))
+    pq.write_table(pyarrow.table({"u": [datetime.date(2020, 1, 1)], "i": [1]}), folder / "dates.parquet")
+    code, _, err = run("fit", "dates.parquet", "--user", "u", "--item", "i", "-o", "x")
+    assert code == 1
+    assert "user ids must be strings or numbers to be saved, got date" in err
+
+
+# --- files that are none, and streams that are closed -----------------------------------------------------------------
+
+posix = pytest.mark.skipif(sys.platform == "win32", reason="pipes, links and shells of POSIX")
+PYTHON = f"{shlex.quote(sys.executable)} -m alternant"
+
+
+def shell(folder, command):
+    """Run a line of the shell in the folder; ALT stands for the command."""
+    done = subprocess.run(
+        ["/bin/sh", "-c", command.replace("ALT", PYTHON)], cwd=folder, capture_output=True, text=True, timeout=120,
+        check=False,
+    )  # fmt: skip
+    return done.returncode, done.stdout, done.stderr
+
+
+FIT = "fit ratings.csv --user userId --item movieId --factors 2"
+
+
+@posix
+def test_pipes_are_refused_as_tables_and_models_and_taken_as_users(folder):
+    code, _, err = shell(folder, f"cat ratings.csv | ALT {FIT.replace('ratings.csv', '/dev/stdin')} -o x")
+    assert (code, err.count("\n")) == (1, 1)
+    assert "'/dev/stdin' is a pipe or a device, and a table is read more than once" in err
+    code, _, err = shell(folder, "cat model.safetensors | ALT recommend /dev/stdin --all")
+    assert (code, err.count("\n")) == (1, 1)
+    assert "'/dev/stdin' is a pipe or a device: a model is read from a file" in err
+    code, out, _ = shell(folder, "echo 1 | ALT recommend model.safetensors -k 1 --users-file /dev/stdin")
+    assert (code, out.count("\n")) == (0, 2)
+
+
+@posix
+def test_a_full_disk_is_one_sentence(folder):
+    code, _, err = shell(folder, f"ulimit -f 1; PYTHONDONTWRITEBYTECODE=1 ALT {FIT} --factors 50 -o full.safetensors")
+    assert (code, err.count("\n")) == (1, 1)
+    assert "error: a model can't be written to 'full.safetensors' (" in err
+    assert not (folder / "full.safetensors").exists()
+    if os.path.exists("/dev/full"):  # noqa: PTH110
+        code, _, err = shell(folder, "ALT recommend model.safetensors --users 1 > /dev/full")
+        assert (code, err.count("\n")) == (1, 1)
+
+
+@posix
+def test_closed_streams_are_as_good_as_dev_null(folder):
+    assert shell(folder, f"ALT {FIT} -o closed.safetensors >&-") == (0, "", "")
+    assert ImplicitALS.load(folder / "closed.safetensors").factors == 2
+    assert shell(folder, "ALT recommend model.safetensors --users 1 >&-") == (0, "", "")
+    assert shell(folder, "ALT recommend model.safetensors --users 99 2>&-") == (1, "", "")
+    code, out, _ = shell(folder, f"ALT {FIT} -o closed.safetensors 2>&- <&-")
+    assert code == 0
+    assert "saved in closed.safetensors" in out
+
+
+@posix
+def test_a_title_that_the_encoding_lacks_is_escaped(folder):
+    (folder / "french.csv").write_text("1,élan\n", encoding="utf-8")
+    rest = "recommend model.safetensors --users 1 --keep-seen -k 30 --titles french.csv --title-columns 0 1"
+    code, out, err = shell(folder, f"PYTHONIOENCODING=ascii ALT {rest}")
+    assert (code, err) == (0, "")
+    assert "\\xe9lan" in out
+    code, out, _ = shell(folder, f"PYTHONIOENCODING=ascii ALT {rest} --json")
+    assert "élan" in {item["title"] for item in json.loads(out)["items"]}
+
+
+@posix
+def test_a_model_can_be_written_to_a_pipe(folder):
+    command = f"mkfifo pipe; (cat pipe > piped.safetensors) & ALT {FIT} -o pipe; wait; test -p pipe"
+    code, _, err = shell(folder, command)
+    assert (code, err) == (0, "")
+    assert ImplicitALS.load(folder / "piped.safetensors").factors == 2
+
+
+@pytest.mark.parametrize(("said", "heard"), [
+    ("pass separator=", "pass --separator"), ("random_state=-1 or k=2.5", "--random-state -1 or -k 2.5"),
+    ("can't: header=True, header=False", "can't: --header, --no-header"), ("epochs must be", "--iterations must be"),
+    ("--user must be", "--user must be"), ("got 'user=1'", "got 'user=1'"), ("regularization=(1,)", None),
+    ("weighting must be", None), ("the user is k", None),
+])  # fmt: skip
+def test_parameters_become_options_and_the_rest_stays(said, heard):
+    names = ("user", "separator", "header", "k", "random_state", "iterations", "regularization")
+    assert cli._in_options(said, argparse.Namespace(**dict.fromkeys(names))) == (heard or said)
