@@ -24,7 +24,7 @@ from ...data.interactions import Interactions
 from ...kernels import Factors, Grid, block_count, cut
 from ...kernels._grid import column_counts
 from ...kernels._registry import BACKENDS
-from .._fit_loop import Callback, FitLoop, Iteration, Lesson, Report, Stopping, check_callback
+from .._fit_loop import Callback, FitLoop, FitOptions, History, Iteration, Stopping, TrainingData
 from .._fold_in import FoldInModel
 from .._sklearn import check_unused
 
@@ -118,7 +118,7 @@ class StochasticModel(FoldInModel):
         """
         self._check_params()
         check_unused(y)
-        check_callback(callback, "iteration")
+        options = FitOptions(callback, "iteration", show_progress)
         matrix, ids = self._open(interactions)
         rows = self._check_rows("interactions", matrix, np.dtype(self.dtype), copy=True)
         if len(rows.data) == 0:
@@ -138,7 +138,7 @@ class StochasticModel(FoldInModel):
             train, held_out = _split(rows, float(self.validation_fraction), rng)
         course = Course(self, train, held_out, rng)
 
-        def commit(done: Iteration, history: dict[str, list[float]]) -> None:
+        def commit(done: Iteration, history: History) -> None:
             self._assign(
                 user_factors=done.user_factors, item_factors=done.item_factors, interactions_=rows, history_=history,
                 n_iter_=len(history["objective"]), backend_=course.backend.name, **ids, **done.state,
@@ -146,13 +146,13 @@ class StochasticModel(FoldInModel):
 
         watched = "objective" if held_out is None else f"validation_{self._loss_name}"
         stopping = Stopping(self.early_stopping, watched, self.patience, keep_best=held_out is not None)
-        lesson = Lesson(train, self._truth, self._score)
-        loop = FitLoop(
-            self.epochs, stopping, callback, "iteration", show_progress, type(self).__name__, lesson, "epoch"
-        )  # fmt: skip
+        training = TrainingData(train, self._truth, self._score)
+        loop = FitLoop(self.epochs, stopping, options, training, commit, type(self).__name__, "epoch")
         before = dict(self.__dict__)
         try:
-            loop.run(course.step, commit)
+            with loop:
+                for epoch in loop:
+                    loop.end(course.step(epoch))
         except OverflowError:  # what the epochs before it made is on its way to infinity
             self.__dict__.clear()
             self.__dict__.update(before)
@@ -332,7 +332,7 @@ class Course:
         self.held_out = None if held_out is None else model._held_out_pairs(held_out, rng)
         self.back = np.argsort(self.cut.row_order), np.argsort(self.cut.column_order)
 
-    def step(self, epoch: int, _: Report) -> Iteration:
+    def step(self, epoch: int) -> Iteration:
         """Take one epoch."""
         model, grid = self.model, self.cut.grid
         order = np.random.default_rng([self.seed, epoch]).permutation(grid.blocks)
