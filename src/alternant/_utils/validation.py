@@ -74,6 +74,8 @@ def check_pair(name: str, value: Any, parts: tuple[str, str]) -> tuple[float, fl
         if len(value) != 2:
             raise ValueError(f"{name} must be one number or a pair ({', '.join(parts)}), got {value!r}")
         return check_number(name, value[0], 0), check_number(name, value[1], 0)
+    if isinstance(value, bool) or not isinstance(value, Real):
+        raise TypeError(f"{name} must be a number or a pair ({', '.join(parts)}), got {value!r}")
     number = check_number(name, value, 0)
     return number, number
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
-from .._utils.validation import check_boolean, check_choice, check_marker, check_pair
+from .._utils.validation import check_pair
 from ..data.csr import CSR
 from ..data.ratings import check_ratings, check_sample_weight
 from ._fit_loop import Callback, FitOptions
@@ -111,6 +111,10 @@ class ExplicitALS(AlternatingLeastSquares):
         "ratings", "ratings with gaps or without, weights; non-negative factors", "alternating least squares, exact"
     )
     _fitted_state = (*AlternatingLeastSquares._fitted_state, "mean_")
+    _choices: ClassVar[dict[str, tuple[str, ...]]] = {
+        **AlternatingLeastSquares._choices,
+        "regularization_scaling": ("none", "count"),
+    }
     _min_count = 20
 
     mean_: float
@@ -221,12 +225,8 @@ class ExplicitALS(AlternatingLeastSquares):
 
     def _check_params(self) -> None:
         super()._check_params()
-        check_choice("regularization_scaling", self.regularization_scaling, ("none", "count"))
-        check_boolean("biases", self.biases)
-        check_boolean("nonnegative", self.nonnegative)
         if self.nonnegative and self.biases:
             raise ValueError("nonnegative=True needs a model without biases, got biases=True: pass biases=False")
-        check_marker("missing_value", self.missing_value)
 
     def _check_rows(self, name: str, rows: Any, dtype: np.dtype[Any], copy: bool = False) -> CSR:
         return check_ratings(name, rows, dtype, float(self.missing_value), copy)

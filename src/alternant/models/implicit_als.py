@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import copy
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
-from .._utils.validation import check_choice, check_number
 from ..data.csr import CSR
 from ._fit_loop import Callback, FitOptions, is_frozen
+from ._parameters import AUTO
 from ._sklearn import check_unused
 from ._traits import Traits
 from .als.basis import Basis
@@ -19,7 +19,7 @@ from .als.explanation import Explanation, break_down
 from .als.half_sweep import half_sweep
 from .als.implicit_defaults import (
     CHOSEN,
-    check_choices,
+    WEIGHTINGS,
     choose_objective,
     chosen_values,
     fitted_objective,
@@ -167,6 +167,12 @@ class ImplicitALS(AlternatingLeastSquares):
         "implicit", "clicks, plays, purchases; dislikes as negative values", "weighted alternating least squares"
     )
     rescored_parameter = "popularity_exponent"
+    _choices: ClassVar[dict[str, tuple[str, ...]]] = {
+        **AlternatingLeastSquares._choices,
+        "weighting": (AUTO, *WEIGHTINGS),
+        "regularization_scaling": ("none", "count", "ials"),
+    }
+    _automatic = CHOSEN
     _fitted_state = (*AlternatingLeastSquares._fitted_state, *(f"{name}_" for name in CHOSEN))
     _degrees: Degrees | None = None
 
@@ -230,12 +236,9 @@ class ImplicitALS(AlternatingLeastSquares):
 
     def _check_params(self) -> None:
         super()._check_params()
-        check_choices(self)
         known = self.acceleration is None or (isinstance(self.acceleration, str) and self.acceleration == "nesterov")
         if not known:
             raise ValueError(f"acceleration must be 'nesterov', or None (plain iterations), got {self.acceleration!r}")
-        check_choice("regularization_scaling", self.regularization_scaling, ("none", "count", "ials"))
-        check_number("regularization_exponent", self.regularization_exponent, 0)
 
     def fit(
         self,
@@ -298,9 +301,6 @@ class ImplicitALS(AlternatingLeastSquares):
         objective = choose_objective(self, rows)
         assert objective.degrees is not None
         return {name.removesuffix("_"): value for name, value in chosen_values(objective, objective.degrees).items()}
-
-    def _check_regularization(self) -> None:
-        """Leave it to `check_choices`, which knows "auto"."""
 
     def _accelerated(self) -> bool:
         return self.acceleration is not None

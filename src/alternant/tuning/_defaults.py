@@ -12,7 +12,7 @@ from ..data.csr import CSR
 from ..data.interactions import Interactions
 from ..data.validation import check_interactions
 from ..models import FactorModel
-from ..models.als.implicit_defaults import AUTO
+from ..models._parameters import AUTO
 
 
 def default_space(model: type[FactorModel] | FactorModel, interactions: Any = None) -> dict[str, Any]:

@@ -9,18 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..._utils.threads import resolve_num_threads
-from ..._utils.validation import (
-    check_boolean,
-    check_choice,
-    check_dtype,
-    check_integer,
-    check_number,
-    check_pair,
-    check_random_state,
-    random_generator,
-)
+from ..._utils.validation import random_generator
 from ...data.csr import CSR
-from ...kernels._registry import BACKENDS
 from .._fit_loop import FitLoop, FitOptions, HalfSweep, History, Iteration, Stopping, TrainingData
 from .._fold_in import FoldInModel
 from .momentum import Momentum
@@ -66,6 +56,7 @@ class AlternatingLeastSquares(FoldInModel):
     history_: dict[str, list[float]]
     backend_: str
 
+    _choices: ClassVar[dict[str, tuple[str, ...]]] = {"solver": ("cg", "cholesky")}
     _fitted_state: ClassVar[tuple[str, ...]] = ("n_iter_", "history_", "backend_")
 
     def _alternate(
@@ -109,26 +100,6 @@ class AlternatingLeastSquares(FoldInModel):
 
     def _accelerated(self) -> bool:
         return False
-
-    def _check_params(self) -> None:
-        """Raise if a hyper-parameter has a value that is not allowed."""
-        check_integer("factors", self.factors, 1)
-        self._check_regularization()
-        check_choice("solver", self.solver, ("cg", "cholesky"))
-        check_number("tol", self.tol, 0)
-        check_integer("max_cg_steps", self.max_cg_steps, 1)
-        check_integer("iterations", self.iterations, 1)
-        if self.early_stopping is not None:
-            check_number("early_stopping", self.early_stopping, 0)
-        check_boolean("warm_start", self.warm_start)
-        check_number("init_scale", self.init_scale, 0, above=True)
-        check_dtype("dtype", self.dtype)
-        check_random_state(self.random_state)
-        resolve_num_threads(self.num_threads)
-        check_choice("backend", self.backend, ("auto", *BACKENDS))
-
-    def _check_regularization(self) -> None:
-        check_pair("regularization", self.regularization, ("users", "items"))
 
     def _solver(self, fold_in: bool = False) -> Solver:
         tol, steps = float(self.tol), self.max_cg_steps

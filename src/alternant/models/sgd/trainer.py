@@ -10,20 +10,11 @@ from numpy.typing import NDArray
 
 from ..._utils.pool import Pool
 from ..._utils.threads import map_parallel, resolve_num_threads
-from ..._utils.validation import (
-    check_boolean,
-    check_choice,
-    check_dtype,
-    check_integer,
-    check_number,
-    check_random_state,
-    random_generator,
-)
+from ..._utils.validation import random_generator
 from ...data.csr import CSR
 from ...data.interactions import Interactions
 from ...kernels import Factors, Grid, block_count, cut
 from ...kernels._grid import column_counts
-from ...kernels._registry import BACKENDS
 from .._fit_loop import Callback, FitLoop, FitOptions, History, Iteration, Stopping, TrainingData
 from .._fold_in import FoldInModel
 from .._sklearn import check_unused
@@ -167,7 +158,6 @@ class StochasticModel(FoldInModel):
 
     _loss_name = "rmse"  # of the loss in the history
     _fact_names: ClassVar[tuple[str, ...]] = ()  # of what `_facts` returns
-    _chooses_scale = False  # whether `init_scale` may be "auto", and is the fact init_scale_ then
 
     def _epoch(self, task: Task) -> float:
         """Take one step for each entry and return the sum of the losses before it."""
@@ -266,24 +256,6 @@ class StochasticModel(FoldInModel):
 
     def _rate(self, epoch: int) -> float:
         return float(self.learning_rate) * float(self.learning_rate_decay) ** (epoch - 1)
-
-    def _check_params(self) -> None:
-        check_integer("factors", self.factors, 1)
-        check_number("learning_rate", self.learning_rate, 0, above=True)
-        check_number("learning_rate_decay", self.learning_rate_decay, 0, above=True)
-        check_integer("epochs", self.epochs, 1)
-        if self.early_stopping is not None:
-            check_number("early_stopping", self.early_stopping, 0)
-        check_integer("patience", self.patience, 1)
-        if not check_number("validation_fraction", self.validation_fraction, 0) < 1:
-            raise ValueError(f"validation_fraction must be below 1, got {self.validation_fraction!r}")
-        check_boolean("warm_start", self.warm_start)
-        if not (self._chooses_scale and isinstance(self.init_scale, str) and self.init_scale == "auto"):
-            check_number("init_scale", self.init_scale, 0, above=True)
-        check_dtype("dtype", self.dtype)
-        check_random_state(self.random_state)
-        resolve_num_threads(self.num_threads)
-        check_choice("backend", self.backend, ("auto", *BACKENDS))
 
     def _start(self, shape: tuple[int, int], rng: np.random.Generator, facts: Mapping[str, Any]) -> Factors:
         """Return the factors to start from, drawn or, for `warm_start`, held."""
