@@ -117,25 +117,30 @@ class Tree:
         try:
             if pattern:
                 self.build(mutant.name, pattern, mutant.optimization)
-            return {suite: self.caught(mutant, suite) for suite in suites}
+            found: dict[str, tuple[str, float]] = {}
+            for suite in sorted(suites, reverse=True):  # what the short one fails in is soon found in the full one
+                function = re.search(r"::(\w+)", found["short"][0]) if "short" in found else None
+                found[suite] = self.caught(mutant, suite, function[1] if function else "")
+            return found
         finally:
             path.write_text(original)  # newer than what was built from it, which is built again when it is needed
             for module, content in modules.items():
                 module.write_bytes(content)
 
-    def caught(self, mutant: Mutant, suite: str) -> tuple[str, float]:
+    def caught(self, mutant: Mutant, suite: str, function: str) -> tuple[str, float]:
         begin = time.monotonic()
         options = SUITES[suite]
         tests = mutant.tests
         if suite == "full" and self.earlier is not None:
             options = []
             tests = tuple(str(self.earlier / test) for test in tests)
-        filters = [["-k", mutant.likely(best_level())], []] if mutant.likely(best_level()) else [[]]
-        for only in filters:  # first those tests that are likely to notice, then all that concern it
+        likely = mutant.likely(best_level())
+        chosen = [" and ".join(filter(None, (function, likely))), likely, ""]
+        for only in dict.fromkeys(chosen):  # first those tests that are likely to notice, then all that concern it
             with tempfile.TemporaryDirectory() as caches:
                 code, printed = self.run(
                     "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider", "--no-header", "-rfE", "--tb=line",
-                    *options, *only, *tests, timeout=TIMEOUT,
+                    *options, *(("-k", only) if only else ()), *tests, timeout=TIMEOUT,
                     NUMBA_CACHE_DIR=caches, HYPOTHESIS_STORAGE_DIRECTORY=caches,
                 )  # fmt: skip
             seconds = time.monotonic() - begin
