@@ -11,29 +11,29 @@ import numpy as np
 from numpy.typing import NDArray
 
 
-def check_integer(name: str, value: Any, least: int) -> int:
-    """Return a whole number of at least `least`."""
+def check_integer(name: str, value: Any, minimum: int) -> int:
+    """Return a whole number of at least `minimum`."""
     try:
         number = index(value)
     except TypeError:
         raise TypeError(f"{name} must be a whole number, got {value!r}") from None
     if isinstance(value, bool):
         raise TypeError(f"{name} must be a whole number, got {value!r}")
-    if number < least:
-        raise ValueError(f"{name} must be at least {least}, got {number}")
+    if number < minimum:
+        raise ValueError(f"{name} must be at least {minimum}, got {number}")
     return number
 
 
-def check_number(name: str, value: Any, least: float, above: bool = False) -> float:
-    """Return a finite number of at least (or, with `above`, greater than) `least`."""
+def check_number(name: str, value: Any, minimum: float, above: bool = False) -> float:
+    """Return a finite number of at least (or, with `above`, greater than) `minimum`."""
     if isinstance(value, bool) or not isinstance(value, Real):
         raise TypeError(f"{name} must be a number, got {value!r}")
     try:
         number = float(value)
     except OverflowError:  # a whole number beyond float64
         number = math.inf
-    if not math.isfinite(number) or number < least or (above and number == least):
-        limit = f"{'greater than' if above else 'at least'} {least:g} and " if least > -math.inf else ""
+    if not math.isfinite(number) or number < minimum or (above and number == minimum):
+        limit = f"{'greater than' if above else 'at least'} {minimum:g} and " if minimum > -math.inf else ""
         raise ValueError(f"{name} must be {limit}finite, got {value!r}")
     return number
 

@@ -14,8 +14,8 @@ from .._utils.validation import check_choice
 from .append import check_appendable
 from .ids import Ids, distinct_ids, factorize, used_ids
 from .io import arrays, files, frames
-from .pairs import AGGREGATES, DuplicatePairError, Events, Pairs, gather
-from .report import InteractionsReport, Losses
+from .pairs import AGGREGATES, DuplicatePairError, EventTable, Pairs, merge_pairs
+from .report import DroppedRows, InteractionsReport
 
 
 class Interactions:
@@ -43,13 +43,13 @@ class Interactions:
     """
 
     def __init__(
-        self, pairs: Pairs, users: Ids, items: Ids, *, aggregate: str = "sum", losses: Losses | None = None,
+        self, pairs: Pairs, users: Ids, items: Ids, *, aggregate: str = "sum", dropped: DroppedRows | None = None,
         columns: dict[str, Any] | None = None, library: str | None = None,
     ) -> None:  # fmt: skip
         self._pairs = pairs
         self._users, self._items = users, items
         self.aggregate = aggregate
-        self._losses = losses or Losses(n_rows=len(pairs.matrix.data))
+        self._dropped = dropped or DroppedRows(n_rows=len(pairs.matrix.data))
         self._columns = columns
         self._library = library
 
@@ -204,7 +204,7 @@ class Interactions:
         unknown = (rows < 0) | (columns < 0)
         unvalued = np.zeros(n_rows, bool) if values is None else np.isnan(values)
         untimed = np.zeros(n_rows, bool) if times is None else times[1]
-        losses = Losses(
+        dropped = DroppedRows(
             n_rows=n_rows,
             n_missing_ids=int(unknown.sum()),
             n_missing_values=int((unvalued & ~unknown).sum()),
@@ -214,29 +214,29 @@ class Interactions:
         if values is not None and (infinite := np.isinf(values) & ~lost).any():
             at = int(np.argmax(infinite))
             raise ValueError(f"{names['value']} must hold finite numbers, got {values[at]} in row {at}: drop that row")
-        events = Events(rows, columns, values, None if times is None else times[0])
+        events = EventTable(rows, columns, values, None if times is None else times[0])
         if lost.any():
             events = events.take(np.flatnonzero(~lost))
             rows, user_ids = used_ids(events.users, user_ids)
             columns, item_ids = used_ids(events.items, item_ids)
-            events = Events(rows, columns, events.values, events.times)
+            events = EventTable(rows, columns, events.values, events.times)
         if len(events.users) == 0:
             raise ValueError(
                 f"interactions must have at least one row with a user and an item, got {n_rows} rows, of which "
-                f"{losses.n_missing_ids} have no id, {losses.n_missing_values} no value and "
-                f"{losses.n_missing_times} no time"
+                f"{dropped.n_missing_ids} have no id, {dropped.n_missing_values} no value and "
+                f"{dropped.n_missing_times} no time"
             )
         shape = len(user_ids), len(item_ids)
         try:
-            pairs = gather(events, shape, aggregate)
+            pairs = merge_pairs(events, shape, aggregate)
         except DuplicatePairError as error:
             who, what = user_ids.values.tolist()[rows[error.row]], item_ids.values.tolist()[columns[error.row]]
             raise ValueError(
                 f"every pair must stand in one row (aggregate='error'), but user {who!r} and item {what!r} stand in "
                 f"more ({error.repeated} rows repeat a pair): choose another aggregate, such as 'last'"
             ) from None
-        losses.n_merged = len(events.users) - len(pairs.matrix.data)
-        return cls(pairs, user_ids, item_ids, aggregate=aggregate, losses=losses)
+        dropped.n_merged = len(events.users) - len(pairs.matrix.data)
+        return cls(pairs, user_ids, item_ids, aggregate=aggregate, dropped=dropped)
 
     # What it is
 
@@ -282,7 +282,7 @@ class Interactions:
         InteractionsReport
             Its attributes are the counts; as a string it is a short table.
         """
-        return InteractionsReport.of(self._pairs, self._losses, self.aggregate)
+        return InteractionsReport.of(self._pairs, self._dropped, self.aggregate)
 
     def to_frame(self, library: str | None = None) -> Any:
         """Return the pairs as a frame with the columns user, item, value and, where there are times, time.
@@ -335,7 +335,7 @@ class Interactions:
         old, new = self._pairs.events(), events._pairs.events()
         users, rows = self._users.union(events._users)
         items, columns = self._items.union(events._items)
-        both = Events(
+        both = EventTable(
             np.concatenate([old.users, rows[new.users]]),
             np.concatenate([old.items, columns[new.items]]),
             np.concatenate([self._pairs.matrix.data, events._pairs.matrix.data]),
@@ -343,16 +343,16 @@ class Interactions:
             None if old.counts is None else np.concatenate([old.counts, new.each_count()]),
         )
         try:
-            pairs = gather(both, (len(users), len(items)), self.aggregate)
+            pairs = merge_pairs(both, (len(users), len(items)), self.aggregate)
         except DuplicatePairError as error:
             who, what = users.values.tolist()[both.users[error.row]], items.values.tolist()[both.items[error.row]]
             raise ValueError(
                 f"every pair must come once (aggregate='error'), but user {who!r} and item {what!r} are known already "
                 f"({error.repeated} such pairs): nothing was appended"
             ) from None
-        losses = self._losses + events._losses
-        losses.n_merged = losses.n_kept - len(pairs.matrix.data)
-        self.__dict__.update(_pairs=pairs, _users=users, _items=items, _losses=losses)
+        dropped = self._dropped + events._dropped
+        dropped.n_merged = dropped.n_kept - len(pairs.matrix.data)
+        self.__dict__.update(_pairs=pairs, _users=users, _items=items, _dropped=dropped)
         return self
 
     def reindex(self, *, users: Any = None, items: Any = None) -> Self:
@@ -373,10 +373,10 @@ class Interactions:
         rows = new_users.find(self._users.values)[events.users] if len(self._users) else events.users
         columns = new_items.find(self._items.values)[events.items]
         kept = np.flatnonzero((rows >= 0) & (columns >= 0))
-        moved = Events(rows[kept], columns[kept], *(
+        moved = EventTable(rows[kept], columns[kept], *(
             None if part is None else part[kept] for part in (events.values, events.times, events.counts)
         ))  # fmt: skip
-        pairs = gather(moved, (len(new_users), len(new_items)), self.aggregate)
+        pairs = merge_pairs(moved, (len(new_users), len(new_items)), self.aggregate)
         return self._like(pairs, new_users, new_items)
 
     def __getitem__(self, rows: Any) -> Self:
@@ -405,7 +405,7 @@ class Interactions:
         return self._like(self._pairs.select(keep), self._users, self._items)
 
     def _like(self, pairs: Pairs, users: Ids, items: Ids) -> Self:
-        losses = Losses(n_rows=len(pairs.matrix.data))
+        dropped = DroppedRows(n_rows=len(pairs.matrix.data))
         return type(self)(
-            pairs, users, items, aggregate=self.aggregate, losses=losses, columns=self._columns, library=self._library
+            pairs, users, items, aggregate=self.aggregate, dropped=dropped, columns=self._columns, library=self._library
         )

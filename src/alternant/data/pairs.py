@@ -14,7 +14,7 @@ AGGREGATES = ("sum", "max", "last", "mean", "error")
 
 
 @dataclass(frozen=True)
-class Events:
+class EventTable:
     """Rows of events; `counts` tells how many events a row stands for already, where a mean is to be taken."""
 
     users: NDArray[Any]
@@ -23,10 +23,10 @@ class Events:
     times: NDArray[Any] | None
     counts: NDArray[np.int64] | None = None
 
-    def take(self, rows: NDArray[Any]) -> Events:
+    def take(self, rows: NDArray[Any]) -> EventTable:
         """Return the chosen rows."""
         parts = (self.users, self.items, self.values, self.times, self.counts)
-        return Events(*(None if part is None else part[rows] for part in parts))  # type: ignore[arg-type]
+        return EventTable(*(None if part is None else part[rows] for part in parts))  # type: ignore[arg-type]
 
     def each_count(self) -> NDArray[np.int64]:
         """Return how many events every row stands for."""
@@ -41,10 +41,10 @@ class Pairs:
     times: NDArray[Any] | None
     counts: NDArray[np.int64] | None
 
-    def events(self) -> Events:
+    def events(self) -> EventTable:
         """Return the entries as rows."""
         users, items = self.matrix.positions()
-        return Events(users, items, self.matrix.data, self.times, self.counts)
+        return EventTable(users, items, self.matrix.data, self.times, self.counts)
 
     def select(self, keep: NDArray[np.bool_]) -> Pairs:
         """Return the entries where `keep` holds."""
@@ -62,7 +62,7 @@ class DuplicatePairError(ValueError):
         self.row, self.other, self.repeated = row, other, repeated
 
 
-def gather(events: Events, shape: tuple[int, int], aggregate: str) -> Pairs:
+def merge_pairs(events: EventTable, shape: tuple[int, int], aggregate: str) -> Pairs:
     """Sort the events by pair and make one entry of those that share a pair.
 
     Cost: one sort of 64-bit numbers, a user, an item and a row number packed in each where they fit.
@@ -93,7 +93,7 @@ def gather(events: Events, shape: tuple[int, int], aggregate: str) -> Pairs:
     return Pairs(CSR(indptr, indices, data, shape), times, counts)
 
 
-def _order(events: Events, shape: tuple[int, int]) -> NDArray[Any]:
+def _order(events: EventTable, shape: tuple[int, int]) -> NDArray[Any]:
     """Return the rows by user, then item, then as they came."""
     rows = len(events.users)
     bits = max(rows - 1, 1).bit_length()
@@ -110,7 +110,7 @@ def _order(events: Events, shape: tuple[int, int]) -> NDArray[Any]:
 
 
 def _values(
-    events: Events, order: NDArray[Any], starts: NDArray[np.int64], aggregate: str
+    events: EventTable, order: NDArray[Any], starts: NDArray[np.int64], aggregate: str
 ) -> tuple[NDArray[Any], NDArray[np.int64] | None]:
     lengths = np.diff(starts, append=len(order))
     if events.values is None:

@@ -295,9 +295,9 @@ def _is_number(text: str) -> bool:
     return True
 
 
-def _sample(names: list[str], most: int = 12) -> str:
-    shown = ", ".join(repr(name[:40]) for name in names[:most])
-    return f"{len(names):,} columns: {shown}, ..." if len(names) > most else shown
+def _sample(names: list[str], limit: int = 12) -> str:
+    shown = ", ".join(repr(name[:40]) for name in names[:limit])
+    return f"{len(names):,} columns: {shown}, ..." if len(names) > limit else shown
 
 
 def _find(

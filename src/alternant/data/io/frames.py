@@ -46,9 +46,9 @@ def find_column(frame: nw.DataFrame[Any], role: str, column: Any, source: str = 
     raise ValueError(f"{role}={column!r} must be a column: {source} has {_listed(names)}")
 
 
-def _listed(names: list[str], most: int = 12) -> str:
-    shown = ", ".join(repr(name) for name in names[:most])
-    if len(names) > most:
+def _listed(names: list[str], limit: int = 12) -> str:
+    shown = ", ".join(repr(name) for name in names[:limit])
+    if len(names) > limit:
         return f"{len(names):,} columns: {shown}, ..."
     return f"the columns {shown}" if names else "no columns"
 
