@@ -15,9 +15,9 @@ import numpy as np
 
 from .. import models
 from .._utils.atomic import check_target
-from ..data.ids import object_array
 from ..data.interactions import Interactions
 from ..data.io import files
+from ..data.values import object_array
 from ..evaluation import evaluate, hold_out_users, leave_last_out, leave_one_out, random_split, split_by_time
 from ..models import FactorModel, _storage
 from .printing import plain, print_json, print_json_lists, print_lists, print_table, short, title

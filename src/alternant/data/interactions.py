@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 from .._utils.validation import check_choice
 from .append import check_appendable
 from .ids import Ids, distinct_ids, factorize, used_ids
-from .io import arrays, files, frames
+from .io import columns as convert
+from .io import files, frames
 from .pairs import AGGREGATES, DuplicatePairError, EventTable, Pairs, merge_pairs
 from .report import DroppedRows, InteractionsReport
 
@@ -93,14 +94,14 @@ class Interactions:
         places = {role: frames.find_column(table, role, at) for role, at in needed.items()}
         if places["user"] == places["item"]:
             raise ValueError(f"user and item must be two columns, got {table.columns[places['user']]!r} for both")
-        made = cls._make(
-            frames.id_column(table, places["user"]),
-            frames.id_column(table, places["item"]),
-            frames.number_column(table, "value", places["value"]) if value is not None else None,
-            frames.time_column(table, places["time"]) if time is not None else None,
-            aggregate,
-            {role: f"column {table.columns[at]!r}" for role, at in places.items()},
-        )
+        names = {role: f"column {table.columns[at]!r}" for role, at in places.items()}
+        numbers = when = None
+        if value is not None:
+            numbers = convert.number_column(f"value={table.columns[places['value']]!r}", table[:, places["value"]])
+        if time is not None:
+            when = convert.time_column(f"time={table.columns[places['time']]!r}", table[:, places["time"]])
+        users, items = (convert.id_column(names[role], table[:, places[role]]) for role in ("user", "item"))
+        made = cls._make(users, items, numbers, when, aggregate, names)
         made._columns, made._library = asked, frames.library_of(table)
         return made
 
@@ -181,9 +182,9 @@ class Interactions:
             As `from_frame`, and if the lengths differ.
         """
         check_choice("aggregate", aggregate, AGGREGATES)
-        ids = [arrays.id_array(name, column) for name, column in (("users", users), ("items", items))]
-        numbers = None if values is None else arrays.number_array("values", values)
-        when = None if times is None else arrays.time_array("times", times)
+        ids = [convert.id_column(name, column) for name, column in (("users", users), ("items", items))]
+        numbers = None if values is None else convert.number_column("values", values)
+        when = None if times is None else convert.time_column("times", times)
         lengths = {"users": len(ids[0]), "items": len(ids[1])}
         lengths |= {} if numbers is None else {"values": len(numbers)}
         lengths |= {} if when is None else {"times": len(when[0])}

@@ -20,7 +20,7 @@ from .._utils.validation import check_integer, check_share, random_generator
 from ..data.csr import CSR
 from ..data.hold_out import hold_out, select
 from ..data.interactions import Interactions
-from ..data.io.arrays import in_utc
+from ..data.io.columns import in_utc
 from ..data.validation import check_interactions, is_sparse
 
 

@@ -12,8 +12,9 @@ from numpy.typing import NDArray
 
 from .._utils.validation import check_boolean
 from ..data.csr import CSR
-from ..data.ids import Ids, object_array
+from ..data.ids import Ids
 from ..data.ratings import check_ratings
+from ..data.values import object_array
 from ..kernels import Grid
 from .sgd.events import MOST_ROWS, Events, Growing, as_list, event_ids, found, hashed_normal, name_events, single
 from .sgd.trainer import StochasticModel, Task

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
-from .columns import convert_ids, convert_numbers, convert_times, first_bad
+from .text_columns import convert_ids, convert_numbers, convert_times, first_bad
 
 SEPARATORS = {".csv": ",", ".tsv": "\t", ".tab": "\t"}
 WIDEST = 1 << 26  # bytes of a line; a header of a million columns has 10 MB
