@@ -2,21 +2,15 @@
 
 from importlib.metadata import version as _version
 
-from . import datasets, evaluation, kernels
+from . import datasets, evaluation, kernels, models
 from .data.interactions import Interactions
 from .kernels import backend_info, set_backend, use_backend
-from .models import BiasedMF, CosineMF, ExplicitALS, ImplicitALS, LogisticMF, Popularity
+from .models import *  # noqa: F403
 
 __version__ = _version("alternant")
 
 __all__ = [
-    "BiasedMF",
-    "CosineMF",
-    "ExplicitALS",
-    "ImplicitALS",
     "Interactions",
-    "LogisticMF",
-    "Popularity",
     "backend_info",
     "datasets",
     "evaluation",
@@ -24,3 +18,4 @@ __all__ = [
     "set_backend",
     "use_backend",
 ]
+__all__ += models.__all__

@@ -8,18 +8,15 @@ import sys
 import numpy as np
 import pytest
 import scipy.sparse as sp
+from every_model import every_model
 
-from alternant import BiasedMF, CosineMF, ExplicitALS, ImplicitALS, Interactions, LogisticMF, Popularity, datasets
+from alternant import BiasedMF, CosineMF, ExplicitALS, ImplicitALS, Interactions, datasets
 
 pa = pytest.importorskip("pyarrow", reason="frames and files are pyarrow's here")
 pq = pytest.importorskip("pyarrow.parquet", reason="frames and files are pyarrow's here")
 
 M, N = 70, 90
-MODELS = [
-    ImplicitALS(factors=5, random_state=0), ExplicitALS(factors=5, random_state=0),
-    BiasedMF(factors=5, random_state=0, rating_range=(-0.5, 1.5)), CosineMF(factors=5, random_state=0),
-    LogisticMF(factors=5, epochs=3, random_state=0), Popularity(),
-]  # fmt: skip
+MODELS = [ImplicitALS(factors=5, random_state=0), *every_model(factors=5, rating_range=(-0.5, 1.5))]
 
 
 def table(seed=0):

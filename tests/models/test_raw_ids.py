@@ -6,14 +6,13 @@ import pickle
 import numpy as np
 import pytest
 import scipy.sparse as sp
+from every_model import every_model
 
-from alternant import BiasedMF, CosineMF, ExplicitALS, ImplicitALS, Interactions, LogisticMF, Popularity
+from alternant import BiasedMF, CosineMF, ImplicitALS, Interactions
 
 M, N = 20, 15
-MODELS = [
-    ImplicitALS(factors=3, random_state=0), ExplicitALS(factors=3, random_state=0), BiasedMF(factors=3, random_state=0),
-    CosineMF(factors=3, random_state=0), LogisticMF(factors=3, epochs=3, random_state=0), Popularity(),
-]  # fmt: skip
+MODELS = every_model(factors=3)
+LEARNING = [model for model in MODELS if hasattr(model, "partial_fit_users")]
 
 
 def table(seed=0):
@@ -87,7 +86,7 @@ def test_new_users_come_with_their_own_ids(both, text):
         plain.fold_in_users(new)
 
 
-@pytest.mark.parametrize("model", MODELS[:5], ids=lambda model: type(model).__name__)
+@pytest.mark.parametrize("model", LEARNING, ids=lambda model: type(model).__name__)
 def test_partial_fit_appends_new_ids(model, text):
     named = copy.deepcopy(model).fit(interactions(text))
     new, old = name([90], "u", text)[0], name([3], "u", text)[0]
@@ -102,7 +101,7 @@ def test_partial_fit_appends_new_ids(model, text):
     assert np.isfinite(named.predict(new, name([90], "i", text)[0]))
 
 
-@pytest.mark.parametrize("model", MODELS[:5], ids=lambda model: type(model).__name__)
+@pytest.mark.parametrize("model", LEARNING, ids=lambda model: type(model).__name__)
 def test_warm_start_finds_every_row_again(model, text):
     """With more data, read from scratch, users and items stand elsewhere; the factors go with their ids."""
     options = {"warm_start": True, **({"iterations": 1} if hasattr(model, "iterations") else {"epochs": 1})}

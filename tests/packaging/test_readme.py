@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from alternant import ImplicitALS, datasets
+from alternant.models import MODELS
 
 ROOT = Path(__file__).parents[2]
 README = ROOT / "README.md"
@@ -45,3 +46,14 @@ def test_its_two_commands_are_found_by_ci(name, end):
     assert done.stdout.count("\n") == 1
     assert done.stdout.rstrip().endswith(end)
     assert subprocess.run([script, "nothing"], capture_output=True, check=False).returncode == 1
+
+
+def test_its_table_of_models_is_that_of_the_registry():
+    rows = {
+        f"| {f'[`{cls.__name__}`](#{cls.__name__.lower()})' if described else f'`{cls.__name__}`'} "
+        f"| {cls.traits.learns_from} | {cls.traits.method} |"
+        for cls in MODELS.values()
+        for described in [f"\n## {cls.__name__}\n" in README.read_text(encoding="utf-8")]
+    }
+    table = README.read_text(encoding="utf-8").partition("| model | learns from | by |\n|---|---|---|\n")[2]
+    assert set(table.partition("\n\n")[0].split("\n")) == rows, "paste:\n" + "\n".join(sorted(rows))

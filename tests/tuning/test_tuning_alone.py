@@ -7,7 +7,7 @@ import pytest
 
 from alternant import BiasedMF, CosineMF, ExplicitALS, ImplicitALS, Interactions, LogisticMF, Popularity, datasets
 from alternant.evaluation import evaluate, random_split
-from alternant.tuning import _defaults, default_space, tune
+from alternant.tuning import default_space, tune
 from alternant.tuning._parts import split_parts
 from alternant.tuning._surrogate import Surrogate
 
@@ -196,7 +196,7 @@ def test_a_search_of_choices_ends_when_all_have_been_tried():
 def test_the_popularity_exponent_needs_no_fit_of_its_own():
     train, test = random_split(VISITS, 0.2, random_state=0)
     one, other = (ImplicitALS(factors=8, popularity_exponent=s, random_state=0).fit(train) for s in (0.1, 0.5))
-    rescored = _defaults._BY_POPULARITY.rescored(one, 0.5)
+    rescored = one.rescored(0.5)
     value, again = (evaluate(model, test, k=20, metrics=["ndcg"]).means["ndcg@20"] for model in (other, rescored))
     assert again == pytest.approx(value, abs=1e-3)
     assert one.popularity_exponent_ == 0.1

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 from .. import __version__
 from ..kernels import backend_info
 from ..kernels._registry import BACKENDS
+from ..models import MODELS
 from .demo import run_demo
 from .walkthrough import run_walkthrough
 
@@ -167,10 +168,13 @@ def _add_table(parser: argparse.ArgumentParser) -> None:
                             help=f"the column that says {what}, by name or, where none is called so, by position "
                             "from 0")  # fmt: skip
     parser.add_argument("--aggregate", choices=("sum", "max", "last", "mean", "error"),
-                        help="what to make of several rows with one pair (default: of repeated ratings, which "
-                        "explicit-als, biased-mf and cosine-mf learn, the last one counts; of other repeated events "
-                        "the sum)")  # fmt: skip
+                        help="what to make of several rows with one pair (default: the last one counts for models of "
+                        f"ratings and likes, {' '.join(_of_last_words())}; else the sum)")  # fmt: skip
     _add_text(parser, "between fields", "the first line names the columns, or is data (default: by what it holds)")
+
+
+def _of_last_words() -> list[str]:
+    return [name for name, model in MODELS.items() if model.traits.feedback != "implicit"]
 
 
 def _add_text(parser: argparse.ArgumentParser, separator: str, header: str) -> None:
@@ -188,8 +192,7 @@ def _number_or_auto(text: str) -> float | str:
 
 
 def _add_model(parser: argparse.ArgumentParser) -> None:
-    names = ("implicit-als", "explicit-als", "biased-mf", "cosine-mf", "logistic-mf", "popularity")
-    parser.add_argument("--model", choices=names, default="implicit-als", help="(default: implicit-als)")
+    parser.add_argument("--model", choices=tuple(MODELS), default="implicit-als", help="(default: implicit-als)")
     parser.add_argument("--factors", type=int, metavar="N")
     parser.add_argument("--iterations", type=int, metavar="N", help="iterations, or epochs")
     parser.add_argument("--regularization", type=_number_or_auto, metavar="X", help="a number or auto")

@@ -25,15 +25,6 @@ from .printing import plain, print_json, print_json_lists, print_lists, print_ta
 if TYPE_CHECKING:
     import argparse
 
-MODELS = {
-    "implicit-als": models.ImplicitALS,
-    "explicit-als": models.ExplicitALS,
-    "biased-mf": models.BiasedMF,
-    "cosine-mf": models.CosineMF,
-    "logistic-mf": models.LogisticMF,
-    "popularity": models.Popularity,
-}
-RATINGS = ("explicit-als", "biased-mf", "cosine-mf")  # of a pair the newest counts: a sum of ratings is none
 SHORTCUTS = ("factors", "iterations", "regularization", "alpha", "random_state", "num_threads")
 
 
@@ -150,7 +141,7 @@ def model_info(arguments: argparse.Namespace) -> None:
 
 
 def _make_model(arguments: argparse.Namespace) -> Any:
-    cls = MODELS[arguments.model]
+    cls = models.MODELS[arguments.model]
     known = cls().get_params()
     given = {name: value for name in SHORTCUTS if (value := getattr(arguments, name)) is not None}
     if "epochs" in known and "iterations" in given:
@@ -183,7 +174,8 @@ def _column(text: str | None) -> str | None:
 
 def _read(arguments: argparse.Namespace) -> Interactions:
     columns: dict[str, Any] = {name: _column(getattr(arguments, name)) for name in ("user", "item", "value", "time")}
-    aggregate = arguments.aggregate or ("last" if arguments.model in RATINGS else "sum")
+    adds_up = models.MODELS[arguments.model].traits.feedback == "implicit"  # a sum of ratings, or of likes, is none
+    aggregate = arguments.aggregate or ("sum" if adds_up else "last")
     return Interactions.from_file(
         arguments.file, **columns, aggregate=aggregate, separator=arguments.separator, header=arguments.header
     )

@@ -150,7 +150,7 @@ def _check_lengths(k: Any) -> list[int]:
 
 
 def _check_metrics(metrics: Any, model: Any, sampled: bool) -> list[str]:
-    rates = bool(getattr(model, "_rates", False))
+    rates = _predicts_ratings(model)
     if metrics is None:
         whole = (*OF_ALL_USERS, "novelty", "auc")
         wanted = [name for name in METRICS if not (sampled and name in whole) and (rates or name not in RATING_METRICS)]
@@ -169,6 +169,11 @@ def _check_metrics(metrics: Any, model: Any, sampled: bool) -> list[str]:
     if not wanted:
         raise ValueError(f"metrics must name at least one of {', '.join(METRICS)}, got none")
     return wanted
+
+
+def _predicts_ratings(model: Any) -> bool:
+    """Whether it does; a model from elsewhere may have no traits."""
+    return getattr(getattr(model, "traits", None), "feedback", None) == "ratings"
 
 
 def _subjects(
@@ -211,7 +216,7 @@ def _subjects(
     relevant = held.data > 0 if relevant_from is None else held.data >= relevant_from
     chosen = CSR(np.concatenate([[0], np.cumsum(relevant)])[held.indptr], held.indices[relevant],
                  held.data[relevant], held.shape)  # fmt: skip
-    rates = bool(getattr(model, "_rates", False))
+    rates = _predicts_ratings(model)
     if candidates is not None:
         candidates = _check_candidates(candidates, given.shape)
         if isinstance(given, Interactions):

@@ -20,19 +20,21 @@ from ._parameters import Parameters
 from ._raw_ids import RawIds
 from ._serving import Serving
 from ._sklearn import ScikitLearnModel
+from ._traits import DescribedModel
 
 
 class NotFittedError(ValueError, AttributeError):
     """The model has no factors yet."""
 
 
-class FactorModel(Serving, Histories, RawIds, ScikitLearnModel, Parameters):
+class FactorModel(Serving, Histories, RawIds, ScikitLearnModel, DescribedModel, Parameters):
     """A model that ranks by the dot product of a user's and an item's factors.
 
-    A subclass provides the constructor parameters `num_threads` and `backend`, a `fit` that sets the attributes
-    below, and, where it can solve rows it has not seen, `fold_in_users`. Where the prediction is a monotone function
-    of the dot product, `_link` is that function; where it is a cosine, `_ranked` returns unit vectors; where columns of
-    the factors are biases, `_latent` leaves them out; where a stored zero is a value, `_check_rows` keeps it.
+    A subclass states its `traits`, and provides the constructor parameters `num_threads` and `backend`, a `fit` that
+    sets the attributes below, and, where it can solve rows it has not seen, `fold_in_users`. Where the prediction is a
+    monotone function of the dot product, `_link` is that function; where it is a cosine, `_ranked` returns unit
+    vectors; where columns of the factors are biases, `_latent` leaves them out; where a stored zero is a value,
+    `_check_rows` keeps it.
 
     Attributes
     ----------
@@ -335,11 +337,11 @@ class FactorModel(Serving, Histories, RawIds, ScikitLearnModel, Parameters):
         mean: NDArray[Any] = side.mean(axis=0, dtype=np.float64).astype(side.dtype)
         return mean
 
-    def _link(self, scores: NDArray[Any], **facts: Any) -> NDArray[Any]:  # noqa: ARG002
+    def _link(self, scores: NDArray[Any], **facts: Any) -> NDArray[Any]:
         """Turn dot products into predictions: a monotone function, so that the ranking is that of the dot products."""
         return scores
 
-    def _chosen(self, rows: CSR) -> dict[str, Any]:  # noqa: ARG002
+    def _chosen(self, rows: CSR) -> dict[str, Any]:
         """Return the parameters that may be "auto" as a fit of these rows would have them."""
         return {}
 

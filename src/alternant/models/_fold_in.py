@@ -20,7 +20,7 @@ class FoldInModel(FactorModel):
     """A model that finds the factors of one row while the other side stays as it is; a subclass has `_fold_in`."""
 
     def _fold_in(
-        self, rows: CSR, fixed: NDArray[Any], kind: str, numbers: NDArray[np.int64] | None = None  # noqa: ARG002
+        self, rows: CSR, fixed: NDArray[Any], kind: str, numbers: NDArray[np.int64] | None = None
     ) -> NDArray[Any]:
         """Return factors of rows ("user" or "item", which messages call by `numbers`) with the other side fixed."""
         raise TypeError(f"{type(self).__name__} cannot fold in new {kind}s")
@@ -140,7 +140,7 @@ class FoldInModel(FactorModel):
         self._assign(**state, **self._partial_state(kind, ids, new))
         return self
 
-    def _partial_state(self, kind: str, numbers: NDArray[np.int64], rows: CSR) -> dict[str, Any]:  # noqa: ARG002
+    def _partial_state(self, kind: str, numbers: NDArray[np.int64], rows: CSR) -> dict[str, Any]:
         """Return what else of the model changes with rows that are replaced or appended."""
         return {}
 

@@ -16,7 +16,7 @@ class Parameters:
         signature = inspect.signature(cls.__init__)
         return {name: p.default for name, p in signature.parameters.items() if name != "self"}
 
-    def get_params(self, deep: bool = True) -> dict[str, Any]:  # noqa: ARG002 - scikit-learn's signature
+    def get_params(self, deep: bool = True) -> dict[str, Any]:
         """Return all hyper-parameters by name."""
         return {name: getattr(self, name) for name in self._parameter_defaults()}
 

@@ -10,6 +10,7 @@ from ..data.hold_out import content_keys, hold_out, select
 
 if TYPE_CHECKING:
     from ..data.csr import CSR
+    from ._traits import Traits
 
 HELD_OUT_SHARE = 0.2
 LIST_LENGTH = 10
@@ -18,8 +19,7 @@ LIST_LENGTH = 10
 class ScikitLearnModel:
     """A model that `sklearn.base.clone`, `GridSearchCV` and `Pipeline` take for one of their own."""
 
-    # Whether what is known of a pair is a rating, to be predicted, or a choice, to be ranked.
-    _rates: ClassVar[bool] = False
+    traits: ClassVar[Traits]
 
     def score(self, interactions: Any, y: Any = None) -> float:
         """Say how well the model serves users whom it has not seen; greater is better.
@@ -59,19 +59,20 @@ class ScikitLearnModel:
         """
         check_unused(y)
         model: Any = self
+        rates = self.traits.feedback == "ratings"
         users, items = model._factors()
         rows: CSR = model._known_columns("interactions", interactions, items, "item", len(users))
-        chosen = np.ones(len(rows.data), np.bool_) if self._rates else rows.data > 0
+        chosen = np.ones(len(rows.data), np.bool_) if rates else rows.data > 0
         held = hold_out(rows, chosen, content_keys(rows, chosen), HELD_OUT_SHARE)
         if not held.any():
-            what = "ratings" if self._rates else "positive interactions"
+            what = "ratings" if rates else "positive interactions"
             raise ValueError(
                 f"score needs a user with at least two {what}, to hold one out, got none among {rows.shape[0]} users: "
                 "pass more users"
             )
         rest, test = select(rows, ~held), select(rows, held)
         queries = model.fold_in_users(rest.to_scipy())
-        if self._rates:
+        if rates:
             owner, columns = test.positions()
             predicted = model._score(queries, items, owner, columns.astype(np.int64))
             return -float(np.sqrt(np.mean(np.square(predicted - test.data, dtype=np.float64))))
@@ -86,10 +87,11 @@ class ScikitLearnModel:
     def __sklearn_tags__(self) -> Any:
         from sklearn.utils import InputTags, Tags, TargetTags  # only scikit-learn (1.6 or later) calls this
 
+        rates = self.traits.feedback == "ratings"
         return Tags(
             estimator_type=None,
             target_tags=TargetTags(required=False),
-            input_tags=InputTags(two_d_array=self._rates, sparse=True, allow_nan=self._rates),
+            input_tags=InputTags(two_d_array=rates, sparse=True, allow_nan=rates),
         )
 
 

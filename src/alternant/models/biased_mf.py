@@ -12,6 +12,7 @@ from .._utils.validation import check_marker, check_number, check_pair, check_ra
 from ..data.csr import CSR
 from ..data.ratings import check_ratings
 from ..kernels import Factors
+from ._traits import Traits
 from .sgd import biases
 from .sgd.trainer import StochasticModel, Task
 
@@ -103,10 +104,10 @@ class BiasedMF(StochasticModel):
     Gradient Descent", KDD 2011.
     """
 
+    traits = Traits("ratings", "ratings, within a range or not", "stochastic gradient descent")
     _fitted_state = ("n_iter_", "history_", "backend_", "mean_", "deviation_")
     _fact_names = ("mean_", "deviation_")
     _min_count = 20
-    _rates = True
 
     mean_: float
     deviation_: float
@@ -214,6 +215,16 @@ class BiasedMF(StochasticModel):
         mean = scores.dtype.type(facts.get("mean_", getattr(self, "mean_", 0.0)))
         ratings = np.asarray(mean + scores.dtype.type(self._scale(facts)) * scores)
         return ratings if self.rating_range is None else _clip(ratings, *self._bounds())
+
+    def search_space(self, rows: CSR | None = None) -> dict[str, Any]:
+        """Return ranges that hold for ratings of any scale, since steps are relative to their deviation."""
+        return {
+            "learning_rate": (0.003, 0.06, "log"),
+            "learning_rate_decay": (0.9, 1.0),
+            "regularization": (0.01, 0.3, "log"),
+            "bias_regularization": (0.001, 0.1, "log"),
+            "init_scale": (0.03, 1.0, "log"),
+        }
 
 
 def _clip(values: NDArray[Any], low: float, high: float) -> NDArray[Any]:

@@ -16,6 +16,7 @@ from ..data.ids import Ids
 from ..data.ratings import check_ratings
 from ..data.values import object_array
 from ..kernels import Grid
+from ._traits import Traits
 from .sgd.events import MOST_ROWS, Events, Growing, as_list, event_ids, found, hashed_normal, name_events, single
 from .sgd.trainer import StochasticModel, Task
 
@@ -119,6 +120,7 @@ class CosineMF(StochasticModel):
         self.backend = backend
         self._check_params()
 
+    traits = Traits("likes", "likes and dislikes, one by one as they arrive", "gradient of the cosine")
     _min_count = 20
 
     # The vectors grow, and events are noted beside the rows they will be merged into: `user_factors`, `item_factors`
@@ -220,7 +222,7 @@ class CosineMF(StochasticModel):
             )
         return {}
 
-    def _initial(self, count: int, rng: np.random.Generator, facts: Mapping[str, Any]) -> NDArray[Any]:  # noqa: ARG002
+    def _initial(self, count: int, rng: np.random.Generator, facts: Mapping[str, Any]) -> NDArray[Any]:
         noise = float(self.init_scale) * rng.standard_normal((count, self.factors))
         return np.asarray((1 + noise) / np.sqrt(self.factors))
 
@@ -238,7 +240,7 @@ class CosineMF(StochasticModel):
         distinct_items, items = np.unique(items, return_inverse=True)
         return super()._score(_unit(X[distinct_users]), _unit(Y[distinct_items]), users, items, **facts)
 
-    def _link(self, scores: NDArray[Any], **facts: Any) -> NDArray[Any]:  # noqa: ARG002
+    def _link(self, scores: NDArray[Any], **facts: Any) -> NDArray[Any]:
         return np.asarray(np.clip(scores, -1, 1))  # rounding
 
     def _ranked(self, factors: NDArray[Any]) -> NDArray[Any]:
@@ -404,6 +406,14 @@ class CosineMF(StochasticModel):
         # Were all items alike, no gradient would tell them apart.
         vectors = (1 + noise) / np.sqrt(width) if mean is None else mean + np.sqrt(mean @ mean / width) * noise
         return np.asarray(vectors, side.rows.dtype)
+
+    def search_space(self, rows: CSR | None = None) -> dict[str, Any]:
+        """Return the ranges of the steps and of the start."""
+        return {
+            "learning_rate": (0.01, 1.0, "log"),
+            "learning_rate_decay": (0.8, 1.0),
+            "init_scale": (0.3, 3.0, "log"),
+        }
 
 
 def _mean(side: Growing) -> NDArray[Any] | None:

@@ -14,6 +14,7 @@ from ..data.csr import CSR
 from ..data.ratings import check_ratings, check_sample_weight
 from ._fit_loop import Callback, check_callback
 from ._sklearn import check_unused
+from ._traits import Traits
 from .als.basis import Basis
 from .als.half_sweep import HalfSweep, RowProblems, half_sweep, penalty, row_lambdas
 from .als.solver import Solver
@@ -109,9 +110,11 @@ class ExplicitALS(AlternatingLeastSquares):
     Y. Koren, R. Bell, C. Volinsky, "Matrix Factorization Techniques for Recommender Systems", IEEE Computer 2009.
     """
 
+    traits = Traits(
+        "ratings", "ratings with gaps or without, weights; non-negative factors", "alternating least squares, exact"
+    )
     _fitted_state = (*AlternatingLeastSquares._fitted_state, "mean_")
     _min_count = 20
-    _rates = True
 
     mean_: float
 
@@ -326,6 +329,15 @@ class ExplicitALS(AlternatingLeastSquares):
         if self.nonnegative:
             latent = np.abs(latent)
         return self._with_bias(np.pad(latent, ((0, 0), (0, 1))), kind) if self.biases else latent
+
+    def search_space(self, rows: CSR | None = None) -> dict[str, Any]:
+        """Return the range of lambda."""
+        low, high = (0.01, 1.0) if self.regularization_scaling == "count" else (0.1, 100.0)
+        return {"regularization": (low, high, "log")}
+
+    def iteration_work(self, n_users: int, n_items: int, n_pairs: int) -> float:
+        """Return the work of an iteration."""
+        return float(n_pairs * (64 + 5 * self.factors))
 
 
 def _transpose(rows: CSR, weight: NDArray[Any] | None) -> tuple[CSR, NDArray[Any] | None]:

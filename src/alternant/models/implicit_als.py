@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from typing import Any, Self
 
 import numpy as np
@@ -11,11 +12,19 @@ from .._utils.validation import check_choice, check_number
 from ..data.csr import CSR
 from ._fit_loop import Callback, check_callback, is_frozen
 from ._sklearn import check_unused
+from ._traits import Traits
 from .als.basis import Basis
 from .als.degrees import Degrees
 from .als.explanation import Explanation, break_down
 from .als.half_sweep import HalfSweep, half_sweep
-from .als.implicit_defaults import CHOSEN, check_choices, choose_objective, chosen_values, fitted_objective
+from .als.implicit_defaults import (
+    CHOSEN,
+    check_choices,
+    choose_objective,
+    chosen_values,
+    fitted_objective,
+    search_space,
+)
 from .als.implicit_objective import ImplicitObjective
 from .als.solver import Solver
 from .als.trainer import AlternatingLeastSquares
@@ -154,6 +163,10 @@ class ImplicitALS(AlternatingLeastSquares):
     Collaborative Filtering", RecSys 2011.
     """
 
+    traits = Traits(
+        "implicit", "clicks, plays, purchases; dislikes as negative values", "weighted alternating least squares"
+    )
+    rescored_parameter = "popularity_exponent"
     _fitted_state = (*AlternatingLeastSquares._fitted_state, *(f"{name}_" for name in CHOSEN))
     _degrees: Degrees | None = None
 
@@ -398,3 +411,22 @@ class ImplicitALS(AlternatingLeastSquares):
 
     def __getstate__(self) -> dict[str, Any]:
         return {name: value for name, value in self.__dict__.items() if name != "_bases"}
+
+    def search_space(self, rows: CSR | None = None) -> dict[str, Any]:
+        """Return ranges around what ``"auto"`` chooses for `rows`."""
+        return search_space(self, rows)
+
+    def iteration_work(self, n_users: int, n_items: int, n_pairs: int) -> float:
+        """Return the work of an iteration."""
+        f = self.factors
+        return n_pairs * (32 + f) + (n_users + n_items) * f * f / 6
+
+    def rescored(self, value: float) -> Self:
+        """Return a view that ranks with another `popularity_exponent`."""
+        _, items = self._factors()
+        assert self.interactions_ is not None  # views are made in a search, which has just fitted
+        degrees = np.maximum(np.bincount(self.interactions_.indices, minlength=len(items)), 1).astype(np.float64)
+        by = degrees ** (value - self.popularity_exponent_)
+        view = copy.copy(self)
+        view.item_factors = items * by.astype(items.dtype)[:, None]
+        return view

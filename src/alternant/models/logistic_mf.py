@@ -13,6 +13,7 @@ from .._utils.validation import check_choice, check_integer, check_number, check
 from ..data.csr import CSR
 from ..kernels import Factors
 from ..kernels._grid import column_counts
+from ._traits import Traits
 from .sgd import biases
 from .sgd.trainer import StochasticModel, Task
 
@@ -129,6 +130,7 @@ class LogisticMF(StochasticModel):
     JMLR 12, 2011.
     """
 
+    traits = Traits("implicit", "clicks, plays, purchases, as probabilities", "stochastic gradient descent")
     _fitted_state = ("n_iter_", "history_", "backend_", "mean_item_count_", "init_scale_", "regularization_")
     _loss_name = "log_loss"
     _fact_names = ("mean_item_count_", "regularization_")
@@ -289,7 +291,7 @@ class LogisticMF(StochasticModel):
         return np.concatenate([users, users]), np.concatenate([items, others]), np.concatenate([truth, 0 * truth])
 
     def _validation_loss(
-        self, X: NDArray[Any], Y: NDArray[Any], facts: dict[str, Any], users: NDArray[np.int64],  # noqa: ARG002
+        self, X: NDArray[Any], Y: NDArray[Any], facts: dict[str, Any], users: NDArray[np.int64],
         items: NDArray[np.int64], truth: NDArray[Any],
     ) -> float:  # fmt: skip
         z = self._products(X, Y, users, items).astype(np.float64)  # of a probability near 1, float32 has lost the rest
@@ -304,8 +306,26 @@ class LogisticMF(StochasticModel):
     def _latent(self, factors: NDArray[Any]) -> NDArray[Any]:
         return biases.latent(factors)
 
-    def _link(self, scores: NDArray[Any], **facts: Any) -> NDArray[Any]:  # noqa: ARG002
+    def _link(self, scores: NDArray[Any], **facts: Any) -> NDArray[Any]:
         return np.asarray(expit(scores), scores.dtype)
+
+    def search_space(self, rows: CSR | None = None) -> dict[str, Any]:
+        """Return ranges for the optimizer, the weighting and the negatives that this model has."""
+        space: dict[str, Any] = {
+            "alpha": (0.15, 3.0, "log"),
+            "learning_rate": (0.08, 0.6, "log") if self.optimizer == "adagrad" else (0.001, 0.1, "log"),
+            "regularization": (0.003, 0.06, "log"),
+            "bias_regularization": (0.0001, 0.01, "log"),
+            "init_scale": (0.01, 1.0, "log"),
+        }
+        if self.weighting == "log":
+            space["epsilon"] = [0.1, 1.0, 10.0]
+        return space if isinstance(self.negatives, str) else space | {"negatives": [4, 6, 10]}
+
+    def iteration_work(self, n_users: int, n_items: int, n_pairs: int) -> float:
+        """Return the work of an epoch, negatives included."""
+        steps = n_users * n_items if isinstance(self.negatives, str) else n_pairs * (1 + self.negatives)
+        return steps * (40 + self.factors / 2)
 
 
 def _others(counts: NDArray[np.int64]) -> float:

@@ -9,10 +9,12 @@ from numpy.typing import NDArray
 
 from .._utils.threads import resolve_num_threads
 from .._utils.validation import check_choice
+from ..data.csr import CSR
 from ..data.validation import check_interactions
 from ..kernels._registry import BACKENDS
 from ._base import FactorModel
 from ._sklearn import check_unused
+from ._traits import Traits
 
 
 class Popularity(FactorModel):
@@ -42,6 +44,7 @@ class Popularity(FactorModel):
         The backend that was available to the fit.
     """
 
+    traits = Traits("implicit", "anything: the baseline that any model should beat", "counting")
     _fitted_state = ("backend_",)
 
     backend_: str
@@ -106,6 +109,12 @@ class Popularity(FactorModel):
         """
         users, items = self._factors()
         return np.ones((self._known_columns("user_items", user_items, items, "item", len(users)).shape[0], 1))
+
+    def search_space(self, rows: CSR | None = None) -> dict[str, Any]:
+        """Refuse: there is nothing to search."""
+        raise ValueError(
+            "Popularity has nothing to tune: fit it as it is, or pass space={'weighted': [False, True]} to compare both"
+        )
 
     def _check_params(self) -> None:
         if not isinstance(self.weighted, (bool, np.bool_)):

@@ -154,7 +154,7 @@ class Runner:
         """
         low, high = rescoring.low, rescoring.high
         starts = (run.extra[-1][rescoring.name],) if run.extra else self.rescored or (low, (low + high) / 2)
-        tried = {at: self._value(rescoring.rescored(model, at)) for at in starts}
+        tried = {at: self._value(model.rescored(at)) for at in starts}
         at = max(tried, key=lambda each: self.sign * tried[each])
         steps = [rescoring.step, rescoring.step / 2] if last and run.factors is None else [rescoring.step]
         for step in steps if last or not run.extra else []:
@@ -164,7 +164,7 @@ class Runner:
                 for move in (-step, step):
                     near = round(min(max(before + move, low), high), 6)
                     if near not in tried:
-                        tried[near] = self._value(rescoring.rescored(model, near))
+                        tried[near] = self._value(model.rescored(near))
                 at = max(tried, key=lambda each: self.sign * tried[each])
         return tried
 

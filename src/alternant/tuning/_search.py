@@ -253,7 +253,7 @@ def _check_metric(metric: Any, model: FactorModel) -> tuple[str, int]:
     name, _, length = metric.partition("@") if isinstance(metric, str) else (None, "", "")
     if name not in METRICS or bool(length) != (name in AT_K) or (length and not (length.isdecimal() and int(length))):
         raise ValueError(f"metric must be a metric of evaluate, such as 'ndcg@10', 'auc' or 'rmse', got {metric!r}")
-    if name in ("rmse", "mae") and not model._rates:
+    if name in ("rmse", "mae") and model.traits.feedback != "ratings":
         raise ValueError(f"metric={metric!r} needs a model of ratings, got {type(model).__name__}: use 'ndcg@10'")
     return name, int(length or 1)
 

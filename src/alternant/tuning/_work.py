@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from .. import models
 from ..models import FactorModel
 
 FEWEST_USERS = 1000
@@ -26,18 +25,8 @@ class Size:
 
 
 def iteration_work(model: FactorModel, size: Size) -> float:
-    """Return the work of one iteration or epoch."""
-    params = model.get_params()
-    f: int = params.get("factors", 1)
-    if isinstance(model, models.ImplicitALS):
-        return size.pairs * (32 + f) + (size.users + size.items) * f * f / 6
-    if isinstance(model, models.ExplicitALS):
-        return float(size.pairs * (64 + 5 * f))
-    pairs: int = size.pairs
-    if "negatives" in params:
-        drawn = params["negatives"]
-        pairs = size.users * size.items if isinstance(drawn, str) else size.pairs * (1 + drawn)
-    return pairs * (40 + f / 2)
+    """Return the work of one iteration or epoch, in nanoseconds."""
+    return model.iteration_work(size.users, size.items, size.pairs)
 
 
 def setup_work(size: Size) -> float:

@@ -264,3 +264,29 @@ def _counts(rows: CSR) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
 
 def _is_auto(value: Any) -> bool:
     return isinstance(value, str) and value == AUTO
+
+
+def search_space(model: Any, rows: CSR | None) -> dict[str, Any]:
+    """Return the space of `tune`: ranges around what "auto" chooses for these interactions."""
+    if rows is None:
+        raise ValueError(
+            "the space of ImplicitALS lies around what 'auto' chooses: pass the interactions to choose for"
+        )
+    chosen = model._chosen(rows)
+    users, items = chosen["regularization"]
+    if min(users, items) <= 0:  # nothing to lie around
+        users, items = type(model)(**model.get_params() | {"regularization": AUTO})._chosen(rows)["regularization"]
+    space: dict[str, Any] = {"regularization": ((users / 16, items / 16), (users * 4, items * 4), "log")}
+    if chosen["weighting"] in OF_ALL_PAIRS:
+        w0 = chosen["unobserved_weight"]
+        space["unobserved_weight"] = (w0 * 2**-2.5, w0 * 2**2.5, "log") if w0 > 0 else (0.003, 1.0, "log")
+    if chosen["weighting"] != "ials":  # where sizes count
+        alpha = chosen["alpha"] or 1.0
+        space["alpha"] = (alpha / 16, alpha * 16, "log")
+    if model.weighting != AUTO:  # the objective of a paper, which has no normalization
+        return space
+    of_users = chosen["degree_normalization"][0]
+    return space | {
+        "degree_normalization": ((of_users, 0.0), (of_users, 0.5)),
+        "popularity_exponent": (0.0, 0.6),
+    }

@@ -168,7 +168,7 @@ class AlternatingLeastSquares(FoldInModel):
             X = np.concatenate([X, self._new_rows(np.zeros((n_users - len(X), self.factors), dtype), "user")])
         return X, Y
 
-    def _new_rows(self, latent: NDArray[Any], kind: str) -> NDArray[Any]:  # noqa: ARG002
+    def _new_rows(self, latent: NDArray[Any], kind: str) -> NDArray[Any]:
         """Return rows of factors that begin like this."""
         return latent
 

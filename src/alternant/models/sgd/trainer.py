@@ -159,32 +159,36 @@ class StochasticModel(FoldInModel):
             raise
         return self
 
+    def iteration_work(self, n_users: int, n_items: int, n_pairs: int) -> float:
+        """Return the work of an epoch."""
+        return n_pairs * (40 + self.factors / 2)
+
     # What a subclass says
 
     _loss_name = "rmse"  # of the loss in the history
     _fact_names: ClassVar[tuple[str, ...]] = ()  # of what `_facts` returns
     _chooses_scale = False  # whether `init_scale` may be "auto", and is the fact init_scale_ then
 
-    def _epoch(self, task: Task) -> float:  # noqa: ARG002
+    def _epoch(self, task: Task) -> float:
         """Take one step for each entry and return the sum of the losses before it."""
         raise TypeError(f"{type(self).__name__} does not say what an epoch is")
 
-    def _facts(self, rows: CSR) -> dict[str, Any]:  # noqa: ARG002
+    def _facts(self, rows: CSR) -> dict[str, Any]:
         """Return fitted attributes that only depend on what is known, such as a mean."""
         return {}
 
-    def _targets(self, values: NDArray[Any], facts: Mapping[str, Any]) -> NDArray[Any]:  # noqa: ARG002
+    def _targets(self, values: NDArray[Any], facts: Mapping[str, Any]) -> NDArray[Any]:
         """Turn what is known of pairs into what `_epoch` works on."""
         return values
 
     def _penalty(
-        self, factors: Factors, facts: Mapping[str, Any], row_counts: NDArray[np.int64],  # noqa: ARG002
-        column_counts: NDArray[np.int64],  # noqa: ARG002
+        self, factors: Factors, facts: Mapping[str, Any], row_counts: NDArray[np.int64],
+        column_counts: NDArray[np.int64],
     ) -> float:  # fmt: skip
         """Return the terms of the regularization, of rows and columns that so many entries visit in an epoch."""
         return 0.0
 
-    def _squares(self, factors: Factors) -> Factors | None:  # noqa: ARG002
+    def _squares(self, factors: Factors) -> Factors | None:
         """Return Adagrad's sums to start from, or None for plain steps."""
         return None
 
@@ -214,7 +218,7 @@ class StochasticModel(FoldInModel):
         return float(np.sqrt(np.mean(np.square(errors, dtype=np.float64))))
 
     def _held_out_pairs(
-        self, held_out: CSR, rng: np.random.Generator  # noqa: ARG002
+        self, held_out: CSR, rng: np.random.Generator
     ) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[Any]]:  # fmt: skip
         """Return users, items, and what their predictions should be."""
         users = np.repeat(np.arange(held_out.shape[0]), np.diff(held_out.indptr))
@@ -223,7 +227,7 @@ class StochasticModel(FoldInModel):
     # Fold-in
 
     def _fold_in(
-        self, rows: CSR, fixed: NDArray[Any], kind: str, numbers: NDArray[np.int64] | None = None  # noqa: ARG002
+        self, rows: CSR, fixed: NDArray[Any], kind: str, numbers: NDArray[np.int64] | None = None
     ) -> NDArray[Any]:
         users, items = self._factors()
         facts = {name: getattr(self, name) for name in self._fact_names if hasattr(self, name)}
