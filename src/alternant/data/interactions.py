@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import reprlib
 from typing import Any, Self
@@ -45,7 +46,7 @@ class Interactions:
 
     def __init__(
         self, pairs: Pairs, users: Ids, items: Ids, *, aggregate: str = "sum", dropped: DroppedRows | None = None,
-        columns: dict[str, Any] | None = None, library: str | None = None,
+        columns: dict[str, Any] | None = None, library: str | None = None, has_values: bool = True,
     ) -> None:  # fmt: skip
         self._pairs = pairs
         self._users, self._items = users, items
@@ -53,6 +54,7 @@ class Interactions:
         self._dropped = dropped or DroppedRows(n_rows=len(pairs.matrix.data))
         self._columns = columns
         self._library = library
+        self._has_values = has_values  # else every event counts 1
 
     @classmethod
     def from_frame(
@@ -237,7 +239,7 @@ class Interactions:
                 f"more ({error.repeated} rows repeat a pair): choose another aggregate, such as 'last'"
             ) from None
         dropped.n_merged = len(events.users) - len(pairs.matrix.data)
-        return cls(pairs, user_ids, item_ids, aggregate=aggregate, dropped=dropped)
+        return cls(pairs, user_ids, item_ids, aggregate=aggregate, dropped=dropped, has_values=values is not None)
 
     # What it is
 
@@ -342,6 +344,7 @@ class Interactions:
             np.concatenate([self._pairs.matrix.data, events._pairs.matrix.data]),
             None if old.times is None or new.times is None else np.concatenate([old.times, new.times]),
             None if old.counts is None else np.concatenate([old.counts, new.each_count()]),
+            np.concatenate([old.each_summed(), new.each_summed()]),
         )
         try:
             pairs = merge_pairs(both, (len(users), len(items)), self.aggregate)
@@ -353,7 +356,8 @@ class Interactions:
             ) from None
         dropped = self._dropped + events._dropped
         dropped.n_merged = dropped.n_kept - len(pairs.matrix.data)
-        self.__dict__.update(_pairs=pairs, _users=users, _items=items, _dropped=dropped)
+        has_values = self._has_values and events._has_values
+        self.__dict__.update(_pairs=pairs, _users=users, _items=items, _dropped=dropped, _has_values=has_values)
         return self
 
     def reindex(self, *, users: Any = None, items: Any = None) -> Self:
@@ -374,9 +378,7 @@ class Interactions:
         rows = new_users.find(self._users.values)[events.users] if len(self._users) else events.users
         columns = new_items.find(self._items.values)[events.items]
         kept = np.flatnonzero((rows >= 0) & (columns >= 0))
-        moved = EventTable(rows[kept], columns[kept], *(
-            None if part is None else part[kept] for part in (events.values, events.times, events.counts)
-        ))  # fmt: skip
+        moved = dataclasses.replace(events, users=rows, items=columns).take(kept)
         pairs = merge_pairs(moved, (len(new_users), len(new_items)), self.aggregate)
         return self._like(pairs, new_users, new_items)
 
@@ -408,5 +410,6 @@ class Interactions:
     def _like(self, pairs: Pairs, users: Ids, items: Ids) -> Self:
         dropped = DroppedRows(n_rows=len(pairs.matrix.data))
         return type(self)(
-            pairs, users, items, aggregate=self.aggregate, dropped=dropped, columns=self._columns, library=self._library
-        )
+            pairs, users, items, aggregate=self.aggregate, dropped=dropped, columns=self._columns,
+            library=self._library, has_values=self._has_values,
+        )  # fmt: skip
