@@ -11,11 +11,13 @@ import numpy as np
 import scipy.sparse as sp
 from numpy.typing import NDArray
 
+from .._utils.messages import about, parameter, refusal
 from .._utils.validation import check_choice
 from .append import check_appendable
 from .ids import Ids, distinct_ids, factorize, used_ids
 from .io import columns as convert
 from .io import files, frames
+from .io.text import Dialect
 from .pairs import AGGREGATES, DuplicatePairError, EventTable, Pairs, merge_pairs
 from .report import DroppedRows, InteractionsReport
 
@@ -111,7 +113,7 @@ class Interactions:
     def from_file(
         cls, path: str | os.PathLike[str], *, user: str | int, item: str | int, value: str | int | None = None,
         time: str | int | None = None, aggregate: str = "sum", separator: str | None = None,
-        header: bool | None = None,
+        header: bool | None = None, quote: str | None = "auto", decimal: str = ".",
     ) -> Self:  # fmt: skip
         """Read columns of a CSV, TSV or Parquet file; the extra ``files`` brings pyarrow, which does it.
 
@@ -131,6 +133,11 @@ class Interactions:
         header : bool, optional
             Whether the first line names the columns. It must if columns are given by name; if not, it has to be said
             where the first lines don't tell.
+        quote : {"auto"}, one character, or None
+            What encloses fields with separators or line breaks in them; within, two stand for one. ``"auto"``: double
+            quotes, where that leaves no doubt. None: quotes are part of the fields.
+        decimal : {".", ","}
+            What stands before the decimals of values and times.
 
         Returns
         -------
@@ -149,12 +156,12 @@ class Interactions:
         asked = {"user": user, "item": item, "value": value, "time": time}
         for role in ("user", "item"):
             if asked[role] is None:
-                raise TypeError(f"{role} must be a column's name or position, got None")
-        table, columns = files.read(path, asked, separator, header)
+                raise refusal(TypeError, f"{parameter(role)} must be a column's name or position, got None")
+        table, columns = files.read(path, asked, Dialect(separator, header, quote, decimal))
         try:
             made = cls.from_frame(table, aggregate=aggregate, **columns)
         except (TypeError, ValueError) as error:
-            raise type(error)(f"{str(path)!r}: {error}") from None
+            raise about(error, f"{str(path)!r}: ") from None
         made._columns = asked
         return made
 

@@ -41,12 +41,16 @@ def convert_ids(column: Any) -> Any:
     return column
 
 
-def convert_numbers(column: Any) -> tuple[Any, Bad | None]:
+def convert_numbers(column: Any, decimal: str = ".") -> tuple[Any, Bad | None]:
     """Return float64, or the first entry that is no finite number."""
     import pyarrow as pa
     import pyarrow.compute as pc
 
     if not pa.types.is_floating(column.type):
+        if decimal == ",":
+            if (bad := first_bad(column, forbidden=".")) is not None:
+                return column, bad
+            column = pc.replace_substring(column, ",", ".")
         bad = first_bad(column, lambda part: pc.cast(part, pa.float64()))
         if bad is not None:
             return column, bad
@@ -60,11 +64,13 @@ def convert_numbers(column: Any) -> tuple[Any, Bad | None]:
     return column, None
 
 
-def convert_times(column: Any) -> tuple[Any, Bad | None]:
+def convert_times(column: Any, decimal: str = ".") -> tuple[Any, Bad | None]:
     """Return whole numbers, numbers, or dates (UTC), whichever all entries are; or the first that is not like those."""
     import pyarrow as pa
     import pyarrow.compute as pc
 
+    if decimal == ",":
+        column = pc.replace_substring_regex(column, r"^(-?\d+),(\d+)$", r"\1.\2")
     worst = Bad(-1, "")
     types = (pa.int64(), pa.float64(), pa.timestamp("us"), pa.timestamp("us", "UTC"), pa.timestamp("ns"),
              pa.timestamp("ns", "UTC"))  # fmt: skip
