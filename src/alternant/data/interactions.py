@@ -101,9 +101,11 @@ class Interactions:
         names = {role: f"column {table.columns[at]!r}" for role, at in places.items()}
         numbers = when = None
         if value is not None:
-            numbers = convert.number_column(f"value={table.columns[places['value']]!r}", table[:, places["value"]])
+            at = places["value"]
+            numbers = convert.number_column(parameter("value", table.columns[at]), table[:, at])
         if time is not None:
-            when = convert.time_column(f"time={table.columns[places['time']]!r}", table[:, places["time"]])
+            at = places["time"]
+            when = convert.time_column(parameter("time", table.columns[at]), table[:, at])
         users, items = (convert.id_column(names[role], table[:, places[role]]) for role in ("user", "item"))
         made = cls._make(users, items, numbers, when, aggregate, names)
         made._columns, made._library = asked, frames.library_of(table)
@@ -241,9 +243,11 @@ class Interactions:
             pairs = merge_pairs(events, shape, aggregate)
         except DuplicatePairError as error:
             who, what = user_ids.values.tolist()[rows[error.row]], item_ids.values.tolist()[columns[error.row]]
-            raise ValueError(
-                f"every pair must stand in one row (aggregate='error'), but user {who!r} and item {what!r} stand in "
-                f"more ({error.repeated} rows repeat a pair): choose another aggregate, such as 'last'"
+            raise refusal(
+                ValueError,
+                f"every pair must stand in one row ({parameter('aggregate', 'error')}), but user {who!r} and item "
+                f"{what!r} stand in more ({error.repeated} rows repeat a pair): choose another aggregate, such as "
+                "'last'",
             ) from None
         dropped.n_merged = len(events.users) - len(pairs.matrix.data)
         return cls(pairs, user_ids, item_ids, aggregate=aggregate, dropped=dropped, has_values=values is not None)

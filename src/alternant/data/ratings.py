@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from .._utils.messages import parameter, refusal
 from .csr import CSR
 from .validation import check_structure, is_sparse
 
@@ -54,19 +55,21 @@ def check_not_summed(name: str, interactions: Interactions) -> None:
     first = int(np.argmax(summed))
     rows, columns = interactions._pairs.matrix.positions()
     user, item = interactions.user_ids[[rows[first]]].tolist()[0], interactions.item_ids[[columns[first]]].tolist()[0]
-    raise ValueError(
+    raise refusal(
+        ValueError,
         f"{name} must hold each pair once, since ratings can't be added up, but {int(summed.sum()):,} pairs are sums "
-        f"of several rows, such as user {user!r} and item {item!r}: make the Interactions with aggregate='last', or "
-        "aggregate='mean'"
+        f"of several rows, such as user {user!r} and item {item!r}: make the Interactions with "
+        f"{parameter('aggregate', 'last')}, or {parameter('aggregate', 'mean')}",
     )
 
 
 def check_has_values(name: str, interactions: Interactions) -> None:
     """Refuse interactions without values as ratings: all of them would be 1."""
     if not interactions._has_values:
-        raise ValueError(
-            f"{name} must hold ratings, got Interactions made without values, in which each would be 1: say which "
-            "they are with value=, or values= of from_arrays"
+        raise refusal(
+            ValueError,
+            f"{name} must hold ratings, got Interactions made without values, in which each would be 1: name their "
+            f"column with {parameter('value')}=, or pass values= to from_arrays",
         )
 
 

@@ -10,6 +10,8 @@ import narwhals as nw
 import numpy as np
 from numpy.typing import NDArray
 
+from .._utils.messages import refusal
+
 
 def open_column(column: Any) -> NDArray[Any] | nw.Series[Any] | list[Any]:
     """Return a list, a NumPy array, or a frame's column as narwhals wraps it, with every value as it was.
@@ -91,7 +93,9 @@ def plain(name: str, value: Any) -> Any:
 
 
 def _too_fine(name: str, found: str) -> TypeError:
-    return TypeError(f"{name} must be dates of whole microseconds, got {found}: round them, or pass their text")
+    return refusal(
+        TypeError, f"{name} must be dates of whole microseconds, got {found}: round them, or pass their text"
+    )
 
 
 def is_missing(value: Any) -> bool:

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import expit
 
+from .._utils.messages import parameter, refusal
 from .._utils.validation import check_choice, check_integer, check_number, check_pair
 from ..data.csr import CSR
 from ..kernels import Factors
@@ -221,9 +222,10 @@ class LogisticMF(StochasticModel):
         with np.errstate(over="ignore"):
             confidence = np.asarray(self.alpha * r, task.values.dtype)
         if not np.isfinite(confidence).all():
-            raise ValueError(
-                f"confidences must be finite in {confidence.dtype}, but alpha={self.alpha!r} and "
-                f"epsilon={self.epsilon!r} make them larger: lower alpha or raise epsilon"
+            raise refusal(
+                ValueError,
+                f"confidences must be finite in {confidence.dtype}, but {parameter('alpha', self.alpha)} and "
+                f"epsilon={self.epsilon!r} make them larger: lower {parameter('alpha')} or raise epsilon",
             )
         total: float = self._backend().logistic_epoch(
             task.grid, task.order, confidence, (task.values > 0).astype(confidence.dtype), self._samples(task),

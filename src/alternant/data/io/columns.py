@@ -14,6 +14,7 @@ import narwhals as nw
 import numpy as np
 from numpy.typing import NDArray
 
+from ..._utils.messages import refusal
 from ..values import as_objects, is_missing, object_array, open_column, plain
 
 WHOLE = np.iinfo(np.int64)
@@ -32,7 +33,7 @@ def id_column(name: str, ids: Any) -> Any:
     else:
         array = column
     if array.ndim != 1:
-        raise ValueError(f"{name} must be a list of ids, got {array.ndim} dimensions")
+        raise refusal(ValueError, f"{name} must be a list of ids, got {array.ndim} dimensions")
     kind = array.dtype.kind
     if kind in "iu" and (array.dtype != np.uint64 or array.max(initial=0) <= WHOLE.max):
         return np.ascontiguousarray(array, np.int64)
@@ -60,15 +61,15 @@ def number_column(name: str, values: Any) -> NDArray[Any]:
         if dtype == nw.Float64:
             return np.asarray(column.to_numpy(), np.float64)
         if not (dtype.is_numeric() or dtype in (nw.Boolean, *ANYTHING) or _is_empty(column)):
-            raise TypeError(f"{name} must hold numbers, got a column of type {dtype}: convert it first")
+            raise refusal(TypeError, f"{name} must hold numbers, got a column of type {dtype}: convert it first")
         column = column.to_numpy() if _is_whole(column) else column.to_list()
     array = np.asarray(column)
     if array.ndim != 1:
-        raise ValueError(f"{name} must be a list of numbers, got {array.ndim} dimensions")
+        raise refusal(ValueError, f"{name} must be a list of numbers, got {array.ndim} dimensions")
     if array.dtype == object:
         array = _numbers_of_objects(name, array.tolist())
     if array.dtype.kind not in "buif":
-        raise TypeError(f"{name} must hold numbers, got dtype {array.dtype}")
+        raise refusal(TypeError, f"{name} must hold numbers, got dtype {array.dtype}")
     return array if array.dtype == np.float32 else array.astype(np.float64)
 
 
@@ -76,11 +77,11 @@ def _numbers_of_objects(name: str, values: list[Any]) -> NDArray[np.float64]:
     """Return numbers of any type, with None and the like among them."""
     for row, value in enumerate(values):
         if not isinstance(value, (Real, Decimal, np.bool_)) and not is_missing(value):
-            raise TypeError(f"{name} must hold numbers, got {type(value).__name__} {value!r} in row {row}")
+            raise refusal(TypeError, f"{name} must hold numbers, got {type(value).__name__} {value!r} in row {row}")
     try:
         return np.array([np.nan if is_missing(value) else float(value) for value in values], np.float64)
     except (OverflowError, ValueError):  # an int beyond float64, or a signalling NaN
-        raise ValueError(f"{name} must hold numbers within the range of float64, got others: leave them out") from None
+        raise refusal(ValueError, f"{name} must hold numbers in the range of float64, got others: drop them") from None
 
 
 def time_column(name: str, times: Any) -> tuple[NDArray[Any], NDArray[np.bool_]]:
@@ -95,10 +96,10 @@ def time_column(name: str, times: Any) -> tuple[NDArray[Any], NDArray[np.bool_]]
         elif dtype.is_numeric() or dtype in ANYTHING or _is_empty(column):
             column = column.to_list()
         else:
-            raise TypeError(f"{name} must hold numbers or dates, got a column of type {dtype}: parse it first")
+            raise refusal(TypeError, f"{name} must hold numbers or dates, got a column of type {dtype}: parse it first")
     array = column if isinstance(column, np.ndarray) else np.asarray(column)
     if array.ndim != 1:
-        raise ValueError(f"{name} must be a list of times, got {array.ndim} dimensions")
+        raise refusal(ValueError, f"{name} must be a list of times, got {array.ndim} dimensions")
     if isinstance(column, list) and array.dtype.kind == "f":  # whole numbers, perhaps, of which one is beyond int64
         array = object_array(column)
     if array.dtype.kind == "M":
@@ -139,9 +140,10 @@ def _times_of_objects(name: str, array: NDArray[Any]) -> tuple[NDArray[Any], NDA
 
 def _whole_times(name: str, times: NDArray[Any]) -> NDArray[np.int64]:
     if len(times) and not WHOLE.min <= int(times.min()) <= int(times.max()) <= WHOLE.max:
-        raise ValueError(
+        raise refusal(
+            ValueError,
             f"{name} must fit in 64 bits with a sign, got {times.min()} to {times.max()}: count from a later moment, "
-            "or in a longer unit"
+            "or in a longer unit",
         )
     return times.astype(np.int64)
 

@@ -9,6 +9,8 @@ import narwhals as nw
 import numpy as np
 from numpy.typing import NDArray
 
+from ..._utils.messages import parameter, refusal
+
 LIBRARIES = ("polars", "pandas", "pyarrow")  # in this order, where nothing says which
 
 
@@ -37,11 +39,12 @@ def find_column(frame: nw.DataFrame[Any], role: str, column: Any, source: str = 
     if isinstance(column, int) and not isinstance(column, bool):
         if 0 <= column < len(names):
             return column
-        raise ValueError(
-            f"{role}={column} must be a column's name or its position from 0 to {len(names) - 1}: {source} has "
-            f"{_listed(names)}"
+        raise refusal(
+            ValueError,
+            f"{parameter(role, column)} must be a column's name or its position from 0 to {len(names) - 1}: {source} "
+            f"has {_listed(names)}",
         )
-    raise ValueError(f"{role}={column!r} must be a column: {source} has {_listed(names)}")
+    raise refusal(ValueError, f"{parameter(role, column)} must be a column: {source} has {_listed(names)}")
 
 
 def _listed(names: list[str], limit: int = 12) -> str:
