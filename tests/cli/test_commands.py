@@ -2,7 +2,9 @@
 
 import argparse
 import json
+import math
 import os
+import pickle
 import re
 import shlex
 import subprocess
@@ -12,6 +14,8 @@ import numpy as np
 import pytest
 
 from alternant import ImplicitALS, Interactions
+from alternant._utils import threads, validation
+from alternant._utils.messages import about, parameter, refusal
 from alternant.cli import app as cli
 from alternant.evaluation import evaluate, leave_one_out
 
@@ -489,12 +493,58 @@ def test_a_model_can_be_written_to_a_pipe(folder):
     assert ImplicitALS.load(folder / "piped.safetensors").factors == 2
 
 
-@pytest.mark.parametrize(("said", "heard"), [
-    ("pass separator=", "pass --separator"), ("random_state=-1 or k=2.5", "--random-state -1 or -k 2.5"),
-    ("can't: header=True, header=False", "can't: --header, --no-header"), ("epochs must be", "--iterations must be"),
-    ("--user must be", "--user must be"), ("got 'user=1'", "got 'user=1'"), ("regularization=(1,)", None),
-    ("weighting must be", None), ("the user is k", None),
+P = parameter
+
+
+@pytest.mark.parametrize(("said", "plain", "heard"), [
+    (f"pass {P('separator')}=", "pass separator=", "pass --separator="),
+    (f"{P('random_state', -1)} or {P('k', 2.5)}", "random_state=-1 or k=2.5", "--random-state -1 or -k 2.5"),
+    (f"{P('header', True)}, {P('header', False)}", "header=True, header=False", "--header, --no-header"),
+    (f"{P('quote', None)}, {P('quote', chr(34))}", "quote=None, quote='\"'", "--no-quotes, --quotes"),
+    (f"{P('epochs')} must be", "epochs must be", "--iterations must be"),
+    (f"{P('user', 'a=b')} must be", "user='a=b' must be", "--user 'a=b' must be"),
+    (f"{P('regularization', (1,))}", "regularization=(1,)", "--regularization (1,)"),
+    (f"{P('weighting')} must be", "weighting must be", "weighting must be"),
+    ("user must be k=1", "user must be k=1", "user must be k=1"),
 ])  # fmt: skip
-def test_parameters_become_options_and_the_rest_stays(said, heard):
-    names = ("user", "separator", "header", "k", "random_state", "iterations", "regularization")
-    assert cli._in_options(said, argparse.Namespace(**dict.fromkeys(names))) == (heard or said)
+def test_parameters_become_options_and_the_rest_stays(said, plain, heard):
+    names = ("user", "separator", "header", "quotes", "k", "random_state", "iterations", "regularization")
+    arguments = argparse.Namespace(**dict.fromkeys(names))
+    error = refusal(ValueError, said)
+    assert type(error) is ValueError
+    assert str(error) == str(pickle.loads(pickle.dumps(error))) == plain
+    for one in (error, pickle.loads(pickle.dumps(error))):
+        assert cli._in_options(one, arguments) == heard
+        assert cli._in_options(about(one, "x.csv: "), arguments) == "x.csv: " + heard
+    assert cli._in_options(ValueError(plain), arguments) == plain
+
+
+CHECKS = [
+    (lambda: validation.check_integer("k", 0, 1), "k"),
+    (lambda: validation.check_integer("k", "x", 1), "k"),
+    (lambda: validation.check_number("alpha", math.inf, 0), "alpha"),
+    (lambda: validation.check_number("alpha", "x", 0), "alpha"),
+    (lambda: validation.check_share("fraction", 2), "fraction"),
+    (lambda: validation.check_choice("aggregate", "x", ("sum",)), "aggregate"),
+    (lambda: validation.check_boolean("header", 1), "header"),
+    (lambda: validation.check_dtype("dtype", "x"), "dtype"),
+    (lambda: validation.check_pair("regularization", (1, 2, 3), ("users", "items")), "regularization"),
+    (lambda: validation.check_range("rating_range", (1, 0)), "rating_range"),
+    (lambda: validation.check_range("rating_range", 1), "rating_range"),
+    (lambda: validation.check_range("rating_range", (1, math.nan)), "rating_range"),
+    (lambda: validation.check_marker("missing_value", "x"), "missing_value"),
+    (lambda: validation.random_generator(-1), "random_state"),
+    (lambda: threads.resolve_num_threads(0), "num_threads"),
+    (lambda: ImplicitALS(regularization=-1), "regularization"),
+    (lambda: ImplicitALS(factors=0), "factors"),
+    (lambda: Interactions.from_arrays([1], [1], aggregate="x"), "aggregate"),
+]
+
+
+@pytest.mark.parametrize("number", range(len(CHECKS)))
+def test_every_check_tells_which_parameter_it_refuses(number):
+    call, name = CHECKS[number]
+    with pytest.raises((TypeError, ValueError)) as caught:
+        call()
+    assert caught.value.parameter == name
+    assert str(caught.value).startswith(name)

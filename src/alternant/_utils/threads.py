@@ -17,6 +17,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import threadpoolctl
 
+from .messages import parameter, refusal
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
@@ -45,8 +47,10 @@ def resolve_num_threads(num_threads: int | None) -> int:
     except TypeError:
         number = 0
     if number < 1 or isinstance(num_threads, bool):
-        raise ValueError(
-            f"num_threads must be a whole number of at least 1, or None for all available, got {num_threads!r}"
+        raise refusal(
+            ValueError,
+            f"{parameter('num_threads')} must be a whole number of at least 1, or None for all available, got "
+            f"{num_threads!r}",
         )
     return number
 

@@ -10,52 +10,54 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from .messages import parameter, refusal
 
-def check_integer(name: str, value: Any, least: int) -> int:
-    """Return a whole number of at least `least`."""
+
+def check_integer(name: str, value: Any, minimum: int) -> int:
+    """Return a whole number of at least `minimum`."""
     try:
         number = index(value)
     except TypeError:
-        raise TypeError(f"{name} must be a whole number, got {value!r}") from None
+        raise refusal(TypeError, f"{parameter(name)} must be a whole number, got {value!r}") from None
     if isinstance(value, bool):
-        raise TypeError(f"{name} must be a whole number, got {value!r}")
-    if number < least:
-        raise ValueError(f"{name} must be at least {least}, got {number}")
+        raise refusal(TypeError, f"{parameter(name)} must be a whole number, got {value!r}")
+    if number < minimum:
+        raise refusal(ValueError, f"{parameter(name)} must be at least {minimum}, got {number}")
     return number
 
 
-def check_number(name: str, value: Any, least: float, above: bool = False) -> float:
-    """Return a finite number of at least (or, with `above`, greater than) `least`."""
+def check_number(name: str, value: Any, minimum: float, above: bool = False) -> float:
+    """Return a finite number of at least (or, with `above`, greater than) `minimum`."""
     if isinstance(value, bool) or not isinstance(value, Real):
-        raise TypeError(f"{name} must be a number, got {value!r}")
+        raise refusal(TypeError, f"{parameter(name)} must be a number, got {value!r}")
     try:
         number = float(value)
     except OverflowError:  # a whole number beyond float64
         number = math.inf
-    if not math.isfinite(number) or number < least or (above and number == least):
-        limit = f"{'greater than' if above else 'at least'} {least:g} and " if least > -math.inf else ""
-        raise ValueError(f"{name} must be {limit}finite, got {value!r}")
+    if not math.isfinite(number) or number < minimum or (above and number == minimum):
+        limit = f"{'greater than' if above else 'at least'} {minimum:g} and " if minimum > -math.inf else ""
+        raise refusal(ValueError, f"{parameter(name)} must be {limit}finite, got {value!r}")
     return number
 
 
 def check_share(name: str, value: Any) -> float:
     """Return a number between 0 and 1, both excluded."""
     if isinstance(value, bool) or not isinstance(value, Real) or not 0 < float(value) < 1:
-        raise ValueError(f"{name} must be between 0 and 1, both excluded, got {value!r}")
+        raise refusal(ValueError, f"{parameter(name)} must be between 0 and 1, both excluded, got {value!r}")
     return float(value)
 
 
 def check_choice(name: str, value: Any, choices: tuple[str, ...]) -> str:
     """Return `value` if it is one of the choices."""
     if not isinstance(value, str) or value not in choices:
-        raise ValueError(f"{name} must be one of {', '.join(map(repr, choices))}, got {value!r}")
+        raise refusal(ValueError, f"{parameter(name)} must be one of {', '.join(map(repr, choices))}, got {value!r}")
     return value
 
 
 def check_boolean(name: str, value: Any) -> None:
     """Refuse what is neither True nor False."""
     if not isinstance(value, (bool, np.bool_)):
-        raise TypeError(f"{name} must be True or False, got {value!r}")
+        raise refusal(TypeError, f"{parameter(name)} must be True or False, got {value!r}")
 
 
 def check_dtype(name: str, value: Any) -> None:
@@ -65,17 +67,18 @@ def check_dtype(name: str, value: Any) -> None:
     except (TypeError, ValueError):
         dtype = None
     if dtype not in (np.float32, np.float64):
-        raise ValueError(f"{name} must be float32 or float64, got {value!r}")
+        raise refusal(ValueError, f"{parameter(name)} must be float32 or float64, got {value!r}")
 
 
 def check_pair(name: str, value: Any, parts: tuple[str, str]) -> tuple[float, float]:
     """Return two numbers of at least 0, given as a pair or as one number for both."""
     if isinstance(value, (tuple, list)):
         if len(value) != 2:
-            raise ValueError(f"{name} must be one number or a pair ({', '.join(parts)}), got {value!r}")
+            pair = f"({', '.join(parts)})"
+            raise refusal(ValueError, f"{parameter(name)} must be one number or a pair {pair}, got {value!r}")
         return check_number(name, value[0], 0), check_number(name, value[1], 0)
     if isinstance(value, bool) or not isinstance(value, Real):
-        raise TypeError(f"{name} must be a number or a pair ({', '.join(parts)}), got {value!r}")
+        raise refusal(TypeError, f"{parameter(name)} must be a number or a pair ({', '.join(parts)}), got {value!r}")
     number = check_number(name, value, 0)
     return number, number
 
@@ -83,19 +86,19 @@ def check_pair(name: str, value: Any, parts: tuple[str, str]) -> tuple[float, fl
 def check_range(name: str, value: Any) -> tuple[float, float]:
     """Return (low, high)."""
     if not isinstance(value, (tuple, list)) or len(value) != 2:
-        raise TypeError(f"{name} must be a pair (low, high) or None, got {value!r}")
+        raise refusal(TypeError, f"{parameter(name)} must be a pair (low, high) or None, got {value!r}")
     if not all(isinstance(part, Real) and math.isfinite(part) for part in value):
-        raise ValueError(f"{name} must be two finite numbers (low, high), got {value!r}")
+        raise refusal(ValueError, f"{parameter(name)} must be two finite numbers (low, high), got {value!r}")
     low, high = map(float, value)
     if not low < high:
-        raise ValueError(f"{name} must be (low, high) with low below high, got {value!r}")
+        raise refusal(ValueError, f"{parameter(name)} must be (low, high) with low below high, got {value!r}")
     return low, high
 
 
 def check_marker(name: str, value: Any) -> None:
     """Refuse what can't mark a missing value: anything but a number, NaN included."""
     if isinstance(value, bool) or not isinstance(value, Real):
-        raise TypeError(f"{name} must be a number or NaN, got {value!r}")
+        raise refusal(TypeError, f"{parameter(name)} must be a number or NaN, got {value!r}")
 
 
 def random_generator(random_state: Any) -> np.random.Generator:
@@ -115,9 +118,10 @@ def check_random_state(random_state: Any) -> None:
             raise TypeError
         np.random.default_rng(random_state)
     except (TypeError, ValueError) as error:
-        raise type(error)(
-            "random_state must be a whole number of at least 0, a numpy.random.Generator or RandomState, or None, "
-            f"got {random_state!r}"
+        raise refusal(
+            type(error),
+            f"{parameter('random_state')} must be a whole number of at least 0, a numpy.random.Generator or "
+            f"RandomState, or None, got {random_state!r}",
         ) from None
 
 

@@ -8,13 +8,13 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import re
 import sys
 import textwrap
 import warnings
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from .. import __version__
+from .._utils.messages import Parameter, message_of
 from ..kernels import backend_info
 from ..kernels._registry import BACKENDS
 from ..models import MODELS
@@ -25,12 +25,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 WIDTH = 80
-# What the library calls otherwise than the options. It says `name=value` or `name must`; what is in quotes is data.
+# Parameters that options are called otherwise than, where they are.
 ALIASES = {"epochs": "iterations", "id": "title_columns", "n_users": "fraction", "title": "title_columns"}
-PARAMETERS = re.compile(
-    r"""(?<![\w=])(?:'[^']*'|"[^"]*")|(?<![\w-])(?P<name>[a-z_]+)"""
-    r"""(?:=(?P<value>'[^']*'|"[^"]*"|-?\w[\w.]*|(?=\s|$))|(?P<rest>\ must\b))"""
-)
 JSON_LINES = " Lines: for each {} a line"
 LIKE_OPTIONS = "one that begins with a dash: --users=-x, for each anew"
 DASH = "; a value that begins with a dash is given as --option=-value"
@@ -67,7 +63,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except BrokenPipeError:
         return 141
     except ERRORS as error:
-        print(f"alternant: error: {_in_options(_one_line(error), arguments)}", file=sys.stderr)
+        print(f"alternant: error: {_in_options(error, arguments)}", file=sys.stderr)
         return 1
     finally:
         _flush()
@@ -171,6 +167,7 @@ def _add_table(parser: argparse.ArgumentParser) -> None:
                         help="what to make of several rows with one pair (default: the last one counts for models of "
                         f"ratings and likes, {' '.join(_of_last_words())}; else the sum)")  # fmt: skip
     _add_text(parser, "between fields", "the first line names the columns, or is data (default: by what it holds)")
+    parser.add_argument("--decimal", choices=(".", ","), default=".", help="before decimals (default: a point)")
 
 
 def _of_last_words() -> list[str]:
@@ -180,6 +177,8 @@ def _of_last_words() -> list[str]:
 def _add_text(parser: argparse.ArgumentParser, separator: str, header: str) -> None:
     parser.add_argument("--separator", metavar="CHARACTER", help=f"{separator} (default: by the file's name)")
     parser.add_argument("--header", action=argparse.BooleanOptionalAction, help=header)
+    parser.add_argument("--quotes", action=argparse.BooleanOptionalAction, help="double quotes enclose fields, or are "
+                        "part of them (default: they enclose fields, where that leaves no doubt)")  # fmt: skip
 
 
 def _number_or_auto(text: str) -> float | str:
@@ -276,24 +275,21 @@ def _positive(text: str) -> int:
 
 def _show_warning(message: Warning | str, *_: Any) -> None:
     """Print a warning as a sentence: where in the code it was raised is of no use here."""
-    print(f"alternant: warning: {_one_line(message)}", file=sys.stderr)
+    print(f"alternant: warning: {' '.join(str(message).split())}", file=sys.stderr)
 
 
-def _one_line(message: object) -> str:
-    return " ".join(str(message).split()) or type(message).__name__
-
-
-def _in_options(message: str, arguments: argparse.Namespace) -> str:
-    """Return what the library says of its parameters with the options of this command in their place."""
+def _in_options(error: Exception, arguments: argparse.Namespace) -> str:
+    """Return an error's message with the options of this command in the place of the library's parameters."""
     options = {name: "-k" if name == "k" else f"--{name.replace('_', '-')}" for name in vars(arguments)}
     options |= {alias: options[name] for alias, name in ALIASES.items() if name in options}
 
-    def option(match: re.Match[str]) -> str:
-        name, value = match["name"], match["value"]
-        if name not in options:
-            return match[0]
-        if name == "header" and value is not None:
-            return "--header" if value == "True" else "--no-header"
-        return options[name] + (f" {value}" if value else match["rest"] or "")
+    def named(parameter: Parameter) -> str:
+        if parameter.name == "quote" and "quotes" in options:
+            return "--no-quotes" if parameter.value == "None" else "--quotes"
+        if parameter.name not in options:
+            return str(parameter)
+        if parameter.name == "header" and parameter.value is not None:
+            return "--header" if parameter.value == "True" else "--no-header"
+        return options[parameter.name] + ("" if parameter.value is None else f" {parameter.value}")
 
-    return PARAMETERS.sub(option, message)
+    return " ".join(message_of(error, named).split()) or type(error).__name__

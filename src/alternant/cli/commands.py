@@ -15,9 +15,11 @@ import numpy as np
 
 from .. import models
 from .._utils.atomic import check_target
-from ..data.ids import object_array
 from ..data.interactions import Interactions
 from ..data.io import files
+from ..data.io.roles import NameOrPosition
+from ..data.io.text import Dialect
+from ..data.values import object_array
 from ..evaluation import evaluate, hold_out_users, leave_last_out, leave_one_out, random_split, split_by_time
 from ..models import FactorModel, _storage
 from .printing import plain, print_json, print_json_lists, print_lists, print_table, short, title
@@ -169,7 +171,7 @@ def _parse(text: str) -> Any:
 
 
 def _column(text: str | None) -> str | None:
-    return files.NameOrPosition(text) if text is not None and text.isdecimal() else text
+    return NameOrPosition(text) if text is not None and text.isdecimal() else text
 
 
 def _read(arguments: argparse.Namespace) -> Interactions:
@@ -177,8 +179,13 @@ def _read(arguments: argparse.Namespace) -> Interactions:
     adds_up = models.MODELS[arguments.model].traits.feedback == "implicit"  # a sum of ratings, or of likes, is none
     aggregate = arguments.aggregate or ("sum" if adds_up else "last")
     return Interactions.from_file(
-        arguments.file, **columns, aggregate=aggregate, separator=arguments.separator, header=arguments.header
-    )
+        arguments.file, **columns, aggregate=aggregate, separator=arguments.separator, header=arguments.header,
+        quote=_quote(arguments), decimal=arguments.decimal,
+    )  # fmt: skip
+
+
+def _quote(arguments: argparse.Namespace) -> str | None:
+    return {None: "auto", True: '"', False: None}[arguments.quotes]
 
 
 def _load(arguments: argparse.Namespace) -> Any:
@@ -235,7 +242,7 @@ def _titles(model: Any, arguments: argparse.Namespace) -> dict[Any, str] | None:
         return None
     names = model._raw(np.arange(len(model.item_factors)), "item").tolist()
     given: list[Any] = [_column(text) for text in arguments.title_columns or ()] or [0, 1]
-    by_place = all(isinstance(column, (int, files.NameOrPosition)) for column in given)
+    by_place = all(isinstance(column, (int, NameOrPosition)) for column in given)
     # By place, it is data where it begins with an item of the model; only that tells, where ids are words.
     header = False if by_place and arguments.header is None else arguments.header
     called = _texts_by_id(arguments, given, header)
@@ -253,7 +260,7 @@ def _titles(model: Any, arguments: argparse.Namespace) -> dict[Any, str] | None:
 def _texts_by_id(arguments: argparse.Namespace, given: list[Any], header: bool | None) -> dict[str, str]:
     """Return titles by the text of ids: a table with one 007 has strings, where the other has numbers."""
     asked = dict(zip(("id", "title"), given, strict=True))
-    table, columns = files.read(arguments.titles, asked, arguments.separator, header)
+    table, columns = files.read(arguments.titles, asked, Dialect(arguments.separator, header, _quote(arguments)))
     ids, texts = (table.column(columns[role]).to_pylist() for role in ("id", "title"))
     return {str(one): str(text) for one, text in zip(ids, texts, strict=True) if one is not None and text is not None}
 

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from .._utils.splitmix import GOLDEN
 from .._utils.threads import default_num_threads, map_parallel
 from .validation import refuse_iterator
+from .values import as_objects, is_hashable, is_missing, object_array, open_column, plain, unmasked
 
 CHUNK = 1 << 18  # elements handled at a time, so that Python objects and copies of whole columns don't pile up
 PADDING = -1  # the row number that fills up a list
@@ -122,8 +123,11 @@ class Ids:
             out = np.empty((), object)
             out[()] = ids
             return out
-        if hasattr(ids, "__array__"):  # a column of a frame
-            return self.as_array(name, np.asarray(ids))
+        column = open_column(ids) if hasattr(ids, "__array__") else ids
+        if isinstance(column, np.ndarray):
+            return self.as_array(name, column)
+        if not isinstance(column, list) and hasattr(column, "to_list"):  # a column of a frame
+            ids = column.to_list()
         return object_array([
             as_objects(name, np.asarray(value)).item() if isinstance(value, np.datetime64) else value for value in ids
         ])  # fmt: skip
@@ -145,10 +149,10 @@ class Ids:
                 for value in values.ravel().tolist()
             ]
         except TypeError:
-            wrong = next(value for value in values.ravel().tolist() if not _hashable(value))
+            wrong = next(value for value in values.ravel().tolist() if not is_hashable(value))
             raise TypeError(f"{name} must be ids, which can be hashed (numbers, strings), got {wrong!r}") from None
         refuse_missing(name, list(new))
-        return np.array(numbers, np.int64).reshape(values.shape), list(new)
+        return np.array(numbers, np.int64).reshape(values.shape), [plain(name, value) for value in new]
 
     def add(self, values: list[Any]) -> None:
         """Append ids that are not here yet, at amortized constant cost."""
@@ -182,47 +186,6 @@ class Ids:
         return both, numbers
 
 
-def object_array(values: list[Any]) -> NDArray[Any]:
-    """Return a one-dimensional array of objects, even where these are sequences."""
-    out = np.empty(len(values), object)
-    out[:] = values
-    return out
-
-
-def unmasked(array: Any) -> Any:
-    """Return a masked array as one that says itself what is missing: by NaN, NaT or None."""
-    if not isinstance(array, np.ma.MaskedArray):
-        return array
-    mask = np.ma.getmaskarray(array)
-    if not mask.any():
-        return array.data
-    if array.dtype.kind in "fmM":
-        return array.filled(np.nan if array.dtype.kind == "f" else array.dtype.type("NaT"))
-    out = array.data.astype(object)
-    out[mask] = None
-    return out
-
-
-def as_objects(name: str, array: NDArray[Any]) -> NDArray[Any]:
-    """Return an array of any dtype as Python objects; dates as such, and not as the numbers that NumPy counts them by.
-
-    Raises
-    ------
-    TypeError
-        If dates are finer than a microsecond, which no Python object is.
-    """
-    if array.dtype.kind not in "mM":
-        return array.astype(object)
-    coarse = array
-    if np.datetime_data(array.dtype)[0] in ("ns", "ps", "fs", "as"):
-        coarse = array.astype(f"{array.dtype.kind}8[us]")
-        if not ((coarse.astype(array.dtype) == array) | np.isnat(array)).all():
-            raise TypeError(
-                f"{name} must be dates of whole microseconds, got dtype {array.dtype}: round them, or pass their text"
-            )
-    return coarse.astype(object)
-
-
 def refuse_missing(name: str, values: list[Any]) -> None:
     """Raise if one of the ids is None, NaN or the like."""
     for value in values:
@@ -246,12 +209,12 @@ def distinct_ids(name: str, ids: Any, known: Ids) -> Ids:
     values = known.as_array(name, ids)
     if values.ndim != 1:
         raise ValueError(f"{name} must be a list of ids, got {values.ndim} dimensions")
-    listed = values.tolist()
-    refuse_missing(name, listed)
+    refuse_missing(name, values.tolist())
+    listed = [plain(name, value) for value in values.tolist()]
     whole = all(type(value) is int and -(2**63) <= value < 2**63 for value in listed)
     if len(set(listed)) < len(listed):
         raise ValueError(f"{name} must be distinct ids, got {len(listed)}, some of them twice")
-    return Ids(np.array(listed, np.int64) if whole else values.astype(object))
+    return Ids(np.array(listed, np.int64) if whole else object_array(listed))
 
 
 def factorize(column: Any, name: str) -> tuple[NDArray[np.int32] | NDArray[np.int64], Ids]:
@@ -341,24 +304,26 @@ def _factorize_objects(column: Any, name: str) -> tuple[NDArray[Any], Ids]:
     for start in range(0, len(column), CHUNK):
         chunk = column[start : start + CHUNK]
         values = chunk if isinstance(chunk, list) else chunk.tolist() if hasattr(chunk, "tolist") else chunk.to_list()
+        if any(issubclass(kind, np.generic) for kind in set(map(type, values))):  # which a Decimal can't compare to
+            values = [plain(name, value) for value in values]
         try:
             codes[start : start + CHUNK] = np.fromiter(map(numbering.__getitem__, values), codes.dtype, len(values))
         except TypeError:
-            at = next(at for at, value in enumerate(values) if not _hashable(value))
+            at = next(at for at, value in enumerate(values) if not is_hashable(value))
             raise TypeError(
                 f"{name} must hold ids that can be hashed (numbers, strings), got {type(values[at]).__name__} in row "
                 f"{start + at}"
             ) from None
     keys = list(numbering)
-    known = [number for number, key in enumerate(keys) if not is_missing(key)]
-    values = [_plain(keys[number]) for number in known]
+    distinct = _Numbering()
+    place = np.array([PADDING if is_missing(key) else distinct[plain(name, key)] for key in keys], codes.dtype)
+    values = list(distinct)
     order = sorted_order(values)
-    rank = np.full(len(keys), PADDING, codes.dtype)
-    rank[np.array(known, np.int64)[order]] = np.arange(len(order))
+    rank = np.full(len(values) + 1, PADDING, codes.dtype)  # the last one is that of what is missing
+    rank[order] = np.arange(len(order))
     ids = [values[number] for number in order.tolist()]
-    if all(type(value) is int for value in ids) and all(-(2**63) <= value < 2**63 for value in ids):
-        return rank[codes], Ids(np.array(ids, np.int64))
-    return rank[codes], Ids(object_array(ids))
+    whole = all(type(value) is int and -(2**63) <= value < 2**63 for value in ids)
+    return rank[place][codes], Ids(np.array(ids, np.int64) if whole else object_array(ids))
 
 
 def sorted_order(values: list[Any]) -> NDArray[np.int64]:
@@ -367,26 +332,3 @@ def sorted_order(values: list[Any]) -> NDArray[np.int64]:
         return np.array(sorted(range(len(values)), key=values.__getitem__), np.int64)
     except TypeError:
         return np.arange(len(values))
-
-
-def _plain(value: Any) -> Any:
-    """Return a NumPy scalar as the Python object it stands for, and a whole float as the number it is.
-
-    Beyond int64 a float stays one: there it stands for a range of numbers, and 1e300 is no id of 301 digits.
-    """
-    if isinstance(value, np.generic):
-        value = as_objects("ids", np.asarray(value)).item()
-    return int(value) if isinstance(value, float) and value.is_integer() and abs(value) < 2**63 else value
-
-
-def is_missing(value: Any) -> bool:
-    """Whether a value is None, NaN or NaT, which are not themselves, or pandas' NA, which can't be compared."""
-    return value is None or type(value).__name__ == "NAType" or value != value
-
-
-def _hashable(value: Any) -> bool:
-    try:
-        hash(value)
-    except TypeError:
-        return False
-    return True

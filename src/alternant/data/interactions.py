@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import reprlib
 from typing import Any, Self
@@ -10,12 +11,15 @@ import numpy as np
 import scipy.sparse as sp
 from numpy.typing import NDArray
 
+from .._utils.messages import about, parameter, refusal
 from .._utils.validation import check_choice
 from .append import check_appendable
 from .ids import Ids, distinct_ids, factorize, used_ids
-from .io import arrays, files, frames
-from .pairs import AGGREGATES, DuplicatePairError, Events, Pairs, gather
-from .report import InteractionsReport, Losses
+from .io import columns as convert
+from .io import files, frames
+from .io.text import Dialect
+from .pairs import AGGREGATES, DuplicatePairError, EventTable, Pairs, merge_pairs
+from .report import DroppedRows, InteractionsReport
 
 
 class Interactions:
@@ -43,15 +47,16 @@ class Interactions:
     """
 
     def __init__(
-        self, pairs: Pairs, users: Ids, items: Ids, *, aggregate: str = "sum", losses: Losses | None = None,
-        columns: dict[str, Any] | None = None, library: str | None = None,
+        self, pairs: Pairs, users: Ids, items: Ids, *, aggregate: str = "sum", dropped: DroppedRows | None = None,
+        columns: dict[str, Any] | None = None, library: str | None = None, has_values: bool = True,
     ) -> None:  # fmt: skip
         self._pairs = pairs
         self._users, self._items = users, items
         self.aggregate = aggregate
-        self._losses = losses or Losses(n_rows=len(pairs.matrix.data))
+        self._dropped = dropped or DroppedRows(n_rows=len(pairs.matrix.data))
         self._columns = columns
         self._library = library
+        self._has_values = has_values  # else every event counts 1
 
     @classmethod
     def from_frame(
@@ -93,14 +98,16 @@ class Interactions:
         places = {role: frames.find_column(table, role, at) for role, at in needed.items()}
         if places["user"] == places["item"]:
             raise ValueError(f"user and item must be two columns, got {table.columns[places['user']]!r} for both")
-        made = cls._make(
-            frames.id_column(table, places["user"]),
-            frames.id_column(table, places["item"]),
-            frames.number_column(table, "value", places["value"]) if value is not None else None,
-            frames.time_column(table, places["time"]) if time is not None else None,
-            aggregate,
-            {role: f"column {table.columns[at]!r}" for role, at in places.items()},
-        )
+        names = {role: f"column {table.columns[at]!r}" for role, at in places.items()}
+        numbers = when = None
+        if value is not None:
+            at = places["value"]
+            numbers = convert.number_column(parameter("value", table.columns[at]), table[:, at])
+        if time is not None:
+            at = places["time"]
+            when = convert.time_column(parameter("time", table.columns[at]), table[:, at])
+        users, items = (convert.id_column(names[role], table[:, places[role]]) for role in ("user", "item"))
+        made = cls._make(users, items, numbers, when, aggregate, names)
         made._columns, made._library = asked, frames.library_of(table)
         return made
 
@@ -108,7 +115,7 @@ class Interactions:
     def from_file(
         cls, path: str | os.PathLike[str], *, user: str | int, item: str | int, value: str | int | None = None,
         time: str | int | None = None, aggregate: str = "sum", separator: str | None = None,
-        header: bool | None = None,
+        header: bool | None = None, quote: str | None = "auto", decimal: str = ".",
     ) -> Self:  # fmt: skip
         """Read columns of a CSV, TSV or Parquet file; the extra ``files`` brings pyarrow, which does it.
 
@@ -128,6 +135,11 @@ class Interactions:
         header : bool, optional
             Whether the first line names the columns. It must if columns are given by name; if not, it has to be said
             where the first lines don't tell.
+        quote : {"auto"}, one character, or None
+            What encloses fields with separators or line breaks in them; within, two stand for one. ``"auto"``: double
+            quotes, where that leaves no doubt. None: quotes are part of the fields.
+        decimal : {".", ","}
+            What stands before the decimals of values and times.
 
         Returns
         -------
@@ -146,12 +158,12 @@ class Interactions:
         asked = {"user": user, "item": item, "value": value, "time": time}
         for role in ("user", "item"):
             if asked[role] is None:
-                raise TypeError(f"{role} must be a column's name or position, got None")
-        table, columns = files.read(path, asked, separator, header)
+                raise refusal(TypeError, f"{parameter(role)} must be a column's name or position, got None")
+        table, columns = files.read(path, asked, Dialect(separator, header, quote, decimal))
         try:
             made = cls.from_frame(table, aggregate=aggregate, **columns)
         except (TypeError, ValueError) as error:
-            raise type(error)(f"{str(path)!r}: {error}") from None
+            raise about(error, f"{str(path)!r}: ") from None
         made._columns = asked
         return made
 
@@ -181,9 +193,9 @@ class Interactions:
             As `from_frame`, and if the lengths differ.
         """
         check_choice("aggregate", aggregate, AGGREGATES)
-        ids = [arrays.id_array(name, column) for name, column in (("users", users), ("items", items))]
-        numbers = None if values is None else arrays.number_array("values", values)
-        when = None if times is None else arrays.time_array("times", times)
+        ids = [convert.id_column(name, column) for name, column in (("users", users), ("items", items))]
+        numbers = None if values is None else convert.number_column("values", values)
+        when = None if times is None else convert.time_column("times", times)
         lengths = {"users": len(ids[0]), "items": len(ids[1])}
         lengths |= {} if numbers is None else {"values": len(numbers)}
         lengths |= {} if when is None else {"times": len(when[0])}
@@ -204,7 +216,7 @@ class Interactions:
         unknown = (rows < 0) | (columns < 0)
         unvalued = np.zeros(n_rows, bool) if values is None else np.isnan(values)
         untimed = np.zeros(n_rows, bool) if times is None else times[1]
-        losses = Losses(
+        dropped = DroppedRows(
             n_rows=n_rows,
             n_missing_ids=int(unknown.sum()),
             n_missing_values=int((unvalued & ~unknown).sum()),
@@ -214,29 +226,31 @@ class Interactions:
         if values is not None and (infinite := np.isinf(values) & ~lost).any():
             at = int(np.argmax(infinite))
             raise ValueError(f"{names['value']} must hold finite numbers, got {values[at]} in row {at}: drop that row")
-        events = Events(rows, columns, values, None if times is None else times[0])
+        events = EventTable(rows, columns, values, None if times is None else times[0])
         if lost.any():
             events = events.take(np.flatnonzero(~lost))
             rows, user_ids = used_ids(events.users, user_ids)
             columns, item_ids = used_ids(events.items, item_ids)
-            events = Events(rows, columns, events.values, events.times)
+            events = EventTable(rows, columns, events.values, events.times)
         if len(events.users) == 0:
             raise ValueError(
                 f"interactions must have at least one row with a user and an item, got {n_rows} rows, of which "
-                f"{losses.n_missing_ids} have no id, {losses.n_missing_values} no value and "
-                f"{losses.n_missing_times} no time"
+                f"{dropped.n_missing_ids} have no id, {dropped.n_missing_values} no value and "
+                f"{dropped.n_missing_times} no time"
             )
         shape = len(user_ids), len(item_ids)
         try:
-            pairs = gather(events, shape, aggregate)
+            pairs = merge_pairs(events, shape, aggregate)
         except DuplicatePairError as error:
             who, what = user_ids.values.tolist()[rows[error.row]], item_ids.values.tolist()[columns[error.row]]
-            raise ValueError(
-                f"every pair must stand in one row (aggregate='error'), but user {who!r} and item {what!r} stand in "
-                f"more ({error.repeated} rows repeat a pair): choose another aggregate, such as 'last'"
+            raise refusal(
+                ValueError,
+                f"every pair must stand in one row ({parameter('aggregate', 'error')}), but user {who!r} and item "
+                f"{what!r} stand in more ({error.repeated} rows repeat a pair): choose another aggregate, such as "
+                "'last'",
             ) from None
-        losses.n_merged = len(events.users) - len(pairs.matrix.data)
-        return cls(pairs, user_ids, item_ids, aggregate=aggregate, losses=losses)
+        dropped.n_merged = len(events.users) - len(pairs.matrix.data)
+        return cls(pairs, user_ids, item_ids, aggregate=aggregate, dropped=dropped, has_values=values is not None)
 
     # What it is
 
@@ -282,7 +296,7 @@ class Interactions:
         InteractionsReport
             Its attributes are the counts; as a string it is a short table.
         """
-        return InteractionsReport.of(self._pairs, self._losses, self.aggregate)
+        return InteractionsReport.of(self._pairs, self._dropped, self.aggregate)
 
     def to_frame(self, library: str | None = None) -> Any:
         """Return the pairs as a frame with the columns user, item, value and, where there are times, time.
@@ -335,24 +349,26 @@ class Interactions:
         old, new = self._pairs.events(), events._pairs.events()
         users, rows = self._users.union(events._users)
         items, columns = self._items.union(events._items)
-        both = Events(
+        both = EventTable(
             np.concatenate([old.users, rows[new.users]]),
             np.concatenate([old.items, columns[new.items]]),
             np.concatenate([self._pairs.matrix.data, events._pairs.matrix.data]),
             None if old.times is None or new.times is None else np.concatenate([old.times, new.times]),
             None if old.counts is None else np.concatenate([old.counts, new.each_count()]),
+            np.concatenate([old.each_summed(), new.each_summed()]),
         )
         try:
-            pairs = gather(both, (len(users), len(items)), self.aggregate)
+            pairs = merge_pairs(both, (len(users), len(items)), self.aggregate)
         except DuplicatePairError as error:
             who, what = users.values.tolist()[both.users[error.row]], items.values.tolist()[both.items[error.row]]
             raise ValueError(
                 f"every pair must come once (aggregate='error'), but user {who!r} and item {what!r} are known already "
                 f"({error.repeated} such pairs): nothing was appended"
             ) from None
-        losses = self._losses + events._losses
-        losses.n_merged = losses.n_kept - len(pairs.matrix.data)
-        self.__dict__.update(_pairs=pairs, _users=users, _items=items, _losses=losses)
+        dropped = self._dropped + events._dropped
+        dropped.n_merged = dropped.n_kept - len(pairs.matrix.data)
+        has_values = self._has_values and events._has_values
+        self.__dict__.update(_pairs=pairs, _users=users, _items=items, _dropped=dropped, _has_values=has_values)
         return self
 
     def reindex(self, *, users: Any = None, items: Any = None) -> Self:
@@ -373,10 +389,8 @@ class Interactions:
         rows = new_users.find(self._users.values)[events.users] if len(self._users) else events.users
         columns = new_items.find(self._items.values)[events.items]
         kept = np.flatnonzero((rows >= 0) & (columns >= 0))
-        moved = Events(rows[kept], columns[kept], *(
-            None if part is None else part[kept] for part in (events.values, events.times, events.counts)
-        ))  # fmt: skip
-        pairs = gather(moved, (len(new_users), len(new_items)), self.aggregate)
+        moved = dataclasses.replace(events, users=rows, items=columns).take(kept)
+        pairs = merge_pairs(moved, (len(new_users), len(new_items)), self.aggregate)
         return self._like(pairs, new_users, new_items)
 
     def __getitem__(self, rows: Any) -> Self:
@@ -405,7 +419,8 @@ class Interactions:
         return self._like(self._pairs.select(keep), self._users, self._items)
 
     def _like(self, pairs: Pairs, users: Ids, items: Ids) -> Self:
-        losses = Losses(n_rows=len(pairs.matrix.data))
+        dropped = DroppedRows(n_rows=len(pairs.matrix.data))
         return type(self)(
-            pairs, users, items, aggregate=self.aggregate, losses=losses, columns=self._columns, library=self._library
-        )
+            pairs, users, items, aggregate=self.aggregate, dropped=dropped, columns=self._columns,
+            library=self._library, has_values=self._has_values,
+        )  # fmt: skip

@@ -14,44 +14,54 @@ AGGREGATES = ("sum", "max", "last", "mean", "error")
 
 
 @dataclass(frozen=True)
-class Events:
-    """Rows of events; `counts` tells how many events a row stands for already, where a mean is to be taken."""
+class EventTable:
+    """Rows of events; `counts` tells how many events a row stands for already, where a mean is to be taken.
+
+    `summed` marks the rows whose value is the sum of several, which a rating never is; None: there are none.
+    """
 
     users: NDArray[Any]
     items: NDArray[Any]
     values: NDArray[Any] | None  # None: every event counts 1
     times: NDArray[Any] | None
     counts: NDArray[np.int64] | None = None
+    summed: NDArray[np.bool_] | None = None
 
-    def take(self, rows: NDArray[Any]) -> Events:
+    def take(self, rows: NDArray[Any]) -> EventTable:
         """Return the chosen rows."""
-        parts = (self.users, self.items, self.values, self.times, self.counts)
-        return Events(*(None if part is None else part[rows] for part in parts))  # type: ignore[arg-type]
+        parts = (self.users, self.items, self.values, self.times, self.counts, self.summed)
+        return EventTable(*(None if part is None else part[rows] for part in parts))  # type: ignore[arg-type]
 
     def each_count(self) -> NDArray[np.int64]:
         """Return how many events every row stands for."""
         return np.ones(len(self.users), np.int64) if self.counts is None else self.counts
 
+    def each_summed(self) -> NDArray[np.bool_]:
+        """Return for every row whether its value is the sum of several."""
+        return np.zeros(len(self.users), bool) if self.summed is None else self.summed
+
 
 @dataclass(frozen=True)
 class Pairs:
-    """One entry for every pair: a matrix and, aligned with its data, the time of the latest event and their number."""
+    """One entry for every pair: a matrix and, aligned with its data, the rest of what an `EventTable` has."""
 
     matrix: CSR
-    times: NDArray[Any] | None
+    times: NDArray[Any] | None  # of the latest event
     counts: NDArray[np.int64] | None
+    summed: NDArray[np.bool_] | None = None
 
-    def events(self) -> Events:
+    def events(self) -> EventTable:
         """Return the entries as rows."""
         users, items = self.matrix.positions()
-        return Events(users, items, self.matrix.data, self.times, self.counts)
+        return EventTable(users, items, self.matrix.data, self.times, self.counts, self.summed)
 
     def select(self, keep: NDArray[np.bool_]) -> Pairs:
         """Return the entries where `keep` holds."""
         matrix = self.matrix
         indptr = np.concatenate([[0], np.cumsum(keep)])[matrix.indptr]
         chosen = CSR(indptr, matrix.indices[keep], matrix.data[keep], matrix.shape)
-        return Pairs(chosen, *(None if part is None else part[keep] for part in (self.times, self.counts)))
+        parts = (self.times, self.counts, self.summed)
+        return Pairs(chosen, *(None if part is None else part[keep] for part in parts))  # type: ignore[arg-type]
 
 
 class DuplicatePairError(ValueError):
@@ -62,7 +72,7 @@ class DuplicatePairError(ValueError):
         self.row, self.other, self.repeated = row, other, repeated
 
 
-def gather(events: Events, shape: tuple[int, int], aggregate: str) -> Pairs:
+def merge_pairs(events: EventTable, shape: tuple[int, int], aggregate: str) -> Pairs:
     """Sort the events by pair and make one entry of those that share a pair.
 
     Cost: one sort of 64-bit numbers, a user, an item and a row number packed in each where they fit.
@@ -90,10 +100,23 @@ def gather(events: Events, shape: tuple[int, int], aggregate: str) -> Pairs:
     times = None if events.times is None else np.maximum.reduceat(events.times[order], starts) if len(starts) else (
         events.times[:0]
     )  # fmt: skip
-    return Pairs(CSR(indptr, indices, data, shape), times, counts)
+    return Pairs(CSR(indptr, indices, data, shape), times, counts, _summed(events, order, starts, aggregate))
 
 
-def _order(events: Events, shape: tuple[int, int]) -> NDArray[Any]:
+def _summed(
+    events: EventTable, order: NDArray[Any], starts: NDArray[np.int64], aggregate: str
+) -> NDArray[np.bool_] | None:
+    """Return which entries are sums of several values, or made of such sums; None if none is."""
+    summed = None
+    if events.summed is not None and len(starts):
+        summed = np.logical_or.reduceat(events.summed[order], starts)
+    if aggregate == "sum" and len(starts) < len(order):
+        repeated = np.diff(starts, append=len(order)) > 1
+        summed = repeated if summed is None else summed | repeated
+    return summed if summed is not None and summed.any() else None
+
+
+def _order(events: EventTable, shape: tuple[int, int]) -> NDArray[Any]:
     """Return the rows by user, then item, then as they came."""
     rows = len(events.users)
     bits = max(rows - 1, 1).bit_length()
@@ -110,7 +133,7 @@ def _order(events: Events, shape: tuple[int, int]) -> NDArray[Any]:
 
 
 def _values(
-    events: Events, order: NDArray[Any], starts: NDArray[np.int64], aggregate: str
+    events: EventTable, order: NDArray[Any], starts: NDArray[np.int64], aggregate: str
 ) -> tuple[NDArray[Any], NDArray[np.int64] | None]:
     lengths = np.diff(starts, append=len(order))
     if events.values is None:

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from .._utils.messages import parameter, refusal
 from .csr import CSR
 from .validation import check_structure, is_sparse
+
+if TYPE_CHECKING:
+    from .interactions import Interactions
 
 
 def check_ratings(
@@ -41,6 +45,32 @@ def check_ratings(
         rows, columns, narrow = rows[known], columns[known], narrow[known]
     indptr = np.concatenate([[0], np.cumsum(np.bincount(rows, minlength=shape[0]))])
     return CSR.of(indptr, np.array(columns) if copy else columns, narrow, shape)
+
+
+def check_not_summed(name: str, interactions: Interactions) -> None:
+    """Refuse interactions in which some pairs hold the sum of several ratings (or likes), which is none."""
+    summed = interactions._pairs.summed
+    if summed is None or not summed.any():
+        return
+    first = int(np.argmax(summed))
+    rows, columns = interactions._pairs.matrix.positions()
+    user, item = interactions.user_ids[[rows[first]]].tolist()[0], interactions.item_ids[[columns[first]]].tolist()[0]
+    raise refusal(
+        ValueError,
+        f"{name} must hold each pair once, since ratings can't be added up, but {int(summed.sum()):,} pairs are sums "
+        f"of several rows, such as user {user!r} and item {item!r}: make the Interactions with "
+        f"{parameter('aggregate', 'last')}, or {parameter('aggregate', 'mean')}",
+    )
+
+
+def check_has_values(name: str, interactions: Interactions) -> None:
+    """Refuse interactions without values as ratings: all of them would be 1."""
+    if not interactions._has_values:
+        raise refusal(
+            ValueError,
+            f"{name} must hold ratings, got Interactions made without values, in which each would be 1: name their "
+            f"column with {parameter('value')}=, or pass values= to from_arrays",
+        )
 
 
 def check_sample_weight(sample_weight: Any, ratings: Any, observed: CSR, missing_value: float) -> NDArray[Any]:

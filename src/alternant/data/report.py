@@ -11,7 +11,7 @@ from .pairs import Pairs
 
 
 @dataclass
-class Losses:
+class DroppedRows:
     """Rows that were read, and why some of them are no entry of the matrix."""
 
     n_rows: int
@@ -25,8 +25,9 @@ class Losses:
         """Rows that were not left out."""
         return self.n_rows - self.n_missing_ids - self.n_missing_values - self.n_missing_times
 
-    def __add__(self, other: Losses) -> Losses:
-        return Losses(*(mine + theirs for mine, theirs in zip(vars(self).values(), vars(other).values(), strict=True)))
+    def __add__(self, other: DroppedRows) -> DroppedRows:
+        counts = zip(vars(self).values(), vars(other).values(), strict=True)
+        return DroppedRows(*(mine + theirs for mine, theirs in counts))
 
 
 @dataclass(frozen=True)
@@ -69,7 +70,7 @@ class InteractionsReport:
     time_range: tuple[Any, Any] | None
 
     @classmethod
-    def of(cls, pairs: Pairs, losses: Losses, aggregate: str) -> InteractionsReport:
+    def of(cls, pairs: Pairs, dropped: DroppedRows, aggregate: str) -> InteractionsReport:
         """Count."""
         matrix, times = pairs.matrix, pairs.times
         n_users, n_items = matrix.shape
@@ -81,7 +82,7 @@ class InteractionsReport:
         values = matrix.data if len(matrix.data) else np.array([np.nan])
         return cls(
             n_users=n_users, n_items=n_items, n_interactions=len(matrix.data),
-            density=len(matrix.data) / max(n_users * n_items, 1), **vars(losses), aggregate=aggregate,
+            density=len(matrix.data) / max(n_users * n_items, 1), **vars(dropped), aggregate=aggregate,
             per_user=spread[0], per_item=spread[1],
             value_range=(float(values.min()), float(np.median(values)), float(values.max())),
             time_range=(times.min(), times.max()) if times is not None and len(times) else None,

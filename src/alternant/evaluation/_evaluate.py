@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from .._utils.messages import parameter, refusal
 from .._utils.threads import resolve_num_threads
 from .._utils.validation import check_boolean, check_integer, check_number
 from ..data.csr import CSR
@@ -145,7 +146,7 @@ def evaluate(
 def _check_lengths(k: Any) -> list[int]:
     lengths = list(k) if isinstance(k, (list, tuple, range, np.ndarray)) else [k]
     if not lengths:
-        raise ValueError("k must be a length of lists or several, got none")
+        raise refusal(ValueError, f"{parameter('k')} must be a length of lists or several, got none")
     return sorted({check_integer("k", one, 1) for one in lengths})
 
 
@@ -158,7 +159,7 @@ def _check_metrics(metrics: Any, model: Any, sampled: bool) -> list[str]:
         wanted = list(dict.fromkeys([metrics] if isinstance(metrics, str) else metrics))
     for name in wanted:
         if name not in METRICS:
-            raise ValueError(f"metrics must be among {', '.join(METRICS)}, got {name!r}")
+            raise refusal(ValueError, f"{parameter('metrics')} must be among {', '.join(METRICS)}, got {name!r}")
         if name in RATING_METRICS and not rates:
             raise ValueError(
                 f"{name} measures predicted ratings, which {type(model).__name__} does not predict: use ExplicitALS or "
@@ -167,7 +168,7 @@ def _check_metrics(metrics: Any, model: Any, sampled: bool) -> list[str]:
         if sampled and name == "auc":
             raise ValueError("auc looks at the whole catalogue: leave it out, or leave out candidates")
     if not wanted:
-        raise ValueError(f"metrics must name at least one of {', '.join(METRICS)}, got none")
+        raise refusal(ValueError, f"{parameter('metrics')} must name at least one of {', '.join(METRICS)}, got none")
     return wanted
 
 

@@ -16,11 +16,12 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from .._utils.messages import parameter, refusal
 from .._utils.validation import check_integer, check_share, random_generator
 from ..data.csr import CSR
 from ..data.hold_out import hold_out, select
 from ..data.interactions import Interactions
-from ..data.io.arrays import in_utc
+from ..data.io.columns import in_utc
 from ..data.validation import check_interactions, is_sparse
 
 
@@ -222,7 +223,8 @@ def split_by_time(
         As `leave_one_out`. Users and items that have no entry before the moment have none in `train`.
     """
     if fraction is not None and at is not None:
-        raise ValueError(f"a split is by fraction or at a moment, got fraction={fraction!r} and at={at!r}: pass one")
+        both = f"{parameter('fraction', fraction)} and at={at!r}"
+        raise refusal(ValueError, f"a split is by fraction or at a moment, got {both}: pass one")
     table = Table(interactions, times, timed=True)
     if at is None:
         wanted = _share(0.2 if fraction is None else fraction, len(table.times))
@@ -310,9 +312,10 @@ def hold_out_users(
     else:
         wanted = check_integer("n_users", n_users, 1)
         if wanted >= table.rows.shape[0] or wanted > len(eligible):
-            raise ValueError(
-                f"n_users must leave users to train on and be at most the {len(eligible)} who have two positive "
-                f"interactions, got {wanted} of {table.rows.shape[0]}"
+            raise refusal(
+                ValueError,
+                f"{parameter('n_users')} must leave users to train on and be at most the {len(eligible)} who have two "
+                f"positive interactions, got {wanted} of {table.rows.shape[0]}",
             )
     check_share("fold_in_fraction", fold_in_fraction)
     rng = random_generator(random_state)

@@ -205,8 +205,8 @@ def logistic_epoch(
     JMLR 12, 2011.
     """
     _check(grid, order, factors, update_columns, squares)
-    _check_values("weight", weight, factors, grid, least=0)
-    _check_values("target", target, factors, grid, least=0, most=1)
+    _check_values("weight", weight, factors, grid, minimum=0)
+    _check_values("target", target, factors, grid, minimum=0, maximum=1)
     if negatives is not None:
         check.vector("negatives", negatives, np.float64, len(factors.X))
         if not (np.isfinite(negatives).all() and (negatives >= 0).all()):
@@ -310,12 +310,12 @@ def _check(
 
 
 def _check_values(
-    name: str, values: NDArray[Any], factors: Factors, grid: Grid, least: float = -np.inf, most: float = np.inf
+    name: str, values: NDArray[Any], factors: Factors, grid: Grid, minimum: float = -np.inf, maximum: float = np.inf
 ) -> None:
     check.vector(name, values, factors.X.dtype, len(grid.rows))
     check.finite(**{name: values})
-    if len(values) and not (values.min() >= least and values.max() <= most):
-        limits = f"between {least} and {most}" if most < np.inf else f"{least} or more"
+    if len(values) and not (values.min() >= minimum and values.max() <= maximum):
+        limits = f"between {minimum} and {maximum}" if maximum < np.inf else f"{minimum} or more"
         raise ValueError(f"{name} must be {limits}, got {values.min()} to {values.max()}")
 
 

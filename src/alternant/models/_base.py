@@ -233,10 +233,10 @@ class FactorModel(Serving, Histories, RawIds, ScikitLearnModel, DescribedModel, 
         chosen = self._allowed(exclude_items, candidate_items)
         if isinstance(chosen, tuple):
             raise ValueError("candidate_items must be one list of items for all new users, got a list of lists")
-        least = check_integer("min_count", self._min_count if min_count is None else min_count, 0)
+        min_count = check_integer("min_count", self._min_count if min_count is None else min_count, 0)
         known_rows = getattr(self, "interactions_", None)
-        if least and known_rows is not None and known_rows.shape[1] == len(items):
-            chosen = _cold_start.well_known(known_rows, chosen, least, k)
+        if min_count and known_rows is not None and known_rows.shape[1] == len(items):
+            chosen = _cold_start.well_known(known_rows, chosen, min_count, k)
         if method == "fold_in":
             candidates = None if chosen is None else self._raw(chosen, "item")
             return self.recommend(None, k, user_items=user_items, candidate_items=candidates)

@@ -44,13 +44,13 @@ def popularity(rows: CSR | None, n_items: int) -> NDArray[np.float64]:
     return np.bincount(rows.indices, rows.data > 0, minlength=n_items).astype(np.float64)
 
 
-def well_known(rows: CSR, chosen: NDArray[Any] | None, least: int, k: int) -> NDArray[np.int64]:
+def well_known(rows: CSR, chosen: NDArray[Any] | None, min_count: int, k: int) -> NDArray[np.int64]:
     """Return the items with at least so many interactions, or with as many as the k-th of them has."""
     allowed = np.arange(rows.shape[1]) if chosen is None else chosen
     counts = np.bincount(rows.indices, minlength=rows.shape[1])[allowed]
     if len(counts):
-        least = min(least, int(np.sort(counts)[::-1][min(k, len(counts)) - 1]))
-    return allowed[counts >= least]
+        min_count = min(min_count, int(np.sort(counts)[::-1][min(k, len(counts)) - 1]))
+    return allowed[counts >= min_count]
 
 
 def unit_features(features: Any, new_features: Any, n_users: int) -> tuple[NDArray[Any], NDArray[Any]]:

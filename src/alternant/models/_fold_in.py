@@ -8,9 +8,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..data.csr import CSR
-from ..data.ids import Ids, object_array
+from ..data.ids import Ids
 from ..data.interactions import Interactions
 from ..data.validation import check_ids, row_numbers
+from ..data.values import object_array
 from ._base import FactorModel
 from ._fit_loop import freeze
 

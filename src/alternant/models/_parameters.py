@@ -8,6 +8,7 @@ from typing import Any, ClassVar, Self
 
 import numpy as np
 
+from .._utils.messages import parameter, refusal
 from .._utils.threads import resolve_num_threads
 from .._utils.validation import (
     check_boolean,
@@ -44,7 +45,7 @@ def _pair(name: str, value: Any) -> None:
 
 def _share(name: str, value: Any) -> None:
     if not check_number(name, value, 0) < 1:
-        raise ValueError(f"{name} must be below 1, got {value!r}")
+        raise refusal(ValueError, f"{parameter(name)} must be below 1, got {value!r}")
 
 
 # What a parameter of this name may be, in whichever model: a new model has its parameters checked by their names.
@@ -133,7 +134,7 @@ class Parameters:
             elif name in self._automatic and isinstance(value, str):
                 if value != AUTO:
                     what = "a number, a pair of numbers" if name in _PAIRS else "a number"
-                    raise TypeError(f"{name} must be {what} or 'auto', got {value!r}")
+                    raise refusal(TypeError, f"{parameter(name)} must be {what} or 'auto', got {value!r}")
             elif name in RULES:
                 RULES[name](name, value)
 

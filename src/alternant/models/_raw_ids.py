@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ..data.ids import Ids
 from ..data.interactions import Interactions
+from ..data.ratings import check_has_values, check_not_summed
 from ..data.validation import check_ids, is_sparse
+
+if TYPE_CHECKING:
+    from ._traits import Traits
 
 
 class RawIds:
@@ -19,6 +23,7 @@ class RawIds:
     length set by hand, row numbers.
     """
 
+    traits: ClassVar[Traits]
     _user_ids: Ids | None = None
     _item_ids: Ids | None = None
     _library: str | None = None  # of the frame that the interactions came from
@@ -66,6 +71,7 @@ class RawIds:
         """
         if not isinstance(interactions, Interactions):
             return interactions, {"_user_ids": None, "_item_ids": None, "_library": None}
+        self._check_values("interactions", interactions, to_fit=True)
         users, items = interactions._users, interactions._items
         if getattr(self, "warm_start", False):
             old_users, old_items = self._ids_of("user"), self._ids_of("item")
@@ -88,6 +94,7 @@ class RawIds:
                 f"{name} must be a matrix, since the model was fitted on a matrix and knows no ids, got Interactions: "
                 f"pass {name}.matrix, or fit the model on Interactions"
             )
+        self._check_values(name, rows)
         theirs = rows._items if kind == "item" else rows._users
         if theirs is not ids:
             unknown = ids.find(theirs.values) < 0
@@ -100,6 +107,14 @@ class RawIds:
         if kind == "item":
             return rows.reindex(users=rows_of, items=ids).matrix
         return rows.reindex(users=ids, items=rows_of).matrix.T
+
+    def _check_values(self, name: str, interactions: Interactions, *, to_fit: bool = False) -> None:
+        """Refuse sums of ratings or likes, which only events have, and to fit ratings, events without values."""
+        feedback = self.traits.feedback if hasattr(self, "traits") else "implicit"
+        if feedback != "implicit":
+            check_not_summed(name, interactions)
+        if feedback == "ratings" and to_fit:
+            check_has_values(name, interactions)
 
     def _refuse_absent(self, name: str, rows: Interactions, kind: str, wanted: NDArray[Any]) -> None:
         """Raise if one of those who are wanted, users or items, is not among the rows."""

@@ -24,7 +24,8 @@ from safetensors.numpy import save_file
 from .._utils.atomic import whole_file
 from .._utils.validation import all_finite
 from ..data.csr import CSR
-from ..data.ids import Ids, object_array
+from ..data.ids import Ids
+from ..data.values import object_array
 from ._fit_loop import freeze
 from .als.degrees import Degrees
 

@@ -11,8 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..data.csr import CSR
-from ..data.ids import Ids, object_array
+from ..data.ids import Ids
 from ..data.ratings import check_ratings
+from ..data.values import object_array
 from ..kernels import Grid
 from ._traits import Traits
 from .sgd.events import MOST_ROWS, Events, Growing, as_list, event_ids, found, hashed_normal, name_events, single

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import expit
 
+from .._utils.messages import parameter, refusal
 from .._utils.validation import check_integer, check_pair
 from ..data.csr import CSR
 from ..kernels import Factors
@@ -195,7 +196,10 @@ class LogisticMF(StochasticModel):
         if not isinstance(self.negatives, str):
             check_integer("negatives", self.negatives, 0)
         elif self.negatives != "full":
-            raise ValueError(f"negatives must be a whole number of at least 0 or 'full', got {self.negatives!r}")
+            raise refusal(
+                ValueError,
+                f"{parameter('negatives')} must be a whole number of at least 0 or 'full', got {self.negatives!r}",
+            )
 
     def _truth(self, rows: CSR) -> NDArray[Any]:
         return (rows.data > 0).astype(rows.data.dtype)
@@ -214,9 +218,10 @@ class LogisticMF(StochasticModel):
         with np.errstate(over="ignore"):
             confidence = np.asarray(self.alpha * r, task.values.dtype)
         if not np.isfinite(confidence).all():
-            raise ValueError(
-                f"confidences must be finite in {confidence.dtype}, but alpha={self.alpha!r} and "
-                f"epsilon={self.epsilon!r} make them larger: lower alpha or raise epsilon"
+            raise refusal(
+                ValueError,
+                f"confidences must be finite in {confidence.dtype}, but {parameter('alpha', self.alpha)} and "
+                f"epsilon={self.epsilon!r} make them larger: lower {parameter('alpha')} or raise epsilon",
             )
         total: float = self._backend().logistic_epoch(
             task.grid, task.order, confidence, (task.values > 0).astype(confidence.dtype), self._samples(task),

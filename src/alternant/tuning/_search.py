@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 from .._utils.validation import check_boolean, check_integer, check_number, check_share
+from ..data.interactions import Interactions
 from ..evaluation._evaluate import AT_K, METRICS
 from ..models import FactorModel, Popularity
 from . import _optuna
@@ -130,6 +131,7 @@ def tune(
         read_space(optuna, space, base)
     elif isinstance(base, Popularity):
         default_space(base)  # says that there is nothing to tune
+    _check_values(base, interactions, validation)
     aim = default_aim(base, interactions, validation, metric)
     name, k = _check_metric(aim.metric, base)
     direction = "minimize" if name in LESS_IS_BETTER else "maximize"
@@ -162,6 +164,14 @@ def tune(
         _best_of(trials, runner.sign, left_out), trials, study, runner, aim.metric, random_state, may_keep=may_keep
     )
     return replace(result, best_model=_fit_best(base, result.best_params, interactions)) if refit else result
+
+
+def _check_values(model: FactorModel, interactions: Any, validation: Any) -> None:
+    """Refuse what no trial could be fitted on, which would only fail one after the other."""
+    parts = validation if isinstance(validation, (tuple, list)) else ()
+    for name, one in (("interactions", interactions), *(("validation", part) for part in parts)):
+        if isinstance(one, Interactions):
+            model._check_values(name, one, to_fit=True)
 
 
 def _judged(

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from .._utils.messages import about
 from ..models import FactorModel
 
 
@@ -210,7 +211,7 @@ def _check_values(space: Space, model: FactorModel) -> None:
             error = _refusal(model, {name: value})
             others = ({other: choice} for other, choices in extremes.items() if other != name for choice in choices)
             if error is not None and all(_refusal(model, {name: value} | other) for other in others):
-                raise type(error)(f"space[{name!r}] holds {value!r}, which {type(model).__name__} refuses: {error}")
+                raise about(error, f"space[{name!r}] holds {value!r}, which {type(model).__name__} refuses: ")
 
 
 def _refusal(model: FactorModel, params: dict[str, Any]) -> Exception | None:

@@ -1,123 +1,154 @@
-"""From columns of text, as pyarrow holds them, to ids, numbers and times."""
+"""Columns of events (lists, arrays, columns of frames) as the arrays that `Interactions` works with.
+
+The one way in for arrays, frames and files, so that a value is the same id, number or time wherever it comes from.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from functools import partial
-from typing import Any, NamedTuple
+from datetime import UTC
+from decimal import Decimal
+from numbers import Real
+from typing import Any
+
+import narwhals as nw
+import numpy as np
+from numpy.typing import NDArray
+
+from ..._utils.messages import refusal
+from ..values import as_objects, is_missing, object_array, open_column, plain
+
+WHOLE = np.iinfo(np.int64)
+ANYTHING = (nw.Object, nw.Unknown, nw.Categorical, nw.Enum)  # columns whose values tell what they are
 
 
-class Bad(NamedTuple):
-    """An entry that is not what it must be."""
-
-    row: int
-    text: str
-
-
-def convert_ids(column: Any) -> Any:
-    """Return int64 where every id is a whole number as one writes it, else the strings as they stand.
-
-    An id such as 007 or one beyond int64 keeps the whole column strings, since as a number it would be another one.
-    Whole numbers that all end in .0, as pandas writes them beside missing ones, are whole numbers.
-    """
-    import pyarrow as pa
-    import pyarrow.compute as pc
-
-    parts = []
-    for part in column.chunks:
-        try:
-            numbers = pc.cast(part, pa.int64())
-        except pa.ArrowInvalid:
-            break
-        if not pc.all(pc.equal(pc.cast(numbers, pa.string()), part), min_count=0).as_py():
-            break
-        parts.append(numbers)
+def id_column(name: str, ids: Any) -> Any:
+    """Return ids as `factorize` takes them: an int64 array, or what can be sliced and listed."""
+    column = open_column(ids)
+    if isinstance(column, list):
+        return column
+    if isinstance(column, nw.Series):
+        if not (column.dtype.is_float() or _is_whole(column)):
+            return column
+        array = np.asarray(column.to_numpy())
     else:
-        return pa.chunked_array(parts, pa.int64())
-    if pc.all(pc.match_substring_regex(column, r"^-?\d+\.0$"), min_count=0).as_py():
-        whole = pc.replace_substring_regex(column, r"\.0$", "")
-        converted = convert_ids(whole)
-        return converted if pa.types.is_int64(converted.type) else column
-    return column
+        array = column
+    if array.ndim != 1:
+        raise refusal(ValueError, f"{name} must be a list of ids, got {array.ndim} dimensions")
+    kind = array.dtype.kind
+    if kind in "iu" and (array.dtype != np.uint64 or array.max(initial=0) <= WHOLE.max):
+        return np.ascontiguousarray(array, np.int64)
+    if kind == "f" and (np.isfinite(array) & (np.abs(array) < 2**53) & (array == np.rint(array))).all():
+        return array.astype(np.int64)
+    return as_objects(name, array) if kind in "mM" else column
 
 
-def convert_numbers(column: Any) -> tuple[Any, Bad | None]:
-    """Return float64, or the first entry that is no finite number."""
-    import pyarrow as pa
-    import pyarrow.compute as pc
-
-    if not pa.types.is_floating(column.type):
-        bad = first_bad(column, lambda part: pc.cast(part, pa.float64()))
-        if bad is not None:
-            return column, bad
-        column = pc.cast(column, pa.float64())
-    row = 0
-    for part in column.chunks:
-        if not pc.all(pc.is_finite(part), min_count=0).as_py():
-            at = pc.index(pc.is_finite(part), False).as_py()
-            return column, Bad(row + at, str(part[at].as_py()))
-        row += len(part)
-    return column, None
+def _is_whole(column: nw.Series[Any]) -> bool:
+    """Whether NumPy has an array for the column: whole numbers of at most 64 bits, none of them missing."""
+    return column.dtype.is_integer() and column.dtype not in (nw.Int128, nw.UInt128) and column.null_count() == 0
 
 
-def convert_times(column: Any) -> tuple[Any, Bad | None]:
-    """Return whole numbers, numbers, or dates (UTC), whichever all entries are; or the first that is not like those."""
-    import pyarrow as pa
-    import pyarrow.compute as pc
-
-    worst = Bad(-1, "")
-    types = (pa.int64(), pa.float64(), pa.timestamp("us"), pa.timestamp("us", "UTC"), pa.timestamp("ns"),
-             pa.timestamp("ns", "UTC"))  # fmt: skip
-    for dtype in types:
-        bad = first_bad(column, partial(pc.cast, target_type=dtype))
-        if bad is None:
-            return pc.cast(column, dtype), None
-        worst = max(worst, bad)
-    dates, bad = _mixed_dates(column)
-    return (column, max(worst, bad)) if bad is not None else (dates, None)
+def _is_empty(column: nw.Series[Any]) -> bool:
+    return column.null_count() == len(column)
 
 
-def _mixed_dates(column: Any) -> tuple[Any, Bad | None]:
-    """Return dates of which some have a time zone and the others are in UTC, or the first entry that is none."""
-    import pyarrow as pa
-    import pyarrow.compute as pc
+def number_column(name: str, values: Any) -> NDArray[Any]:
+    """Return values as float32 or float64, missing ones as NaN."""
+    column = open_column(values)
+    if isinstance(column, nw.Series):
+        dtype = column.dtype
+        if dtype == nw.Float32:
+            return np.asarray(column.to_numpy(), np.float32)
+        if dtype == nw.Float64:
+            return np.asarray(column.to_numpy(), np.float64)
+        if not (dtype.is_numeric() or dtype in (nw.Boolean, *ANYTHING) or _is_empty(column)):
+            raise refusal(TypeError, f"{name} must hold numbers, got a column of type {dtype}: convert it first")
+        column = column.to_numpy() if _is_whole(column) else column.to_list()
+    array = np.asarray(column)
+    if array.ndim != 1:
+        raise refusal(ValueError, f"{name} must be a list of numbers, got {array.ndim} dimensions")
+    if array.dtype == object:
+        array = _numbers_of_objects(name, array.tolist())
+    if array.dtype.kind not in "buif":
+        raise refusal(TypeError, f"{name} must hold numbers, got dtype {array.dtype}")
+    return array if array.dtype == np.float32 else array.astype(np.float64)
 
-    nothing = pa.scalar(None, column.type)
-    zoned = pc.match_substring_regex(column, r":\d\d(\.\d+)?(Z|[+-]\d\d(:?\d\d)?)$")
-    parts = pc.if_else(zoned, column, nothing), pc.if_else(zoned, nothing, column)
-    worst = Bad(-1, "")
-    for unit in ("us", "ns"):
-        dtypes = pa.timestamp(unit, "UTC"), pa.timestamp(unit)
-        bad = [found for part, dtype in zip(parts, dtypes, strict=True)
-               if (found := first_bad(part, partial(pc.cast, target_type=dtype))) is not None]  # fmt: skip
-        if not bad:
-            dates = [pc.cast(pc.cast(part, dtype), dtypes[1]) for part, dtype in zip(parts, dtypes, strict=True)]
-            return pc.coalesce(*dates), None
-        worst = max(worst, min(bad))
-    return column, worst
+
+def _numbers_of_objects(name: str, values: list[Any]) -> NDArray[np.float64]:
+    """Return numbers of any type, with None and the like among them."""
+    for row, value in enumerate(values):
+        if not isinstance(value, (Real, Decimal, np.bool_)) and not is_missing(value):
+            raise refusal(TypeError, f"{name} must hold numbers, got {type(value).__name__} {value!r} in row {row}")
+    try:
+        return np.array([np.nan if is_missing(value) else float(value) for value in values], np.float64)
+    except (OverflowError, ValueError):  # an int beyond float64, or a signalling NaN
+        raise refusal(ValueError, f"{name} must hold numbers in the range of float64, got others: drop them") from None
 
 
-def first_bad(column: Any, convert: Callable[[Any], Any] = bool, forbidden: str | None = None) -> Bad | None:
-    """Return the first entry that `convert` refuses, or that holds a forbidden text; None if all is well."""
-    import pyarrow as pa
-    import pyarrow.compute as pc
+def time_column(name: str, times: Any) -> tuple[NDArray[Any], NDArray[np.bool_]]:
+    """Return times as int64, float64 or datetime64 (in UTC), and which are missing."""
+    column = open_column(times)
+    if isinstance(column, nw.Series):
+        dtype = column.dtype
+        if dtype in (nw.Date, nw.Datetime):
+            return _dates(column)
+        if dtype.is_float() or _is_whole(column):
+            column = np.asarray(column.to_numpy())
+        elif dtype.is_numeric() or dtype in ANYTHING or _is_empty(column):
+            column = column.to_list()
+        else:
+            raise refusal(TypeError, f"{name} must hold numbers or dates, got a column of type {dtype}: parse it first")
+    array = column if isinstance(column, np.ndarray) else np.asarray(column)
+    if array.ndim != 1:
+        raise refusal(ValueError, f"{name} must be a list of times, got {array.ndim} dimensions")
+    if isinstance(column, list) and array.dtype.kind == "f":  # whole numbers, perhaps, of which one is beyond int64
+        array = object_array(column)
+    if array.dtype.kind == "M":
+        return array, np.isnat(array)
+    if array.dtype.kind in "iu":
+        return _whole_times(name, array), np.zeros(len(array), bool)
+    if array.dtype == object:
+        return _times_of_objects(name, array)
+    numbers = number_column(name, array).astype(np.float64)
+    return numbers, np.isnan(numbers)
 
-    def refused(part: Any) -> bool:
-        if forbidden is not None:
-            return bool(pc.any(pc.match_substring(part, forbidden), min_count=0).as_py())
-        try:
-            convert(part)
-        except pa.ArrowInvalid:
-            return True
-        return False
 
-    row = 0
-    for part in column.chunks:
-        if refused(part):
-            low, high = 0, len(part)  # the first bad one lies within
-            while high - low > 1:
-                middle = (low + high) // 2
-                low, high = (low, middle) if refused(part[low:middle]) else (middle, high)
-            return Bad(row + low, str(part[low].as_py()))
-        row += len(part)
-    return None
+def _dates(column: nw.Series[Any]) -> tuple[NDArray[Any], NDArray[np.bool_]]:
+    missing = column.is_null().to_numpy().astype(bool)
+    if column.dtype == nw.Date:
+        column = column.cast(nw.Datetime("us"))
+    if getattr(column.dtype, "time_zone", None) is not None:
+        column = column.dt.convert_time_zone("UTC").dt.replace_time_zone(None)
+    times = np.asarray(column.to_numpy())
+    times = times if times.dtype.kind == "M" else times.astype("datetime64[us]")
+    return times, missing | np.isnat(times)
+
+
+def _times_of_objects(name: str, array: NDArray[Any]) -> tuple[NDArray[Any], NDArray[np.bool_]]:
+    missing = np.array([is_missing(value) for value in array.tolist()], bool)
+    known = [value if hasattr(value, "timetuple") else plain(name, value) for value in array[~missing].tolist()]
+    if known and all(hasattr(value, "timetuple") for value in known):
+        dates = np.full(len(array), "NaT", "datetime64[us]")
+        dates[~missing] = [in_utc(value) for value in known]
+        return dates, missing
+    if known and all(type(value) is int for value in known):  # as float64 they could lose their last digits
+        whole = np.zeros(len(array), object)
+        whole[~missing] = known
+        return _whole_times(name, whole), missing
+    numbers = number_column(name, array).astype(np.float64)
+    return numbers, np.isnan(numbers)
+
+
+def _whole_times(name: str, times: NDArray[Any]) -> NDArray[np.int64]:
+    if len(times) and not WHOLE.min <= int(times.min()) <= int(times.max()) <= WHOLE.max:
+        raise refusal(
+            ValueError,
+            f"{name} must fit in 64 bits with a sign, got {times.min()} to {times.max()}: count from a later moment, "
+            "or in a longer unit",
+        )
+    return times.astype(np.int64)
+
+
+def in_utc(date: Any) -> Any:
+    """Return a datetime in UTC and without a time zone, as NumPy wants it."""
+    zoned = getattr(date, "tzinfo", None) is not None
+    return date.astimezone(UTC).replace(tzinfo=None) if zoned else date

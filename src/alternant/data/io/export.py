@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..._utils.atomic import check_target, whole_file
-from ..ids import is_missing, object_array
+from ..values import is_missing, object_array
 from . import frames
 
 Columns = dict[str, NDArray[Any]]

@@ -9,7 +9,7 @@ import narwhals as nw
 import numpy as np
 from numpy.typing import NDArray
 
-from .arrays import whole_times
+from ..._utils.messages import parameter, refusal
 
 LIBRARIES = ("polars", "pandas", "pyarrow")  # in this order, where nothing says which
 
@@ -39,69 +39,19 @@ def find_column(frame: nw.DataFrame[Any], role: str, column: Any, source: str = 
     if isinstance(column, int) and not isinstance(column, bool):
         if 0 <= column < len(names):
             return column
-        raise ValueError(
-            f"{role}={column} must be a column's name or its position from 0 to {len(names) - 1}: {source} has "
-            f"{_listed(names)}"
+        raise refusal(
+            ValueError,
+            f"{parameter(role, column)} must be a column's name or its position from 0 to {len(names) - 1}: {source} "
+            f"has {_listed(names)}",
         )
-    raise ValueError(f"{role}={column!r} must be a column: {source} has {_listed(names)}")
+    raise refusal(ValueError, f"{parameter(role, column)} must be a column: {source} has {_listed(names)}")
 
 
-def _listed(names: list[str], most: int = 12) -> str:
-    shown = ", ".join(repr(name) for name in names[:most])
-    if len(names) > most:
+def _listed(names: list[str], limit: int = 12) -> str:
+    shown = ", ".join(repr(name) for name in names[:limit])
+    if len(names) > limit:
         return f"{len(names):,} columns: {shown}, ..."
     return f"the columns {shown}" if names else "no columns"
-
-
-def id_column(frame: nw.DataFrame[Any], column: int) -> Any:
-    """Return ids as `factorize` takes them: an int64 array, or what can be sliced and listed."""
-    series = frame[:, column]
-    dtype = series.dtype
-    if dtype.is_integer() and dtype != nw.UInt64 and dtype not in (nw.Int128, nw.UInt128) and series.null_count() == 0:
-        return np.ascontiguousarray(series.to_numpy(), np.int64)
-    if dtype.is_float():
-        numbers = series.to_numpy()
-        known = numbers[~np.isnan(numbers)]
-        if len(known) == len(numbers) and (np.abs(known) < 2**53).all() and (known == np.rint(known)).all():
-            return known.astype(np.int64)
-    return series
-
-
-def number_column(frame: nw.DataFrame[Any], role: str, column: int) -> NDArray[Any]:
-    """Return values as float32 or float64, missing ones as NaN."""
-    series = frame[:, column]
-    dtype = series.dtype
-    if not (dtype.is_numeric() or dtype == nw.Boolean):
-        name = frame.columns[column]
-        raise TypeError(f"{role}={name!r} must hold numbers, got a column of type {dtype}: convert it first")
-    if dtype == nw.Float32:
-        return np.asarray(series.to_numpy(), np.float32)
-    return np.asarray(series.cast(nw.Float64).to_numpy(), np.float64)
-
-
-def time_column(frame: nw.DataFrame[Any], column: int) -> tuple[NDArray[Any], NDArray[np.bool_]]:
-    """Return times as numbers or datetime64 in UTC, and which are missing."""
-    series = frame[:, column]
-    dtype = series.dtype
-    missing = series.is_null().to_numpy().astype(bool)
-    if dtype == nw.Date:
-        series = series.cast(nw.Datetime("us"))
-        dtype = series.dtype
-    if dtype == nw.Datetime:
-        if getattr(dtype, "time_zone", None) is not None:
-            series = series.dt.convert_time_zone("UTC").dt.replace_time_zone(None)
-        times = np.asarray(series.to_numpy())
-        times = times if times.dtype.kind == "M" else times.astype("datetime64[us]")
-        return times, missing | np.isnat(times)
-    if not dtype.is_numeric():
-        raise TypeError(
-            f"time={frame.columns[column]!r} must hold numbers or dates, got a column of type {dtype}: parse it first"
-        )
-    if dtype.is_integer():
-        whole = series.fill_null(0) if missing.any() else series  # as float64 they could lose their last digits
-        return whole_times(f"time={frame.columns[column]!r}", np.asarray(whole.to_numpy())), missing
-    times = np.asarray(series.cast(nw.Float64).to_numpy(), np.float64)
-    return times, missing | np.isnan(times)
 
 
 def library_of(frame: nw.DataFrame[Any]) -> str:

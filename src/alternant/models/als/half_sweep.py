@@ -17,6 +17,7 @@ import numpy as np
 import scipy.linalg
 from numpy.typing import NDArray
 
+from ..._utils.messages import parameter, refusal
 from ..._utils.threads import map_parallel, single_threaded_blas, weighted_sum
 from ...kernels.als_reference import SINGULAR
 from .basis import Basis, gramian
@@ -192,9 +193,10 @@ def row_lambdas(
     with np.errstate(over="ignore", invalid="ignore"):
         lambdas = (regularization * scale).astype(dtype)
     if not np.isfinite(lambdas).all():
-        raise ValueError(
-            f"every row's lambda must be finite in {dtype}, but regularization={regularization!r} overflows with "
-            f"regularization_scaling={scaling!r}: lower it"
+        raise refusal(
+            ValueError,
+            f"every row's lambda must be finite in {dtype}, but {parameter('regularization', regularization)} "
+            f"overflows with {parameter('regularization_scaling', scaling)}: lower it",
         )
     return lambdas
 

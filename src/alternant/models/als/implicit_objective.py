@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ..._utils.messages import parameter, refusal
 from ..._utils.threads import weighted_sum
 from ...data.csr import CSR
 from .._fit_loop import HalfSweep
@@ -72,10 +73,11 @@ class ImplicitObjective:
             w0 = 0.0  # it is on all pairs
         with np.errstate(over="ignore", invalid="ignore"):
             if not np.isfinite(self._confidence(size.max(initial=0, keepdims=True)) - np.asarray(w0, r.dtype)).all():
-                raise ValueError(
-                    f"confidences must be finite in {r.dtype}, but alpha={self.alpha!r}, unobserved_weight={w0!r}, "
-                    f"epsilon={self.epsilon!r} and an interaction of {size.max():g} overflow: lower the largest of "
-                    "them, or raise epsilon"
+                raise refusal(
+                    ValueError,
+                    f"confidences must be finite in {r.dtype}, but {parameter('alpha', self.alpha)}, "
+                    f"unobserved_weight={w0!r}, epsilon={self.epsilon!r} and an interaction of {size.max():g} "
+                    "overflow: lower the largest of them, or raise epsilon",
                 )
         if self.weighting == "hu" and self.alpha == w0 == 1 and not disliked:
             return r, w0

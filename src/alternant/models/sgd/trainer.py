@@ -117,6 +117,7 @@ class StochasticModel(FoldInModel):
         held_out = None
         if validation is not None:
             if isinstance(validation, Interactions) and ids["_user_ids"] is not None:
+                self._check_values("validation", validation)
                 validation = validation.reindex(users=ids["_user_ids"], items=ids["_item_ids"]).matrix
             held_out = self._check_rows("validation", validation, np.dtype(self.dtype))
             if held_out.shape != rows.shape:

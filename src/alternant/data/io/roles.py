@@ -1,0 +1,111 @@
+"""Which column of a file holds what: columns by name or position, with or without a header."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ..._utils.messages import parameter, refusal
+
+SEPARATORS = "\t;,|"  # the less often one stands in a field, the earlier
+
+
+class NameOrPosition(str):
+    """A number as text: the column that is called so, else the one at that position."""
+
+
+def has_header(name: str, top: list[str], second: list[str] | None, positions: list[int]) -> bool:
+    """Whether the first line is a header, where columns are given by position; refuses what could be both."""
+    numbers = [is_number(top[at]) for at in positions if 0 <= at < len(top)]
+    below = [is_number(second[at]) for at in positions if second and 0 <= at < len(top) and at < len(second)]
+    if any(numbers) or not any(below):
+        raise _ambiguous(name, top)
+    return True
+
+
+def _ambiguous(name: str, top: list[str]) -> ValueError:
+    return refusal(
+        ValueError,
+        f"the first line of {name!r} may be a header or data ({_sample(top)}) where columns are given by position: "
+        f"pass {parameter('header', False)} if it is data, {parameter('header', True)} if not",
+    )
+
+
+def settle(name: str, roles: dict[str, Any], top: list[str], header: bool | None) -> dict[str, Any]:
+    """Tell names from positions where a number was written as text: a column that is called so is meant."""
+    unsure = [column for column in roles.values() if isinstance(column, NameOrPosition)]
+    called = header is not False and any(column in top for column in unsure)
+    if called and header is None and all(isinstance(column, (int, NameOrPosition)) for column in roles.values()):
+        raise _ambiguous(name, top)
+    return {
+        role: int(column) if isinstance(column, NameOrPosition) and not (called and column in top) else column
+        for role, column in roles.items()
+    }
+
+
+def find_columns(
+    file: str, roles: dict[str, Any], names: list[str], header: bool = True, separator: str | None = None
+) -> dict[str, int]:
+    """Return where the column of each role is, each another; `separator` is that of a file of text."""
+    places: dict[str, int] = {}
+    for role, column in roles.items():
+        at = find_column(file, role, column, names, header, separator)
+        for other, place in places.items():
+            if place == at:
+                raise refusal(
+                    ValueError,
+                    f"{parameter(role, column)} must be another column of {file!r} than "
+                    f"{parameter(other, roles[other])}, got one for both",
+                )
+        places[role] = at
+    return places
+
+
+def find_column(
+    file: str, role: str, column: Any, names: list[str], header: bool = True, separator: str | None = None
+) -> int:
+    """Return the position of a column given by name or position."""
+    if isinstance(column, int) and not isinstance(column, bool):
+        if 0 <= column < len(names):
+            return column
+        raise refusal(
+            ValueError,
+            f"{parameter(role, column)} must be a position from 0 to {len(names) - 1:,}: {file!r} has "
+            f"{_sample(names)}{_other_separator(names, separator)}",
+        )
+    if not header or column not in names:
+        hint = _other_separator(names, separator)
+        if not hint and separator is not None and any(is_number(name) for name in names):
+            no_header = parameter("header", False)
+            hint = f" in its first line: if that is no header, pass {no_header} and positions"
+        raise refusal(ValueError, f"{parameter(role, column)} must be a column: {file!r} has {_sample(names)}{hint}")
+    if names.count(column) > 1:
+        position = parameter(role, names.index(column))
+        advice = "rename them" if separator is None else f"pass a position, such as {position}"
+        raise refusal(
+            ValueError,
+            f"{parameter(role, column)} must be one column, {file!r} has {names.count(column)} so called: {advice}",
+        )
+    return names.index(column)
+
+
+def _other_separator(names: list[str], separator: str | None) -> str:
+    """Advise another separator where the first line has more fields by it."""
+    if separator is None:
+        return ""
+    line = separator.join(names)
+    best = max(SEPARATORS.replace(separator, ""), key=line.count)
+    return f": pass {parameter('separator', best)}" if line.count(best) >= len(names) else ""
+
+
+def is_number(text: str) -> bool:
+    """Whether a text is a number."""
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
+
+
+def _sample(names: list[str], limit: int = 12) -> str:
+    shown = ", ".join(repr(name[:40]) for name in names[:limit])
+    return f"{len(names):,} columns: {shown}, ..." if len(names) > limit else shown

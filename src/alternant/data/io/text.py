@@ -1,0 +1,310 @@
+"""Columns of delimited text, CSV and its kin: parsed by pyarrow, checked and explained line by line."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ..._utils.messages import about, parameter, refusal
+from .records import WIDEST, QuoteError, has_plain_quotes, may_be_rows, open_bytes, records
+from .roles import SEPARATORS, find_columns, has_header, settle
+from .text_columns import Bad, convert_ids, convert_numbers, convert_times, first_bad
+
+BY_SUFFIX = {".csv": ",", ".tsv": "\t", ".tab": "\t"}
+BLOCK = 1 << 20  # bytes that are parsed at a time
+MISSING = ["", "NA", "N/A", "NaN", "nan", "NULL", "null", "None"]
+GZIP = b"\x1f\x8b"
+SEVERAL_SPACES = "(sed 's/  */\\t/g' ratings.txt > ratings.tsv)"
+
+
+@dataclass(frozen=True)
+class Dialect:
+    """How the fields of a text are told from each other, as the caller has it; None: find out.
+
+    `quote` is ``"auto"`` for double quotes that are checked to be such, a character, or None where quotes are part of
+    the fields.
+    """
+
+    separator: str | None = None
+    header: bool | None = None
+    quote: str | None = "auto"
+    decimal: str = "."
+
+    def check(self) -> None:
+        """Raise if an option is not of its kind."""
+        if self.quote is not None and self.quote != "auto" and not _is_character(self.quote):
+            raise refusal(
+                ValueError,
+                f"{parameter('quote')} must be one ASCII character, 'auto' or None (for text in which quotes are part "
+                f"of the fields), got {self.quote!r}",
+            )
+        if self.decimal not in (".", ","):
+            raise refusal(ValueError, f"{parameter('decimal')} must be '.' or ',', got {self.decimal!r}")
+
+
+def _is_character(text: Any) -> bool:
+    return isinstance(text, str) and len(text.encode()) == 1 and text not in "\r\n\0"
+
+
+@dataclass(frozen=True)
+class Text:
+    """A file of delimited text."""
+
+    file: Path
+    zipped: bool
+    dialect: Dialect  # with a separator and a header
+    width: int  # columns
+    skip: int  # lines before the data
+    block: int
+    columns: dict[str, int]  # where each role is found
+
+    @property
+    def name(self) -> str:
+        """The file, as messages call it."""
+        return repr(str(self.file))
+
+    @property
+    def separator(self) -> str:
+        """The character between fields."""
+        assert self.dialect.separator is not None
+        return self.dialect.separator
+
+    @property
+    def quote(self) -> str | None:
+        """The character around fields, if any is."""
+        return '"' if self.dialect.quote == "auto" else self.dialect.quote
+
+    @classmethod
+    def open(cls, file: Path, start: bytes, roles: dict[str, Any], dialect: Dialect) -> Text:
+        """Read the first lines and find the columns."""
+        name, zipped = str(file), start.startswith(GZIP)
+        first = _first_line_of(file, zipped)
+        separator = _check_separator(file, dialect, first)
+        quote = '"' if dialect.quote == "auto" else dialect.quote
+        line = 0
+        try:
+            rows = records(file, zipped, separator, quote)
+            line, top = next(rows)
+            second = next(rows, None)
+            skip = second[0] - 1 if second is not None else 0
+        except (EOFError, OSError, QuoteError) as error:
+            raise _unreadable(name, error, line) from None
+        header = dialect.header
+        roles = settle(name, roles, top, header)
+        positions = {role: at for role, at in roles.items() if isinstance(at, int) and not isinstance(at, bool)}
+        if header is None:
+            find_columns(name, positions, top, True, separator)  # before asking what the first line is
+            by_name = len(positions) < len(roles)
+            header = by_name or has_header(name, top, second[1] if second else None, list(positions.values()))
+        if not header and len(positions) < len(roles):
+            role, column = next((role, at) for role, at in roles.items() if role not in positions)
+            raise refusal(
+                ValueError,
+                f"{parameter(role, column)} must be a position from 0 on where {name!r} has no header",
+            )
+        if header and second is None:
+            raise ValueError(f"{name!r} holds a header and no rows: it must hold a row for each interaction")
+        columns = find_columns(name, roles, top, header, separator)
+        block = max(BLOCK, 4 * len(first))
+        whole = Dialect(separator, header, dialect.quote, dialect.decimal)
+        return cls(file, zipped, whole, len(top), skip if header else 0, block, columns)
+
+    def records(self) -> Iterator[tuple[int, list[str]]]:
+        """Yield the rows with the number of the line that each starts in; slow."""
+        for line, fields in records(self.file, self.zipped, self.separator, self.quote):
+            if line > self.skip:
+                yield line, fields
+
+    def line(self, row: int) -> int:
+        """Return the number of the line that a row starts in."""
+        return next(line for at, (line, _) in enumerate(self.records()) if at == row)
+
+    def check_quotes(self) -> None:
+        """Refuse quotes that could be read in two ways, or in none."""
+        try:
+            if self.quote is None or has_plain_quotes(self.file, self.zipped, self.separator, self.quote):
+                return
+        except (EOFError, OSError):  # damaged: `fault` says so
+            pass
+        fault = self.fault()
+        if fault is not None:
+            raise about(fault, f"{self.name} cannot be read: ")
+
+    def fault(self) -> ValueError | None:
+        """Return what is wrong with the first bad line, or None; slow."""
+        line = self.skip
+        try:
+            for line, fields in self.records():
+                if len(fields) != self.width:
+                    return self._uneven(line, fields)
+                if self.dialect.quote == "auto" and (rows := may_be_rows(fields, self.separator)) > 1:
+                    return _ambiguous_quotes(line, rows)
+                if any("\udc80" <= char <= "\udcff" for field in fields for char in field):
+                    return ValueError(f"line {line:,} is not valid UTF-8: save the file in UTF-8")
+        except QuoteError:
+            return _open_quote(line + 1)
+        except (EOFError, OSError):
+            return ValueError("its gzip data end too early or are damaged: copy or download it again")
+        return None
+
+    def _uneven(self, line: int, fields: list[str]) -> ValueError:
+        expected = "the header" if self.dialect.header else "the first line"
+        advice = ""
+        if any("\n" in field for field in fields):
+            no_quotes = parameter("quote", None)
+            advice = f", since a quote goes on over several lines: pass {no_quotes} if quotes are part of the fields"
+        elif self.separator == " " and "" in fields:
+            advice = f", since there are several spaces between fields: make a tab of them {SEVERAL_SPACES}"
+        return refusal(ValueError, f"line {line:,} has {len(fields):,} fields and {expected} {self.width:,}{advice}")
+
+
+def _open_quote(line: int) -> ValueError:
+    return refusal(
+        ValueError,
+        f"a quote in line {line:,} or soon after is never closed, or closed amid a field: pass "
+        f"{parameter('quote', None)} if quotes are part of the fields",
+    )
+
+
+def _ambiguous_quotes(line: int, rows: int) -> ValueError:
+    return refusal(
+        ValueError,
+        f"line {line:,} and the {rows - 1:,} after it are one row if their quotes enclose a field, and {rows:,} rows "
+        f"if quotes are part of the fields: pass {parameter('quote', chr(34))} or {parameter('quote', None)}",
+    )
+
+
+def _first_line_of(file: Path, zipped: bool) -> bytes:
+    """Return the first line that is not empty."""
+    name = str(file)
+    try:
+        with open_bytes(file, zipped) as stream:
+            line = b""
+            while not line.strip():
+                line = stream.readline(WIDEST)
+                if not line:
+                    raise ValueError(f"{name!r} is empty: it must hold a row for each interaction")
+    except (EOFError, OSError) as error:
+        raise _unreadable(name, error) from None
+    if b"\0" in line[:4096] or line.startswith((b"\xff\xfe", b"\xfe\xff", b"PK\x03\x04")):
+        raise ValueError(f"{name!r} holds no UTF-8 text but binary data: it must be CSV, TSV (gzip or not) or Parquet")
+    if len(line) == WIDEST:
+        raise ValueError(f"{name!r} has a first line of more than {WIDEST >> 20} MiB: it must be a table of text")
+    return line
+
+
+def _check_separator(file: Path, dialect: Dialect, first: bytes) -> str:
+    name, separator = str(file), dialect.separator
+    if separator is None:
+        stem = file.with_suffix("") if file.suffix.lower() == ".gz" else file
+        separator = BY_SUFFIX.get(stem.suffix.lower())
+    if separator is None:  # .dat, .data, .txt: by what the first line holds
+        found = (one for one in SEPARATORS if one.encode() in first)
+        separator = "::" if b"::" in first else next(found, None)
+        if separator is None:
+            raise _no_separator(name, first)
+    if not _is_character(separator) or separator == dialect.quote or (dialect.quote == "auto" and separator == '"'):
+        raise refusal(
+            ValueError,
+            f"{parameter('separator')} must be one ASCII character, got {separator!r} for {name!r}: replace it in the "
+            "file" + (" (sed 's/::/\\t/g' ratings.dat > ratings.tsv)" if separator == "::" else ""),
+        )
+    return separator
+
+
+def _no_separator(name: str, first: bytes) -> ValueError:
+    advice = f"pass {parameter('separator')}="
+    if b" " in first.strip():
+        several = b"  " in first.strip()
+        advice = f"make a tab of the spaces between fields {SEVERAL_SPACES}" if several else (
+            f"pass {parameter('separator', ' ')} if spaces separate its fields"
+        )  # fmt: skip
+    return refusal(ValueError, f"{name!r} has no tab, semicolon or comma in its first line: {advice}")
+
+
+def _unreadable(name: str, error: Exception, line: int = 0) -> ValueError:
+    if isinstance(error, QuoteError):
+        return about(_open_quote(line + 1), f"{name!r} cannot be read: ")
+    return ValueError(f"{name!r} has gzip data that end too early or are damaged ({error}): copy or download it again")
+
+
+def read_text(file: Path, start: bytes, roles: dict[str, Any], dialect: Dialect) -> dict[str, Any]:
+    """Return the column of each role."""
+    import pyarrow as pa
+
+    dialect.check()
+    text = Text.open(file, start, roles, dialect)
+    text.check_quotes()
+    table = _parse(text, {at: "float64" if role == "value" else "string" for role, at in text.columns.items()})
+    out = {}
+    for role, at in text.columns.items():
+        column, bad = table.column(str(at)), None
+        if role in ("user", "item", "id", "title"):
+            column = column if role == "title" else convert_ids(column)
+            if pa.types.is_string(column.type) and (bad := first_bad(column, forbidden="\0")) is not None:
+                raise ValueError(f"{text.name} has a NUL byte in line {text.line(bad.row):,}: it must be UTF-8 text")
+        elif role == "time":
+            column, bad = convert_times(column, dialect.decimal)
+        else:
+            column, bad = convert_numbers(column, dialect.decimal)
+        if bad is not None:
+            raise _bad_entry(text, role, roles[role], bad)
+        out[role] = column
+    return out
+
+
+def _bad_entry(text: Text, role: str, column: Any, bad: Bad) -> ValueError:
+    what = "numbers or ISO dates" if role == "time" else "finite numbers"
+    advice = "correct or remove that line"
+    if re.fullmatch(r"\s*[-+]?\d*,\d+\s*", bad.text):
+        advice = f"pass {parameter('decimal', ',')} if commas separate decimals"
+    return refusal(
+        ValueError,
+        f"{text.name} must hold {what} in {parameter(role, column)}, got {bad.text[:80]!r} in line "
+        f"{text.line(bad.row):,}: {advice}",
+    )
+
+
+def _parse(text: Text, types: dict[int, str]) -> Any:
+    """Return a table of the chosen columns, named by their positions; faults of the file are told by their line."""
+    import pyarrow as pa
+    import pyarrow.csv as pc
+
+    block = text.block
+    while True:
+        try:
+            with pa.OSFile(str(text.file)) as raw:
+                stream = pa.CompressedInputStream(raw, "gzip") if text.zipped else raw
+                return pc.read_csv(
+                    stream,
+                    pc.ReadOptions(
+                        block_size=block, skip_rows=text.skip, column_names=[str(at) for at in range(text.width)]
+                    ),
+                    pc.ParseOptions(
+                        delimiter=text.separator, quote_char=text.quote or False,
+                        newlines_in_values=text.quote is not None,
+                    ),
+                    pc.ConvertOptions(
+                        column_types={str(at): getattr(pa, dtype)() for at, dtype in types.items()},
+                        include_columns=[str(at) for at in types],
+                        strings_can_be_null=True,
+                        null_values=MISSING,
+                        decimal_point=text.dialect.decimal,
+                    ),
+                )  # fmt: skip
+        except (pa.ArrowException, OSError, UnicodeError) as error:
+            if "float64" in types.values() and "conversion error" in str(error):
+                types = dict.fromkeys(types, "string")  # to find the line
+                continue
+            fault = text.fault()
+            if fault is None and "straddl" in str(error) and block < 4 * WIDEST:
+                block *= 8
+                continue
+            raise about(fault or ValueError(_first_line(error)), f"{text.name} cannot be read: ") from None
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).strip().split("\n")[0].rstrip(".")

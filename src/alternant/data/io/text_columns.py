@@ -1,0 +1,129 @@
+"""From columns of text, as pyarrow holds them, to ids, numbers and times."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any, NamedTuple
+
+
+class Bad(NamedTuple):
+    """An entry that is not what it must be."""
+
+    row: int
+    text: str
+
+
+def convert_ids(column: Any) -> Any:
+    """Return int64 where every id is a whole number as one writes it, else the strings as they stand.
+
+    An id such as 007 or one beyond int64 keeps the whole column strings, since as a number it would be another one.
+    Whole numbers that all end in .0, as pandas writes them beside missing ones, are whole numbers.
+    """
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    parts = []
+    for part in column.chunks:
+        try:
+            numbers = pc.cast(part, pa.int64())
+        except pa.ArrowInvalid:
+            break
+        if not pc.all(pc.equal(pc.cast(numbers, pa.string()), part), min_count=0).as_py():
+            break
+        parts.append(numbers)
+    else:
+        return pa.chunked_array(parts, pa.int64())
+    if pc.all(pc.match_substring_regex(column, r"^-?\d+\.0$"), min_count=0).as_py():
+        whole = pc.replace_substring_regex(column, r"\.0$", "")
+        converted = convert_ids(whole)
+        return converted if pa.types.is_int64(converted.type) else column
+    return column
+
+
+def convert_numbers(column: Any, decimal: str = ".") -> tuple[Any, Bad | None]:
+    """Return float64, or the first entry that is no finite number."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    if not pa.types.is_floating(column.type):
+        if decimal == ",":
+            if (bad := first_bad(column, forbidden=".")) is not None:
+                return column, bad
+            column = pc.replace_substring(column, ",", ".")
+        bad = first_bad(column, lambda part: pc.cast(part, pa.float64()))
+        if bad is not None:
+            return column, bad
+        column = pc.cast(column, pa.float64())
+    row = 0
+    for part in column.chunks:
+        if not pc.all(pc.is_finite(part), min_count=0).as_py():
+            at = pc.index(pc.is_finite(part), False).as_py()
+            return column, Bad(row + at, str(part[at].as_py()))
+        row += len(part)
+    return column, None
+
+
+def convert_times(column: Any, decimal: str = ".") -> tuple[Any, Bad | None]:
+    """Return whole numbers, numbers, or dates (UTC), whichever all entries are; or the first that is not like those."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    if decimal == ",":
+        column = pc.replace_substring_regex(column, r"^(-?\d+),(\d+)$", r"\1.\2")
+    worst = Bad(-1, "")
+    types = (pa.int64(), pa.float64(), pa.timestamp("us"), pa.timestamp("us", "UTC"), pa.timestamp("ns"),
+             pa.timestamp("ns", "UTC"))  # fmt: skip
+    for dtype in types:
+        bad = first_bad(column, partial(pc.cast, target_type=dtype))
+        if bad is None:
+            return pc.cast(column, dtype), None
+        worst = max(worst, bad)
+    dates, bad = _mixed_dates(column)
+    return (column, max(worst, bad)) if bad is not None else (dates, None)
+
+
+def _mixed_dates(column: Any) -> tuple[Any, Bad | None]:
+    """Return dates of which some have a time zone and the others are in UTC, or the first entry that is none."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    nothing = pa.scalar(None, column.type)
+    zoned = pc.match_substring_regex(column, r":\d\d(\.\d+)?(Z|[+-]\d\d(:?\d\d)?)$")
+    parts = pc.if_else(zoned, column, nothing), pc.if_else(zoned, nothing, column)
+    worst = Bad(-1, "")
+    for unit in ("us", "ns"):
+        dtypes = pa.timestamp(unit, "UTC"), pa.timestamp(unit)
+        bad = [found for part, dtype in zip(parts, dtypes, strict=True)
+               if (found := first_bad(part, partial(pc.cast, target_type=dtype))) is not None]  # fmt: skip
+        if not bad:
+            dates = [pc.cast(pc.cast(part, dtype), dtypes[1]) for part, dtype in zip(parts, dtypes, strict=True)]
+            return pc.coalesce(*dates), None
+        worst = max(worst, min(bad))
+    return column, worst
+
+
+def first_bad(column: Any, convert: Callable[[Any], Any] = bool, forbidden: str | None = None) -> Bad | None:
+    """Return the first entry that `convert` refuses, or that holds a forbidden text; None if all is well."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    def refused(part: Any) -> bool:
+        if forbidden is not None:
+            return bool(pc.any(pc.match_substring(part, forbidden), min_count=0).as_py())
+        try:
+            convert(part)
+        except pa.ArrowInvalid:
+            return True
+        return False
+
+    row = 0
+    for part in column.chunks:
+        if refused(part):
+            low, high = 0, len(part)  # the first bad one lies within
+            while high - low > 1:
+                middle = (low + high) // 2
+                low, high = (low, middle) if refused(part[low:middle]) else (middle, high)
+            return Bad(row + low, str(part[low].as_py()))
+        row += len(part)
+    return None

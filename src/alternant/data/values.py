@@ -1,0 +1,116 @@
+"""Columns and single values as users pass them: opened without loss, and what a value stands for as an id."""
+
+from __future__ import annotations
+
+import sys
+from decimal import Decimal
+from typing import Any
+
+import narwhals as nw
+import numpy as np
+from numpy.typing import NDArray
+
+from .._utils.messages import refusal
+
+
+def open_column(column: Any) -> NDArray[Any] | nw.Series[Any] | list[Any]:
+    """Return a list, a NumPy array, or a frame's column as narwhals wraps it, with every value as it was.
+
+    NumPy makes float64 of a column of whole numbers with gaps, and so one number of several beyond 2^53: no column of
+    a library of frames goes through it before its missing values are told from the others.
+    """
+    if isinstance(column, (list, tuple)):
+        return list(column)
+    if isinstance(column, np.ndarray):
+        return np.asarray(unmasked(column))
+    library = type(column).__module__.partition(".")[0]
+    pandas, pyarrow = sys.modules.get("pandas"), sys.modules.get("pyarrow")
+    if library == "pyarrow" and pyarrow is not None and isinstance(column, pyarrow.Array):
+        column = pyarrow.chunked_array([column])
+    elif pandas is not None and isinstance(column, (pandas.Index, pandas.api.extensions.ExtensionArray)):
+        column = pandas.Series(column)
+    opened = nw.from_native(column, series_only=True, pass_through=True)
+    return opened if isinstance(opened, nw.Series) else np.asarray(column)
+
+
+def object_array(values: list[Any]) -> NDArray[Any]:
+    """Return a one-dimensional array of objects, even where these are sequences."""
+    out = np.empty(len(values), object)
+    out[:] = values
+    return out
+
+
+def unmasked(array: Any) -> Any:
+    """Return a masked array as one that says itself what is missing: by NaN, NaT or None."""
+    if not isinstance(array, np.ma.MaskedArray):
+        return array
+    mask = np.ma.getmaskarray(array)
+    if not mask.any():
+        return array.data
+    if array.dtype.kind in "fmM":
+        return array.filled(np.nan if array.dtype.kind == "f" else array.dtype.type("NaT"))
+    out = array.data.astype(object)
+    out[mask] = None
+    return out
+
+
+def as_objects(name: str, array: NDArray[Any]) -> NDArray[Any]:
+    """Return an array of any dtype as Python objects; dates as dates, not as the integers that NumPy stores.
+
+    Raises
+    ------
+    TypeError
+        If dates are finer than a microsecond, which no Python object is.
+    """
+    if array.dtype.kind not in "mM":
+        return array.astype(object)
+    coarse = array
+    if np.datetime_data(array.dtype)[0] in ("ns", "ps", "fs", "as"):
+        coarse = array.astype(f"{array.dtype.kind}8[us]")
+        if not ((coarse.astype(array.dtype) == array) | np.isnat(array)).all():
+            raise _too_fine(name, f"dtype {array.dtype}")
+    return coarse.astype(object)
+
+
+def plain(name: str, value: Any) -> Any:
+    """Return a value as the Python object that all its spellings share, equal to it and of equal hash.
+
+    A NumPy scalar becomes a Python one, pandas' Timestamp a datetime, and a whole float or Decimal an int, except that
+    a float beyond int64 stays one: it stands for a range of numbers, and 1e300 is not an id of 301 digits.
+    """
+    if isinstance(value, np.generic):
+        value = as_objects(name, np.asarray(value)).item()
+    if isinstance(value, float):
+        return int(value) if value.is_integer() and abs(value) < 2**63 else value
+    if isinstance(value, Decimal):
+        return int(value) if value.is_finite() and value.adjusted() < 40 and value == int(value) else value
+    for convert in ("to_pydatetime", "to_pytimedelta"):
+        if hasattr(value, convert) and not is_missing(value):
+            if value.nanosecond if convert == "to_pydatetime" else value.nanoseconds:
+                raise _too_fine(name, repr(value))
+            return getattr(value, convert)()
+    return value
+
+
+def _too_fine(name: str, found: str) -> TypeError:
+    return refusal(
+        TypeError, f"{name} must be dates of whole microseconds, got {found}: round them, or pass their text"
+    )
+
+
+def is_missing(value: Any) -> bool:
+    """Whether a value is None, NaN or NaT, which do not equal themselves, or pandas' NA, which can't be compared."""
+    return value is None or type(value).__name__ == "NAType" or (not _is_signalling(value) and value != value)
+
+
+def _is_signalling(value: Any) -> bool:
+    return isinstance(value, Decimal) and value.is_snan()  # comparing it raises
+
+
+def is_hashable(value: Any) -> bool:
+    """Whether a value can be an id."""
+    try:
+        hash(value)
+    except TypeError:
+        return False
+    return True
