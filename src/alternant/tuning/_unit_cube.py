@@ -1,4 +1,4 @@
-"""The places of a space as numbers from 0 to 1, one for each parameter."""
+"""Mapping between the parameters of a space and points in the unit cube, one coordinate per parameter."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from numpy.typing import NDArray
 from ._space import Space
 
 Floats = NDArray[np.float64]
-APART = 0.7  # how far two choices are from each other, where a range is 1
+CHOICE_DISTANCE = 0.7  # between two choices of a categorical parameter, where the length of a range is 1
 
 
-class Inputs:
-    """Maps between what Optuna stores and numbers from 0 to 1."""
+class UnitCube:
+    """The unit cube of a space, without the parameter named `without`."""
 
     def __init__(self, space: Space, without: str | None = None) -> None:
         self.space = space
@@ -24,40 +24,40 @@ class Inputs:
         self.width = sum(len(each.choices) if hasattr(each, "choices") else 1 for each in self.ranges.values())
 
     def stored(self, u: Floats) -> dict[str, Any]:
-        """Return what Optuna would store for a place."""
-        return {name: _from_unit(each, float(one)) for (name, each), one in zip(self.ranges.items(), u, strict=True)}
+        """Return the values that Optuna stores for a point."""
+        return {name: _from_unit(each, float(x)) for (name, each), x in zip(self.ranges.items(), u, strict=True)}
 
     def params(self, u: Floats) -> dict[str, Any]:
-        """Return the parameters at a place."""
+        """Return the parameters of a point."""
         return self.space.decode(self.stored(u))
 
-    def place(self, stored: dict[str, Any]) -> Floats | None:
-        """Return the place of what Optuna would store; None where something is missing."""
+    def point(self, stored: dict[str, Any]) -> Floats | None:
+        """Return the point of values that Optuna stores, or None if one is missing."""
         if any(name not in stored for name in self.ranges):
             return None
         return np.array([_to_unit(each, stored[name]) for name, each in self.ranges.items()])
 
-    def expand(self, places: Floats) -> Floats:
-        """Return places with an input for each choice, so that all choices are equally far apart."""
+    def encode(self, points: Floats) -> Floats:
+        """Return points with categorical coordinates one-hot encoded, so that all choices are equally far apart."""
         columns = []
-        for column, each in zip(places.T, self.ranges.values(), strict=True):
+        for column, each in zip(points.T, self.ranges.values(), strict=True):
             if hasattr(each, "choices"):
                 n = len(each.choices)
                 chosen = np.minimum((column * n).astype(int), n - 1)
-                columns.append(np.eye(n)[chosen] * APART / np.sqrt(2))
+                columns.append(np.eye(n)[chosen] * CHOICE_DISTANCE / np.sqrt(2))
             else:
                 columns.append(column[:, None])
         return np.concatenate(columns, axis=1)
 
     def candidates(self, best: Floats, count: int, rng: np.random.Generator, *, everywhere: bool) -> Floats:
-        """Return places near to the best ones, and as many all over the space if they may be `everywhere`."""
+        """Return `count` points near the best ones and, with `everywhere`, as many drawn uniformly."""
         near = best[rng.integers(0, len(best), count)]
         moves = rng.normal(0, 1, near.shape) * rng.choice([0.03, 0.1, 0.25 if everywhere else 0.1], (count, 1))
-        some = rng.random(near.shape) < max(0.5, 1 / self.dimensions)
-        near = (near + np.where(some, moves, 0)).clip(0, 1)
-        for at, each in enumerate(self.ranges.values()):
-            if hasattr(each, "choices"):  # a small move would seldom reach another choice
-                near[:, at] = np.where(rng.random(count) < 0.2, rng.random(count), near[:, at])
+        moved = rng.random(near.shape) < max(0.5, 1 / self.dimensions)
+        near = (near + np.where(moved, moves, 0)).clip(0, 1)
+        for column, each in enumerate(self.ranges.values()):
+            if hasattr(each, "choices"):  # a small move would rarely reach another choice
+                near[:, column] = np.where(rng.random(count) < 0.2, rng.random(count), near[:, column])
         return np.r_[near, rng.random((count, self.dimensions))] if everywhere else near
 
 
