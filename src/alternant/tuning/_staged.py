@@ -45,7 +45,7 @@ class Stage:
     share: float  # of the budget spent at the end of the stage
     z: float  # the surrogate's input for the size
 
-    def reduced(self, runner: TrialRunner, params: dict[str, Any]) -> dict[str, Any]:
+    def overrides(self, runner: TrialRunner, params: dict[str, Any]) -> dict[str, Any]:
         """Return the parameters that reduce the size of a fit."""
         if self.factors is None:
             return {}
@@ -67,7 +67,7 @@ def stages_of(runner: TrialRunner, budget: float, n_trials: int | None) -> list[
         return [full]
     iterations = math.ceil(params[runner.steps] / 2) if runner.steps else None
     reduced = Stage(reduced_factors(params["factors"]), iterations, FIRST_STAGE_SHARE, 0.0)
-    return [reduced, full] if runner.cost(reduced.reduced(runner, {}), 1) < 0.6 else [full]
+    return [reduced, full] if runner.cost(reduced.overrides(runner, {}), 1) < 0.6 else [full]
 
 
 class StagedSearch:
@@ -88,7 +88,7 @@ class StagedSearch:
         self.surrogate = Surrogate(cube.width, rng)
 
     def search(self) -> None:
-        """TrialRun all stages; the last has at least one trial besides the model's own parameters."""
+        """Run all stages; the last has at least one trial besides the model's own parameters."""
         for stage in (stages := stages_of(self.runner, self.budget, self.n_trials)):
             self._stage(stage, first=stage is stages[0], last=stage is stages[-1])
 
@@ -122,7 +122,7 @@ class StagedSearch:
         """Return the iterations to measure at, fewer if measuring would add more than half to the cost."""
         if steps is None:
             return []
-        reduced = stage.reduced(self.runner, {})
+        reduced = stage.overrides(self.runner, {})
         once, twice = (self.runner.cost(reduced, times) for times in (1, 2))
         fractions = FULL_SIZE_FRACTIONS if stage.factors is None else REDUCED_FRACTIONS
         affordable = fractions[-max(1, int(0.5 * once / (twice - once))) :]
@@ -132,10 +132,10 @@ class StagedSearch:
         return self.runner.base.get_params()[self.runner.steps] if self.runner.steps else None
 
     def _try(self, stage: Stage, u: NDArray[np.float64] | None, at: list[int], baseline: _StageBaseline) -> None:
-        """TrialRun one trial, with the model's own parameters if `u` is None."""
+        """Run one trial, with the model's own parameters if `u` is None."""
         params = {} if u is None else self.cube.params(u)
         run = self.runner.run(
-            params, reduced=stage.reduced(self.runner, params), at=at, rescore=u is not None,
+            params, reduced=stage.overrides(self.runner, params), at=at, rescore=u is not None,
             prune=(lambda _: False) if u is None else baseline.prunes,
         )  # fmt: skip
         baseline.add(run)

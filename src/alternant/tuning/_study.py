@@ -22,7 +22,7 @@ class StudySearch:
         self.cost = 0.0
 
     def search(self, study: Any, *, show_progress: bool) -> list[Trial]:
-        """TrialRun trials and return all finished trials of the study."""
+        """Run trials and return all finished trials of the study."""
         study.optimize(
             self.run, self.limits.n_trials, timeout=self.limits.timeout, callbacks=[self._stop],
             catch=(ArithmeticError, CombinationError), show_progress_bar=show_progress,
