@@ -454,7 +454,7 @@ def test_what_is_no_fitted_model_is_refused(model, draw):
         draw(ImplicitALS())
     with pytest.raises(TypeError, match="model must be an alternant model, got int: pass the fitted model itself"):
         draw(3)
-    with pytest.raises(TypeError, match=r"ax must be a single matplotlib Axes or None, got list: pass one"):
+    with pytest.raises(TypeError, match=r"ax must be a matplotlib Axes or None, got list: pass one"):
         draw(model, [1])
 
 
@@ -549,14 +549,14 @@ def test_what_is_no_fitted_model_is_refused(model, draw):
             ValueError,
             "an item map needs a model with at least 2 factors, got Popularity with 1",
         ),
-        (lambda m, ax: plotting.plot_item_map(m, items=[1, 2], ax=ax), ValueError, "an item map needs at least 3 items"),
+        (lambda m, ax: plotting.plot_item_map(m, items=[1, 2], ax=ax), ValueError, "an item map needs at least 3"),
         (
             lambda m, ax: plotting.plot_item_map(m, items=[1, 2, 3], highlight=4, ax=ax),
             ValueError,
             "highlight must be among the items shown, got 4: add it to items",
         ),
         (lambda m, ax: plotting.plot_item_map(m, highlight=[99], ax=ax), IndexError, "highlight must lie between"),
-        (lambda m, ax: plotting.plot_item_map(m, NAMES[:39], ax=ax), ValueError, "names must have length 40, .* got 39"),
+        (lambda m, ax: plotting.plot_item_map(m, NAMES[:39], ax=ax), ValueError, "names must have length 40.* got 39"),
         (
             lambda m, ax: plotting.plot_item_map(m, method="tsne", ax=ax),
             ValueError,

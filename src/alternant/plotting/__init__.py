@@ -252,7 +252,9 @@ def plot_item_map(
     check_choice("method", method, ("pca",))
     check_integer("max_labels", max_labels, 0)
     if factors.shape[1] < 2:
-        raise ValueError(f"an item map needs a model with at least 2 factors, got {type(model).__name__} with 1: pass another model")
+        raise ValueError(
+            f"an item map needs a model with at least 2 factors, got {type(model).__name__} with 1: pass another model"
+        )
     norms = np.linalg.norm(factors, axis=1)
     counts = data.counts_of(model, "item")
     marked = np.empty(0, np.int64) if highlight is None else data.distinct_items("highlight", highlight, len(factors))
@@ -284,7 +286,8 @@ def plot_item_map(
     ax.set_xlabel(f"first component, {share[0]:.0%} of the variance")
     ax.set_ylabel(f"second component, {share[1]:.0%} of the variance")
     first = np.lexsort((shown, -counts, ~bright))
-    text.label_points(ax, points[first], [labels[i] for i in first], np.sqrt(area[first]) / 2, bright[first], max_labels)
+    radii = np.sqrt(area[first]) / 2
+    text.label_points(ax, points[first], [labels[i] for i in first], radii, bright[first], max_labels)
     return ax
 
 
@@ -297,7 +300,7 @@ def _require_matplotlib(ax: Any) -> None:
             f"alternant.plotting needs matplotlib, which cannot be imported ({error}): pip install 'alternant[plot]'"
         ) from error
     if ax is not None and not isinstance(ax, Axes):
-        raise TypeError(f"ax must be a single matplotlib Axes or None, got {type(ax).__name__}: pass one, such as axes[0]")
+        raise TypeError(f"ax must be a matplotlib Axes or None, got {type(ax).__name__}: pass one, such as axes[0]")
 
 
 def _axes(ax: Axes | None, size: tuple[float, float]) -> Axes:

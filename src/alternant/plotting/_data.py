@@ -28,7 +28,7 @@ def labelled_models(models: Any, labels: Iterable[str] | None) -> dict[str, Fact
     """Return the models by their labels in the legend."""
     if isinstance(models, Mapping):
         if labels is not None:
-            raise ValueError("labels must be None if models is a dict, whose keys are the labels: pass only one of them")
+            raise ValueError("labels must be None if models is a dict, whose keys are the labels: pass one of them")
         several, given = list(models.values()), [str(name) for name in models]
     else:
         several = list(models) if isinstance(models, Iterable) else [models]

@@ -31,7 +31,8 @@ def chosen_keys(models: Mapping[str, Any], keys: str | Iterable[str] | None) -> 
         raise ValueError(f"keys must be among {', '.join(map(repr, recorded))} (the keys of history_), got {found}")
     for name, model in models.items():
         if not set(chosen) & set(model.history_):
-            raise ValueError(f"keys must hold one of {', '.join(model.history_)} (the history_ of {name}), got {chosen}")
+            own = ", ".join(model.history_)
+            raise ValueError(f"keys must hold one of {own} (the history_ of {name}), got {chosen}")
     return chosen
 
 

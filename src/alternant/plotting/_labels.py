@@ -28,7 +28,9 @@ def labels_of(name: str, names: Sequence[Any] | None, rows: NDArray[np.int64], c
     if isinstance(names, (str, bytes)) or not hasattr(names, "__len__"):
         raise TypeError(f"{name} must be a sequence of names, one per {kind}, got {type(names).__name__}")
     if len(names) != count:
-        raise ValueError(f"{name} must have length {count}, one name per {kind} of the model, got {len(names)}: pass them all")
+        raise ValueError(
+            f"{name} must have length {count}, one name per {kind} of the model, got {len(names)}: pass them all"
+        )
     every = list(names)  # a frame's column may index by label
     return [_short(str(every[row])) for row in rows]
 
