@@ -10,6 +10,7 @@ import numpy as np
 import scipy.sparse as sp
 from numpy.typing import NDArray
 
+from .._utils.guard import Guarded
 from .._utils.validation import check_choice
 from .append import check_appendable
 from .ids import Ids, distinct_ids, factorize, used_ids
@@ -18,7 +19,7 @@ from .pairs import AGGREGATES, DuplicatePairError, Events, Pairs, gather
 from .report import InteractionsReport, Losses
 
 
-class Interactions:
+class Interactions(Guarded):
     """Users' interactions with items, under the ids that the user's own tables give them.
 
     Made by `from_frame`, `from_arrays` or `from_file`. A model fitted on it takes and returns raw ids.
@@ -28,6 +29,9 @@ class Interactions:
     makes one entry: ``"sum"`` of the values, their ``"max"`` or ``"mean"``, the ``"last"`` one (by time; where there
     are no times, the last row), or an ``"error"``. Rows without user or item, with a value of NaN or without time
     (where times are asked for) are left out. `describe` counts all of that.
+
+    Threads may share it: calls of `append` exclude each other, and whoever reads, a fit included, sees all of an
+    `append` or nothing of it.
 
     Attributes
     ----------
@@ -41,6 +45,9 @@ class Interactions:
     aggregate : str
         What makes one entry of several.
     """
+
+    _reading = ("describe", "to_frame", "reindex", "__getitem__", "__getstate__", "__repr__", "_select")
+    _changing = ("append",)
 
     def __init__(
         self, pairs: Pairs, users: Ids, items: Ids, *, aggregate: str = "sum", losses: Losses | None = None,
@@ -238,6 +245,13 @@ class Interactions:
         losses.n_merged = len(events.users) - len(pairs.matrix.data)
         return cls(pairs, user_ids, item_ids, aggregate=aggregate, losses=losses)
 
+    def _snapshot(self) -> Self:
+        """Return interactions of their own that are as these at one moment; all that is large is shared."""
+        twin = type(self).__new__(type(self))
+        with self._guard.lock:
+            twin.__dict__.update(self.__dict__)
+        return twin
+
     # What it is
 
     @property
@@ -331,6 +345,7 @@ class Interactions:
                     "a frame, so pass Interactions.from_frame(...) or .from_arrays(...)"
                 )
             events = type(self).from_frame(events, **self._columns, aggregate=self.aggregate)
+        events = events._snapshot()
         check_appendable(self, events)
         old, new = self._pairs.events(), events._pairs.events()
         users, rows = self._users.union(events._users)
@@ -352,7 +367,7 @@ class Interactions:
             ) from None
         losses = self._losses + events._losses
         losses.n_merged = losses.n_kept - len(pairs.matrix.data)
-        self.__dict__.update(_pairs=pairs, _users=users, _items=items, _losses=losses)
+        self._commit({"_pairs": pairs, "_users": users, "_items": items, "_losses": losses})
         return self
 
     def reindex(self, *, users: Any = None, items: Any = None) -> Self:

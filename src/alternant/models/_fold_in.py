@@ -12,7 +12,6 @@ from ..data.ids import Ids, object_array
 from ..data.interactions import Interactions
 from ..data.validation import check_ids, row_numbers
 from ._base import FactorModel
-from ._fit_loop import freeze
 
 
 class FoldInModel(FactorModel):
@@ -142,10 +141,3 @@ class FoldInModel(FactorModel):
     def _partial_state(self, kind: str, numbers: NDArray[np.int64], rows: CSR) -> dict[str, Any]:  # noqa: ARG002
         """Return what else of the model changes with rows that are replaced or appended."""
         return {}
-
-    def _assign(self, **state: Any) -> None:
-        """Set attributes in one step that no signal can split; factors become read-only."""
-        for name in ("user_factors", "item_factors"):
-            if name in state:
-                freeze(state[name])
-        self.__dict__.update(state)

@@ -7,8 +7,10 @@ from typing import Any, Self
 
 import numpy as np
 
+from .._utils.guard import Guarded
 
-class Parameters:
+
+class Parameters(Guarded):
     """`get_params`, `set_params` and a repr from the signature of ``__init__``."""
 
     @classmethod
@@ -32,13 +34,13 @@ class Parameters:
         for name in params:
             if name not in known:
                 raise ValueError(f"{type(self).__name__} has no parameter {name!r}; it has {', '.join(known)}")
-        before = {name: getattr(self, name) for name in params}
-        self.__dict__.update(params)
+        twin = self._snapshot()  # which nobody else sees, in case a value is refused
         try:
-            self._check_params()
-        except (TypeError, ValueError):
-            self.__dict__.update(before)
-            raise
+            twin.__dict__.update(params)
+            twin._check_params()
+        finally:
+            twin._release()
+        self._commit(params)
         return self
 
     def _check_params(self) -> None:

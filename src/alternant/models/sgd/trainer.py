@@ -154,8 +154,9 @@ class StochasticModel(FoldInModel):
         try:
             loop.run(course.step, commit)
         except OverflowError:  # what the epochs before it made is on its way to infinity
-            self.__dict__.clear()
-            self.__dict__.update(before)
+            with self._guard.lock:
+                self.__dict__.clear()
+                self.__dict__.update(before)
             raise
         return self
 
