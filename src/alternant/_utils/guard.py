@@ -108,6 +108,11 @@ class Guarded:
         del replaced
 
 
+def snapshot_of(value: Any) -> Any:
+    """Return a guarded object as it is at one moment, and anything else as it is."""
+    return value._snapshot() if isinstance(value, Guarded) else value
+
+
 def _reading(method: Callable[..., Any]) -> Callable[..., Any]:
     """Let a method read a snapshot."""
 

@@ -84,7 +84,8 @@ class CosineMF(StochasticModel):
     Attributes
     ----------
     user_factors : array, shape (n_users, factors)
-        The vectors, of any length other than 0: a read-only view, in which `update` is seen at once.
+        The vectors, of any length other than 0, read-only. What was handed out stays as it is: after an `update` the
+        attribute is a new copy of all of them, the first time that it is read.
     item_factors : array, shape (n_items, factors)
     n_iter_ : int
         Epochs done by the last fit.
