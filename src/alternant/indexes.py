@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from ._utils.threads import resolve_num_threads
 from ._utils.validation import check_boolean, check_choice, check_integer
+from .data.csr import CSR
 
 # (queries, count) -> row numbers of up to `count` distinct items per query, padded with -1
 Find = Callable[[NDArray[np.float32], int], NDArray[np.int64]]
@@ -43,7 +44,8 @@ class ItemIndex:
     def __init__(self, model: Any, library: str, **options: Any) -> None:
         check_choice("library", library, tuple(BUILDERS))
         build, package = BUILDERS[library]
-        items = model._factors()[1]
+        self._model, model = model, model._snapshot()
+        items = model._side("item")
         known = list(inspect.signature(build).parameters)[2:]
         unknown = [name for name in options if name not in known]
         if unknown:
@@ -56,7 +58,7 @@ class ItemIndex:
                 "with pip install 'alternant[ann]'"
             ) from None
         vectors = np.ascontiguousarray(model._ranked(items), np.float32)
-        self._model, self._items = model, items
+        self._items = items
         self.library = library
         self.item_ids: NDArray[Any] = model._raw(np.arange(len(items)), "item")
         self.index, self._find = build(native, vectors, **options)
@@ -105,7 +107,7 @@ class ItemIndex:
         """
         k = check_integer("k", k, 1)
         check_boolean("exclude_seen", exclude_seen)
-        seen = None
+        model, seen = self._model._snapshot(), None
         if queries is not None:
             if users is not None or user_items is not None:
                 raise ValueError("search takes users (with or without user_items) or queries, got both: pass one")
@@ -113,16 +115,24 @@ class ItemIndex:
             shape = vectors.shape[:-1]
             vectors = np.ascontiguousarray(vectors.reshape(-1, self._items.shape[1]))
         elif users is None:
-            vectors, seen = self._model._new_users(user_items)
+            vectors, seen = model._new_users(user_items)
             shape = (len(vectors),)
         else:
-            numbers = self._model._numbers("users", users, "user")
+            numbers = model._numbers("users", users, "user")
             shape, numbers = numbers.shape, numbers.reshape(-1)
             if exclude_seen or user_items is not None:
-                seen = self._model._seen(numbers, user_items)
-            vectors = self._model._factors()[0][numbers]
-        ids, scores = self._search(vectors, k, seen if exclude_seen else None)
-        return self._model._raw(ids.reshape(*shape, k), "item"), scores.reshape(*shape, k)
+                seen = model._seen(numbers, user_items)
+            vectors = model._take("user", numbers)
+        ids, scores = self._search(model, vectors, k, self._known(seen) if exclude_seen else None)
+        return model._raw(ids.reshape(*shape, k), "item"), scores.reshape(*shape, k)
+
+    def _known(self, seen: CSR | None) -> CSR | None:
+        """Leave out items that the model has learned of since the index was made."""
+        if seen is None or seen.shape[1] <= len(self._items):
+            return seen
+        known = seen.indices < len(self._items)
+        indptr = np.concatenate([[0], np.cumsum(known)])[seen.indptr]
+        return CSR.of(indptr, seen.indices[known], seen.data[known], (seen.shape[0], len(self._items)))
 
     def _check_queries(self, queries: Any) -> NDArray[Any]:
         vectors = np.asarray(queries)
@@ -134,7 +144,9 @@ class ItemIndex:
             )
         return np.asarray(vectors, self._items.dtype)
 
-    def _search(self, queries: NDArray[Any], k: int, seen: Any) -> tuple[NDArray[np.int32], NDArray[Any]]:
+    def _search(
+        self, model: Any, queries: NDArray[Any], k: int, seen: Any
+    ) -> tuple[NDArray[np.int32], NDArray[Any]]:
         """Search in batches of queries that retrieve similar numbers of items."""
         n = len(self._items)
         ids = np.full((len(queries), k), -1, np.int32)
@@ -145,23 +157,25 @@ class ItemIndex:
             rows = np.flatnonzero(fetch == count)
             for part in np.array_split(rows, max(1, -(-len(rows) * count // MAX_FOUND))):
                 excluded = None if seen is None else seen.take(part)
-                ids[part], scores[part] = self._best(queries[part], k, count, excluded)
+                ids[part], scores[part] = self._best(model, queries[part], k, count, excluded)
         return ids, scores
 
-    def _best(self, queries: NDArray[Any], k: int, count: int, seen: Any) -> tuple[NDArray[np.int32], NDArray[Any]]:
+    def _best(
+        self, model: Any, queries: NDArray[Any], k: int, count: int, seen: Any
+    ) -> tuple[NDArray[np.int32], NDArray[Any]]:
         """Retrieve `count` items and rank them by the model; rank all items for queries with short lists."""
         candidates = None
         if count < len(self._items):
-            vectors = self._model._ranked(queries)
+            vectors = model._ranked(queries)
             found = np.sort(self._find(np.ascontiguousarray(vectors, np.float32), count), axis=1)
             valid = found >= 0
             candidates = np.concatenate([[0], np.cumsum(valid.sum(axis=1))]), found[valid]
         exclude = None if seen is None else (seen.indptr, seen.indices)
-        ids, scores = self._model._rank(queries, self._items, k, exclude, candidates)
+        ids, scores = model._rank(queries, self._items, k, exclude, candidates)
         short = np.flatnonzero(ids[:, -1] < 0)
         if candidates is not None and len(short):
             excluded = None if seen is None else seen.take(short)
-            ids[short], scores[short] = self._best(queries[short], k, len(self._items), excluded)
+            ids[short], scores[short] = self._best(model, queries[short], k, len(self._items), excluded)
         return ids, scores
 
 

@@ -27,8 +27,7 @@ def snapshot(value):
         inside = value.items() if isinstance(value, dict) else value
         return type(value), [snapshot(part) for part in inside]
     if hasattr(value, "__dict__") and not isinstance(value, type):
-        # `_bases` is a cache that no answer depends on.
-        return type(value), {name: snapshot(part) for name, part in vars(value).items() if name != "_bases"}
+        return type(value), {name: snapshot(part) for name, part in vars(value).items()}
     return type(value), repr(value)
 
 

@@ -246,12 +246,17 @@ def test_what_was_swiped_is_not_recommended_from_that_moment_on():
         assert model.interactions_.shape == (M + 2, N)
 
 
-def test_views_handed_out_are_read_only_and_show_updates():
+def test_factors_handed_out_are_read_only_and_stay_as_they_were():
     model = fit()
-    view = model.user_factors
-    model.update(4, 4, 1)
-    np.testing.assert_array_equal(view, model.user_factors)
-    for array in (model.user_factors, model.item_factors, view):
+    for _ in range(2):  # before the vectors are the model's own, and after
+        before = model.user_factors
+        kept = before.copy()
+        model.update(4, 4, 1)
+        np.testing.assert_array_equal(before, kept)
+        assert (model.user_factors[4] != kept[4]).any()
+        held = model.user_factors
+        assert model.user_factors is held  # no copy as long as nothing has changed
+    for array in (model.user_factors, model.item_factors, before):
         with pytest.raises(ValueError, match="read-only"):
             array[0] = 0
 

@@ -25,8 +25,10 @@ class Pool:
     def array(self, shape: tuple[int, ...], dtype: np.dtype[Any]) -> NDArray[Any]:
         """Return an array that begins at a cache line. What it holds is undefined."""
         size = math.prod(shape) * dtype.itemsize + CACHE_LINE
-        free = self._free[size]
-        memory = free.pop() if free else np.empty(size, np.uint8)
+        try:
+            memory = self._free[size].pop()
+        except IndexError:  # asking first would not help: another thread may take the last one meanwhile
+            memory = np.empty(size, np.uint8)
         loan = _Loan(memory)
         weakref.finalize(loan, _return, weakref.ref(self), memory).atexit = False
         start = -memory.ctypes.data % CACHE_LINE

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextvars
 import functools
 import math
 import os
@@ -135,6 +136,20 @@ def single_threaded_blas() -> Iterator[None]:
             raise interruption
 
 
+def _lift_limit_in_child() -> None:
+    """Lift the limit in a forked child: the threads whose blocks are open are not there to leave them."""
+    global _limit_lock, _unlimited
+    _limit_lock = threading.Lock()
+    _open_blocks.clear()
+    for library, number in _unlimited or ():
+        library.set_num_threads(number)
+    _unlimited = None
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_lift_limit_in_child)
+
+
 def weighted_sum(weights: NDArray[Any], values: NDArray[Any]) -> float:
     """Return ``sum w_i v_i`` in float64, without BLAS.
 
@@ -180,7 +195,9 @@ def map_parallel(function: Callable[[Any], Any], arguments: Iterable[Any], num_t
                 errors[i] = error
                 left.clear()
 
-    others = [_pool(min(num_threads, MAX_THREADS), os.getpid()).submit(work) for _ in range(workers - 1)]
+    pool = _pool(min(num_threads, MAX_THREADS), os.getpid())
+    # Each in a copy of the caller's context: what `use_backend` says there holds for its helpers too.
+    others = [pool.submit(contextvars.copy_context().run, work) for _ in range(workers - 1)]
     try:
         work()
     finally:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import threading
 from collections.abc import Callable
 from functools import cached_property
 from typing import Any
@@ -16,14 +18,32 @@ from .values import as_objects, is_hashable, is_missing, object_array, open_colu
 
 CHUNK = 1 << 18  # elements handled at a time, so that Python objects and copies of whole columns don't pile up
 PADDING = -1  # the row number that fills up a list
+FEW = 1000  # ids that are looked up one by one, where there is a table
+
+
+class _Tail:
+    """What `Ids` that grew out of each other share: memory and a table, which hold more than each of them knows."""
+
+    __slots__ = ("memory", "table", "used")
+
+    def __init__(self, memory: NDArray[Any], used: int, table: dict[Any, int] | None) -> None:
+        self.memory, self.used, self.table = memory, used, table
+
+
+_tail_lock = threading.Lock()  # held while ids are written; nothing else is locked meanwhile
+if hasattr(os, "register_at_fork"):  # a child must find neither half an id nor a lock that nobody holds any more
+    os.register_at_fork(
+        before=_tail_lock.acquire, after_in_parent=_tail_lock.release, after_in_child=_tail_lock.release
+    )
 
 
 class Ids:
-    """Distinct raw ids in the order of their row numbers; only `add` changes them, which copies must be made for."""
+    """Distinct raw ids in the order of their row numbers; they never change, so that threads may share them."""
 
     def __init__(self, values: NDArray[Any]) -> None:
         self._memory = values  # int64 where all ids are whole numbers, else objects
         self._count = len(values)
+        self._tail = _Tail(values, len(values), None)
 
     def __len__(self) -> int:
         return self._count
@@ -43,10 +63,22 @@ class Ids:
     def __getstate__(self) -> dict[str, Any]:
         return {"_memory": self.values.copy(), "_count": self._count}  # without the tables
 
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state, _tail=_Tail(state["_memory"], state["_count"], None))
+
     @property
     def are_numbers(self) -> bool:
         """Whether all ids are whole numbers, as an int64 array holds them."""
         return self._memory.dtype.kind == "i"
+
+    # Two threads may both compute what is cached here, from ids that never change: they find the same.
+
+    @cached_property
+    def types(self) -> frozenset[type]:
+        """The types of the ids."""
+        if self.are_numbers:
+            return frozenset({int} if self._count else ())
+        return frozenset(map(type, self.values.tolist()))
 
     @cached_property
     def _sorted(self) -> tuple[NDArray[Any], NDArray[np.int64] | None]:
@@ -56,13 +88,23 @@ class Ids:
         order = np.argsort(self.values, kind="stable")
         return self.values[order], order
 
-    @cached_property
     def _table(self) -> dict[Any, int]:
-        return {value: number for number, value in enumerate(self.values.tolist())}
+        """Return the row numbers of the ids, and of ids that were added to them elsewhere."""
+        tail = self._tail
+        table = tail.table
+        if table is None:
+            built = {value: number for number, value in enumerate(self.values.tolist())}
+            with _tail_lock:  # nothing is added before there is a table
+                if tail.table is None:
+                    tail.table = built
+                table = tail.table
+        return table
 
     def find(self, values: NDArray[Any]) -> NDArray[np.int64]:
         """Return the row numbers of ids (an array of any shape), -1 for those that are not here."""
-        if self.are_numbers and values.dtype.kind in "iu":
+        if self.are_numbers and self._tail.table is None and values.dtype.kind == "O" and _are_int64(values):
+            values = values.astype(np.int64)  # so that nobody needs a table of all ids to find a few
+        if self.are_numbers and values.dtype.kind in "iu" and (self._tail.table is None or values.size > FEW):
             ordered, order = self._sorted
             if len(ordered) == 0:
                 return np.full(values.shape, PADDING, np.int64)
@@ -71,12 +113,16 @@ class Ids:
                 return np.where(beyond, PADDING, self.find(np.where(beyond, 0, values).astype(np.int64)))
             at = np.minimum(np.searchsorted(ordered, values), len(ordered) - 1)
             return np.where(ordered[at] == values, at if order is None else order[at], PADDING)
-        numbers = np.fromiter((self._number(value) for value in values.ravel().tolist()), np.int64, values.size)
+        numbers = np.fromiter((self.number(value) for value in values.ravel().tolist()), np.int64, values.size)
         return numbers.reshape(values.shape)
 
-    def _number(self, value: Any) -> int:
+    def number(self, value: Any) -> int:
+        """Return the row number of one id, -1 if it is not here."""
         # True == 1 and 1.0 == 1 to a dictionary: a whole number that came as float in a frame is meant, a truth is not.
-        return PADDING if isinstance(value, bool) and self.are_numbers else self._table.get(value, PADDING)
+        if isinstance(value, bool) and self.are_numbers:
+            return PADDING
+        number = (self._tail.table or self._table()).get(value, PADDING)
+        return number if number < self._count else PADDING
 
     def numbers(self, name: str, ids: Any, kind: str) -> NDArray[np.int64]:
         """Return the row numbers of raw ids, of the shape they came in; all must be known.
@@ -116,7 +162,7 @@ class Ids:
             return np.array(ids, object)
         refuse_iterator(name, ids)
         try:
-            single = isinstance(ids, tuple) and ids in self._table
+            single = isinstance(ids, tuple) and self.number(ids) >= 0
         except TypeError:  # a tuple of lists
             single = False
         if single or not hasattr(ids, "__len__"):
@@ -141,11 +187,11 @@ class Ids:
         return out
 
     def provisional(self, name: str, values: NDArray[Any]) -> tuple[NDArray[np.int64], list[Any]]:
-        """Return row numbers as `add` would give them, and what it would have to add."""
+        """Return row numbers as `extended` would give them, and what it would have to add."""
         new: dict[Any, int] = {}
         try:
             numbers = [
-                number if (number := self._number(value)) >= 0 else new.setdefault(value, self._count + len(new))
+                number if (number := self.number(value)) >= 0 else new.setdefault(value, self._count + len(new))
                 for value in values.ravel().tolist()
             ]
         except TypeError:
@@ -154,25 +200,33 @@ class Ids:
         refuse_missing(name, list(new))
         return np.array(numbers, np.int64).reshape(values.shape), [plain(name, value) for value in new]
 
-    def add(self, values: list[Any]) -> None:
-        """Append ids that are not here yet, at amortized constant cost."""
+    def extended(self, values: list[Any]) -> Ids:
+        """Return these ids with more behind them, which are not here yet, at amortized constant cost."""
         if not values:
-            return
-        if self.are_numbers and not all(type(value) is int and abs(value) < 2**63 for value in values):
-            self._memory = object_array(self.values.tolist())
-        if self._count + len(values) > len(self._memory):
-            memory = np.empty(max(self._count + len(values), 2 * len(self._memory)), self._memory.dtype)
-            memory[: self._count] = self._memory[: self._count]
-            self._memory = memory
-        for value in values:
-            self._memory[self._count] = value
-            self._table[value] = self._count
-            self._count += 1
-        self.__dict__.pop("_sorted", None)
-
-    def copy(self) -> Ids:
-        """Return ids of one's own."""
-        return Ids(self.values.copy())
+            return self
+        self._table()
+        widened = self.are_numbers and not all(type(value) is int and abs(value) < 2**63 for value in values)
+        total = self._count + len(values)
+        with _tail_lock:
+            tail = self._tail
+            if widened or tail.used != self._count:  # somebody else has added to these ids
+                memory = object_array(self.values.tolist()) if widened else self.values.copy()
+                table = {value: number for number, value in enumerate(memory.tolist())}
+                tail = _Tail(memory, self._count, table)
+            if total > len(tail.memory):
+                memory = np.empty(max(total, 2 * len(tail.memory)), tail.memory.dtype)
+                memory[: self._count] = tail.memory[: self._count]
+                tail.memory = memory
+            table = tail.table or {}
+            for number, value in enumerate(values, self._count):
+                tail.memory[number] = value
+                table[value] = number
+            tail.table, tail.used = table, total
+            more = Ids(tail.memory)
+        more._count, more._tail = total, tail
+        if "types" in self.__dict__:
+            more.__dict__["types"] = self.types | frozenset(map(type, values))
+        return more
 
     def union(self, other: Ids) -> tuple[Ids, NDArray[np.int64]]:
         """Return these ids with those of `other` that are new behind them, and the row numbers of all of `other`."""
@@ -181,9 +235,7 @@ class Ids:
         if not new.any():
             return self, numbers
         numbers[new] = len(self) + np.arange(new.sum())
-        both = self.copy()
-        both.add(other.values[new].tolist())
-        return both, numbers
+        return self.extended(other.values[new].tolist()), numbers
 
 
 def refuse_missing(name: str, values: list[Any]) -> None:
@@ -332,3 +384,7 @@ def sorted_order(values: list[Any]) -> NDArray[np.int64]:
         return np.array(sorted(range(len(values)), key=values.__getitem__), np.int64)
     except TypeError:
         return np.arange(len(values))
+
+
+def _are_int64(values: NDArray[Any]) -> bool:
+    return all(type(value) is int and -(2**63) <= value < 2**63 for value in values.ravel().tolist())

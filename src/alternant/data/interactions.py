@@ -11,6 +11,7 @@ import numpy as np
 import scipy.sparse as sp
 from numpy.typing import NDArray
 
+from .._utils.guard import Guarded
 from .._utils.messages import about, parameter, refusal
 from .._utils.validation import check_choice
 from .append import check_appendable
@@ -22,7 +23,7 @@ from .pairs import AGGREGATES, DuplicatePairError, EventTable, Pairs, merge_pair
 from .report import DroppedRows, InteractionsReport
 
 
-class Interactions:
+class Interactions(Guarded):
     """Users' interactions with items, under the ids that the user's own tables give them.
 
     Made by `from_frame`, `from_arrays` or `from_file`. A model fitted on it takes and returns raw ids.
@@ -32,6 +33,9 @@ class Interactions:
     makes one entry: ``"sum"`` of the values, their ``"max"`` or ``"mean"``, the ``"last"`` one (by time; where there
     are no times, the last row), or an ``"error"``. Rows without user or item, with a value of NaN or without time
     (where times are asked for) are left out. `describe` counts all of that.
+
+    Threads may share it: calls of `append` exclude each other, and whoever reads, a fit included, sees all of an
+    `append` or nothing of it.
 
     Attributes
     ----------
@@ -45,6 +49,9 @@ class Interactions:
     aggregate : str
         What makes one entry of several.
     """
+
+    _reading = ("describe", "to_frame", "reindex", "__getitem__", "__getstate__", "__repr__", "_select")
+    _changing = ("append",)
 
     def __init__(
         self, pairs: Pairs, users: Ids, items: Ids, *, aggregate: str = "sum", dropped: DroppedRows | None = None,
@@ -252,6 +259,13 @@ class Interactions:
         dropped.n_merged = len(events.users) - len(pairs.matrix.data)
         return cls(pairs, user_ids, item_ids, aggregate=aggregate, dropped=dropped, has_values=values is not None)
 
+    def _snapshot(self) -> Self:
+        """Return interactions of their own that are as these at one moment; all that is large is shared."""
+        twin = type(self).__new__(type(self))
+        with self._guard.lock:
+            twin.__dict__.update(self.__dict__)
+        return twin
+
     # What it is
 
     @property
@@ -345,6 +359,7 @@ class Interactions:
                     "a frame, so pass Interactions.from_frame(...) or .from_arrays(...)"
                 )
             events = type(self).from_frame(events, **self._columns, aggregate=self.aggregate)
+        events = events._snapshot()
         check_appendable(self, events)
         old, new = self._pairs.events(), events._pairs.events()
         users, rows = self._users.union(events._users)
@@ -368,7 +383,9 @@ class Interactions:
         dropped = self._dropped + events._dropped
         dropped.n_merged = dropped.n_kept - len(pairs.matrix.data)
         has_values = self._has_values and events._has_values
-        self.__dict__.update(_pairs=pairs, _users=users, _items=items, _dropped=dropped, _has_values=has_values)
+        self._commit({
+            "_pairs": pairs, "_users": users, "_items": items, "_dropped": dropped, "_has_values": has_values,
+        })  # fmt: skip
         return self
 
     def reindex(self, *, users: Any = None, items: Any = None) -> Self:

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from .._utils.guard import snapshot_of
 from .._utils.messages import parameter, refusal
 from .._utils.threads import resolve_num_threads
 from .._utils.validation import check_boolean, check_integer, check_number
@@ -117,6 +118,7 @@ def evaluate(
     check_boolean("exclude_seen", exclude_seen)
     if relevant_from is not None and relevant_from != -np.inf:
         check_number("relevant_from", relevant_from, -np.inf)
+    model, test, user_items = (snapshot_of(one) for one in (model, test, user_items))
     users, user_ids = _evaluation_users(model, test, user_items, candidates, exclude_seen, relevant_from)
     tested = np.flatnonzero(np.diff(users.test.indptr))
     position = np.full(len(users.queries), -1)

@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from .._utils.guard import snapshot_of
 from .._utils.messages import parameter, refusal
 from .._utils.validation import check_integer, check_share, random_generator
 from ..data.csr import CSR
@@ -32,6 +33,7 @@ class Table:
     times: NDArray[Any]
 
     def __init__(self, interactions: Any, times: Any = None, *, timed: bool = False, name: str = "interactions"):
+        interactions = snapshot_of(interactions)
         self.source = interactions if isinstance(interactions, Interactions) else None
         matrix = interactions.matrix if self.source is not None else interactions
         dtype = np.dtype(getattr(matrix, "dtype", np.float32))  # anything without a dtype is refused below

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from typing import Any, ClassVar, Self
 
 import numpy as np
@@ -15,6 +16,7 @@ from ..data.validation import check_columns, check_interactions
 from ..kernels import get_backend
 from ..kernels._registry import Backend, active_backend
 from . import _cold_start, _storage
+from ._fit_loop import freeze, is_frozen
 from ._histories import Histories
 from ._parameters import Parameters
 from ._raw_ids import RawIds
@@ -36,6 +38,16 @@ class FactorModel(Serving, Histories, RawIds, ScikitLearnModel, DescribedModel, 
     vectors; where columns of the factors are biases, `_latent` leaves them out; where a stored zero is a value,
     `_check_rows` keeps it.
 
+    Threads. Any number of threads may call any method that does not change the model: those in `_reading`, which run on
+    a snapshot taken as they begin. Methods that change it, those in `_changing`, exclude each other. Readers see the
+    model before a change or after it, never between: not one side's factors with the other's ids, not a row that is
+    half written. `fit` is one change, too: what its iterations leave behind is seen by its callback, in its own thread,
+    and by others when it is done. Reading one attribute is safe at any time, but two are two moments:
+    ``copy.copy(model)`` is a model as it was at one, and copies no factors that stay as they are. Locks are neither
+    copied nor pickled, and a forked child has its own. `set_backend` is for all threads, `use_backend` for one.
+
+    A subclass changes its fitted attributes by `_assign`, all in one call, and its reading methods set none.
+
     Attributes
     ----------
     user_factors : array, shape (n_users, f)
@@ -49,6 +61,13 @@ class FactorModel(Serving, Histories, RawIds, ScikitLearnModel, DescribedModel, 
     user_factors: NDArray[Any] | None
     item_factors: NDArray[Any] | None
     interactions_: CSR | None
+
+    _reading = (
+        "recommend", "recommend_frame", "recommend_all", "query_vectors", "predict", "similar_items", "similar_users",
+        "cold_start", "explain", "fold_in_users", "fold_in_items", "score", "save", "get_params", "__repr__",
+        "__getstate__",
+    )  # fmt: skip
+    _changing = ("fit", "update", "partial_fit_users", "partial_fit_items", "set_params")
 
     _min_count: ClassVar[int] = 0  # of the items of a cold start
 
@@ -103,7 +122,7 @@ class FactorModel(Serving, Histories, RawIds, ScikitLearnModel, DescribedModel, 
         ValueError
             If `k` is below 1 or `user_items` has the wrong shape.
         """
-        user_factors, item_factors = self._factors()
+        item_factors = self._side("item")
         k = check_integer("k", k, 1)
         check_boolean("exclude_seen", exclude_seen)
         seen: CSR | None
@@ -115,7 +134,7 @@ class FactorModel(Serving, Histories, RawIds, ScikitLearnModel, DescribedModel, 
             shape = (*ids.shape, k)
             ids = ids.reshape(-1)
             seen = self._seen(ids, user_items) if exclude_seen or user_items is not None else None
-            queries = user_factors[ids]
+            queries = self._take("user", ids)
         exclude = (seen.indptr, seen.indices) if exclude_seen and seen is not None else None
         candidates = self._allowed(exclude_items, candidate_items, queries=len(queries))
         best, scores = self._rank(queries, item_factors, k, exclude, candidates)
@@ -134,7 +153,7 @@ class FactorModel(Serving, Histories, RawIds, ScikitLearnModel, DescribedModel, 
         float or array
             The predictions, from dot products accumulated in float64, in the shape that the two broadcast to.
         """
-        user_factors, item_factors = self._factors()
+        self._check_fitted()
         rows, columns = self._numbers("users", users, "user"), self._numbers("items", items, "item")
         try:
             rows, columns = np.broadcast_arrays(rows, columns)
@@ -143,7 +162,7 @@ class FactorModel(Serving, Histories, RawIds, ScikitLearnModel, DescribedModel, 
                 f"users and items must broadcast against each other, got shapes {rows.shape} and {columns.shape}: "
                 "pass two lists of one length, or users[:, None] for all pairs"
             ) from None
-        out = self._score(user_factors, item_factors, rows.reshape(-1), columns.reshape(-1))
+        out = self._score_pairs(rows.reshape(-1), columns.reshape(-1))
         return float(out[0]) if rows.ndim == 0 else out.reshape(rows.shape)
 
     def similar_items(
@@ -166,13 +185,13 @@ class FactorModel(Serving, Histories, RawIds, ScikitLearnModel, DescribedModel, 
         cosines : array of the same shape
             Between -1 and 1; -inf where no item is. An item without interactions has cosine 0 to all others.
         """
-        return self._similar(self._factors()[1], items, k, exclude_items, candidate_items, "item")
+        return self._similar(items, k, exclude_items, candidate_items, "item")
 
     def similar_users(
         self, users: Any, k: int = 10, *, exclude_users: Any = None, candidate_users: Any = None
     ) -> tuple[NDArray[Any], NDArray[Any]]:
         """Find the users whose factors point the same way, by cosine. As `similar_items`."""
-        return self._similar(self._factors()[0], users, k, exclude_users, candidate_users, "user")
+        return self._similar(users, k, exclude_users, candidate_users, "user")
 
     def cold_start(
         self,
@@ -263,7 +282,7 @@ class FactorModel(Serving, Histories, RawIds, ScikitLearnModel, DescribedModel, 
             Keep the interactions of the fit in the file. Without them a loaded model needs `user_items` to leave out
             seen items. A `random_state` that is not a number is not kept.
         """
-        self._factors()
+        self._check_fitted()
         check_boolean("interactions", interactions)
         _storage.save(self, path, interactions)
 
@@ -296,18 +315,67 @@ class FactorModel(Serving, Histories, RawIds, ScikitLearnModel, DescribedModel, 
         return active_backend() if self.backend == "auto" else get_backend(self.backend)
 
     def _factors(self) -> tuple[NDArray[Any], NDArray[Any]]:
+        """Return the factors of both sides as the kernels take them."""
         users, items = getattr(self, "user_factors", None), getattr(self, "item_factors", None)
+        self._check_factors(users, items)
+        return np.ascontiguousarray(users), np.ascontiguousarray(items)
+
+    def _check_factors(self, users: Any, items: Any) -> None:
+        """Raise unless these are the factors of a model."""
         if users is None or items is None:
             raise NotFittedError(f"this {type(self).__name__} is not fitted yet: call fit(interactions) first")
-        users, items = np.ascontiguousarray(users), np.ascontiguousarray(items)
-        if users.ndim != 2 or items.ndim != 2 or users.shape[1] != items.shape[1] or users.dtype != items.dtype:
+        shapes = np.shape(users), np.shape(items)
+        if not len(shapes[0]) == len(shapes[1]) == 2 or shapes[0][1] != shapes[1][1] or users.dtype != items.dtype:
             raise ValueError(
                 "user_factors and item_factors must have 2 dimensions, the same number of columns and one dtype, "
-                f"got shapes {users.shape} and {items.shape}, dtypes {users.dtype} and {items.dtype}"
+                f"got shapes {shapes[0]} and {shapes[1]}, dtypes {users.dtype} and {items.dtype}"
             )
         if users.dtype not in (np.float32, np.float64):
             raise TypeError(f"user_factors and item_factors must be float32 or float64, got {users.dtype}")
-        return users, items
+
+    # What some models can do without all factors of a side
+
+    def _check_fitted(self) -> None:
+        self._factors()
+
+    def _count(self, kind: str) -> int | None:
+        """Return the number of users or of items; None before the fit."""
+        factors = getattr(self, f"{kind}_factors", None)
+        return None if factors is None else len(factors)
+
+    def _side(self, kind: str) -> NDArray[Any]:
+        """Return the factors of one side."""
+        return self._factors()[0 if kind == "user" else 1]
+
+    def _take(self, kind: str, numbers: NDArray[np.int64]) -> NDArray[Any]:
+        """Return the factors of some rows of a side."""
+        return np.asarray(self._side(kind)[numbers])
+
+    def _score_pairs(self, users: NDArray[np.int64], items: NDArray[np.int64]) -> NDArray[Any]:
+        """Predict pairs."""
+        return self._score(*self._factors(), users, items)
+
+    # State
+
+    def _assign(self, **state: Any) -> None:
+        """Set fitted attributes at once for every reader, and in one step that no signal can split.
+
+        Factors become read-only.
+        """
+        for name in ("user_factors", "item_factors"):
+            if name in state:
+                freeze(state[name])
+        self._commit(state)
+
+    def _derived(self, name: str, source: NDArray[Any], derive: Callable[[NDArray[Any]], NDArray[Any]]) -> NDArray[Any]:
+        """Return what follows from an array of the model, kept as long as the model has the array."""
+        kept = self._guard.derived.get(name)
+        if kept is not None and kept[0] is source and is_frozen(source):
+            return np.asarray(kept[1])
+        result = derive(source)
+        if is_frozen(source):
+            self._guard.derived[name] = source, result
+        return result
 
     def _score(
         self, X: NDArray[Any], Y: NDArray[Any], users: NDArray[np.int64], items: NDArray[np.int64], **facts: Any
@@ -377,18 +445,25 @@ class FactorModel(Serving, Histories, RawIds, ScikitLearnModel, DescribedModel, 
         self._backend().top_k(queries, items, k, exclude, candidates, ids, scores, threads)
         return ids, scores
 
-    def _similar(
-        self, factors: NDArray[Any], ids: Any, k: int, exclude: Any, candidates: Any, kind: str
-    ) -> tuple[NDArray[Any], NDArray[Any]]:
+    def _similar(self, ids: Any, k: int, exclude: Any, candidates: Any, kind: str) -> tuple[NDArray[Any], NDArray[Any]]:
+        factors = self._side(kind)
         rows = self._numbers(f"{kind}s", ids, kind)
         k = check_integer("k", k, 1)
         allowed = self._allowed(exclude, candidates, kind, rows.size)
-        factors = self._latent(factors)
-        norms = np.sqrt(np.einsum("if,if->i", factors, factors, dtype=np.float64))
-        norms[norms == 0] = 1
-        unit = (factors / norms[:, None]).astype(factors.dtype)
+        if kind == "item":  # of users there may be many more, and they are asked for less often
+            columns = self._latent(factors).shape[1]  # with biases or without, as a parameter says
+            unit = self._derived(f"directions in {columns} columns", factors, self._directions)
+        else:
+            unit = self._directions(factors)
         flat = rows.reshape(-1)
         itself = (np.arange(len(flat) + 1), flat)
         best, cosines = self._top_k(np.ascontiguousarray(unit[flat]), unit, k, itself, allowed)
         np.clip(cosines, -1, 1, out=cosines, where=best >= 0)  # rounding
         return self._raw(best.reshape(*rows.shape, k), kind), cosines.reshape(*rows.shape, k)
+
+    def _directions(self, factors: NDArray[Any]) -> NDArray[Any]:
+        """Return the factors without biases, each row of length 1."""
+        factors = self._latent(factors)
+        norms = np.sqrt(np.einsum("if,if->i", factors, factors, dtype=np.float64))
+        norms[norms == 0] = 1
+        return (factors / norms[:, None]).astype(factors.dtype)

@@ -13,7 +13,6 @@ from ..data.interactions import Interactions
 from ..data.validation import check_ids, row_numbers
 from ..data.values import object_array
 from ._base import FactorModel
-from ._fit_loop import freeze
 
 
 class FoldInModel(FactorModel):
@@ -143,10 +142,3 @@ class FoldInModel(FactorModel):
     def _partial_state(self, kind: str, numbers: NDArray[np.int64], rows: CSR) -> dict[str, Any]:
         """Return what else of the model changes with rows that are replaced or appended."""
         return {}
-
-    def _assign(self, **state: Any) -> None:
-        """Set attributes in one step that no signal can split; factors become read-only."""
-        for name in ("user_factors", "item_factors"):
-            if name in state:
-                freeze(state[name])
-        self.__dict__.update(state)

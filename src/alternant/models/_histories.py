@@ -19,7 +19,7 @@ class Histories:
         if user_items is None:
             raise ValueError("users=None means new users and needs user_items, their interactions: pass one of the two")
         model: Any = self
-        model._factors()
+        model._check_fitted()
         user_items = model._matrix("user_items", user_items, "item")
         queries = model.fold_in_users(user_items)
         return queries, model._check_rows("user_items", user_items, queries.dtype)
@@ -27,10 +27,11 @@ class Histories:
     def _seen(self, users: NDArray[np.int64], user_items: Any) -> CSR:
         """Return what is known of users of the fit, a row for each: the interactions of the fit, or others."""
         model: Any = self
-        user_factors, item_factors = model._factors()
+        model._check_fitted()
+        n_users, n_items = model._count("user"), model._count("item")
         if user_items is None:
             known: CSR | None = getattr(self, "interactions_", None)
-            if known is None or known.shape != (len(user_factors), len(item_factors)):
+            if known is None or known.shape != (n_users, n_items):
                 raise ValueError(
                     "the model does not hold the interactions of its users (it was saved without them, or its factors "
                     "were set by hand), so that it can't tell what they have seen: pass user_items, or "
@@ -40,17 +41,17 @@ class Histories:
         if isinstance(user_items, Interactions) and model._ids_of("user") is not None:
             model._refuse_absent("user_items", user_items, "user", model._raw(users, "user"))
             user_items = model._matrix("user_items", user_items, "item", rows_of=model._ids_of("user"))
-            every: CSR = model._known_columns("user_items", user_items, item_factors, "item", -1)
+            every: CSR = model._known_columns("user_items", user_items, model._side("item"), "item", -1)
             return every.take(users)
-        seen: CSR = model._known_columns("user_items", user_items, item_factors, "item", len(user_factors))
-        if seen.shape[0] not in (len(users), len(user_factors)):
+        seen: CSR = model._known_columns("user_items", user_items, model._side("item"), "item", n_users)
+        if seen.shape[0] not in (len(users), n_users):
             raise ValueError(
                 f"user_items must have one row for each of the {len(users)} users asked for, or all "
-                f"{len(user_factors)} rows of the fit, got {seen.shape[0]} rows: pass user_items[users]"
+                f"{n_users} rows of the fit, got {seen.shape[0]} rows: pass user_items[users]"
             )
-        if seen.shape[0] != len(user_factors) or np.array_equal(users, np.arange(len(user_factors))):
+        if seen.shape[0] != n_users or np.array_equal(users, np.arange(n_users)):
             return seen
-        if len(users) == len(user_factors):
+        if len(users) == n_users:
             raise ValueError(
                 f"user_items has {len(users)} rows, which may be one for each of users or the whole matrix in the "
                 f"order of the fit: pass users=numpy.arange({len(users)}) to make the two the same"

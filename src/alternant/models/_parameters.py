@@ -8,6 +8,7 @@ from typing import Any, ClassVar, Self
 
 import numpy as np
 
+from .._utils.guard import Guarded
 from .._utils.messages import parameter, refusal
 from .._utils.threads import resolve_num_threads
 from .._utils.validation import (
@@ -85,7 +86,7 @@ RULES: dict[str, Rule] = {
 _PAIRS = ("degree_normalization", "regularization")
 
 
-class Parameters:
+class Parameters(Guarded):
     """`get_params`, `set_params`, checks and a repr from the signature of ``__init__``.
 
     Values are checked by `RULES`. A subclass lists the choices of textual parameters in `_choices` and the parameters
@@ -116,13 +117,13 @@ class Parameters:
         for name in params:
             if name not in known:
                 raise ValueError(f"{type(self).__name__} has no parameter {name!r}; it has {', '.join(known)}")
-        before = {name: getattr(self, name) for name in params}
-        self.__dict__.update(params)
+        twin = self._snapshot()  # which nobody else sees, in case a value is refused
         try:
-            self._check_params()
-        except (TypeError, ValueError):
-            self.__dict__.update(before)
-            raise
+            twin.__dict__.update(params)
+            twin._check_params()
+        finally:
+            twin._release()
+        self._commit(params)
         return self
 
     def _check_params(self) -> None:

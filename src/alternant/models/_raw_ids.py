@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
+from .._utils.guard import Guarded
 from ..data.ids import Ids
 from ..data.interactions import Interactions
 from ..data.ratings import check_has_values, check_not_summed
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
     from ._traits import Traits
 
 
-class RawIds:
+class RawIds(Guarded):
     """The part of a model that turns raw ids into row numbers and back.
 
     A model fitted on `Interactions` takes and returns raw ids; fitted on a bare matrix, or with factors of another
@@ -31,25 +32,24 @@ class RawIds:
     @property
     def user_ids_(self) -> NDArray[Any] | None:
         """The raw ids of the users, by row of `user_factors`; None where users are row numbers."""
-        ids = self._ids_of("user")
+        ids = self._snapshot()._ids_of("user")
         return None if ids is None else ids.values
 
     @property
     def item_ids_(self) -> NDArray[Any] | None:
         """The raw ids of the items, by row of `item_factors`; None where items are row numbers."""
-        ids = self._ids_of("item")
+        ids = self._snapshot()._ids_of("item")
         return None if ids is None else ids.values
 
     def _ids_of(self, kind: str) -> Ids | None:
         ids = self._user_ids if kind == "user" else self._item_ids
-        factors = getattr(self, f"{kind}_factors", None)
-        return ids if ids is not None and factors is not None and len(ids) == len(factors) else None
+        return ids if ids is not None and len(ids) == self._count(kind) else None
 
     def _numbers(self, name: str, ids: Any, kind: str) -> NDArray[np.int64]:
         """Return the row numbers of users or items as they are passed in; all must be known."""
         known = self._ids_of(kind)
         if known is None:
-            return check_ids(name, ids, len(getattr(self, f"{kind}_factors")), kind)
+            return check_ids(name, ids, self._count(kind) or 0, kind)
         return known.numbers(name, ids, kind)
 
     def _number(self, name: str, one: Any, kind: str) -> int:
@@ -71,6 +71,7 @@ class RawIds:
         """
         if not isinstance(interactions, Interactions):
             return interactions, {"_user_ids": None, "_item_ids": None, "_library": None}
+        interactions = interactions._snapshot()  # ids, shape and values of one moment
         self._check_values("interactions", interactions, to_fit=True)
         users, items = interactions._users, interactions._items
         if getattr(self, "warm_start", False):
@@ -94,6 +95,7 @@ class RawIds:
                 f"{name} must be a matrix, since the model was fitted on a matrix and knows no ids, got Interactions: "
                 f"pass {name}.matrix, or fit the model on Interactions"
             )
+        rows = rows._snapshot()
         self._check_values(name, rows)
         theirs = rows._items if kind == "item" else rows._users
         if theirs is not ids:
@@ -129,7 +131,7 @@ class RawIds:
         """Return the rows that may be returned, ascending: None for all, or CSR where each query has its own list."""
         if exclude is None and candidates is None:
             return None
-        count = len(getattr(self, f"{kind}_factors"))
+        count = self._count(kind) or 0
         banned = np.empty(0, np.int64) if exclude is None else self._distinct(f"exclude_{kind}s", exclude, kind)
         name = f"candidate_{kind}s"
         if candidates is None or not self._are_lists(candidates, kind):
@@ -161,7 +163,7 @@ class RawIds:
         if not isinstance(candidates, (list, tuple, np.ndarray)) or len(candidates) == 0:
             return False
         first = candidates[0]
-        if isinstance(first, (tuple, frozenset)) and ids is not None and first in ids._table:
+        if isinstance(first, (tuple, frozenset)) and ids is not None and ids.number(first) >= 0:
             return False
         return isinstance(first, (list, tuple, set, frozenset)) or len(getattr(first, "shape", ())) > 0
 

@@ -128,7 +128,7 @@ class Serving:
         -------
         iterator of (user ids, item ids, scores), or int
             Of shapes (b,), (b, k) and (b, k), as `recommend` returns them and with the same bits. With `to`, the
-            number of rows written. The model must not change before the last block.
+            number of rows written. All blocks are of the model as it was at the call, whatever changes it meanwhile.
 
         Raises
         ------
@@ -170,13 +170,14 @@ class Serving:
         array, shape (len(users), f), or (f,) for a single user
         """
         model: Any = self
-        factors, _ = model._factors()
+        model._check_fitted()
         if users is None:
             return np.asarray(model._ranked(model._new_users(user_items)[0]))
         if user_items is not None:
             raise ValueError("query_vectors takes users of the fit or user_items of new ones, got both: pass one")
         numbers = model._numbers("users", users, "user")
-        return np.asarray(model._ranked(factors[numbers.reshape(-1)])).reshape(*numbers.shape, factors.shape[1])
+        vectors = np.asarray(model._ranked(model._take("user", numbers.reshape(-1))))
+        return vectors.reshape(*numbers.shape, vectors.shape[1])
 
     def to_index(self, library: str, **options: Any) -> ItemIndex:
         """Export the items for approximate search by inner product.

@@ -2,21 +2,33 @@
 
 from __future__ import annotations
 
-import copy
-import warnings
 from collections.abc import Mapping
 from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
+from .._utils.warn import warn_caller
 from ..data.csr import CSR
 from ..data.ids import Ids
 from ..data.ratings import check_ratings
 from ..data.values import object_array
 from ..kernels import Grid
+from ._fit_loop import is_frozen
 from ._traits import Traits
-from .sgd.events import MOST_ROWS, Events, Growing, as_list, event_ids, found, hashed_normal, name_events, single
+from .sgd.events import (
+    MOST_ROWS,
+    Events,
+    Growing,
+    Log,
+    Rows,
+    as_list,
+    event_ids,
+    found,
+    hashed_normal,
+    name_events,
+    single,
+)
 from .sgd.trainer import StochasticModel, Task
 
 ONE_ROUND = np.zeros(1, np.int64)  # the order of the diagonals of a grid of one block
@@ -72,7 +84,8 @@ class CosineMF(StochasticModel):
     Attributes
     ----------
     user_factors : array, shape (n_users, factors)
-        The vectors, of any length other than 0: a read-only view, in which `update` is seen at once.
+        The vectors, of any length other than 0, read-only. What was handed out stays as it is: after an `update` the
+        attribute is a new copy of all of them, the first time that it is read.
     item_factors : array, shape (n_items, factors)
     n_iter_ : int
         Epochs done by the last fit.
@@ -122,18 +135,18 @@ class CosineMF(StochasticModel):
     traits = Traits("likes", "likes and dislikes, one by one as they arrive", "gradient of the cosine")
     _min_count = 20
 
-    # The vectors grow, and events are noted beside the rows they will be merged into: `user_factors`, `item_factors`
-    # and `interactions_` are views of these three.
-    _users: Growing
-    _items: Growing
-    _events: Events | None
+    # The vectors grow, and events are noted beside the rows they will be merged into. What is here is written to under
+    # the lock of the guard; a snapshot has `Rows` and a `Log` in their places, which do not change.
+    _users: Growing | Rows
+    _items: Growing | Rows
+    _events: Events | Log | None
     _slot: tuple[Grid, NDArray[Any]] | None  # of one event
     _means: dict[str, NDArray[Any] | None]  # the mean vectors when the first event came after a fit, a load or by hand
 
     @property
     def user_factors(self) -> NDArray[Any] | None:
         """The users' vectors, read-only."""
-        return self._users.view if hasattr(self, "_users") else None
+        return self._whole("_users")
 
     @user_factors.setter
     def user_factors(self, vectors: Any) -> None:
@@ -142,54 +155,97 @@ class CosineMF(StochasticModel):
     @property
     def item_factors(self) -> NDArray[Any] | None:
         """The items' vectors, read-only."""
-        return self._items.view if hasattr(self, "_items") else None
+        return self._whole("_items")
 
     @item_factors.setter
     def item_factors(self, vectors: Any) -> None:
         self._set("_items", "item_factors", vectors)
 
+    def _whole(self, kept: str) -> NDArray[Any] | None:
+        rows: Rows | None = self._snapshot().__dict__.get(kept)
+        return None if rows is None else rows.whole()
+
     def _set(self, kept: str, name: str, vectors: Any) -> None:
         """Take a copy of vectors set by hand; what is known of the pairs stays if there are as many rows as before."""
-        array = np.array(vectors)
+        array = vectors if isinstance(vectors, np.ndarray) and is_frozen(vectors) else np.array(vectors)
         if array.ndim != 2 or array.dtype.kind != "f":
             raise ValueError(
                 f"{name} must be a table of floating-point numbers, one row each, got {array.ndim} dimensions of "
                 f"{array.dtype}"
             )
-        before = self.__dict__.get(kept)
-        events = self.__dict__.get("_events") if before is not None and len(before) == len(array) else None
-        self.__dict__.update({kept: Growing(array), "_events": events, "_means": {}, "_slot": None})
+        with self._guard.writer:
+            before = self.__dict__.get(kept)
+            events = self.__dict__.get("_events") if before is not None and len(before) == len(array) else None
+            self._commit({kept: Growing(array), "_events": events, "_means": {}, "_slot": None})
 
     @property
     def interactions_(self) -> CSR | None:
         """What is known of every pair, events included."""
-        events = getattr(self, "_events", None)
-        return None if events is None else events.merged(len(self._users), len(self._items))
+        twin = self._snapshot()
+        log: Log | None = twin.__dict__.get("_events")
+        if log is None:
+            return None
+        merged = log.merged(len(twin._users), len(twin._items))
+        with self._guard.lock:
+            log.source.forget(log, merged)  # the next reader need not merge them again
+        return merged
 
     @interactions_.setter
     def interactions_(self, rows: CSR | None) -> None:
-        self._events = None if rows is None else Events(rows)
+        self._commit({"_events": None if rows is None else Events(rows)})
 
     def _assign(self, **state: Any) -> None:
         rows = state.pop("interactions_")
         state["_events"] = None if rows is None else Events(rows)
-        for name in ("_user_ids", "_item_ids"):
-            if state.get(name) is not None:
-                state[name] = state[name].copy()  # `update` adds to them
         for name, kept in (("user_factors", "_users"), ("item_factors", "_items")):
             if name in state:
                 state[kept] = Growing(state.pop(name))
-        self.__dict__.update(_means={}, _slot=None, **state)
+        super()._assign(_means={}, _slot=None, **state)
+
+    def _pin(self) -> None:
+        state, lock = self.__dict__, self._guard.lock
+        state.pop("_slot", None)
+        for kept in ("_users", "_items"):
+            if kept in state:
+                state[kept] = Rows(state[kept], lock)
+        if (events := state.get("_events")) is not None:
+            state["_events"] = events.log()
+
+    def _release(self) -> None:
+        for kept in ("_users", "_items"):
+            if (rows := self.__dict__.get(kept)) is not None:
+                rows.close()
 
     def __getstate__(self) -> dict[str, Any]:
-        return {name: value for name, value in self.__dict__.items() if name != "_slot"}
+        """Return what a copy is made of, which then learns alone."""
+        state = super().__getstate__()
+        for kept in ("_users", "_items"):
+            if kept in state:
+                state[kept] = Growing(state[kept].whole())
+        if state.get("_events") is not None:
+            state["_events"] = Events(state["_events"].merged(len(state["_users"]), len(state["_items"])))
+        return state
 
-    def __copy__(self) -> Self:
-        """Copy what `update` writes to, so that each of the two learns alone."""
-        twin = type(self).__new__(type(self))
-        for name, value in self.__getstate__().items():
-            twin.__dict__[name] = copy.copy(value) if isinstance(value, (Growing, Events)) else value
-        return twin
+    # Few rows of many are looked up without a copy of all
+
+    def _count(self, kind: str) -> int | None:
+        rows = self.__dict__.get(f"_{kind}s")
+        return None if rows is None else len(rows)
+
+    def _side(self, kind: str) -> NDArray[Any]:
+        self._check_sides()
+        return self._rows(kind).whole()
+
+    def _take(self, kind: str, numbers: NDArray[np.int64]) -> NDArray[Any]:
+        self._check_sides()
+        return self._rows(kind).take(numbers)
+
+    def _rows(self, kind: str) -> Rows:
+        rows: Rows = self._snapshot().__dict__[f"_{kind}s"]
+        return rows
+
+    def _check_sides(self) -> None:
+        self._check_factors(*(self.__dict__.get(kept) for kept in ("_users", "_items")))
 
     # What an epoch is
 
@@ -198,22 +254,18 @@ class CosineMF(StochasticModel):
         swiped = (known.data == 0) | (known.data == 1)
         others = np.unique(known.data[~swiped])
         if len(others) > 2:  # one or two may mark what is unknown; more look like ratings
-            warnings.warn(
+            warn_caller(
                 f"{name} has {len(others)} values beside 0 (disliked) and 1 (liked), from {others[0]:g} to "
-                f"{others[-1]:g}, which count as unknown: of ratings, say from where on one is a like, as (r >= 4)",
-                UserWarning,
-                stacklevel=3,
+                f"{others[-1]:g}, which count as unknown: of ratings, say from where on one is a like, as (r >= 4)"
             )
         before = np.concatenate([[0], np.cumsum(swiped)])
         return CSR(before[known.indptr], known.indices[swiped], known.data[swiped], known.shape)
 
     def _facts(self, rows: CSR) -> dict[str, Any]:
         if rows.data.all():
-            warnings.warn(
+            warn_caller(
                 "there is no dislike among the interactions, so that every cosine will tend to 1: give dislikes as "
-                "zeros (stored ones, in a sparse matrix), or use ImplicitALS or LogisticMF",
-                UserWarning,
-                stacklevel=4,  # of the call of fit
+                "zeros (stored ones, in a sparse matrix), or use ImplicitALS or LogisticMF"
             )
         return {}
 
@@ -235,6 +287,12 @@ class CosineMF(StochasticModel):
         distinct_items, items = np.unique(items, return_inverse=True)
         return super()._score(_unit(X[distinct_users]), _unit(Y[distinct_items]), users, items, **facts)
 
+    def _score_pairs(self, users: NDArray[np.int64], items: NDArray[np.int64]) -> NDArray[Any]:
+        distinct_users, users = np.unique(users, return_inverse=True)
+        distinct_items, items = np.unique(items, return_inverse=True)
+        X, Y = self._take("user", distinct_users), self._take("item", distinct_items)
+        return super()._score(_unit(X), _unit(Y), users, items)
+
     def _link(self, scores: NDArray[Any], **facts: Any) -> NDArray[Any]:
         return np.asarray(np.clip(scores, -1, 1))  # rounding
 
@@ -244,11 +302,12 @@ class CosineMF(StochasticModel):
     def _rank(
         self, queries: NDArray[Any], items: NDArray[Any], k: int, exclude: Any, candidates: Any
     ) -> tuple[NDArray[np.int32], NDArray[Any]]:
-        return super()._rank(_unit(queries), _unit(items), k, exclude, candidates)
+        return super()._rank(_unit(queries), self._derived("unit", items, _unit), k, exclude, candidates)
 
     def _seen(self, users: NDArray[np.int64], user_items: Any) -> CSR:
-        if user_items is None and self._events is not None:
-            return self._events.of(users, len(self._items))
+        log = self._snapshot().__dict__.get("_events")
+        if user_items is None and log is not None:
+            return log.of(users, len(self._items))  # type: ignore[no-any-return]
         return super()._seen(users, user_items)
 
     # Events as they arrive
@@ -284,64 +343,79 @@ class CosineMF(StochasticModel):
         An event costs some microseconds, whatever the size of the model; one step of a fit moves the same vectors in
         the same way. `recommend` leaves out what a user has swiped, events included.
         """
-        if self._ids_of("user") is None and not self._starts_with_raw_ids(users, items):
-            return self._update(users, items, liked)
-        known = self._ids_of("user") or Ids(object_array([])), self._ids_of("item") or Ids(object_array([]))
-        *events, new_users, new_items = name_events(*known, users, items, liked)
-        self._update(*events)
-        known[0].add(new_users)
-        known[1].add(new_items)
-        self.__dict__.update(_user_ids=known[0], _item_ids=known[1])
-        return self
+        user_ids, item_ids = self._ids_of("user"), self._ids_of("item")
+        if user_ids is None:
+            if not self._starts_with_raw_ids(users, items):
+                return self._update(users, items, liked)
+            user_ids = item_ids = Ids(object_array([]))
+        item_ids = item_ids or Ids(object_array([]))
+        if type(users) in (int, str) and type(items) in (int, str) and (value := single(liked)) is not None:
+            row, column = user_ids.number(users), item_ids.number(items)
+            if row >= 0 and column >= 0:
+                return self._update_one(row, column, value)
+        *events, new_users, new_items = name_events(user_ids, item_ids, users, items, liked)
+        return self._update(*events, _user_ids=user_ids.extended(new_users), _item_ids=item_ids.extended(new_items))
 
     def _starts_with_raw_ids(self, users: Any, items: Any) -> bool:
         """Whether the first events of a model without factors come with names instead of row numbers."""
-        if hasattr(self, "_users") or hasattr(self, "_items"):
+        if "_users" in self.__dict__ or "_items" in self.__dict__:
             return False
         return all(isinstance(one, str) for ids in (users, items) for one in (ids if isinstance(ids, list) else [ids]))
 
-    def _update(self, users: Any, items: Any, liked: Any) -> Self:
-        """Learn from events of row numbers."""
+    def _update(self, users: Any, items: Any, liked: Any, **ids: Ids) -> Self:
+        """Learn from events of row numbers; `ids` are what the rows are called afterwards."""
         user = users if type(users) is int else single(users)
         item = items if type(items) is int else single(items)
         value = liked if type(liked) is int else single(liked)
         if type(user) is int and type(item) is int and value is not None:
-            return self._update_one(user, item, value)
+            return self._update_one(user, item, value, **ids)
         rows, columns, target = self._check_events(users, items, liked)
         if len(rows) == 0:
             return self
-        self._grow(int(rows.max()) + 1, int(columns.max()) + 1)
-        X, Y = self._users.rows, self._items.rows
-        target = np.ascontiguousarray(target, X.dtype)
-        self._backend().cosine_epoch(
-            Grid.whole(rows, columns, len(X), len(Y)), ONE_ROUND, target, X, Y, float(self.learning_rate),
-            bool(self.update_items), 1,
-        )  # fmt: skip
-        if self._events is not None:
-            self._events.add(rows, columns, target)
+        with self._guard.lock:
+            before = self._grow(int(rows.max()) + 1, int(columns.max()) + 1)
+            try:
+                X, Y = self._users.touch(rows), self._touched_items(columns)
+                target = np.ascontiguousarray(target, X.dtype)
+                self._learn(Grid.whole(rows, columns, len(X), len(Y)), target, X, Y)
+                self._events.add(rows, columns, target)
+                self.__dict__.update(ids)
+            except BaseException:
+                self._shrink(before)
+                raise
         return self
 
-    def _update_one(self, user: int, item: int, liked: float) -> Self:
+    def _update_one(self, user: int, item: int, liked: float, **ids: Ids) -> Self:
         """Learn from one event, with none of the arrays that checking many takes."""
         for name, row in (("users", user), ("items", item)):
             if not 0 <= row < MOST_ROWS:
                 raise IndexError(f"{name} must lie between 0 and {MOST_ROWS - 1}, got {row}")
         if liked not in (0, 1):
             return self
-        state = self.__dict__
-        if not state.get("_means") or user >= len(self._users) or item >= len(self._items):
-            self._grow(user + 1, item + 1)
-        slot = state.get("_slot")
-        if slot is None:
-            slot = self._slot = Grid.whole([0], [0], 1, 1), np.zeros(1, self._users.rows.dtype)
-        grid, target = slot
-        grid.rows[0], grid.columns[0], target[0] = user, item, liked
-        self._backend().cosine_epoch(
-            grid, ONE_ROUND, target, self._users.rows, self._items.rows, float(self.learning_rate),
-            bool(self.update_items), 1,
-        )  # fmt: skip
-        state["_events"].add_one(user, item, liked)
+        state, before = self.__dict__, None
+        with self._guard.lock:
+            if not state.get("_means") or user >= len(state["_users"]) or item >= len(state["_items"]):
+                before = self._grow(user + 1, item + 1)
+            try:
+                slot = state.get("_slot")
+                if slot is None:
+                    slot = self._slot = Grid.whole([0], [0], 1, 1), np.zeros(1, state["_users"].dtype)
+                grid, target = slot
+                grid.rows[0], grid.columns[0], target[0] = user, item, liked
+                self._learn(grid, target, state["_users"].touch(user), self._touched_items(item))
+                state["_events"].add_one(user, item, liked)
+                state.update(ids)
+            except BaseException:
+                self._shrink(before)
+                raise
         return self
+
+    def _touched_items(self, numbers: int | NDArray[np.int64]) -> NDArray[Any]:
+        return self._items.touch(numbers) if self.update_items else self._items.rows
+
+    def _learn(self, grid: Grid, target: NDArray[Any], X: NDArray[Any], Y: NDArray[Any]) -> None:
+        rate, moves = float(self.learning_rate), bool(self.update_items)
+        self._backend().cosine_epoch(grid, ONE_ROUND, target, X, Y, rate, moves, 1)
 
     def _check_events(
         self, users: Any, items: Any, liked: Any
@@ -364,14 +438,16 @@ class CosineMF(StochasticModel):
         swiped = (target == 0) | (target == 1)
         return (rows, columns, target) if swiped.all() else (rows[swiped], columns[swiped], target[swiped])
 
-    def _grow(self, n_users: int, n_items: int) -> None:
-        """Create the rows that are missing, or none if there is no room."""
-        if hasattr(self, "_users") or hasattr(self, "_items"):
-            self._factors()  # of vectors set by hand, the shapes
+    def _grow(self, n_users: int, n_items: int) -> tuple[dict[str, Any], int, int]:
+        """Create the rows that are missing, or none if there is no room; return what undoes it."""
+        before = dict(self.__dict__)
+        if "_users" in before or "_items" in before:
+            self._check_sides()  # of vectors set by hand, the shapes
             users, items = self._users, self._items
         else:
             users, items = (Growing(np.empty((0, self.factors), np.dtype(self.dtype))) for _ in range(2))
-        means = self.__dict__.get("_means") or {"user": _mean(users), "item": _mean(items)}
+        counts = len(users), len(items)
+        means = before.get("_means") or {"user": _mean(users), "item": _mean(items)}
         try:
             new = [
                 self._newcomers(kind, side, wanted, means[kind])
@@ -386,9 +462,21 @@ class CosineMF(StochasticModel):
             ) from None
         for side, vectors in zip((users, items), new, strict=True):
             side.append(vectors)
-        self.__dict__.update(_users=users, _items=items, _means=means, _slot=self.__dict__.get("_slot"))
-        if self.__dict__.get("_events") is None:  # what came before, if vectors were set by hand, is not known
-            self._events = Events(CSR(np.zeros(1, np.int64), np.empty(0, np.int32), users.rows[:0, 0], (0, 0)))
+        events = before.get("_events")
+        if events is None:  # what came before, if vectors were set by hand, is not known
+            events = Events(CSR(np.zeros(1, np.int64), np.empty(0, np.int32), np.empty(0, users.dtype), (0, 0)))
+        self.__dict__.update(_users=users, _items=items, _means=means, _events=events)
+        return before, *counts
+
+    def _shrink(self, before: tuple[dict[str, Any], int, int] | None) -> None:
+        """Undo `_grow`: rows that taught nothing must not stay."""
+        if before is None:
+            return
+        state, *counts = before
+        for kept, count in zip(("_users", "_items"), counts, strict=True):
+            self.__dict__[kept].truncate(count)
+        self.__dict__.clear()
+        self.__dict__.update(state)
 
     def _newcomers(self, kind: str, side: Growing, wanted: int, mean: NDArray[Any] | None) -> NDArray[Any]:
         """Return vectors for users or items never seen."""

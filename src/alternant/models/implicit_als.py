@@ -320,16 +320,19 @@ class ImplicitALS(AlternatingLeastSquares):
         return degrees if (len(degrees.users), len(degrees.items)) == (len(users), len(items)) else None
 
     def _basis(self, fixed: NDArray[Any], kind: str, objective: ImplicitObjective, solver: Solver) -> Basis:
-        """Return the basis of a side of the model, kept as long as nobody can have changed the side since."""
-        kept: list[tuple[NDArray[Any], Any, Basis]] = self.__dict__.setdefault("_bases", [])
+        """Return the basis of a side of the model, kept as long as nobody can have changed the side since.
+
+        The key has all that a basis follows from, so that no answer depends on what was asked for before.
+        """
         padded = solver.method == "cg"
-        key = objective.unobserved_weight, padded, solver.backend.name, objective.degrees
+        key = kind, objective.unobserved_weight, solver.method, padded, solver.backend.name
+        kept: list[tuple[NDArray[Any], Any, Basis]] = self._guard.derived.get("bases", [])
         for side, made_with, basis in kept:
-            if side is fixed and made_with[:3] == key[:3] and made_with[3] is key[3] and is_frozen(fixed):
+            if side is fixed and made_with[0] == key and made_with[1] is objective.degrees and is_frozen(fixed):
                 return basis
         basis = Basis.of(objective.fixed_for_new_rows(fixed, kind), objective.unobserved_weight, solver, padded=padded)
         if any(fixed is getattr(self, name, None) for name in ("user_factors", "item_factors")) and is_frozen(fixed):
-            self._bases = [*kept[-1:], (fixed, key, basis)]
+            self._guard.derived["bases"] = [*kept[-1:], (fixed, (key, objective.degrees), basis)]
         return basis
 
     def _fold_in(
@@ -399,9 +402,6 @@ class ImplicitALS(AlternatingLeastSquares):
         objective = self._objective()
         basis = self._basis(items, "item", objective, self._solver(fold_in=True))
         return break_down(history, i, score, objective, basis, lambda numbers: self._raw(numbers, "item"))
-
-    def __getstate__(self) -> dict[str, Any]:
-        return {name: value for name, value in self.__dict__.items() if name != "_bases"}
 
     def search_space(self, rows: CSR | None = None) -> dict[str, Any]:
         """Return ranges around what ``"auto"`` chooses for `rows`."""

@@ -81,7 +81,7 @@ class Popularity(FactorModel):
             raise ValueError(f"interactions must have at least one user and one item, got shape {user_items.shape}")
         values = user_items.data if self.weighted else user_items.data > 0  # a dislike does not make popular
         popularity = np.bincount(user_items.indices, values, minlength=n_items).astype(np.float64)
-        self.__dict__.update(
+        self._assign(
             user_factors=np.ones((n_users, 1)), item_factors=popularity[:, None], interactions_=user_items,
             backend_=backend, **ids,
         )  # fmt: skip

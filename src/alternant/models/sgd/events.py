@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-import copy
+import contextlib
+import functools
+import threading
+import weakref
 from typing import Any
 
 import numpy as np
@@ -11,7 +14,7 @@ from numpy.typing import NDArray
 from ..._utils.splitmix import GOLDEN, mix, mix_array
 from ...data.csr import CSR
 from ...data.ids import Ids
-from .._fit_loop import read_only_view
+from .._fit_loop import freeze
 
 # Merging sorts, which takes longer than learning from an event: it is left to whoever reads the rows, unless so many
 # events wait that they would take much more memory than the rows.
@@ -20,44 +23,71 @@ MOST_ROWS = np.iinfo(np.int32).max
 
 
 class Growing:
-    """Rows that can be appended to at amortized constant cost."""
+    """Rows that a model under its lock writes to and appends to (at amortized constant cost) while threads read.
+
+    Readers never see these rows themselves but `Rows`. As long as nobody has written to rows that came whole, from a
+    fit or a file, they are one and the same memory, frozen; the first write makes a copy of it.
+    """
 
     def __init__(self, rows: NDArray[Any]) -> None:
-        self._memory = np.require(rows, requirements=["C", "W"])  # copies what can't be written to
+        self._memory = np.ascontiguousarray(rows)
         self._count = len(rows)
+        self._own = False  # whether nobody else has this memory
+        self._readers: list[weakref.ref[Rows]] = []
+        self._frozen: weakref.ref[NDArray[Any]] | None = None  # the last copy of all rows, while it is as they are
+        freeze(self._memory)
 
     def __len__(self) -> int:
         return self._count
 
-    def __copy__(self) -> Growing:
-        return Growing(self.rows.copy())
+    def __getstate__(self) -> dict[str, Any]:
+        return {"_memory": self._memory[: self._count].copy(), "_count": self._count}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        self.__dict__.update(state, _memory=np.require(state["_memory"], requirements=["C", "W"]))  # read-only maps
+        self.__init__(state["_memory"][: state["_count"]])  # type: ignore[misc]
 
     @property
     def rows(self) -> NDArray[Any]:
-        """The rows, which may be written to."""
+        """The rows, for the writer."""
         return self._memory[: self._count]
 
     @property
-    def view(self) -> NDArray[Any]:
-        """The rows, read-only."""
-        return read_only_view(self.rows)
+    def shape(self) -> tuple[int, ...]:
+        """Their shape."""
+        return self.rows.shape
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """Their dtype."""
+        return self._memory.dtype
+
+    def touch(self, rows: int | NDArray[np.int64]) -> NDArray[Any]:
+        """Return memory in which these rows may be written to; those who read the rows keep them as they are."""
+        if not self._own:
+            self._memory, self._own = self._memory.copy(), True
+        self._frozen = None
+        if self._readers:
+            for reader in tuple(self._readers):
+                if (living := reader()) is not None:
+                    living.keep(rows, self._memory[rows].copy())
+        return self._memory[: self._count]
 
     def reserve(self, count: int) -> None:
-        """Make room for more rows; views handed out before may stay behind in the old memory."""
+        """Make room for more rows; readers stay with the old memory, to which nobody writes any more."""
         total = self._count + count
         if total > len(self._memory):
             memory = np.empty((max(total, 2 * len(self._memory)), *self._memory.shape[1:]), self._memory.dtype)
             memory[: self._count] = self.rows
-            self._memory = memory
+            self._memory, self._own = memory, True
 
     def append(self, rows: NDArray[Any]) -> None:
         """Append rows, as `reserve` makes room for them."""
+        if len(rows) == 0:
+            return
         self.reserve(len(rows))
         self._memory[self._count : self._count + len(rows)] = rows
         self._count += len(rows)
+        self._frozen = None
 
     def append_one(self, value: Any) -> None:
         """Append one row; faster than `append`."""
@@ -67,18 +97,143 @@ class Growing:
             self._memory[self._count] = value
             self._count += 1
 
+    def truncate(self, count: int) -> None:
+        """Forget what was appended after there were so many rows."""
+        if count < self._count:
+            self._count, self._frozen = count, None
+
+    def drop_first(self, count: int) -> None:
+        """Forget the first rows."""
+        self._memory = self._memory[count : self._count].copy()
+        self._count, self._own, self._frozen = len(self._memory), True, None
+
+
+class Rows:
+    """The rows of a `Growing` as they were at one moment, for one reader.
+
+    They are copied when they are asked for, a few or all of them. The model's writer hands in what a row was before it
+    changes it, so that making a snapshot costs nothing and nobody waits for a copy of all rows.
+    """
+
+    def __init__(self, growing: Growing, lock: threading.RLock) -> None:
+        """Begin to read, under the lock that writers hold."""
+        self._growing, self._lock = growing, lock
+        self._memory = growing.rows
+        self._before: list[tuple[int | NDArray[np.int64], NDArray[Any]]] = []
+        self._whole: NDArray[Any] | None = None
+        if not growing._own:
+            self._whole = self._memory
+        elif growing._frozen is not None:
+            self._whole = growing._frozen()
+        self._me: weakref.ref[Rows] | None = None
+        if self._whole is None:
+            self._me = weakref.ref(self, functools.partial(_leave, growing._readers))
+            growing._readers.append(self._me)
+
+    def __len__(self) -> int:
+        return len(self._memory)
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Their shape."""
+        return self._memory.shape
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """Their dtype."""
+        return self._memory.dtype
+
+    def keep(self, rows: int | NDArray[np.int64], before: NDArray[Any]) -> None:
+        """Note what rows are before the writer, who holds the lock, changes them."""
+        self._before.append((rows, before))
+
+    def take(self, numbers: NDArray[np.int64]) -> NDArray[Any]:
+        """Return some of the rows."""
+        if self._whole is not None:
+            return np.asarray(self._whole[numbers])
+        with self._lock:
+            out: NDArray[Any] = self._memory[numbers]
+            for rows, before in reversed(self._before):  # of several words on a row the first one is right
+                changed, first = np.unique(rows, return_index=True)
+                at = np.minimum(np.searchsorted(changed, numbers), len(changed) - 1)
+                same = changed[at] == numbers
+                out[same] = np.atleast_2d(before)[first[at[same]]]
+        return out
+
+    def whole(self) -> NDArray[Any]:
+        """Return all rows, read-only; another reader may get the same array."""
+        if self._whole is None:
+            out = self._memory.copy()  # while the writer goes on: what it changes meanwhile is put right below
+            with self._lock:
+                for rows, before in reversed(self._before):
+                    known = np.flatnonzero(np.atleast_1d(rows) < len(out))  # not appended since
+                    out[np.atleast_1d(rows)[known]] = np.atleast_2d(before)[known]
+                freeze(out)
+                self._whole = out
+                if not self._before and len(out) == len(self._growing):
+                    self._growing._frozen = weakref.ref(out)
+                self.close()
+        return self._whole
+
+    def close(self) -> None:
+        """Stop keeping what changes."""
+        with self._lock:
+            _leave(self._growing._readers, self._me)
+            self._before = []
+
+
+def _leave(readers: list[weakref.ref[Rows]], me: weakref.ref[Rows] | None) -> None:
+    with contextlib.suppress(ValueError):  # it has left already
+        readers.remove(me)  # type: ignore[arg-type]
+
+
+class Log:
+    """The last word on every pair at one moment: canonical rows, and events that are younger than these."""
+
+    def __init__(self, source: Events, known: CSR, events: tuple[NDArray[Any], NDArray[Any], NDArray[Any]]) -> None:
+        self.source, self.known = source, known
+        self.users, self.items, self.values = events
+
+    def merged(self, n_users: int, n_items: int) -> CSR:
+        """Return all rows, of a matrix at least as large as given, with the events merged into them."""
+        known = self.known
+        rows = np.repeat(np.arange(known.shape[0]), np.diff(known.indptr))
+        shape = (
+            max(n_users, known.shape[0], int(self.users.max(initial=-1)) + 1),
+            max(n_items, known.shape[1], int(self.items.max(initial=-1)) + 1),
+        )
+        if len(self.users) == 0 and shape == known.shape:
+            return known
+        return _last_words(
+            np.concatenate([rows, self.users]), np.concatenate([known.indices, self.items]),
+            np.concatenate([known.data, self.values]), shape,
+        )  # fmt: skip
+
+    def of(self, users: NDArray[np.int64], n_items: int) -> CSR:
+        """Return the rows of some users; the others are not touched, so that this is cheap for a few."""
+        old = users < self.known.shape[0]
+        known = self.known.take(users[old])
+        at = np.repeat(np.flatnonzero(old), np.diff(known.indptr))
+        waiting = np.flatnonzero(np.isin(self.users, users))
+        order = np.argsort(users, kind="stable")
+        first = np.searchsorted(users, self.users[waiting], sorter=order)
+        last = np.searchsorted(users, self.users[waiting], side="right", sorter=order)
+        counts = last - first  # a user may be asked for twice
+        events = np.repeat(waiting, counts)
+        starts = np.cumsum(counts) - counts
+        places = order[np.repeat(first - starts, counts) + np.arange(len(events))]
+        return _last_words(
+            np.concatenate([at, places]), np.concatenate([known.indices, self.items[events]]),
+            np.concatenate([known.data, self.values[events]]), (len(users), n_items),
+        )  # fmt: skip
+
 
 class Events:
-    """The last word on every pair: canonical rows, and a log of events that are younger."""
+    """The last word on every pair, for the model to add to under its lock; readers get a `Log`."""
 
     def __init__(self, known: CSR) -> None:
         self._known = known
         self._clear()
-
-    def __copy__(self) -> Events:
-        twin = Events(self._known)  # which is replaced, never written to
-        twin._users, twin._items, twin._values = map(copy.copy, (self._users, self._items, self._values))
-        return twin
 
     def _clear(self) -> None:
         self._users, self._items = Growing(np.empty(0, np.int64)), Growing(np.empty(0, np.int64))
@@ -96,45 +251,24 @@ class Events:
         self._users.append_one(user)
         self._items.append_one(item)
         self._values.append_one(value)
-        self._merge_many()
+        if len(self._users) > MOST_WAITING:
+            self._merge_many()
 
     def _merge_many(self) -> None:
         if len(self._users) > max(MOST_WAITING, 2 * len(self._known.data)):
-            self.merged(*self._known.shape)
+            log = self.log()
+            self.forget(log, log.merged(*self._known.shape))
 
-    def merged(self, n_users: int, n_items: int) -> CSR:
-        """Return all rows, of a matrix at least as large as given, with the events merged into them."""
-        rows = np.repeat(np.arange(self._known.shape[0]), np.diff(self._known.indptr))
-        shape = (
-            max(n_users, self._known.shape[0], int(self._users.rows.max(initial=-1)) + 1),
-            max(n_items, self._known.shape[1], int(self._items.rows.max(initial=-1)) + 1),
-        )
-        if len(self._users) or shape != self._known.shape:
-            self._known = _last_words(
-                np.concatenate([rows, self._users.rows]),
-                np.concatenate([self._known.indices, self._items.rows]),
-                np.concatenate([self._known.data, self._values.rows]), shape,
-            )  # fmt: skip
-            self._clear()
-        return self._known
+    def log(self) -> Log:
+        """Return what is known now; nothing of it changes when events are added."""
+        return Log(self, self._known, (self._users.rows, self._items.rows, self._values.rows))
 
-    def of(self, users: NDArray[np.int64], n_items: int) -> CSR:
-        """Return the rows of some users; the others are not touched, so that this is cheap for a few."""
-        old = users < self._known.shape[0]
-        known = self._known.take(users[old])
-        at = np.repeat(np.flatnonzero(old), np.diff(known.indptr))
-        waiting = np.flatnonzero(np.isin(self._users.rows, users))
-        order = np.argsort(users, kind="stable")
-        first = np.searchsorted(users, self._users.rows[waiting], sorter=order)
-        last = np.searchsorted(users, self._users.rows[waiting], side="right", sorter=order)
-        counts = last - first  # a user may be asked for twice
-        events = np.repeat(waiting, counts)
-        starts = np.cumsum(counts) - counts
-        places = order[np.repeat(first - starts, counts) + np.arange(len(events))]
-        return _last_words(
-            np.concatenate([at, places]), np.concatenate([known.indices, self._items.rows[events]]),
-            np.concatenate([known.data, self._values.rows[events]]), (len(users), n_items),
-        )  # fmt: skip
+    def forget(self, log: Log, merged: CSR) -> None:
+        """Keep the events of a log in their merged form, unless somebody else has merged them meanwhile."""
+        if self._known is log.known:
+            self._known = merged
+            for growing in (self._users, self._items, self._values):
+                growing.drop_first(len(log.users))
 
 
 def single(value: Any) -> int | float | None:

@@ -146,8 +146,9 @@ class StochasticModel(FoldInModel):
                 for epoch in loop:
                     loop.end(course.step(epoch))
         except OverflowError:  # what the epochs before it made is on its way to infinity
-            self.__dict__.clear()
-            self.__dict__.update(before)
+            with self._guard.lock:
+                self.__dict__.clear()
+                self.__dict__.update(before)
             raise
         return self
 
