@@ -85,7 +85,7 @@ def dense(model, users=None, items=None):
 def test_one_two_and_eight_threads_give_the_same_bits(case, dtype, monkeypatch):
     monkeypatch.setattr(_sgd, "WORK_PER_THREAD", 1)
     used, epoch = [], case.cls._epoch
-    monkeypatch.setattr(case.cls, "_epoch", lambda self, task: used.append(task.num_threads) or epoch(self, task))
+    monkeypatch.setattr(case.cls, "_epoch", lambda self, inputs: used.append(inputs.num_threads) or epoch(self, inputs))
     one, two, eight = (case.fit(num_threads=threads, dtype=dtype) for threads in (1, 2, 8))
     assert set(used) == {1, 2, 8}
     assert one.user_factors.dtype == dtype
@@ -109,7 +109,7 @@ def test_all_implementations_agree(kernels, case, dtype, monkeypatch):
                                rtol=tolerance, atol=tolerance)  # fmt: skip
 
 
-def plain_epoch(model, grid, order, values, factors, facts):
+def plain_epoch(model, grid, order, values, factors, state):
     """One epoch, entry by entry, from the gradients as the papers write them; returns the loss."""
     X, Y, b, c = factors
     squares = [np.full_like(part, 1.0) for part in factors]
@@ -126,7 +126,7 @@ def plain_epoch(model, grid, order, values, factors, facts):
     def logistic(u, i, weight, target):
         z = b[u] + c[i] + X[u] @ Y[i]
         g = weight * (1 / (1 + np.exp(-z)) - target)
-        (lam, _), bias = facts["regularization_"], model.bias_regularization
+        (lam, _), bias = state["regularization_"], model.bias_regularization
         descend(u, i, (g * Y[i] + lam * X[u], g * X[u] + lam * Y[i], g + bias * b[u], g + bias * c[i]))
         return weight * (np.log(1 + np.exp(z)) - target * z)
 
@@ -147,8 +147,8 @@ def plain_epoch(model, grid, order, values, factors, facts):
                         Y[i] -= rate * 2 * (cos - r) * (x / lengths[0] / lengths[1] - cos * y / lengths[1] ** 2)
                     loss += (cos - r) ** 2
                 else:
-                    scale = facts["deviation_"]  # the steps are those of ratings with a deviation of 1
-                    p = facts["mean_"] + scale * (b[u] + c[i] + X[u] @ Y[i])  # the range is not for the steps
+                    scale = state["deviation_"]  # the steps are those of ratings with a deviation of 1
+                    p = state["mean_"] + scale * (b[u] + c[i] + X[u] @ Y[i])  # the range is not for the steps
                     g, lam, bias = (p - r) / scale, model.regularization, model.bias_regularization
                     descend(u, i, (g * Y[i] + lam * X[u], g * X[u] + lam * Y[i], g + bias * b[u], g + bias * c[i]))
                     loss += (r - p) ** 2
@@ -165,12 +165,12 @@ def test_an_epoch_of_a_fit_is_a_plain_loop_over_the_grid(name):
     case = Case(name)
     model = case.make(epochs=1, dtype="float64")
     rows = model._check_rows("interactions", case.rows, np.dtype(float))
-    course = _sgd.Course(model, rows, None, np.random.default_rng(0))  # for its start and its grid
-    grid, entries, back = course.cut.grid, course.cut.entries, course.back
+    training_state = _sgd.TrainingState(model, rows, None, np.random.default_rng(0))  # for its start and its grid
+    grid, entries, back = training_state.cut.grid, training_state.cut.entries, training_state.back
     assert grid.blocks == 3
-    factors = Factors(*(part.copy() for part in course.factors))
-    order = np.random.default_rng([course.seed, 1]).permutation(grid.blocks)
-    loss = plain_epoch(model, grid, order, rows.data[entries], factors, course.facts)
+    factors = Factors(*(part.copy() for part in training_state.factors))
+    order = np.random.default_rng([training_state.seed, 1]).permutation(grid.blocks)
+    loss = plain_epoch(model, grid, order, rows.data[entries], factors, training_state.state)
     X, Y, b, c = factors[0][back[0]], factors[1][back[1]], factors[2][back[0]], factors[3][back[1]]
     if not isinstance(model, CosineMF):
         X = np.column_stack([X, b, np.ones(M)])

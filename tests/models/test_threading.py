@@ -435,11 +435,11 @@ def test_an_event_that_fails_leaves_no_row_behind(monkeypatch):
 
 def test_methods_that_read_may_call_each_other_while_a_writer_waits():
     class Curious(CosineMF):
-        def _link(self, scores, **facts):
+        def _link(self, scores, **state):
             waiting.set()
             time.sleep(0.01)
             self.similar_items(0, 2)  # takes no lock that the writer could have got before
-            return super()._link(scores, **facts)
+            return super()._link(scores, **state)
 
     waiting = threading.Event()
     model = Curious(factors=4, random_state=0).fit(SWIPES)
@@ -533,10 +533,10 @@ def test_helping_threads_use_the_backend_of_the_thread_they_help():
     seen = set()
 
     class Watched(LogisticMF):
-        def _epoch(self, task):
+        def _epoch(self, inputs):
             seen.add((threading.get_ident(), active_backend().name))
             time.sleep(0.001)
-            return super()._epoch(task)
+            return super()._epoch(inputs)
 
     model = Watched(factors=2, epochs=2, random_state=0, num_threads=2).fit(COUNTS)
     seen.clear()

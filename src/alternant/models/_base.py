@@ -378,10 +378,10 @@ class FactorModel(Serving, Histories, RawIds, ScikitLearnModel, DescribedModel, 
         return result
 
     def _score(
-        self, X: NDArray[Any], Y: NDArray[Any], users: NDArray[np.int64], items: NDArray[np.int64], **facts: Any
+        self, X: NDArray[Any], Y: NDArray[Any], users: NDArray[np.int64], items: NDArray[np.int64], **state: Any
     ) -> NDArray[Any]:
-        """Predict pairs with the factors given, and with the facts that go with them if they are not the model's."""
-        return self._link(self._products(X, Y, users, items), **facts)
+        """Predict pairs with the factors given, and with the state that go with them if they are not the model's."""
+        return self._link(self._products(X, Y, users, items), **state)
 
     def _products(
         self, X: NDArray[Any], Y: NDArray[Any], users: NDArray[np.int64], items: NDArray[np.int64]
@@ -405,7 +405,7 @@ class FactorModel(Serving, Histories, RawIds, ScikitLearnModel, DescribedModel, 
         mean: NDArray[Any] = side.mean(axis=0, dtype=np.float64).astype(side.dtype)
         return mean
 
-    def _link(self, scores: NDArray[Any], **facts: Any) -> NDArray[Any]:
+    def _link(self, scores: NDArray[Any], **state: Any) -> NDArray[Any]:
         """Turn dot products into predictions: a monotone function, so that the ranking is that of the dot products."""
         return scores
 

@@ -14,7 +14,7 @@ from ..data.ratings import check_ratings
 from ..kernels import Factors
 from ._traits import Traits
 from .sgd import biases
-from .sgd.trainer import StochasticModel, Task
+from .sgd.trainer import EpochInputs, StochasticModel
 
 
 class BiasedMF(StochasticModel):
@@ -106,7 +106,6 @@ class BiasedMF(StochasticModel):
 
     traits = Traits("ratings", "ratings, within a range or not", "stochastic gradient descent")
     _fitted_state = ("n_iter_", "history_", "backend_", "mean_", "deviation_")
-    _fact_names = ("mean_", "deviation_")
     _min_count = 20
 
     mean_: float
@@ -166,37 +165,38 @@ class BiasedMF(StochasticModel):
             )
         return ratings
 
-    def _facts(self, rows: CSR) -> dict[str, Any]:
+    def _data_state(self, rows: CSR) -> dict[str, Any]:
         return {"mean_": float(rows.data.mean(dtype=np.float64)), "deviation_": biases.deviation(rows.data)}
 
-    def _scale(self, facts: Mapping[str, Any]) -> float:
+    def _scale(self, state: Mapping[str, Any]) -> float:
         """Return s."""
-        return float(facts.get("deviation_", getattr(self, "deviation_", 0.0))) or 1.0
+        return float(state.get("deviation_", getattr(self, "deviation_", 0.0))) or 1.0
 
-    def _targets(self, values: NDArray[Any], facts: Mapping[str, Any]) -> NDArray[Any]:
-        return np.asarray(values / self._scale(facts), values.dtype)
+    def _targets(self, values: NDArray[Any], state: Mapping[str, Any]) -> NDArray[Any]:
+        return np.asarray(values / self._scale(state), values.dtype)
 
-    def _epoch(self, task: Task) -> float:
+    def _epoch(self, inputs: EpochInputs) -> float:
         users, items = check_pair("regularization", self.regularization, ("users", "items"))
-        rows, columns = (users, items) if task.kind == "user" else (items, users)
+        rows, columns = (users, items) if inputs.kind == "user" else (items, users)
         bias = float(self.bias_regularization)
-        s = self._scale(task.facts)
+        s = self._scale(inputs.state)
+        mean = inputs.state.get("mean_", 0.0) / s
         total: float = self._backend().biased_epoch(
-            task.grid, task.order, task.values, task.factors, task.facts.get("mean_", 0.0) / s, (-np.inf, np.inf),
-            task.rate, (rows, columns, bias, bias), task.update_columns, task.num_threads,
+            inputs.grid, inputs.order, inputs.values, inputs.factors, mean, (-np.inf, np.inf), inputs.learning_rate,
+            (rows, columns, bias, bias), inputs.update_columns, inputs.num_threads,
         )  # fmt: skip
         return s**2 * total
 
     def _penalty(
-        self, factors: Factors, facts: Mapping[str, Any], row_counts: NDArray[np.int64],
+        self, factors: Factors, state: Mapping[str, Any], row_counts: NDArray[np.int64],
         column_counts: NDArray[np.int64],
     ) -> float:  # fmt: skip
         users, items = check_pair("regularization", self.regularization, ("users", "items"))
         bias = float(self.bias_regularization)
-        return self._scale(facts) ** 2 * biases.penalty(factors, row_counts, column_counts, users, items, bias)
+        return self._scale(state) ** 2 * biases.penalty(factors, row_counts, column_counts, users, items, bias)
 
-    def _parts(self, factors: Factors) -> tuple[tuple[Any, ...], tuple[Any, ...]]:
-        return biases.parts(factors)
+    def _pack(self, factors: Factors) -> tuple[tuple[Any, ...], tuple[Any, ...]]:
+        return biases.pack(factors)
 
     def _unpack(self, users: NDArray[Any], items: NDArray[Any]) -> Factors:
         return biases.unpack(users, items)
@@ -204,9 +204,9 @@ class BiasedMF(StochasticModel):
     def _latent(self, factors: NDArray[Any]) -> NDArray[Any]:
         return biases.latent(factors)
 
-    def _link(self, scores: NDArray[Any], **facts: Any) -> NDArray[Any]:
-        mean = scores.dtype.type(facts.get("mean_", getattr(self, "mean_", 0.0)))
-        ratings = np.asarray(mean + scores.dtype.type(self._scale(facts)) * scores)
+    def _link(self, scores: NDArray[Any], **state: Any) -> NDArray[Any]:
+        mean = scores.dtype.type(state.get("mean_", getattr(self, "mean_", 0.0)))
+        ratings = np.asarray(mean + scores.dtype.type(self._scale(state)) * scores)
         return ratings if self.rating_range is None else _clip(ratings, *self._bounds())
 
     def search_space(self, rows: CSR | None = None) -> dict[str, Any]:

@@ -29,7 +29,7 @@ from .sgd.events import (
     name_events,
     single,
 )
-from .sgd.trainer import StochasticModel, Task
+from .sgd.trainer import EpochInputs, StochasticModel
 
 ONE_ROUND = np.zeros(1, np.int64)  # the order of the diagonals of a grid of one block
 
@@ -261,7 +261,7 @@ class CosineMF(StochasticModel):
         before = np.concatenate([[0], np.cumsum(swiped)])
         return CSR(before[known.indptr], known.indices[swiped], known.data[swiped], known.shape)
 
-    def _facts(self, rows: CSR) -> dict[str, Any]:
+    def _data_state(self, rows: CSR) -> dict[str, Any]:
         if rows.data.all():
             warn_caller(
                 "there is no dislike among the interactions, so that every cosine will tend to 1: give dislikes as "
@@ -269,23 +269,23 @@ class CosineMF(StochasticModel):
             )
         return {}
 
-    def _initial(self, count: int, rng: np.random.Generator, facts: Mapping[str, Any]) -> NDArray[Any]:
+    def _initial(self, count: int, rng: np.random.Generator, state: Mapping[str, Any]) -> NDArray[Any]:
         noise = float(self.init_scale) * rng.standard_normal((count, self.factors))
         return np.asarray((1 + noise) / np.sqrt(self.factors))
 
-    def _epoch(self, task: Task) -> float:
+    def _epoch(self, inputs: EpochInputs) -> float:
         total: float = self._backend().cosine_epoch(
-            task.grid, task.order, task.values, task.factors.X, task.factors.Y, task.rate,
-            task.update_columns and bool(self.update_items), task.num_threads,
+            inputs.grid, inputs.order, inputs.values, inputs.factors.X, inputs.factors.Y, inputs.learning_rate,
+            inputs.update_columns and bool(self.update_items), inputs.num_threads,
         )  # fmt: skip
         return total
 
     def _score(
-        self, X: NDArray[Any], Y: NDArray[Any], users: NDArray[np.int64], items: NDArray[np.int64], **facts: Any
+        self, X: NDArray[Any], Y: NDArray[Any], users: NDArray[np.int64], items: NDArray[np.int64], **state: Any
     ) -> NDArray[Any]:
         distinct_users, users = np.unique(users, return_inverse=True)
         distinct_items, items = np.unique(items, return_inverse=True)
-        return super()._score(_unit(X[distinct_users]), _unit(Y[distinct_items]), users, items, **facts)
+        return super()._score(_unit(X[distinct_users]), _unit(Y[distinct_items]), users, items, **state)
 
     def _score_pairs(self, users: NDArray[np.int64], items: NDArray[np.int64]) -> NDArray[Any]:
         distinct_users, users = np.unique(users, return_inverse=True)
@@ -293,7 +293,7 @@ class CosineMF(StochasticModel):
         X, Y = self._take("user", distinct_users), self._take("item", distinct_items)
         return super()._score(_unit(X), _unit(Y), users, items)
 
-    def _link(self, scores: NDArray[Any], **facts: Any) -> NDArray[Any]:
+    def _link(self, scores: NDArray[Any], **state: Any) -> NDArray[Any]:
         return np.asarray(np.clip(scores, -1, 1))  # rounding
 
     def _ranked(self, factors: NDArray[Any]) -> NDArray[Any]:

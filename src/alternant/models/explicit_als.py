@@ -231,8 +231,8 @@ class ExplicitALS(AlternatingLeastSquares):
     def _check_rows(self, name: str, rows: Any, dtype: np.dtype[Any], copy: bool = False) -> CSR:
         return check_ratings(name, rows, dtype, float(self.missing_value), copy)
 
-    def _link(self, scores: NDArray[Any], **facts: Any) -> NDArray[Any]:
-        mean = facts.get("mean_", getattr(self, "mean_", 0.0))
+    def _link(self, scores: NDArray[Any], **state: Any) -> NDArray[Any]:
+        mean = state.get("mean_", getattr(self, "mean_", 0.0))
         return np.asarray(scores + scores.dtype.type(mean))
 
     def _latent(self, factors: NDArray[Any]) -> NDArray[Any]:

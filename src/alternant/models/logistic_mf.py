@@ -16,7 +16,7 @@ from ..kernels import Factors
 from ..kernels._grid import column_counts
 from ._traits import Traits
 from .sgd import biases
-from .sgd.trainer import StochasticModel, Task
+from .sgd.trainer import EpochInputs, StochasticModel
 
 # Adagrad's sums start here, so that no step is longer than a plain one. From 0.01, where any first gradient makes a
 # step of the learning rate's length, NDCG@10 is 0.514 instead of 0.529 on msweb, 0.127 instead of 0.131 on lastfm.
@@ -134,7 +134,6 @@ class LogisticMF(StochasticModel):
     traits = Traits("implicit", "clicks, plays, purchases, as probabilities", "stochastic gradient descent")
     _fitted_state = ("n_iter_", "history_", "backend_", "mean_item_count_", "init_scale_", "regularization_")
     _loss_name = "log_loss"
-    _fact_names = ("mean_item_count_", "regularization_")
     _choices: ClassVar[dict[str, tuple[str, ...]]] = {
         "weighting": ("log", "proportional"),
         "optimizer": ("adagrad", "sgd"),
@@ -204,19 +203,19 @@ class LogisticMF(StochasticModel):
     def _truth(self, rows: CSR) -> NDArray[Any]:
         return (rows.data > 0).astype(rows.data.dtype)
 
-    def _squares(self, factors: Factors) -> Factors | None:
+    def _initial_squares(self, factors: Factors) -> Factors | None:
         if self.optimizer == "sgd":
             return None
         return Factors(*(np.full_like(part, FIRST_SQUARE) for part in factors))
 
-    def _epoch(self, task: Task) -> float:
-        users, items = self._lambdas(task.facts)
-        rows, columns = (users, items) if task.kind == "user" else (items, users)
+    def _epoch(self, inputs: EpochInputs) -> float:
+        users, items = self._lambdas(inputs.state)
+        rows, columns = (users, items) if inputs.kind == "user" else (items, users)
         bias = float(self.bias_regularization)
-        r = np.abs(task.values)
+        r = np.abs(inputs.values)
         r = np.log1p(r / self.epsilon) if self.weighting == "log" else r
         with np.errstate(over="ignore"):
-            confidence = np.asarray(self.alpha * r, task.values.dtype)
+            confidence = np.asarray(self.alpha * r, inputs.values.dtype)
         if not np.isfinite(confidence).all():
             raise refusal(
                 ValueError,
@@ -224,23 +223,23 @@ class LogisticMF(StochasticModel):
                 f"epsilon={self.epsilon!r} make them larger: lower {parameter('alpha')} or raise epsilon",
             )
         total: float = self._backend().logistic_epoch(
-            task.grid, task.order, confidence, (task.values > 0).astype(confidence.dtype), self._samples(task),
-            task.factors, task.squares, task.rate, (rows, columns, bias, bias), task.seed, task.epoch,
-            task.update_columns, task.num_threads,
+            inputs.grid, inputs.order, confidence, (inputs.values > 0).astype(confidence.dtype), self._samples(inputs),
+            inputs.factors, inputs.squares, inputs.learning_rate, (rows, columns, bias, bias), inputs.seed,
+            inputs.epoch, inputs.update_columns, inputs.num_threads,
         )  # fmt: skip
         return total
 
-    def _samples(self, task: Task) -> NDArray[np.float64] | None:
+    def _samples(self, inputs: EpochInputs) -> NDArray[np.float64] | None:
         """Return the expected number of negatives of each row."""
         if isinstance(self.negatives, str):
             return None
-        if task.kind == "item":  # negatives are drawn for users: every item gets as many
-            if "mean_item_count_" not in task.facts:
+        if inputs.kind == "item":  # negatives are drawn for users: every item gets as many
+            if "mean_item_count_" not in inputs.state:
                 raise ValueError("items can't be folded in before a fit, which counts interactions: call fit first")
-            return np.full(len(task.factors.X), self.negatives * task.facts["mean_item_count_"])
-        return self.negatives * np.bincount(task.grid.rows, minlength=len(task.factors.X)).astype(np.float64)
+            return np.full(len(inputs.factors.X), self.negatives * inputs.state["mean_item_count_"])
+        return self.negatives * np.bincount(inputs.grid.rows, minlength=len(inputs.factors.X)).astype(np.float64)
 
-    def _facts(self, rows: CSR) -> dict[str, Any]:
+    def _data_state(self, rows: CSR) -> dict[str, Any]:
         counts = np.diff(rows.indptr), column_counts(rows.indices, rows.shape[1])
         n_users, n_items = (np.count_nonzero(each) for each in counts)  # rows without interactions change nothing
         scale, lambdas = self.init_scale, self.regularization
@@ -256,16 +255,16 @@ class LogisticMF(StochasticModel):
         }  # fmt: skip
 
     def _chosen(self, rows: CSR) -> dict[str, Any]:
-        facts = self._facts(rows)
-        return {"init_scale": facts["init_scale_"], "regularization": facts["regularization_"][0]}
+        state = self._data_state(rows)
+        return {"init_scale": state["init_scale_"], "regularization": state["regularization_"][0]}
 
-    def _lambdas(self, facts: Mapping[str, Any]) -> tuple[float, float]:
+    def _lambdas(self, state: Mapping[str, Any]) -> tuple[float, float]:
         """Return lambda of users and items; of factors set by hand, "auto" has nothing to go by."""
-        chosen = facts.get("regularization_", LAMBDA) if isinstance(self.regularization, str) else self.regularization
+        chosen = state.get("regularization_", LAMBDA) if isinstance(self.regularization, str) else self.regularization
         return check_pair("regularization", chosen, ("users", "items"))
 
     def _penalty(
-        self, factors: Factors, facts: Mapping[str, Any], row_counts: NDArray[np.int64],
+        self, factors: Factors, state: Mapping[str, Any], row_counts: NDArray[np.int64],
         column_counts: NDArray[np.int64],
     ) -> float:  # fmt: skip
         m, n = len(row_counts), len(column_counts)
@@ -274,7 +273,7 @@ class LogisticMF(StochasticModel):
         else:
             row_steps = row_counts * (1 + self.negatives)
             column_steps = column_counts + self.negatives * row_counts.sum() / n
-        lambdas = self._lambdas(facts)
+        lambdas = self._lambdas(state)
         return biases.penalty(factors, row_steps, column_steps, *lambdas, float(self.bias_regularization)) / 2
 
     def _loss(self, total: float, count: int) -> float:
@@ -289,14 +288,14 @@ class LogisticMF(StochasticModel):
         return np.concatenate([users, users]), np.concatenate([items, others]), np.concatenate([truth, 0 * truth])
 
     def _validation_loss(
-        self, X: NDArray[Any], Y: NDArray[Any], facts: dict[str, Any], users: NDArray[np.int64],
+        self, X: NDArray[Any], Y: NDArray[Any], state: dict[str, Any], users: NDArray[np.int64],
         items: NDArray[np.int64], truth: NDArray[Any],
     ) -> float:  # fmt: skip
         z = self._products(X, Y, users, items).astype(np.float64)  # of a probability near 1, float32 has lost the rest
         return float(np.mean(np.logaddexp(0, z) - truth * z))
 
-    def _parts(self, factors: Factors) -> tuple[tuple[Any, ...], tuple[Any, ...]]:
-        return biases.parts(factors)
+    def _pack(self, factors: Factors) -> tuple[tuple[Any, ...], tuple[Any, ...]]:
+        return biases.pack(factors)
 
     def _unpack(self, users: NDArray[Any], items: NDArray[Any]) -> Factors:
         return biases.unpack(users, items)
@@ -304,7 +303,7 @@ class LogisticMF(StochasticModel):
     def _latent(self, factors: NDArray[Any]) -> NDArray[Any]:
         return biases.latent(factors)
 
-    def _link(self, scores: NDArray[Any], **facts: Any) -> NDArray[Any]:
+    def _link(self, scores: NDArray[Any], **state: Any) -> NDArray[Any]:
         return np.asarray(expit(scores), scores.dtype)
 
     def search_space(self, rows: CSR | None = None) -> dict[str, Any]:

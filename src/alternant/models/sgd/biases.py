@@ -13,14 +13,14 @@ from ...kernels import Factors
 DEVIATION_BLOCK = 1 << 16
 
 
-def parts(factors: Factors) -> tuple[tuple[Any, ...], tuple[Any, ...]]:
+def pack(factors: Factors) -> tuple[tuple[Any, ...], tuple[Any, ...]]:
     """Return what the columns of user factors, ``(x_u, b_u, 1)``, and of item factors, ``(y_i, 1, c_i)``, are."""
     X, Y, b, c = factors
     return (X, b, 1), (Y, 1, c)
 
 
 def unpack(users: NDArray[Any], items: NDArray[Any]) -> Factors:
-    """Undo `parts`."""
+    """Undo `pack`."""
     return Factors(users[:, :-2], items[:, :-2], users[:, -2], items[:, -1])
 
 

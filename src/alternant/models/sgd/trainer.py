@@ -26,7 +26,7 @@ FOLD_IN_ROWS = 256
 GATHER_ROWS = 4096  # rows put in another order at a time
 
 
-class Task(NamedTuple):
+class EpochInputs(NamedTuple):
     """What an epoch works on. Rows are users and columns items, or the other way round where items are folded in."""
 
     grid: Grid
@@ -34,12 +34,12 @@ class Task(NamedTuple):
     values: NDArray[Any]  # of the entries of the grid, as `StochasticModel._targets` has them
     factors: Factors
     squares: Factors | None  # Adagrad's sums
-    facts: Mapping[str, Any]  # as `StochasticModel._facts` has them
+    state: Mapping[str, Any]  # as `StochasticModel._data_state` has them
     kind: str  # what the rows are: "user" or "item"
     update_columns: bool
     seed: int
     epoch: int  # from 1
-    rate: float
+    learning_rate: float
     num_threads: int
 
 
@@ -128,12 +128,12 @@ class StochasticModel(FoldInModel):
         train = rows
         if held_out is None and self.validation_fraction > 0:
             train, held_out = _split(rows, float(self.validation_fraction), rng)
-        course = Course(self, train, held_out, rng)
+        state = TrainingState(self, train, held_out, rng)
 
         def commit(done: Iteration, history: History) -> None:
             self._assign(
                 user_factors=done.user_factors, item_factors=done.item_factors, interactions_=rows, history_=history,
-                n_iter_=len(history["objective"]), backend_=course.backend.name, **ids, **done.state,
+                n_iter_=len(history["objective"]), backend_=state.backend.name, **ids, **done.state,
             )  # fmt: skip
 
         watched = "objective" if held_out is None else f"validation_{self._loss_name}"
@@ -144,8 +144,8 @@ class StochasticModel(FoldInModel):
         try:
             with loop:
                 for epoch in loop:
-                    loop.end(course.step(epoch))
-        except OverflowError:  # what the epochs before it made is on its way to infinity
+                    loop.end(state.step(epoch))
+        except OverflowError:  # earlier epochs were already diverging
             with self._guard.lock:
                 self.__dict__.clear()
                 self.__dict__.update(before)
@@ -156,58 +156,31 @@ class StochasticModel(FoldInModel):
         """Return the work of an epoch."""
         return n_pairs * (40 + self.factors / 2)
 
-    # What a subclass says
+    # What a subclass may define, in the order in which a fit calls it; only `_epoch` has no default. A callback sees
+    # what `_link` makes of scores, beside `_truth`, which `FactorModel` has.
 
     _loss_name = "rmse"  # of the loss in the history
-    _fact_names: ClassVar[tuple[str, ...]] = ()  # of what `_facts` returns
 
-    def _epoch(self, task: Task) -> float:
-        """Take one step for each entry and return the sum of the losses before it."""
-        raise TypeError(f"{type(self).__name__} does not say what an epoch is")
-
-    def _facts(self, rows: CSR) -> dict[str, Any]:
+    def _data_state(self, rows: CSR) -> dict[str, Any]:
         """Return fitted attributes that only depend on what is known, such as a mean."""
         return {}
 
-    def _targets(self, values: NDArray[Any], facts: Mapping[str, Any]) -> NDArray[Any]:
+    def _initial(self, count: int, rng: np.random.Generator, state: Mapping[str, Any]) -> NDArray[Any]:
+        """Draw factors to start from, in float64."""
+        scale = float(state.get("init_scale_", self.init_scale)) / np.sqrt(self.factors)
+        return np.asarray(scale * rng.standard_normal((count, self.factors)))
+
+    def _unpack(self, users: NDArray[Any], items: NDArray[Any]) -> Factors:
+        """Undo `_pack`."""
+        return Factors(users, items, np.zeros(len(users), users.dtype), np.zeros(len(items), items.dtype))
+
+    def _targets(self, values: NDArray[Any], state: Mapping[str, Any]) -> NDArray[Any]:
         """Turn what is known of pairs into what `_epoch` works on."""
         return values
 
-    def _penalty(
-        self, factors: Factors, facts: Mapping[str, Any], row_counts: NDArray[np.int64],
-        column_counts: NDArray[np.int64],
-    ) -> float:  # fmt: skip
-        """Return the terms of the regularization, of rows and columns that so many entries visit in an epoch."""
-        return 0.0
-
-    def _squares(self, factors: Factors) -> Factors | None:
+    def _initial_squares(self, factors: Factors) -> Factors | None:
         """Return Adagrad's sums to start from, or None for plain steps."""
         return None
-
-    def _initial(self, count: int, rng: np.random.Generator, facts: Mapping[str, Any]) -> NDArray[Any]:
-        """Draw factors to start from, in float64."""
-        scale = float(facts.get("init_scale_", self.init_scale)) / np.sqrt(self.factors)
-        return np.asarray(scale * rng.standard_normal((count, self.factors)))
-
-    def _parts(self, factors: Factors) -> tuple[tuple[Any, ...], tuple[Any, ...]]:
-        """Return the columns of user factors and of item factors, whose dot product is the score."""
-        return (factors.X,), (factors.Y,)
-
-    def _unpack(self, users: NDArray[Any], items: NDArray[Any]) -> Factors:
-        """Undo `_parts`."""
-        return Factors(users, items, np.zeros(len(users), users.dtype), np.zeros(len(items), items.dtype))
-
-    def _loss(self, total: float, count: int) -> float:
-        """Turn the sum of the losses of an epoch into the figure of the history."""
-        return float(np.sqrt(total / count))
-
-    def _validation_loss(
-        self, X: NDArray[Any], Y: NDArray[Any], facts: dict[str, Any], users: NDArray[np.int64],
-        items: NDArray[np.int64], truth: NDArray[Any],
-    ) -> float:  # fmt: skip
-        """Return the same figure for pairs that were held out."""
-        errors = self._score(X, Y, users, items, **facts) - truth
-        return float(np.sqrt(np.mean(np.square(errors, dtype=np.float64))))
 
     def _held_out_pairs(
         self, held_out: CSR, rng: np.random.Generator
@@ -216,13 +189,41 @@ class StochasticModel(FoldInModel):
         users = np.repeat(np.arange(held_out.shape[0]), np.diff(held_out.indptr))
         return users, held_out.indices.astype(np.int64), self._truth(held_out)
 
+    def _epoch(self, inputs: EpochInputs) -> float:
+        """Take one step for each entry and return the sum of the losses before it."""
+        raise TypeError(f"{type(self).__name__} does not say what an epoch is")
+
+    def _penalty(
+        self, factors: Factors, state: Mapping[str, Any], row_counts: NDArray[np.int64],
+        column_counts: NDArray[np.int64],
+    ) -> float:  # fmt: skip
+        """Return the terms of the regularization, of rows and columns that so many entries visit in an epoch."""
+        return 0.0
+
+    def _loss(self, total: float, count: int) -> float:
+        """Turn the sum of the losses of an epoch into the figure of the history."""
+        return float(np.sqrt(total / count))
+
+    def _pack(self, factors: Factors) -> tuple[tuple[Any, ...], tuple[Any, ...]]:
+        """Return the columns of user factors and of item factors, whose dot product is the score."""
+        return (factors.X,), (factors.Y,)
+
+    def _validation_loss(
+        self, X: NDArray[Any], Y: NDArray[Any], state: dict[str, Any], users: NDArray[np.int64],
+        items: NDArray[np.int64], truth: NDArray[Any],
+    ) -> float:  # fmt: skip
+        """Return the same figure for pairs that were held out."""
+        errors = self._score(X, Y, users, items, **state) - truth
+        return float(np.sqrt(np.mean(np.square(errors, dtype=np.float64))))
+
     # Fold-in
 
     def _fold_in(
         self, rows: CSR, fixed: NDArray[Any], kind: str, numbers: NDArray[np.int64] | None = None
     ) -> NDArray[Any]:
         users, items = self._factors()
-        facts = {name: getattr(self, name) for name in self._fact_names if hasattr(self, name)}
+        own = set(self._fitted_state) - set(StochasticModel._fitted_state)
+        state = {name: getattr(self, name) for name in own if hasattr(self, name)}
         start = np.repeat(self._mean_row(kind)[None], rows.shape[0], axis=0)
         held = self._unpack(start, items) if kind == "user" else self._unpack(users, start)
         if kind == "item":
@@ -238,17 +239,17 @@ class StochasticModel(FoldInModel):
             factors = Factors(X[part], Y, b[part], c)
             own = np.repeat(np.arange(len(factors.X)), np.diff(indptr))
             grid = Grid.whole(own, rows.indices[entries], len(factors.X), len(Y))
-            squares = self._squares(factors)
-            values = self._targets(rows.data[entries], facts)
+            squares = self._initial_squares(factors)
+            values = self._targets(rows.data[entries], state)
             for epoch in range(1, self.epochs + 1):
-                self._epoch(Task(
-                    grid, np.zeros(1, np.int64), values, factors, squares, facts, kind, False,
-                    first, epoch, self._rate(epoch), 1,
+                self._epoch(EpochInputs(
+                    grid, np.zeros(1, np.int64), values, factors, squares, state, kind, False,
+                    first, epoch, self._learning_rate_at(epoch), 1,
                 ))  # fmt: skip
 
         map_parallel(fold_in, range(0, len(X), FOLD_IN_ROWS), resolve_num_threads(self.num_threads))
         solved = Factors(X, Y, b, c) if kind == "user" else Factors(Y, X, c, b)
-        packed = gather(self._parts(solved)[0 if kind == "user" else 1], np.arange(len(X)), 1)
+        packed = concatenate_columns(self._pack(solved)[0 if kind == "user" else 1], np.arange(len(X)), 1)
         packed[np.diff(rows.indptr) == 0] = start[:1]  # the mean to the bit, whatever negatives say
         if not np.isfinite(packed).all():
             raise OverflowError(f"the steps of a new {kind} diverge: lower learning_rate, {self.learning_rate!r}")
@@ -256,14 +257,14 @@ class StochasticModel(FoldInModel):
 
     # Internals
 
-    def _rate(self, epoch: int) -> float:
+    def _learning_rate_at(self, epoch: int) -> float:
         return float(self.learning_rate) * float(self.learning_rate_decay) ** (epoch - 1)
 
-    def _start(self, shape: tuple[int, int], rng: np.random.Generator, facts: Mapping[str, Any]) -> Factors:
+    def _start(self, shape: tuple[int, int], rng: np.random.Generator, state: Mapping[str, Any]) -> Factors:
         """Return the factors to start from, drawn or, for `warm_start`, held."""
         dtype = np.dtype(self.dtype)
         # Drawn in float64, so that both dtypes start at the same place.
-        X, Y = (self._initial(count, rng, facts).astype(dtype) for count in shape)
+        X, Y = (self._initial(count, rng, state).astype(dtype) for count in shape)
         b, c = (np.zeros(count, dtype) for count in shape)
         if self.warm_start and getattr(self, "user_factors", None) is not None:
             users, items = self._factors()
@@ -279,23 +280,24 @@ class StochasticModel(FoldInModel):
         return Factors(X, Y, b, c)
 
 
-class Course:
+class TrainingState:
     """The epochs of one fit: the factors in the order of the grid, so that the rows of a block lie together."""
 
     def __init__(self, model: StochasticModel, train: CSR, held_out: CSR | None, rng: np.random.Generator) -> None:
         self.model, self.backend = model, model._backend()
-        self.facts = model._facts(train)
-        start = model._start(train.shape, rng, self.facts)
+        self.state = model._data_state(train)
+        start = model._start(train.shape, rng, self.state)
         self.seed = int(rng.integers(1 << 63))
         m, n = train.shape
         blocks = block_count(m, n, len(train.data))
         self.cut = cut(train.indptr, train.indices, n, blocks, rng, resolve_num_threads(model.num_threads))
-        self.values = model._targets(train.data[self.cut.entries], self.facts)
+        self.values = model._targets(train.data[self.cut.entries], self.state)
+        rows, columns = self.cut.row_order, self.cut.column_order
         self.factors = Factors(
-            gather((start.X,), self.cut.row_order, 1), gather((start.Y,), self.cut.column_order, 1),
-            start.row_bias[self.cut.row_order], start.column_bias[self.cut.column_order],
+            concatenate_columns((start.X,), rows, 1), concatenate_columns((start.Y,), columns, 1),
+            start.row_bias[rows], start.column_bias[columns],
         )  # fmt: skip
-        self.squares = model._squares(self.factors)
+        self.squares = model._initial_squares(self.factors)
         grid = self.cut.grid
         self.counts = (
             np.diff(train.indptr)[self.cut.row_order],
@@ -310,29 +312,29 @@ class Course:
         """Take one epoch."""
         model, grid = self.model, self.cut.grid
         order = np.random.default_rng([self.seed, epoch]).permutation(grid.blocks)
-        rate = model._rate(epoch)
-        total = model._epoch(Task(
-            grid, order, self.values, self.factors, self.squares, self.facts, "user", True, self.seed, epoch, rate,
+        rate = model._learning_rate_at(epoch)
+        total = model._epoch(EpochInputs(
+            grid, order, self.values, self.factors, self.squares, self.state, "user", True, self.seed, epoch, rate,
             self.num_threads,
         ))  # fmt: skip
         with np.errstate(over="ignore", invalid="ignore"):  # reported below
-            objective = total + model._penalty(self.factors, self.facts, *self.counts)
+            objective = total + model._penalty(self.factors, self.state, *self.counts)
         # Each loss is that before its own step, so that the last steps may overflow unnoticed.
         if not (np.isfinite(objective) and all(map(_all_finite, self.factors))):
             raise OverflowError(
                 f"the steps of {type(model).__name__} diverge in epoch {epoch}: lower learning_rate, "
                 f"{model.learning_rate!r}"
             )
-        sides = zip(model._parts(self.factors), self.back, strict=True)
-        users, items = (gather(parts, order, self.num_threads) for parts, order in sides)
+        sides = zip(model._pack(self.factors), self.back, strict=True)
+        users, items = (concatenate_columns(parts, order, self.num_threads) for parts, order in sides)
         record = {"objective": objective, f"train_{model._loss_name}": model._loss(total, len(self.values))}
         if self.held_out is not None:
-            loss = model._validation_loss(users, items, self.facts, *self.held_out)
+            loss = model._validation_loss(users, items, self.state, *self.held_out)
             record[f"validation_{model._loss_name}"] = loss
-        return Iteration(users, items, record | {"learning_rate": rate}, self.facts)
+        return Iteration(users, items, record | {"learning_rate": rate}, self.state)
 
 
-def gather(parts: tuple[Any, ...], order: NDArray[np.int64], num_threads: int) -> NDArray[Any]:
+def concatenate_columns(parts: tuple[Any, ...], order: NDArray[np.int64], num_threads: int) -> NDArray[Any]:
     """Put arrays (the first of two dimensions) and constants side by side, their rows in another order."""
     widths = [part.shape[1] if np.ndim(part) == 2 else 1 for part in parts]
     out = Pool().array((len(order), sum(widths)), parts[0].dtype)
