@@ -171,7 +171,7 @@ class Ids:
         if hasattr(ids, "__array__"):  # a column of a frame
             return self.as_array(name, np.asarray(ids))
         return object_array([
-            as_objects(name, np.asarray(value)).item() if isinstance(value, np.datetime64) else value for value in ids
+            as_objects(name, np.asarray(value)).item() if isinstance(value, np.generic) else value for value in ids
         ])  # fmt: skip
 
     def raw(self, numbers: NDArray[Any]) -> NDArray[Any]:

@@ -7,13 +7,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .._utils.guard import Guarded
+from ..data.append import refuse_other_types
 from ..data.ids import Ids
 from ..data.interactions import Interactions
 from ..data.validation import check_ids, is_sparse
+from ._state import State
 
 
-class RawIds(Guarded):
+class RawIds(State):
     """The part of a model that turns raw ids into row numbers and back.
 
     A model fitted on `Interactions` takes and returns raw ids; fitted on a bare matrix, or with factors of another
@@ -70,10 +71,17 @@ class RawIds(Guarded):
         users, items = interactions._users, interactions._items
         if getattr(self, "warm_start", False):
             old_users, old_items = self._ids_of("user"), self._ids_of("item")
-            users = users if old_users is None else old_users.union(users)[0]
-            items = items if old_items is None else old_items.union(items)[0]
+            users = users if old_users is None else self._with_old("user", old_users, users)
+            items = items if old_items is None else self._with_old("item", old_items, items)
             interactions = interactions.reindex(users=users, items=items)
         return interactions.matrix, {"_user_ids": users, "_item_ids": items, "_library": interactions._library}
+
+    def _with_old(self, kind: str, old: Ids, new: Ids) -> Ids:
+        """Return the ids of the last fit, and behind them those of this one that are new."""
+        unknown = old.find(new.values) < 0
+        added = new.values[unknown].tolist()
+        refuse_other_types("interactions", kind, old, added, not unknown.all())
+        return old.extended(added)
 
     def _matrix(self, name: str, rows: Any, kind: str, rows_of: Any = None) -> Any:
         """Return a matrix whose columns are the model's rows of this kind.
@@ -94,6 +102,7 @@ class RawIds(Guarded):
         if theirs is not ids:
             unknown = ids.find(theirs.values) < 0
             if unknown.any():
+                refuse_other_types(name, kind, ids, theirs.values[unknown].tolist(), not unknown.all())
                 sample = theirs.values[unknown].tolist()[0]
                 raise ValueError(
                     f"{name} must hold {kind}s of the fit only, got {int(unknown.sum())} others, such as {sample!r}: "
