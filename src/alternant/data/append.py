@@ -62,4 +62,4 @@ def _reads_like_one_of(known: Ids, value: Any) -> bool:
     """Whether a known id of another type is written the same."""
     if isinstance(value, str):
         return value.removeprefix("-").isdecimal() and str(int(value)) == value and known.number(int(value)) >= 0
-    return isinstance(value, Real) and not isinstance(value, bool) and known.number(str(value)) >= 0
+    return isinstance(value, Real) and known.number(str(value)) >= 0  # that of a truth is a word

@@ -9,21 +9,22 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .._utils.threads import resolve_num_threads
-from .._utils.validation import check_boolean, check_integer
+from .._utils.validation import check_boolean, check_choice, check_integer
 from ..data.csr import CSR
 from ..data.validation import check_columns, check_interactions
 from ..kernels import get_backend
 from ..kernels._registry import Backend, active_backend
-from . import _cold_start, _storage
+from . import _storage
+from ._cold_start import ColdStart
 from ._histories import Histories
 from ._parameters import Parameters
 from ._raw_ids import RawIds
-from ._serving import Serving
+from ._serving import UNKNOWN_USERS, Serving
 from ._sklearn import ScikitLearnModel
 from ._state import NotFittedError as NotFittedError  # where it has always been
 
 
-class FactorModel(Serving, Histories, RawIds, ScikitLearnModel, Parameters):
+class FactorModel(Serving, ColdStart, Histories, RawIds, ScikitLearnModel, Parameters):
     """A model that ranks by the dot product of a user's and an item's factors.
 
     A subclass provides the constructor parameters `num_threads` and `backend`, a `fit` that sets the attributes
@@ -62,8 +63,6 @@ class FactorModel(Serving, Histories, RawIds, ScikitLearnModel, Parameters):
     )  # fmt: skip
     _changing = ("fit", "update", "partial_fit_users", "partial_fit_items", "set_params")
 
-    _min_count: ClassVar[int] = 0  # of the items of a cold start
-
     # What `save` writes beside the parameters, the factors and the interactions: attributes that JSON can hold.
     _fitted_state: ClassVar[tuple[str, ...]] = ()
 
@@ -76,6 +75,7 @@ class FactorModel(Serving, Histories, RawIds, ScikitLearnModel, Parameters):
         exclude_seen: bool = True,
         exclude_items: Any = None,
         candidate_items: Any = None,
+        unknown: str = "raise",
     ) -> tuple[NDArray[Any], NDArray[Any]]:
         """Rank items for users, best first; ties go to the lower item number.
 
@@ -97,6 +97,9 @@ class FactorModel(Serving, Histories, RawIds, ScikitLearnModel, Parameters):
         candidate_items : array of ids, or a list of such, or a sparse matrix, optional
             The only items that anybody gets; a list of lists, a table or a matrix has a row for each of `users`. In a
             matrix they are what is not 0 (or False).
+        unknown : {"raise", "empty", "cold_start"}
+            What users get whom the model does not know, so that the others get their lists: an error for all, a list
+            without items, or the list of `cold_start`.
 
         Returns
         -------
@@ -111,35 +114,44 @@ class FactorModel(Serving, Histories, RawIds, ScikitLearnModel, Parameters):
         NotFittedError
             Before `fit`.
         IndexError
-            If a user or an item is unknown.
+            If an item is unknown or, unless `unknown` says otherwise, a user.
+        TypeError
+            If ids are of a type that no id of the fit has.
         ValueError
             If `k` is below 1 or `user_items` has the wrong shape.
         """
         item_factors = self._side("item")
         k = check_integer("k", k, 1)
         check_boolean("exclude_seen", exclude_seen)
+        check_choice("unknown", unknown, UNKNOWN_USERS)
         seen: CSR | None
+        absent: NDArray[Any] = np.empty(0, np.int64)
         if users is None:
             queries, seen = self._new_users(user_items)
             shape: tuple[int, ...] = (len(queries), k)
         else:
-            ids = self._numbers("users", users, "user")
+            ids, _ = self._asked("users", users, "user", unknown)
             shape = (*ids.shape, k)
             ids = ids.reshape(-1)
+            absent, ids = np.flatnonzero(ids < 0), np.maximum(ids, 0)  # any row will do for those
             seen = self._seen(ids, user_items) if exclude_seen or user_items is not None else None
             queries = self._take("user", ids)
         exclude = (seen.indptr, seen.indices) if exclude_seen and seen is not None else None
         candidates = self._allowed(exclude_items, candidate_items, queries=len(queries))
         best, scores = self._rank(queries, item_factors, k, exclude, candidates)
+        if len(absent):
+            best[absent], scores[absent] = self._list_of_unknown(unknown, k, exclude_items, candidate_items)
         return self._raw(best.reshape(shape), "item"), scores.reshape(shape)
 
-    def predict(self, users: Any, items: Any) -> Any:
+    def predict(self, users: Any, items: Any, *, unknown: str = "raise") -> Any:
         """Score pairs of users and items.
 
         Parameters
         ----------
         users, items : id or array of ids
             Broadcast against each other.
+        unknown : {"raise", "nan"}
+            What becomes of pairs of which the model does not know the user or the item: an error, or NaN.
 
         Returns
         -------
@@ -147,7 +159,8 @@ class FactorModel(Serving, Histories, RawIds, ScikitLearnModel, Parameters):
             The predictions, from dot products accumulated in float64, in the shape that the two broadcast to.
         """
         self._check_fitted()
-        rows, columns = self._numbers("users", users, "user"), self._numbers("items", items, "item")
+        check_choice("unknown", unknown, ("raise", "nan"))
+        rows, columns = self._asked("users", users, "user", unknown)[0], self._asked("items", items, "item", unknown)[0]
         try:
             rows, columns = np.broadcast_arrays(rows, columns)
         except ValueError:
@@ -155,11 +168,18 @@ class FactorModel(Serving, Histories, RawIds, ScikitLearnModel, Parameters):
                 f"users and items must broadcast against each other, got shapes {rows.shape} and {columns.shape}: "
                 "pass two lists of one length, or users[:, None] for all pairs"
             ) from None
-        out = self._score_pairs(rows.reshape(-1), columns.reshape(-1))
+        out = self._score_pairs(np.maximum(rows, 0).reshape(-1), np.maximum(columns, 0).reshape(-1))
+        out[((rows < 0) | (columns < 0)).reshape(-1)] = np.nan
         return float(out[0]) if rows.ndim == 0 else out.reshape(rows.shape)
 
     def similar_items(
-        self, items: Any, k: int = 10, *, exclude_items: Any = None, candidate_items: Any = None
+        self,
+        items: Any,
+        k: int = 10,
+        *,
+        exclude_items: Any = None,
+        candidate_items: Any = None,
+        unknown: str = "raise",
     ) -> tuple[NDArray[Any], NDArray[Any]]:
         """Find the items whose factors point the same way, by cosine; an item is not its own neighbour.
 
@@ -170,6 +190,8 @@ class FactorModel(Serving, Histories, RawIds, ScikitLearnModel, Parameters):
             Length of the lists.
         exclude_items, candidate_items : array of ids, optional
             Items never returned, and the only ones returned.
+        unknown : {"raise", "empty"}
+            What becomes of items that the model does not know: an error for all, or a list without neighbours.
 
         Returns
         -------
@@ -178,92 +200,19 @@ class FactorModel(Serving, Histories, RawIds, ScikitLearnModel, Parameters):
         cosines : array of the same shape
             Between -1 and 1; -inf where no item is. An item without interactions has cosine 0 to all others.
         """
-        return self._similar(items, k, exclude_items, candidate_items, "item")
+        return self._similar(items, k, exclude_items, candidate_items, "item", unknown)
 
     def similar_users(
-        self, users: Any, k: int = 10, *, exclude_users: Any = None, candidate_users: Any = None
-    ) -> tuple[NDArray[Any], NDArray[Any]]:
-        """Find the users whose factors point the same way, by cosine. As `similar_items`."""
-        return self._similar(users, k, exclude_users, candidate_users, "user")
-
-    def cold_start(
         self,
+        users: Any,
         k: int = 10,
         *,
-        method: str = "auto",
-        user_items: Any = None,
-        features: Any = None,
-        new_features: Any = None,
-        n_neighbours: int = 20,
-        min_count: int | None = None,
-        exclude_items: Any = None,
-        candidate_items: Any = None,
+        exclude_users: Any = None,
+        candidate_users: Any = None,
+        unknown: str = "raise",
     ) -> tuple[NDArray[Any], NDArray[Any]]:
-        """Rank items for users of whom little or nothing is known.
-
-        Parameters
-        ----------
-        k : int
-            Length of the lists.
-        method : {"auto", "mean", "popularity", "neighbours", "fold_in"}
-            | ``"mean"``: as for the mean user, whose factors are the average of all users'.
-            | ``"popularity"``: by the number of positive interactions of each item, which are the scores.
-            | ``"neighbours"``: as for the average of the users whose other characteristics are alike, weighted by
-              the cosine between `features` and `new_features`.
-            | ``"fold_in"``: as for users who have answered a few questions, `user_items`; what they answered is left
-              out of their lists.
-            | ``"auto"``: fold_in where `user_items` is given, neighbours where `new_features` is, else mean.
-        user_items : as for `fit`, shape (m, n_items), optional
-            The answers of the new users.
-        features : array or sparse matrix, shape (n_users, d), optional
-            Characteristics of the users of the fit, such as age or country (encoded as 0 and 1), of like scale.
-        new_features : array or sparse matrix, shape (m, d) or (d,), optional
-            Those of the new users.
-        n_neighbours : int
-            How many of the nearest users are averaged.
-        min_count : int, optional
-            Only items with at least so many interactions, as long as k items have them. By default 20 for models of
-            ratings and swipes, whose lists would otherwise be led by items that one or two users praised, and 0 for
-            the others. Without interactions (a model saved without them) nothing is counted.
-        exclude_items, candidate_items : array of ids, optional
-            Items that nobody gets, and the only ones that anybody gets.
-
-        Returns
-        -------
-        ids : array, shape (m, k), or (k,) for the mean user, popularity and one row of `new_features`
-        scores : array of the same shape
-            As `recommend` returns them.
-
-        Raises
-        ------
-        NotFittedError, TypeError, ValueError, IndexError
-            As `recommend`, and where what is given does not fit the method.
-        """
-        users, items = self._factors()
-        k = check_integer("k", k, 1)
-        method = _cold_start.choose_method(method, user_items, features, new_features)
-        chosen = self._allowed(exclude_items, candidate_items)
-        if isinstance(chosen, tuple):
-            raise ValueError("candidate_items must be one list of items for all new users, got a list of lists")
-        least = check_integer("min_count", self._min_count if min_count is None else min_count, 0)
-        known_rows = getattr(self, "interactions_", None)
-        if least and known_rows is not None and known_rows.shape[1] == len(items):
-            chosen = _cold_start.well_known(known_rows, chosen, least, k)
-        if method == "fold_in":
-            candidates = None if chosen is None else self._raw(chosen, "item")
-            return self.recommend(None, k, user_items=user_items, candidate_items=candidates)
-        if method == "popularity":
-            counts = _cold_start.popularity(known_rows, len(items))
-            ids, scores = self._top_k(np.ones((1, 1)), counts[:, None], k, None, chosen)
-        elif method == "mean":
-            ids, scores = self._rank(self._mean_row("user")[None], items, k, None, chosen)
-        else:
-            known, new = _cold_start.unit_features(features, new_features, len(users))
-            nearest = self._top_k(new, known, check_integer("n_neighbours", n_neighbours, 1), None, None)
-            queries = _cold_start.blend(*nearest, users, self._mean_row("user"))
-            ids, scores = self._rank(queries, items, k, None, chosen)
-        ids = self._raw(ids, "item")
-        return (ids, scores) if method == "neighbours" and np.ndim(new_features) != 1 else (ids[0], scores[0])
+        """Find the users whose factors point the same way, by cosine. As `similar_items`."""
+        return self._similar(users, k, exclude_users, candidate_users, "user", unknown)
 
     def save(self, path: str | os.PathLike[str], *, interactions: bool = True) -> None:
         """Write the model to one safetensors file, atomically: a crash leaves an old file whole.
@@ -379,9 +328,12 @@ class FactorModel(Serving, Histories, RawIds, ScikitLearnModel, Parameters):
         self._backend().top_k(queries, items, k, exclude, candidates, ids, scores, threads)
         return ids, scores
 
-    def _similar(self, ids: Any, k: int, exclude: Any, candidates: Any, kind: str) -> tuple[NDArray[Any], NDArray[Any]]:
+    def _similar(
+        self, ids: Any, k: int, exclude: Any, candidates: Any, kind: str, unknown: str
+    ) -> tuple[NDArray[Any], NDArray[Any]]:
         factors = self._side(kind)
-        rows = self._numbers(f"{kind}s", ids, kind)
+        check_choice("unknown", unknown, ("raise", "empty"))
+        rows, _ = self._asked(f"{kind}s", ids, kind, unknown)
         k = check_integer("k", k, 1)
         allowed = self._allowed(exclude, candidates, kind, rows.size)
         if kind == "item":  # of users there may be many more, and they are asked for less often
@@ -389,10 +341,12 @@ class FactorModel(Serving, Histories, RawIds, ScikitLearnModel, Parameters):
             unit = self._derived(f"directions in {columns} columns", factors, self._directions)
         else:
             unit = self._directions(factors)
-        flat = rows.reshape(-1)
+        flat = np.maximum(rows, 0).reshape(-1)
         itself = (np.arange(len(flat) + 1), flat)
         best, cosines = self._top_k(np.ascontiguousarray(unit[flat]), unit, k, itself, allowed)
         np.clip(cosines, -1, 1, out=cosines, where=best >= 0)  # rounding
+        absent = rows.reshape(-1) < 0
+        best[absent], cosines[absent] = -1, -np.inf
         return self._raw(best.reshape(*rows.shape, k), kind), cosines.reshape(*rows.shape, k)
 
     def _directions(self, factors: NDArray[Any]) -> NDArray[Any]:

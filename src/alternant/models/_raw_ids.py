@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from ..data.append import refuse_other_types
 from ..data.ids import Ids
 from ..data.interactions import Interactions
-from ..data.validation import check_ids, is_sparse
+from ..data.validation import check_ids, is_sparse, row_numbers
 from ._state import State
 
 
@@ -47,6 +47,20 @@ class RawIds(State):
         if known is None:
             return check_ids(name, ids, self._count(kind) or 0, kind)
         return known.numbers(name, ids, kind)
+
+    def _asked(self, name: str, ids: Any, kind: str, unknown: str) -> tuple[NDArray[np.int64], NDArray[Any]]:
+        """Return row numbers, -1 where an id is unknown (unless that is an error), and the ids that were asked for."""
+        if unknown == "raise":
+            numbers = self._numbers(name, ids, kind)
+            return numbers, self._raw(numbers, kind)
+        known = self._ids_of(kind)
+        if known is None:
+            values = row_numbers(name, ids, kind)
+            return np.where((values >= 0) & (values < (self._count(kind) or 0)), values, -1).astype(np.int64), values
+        values, numbers = known.look_up(name, ids, kind)
+        new = values[numbers < 0].tolist()
+        refuse_other_types(name, kind, known, new, bool((numbers >= 0).any()))
+        return numbers, values
 
     def _number(self, name: str, one: Any, kind: str) -> int:
         """Return the row number of a single user or item."""
