@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+
 import numpy as np
 import pytest
 import scipy.sparse as sp
@@ -103,3 +105,30 @@ def test_a_fit_takes_the_same_steps_to_the_same_factors_in_either_basis(monkeypa
     np.testing.assert_allclose(cholesky.history_["objective"], eigen.history_["objective"], rtol=1e-4)
     scores = (cholesky.user_factors @ cholesky.item_factors.T, eigen.user_factors @ eigen.item_factors.T)
     np.testing.assert_allclose(*scores, atol=1e-3)
+
+
+CHANGES = [
+    {"solver": "cholesky"}, {"solver": "cg"}, {"tol": 1e-9}, {"max_cg_steps": 1}, {"backend": "numpy"},
+    {"backend": "auto"}, {"unobserved_weight": 0.5}, {"regularization": 0.7},
+    {"weighting": "log", "alpha": 3.0, "epsilon": 1.0}, {"num_threads": 2},
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("same_sides", [False, True], ids=["", "users are items"])
+def test_what_a_model_was_asked_before_changes_no_bit_of_an_answer(same_sides):
+    """What is kept between calls has all in its key that it follows from."""
+    rng = np.random.default_rng(1)
+    R = sp.csr_array(np.where(rng.random((30, 30)) < 0.3, rng.integers(1, 9, (30, 30)), 0).astype(float))
+    model = ImplicitALS(factors=9, random_state=0, iterations=2).fit(R)  # 9: padded to whole cache lines, or not
+    if same_sides:
+        factors = np.array(model.item_factors)
+        factors.flags.writeable = False
+        model.user_factors = model.item_factors = factors
+    for change in CHANGES * 2:
+        model.set_params(**change)
+        fresh = copy.deepcopy(model)
+        for new, asked in ((R[:5], "users"), (sp.csr_array(R.T)[:5], "items")):
+            got, expected = (getattr(one, f"fold_in_{asked}")(new) for one in (model, fresh))
+            np.testing.assert_array_equal(got, expected)
+            got, expected = (one.explain(3, 4).contributions for one in (model, fresh))
+            np.testing.assert_array_equal(got, expected)

@@ -229,3 +229,55 @@ def test_a_validation_part_under_its_own_numbers(text):
     named.fit(train, validation=held)
     numbered.fit(table(), validation=plain)
     assert named.history_["validation_rmse"] == numbered.history_["validation_rmse"]
+
+
+def twins(model, data, ids):
+    """Every way in which ids come to a model that would take those of another type for new ones."""
+    other = Interactions.from_arrays(ids(data.user_ids), ids(data.item_ids)[np.arange(len(data.user_ids)) % 9])
+    user, item = ids(data.user_ids[:1]).tolist()[0], ids(data.item_ids[:1]).tolist()[0]
+    known = data.user_ids[1], data.item_ids[1]
+    row = data.matrix[[0]]
+    yield "user", lambda: model.partial_fit_users([user], row)
+    yield "user", lambda: model.partial_fit_users(np.array([known[0], user], object), data.matrix[[0, 1]])
+    yield "item", lambda: model.partial_fit_items([item], data.matrix.T[[0]])
+    yield "item", lambda: model.fold_in_users(other)
+    yield "user", lambda: model.fold_in_items(other)
+    yield "item", lambda: model.recommend(user_items=other)
+    yield "user", lambda: copy.deepcopy(model).set_params(warm_start=True).fit(other)
+    yield "user", lambda: data.append(other)
+    yield "user", lambda: data.reindex(users=[user])
+    yield "item", lambda: data.reindex(items=[item])
+    if isinstance(model, CosineMF):
+        for events in ((user, item, 1), ([user], [item], [0]), ([known[0], user], [known[1], item], 1)):
+            yield "user", lambda events=events: model.update(*events)
+        yield "item", lambda: model.update(known[0], item, 1)
+        yield "item", lambda: model.update([known[0]], [item], 1)
+
+
+@pytest.mark.parametrize("text", [False, True])
+@pytest.mark.parametrize("cls", [ImplicitALS, CosineMF])
+def test_ids_of_another_type_are_no_new_ids(cls, text):
+    """1 and "1" are never two users, whichever way they come."""
+    users, items = np.repeat(np.arange(12), 3) + 1, np.arange(36) % 9 + 1
+    as_text = lambda ids: np.array([str(one) for one in ids.tolist()], object)  # noqa: E731
+    as_numbers = lambda ids: np.array([int(one) for one in ids.tolist()])  # noqa: E731
+    here, there = (as_text, as_numbers) if text else (as_numbers, as_text)
+    data = Interactions.from_arrays(here(users), here(items), np.arange(36.0) % 2)
+    model = cls(factors=2, random_state=0).fit(data)
+    before = pickle.dumps((model.user_factors, model.item_factors, model.user_ids_, data.user_ids, data.shape))
+    known, found = ("str", "int") if text else ("int", "str")
+    for kind, call in twins(model, data, there):
+        message = rf"must have {kind} ids of the known type, {known} \(such as '?1'?\), got {found} \(such as '?1'?\)"
+        with pytest.raises(TypeError, match=message):
+            call()
+    now = pickle.dumps((model.user_factors, model.item_factors, model.user_ids_, data.user_ids, data.shape))
+    assert now == before
+
+
+def test_ids_of_several_types_stay_allowed_where_the_fit_has_them():
+    data = Interactions.from_arrays([1, "a", (2, 3)] * 4, np.arange(12) % 5)
+    model = ImplicitALS(factors=2, random_state=0).fit(data)
+    model.partial_fit_users(["b", 7], data.matrix[[0, 1]])
+    assert model.user_ids_.tolist()[-2:] == ["b", 7]
+    with pytest.raises(TypeError, match=r"int or str or tuple \(such as 1\), got float \(such as 1\.5\)"):
+        model.partial_fit_users([1.5], data.matrix[[0]])

@@ -141,7 +141,7 @@ def test_users_of_their_own_learn_the_same_from_any_thread_as_from_one(text):
     start = CosineMF(factors=4, random_state=0, update_items=False)
     start.fit(named([name("u", u) for u in range(12)], [name("i", i) for i in range(12)], np.arange(12) % 2))
     serial, parallel = copy.deepcopy(start), copy.deepcopy(start)
-    for event in sum(events, []):
+    for event in (event for own in events for event in own):
         serial.update(*event)
     run(*(lambda own=own: [parallel.update(*event) for event in own] for own in events))
     assert set(parallel.user_ids_.tolist()) == set(serial.user_ids_.tolist())
@@ -504,7 +504,7 @@ def test_a_child_forked_in_the_middle_of_updates_has_a_whole_model():
 # The rule holds for all models and all methods
 
 
-@pytest.mark.parametrize("cls", [cls for cls in map(type, (make() for make, _ in MODELS.values()))])
+@pytest.mark.parametrize("cls", [type(make()) for make, _ in MODELS.values()])
 def test_every_public_method_is_known_to_read_or_to_change(cls):
     methods = {name for name in dir(cls) if not name.startswith("_") and callable(getattr(cls, name))}
     kept = set(FactorModel._reading) | set(FactorModel._changing)

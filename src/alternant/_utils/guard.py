@@ -2,9 +2,9 @@
 
 Every `Guarded` object has two locks. `writer` is held for as long as a method changes the object, a whole fit included,
 so that two changes never mix. `lock` is held for the moment in which a change becomes visible, and for the moment in
-which a reader takes a snapshot: readers wait for neither a fit nor each other. A snapshot is a shallow copy, of the same
-class, of what never changes once it is there; reading methods run on it from beginning to end, whatever they call, so
-that nothing can wait for itself.
+which a reader takes a snapshot: readers wait for neither a fit nor each other. A snapshot is a shallow copy, of the
+same class, of what never changes once it is there. Reading methods run on it from beginning to end, whatever they call,
+so that nothing can wait for itself.
 
 None of this relies on the global interpreter lock.
 """

@@ -125,6 +125,9 @@ def _parser() -> argparse.ArgumentParser:
     _add_users(recommend)
     recommend.add_argument("-o", "--output", metavar="FILE", help="write a .parquet or .csv file instead of printing")
     recommend.add_argument("--keep-seen", action="store_true", help="list what a user has interacted with, too")
+    recommend.add_argument("--unknown", choices=("raise", "empty", "cold-start"), default="raise",
+                           help="what users get whom the model does not know: an error for all, nothing, or the list "
+                                "of the mean user")  # fmt: skip
 
     similar = command("similar", "print the items most like some items of a saved model",
                       "similar model.safetensors --items 1 -k 5")  # fmt: skip

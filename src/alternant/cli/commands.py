@@ -57,8 +57,9 @@ def recommend(arguments: argparse.Namespace) -> None:
     model = _load(arguments)
     titles = _titles(model, arguments)
     k = min(arguments.k, max(len(model.item_factors), 1))
-    users = None if arguments.all else _ids(model, _user_texts(arguments), "user")
-    options = {"users": users, "exclude_seen": not arguments.keep_seen}
+    unknown = arguments.unknown.replace("-", "_")
+    users = None if arguments.all else _ids(model, _user_texts(arguments), "user", unknown == "raise")
+    options = {"users": users, "exclude_seen": not arguments.keep_seen, "unknown": unknown}
     if arguments.output is not None:
         rows = model.recommend_all(k, to=arguments.output, titles=titles, **options)
         if arguments.json:
@@ -208,8 +209,8 @@ def _user_texts(arguments: argparse.Namespace) -> list[str]:
     return found
 
 
-def _ids(model: Any, texts: Iterable[str], kind: str) -> Any:
-    """Return ids given as text as the model knows them; which must know them all."""
+def _ids(model: Any, texts: Iterable[str], kind: str, must_know: bool = True) -> Any:
+    """Return ids given as text as the model knows them; unless told otherwise, it must know them all."""
     wanted = list(texts)
     known = model._ids_of(kind)
     count = len(getattr(model, f"{kind}_factors"))
@@ -230,7 +231,7 @@ def _ids(model: Any, texts: Iterable[str], kind: str) -> Any:
             ids = object_array([by_text.get(text, text) for text in wanted])
             there = known.find(ids) >= 0
     unknown = [text for text, found in zip(wanted, there.tolist(), strict=True) if not found]
-    if unknown:
+    if unknown and must_know:
         more = f" and {len(unknown) - 1} more" if len(unknown) > 1 else ""
         such = f"such as {known.values[:1].tolist()[0]!r}" if known is not None and count else f"which has {count}"
         raise ValueError(f"{kind}s must be {kind}s of the fit, {such}, got {unknown[0]}{more}: leave them out")
@@ -267,7 +268,8 @@ def _texts_by_id(arguments: argparse.Namespace, given: list[Any], header: bool |
 
 def _tell_of_empty(model: Any, users: Any) -> None:
     """Say on stderr who is in no row of a table, since nothing is left to list."""
-    rows = np.arange(len(model.user_factors)) if users is None else model._numbers("users", users, "user")
+    rows = np.arange(len(model.user_factors)) if users is None else model._asked("users", users, "user", "empty")[0]
+    rows = rows[rows >= 0]
     empty = rows[np.diff(model._seen(rows, None).indptr) >= len(model.item_factors)]
     if len(empty):
         more = f" and {len(empty) - 1:,} more" if len(empty) > 1 else ""

@@ -1,8 +1,9 @@
-"""What must hold of interactions that are appended to others."""
+"""What must hold of interactions and ids that are added to others."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from numbers import Real
+from typing import TYPE_CHECKING, Any
 
 from .ids import Ids
 
@@ -30,26 +31,35 @@ def check_appendable(old: Interactions, new: Interactions) -> None:
             f"events must have aggregate='mean', like the interactions they are appended to, got "
             f"{new.aggregate!r}: a mean needs to know of how many events"
         )
-    _refuse_other_types("user", old._users, new._users)
-    _refuse_other_types("item", old._items, new._items)
+    for kind, known, ids in (("user", old._users, new._users), ("item", old._items, new._items)):
+        unknown = known.find(ids.values) < 0
+        refuse_other_types("events", kind, known, ids.values[unknown].tolist(), not unknown.all())
 
 
-def _refuse_other_types(kind: str, old: Ids, new: Ids) -> None:
-    """Refuse ids of which none can be one of the old ones: 1 and "1" would be two users."""
-    types = [_types(ids) for ids in (old, new)]
-    if not types[0] or not types[1] or types[0] & types[1] or (old.find(new.values) >= 0).any():
+def refuse_other_types(name: str, kind: str, known: Ids, new: list[Any], some_known: bool) -> None:
+    """Refuse new ids that look like known ones of another type: 1 and "1" would be two users.
+
+    New ids that come together with known ones may be of another type, but for those that read like a known one.
+    """
+    types = known.types
+    strange = [value for value in new if type(value) not in types] if types else []
+    if len(strange) < len(new) or some_known:
+        twins = [value for value in (new if len(types) > 1 else strange) if _reads_like_one_of(known, value)]
+    else:
+        twins = strange
+    if not twins:
         return
-    known, found = (
-        f"{' and '.join(sorted(one.__name__ for one in ones))} (such as {ids.values[:1].tolist()[0]!r})"
-        for ids, ones in zip((old, new), types, strict=True)
-    )
+    names = " or ".join(sorted(one.__name__ for one in types))
+    more = f" and {len(twins) - 1} more" if len(twins) > 1 else ""
     raise TypeError(
-        f"events must have {kind} ids of the known type, {known}, got {found}, so that all of them would be new: "
-        "convert them first (in a file of text, ids are numbers where all of them are whole numbers, else strings)"
+        f"{name} must have {kind} ids of the known type, {names} (such as {known.values[:1].tolist()[0]!r}), got "
+        f"{type(twins[0]).__name__} (such as {twins[0]!r}){more}, which would be another {kind}: convert them first "
+        "(in a file of text, ids are numbers where all of them are whole numbers, else strings)"
     )
 
 
-def _types(ids: Ids) -> set[type]:
-    if ids.are_numbers:
-        return {int} if len(ids) else set()
-    return {type(value) for value in ids.values.tolist()}
+def _reads_like_one_of(known: Ids, value: Any) -> bool:
+    """Whether a known id of another type is written the same."""
+    if isinstance(value, str):
+        return value.removeprefix("-").isdecimal() and str(int(value)) == value and known.number(int(value)) >= 0
+    return isinstance(value, Real) and known.number(str(value)) >= 0  # that of a truth is a word

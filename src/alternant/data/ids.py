@@ -134,11 +134,7 @@ class Ids:
         TypeError
             If something cannot be an id.
         """
-        values = self.as_array(name, ids)
-        try:
-            found = self.find(values)
-        except TypeError:
-            raise TypeError(f"{name} must be {kind} ids, which can be hashed (numbers, strings), got {ids!r}") from None
+        values, found = self.look_up(name, ids, kind)
         if (found < 0).any():
             unknown = list(dict.fromkeys(values[found < 0].tolist()))
             sample = self.values[:1].tolist()
@@ -150,6 +146,14 @@ class Ids:
                 f"is known of them as {'user_items' if kind == 'user' else 'item_users'} to fold them in"
             )
         return found
+
+    def look_up(self, name: str, ids: Any, kind: str) -> tuple[NDArray[Any], NDArray[np.int64]]:
+        """Return raw ids as an array, and their row numbers, -1 for those that are not here."""
+        values = self.as_array(name, ids)
+        try:
+            return values, self.find(values)
+        except TypeError:
+            raise TypeError(f"{name} must be {kind} ids, which can be hashed (numbers, strings), got {ids!r}") from None
 
     def as_array(self, name: str, ids: Any) -> NDArray[Any]:
         """Return what was passed as an array of ids; a string, a number and a tuple that is an id are single ones."""
@@ -175,7 +179,7 @@ class Ids:
         if not isinstance(column, list) and hasattr(column, "to_list"):  # a column of a frame
             ids = column.to_list()
         return object_array([
-            as_objects(name, np.asarray(value)).item() if isinstance(value, np.datetime64) else value for value in ids
+            as_objects(name, np.asarray(value)).item() if isinstance(value, np.generic) else value for value in ids
         ])  # fmt: skip
 
     def raw(self, numbers: NDArray[Any]) -> NDArray[Any]:

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from .._utils.guard import Guarded
 from .._utils.messages import about, parameter, refusal
 from .._utils.validation import check_choice
-from .append import check_appendable
+from .append import check_appendable, refuse_other_types
 from .ids import Ids, distinct_ids, factorize, used_ids
 from .io import columns as convert
 from .io import files, frames
@@ -50,7 +50,7 @@ class Interactions(Guarded):
         What makes one entry of several.
     """
 
-    _reading = ("describe", "to_frame", "reindex", "__getitem__", "__getstate__", "__repr__", "_select")
+    _reading = ("describe", "to_frame", "__getitem__", "__getstate__", "__repr__", "_select")
     _changing = ("append",)
 
     def __init__(
@@ -398,17 +398,24 @@ class Interactions(Guarded):
         users, items : array of raw ids, optional
             By default those that are here.
         """
-        new_users = self._users if users is None else distinct_ids("users", users, self._users)
-        new_items = self._items if items is None else distinct_ids("items", items, self._items)
-        if new_users is self._users and new_items is self._items:
+        here = self._snapshot()
+        new_users = here._users if users is None else distinct_ids("users", users, here._users)
+        new_items = here._items if items is None else distinct_ids("items", items, here._items)
+        if new_users is here._users and new_items is here._items:
             return self
-        events = self._pairs.events()
-        rows = new_users.find(self._users.values)[events.users] if len(self._users) else events.users
-        columns = new_items.find(self._items.values)[events.items]
+        events = here._pairs.events()
+        places = []
+        for kind, known, new in (("user", here._users, new_users), ("item", here._items, new_items)):
+            found = new.find(known.values)
+            if not (found >= 0).any():
+                refuse_other_types(f"{kind}s", kind, known, new.values.tolist(), False)
+            places.append(found)
+        rows = places[0][events.users] if len(here._users) else events.users
+        columns = places[1][events.items]
         kept = np.flatnonzero((rows >= 0) & (columns >= 0))
         moved = dataclasses.replace(events, users=rows, items=columns).take(kept)
-        pairs = merge_pairs(moved, (len(new_users), len(new_items)), self.aggregate)
-        return self._like(pairs, new_users, new_items)
+        pairs = merge_pairs(moved, (len(new_users), len(new_items)), here.aggregate)
+        return here._like(pairs, new_users, new_items)
 
     def __getitem__(self, rows: Any) -> Self:
         """Return the users of some rows, with all items: what scikit-learn's cross-validation cuts data into.

@@ -3,33 +3,29 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
 from typing import Any, ClassVar, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
 from .._utils.threads import resolve_num_threads
-from .._utils.validation import check_boolean, check_integer
+from .._utils.validation import check_boolean, check_choice, check_integer
 from ..data.csr import CSR
 from ..data.validation import check_columns, check_interactions
 from ..kernels import get_backend
 from ..kernels._registry import Backend, active_backend
-from . import _cold_start, _storage
-from ._fit_loop import freeze, is_frozen
+from . import _storage
+from ._cold_start import ColdStart
 from ._histories import Histories
 from ._parameters import Parameters
 from ._raw_ids import RawIds
-from ._serving import Serving
+from ._serving import UNKNOWN_USERS, Serving
 from ._sklearn import ScikitLearnModel
+from ._state import NotFittedError as NotFittedError  # where it has always been
 from ._traits import DescribedModel
 
 
-class NotFittedError(ValueError, AttributeError):
-    """The model has no factors yet."""
-
-
-class FactorModel(Serving, Histories, RawIds, ScikitLearnModel, DescribedModel, Parameters):
+class FactorModel(Serving, ColdStart, Histories, RawIds, ScikitLearnModel, DescribedModel, Parameters):
     """A model that ranks by the dot product of a user's and an item's factors.
 
     A subclass states its `traits`, and provides the constructor parameters `num_threads` and `backend`, a `fit` that
@@ -69,8 +65,6 @@ class FactorModel(Serving, Histories, RawIds, ScikitLearnModel, DescribedModel, 
     )  # fmt: skip
     _changing = ("fit", "update", "partial_fit_users", "partial_fit_items", "set_params")
 
-    _min_count: ClassVar[int] = 0  # of the items of a cold start
-
     # What `save` writes beside the parameters, the factors and the interactions: attributes that JSON can hold.
     _fitted_state: ClassVar[tuple[str, ...]] = ()
 
@@ -83,6 +77,7 @@ class FactorModel(Serving, Histories, RawIds, ScikitLearnModel, DescribedModel, 
         exclude_seen: bool = True,
         exclude_items: Any = None,
         candidate_items: Any = None,
+        unknown: str = "raise",
     ) -> tuple[NDArray[Any], NDArray[Any]]:
         """Rank items for users, best first; ties go to the lower item number.
 
@@ -104,6 +99,9 @@ class FactorModel(Serving, Histories, RawIds, ScikitLearnModel, DescribedModel, 
         candidate_items : array of ids, or a list of such, or a sparse matrix, optional
             The only items that anybody gets; a list of lists, a table or a matrix has a row for each of `users`. In a
             matrix they are what is not 0 (or False).
+        unknown : {"raise", "empty", "cold_start"}
+            What users get whom the model does not know, so that the others get their lists: an error for all, a list
+            without items, or the list of `cold_start`.
 
         Returns
         -------
@@ -118,35 +116,44 @@ class FactorModel(Serving, Histories, RawIds, ScikitLearnModel, DescribedModel, 
         NotFittedError
             Before `fit`.
         IndexError
-            If a user or an item is unknown.
+            If an item is unknown or, unless `unknown` says otherwise, a user.
+        TypeError
+            If ids are of a type that no id of the fit has.
         ValueError
             If `k` is below 1 or `user_items` has the wrong shape.
         """
         item_factors = self._side("item")
         k = check_integer("k", k, 1)
         check_boolean("exclude_seen", exclude_seen)
+        check_choice("unknown", unknown, UNKNOWN_USERS)
         seen: CSR | None
+        absent: NDArray[Any] = np.empty(0, np.int64)
         if users is None:
             queries, seen = self._new_users(user_items)
             shape: tuple[int, ...] = (len(queries), k)
         else:
-            ids = self._numbers("users", users, "user")
+            ids, _ = self._asked("users", users, "user", unknown)
             shape = (*ids.shape, k)
             ids = ids.reshape(-1)
+            absent, ids = np.flatnonzero(ids < 0), np.maximum(ids, 0)  # any row will do for those
             seen = self._seen(ids, user_items) if exclude_seen or user_items is not None else None
             queries = self._take("user", ids)
         exclude = (seen.indptr, seen.indices) if exclude_seen and seen is not None else None
         candidates = self._allowed(exclude_items, candidate_items, queries=len(queries))
         best, scores = self._rank(queries, item_factors, k, exclude, candidates)
+        if len(absent):
+            best[absent], scores[absent] = self._list_of_unknown(unknown, k, exclude_items, candidate_items)
         return self._raw(best.reshape(shape), "item"), scores.reshape(shape)
 
-    def predict(self, users: Any, items: Any) -> Any:
+    def predict(self, users: Any, items: Any, *, unknown: str = "raise") -> Any:
         """Score pairs of users and items.
 
         Parameters
         ----------
         users, items : id or array of ids
             Broadcast against each other.
+        unknown : {"raise", "nan"}
+            What becomes of pairs of which the model does not know the user or the item: an error, or NaN.
 
         Returns
         -------
@@ -154,7 +161,8 @@ class FactorModel(Serving, Histories, RawIds, ScikitLearnModel, DescribedModel, 
             The predictions, from dot products accumulated in float64, in the shape that the two broadcast to.
         """
         self._check_fitted()
-        rows, columns = self._numbers("users", users, "user"), self._numbers("items", items, "item")
+        check_choice("unknown", unknown, ("raise", "nan"))
+        rows, columns = self._asked("users", users, "user", unknown)[0], self._asked("items", items, "item", unknown)[0]
         try:
             rows, columns = np.broadcast_arrays(rows, columns)
         except ValueError:
@@ -162,11 +170,18 @@ class FactorModel(Serving, Histories, RawIds, ScikitLearnModel, DescribedModel, 
                 f"users and items must broadcast against each other, got shapes {rows.shape} and {columns.shape}: "
                 "pass two lists of one length, or users[:, None] for all pairs"
             ) from None
-        out = self._score_pairs(rows.reshape(-1), columns.reshape(-1))
+        out = self._score_pairs(np.maximum(rows, 0).reshape(-1), np.maximum(columns, 0).reshape(-1))
+        out[((rows < 0) | (columns < 0)).reshape(-1)] = np.nan
         return float(out[0]) if rows.ndim == 0 else out.reshape(rows.shape)
 
     def similar_items(
-        self, items: Any, k: int = 10, *, exclude_items: Any = None, candidate_items: Any = None
+        self,
+        items: Any,
+        k: int = 10,
+        *,
+        exclude_items: Any = None,
+        candidate_items: Any = None,
+        unknown: str = "raise",
     ) -> tuple[NDArray[Any], NDArray[Any]]:
         """Find the items whose factors point the same way, by cosine; an item is not its own neighbour.
 
@@ -177,6 +192,8 @@ class FactorModel(Serving, Histories, RawIds, ScikitLearnModel, DescribedModel, 
             Length of the lists.
         exclude_items, candidate_items : array of ids, optional
             Items never returned, and the only ones returned.
+        unknown : {"raise", "empty"}
+            What becomes of items that the model does not know: an error for all, or a list without neighbours.
 
         Returns
         -------
@@ -185,92 +202,19 @@ class FactorModel(Serving, Histories, RawIds, ScikitLearnModel, DescribedModel, 
         cosines : array of the same shape
             Between -1 and 1; -inf where no item is. An item without interactions has cosine 0 to all others.
         """
-        return self._similar(items, k, exclude_items, candidate_items, "item")
+        return self._similar(items, k, exclude_items, candidate_items, "item", unknown)
 
     def similar_users(
-        self, users: Any, k: int = 10, *, exclude_users: Any = None, candidate_users: Any = None
-    ) -> tuple[NDArray[Any], NDArray[Any]]:
-        """Find the users whose factors point the same way, by cosine. As `similar_items`."""
-        return self._similar(users, k, exclude_users, candidate_users, "user")
-
-    def cold_start(
         self,
+        users: Any,
         k: int = 10,
         *,
-        method: str = "auto",
-        user_items: Any = None,
-        features: Any = None,
-        new_features: Any = None,
-        n_neighbours: int = 20,
-        min_count: int | None = None,
-        exclude_items: Any = None,
-        candidate_items: Any = None,
+        exclude_users: Any = None,
+        candidate_users: Any = None,
+        unknown: str = "raise",
     ) -> tuple[NDArray[Any], NDArray[Any]]:
-        """Rank items for users of whom little or nothing is known.
-
-        Parameters
-        ----------
-        k : int
-            Length of the lists.
-        method : {"auto", "mean", "popularity", "neighbours", "fold_in"}
-            | ``"mean"``: as for the mean user, whose factors are the average of all users'.
-            | ``"popularity"``: by the number of positive interactions of each item, which are the scores.
-            | ``"neighbours"``: as for the average of the users whose other characteristics are alike, weighted by
-              the cosine between `features` and `new_features`.
-            | ``"fold_in"``: as for users who have answered a few questions, `user_items`; what they answered is left
-              out of their lists.
-            | ``"auto"``: fold_in where `user_items` is given, neighbours where `new_features` is, else mean.
-        user_items : as for `fit`, shape (m, n_items), optional
-            The answers of the new users.
-        features : array or sparse matrix, shape (n_users, d), optional
-            Characteristics of the users of the fit, such as age or country (encoded as 0 and 1), of like scale.
-        new_features : array or sparse matrix, shape (m, d) or (d,), optional
-            Those of the new users.
-        n_neighbours : int
-            How many of the nearest users are averaged.
-        min_count : int, optional
-            Only items with at least so many interactions, as long as k items have them. By default 20 for models of
-            ratings and swipes, whose lists would otherwise be led by items that one or two users praised, and 0 for
-            the others. Without interactions (a model saved without them) nothing is counted.
-        exclude_items, candidate_items : array of ids, optional
-            Items that nobody gets, and the only ones that anybody gets.
-
-        Returns
-        -------
-        ids : array, shape (m, k), or (k,) for the mean user, popularity and one row of `new_features`
-        scores : array of the same shape
-            As `recommend` returns them.
-
-        Raises
-        ------
-        NotFittedError, TypeError, ValueError, IndexError
-            As `recommend`, and where what is given does not fit the method.
-        """
-        users, items = self._factors()
-        k = check_integer("k", k, 1)
-        method = _cold_start.choose_method(method, user_items, features, new_features)
-        chosen = self._allowed(exclude_items, candidate_items)
-        if isinstance(chosen, tuple):
-            raise ValueError("candidate_items must be one list of items for all new users, got a list of lists")
-        min_count = check_integer("min_count", self._min_count if min_count is None else min_count, 0)
-        known_rows = getattr(self, "interactions_", None)
-        if min_count and known_rows is not None and known_rows.shape[1] == len(items):
-            chosen = _cold_start.well_known(known_rows, chosen, min_count, k)
-        if method == "fold_in":
-            candidates = None if chosen is None else self._raw(chosen, "item")
-            return self.recommend(None, k, user_items=user_items, candidate_items=candidates)
-        if method == "popularity":
-            counts = _cold_start.popularity(known_rows, len(items))
-            ids, scores = self._top_k(np.ones((1, 1)), counts[:, None], k, None, chosen)
-        elif method == "mean":
-            ids, scores = self._rank(self._mean_row("user")[None], items, k, None, chosen)
-        else:
-            known, new = _cold_start.unit_features(features, new_features, len(users))
-            nearest = self._top_k(new, known, check_integer("n_neighbours", n_neighbours, 1), None, None)
-            queries = _cold_start.blend(*nearest, users, self._mean_row("user"))
-            ids, scores = self._rank(queries, items, k, None, chosen)
-        ids = self._raw(ids, "item")
-        return (ids, scores) if method == "neighbours" and np.ndim(new_features) != 1 else (ids[0], scores[0])
+        """Find the users whose factors point the same way, by cosine. As `similar_items`."""
+        return self._similar(users, k, exclude_users, candidate_users, "user", unknown)
 
     def save(self, path: str | os.PathLike[str], *, interactions: bool = True) -> None:
         """Write the model to one safetensors file, atomically: a crash leaves an old file whole.
@@ -314,73 +258,14 @@ class FactorModel(Serving, Histories, RawIds, ScikitLearnModel, DescribedModel, 
     def _backend(self) -> Backend:
         return active_backend() if self.backend == "auto" else get_backend(self.backend)
 
-    def _factors(self) -> tuple[NDArray[Any], NDArray[Any]]:
-        """Return the factors of both sides as the kernels take them."""
-        users, items = getattr(self, "user_factors", None), getattr(self, "item_factors", None)
-        self._check_factors(users, items)
-        return np.ascontiguousarray(users), np.ascontiguousarray(items)
-
-    def _check_factors(self, users: Any, items: Any) -> None:
-        """Raise unless these are the factors of a model."""
-        if users is None or items is None:
-            raise NotFittedError(f"this {type(self).__name__} is not fitted yet: call fit(interactions) first")
-        shapes = np.shape(users), np.shape(items)
-        if not len(shapes[0]) == len(shapes[1]) == 2 or shapes[0][1] != shapes[1][1] or users.dtype != items.dtype:
-            raise ValueError(
-                "user_factors and item_factors must have 2 dimensions, the same number of columns and one dtype, "
-                f"got shapes {shapes[0]} and {shapes[1]}, dtypes {users.dtype} and {items.dtype}"
-            )
-        if users.dtype not in (np.float32, np.float64):
-            raise TypeError(f"user_factors and item_factors must be float32 or float64, got {users.dtype}")
-
-    # What some models can do without all factors of a side
-
-    def _check_fitted(self) -> None:
-        self._factors()
-
-    def _count(self, kind: str) -> int | None:
-        """Return the number of users or of items; None before the fit."""
-        factors = getattr(self, f"{kind}_factors", None)
-        return None if factors is None else len(factors)
-
-    def _side(self, kind: str) -> NDArray[Any]:
-        """Return the factors of one side."""
-        return self._factors()[0 if kind == "user" else 1]
-
-    def _take(self, kind: str, numbers: NDArray[np.int64]) -> NDArray[Any]:
-        """Return the factors of some rows of a side."""
-        return np.asarray(self._side(kind)[numbers])
-
     def _score_pairs(self, users: NDArray[np.int64], items: NDArray[np.int64]) -> NDArray[Any]:
         """Predict pairs."""
         return self._score(*self._factors(), users, items)
 
-    # State
-
-    def _assign(self, **state: Any) -> None:
-        """Set fitted attributes at once for every reader, and in one step that no signal can split.
-
-        Factors become read-only.
-        """
-        for name in ("user_factors", "item_factors"):
-            if name in state:
-                freeze(state[name])
-        self._commit(state)
-
-    def _derived(self, name: str, source: NDArray[Any], derive: Callable[[NDArray[Any]], NDArray[Any]]) -> NDArray[Any]:
-        """Return what follows from an array of the model, kept as long as the model has the array."""
-        kept = self._guard.derived.get(name)
-        if kept is not None and kept[0] is source and is_frozen(source):
-            return np.asarray(kept[1])
-        result = derive(source)
-        if is_frozen(source):
-            self._guard.derived[name] = source, result
-        return result
-
     def _score(
         self, X: NDArray[Any], Y: NDArray[Any], users: NDArray[np.int64], items: NDArray[np.int64], **state: Any
     ) -> NDArray[Any]:
-        """Predict pairs with the factors given, and with the state that go with them if they are not the model's."""
+        """Predict pairs with the factors given, and with the state that goes with them if they are not the model's."""
         return self._link(self._products(X, Y, users, items), **state)
 
     def _products(
@@ -445,9 +330,12 @@ class FactorModel(Serving, Histories, RawIds, ScikitLearnModel, DescribedModel, 
         self._backend().top_k(queries, items, k, exclude, candidates, ids, scores, threads)
         return ids, scores
 
-    def _similar(self, ids: Any, k: int, exclude: Any, candidates: Any, kind: str) -> tuple[NDArray[Any], NDArray[Any]]:
+    def _similar(
+        self, ids: Any, k: int, exclude: Any, candidates: Any, kind: str, unknown: str
+    ) -> tuple[NDArray[Any], NDArray[Any]]:
         factors = self._side(kind)
-        rows = self._numbers(f"{kind}s", ids, kind)
+        check_choice("unknown", unknown, ("raise", "empty"))
+        rows, _ = self._asked(f"{kind}s", ids, kind, unknown)
         k = check_integer("k", k, 1)
         allowed = self._allowed(exclude, candidates, kind, rows.size)
         if kind == "item":  # of users there may be many more, and they are asked for less often
@@ -455,10 +343,12 @@ class FactorModel(Serving, Histories, RawIds, ScikitLearnModel, DescribedModel, 
             unit = self._derived(f"directions in {columns} columns", factors, self._directions)
         else:
             unit = self._directions(factors)
-        flat = rows.reshape(-1)
+        flat = np.maximum(rows, 0).reshape(-1)
         itself = (np.arange(len(flat) + 1), flat)
         best, cosines = self._top_k(np.ascontiguousarray(unit[flat]), unit, k, itself, allowed)
         np.clip(cosines, -1, 1, out=cosines, where=best >= 0)  # rounding
+        absent = rows.reshape(-1) < 0
+        best[absent], cosines[absent] = -1, -np.inf
         return self._raw(best.reshape(*rows.shape, k), kind), cosines.reshape(*rows.shape, k)
 
     def _directions(self, factors: NDArray[Any]) -> NDArray[Any]:
@@ -466,4 +356,4 @@ class FactorModel(Serving, Histories, RawIds, ScikitLearnModel, DescribedModel, 
         factors = self._latent(factors)
         norms = np.sqrt(np.einsum("if,if->i", factors, factors, dtype=np.float64))
         norms[norms == 0] = 1
-        return (factors / norms[:, None]).astype(factors.dtype)
+        return np.asarray(factors / norms[:, None], factors.dtype)

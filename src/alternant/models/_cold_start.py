@@ -2,15 +2,117 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
+from .._utils.validation import check_integer
 from ..data.csr import CSR
 from ..data.validation import is_sparse
 
 METHODS = ("mean", "popularity", "neighbours", "fold_in")
+
+
+class ColdStart:
+    """The part of a model that ranks for users it does not know."""
+
+    _min_count: ClassVar[int] = 0  # of the items of a cold start
+
+    def cold_start(
+        self,
+        k: int = 10,
+        *,
+        method: str = "auto",
+        user_items: Any = None,
+        features: Any = None,
+        new_features: Any = None,
+        n_neighbours: int = 20,
+        min_count: int | None = None,
+        exclude_items: Any = None,
+        candidate_items: Any = None,
+    ) -> tuple[NDArray[Any], NDArray[Any]]:
+        """Rank items for users of whom little or nothing is known.
+
+        Parameters
+        ----------
+        k : int
+            Length of the lists.
+        method : {"auto", "mean", "popularity", "neighbours", "fold_in"}
+            | ``"mean"``: as for the mean user, whose factors are the average of all users'.
+            | ``"popularity"``: by the number of positive interactions of each item, which are the scores.
+            | ``"neighbours"``: as for the average of the users whose other characteristics are alike, weighted by
+              the cosine between `features` and `new_features`.
+            | ``"fold_in"``: as for users who have answered a few questions, `user_items`; what they answered is left
+              out of their lists.
+            | ``"auto"``: fold_in where `user_items` is given, neighbours where `new_features` is, else mean.
+        user_items : as for `fit`, shape (m, n_items), optional
+            The answers of the new users.
+        features : array or sparse matrix, shape (n_users, d), optional
+            Characteristics of the users of the fit, such as age or country (encoded as 0 and 1), of like scale.
+        new_features : array or sparse matrix, shape (m, d) or (d,), optional
+            Those of the new users.
+        n_neighbours : int
+            How many of the nearest users are averaged.
+        min_count : int, optional
+            Only items with at least so many interactions, as long as k items have them. By default 20 for models of
+            ratings and swipes, whose lists would otherwise be led by items that one or two users praised, and 0 for
+            the others. Without interactions (a model saved without them) nothing is counted.
+        exclude_items, candidate_items : array of ids, optional
+            Items that nobody gets, and the only ones that anybody gets.
+
+        Returns
+        -------
+        ids : array, shape (m, k), or (k,) for the mean user, popularity and one row of `new_features`
+        scores : array of the same shape
+            As `recommend` returns them.
+
+        Raises
+        ------
+        NotFittedError, TypeError, ValueError, IndexError
+            As `recommend`, and where what is given does not fit the method.
+        """
+        model: Any = self
+        users, items = model._factors()
+        k = check_integer("k", k, 1)
+        method = choose_method(method, user_items, features, new_features)
+        chosen = model._allowed(exclude_items, candidate_items)
+        if isinstance(chosen, tuple):
+            raise ValueError("candidate_items must be one list of items for all new users, got a list of lists")
+        least = check_integer("min_count", self._min_count if min_count is None else min_count, 0)
+        known_rows = getattr(self, "interactions_", None)
+        if least and known_rows is not None and known_rows.shape[1] == len(items):
+            chosen = well_known(known_rows, chosen, least, k)
+        if method == "fold_in":
+            candidates = None if chosen is None else model._raw(chosen, "item")
+            lists: tuple[NDArray[Any], NDArray[Any]] = model.recommend(
+                None, k, user_items=user_items, candidate_items=candidates
+            )
+            return lists
+        if method == "popularity":
+            counts = popularity(known_rows, len(items))
+            ids, scores = model._top_k(np.ones((1, 1)), counts[:, None], k, None, chosen)
+        elif method == "mean":
+            ids, scores = model._rank(model._mean_row("user")[None], items, k, None, chosen)
+        else:
+            known, new = unit_features(features, new_features, len(users))
+            nearest = model._top_k(new, known, check_integer("n_neighbours", n_neighbours, 1), None, None)
+            neighbours, cosines = nearest
+            queries = blend(neighbours, cosines, users, model._mean_row("user"))
+            ids, scores = model._rank(queries, items, k, None, chosen)
+        ids = model._raw(ids, "item")
+        return (ids, scores) if method == "neighbours" and np.ndim(new_features) != 1 else (ids[0], scores[0])
+
+    def _list_of_unknown(self, unknown: str, k: int, exclude_items: Any, candidate_items: Any) -> tuple[Any, Any]:
+        """Return the one list of all users who are not known: row numbers of items, and scores."""
+        if unknown == "empty":
+            return -1, -np.inf
+        model: Any = self
+        items, scores = self.cold_start(k, exclude_items=exclude_items, candidate_items=candidate_items)
+        found = ~np.isneginf(scores)
+        numbers = np.full(k, -1, np.int32)
+        numbers[found] = model._numbers("items", items[found], "item")
+        return numbers, scores
 
 
 def choose_method(method: Any, user_items: Any, features: Any, new_features: Any) -> str:

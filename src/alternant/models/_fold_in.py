@@ -7,11 +7,10 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from ..data.append import refuse_other_types
 from ..data.csr import CSR
-from ..data.ids import Ids
 from ..data.interactions import Interactions
 from ..data.validation import check_ids, row_numbers
-from ..data.values import object_array
 from ._base import FactorModel
 
 
@@ -108,10 +107,11 @@ class FoldInModel(FactorModel):
         else:
             raw = np.atleast_1d(known_ids.as_array(f"{kind}s", ids))
             ids, added = known_ids.provisional(f"{kind}s", raw)
+            refuse_other_types(f"{kind}s", kind, known_ids, added, bool((ids < len(known_ids)).any()))
             if isinstance(rows, Interactions):
                 self._refuse_absent(name, rows, kind, raw)
             rows = self._matrix(name, rows, other_kind, rows_of=raw)
-            named = known_ids.union(Ids(object_array(added)))[0] if added else known_ids
+            named = known_ids.extended(added)
         new = self._known_columns(name, rows, other, other_kind, len(own))
         if ids.ndim != 1:
             raise ValueError(f"{kind}s must be a list of {kind} row numbers, got {ids.ndim} dimensions")

@@ -7,17 +7,18 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from .._utils.guard import Guarded
+from ..data.append import refuse_other_types
 from ..data.ids import Ids
 from ..data.interactions import Interactions
 from ..data.ratings import check_has_values, check_not_summed
-from ..data.validation import check_ids, is_sparse
+from ..data.validation import check_ids, is_sparse, row_numbers
+from ._state import State
 
 if TYPE_CHECKING:
     from ._traits import Traits
 
 
-class RawIds(Guarded):
+class RawIds(State):
     """The part of a model that turns raw ids into row numbers and back.
 
     A model fitted on `Interactions` takes and returns raw ids; fitted on a bare matrix, or with factors of another
@@ -52,6 +53,20 @@ class RawIds(Guarded):
             return check_ids(name, ids, self._count(kind) or 0, kind)
         return known.numbers(name, ids, kind)
 
+    def _asked(self, name: str, ids: Any, kind: str, unknown: str) -> tuple[NDArray[np.int64], NDArray[Any]]:
+        """Return row numbers, -1 where an id is unknown (unless that is an error), and the ids that were asked for."""
+        if unknown == "raise":
+            numbers = self._numbers(name, ids, kind)
+            return numbers, self._raw(numbers, kind)
+        known = self._ids_of(kind)
+        if known is None:
+            values = row_numbers(name, ids, kind)
+            return np.where((values >= 0) & (values < (self._count(kind) or 0)), values, -1).astype(np.int64), values
+        values, numbers = known.look_up(name, ids, kind)
+        new = values[numbers < 0].tolist()
+        refuse_other_types(name, kind, known, new, bool((numbers >= 0).any()))
+        return numbers, values
+
     def _number(self, name: str, one: Any, kind: str) -> int:
         """Return the row number of a single user or item."""
         numbers = self._numbers(name, one, kind)
@@ -76,10 +91,17 @@ class RawIds(Guarded):
         users, items = interactions._users, interactions._items
         if getattr(self, "warm_start", False):
             old_users, old_items = self._ids_of("user"), self._ids_of("item")
-            users = users if old_users is None else old_users.union(users)[0]
-            items = items if old_items is None else old_items.union(items)[0]
+            users = users if old_users is None else self._with_old("user", old_users, users)
+            items = items if old_items is None else self._with_old("item", old_items, items)
             interactions = interactions.reindex(users=users, items=items)
         return interactions.matrix, {"_user_ids": users, "_item_ids": items, "_library": interactions._library}
+
+    def _with_old(self, kind: str, old: Ids, new: Ids) -> Ids:
+        """Return the ids of the last fit, and behind them those of this one that are new."""
+        unknown = old.find(new.values) < 0
+        added = new.values[unknown].tolist()
+        refuse_other_types("interactions", kind, old, added, not unknown.all())
+        return old.extended(added)
 
     def _matrix(self, name: str, rows: Any, kind: str, rows_of: Any = None) -> Any:
         """Return a matrix whose columns are the model's rows of this kind.
@@ -101,6 +123,7 @@ class RawIds(Guarded):
         if theirs is not ids:
             unknown = ids.find(theirs.values) < 0
             if unknown.any():
+                refuse_other_types(name, kind, ids, theirs.values[unknown].tolist(), not unknown.all())
                 sample = theirs.values[unknown].tolist()[0]
                 raise ValueError(
                     f"{name} must hold {kind}s of the fit only, got {int(unknown.sum())} others, such as {sample!r}: "

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from .._utils.validation import check_boolean, check_integer
+from .._utils.validation import check_boolean, check_choice, check_integer
 from ..data.interactions import Interactions
 from ..data.io import frames
 from ..data.io.export import check_destination, long_table, open_writer, titles_by_number
@@ -17,6 +17,7 @@ from ..data.io.export import check_destination, long_table, open_writer, titles_
 if TYPE_CHECKING:
     from ..indexes import ItemIndex
 
+UNKNOWN_USERS = ("raise", "empty", "cold_start")  # what becomes of them
 BLOCK_SIZE = 8192  # users: enough to keep all threads busy, and with k = 10 about 10 MB as a frame
 
 Block = tuple[NDArray[Any], NDArray[Any], NDArray[Any]]
@@ -36,6 +37,7 @@ class Serving:
         exclude_seen: bool = True,
         exclude_items: Any = None,
         candidate_items: Any = None,
+        unknown: str = "raise",
     ) -> Any:
         """Rank items for users, as `recommend` does, and return a frame with one row for every item of a list.
 
@@ -51,7 +53,7 @@ class Serving:
             item and title, or just two), or all titles in the order of the items. Items without one get None.
         library : {"polars", "pandas", "pyarrow"}, optional
             By default that of the frame that the model was fitted on, else the first that is installed.
-        user_items, exclude_seen, exclude_items, candidate_items
+        user_items, exclude_seen, exclude_items, candidate_items, unknown
             As for `recommend`.
 
         Returns
@@ -71,11 +73,11 @@ class Serving:
         names = None if titles is None else titles_by_number(titles, _item_names(model))
         ids, scores = model.recommend(
             users, k, user_items=user_items, exclude_seen=exclude_seen, exclude_items=exclude_items,
-            candidate_items=candidate_items,
+            candidate_items=candidate_items, unknown=unknown,
         )  # fmt: skip
         ids, scores = ids.reshape(-1, scores.shape[-1]), scores.reshape(-1, scores.shape[-1])
         if users is not None:
-            who = model._raw(model._numbers("users", users, "user").reshape(-1), "user")
+            who = model._asked("users", users, "user", unknown)[1].reshape(-1)
         else:
             who = user_items.user_ids if isinstance(user_items, Interactions) else np.arange(len(scores))
         called = None
@@ -98,6 +100,7 @@ class Serving:
         exclude_seen: bool = True,
         exclude_items: Any = None,
         candidate_items: Any = None,
+        unknown: str = "raise",
         show_progress: bool | None = None,
     ) -> Iterator[Block] | int:
         """Rank items for all users, block by block, so that memory does not grow with their number.
@@ -119,7 +122,7 @@ class Serving:
             As for `recommend_frame`; the library is that of the frames that a function gets.
         user_items : sparse matrix or Interactions, optional
             As for `recommend`: what is left out instead of the interactions of the fit.
-        exclude_seen, exclude_items, candidate_items
+        exclude_seen, exclude_items, candidate_items, unknown
             As for `recommend`.
         show_progress : bool, optional
             Draw a progress bar on stderr; None: only on a terminal.
@@ -138,7 +141,7 @@ class Serving:
             If pyarrow, or the library of frames, is not installed.
         """
         model: Any = self
-        work = _Work(model, k, users, block_size, user_items, exclude_seen, exclude_items, candidate_items)
+        work = _Work(model, k, users, block_size, user_items, exclude_seen, exclude_items, candidate_items, unknown)
         if show_progress is not None:
             check_boolean("show_progress", show_progress)
         disable = None if show_progress is None else not show_progress  # None: tqdm draws on a terminal only
@@ -219,16 +222,21 @@ class _Work:
 
     def __init__(
         self, model: Any, k: Any, users: Any, block_size: Any, user_items: Any, exclude_seen: bool,
-        exclude_items: Any, candidate_items: Any,
+        exclude_items: Any, candidate_items: Any, unknown: str,
     ) -> None:  # fmt: skip
         self.model = model
         self.user_factors, self.item_factors = model._factors()
         self.k = check_integer("k", k, 1)
         check_boolean("exclude_seen", exclude_seen)
         self.block_size = check_integer("block_size", block_size, 1)
-        self.numbers = None if users is None else model._numbers("users", users, "user")
-        if self.numbers is not None and self.numbers.ndim != 1:
-            raise ValueError(f"users must be a list of users, got {self.numbers.ndim} dimensions")
+        check_choice("unknown", unknown, UNKNOWN_USERS)
+        self.numbers = self.names = None
+        self.absent: NDArray[np.bool_] | None = None
+        if users is not None:
+            self.numbers, self.names = model._asked("users", users, "user", unknown)
+            if self.numbers.ndim != 1:
+                raise ValueError(f"users must be a list of users, got {self.numbers.ndim} dimensions")
+            self.absent, self.numbers = self.numbers < 0, np.maximum(self.numbers, 0)  # any row will do for those
         self.n_users = len(self.user_factors) if self.numbers is None else len(self.numbers)
         self.exclude_seen = exclude_seen
         self.seen = None
@@ -237,9 +245,11 @@ class _Work:
         elif exclude_seen:
             model._seen(np.empty(0, np.int64), None)  # which raises where the model has no interactions
         self.candidates = model._allowed(exclude_items, candidate_items, queries=self.n_users)
+        if self.absent is not None and self.absent.any():
+            self.of_unknown = model._list_of_unknown(unknown, self.k, exclude_items, candidate_items)
 
-    def blocks(self, disable: bool | None) -> Iterator[tuple[NDArray[np.int64], NDArray[np.int32], NDArray[Any]]]:
-        """Yield row numbers of users, row numbers of items and scores."""
+    def blocks(self, disable: bool | None) -> Iterator[tuple[NDArray[Any], NDArray[np.int32], NDArray[Any]]]:
+        """Yield ids of users, row numbers of items and scores."""
         name = f"{type(self.model).__name__}.recommend_all"
         with tqdm(total=self.n_users, desc=name, unit=" users", unit_scale=True, disable=disable) as bar:
             for start in range(0, self.n_users, self.block_size):
@@ -256,7 +266,11 @@ class _Work:
                     first, last = indptr[start], indptr[stop]
                     candidates = (indptr[start : stop + 1] - first, lists[first:last])
                 queries = self.user_factors[start:stop] if self.numbers is None else self.user_factors[rows]
-                yield rows, *self.model._rank(queries, self.item_factors, self.k, exclude, candidates)
+                best, scores = self.model._rank(queries, self.item_factors, self.k, exclude, candidates)
+                absent = None if self.absent is None else self.absent[start:stop]
+                if absent is not None and absent.any():
+                    best[absent], scores[absent] = self.of_unknown
+                yield self.model._raw(rows, "user") if self.names is None else self.names[start:stop], best, scores
                 bar.update(stop - start)
 
 
@@ -268,7 +282,7 @@ def _item_names(model: Any) -> NDArray[Any]:
 
 def _named(model: Any, blocks: Iterator[Block]) -> Iterator[Block]:
     for users, items, scores in blocks:
-        yield model._raw(users, "user"), model._raw(items, "item"), scores
+        yield users, model._raw(items, "item"), scores
 
 
 def _write(
@@ -286,7 +300,7 @@ def _write(
     with open_writer(to, kinds, library or model._library) as write:
         for users, items, scores in blocks:
             called = None if titles is None else titles[np.maximum(items, 0)]
-            table = long_table(model._raw(users, "user"), model._raw(items, "item"), scores, called)
+            table = long_table(users, model._raw(items, "item"), scores, called)
             write(table)
             written += len(table["rank"])
     return written

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..._utils.splitmix import GOLDEN, mix, mix_array
+from ...data.append import refuse_other_types
 from ...data.csr import CSR
 from ...data.ids import Ids
 from .._fit_loop import freeze
@@ -325,6 +326,8 @@ def name_events(
         columns, target = [column[swiped] for column in columns], target[swiped]
     rows, new_users = user_ids.provisional("users", columns[0])
     cells, new_items = item_ids.provisional("items", columns[1])
+    refuse_other_types("users", "user", user_ids, new_users, bool((rows < len(user_ids)).any()))
+    refuse_other_types("items", "item", item_ids, new_items, bool((cells < len(item_ids)).any()))
     return rows, cells, target, new_users, new_items
 
 

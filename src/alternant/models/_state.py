@@ -1,0 +1,79 @@
+"""The fitted state of a model: factors that are checked, replaced at once, and read-only."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .._utils.guard import Guarded
+from ._fit_loop import freeze, is_frozen
+
+
+class NotFittedError(ValueError, AttributeError):
+    """The model has no factors yet."""
+
+
+class State(Guarded):
+    """The part of a model that holds its factors."""
+
+    def _factors(self) -> tuple[NDArray[Any], NDArray[Any]]:
+        """Return the factors of both sides as the kernels take them."""
+        users, items = getattr(self, "user_factors", None), getattr(self, "item_factors", None)
+        self._check_factors(users, items)
+        return np.ascontiguousarray(users), np.ascontiguousarray(items)
+
+    def _check_factors(self, users: Any, items: Any) -> None:
+        """Raise unless these are the factors of a model."""
+        if users is None or items is None:
+            raise NotFittedError(f"this {type(self).__name__} is not fitted yet: call fit(interactions) first")
+        shapes = np.shape(users), np.shape(items)
+        if not len(shapes[0]) == len(shapes[1]) == 2 or shapes[0][1] != shapes[1][1] or users.dtype != items.dtype:
+            raise ValueError(
+                "user_factors and item_factors must have 2 dimensions, the same number of columns and one dtype, "
+                f"got shapes {shapes[0]} and {shapes[1]}, dtypes {users.dtype} and {items.dtype}"
+            )
+        if users.dtype not in (np.float32, np.float64):
+            raise TypeError(f"user_factors and item_factors must be float32 or float64, got {users.dtype}")
+
+    # What some models can do without all factors of a side
+
+    def _check_fitted(self) -> None:
+        self._factors()
+
+    def _count(self, kind: str) -> int | None:
+        """Return the number of users or of items; None before the fit."""
+        factors = getattr(self, f"{kind}_factors", None)
+        return None if factors is None else len(factors)
+
+    def _side(self, kind: str) -> NDArray[Any]:
+        """Return the factors of one side."""
+        return self._factors()[0 if kind == "user" else 1]
+
+    def _take(self, kind: str, numbers: NDArray[np.int64]) -> NDArray[Any]:
+        """Return the factors of some rows of a side."""
+        return np.asarray(self._side(kind)[numbers])
+
+    # What changes it, and what follows from it
+
+    def _assign(self, **state: Any) -> None:
+        """Set fitted attributes at once for every reader, and in one step that no signal can split.
+
+        Factors become read-only.
+        """
+        for name in ("user_factors", "item_factors"):
+            if name in state:
+                freeze(state[name])
+        self._commit(state)
+
+    def _derived(self, name: str, source: NDArray[Any], derive: Callable[[NDArray[Any]], NDArray[Any]]) -> NDArray[Any]:
+        """Return what follows from an array of the model, kept as long as the model has the array."""
+        kept = self._guard.derived.get(name)
+        if kept is not None and kept[0] is source and is_frozen(source):
+            return np.asarray(kept[1])
+        result = derive(source)
+        if is_frozen(source):
+            self._guard.derived[name] = source, result
+        return result

@@ -1,0 +1,132 @@
+"""Batches in which some ids are unknown: an error for all, or an answer for the rest."""
+
+import numpy as np
+import pytest
+import scipy.sparse as sp
+
+from alternant import BiasedMF, CosineMF, ExplicitALS, ImplicitALS, Interactions, LogisticMF, Popularity
+
+rng = np.random.default_rng(0)
+TABLE = sp.csr_array(np.where(rng.random((20, 15)) < 0.4, rng.integers(0, 2, (20, 15)) + 1.0, 0))
+MODELS = {
+    cls.__name__: cls(**params)
+    for cls, params in [
+        (ImplicitALS, {"factors": 3, "iterations": 2, "random_state": 0}),
+        (ExplicitALS, {"factors": 3, "iterations": 2, "random_state": 0}),
+        (BiasedMF, {"factors": 3, "epochs": 2, "random_state": 0}),
+        (CosineMF, {"factors": 3, "epochs": 2, "random_state": 0}),
+        (LogisticMF, {"factors": 3, "epochs": 2, "random_state": 0}),
+        (Popularity, {}),
+    ]
+}
+KINDS = ["rows", "numbers", "text"]
+
+
+@pytest.fixture(params=[(name, kind) for name in MODELS for kind in KINDS], ids="-".join)
+def case(request):
+    """A model, some users it knows and some it does not, an item likewise."""
+    name, kind = request.param
+    values = (TABLE.tocoo().data == 2).astype(float) if name == "CosineMF" else TABLE.tocoo().data
+    if kind == "rows":
+        matrix = sp.csr_array((values, TABLE.nonzero()), shape=TABLE.shape)
+        return MODELS[name].fit(matrix), [3, 5], [20, 77], (4, 15)
+    change = (lambda kind, one: 7 * one) if kind == "numbers" else (lambda kind, one: f"{kind}{one}")
+    users, items = ([change(kind, one) for one in ids.tolist()] for kind, ids in zip("ui", TABLE.nonzero(), strict=True))
+    model = MODELS[name].fit(Interactions.from_arrays(users, items, values))
+    return model, [change("u", 3), change("u", 5)], [change("u", 50), change("u", 77)], (change("i", 4), change("i", 50))
+
+
+def same(got, expected):
+    for one, other in zip(got, expected, strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+def test_a_batch_with_unknown_users_is_refused_as_a_whole_unless_asked_for_the_rest(case):
+    model, (a, b), (new, newer), _ = case
+    users = [new, a, newer, b]
+    for call in (model.recommend, model.recommend_frame, model.similar_users,
+                 lambda users: model.recommend_all(users=users)):  # fmt: skip
+        with pytest.raises(IndexError):
+            call(users)
+    right = model.recommend([a, b], 4)
+    ids, scores = model.recommend(users, 4, unknown="empty")
+    same((ids[[1, 3]], scores[[1, 3]]), right)
+    assert np.isneginf(scores[[0, 2]]).all()
+    assert set(ids[[0, 2]].ravel().tolist()) <= {-1, None}
+    ids, scores = model.recommend(users, 4, unknown="cold_start")
+    same((ids[[1, 3]], scores[[1, 3]]), right)
+    for at in (0, 2):
+        same((ids[at], scores[at]), model.cold_start(4))
+    same(model.recommend(new, 4, unknown="cold_start"), model.cold_start(4))
+    same(model.recommend([a, b], 4, unknown="cold_start"), right)
+
+
+def test_lists_in_bulk_have_them_too(case):
+    model, (a, b), (new, newer), _ = case
+    users = [new, a, newer, b]
+    expected = model.recommend(users, 4, unknown="cold_start")
+    for size in (1, 3, 9):
+        blocks = list(model.recommend_all(4, users=users, unknown="cold_start", block_size=size))
+        assert sum((block[0].tolist() for block in blocks), []) == users
+        same((np.concatenate([block[1] for block in blocks]), np.concatenate([block[2] for block in blocks])), expected)
+    frame = model.recommend_frame(users, 4, unknown="cold_start", library="pandas")
+    assert frame["user"].drop_duplicates().tolist() == users
+    frame = model.recommend_frame(users, 4, unknown="empty", library="pandas")
+    assert frame["user"].drop_duplicates().tolist() == [a, b]
+
+
+def test_excluded_items_stay_out_of_the_lists_of_unknown_users(case):
+    model, (a, _), (new, _), _ = case
+    first = model.recommend(new, 2, unknown="cold_start")[0]
+    ids, _ = model.recommend([new, a], 4, unknown="cold_start", exclude_items=first)
+    assert not set(first.tolist()) & set(ids.ravel().tolist())
+    ids, scores = model.recommend([new, a], 4, unknown="cold_start", exclude_seen=False, candidate_items=first)
+    assert set(ids[0].tolist()) - {-1, None} == set(first.tolist())
+    assert np.isneginf(scores[0, 2:]).all()
+
+
+def test_pairs_of_unknown_ids_are_predicted_as_nan_if_asked_for(case):
+    model, (a, b), (new, _), (item, new_item) = case
+    with pytest.raises(IndexError):
+        model.predict([a, new], item)
+    with pytest.raises(IndexError):
+        model.predict([a, b], new_item)
+    got = model.predict(np.array([[a], [new], [b]], object if isinstance(a, str) else None), [item, new_item],
+                        unknown="nan")  # fmt: skip
+    assert np.isnan(got).tolist() == [[False, True], [True, True], [False, True]]
+    same(got[[0, 2], 0], model.predict([a, b], item))
+    assert np.isnan(model.predict(new, item, unknown="nan"))
+    assert model.predict(a, item, unknown="nan") == model.predict(a, item)
+
+
+def test_unknown_rows_have_no_neighbours_if_asked_for(case):
+    model, (a, b), (new, _), (item, new_item) = case
+    ids, cosines = model.similar_users([new, a, b], 3, unknown="empty")
+    same((ids[1:], cosines[1:]), model.similar_users([a, b], 3))
+    assert np.isneginf(cosines[0]).all()
+    ids, cosines = model.similar_items([item, new_item], 3, unknown="empty")
+    same((ids[0], cosines[0]), model.similar_items(item, 3))
+    assert np.isneginf(cosines[1]).all()
+    with pytest.raises(IndexError):
+        model.similar_items([item, new_item])
+
+
+def test_another_choice_is_refused_with_those_there_are(case):
+    model, (a, _), _, (item, _) = case
+    for call in (model.recommend, model.recommend_frame, lambda users, unknown: model.recommend_all(unknown=unknown)):
+        with pytest.raises(ValueError, match="unknown must be one of 'raise', 'empty', 'cold_start', got 'skip'"):
+            call(a, unknown="skip")
+    with pytest.raises(ValueError, match="unknown must be one of 'raise', 'nan', got 'skip'"):
+        model.predict(a, item, unknown="skip")
+    with pytest.raises(ValueError, match="unknown must be one of 'raise', 'empty', got 'skip'"):
+        model.similar_items(item, unknown="skip")
+
+
+@pytest.mark.parametrize("unknown", ["empty", "cold_start"])
+def test_ids_of_another_type_are_a_mistake_and_not_unknown(unknown):
+    data = Interactions.from_arrays([1, 2, 3], [1, 2, 3])
+    model = ImplicitALS(factors=2, random_state=0).fit(data)
+    with pytest.raises(TypeError, match=r"users must have user ids of the known type, int \(such as 1\), got str"):
+        model.recommend(["1", "2"], unknown=unknown)
+    with pytest.raises(TypeError, match="users must be user ids, which can be hashed"):
+        model.recommend([[1], [2]], unknown=unknown)
