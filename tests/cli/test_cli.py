@@ -14,6 +14,7 @@ import alternant
 from alternant.cli import app as cli
 from alternant.cli import demo
 from alternant.cli.commands import demo as demo_command
+from alternant.cli.commands import info as info_command
 from alternant.datasets import load_msweb
 from alternant.evaluation import leave_one_out, ranking_metrics
 
