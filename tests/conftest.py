@@ -1,11 +1,29 @@
-"""What all tests share: every implementation of the kernels that this machine can run, and both dtypes."""
+"""What all tests share: the implementations of the kernels, both dtypes, and which part of the products is run.
+
+`pytest tests` runs the short suite: every test on every implementation, but of the product of implementation, dtype and
+cases only so many that any two values meet (see _pairwise.py). `pytest tests --matrix` runs all of it.
+"""
 
 import os
+import sys
+from pathlib import Path
 
+import hypothesis
 import numpy as np
 import pytest
 
+if "PYTEST_XDIST_WORKER" in os.environ:  # before the first OpenMP runtime is loaded
+    os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # threads that spin would keep the other worker waiting
+
+sys.path.insert(0, str(Path(__file__).parent))
+from _pairwise import covering, pairs
+
 from alternant.kernels import _registry
+
+QUIET = {"deadline": None, "suppress_health_check": [hypothesis.HealthCheck.function_scoped_fixture]}
+hypothesis.settings.register_profile("short", max_examples=25, derandomize=True, **QUIET)
+hypothesis.settings.register_profile("nightly", max_examples=300, **QUIET)
+hypothesis.settings.load_profile("short")  # --hypothesis-profile=nightly
 
 
 def _implementations():
@@ -27,16 +45,41 @@ def _implementations():
 
 
 IMPLEMENTATIONS = dict(_implementations())
+IN_FORCE = getattr(_registry._load("cython"), "simd", None)  # the SIMD level
+OTHER_LEVELS = frozenset(name for name in IMPLEMENTATIONS if name.startswith("cython-") and name[7:] != IN_FORCE)
 
 
-@pytest.fixture(params=IMPLEMENTATIONS)
+def pytest_addoption(parser):
+    parser.addoption("--matrix", action="store_true", help="run every implementation with every case")
+
+
+def pytest_generate_tests(metafunc):
+    if "kernels" in metafunc.fixturenames:
+        against_numpy = metafunc.definition.get_closest_marker("against_numpy")
+        names = [name for name in IMPLEMENTATIONS if name != "numpy" or not against_numpy]
+        metafunc.parametrize("kernels", names, indirect=True)
+
+
+@pytest.fixture
 def kernels(request):
     """Each implementation of the kernels; one that can't run here is skipped with the reason."""
-    found = IMPLEMENTATIONS[request.param]
+    return _available(request.param)
+
+
+@pytest.fixture(params=_registry.BACKENDS)
+def backend(request):
+    """The name of each backend, for what chooses one by name; Cython's SIMD level is the one in force."""
+    found = _registry._load(request.param)
+    _available("numba" if request.param == "numba" else request.param, found)
+    return request.param
+
+
+def _available(name, found=None):
+    found = IMPLEMENTATIONS[name] if found is None else found
     if isinstance(found, str):
-        required = os.environ.get(f"ALTERNANT_TEST_REQUIRE_{request.param.split('-')[0].upper()}") == "1"
+        required = os.environ.get(f"ALTERNANT_TEST_REQUIRE_{name.split('-')[0].upper()}") == "1"
         if required and not found.startswith("this CPU does not support"):  # no installation helps against that
-            pytest.fail(f"{request.param} is required here: {found}")
+            pytest.fail(f"{name} is required here: {found}")
         pytest.skip(found)
     return found
 
@@ -45,3 +88,25 @@ def kernels(request):
 def dtype(request):
     """Both dtypes."""
     return request.param
+
+
+@pytest.hookimpl(tryfirst=True)  # before -k and -m choose among what is left
+def pytest_collection_modifyitems(config, items):
+    if config.getoption("matrix") or any("[" in argument for argument in config.args):  # one case was asked for
+        return
+    tests = {}
+    for item in items:
+        if "kernels" in getattr(item, "fixturenames", ()) or item.get_closest_marker("pairwise"):
+            tests.setdefault(item.nodeid.partition("[")[0], []).append(item)
+    left_out = set()
+    for cases in tests.values():
+        chosen = set(covering([_values(item) for item in cases], lambda case: pairs(case, OTHER_LEVELS)))
+        left_out |= {id(item) for number, item in enumerate(cases) if number not in chosen}
+    config.hook.pytest_deselected(items=[item for item in items if id(item) in left_out])
+    items[:] = [item for item in items if id(item) not in left_out]
+
+
+def _values(item):
+    """What a test is parametrized with, each value by itself or, where it can't be hashed, by which object it is."""
+    params = item.callspec.params if hasattr(item, "callspec") else {}
+    return {name: value if isinstance(value, (str, int, float, type)) else id(value) for name, value in params.items()}

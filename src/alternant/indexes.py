@@ -1,4 +1,4 @@
-"""The items of a model in an index of faiss, hnswlib or usearch, for approximate search."""
+"""Approximate search among the items of a model, with an index of faiss, hnswlib or usearch."""
 
 from __future__ import annotations
 
@@ -14,29 +14,29 @@ from numpy.typing import NDArray
 from ._utils.threads import resolve_num_threads
 from ._utils.validation import check_boolean, check_choice, check_integer
 
-# (queries, how many at most) -> row numbers of items, all different, -1 where there are no more
+# (queries, count) -> row numbers of up to `count` distinct items per query, padded with -1
 Find = Callable[[NDArray[np.float32], int], NDArray[np.int64]]
 
-MOST_FOUND = 1 << 22  # items found at a time: what is held of them is some 40 bytes each
+MAX_FOUND = 1 << 22  # items retrieved at a time, at some 40 bytes each
 
 
 class ItemIndex:
-    """Approximate search among a model's items; made by `to_index`.
+    """Index for approximate search among a model's items, as returned by `to_index`.
 
-    The index ranks by inner product: biases are columns of the factors already, and where the model ranks by cosine,
-    the vectors are of length 1. It holds float32, in the order of ``item_ids``. What it finds is scored and ranked
-    anew by the model itself, so that scores are those of `recommend` to the bit, whatever the library approximates.
+    The index ranks by inner product: biases are columns of the factors, and vectors are normalised if the model ranks
+    by cosine. It holds float32 vectors in the order of ``item_ids``. The model rescores and reranks the items that the
+    index retrieves, so that scores are bit-identical to those of `recommend`.
 
-    To serve without this class, save ``index`` by its library's own function, ``item_ids``, and what the model's
-    `query_vectors` returns for your users: the index finds the row numbers of ``item_ids``. Their inner products are
-    a model's scores up to its mean and sigmoid, which change no order.
+    To serve without this class, save ``index`` with its library, ``item_ids``, and the model's `query_vectors` of your
+    users. The index returns row numbers of ``item_ids``; the inner products are the model's scores before its mean and
+    sigmoid are applied, which preserve the order.
 
     Attributes
     ----------
     index : faiss.Index, hnswlib.Index or usearch.index.Index
-        The native index, whose parameters for searching (``nprobe``, ``ef``, ``expansion_search``) may be set.
+        The native index, whose search parameters (``nprobe``, ``ef``, ``expansion_search``) may be set.
     item_ids : array, shape (n_items,)
-        What the row numbers in the index are called.
+        Item ids by row number in the index.
     library : str
     """
 
@@ -73,23 +73,24 @@ class ItemIndex:
         user_items: Any = None,
         exclude_seen: bool = True,
     ) -> tuple[NDArray[Any], NDArray[Any]]:
-        """Find the best items of users, as `recommend` returns them, but approximately.
+        """Recommend items to users by approximate search.
 
-        Lists are as full as those of `recommend`: where the library finds too few items, the model ranks them all.
+        Lists are as long as those of `recommend`: if the index retrieves too few items, the model ranks all of them.
 
         Parameters
         ----------
         users : id, array of ids, or None
             Users of the model.
         k : int
-            Length of the lists.
+            List length.
         queries : array, shape (m, f) or (f,), optional
-            Instead of `users`: factors, such as `fold_in_users` returns, or vectors of `query_vectors`. Nothing is
-            left out of their lists.
+            Alternative to `users`: factors, such as those returned by `fold_in_users`, or `query_vectors`. No items
+            are excluded from their lists.
         user_items : sparse matrix or Interactions, optional
-            As for `recommend`; with neither users nor queries, new users, who are folded in.
+            As for `recommend`; without users and queries, interactions of new users to fold in.
         exclude_seen : bool
-            Leave out what users have interacted with: k items more than they have seen are fetched from the index.
+            Exclude the items that users have interacted with. The index then retrieves k items more than they have
+            seen.
 
         Returns
         -------
@@ -100,14 +101,14 @@ class ItemIndex:
         Raises
         ------
         IndexError, TypeError, ValueError
-            As `recommend`, and if `queries` have another number of columns than the factors.
+            As `recommend`, and if the number of columns of `queries` is not that of the factors.
         """
         k = check_integer("k", k, 1)
         check_boolean("exclude_seen", exclude_seen)
         seen = None
         if queries is not None:
             if users is not None or user_items is not None:
-                raise ValueError("search takes users (with user_items or without) or queries, got both: pass one")
+                raise ValueError("search takes users (with or without user_items) or queries, got both: pass one")
             vectors = self._check_queries(queries)
             shape = vectors.shape[:-1]
             vectors = np.ascontiguousarray(vectors.reshape(-1, self._items.shape[1]))
@@ -128,43 +129,43 @@ class ItemIndex:
         columns = self._items.shape[1]
         if vectors.ndim not in (1, 2) or vectors.shape[-1] != columns or vectors.dtype.kind not in "fiu":
             raise ValueError(
-                f"queries must be numbers with one column for each of the {columns} of the factors, got shape "
-                f"{vectors.shape} of {vectors.dtype}: pass what query_vectors or fold_in_users returns"
+                f"queries must be numbers with {columns} columns, as the factors have, got shape {vectors.shape} of "
+                f"{vectors.dtype}: pass the result of query_vectors or fold_in_users"
             )
         return np.asarray(vectors, self._items.dtype)
 
     def _search(self, queries: NDArray[Any], k: int, seen: Any) -> tuple[NDArray[np.int32], NDArray[Any]]:
-        """Search for queries that need like numbers of items together."""
+        """Search in batches of queries that retrieve similar numbers of items."""
         n = len(self._items)
         ids = np.full((len(queries), k), -1, np.int32)
         scores = np.full((len(queries), k), -np.inf, queries.dtype)
         wanted = np.full(len(queries), k, np.int64) if seen is None else k + np.diff(seen.indptr)
         fetch = np.minimum(np.exp2(np.ceil(np.log2(wanted))).astype(np.int64), n)
-        for many in np.unique(fetch).tolist():
-            rows = np.flatnonzero(fetch == many)
-            for part in np.array_split(rows, max(1, -(-len(rows) * many // MOST_FOUND))):
-                left_out = None if seen is None else seen.take(part)
-                ids[part], scores[part] = self._best(queries[part], k, many, left_out)
+        for count in np.unique(fetch).tolist():
+            rows = np.flatnonzero(fetch == count)
+            for part in np.array_split(rows, max(1, -(-len(rows) * count // MAX_FOUND))):
+                excluded = None if seen is None else seen.take(part)
+                ids[part], scores[part] = self._best(queries[part], k, count, excluded)
         return ids, scores
 
-    def _best(self, queries: NDArray[Any], k: int, many: int, seen: Any) -> tuple[NDArray[np.int32], NDArray[Any]]:
-        """Fetch so many items and let the model rank them, and all items for queries whose lists they don't fill."""
+    def _best(self, queries: NDArray[Any], k: int, count: int, seen: Any) -> tuple[NDArray[np.int32], NDArray[Any]]:
+        """Retrieve `count` items and rank them by the model; rank all items for queries with short lists."""
         candidates = None
-        if many < len(self._items):
+        if count < len(self._items):
             vectors = self._model._ranked(queries)
-            found = np.sort(self._find(np.ascontiguousarray(vectors, np.float32), many), axis=1)
-            there = found >= 0
-            candidates = np.concatenate([[0], np.cumsum(there.sum(axis=1))]), found[there]
+            found = np.sort(self._find(np.ascontiguousarray(vectors, np.float32), count), axis=1)
+            valid = found >= 0
+            candidates = np.concatenate([[0], np.cumsum(valid.sum(axis=1))]), found[valid]
         exclude = None if seen is None else (seen.indptr, seen.indices)
         ids, scores = self._model._rank(queries, self._items, k, exclude, candidates)
         short = np.flatnonzero(ids[:, -1] < 0)
         if candidates is not None and len(short):
-            left_out = None if seen is None else seen.take(short)
-            ids[short], scores[short] = self._best(queries[short], k, len(self._items), left_out)
+            excluded = None if seen is None else seen.take(short)
+            ids[short], scores[short] = self._best(queries[short], k, len(self._items), excluded)
         return ids, scores
 
 
-# The libraries. All construct on one thread: the graph of several would depend on their timing.
+# Indexes are built on one thread: a graph built by several threads would depend on their timing.
 
 
 def _faiss(faiss: Any, vectors: NDArray[np.float32], factory: str = "Flat") -> tuple[Any, Find]:
@@ -172,7 +173,7 @@ def _faiss(faiss: Any, vectors: NDArray[np.float32], factory: str = "Flat") -> t
         index = faiss.index_factory(vectors.shape[1], factory, faiss.METRIC_INNER_PRODUCT)
     except (RuntimeError, TypeError, NotImplementedError):
         raise ValueError(
-            f"factory must be what faiss.index_factory takes, such as 'Flat' or 'IVF256,Flat', got {factory!r}"
+            f"factory must be a string for faiss.index_factory, such as 'Flat' or 'IVF256,Flat', got {factory!r}"
         ) from None
     threads = faiss.omp_get_max_threads()
     faiss.omp_set_num_threads(1)
@@ -182,8 +183,8 @@ def _faiss(faiss: Any, vectors: NDArray[np.float32], factory: str = "Flat") -> t
     finally:
         faiss.omp_set_num_threads(threads)
 
-    def find(queries: NDArray[np.float32], many: int) -> NDArray[np.int64]:
-        found: NDArray[np.int64] = index.search(queries, many)[1]
+    def find(queries: NDArray[np.float32], count: int) -> NDArray[np.int64]:
+        found: NDArray[np.int64] = index.search(queries, count)[1]
         return found
 
     return index, find
@@ -193,8 +194,8 @@ def _hnswlib(
     hnswlib: Any, vectors: NDArray[np.float32], M: int = 16, ef_construction: int = 200, ef: int = 128,
     random_seed: int = 0, num_threads: int | None = None,
 ) -> tuple[Any, Find]:  # fmt: skip
-    # Inner product is no metric, but with a column sqrt(max |y|^2 - |y_i|^2), which turns it into a distance, recall@10
-    # fell from 0.998 to 0.81 (ImplicitALS, f = 32, 6,000 planted items of norms 0 to 3, ef = 64, usearch alike).
+    # Inner product is not a metric, but the extra column sqrt(max |y|^2 - |y_i|^2), which makes it one, lowered
+    # recall@10 from 0.998 to 0.81 (ImplicitALS, f = 32, 6,000 planted items of norms 0 to 3, ef = 64; usearch alike).
     index = hnswlib.Index(space="ip", dim=vectors.shape[1])
     index.init_index(
         max_elements=len(vectors), M=check_integer("M", M, 2),
@@ -204,24 +205,24 @@ def _hnswlib(
     index.set_ef(check_integer("ef", ef, 1))
     threads = resolve_num_threads(num_threads)
     index.add_items(vectors, np.arange(len(vectors)), num_threads=1)
-    lock, most = threading.Lock(), len(vectors)
+    lock, limit = threading.Lock(), len(vectors)
 
-    def find(queries: NDArray[np.float32], many: int) -> NDArray[np.int64]:
-        nonlocal most
-        with lock:  # ef, which must not be below what is asked for, is one for all
-            usual = index.ef
-            index.set_ef(max(usual, many))
+    def find(queries: NDArray[np.float32], count: int) -> NDArray[np.int64]:
+        nonlocal limit
+        with lock:  # ef must be at least `count`, and belongs to the index, not to the call
+            ef = index.ef
+            index.set_ef(max(ef, count))
             try:
-                # Items with hundreds of equals may be linked to those alone: then the graph reaches too few, whatever
-                # ef is. hnswlib answers none of the queries then, and never frees what it took for the answer, so
-                # that it is not asked for so many again.
-                while most:
+                # Items with hundreds of duplicates may be linked only to these, and the graph then reaches too few
+                # items at any ef. hnswlib then fails for all queries and leaks the memory of the result, so the lower
+                # limit is kept for later calls.
+                while limit:
                     try:
-                        return np.asarray(index.knn_query(queries, min(many, most), threads)[0], np.int64)
+                        return np.asarray(index.knn_query(queries, min(count, limit), threads)[0], np.int64)
                     except RuntimeError:
-                        most = min(many, most) // 2
+                        limit = min(count, limit) // 2
             finally:
-                index.set_ef(usual)
+                index.set_ef(ef)
         return np.empty((len(queries), 0), np.int64)
 
     return index, find
@@ -239,9 +240,9 @@ def _usearch(
     threads = resolve_num_threads(num_threads)
     index.add(np.arange(len(vectors)), vectors, threads=1)
 
-    def find(queries: NDArray[np.float32], many: int) -> NDArray[np.int64]:
-        matches = index.search(queries, many, threads=threads)
-        keys = np.atleast_2d(np.asarray(matches.keys, np.int64))  # of a single query, only as many as were found
+    def find(queries: NDArray[np.float32], count: int) -> NDArray[np.int64]:
+        matches = index.search(queries, count, threads=threads)
+        keys = np.atleast_2d(np.asarray(matches.keys, np.int64))  # a single query has no padding
         counts = np.atleast_1d(np.asarray(getattr(matches, "counts", keys.shape[1])))
         return np.where(np.arange(keys.shape[1]) < counts[:, None], keys, -1)
 

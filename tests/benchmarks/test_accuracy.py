@@ -1,4 +1,4 @@
-"""How accuracy.py chooses settings and what it reports, on planted tastes."""
+"""How settings are searched, chosen and reported, on planted tastes."""
 
 import json
 
@@ -8,12 +8,14 @@ import scipy.sparse as sp
 
 from alternant import ImplicitALS
 
-pytest.importorskip("search", reason="the benchmarks are not beside the tests (a wheel's test run)")
+pytest.importorskip("benchmarks.accuracy", reason="the benchmarks are not beside the tests (a wheel's test run)")
 
-import accuracy
-from accuracy_models import OURS, Contender, Range, relative
-from accuracy_report import Published, draw, table
-from search import climb
+from benchmarks.accuracy import table as accuracy
+from benchmarks.accuracy.contenders import OURS, Contender, relative
+from benchmarks.accuracy.report import Published, draw, table
+from benchmarks.accuracy.search import Choice, Range, climb, near, search
+from benchmarks.accuracy.search import draw as drawn_from
+from benchmarks.peers.libraries import Library
 
 
 def planted(seed=0, users=120, items=60):
@@ -36,22 +38,21 @@ def folder(tmp_path):
     return path
 
 
-def commanded(monkeypatch, path, *more):
+def commanded(path, *more):
     """Run the command on a folder; return the rows of its table by model and factors."""
     output = path.parent / "accuracy.json"
     few = ["--factors", "4", "8", "--trials", "4", "--climb", "2", "--users", "60", "--threads", "1"]
-    monkeypatch.setattr("sys.argv", ["accuracy.py", str(path), *few, "--json", str(output), *more])
-    assert accuracy.main() == 0
+    assert accuracy.main([str(path), *few, "--json", str(output), *more]) == 0
     rows = json.loads(output.read_text())["data"][path.name]
     return {(row["model"], row.get("factors")): row for row in rows}
 
 
-def test_the_test_part_changes_no_choice(monkeypatch, folder):
-    honest = commanded(monkeypatch, folder)
+def test_the_test_part_changes_no_choice(folder):
+    honest = commanded(folder)
     train, test = (sp.load_npz(folder / f"{part}.npz") for part in ("train", "test"))
     poison = np.roll(np.asarray(planted(seed=2).todense()), 1, axis=1) * (train.toarray() == 0)
     sp.save_npz(folder / "test.npz", sp.csr_array(poison))
-    poisoned = commanded(monkeypatch, folder)
+    poisoned = commanded(folder)
     for factors in (4, 8):
         ours, other = honest["alternant", factors], poisoned["alternant", factors]
         assert ours["setting"] == other["setting"]
@@ -61,8 +62,8 @@ def test_the_test_part_changes_no_choice(monkeypatch, folder):
     assert test.nnz
 
 
-def test_what_is_chosen_beats_popularity_and_is_in_the_table(monkeypatch, folder, capsys):
-    rows = commanded(monkeypatch, folder)
+def test_what_is_chosen_beats_popularity_and_is_in_the_table(folder, capsys):
+    rows = commanded(folder)
     assert list(rows) == [("Popularity", None), *((model, f) for model in ("alternant, defaults", "alternant")
                                                   for f in (4, 8))]  # fmt: skip
     for factors in (4, 8):
@@ -73,7 +74,7 @@ def test_what_is_chosen_beats_popularity_and_is_in_the_table(monkeypatch, folder
 
 
 def test_settings_of_an_earlier_run_are_taken_as_they_are(monkeypatch, folder):
-    first = commanded(monkeypatch, folder)
+    first = commanded(folder)
     kept = folder.parent / "kept.json"
     (folder.parent / "accuracy.json").rename(kept)
 
@@ -81,17 +82,19 @@ def test_settings_of_an_earlier_run_are_taken_as_they_are(monkeypatch, folder):
         raise AssertionError("nothing is to be chosen")
 
     monkeypatch.setattr(accuracy.Chooser, "score", fails)
-    again = commanded(monkeypatch, folder, "--settings", str(kept))
+    again = commanded(folder, "--settings", str(kept))
     for row in (*first.values(), *again.values()):
         del row["seconds"]
     assert again == first
 
 
 def test_a_library_that_is_not_there_is_a_row(monkeypatch, folder, capsys):
-    absent = Contender("absent", "no-such-package", None, {}, {})
+    library = Library()
+    library.name, library.package = "absent", "no-such-package"
+    absent = Contender(library, {}, {})
     monkeypatch.setattr(accuracy, "PEERS", (absent,))
-    assert commanded(monkeypatch, folder, "--peers")["absent", None]["skipped"] == "not installed"
-    assert "| absent |  | | | | skipped: not installed |" in capsys.readouterr().out
+    assert commanded(folder, "--peers")["absent", None]["skipped"] == "not installed"
+    assert "| absent |  |  |  |  | skipped: not installed |" in capsys.readouterr().out
 
 
 def test_the_part_that_chooses_is_taken_out_of_train():
@@ -129,13 +132,11 @@ def test_climbing_finds_the_top_and_keeps_to_its_trials():
         tried.append(setting)
         return -abs(setting["x"] - 3) - abs(setting["y"] + 2)
 
-    def moved(setting, name, direction):
-        return setting | {name: setting[name] + direction}
-
-    assert climb(score, moved, ["x", "y"], {"x": 0, "y": 0}, 100) == {"x": 3, "y": -2}
+    space = {name: Range(-9, 9, 1, logarithmic=False, whole=True) for name in "xy"}
+    assert climb(score, space, {"x": 0, "y": 0}, 100) == {"x": 3, "y": -2}
     assert tried[0] == {"x": 0, "y": 0}
     tried.clear()
-    climb(score, moved, ["x", "y"], {"x": 0, "y": 0}, 4)
+    climb(score, space, {"x": 0, "y": 0}, 4)
     assert len(tried) == 4
 
 
@@ -143,8 +144,30 @@ def test_a_range_keeps_its_bounds():
     assert Range(1, 100, 2).moved(8, 1) == 16
     assert Range(1, 100, 2).moved(80, 1) == 100
     assert Range(0, 0.5, 0.1, logarithmic=False).moved(0.05, -1) == 0
-    drawn = OURS.draw(np.random.default_rng(0))
+    drawn = drawn_from(OURS.space, np.random.default_rng(0))
     assert all(one.low <= drawn[name] <= one.high for name, one in OURS.space.items())
+
+
+def test_a_choice_keeps_to_its_values():
+    choice, rng = Choice((8, 16, 32)), np.random.default_rng(0)
+    assert [choice.moved(16, steps) for steps in (-1, 1, 2)] == [8, 32, 32]
+    assert {choice.draw(rng) for _ in range(50)} == {8, 16, 32}
+    assert 30 < sum(choice.near(16, rng) == 16 for _ in range(50)) < 50
+
+
+def test_the_search_comes_near_the_best_of_all_scores_together():
+    space = {"x": Range(1e-3, 1e3, 2), "kind": Choice(("a", "b"))}
+
+    def score(setting):
+        return 1 / (1 + abs(np.log(setting.get("x", 900) / 5)) + (setting.get("kind") != "b"))
+
+    settings, results = search(space, [score, lambda setting: 2 * score(setting)], 60)
+    assert settings[0] == {}
+    assert len(settings) == len(results) == 61
+    best = settings[int(results[:, 0].argmax())]
+    assert best["kind"] == "b"
+    assert 3 < best["x"] < 8
+    assert near(space, {}, np.random.default_rng(0)).keys() == space.keys()
 
 
 @pytest.mark.parametrize(
@@ -174,5 +197,6 @@ def test_the_picture_is_drawn_and_published_figures_are_sorted(tmp_path):
     published = Published("SimpleX", 0.2, 0.15, "a paper"), Published("EASE", 0.1, 0.1, "a paper")
     draw({"planted": [row]}, {"planted": published}, tmp_path / "picture.png")
     assert (tmp_path / "picture.png").stat().st_size > 10_000
-    text = table([row], published)
-    assert text.index("EASE") < text.index("SimpleX") < text.index("| alternant | 8 | 0.2000 | 0.1000 | 1.0 |")
+    rows = table([row], published)
+    assert [made[0] for made in rows] == ["EASE", "SimpleX", "alternant"]
+    assert rows[-1][1:5] == ("8", "0.2000", "0.1000", "1.0")

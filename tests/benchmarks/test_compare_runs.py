@@ -1,11 +1,12 @@
-"""The rule by which benchmarks/compare_runs.py calls a benchmark slower."""
+"""The rule by which `python -m benchmarks compare-runs` calls a benchmark slower."""
 
+import json
 from pathlib import Path
 
 import pytest
 
-judgement = pytest.importorskip("judgement", reason="the benchmarks are not beside the tests")
-compare_runs = pytest.importorskip("compare_runs", reason="the benchmarks are not beside the tests")
+judgement = pytest.importorskip("benchmarks.gate.judgement", reason="the benchmarks are not beside the tests")
+compare_runs = pytest.importorskip("benchmarks.gate.compare_runs", reason="the benchmarks are not beside the tests")
 
 LIMITS = judgement.Limits()
 
@@ -71,7 +72,7 @@ DISAGREEING = [0.05] * 5, [0.05, 0.05, 0.06, 0.07, 0.07]
 )
 def test_instructions_decide_where_the_quartiles_straddle_the_limit(instructions, verdict, good):
     row = judgement.judge("one", *DISAGREEING, LIMITS)
-    assert row.verdict == judgement.UNREST
+    assert row.verdict == judgement.DISAGREE
     judgement.decide(row, instructions, LIMITS)
     assert row.verdict == verdict
     text, well = judgement.report([row], LIMITS, [])
@@ -81,7 +82,7 @@ def test_instructions_decide_where_the_quartiles_straddle_the_limit(instructions
 
 def test_without_instructions_a_median_within_the_limit_passes():
     row = judgement.judge("one", [0.05] * 5, [0.05, 0.05, 0.051, 0.07, 0.07], LIMITS)
-    assert row.verdict == judgement.UNREST
+    assert row.verdict == judgement.DISAGREE
     judgement.decide(row, None, LIMITS)
     assert row.verdict == "noise, by the median"
     assert judgement.report([row], LIMITS, [])[1]
@@ -138,5 +139,32 @@ def test_where_every_benchmark_fails_on_one_side(failing, monkeypatch, tmp_path)
 
 
 def test_the_table_names_what_was_measured():
-    row = judgement.judge_calls("benchmarks/bench_als.py::test_one[64]", [0.01] * 5, [0.02] * 5, LIMITS)
+    row = judgement.judge_calls("benchmarks/suites/bench_als.py::test_one[64]", [0.01] * 5, [0.02] * 5, LIMITS)
     assert judgement.table([row]).splitlines()[-1] == "| one[64] | 5 | 50.0 | 100.0 | 2.00 (2.00 to 2.00) |  | slower |"
+
+
+def test_a_benchmark_whose_file_was_moved_is_the_same_benchmark(monkeypatch, tmp_path):
+    listed = []
+    for tree, folder in (("base", "benchmarks"), ("head", "benchmarks/suites")):
+        file = tmp_path / tree / folder / "bench_als.py"
+        file.parent.mkdir(parents=True)
+        file.write_text("")
+
+        def run(command, **options):
+            return compare_runs.subprocess.CompletedProcess(command, 0, f"{command[-1]}::test_one[a/b]\n\n1 test\n", "")
+
+        monkeypatch.setattr(compare_runs.subprocess, "run", run)
+        listed.append(compare_runs.collect(compare_runs.Side(tree, tmp_path / tree, tmp_path), "one"))
+    assert listed == [{"benchmarks/suites/bench_als.py::test_one[a/b]"}] * 2
+
+
+def test_calls_are_made_in_children_for_valgrind_to_count(tmp_path, monkeypatch, capfd):
+    count_calls = pytest.importorskip("benchmarks.gate.count_calls")
+    if not hasattr(count_calls.os, "fork"):
+        pytest.skip("Windows has no fork")
+    cases = tmp_path / "cases.json"
+    case = ["benchmarks/suites/bench_dense.py", "test_gramian", {"f": 32, "dtype": "float32", "backend": "numpy"}]
+    cases.write_text(json.dumps([case]))
+    monkeypatch.setattr("sys.argv", ["count_calls", str(cases)])
+    count_calls.main()
+    assert [json.loads(line)[:2] for line in capfd.readouterr().out.splitlines()] == [[0, 2], [0, 4]]

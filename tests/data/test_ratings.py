@@ -5,7 +5,7 @@ import re
 import numpy as np
 import pytest
 import scipy.sparse as sp
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from alternant.data.ratings import check_ratings
@@ -168,7 +168,6 @@ def test_a_table_without_entries_or_without_rows_is_an_empty_one():
         assert entries(csr) == []
 
 
-@settings(max_examples=60, deadline=None)
 @given(st.data())
 def test_any_sparse_matrix_is_the_dense_table_with_gaps(data):
     m, n = data.draw(st.integers(1, 6)), data.draw(st.integers(1, 6))

@@ -4,7 +4,7 @@ import re
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from alternant import Interactions
@@ -101,7 +101,6 @@ pairs = st.lists(st.tuples(st.integers(-3, 3), st.sampled_from(["x", "y", "z"]),
                  min_size=1, max_size=30)  # fmt: skip
 
 
-@settings(deadline=None, max_examples=60)
 @given(rows=pairs, more=pairs, aggregate=st.sampled_from(["sum", "max", "last", "mean"]))
 def test_any_events_agree_with_a_dictionary_and_appending_with_reading_all(rows, more, aggregate):
     def build(events):

@@ -229,7 +229,8 @@ def test_printed_it_fits_a_terminal_and_as_json_it_is_whole():
 
 
 @pytest.mark.parametrize(("change", "error", "message"), [
-    ({"k": 0}, ValueError, "k must be at least 1, got 0"), ({"k": []}, ValueError, "k must be a length"),
+    ({"k": 0}, ValueError, "k must be at least 1, got 0"),
+    ({"k": []}, ValueError, "k must hold at least one list length"),
     ({"k": 1.5}, TypeError, "k must be a whole number"),
     ({"metrics": "ndgc"}, ValueError, "metrics must be among hit_rate, .*, got 'ndgc'"),
     ({"metrics": []}, ValueError, "metrics must name at least one"),
@@ -239,7 +240,7 @@ def test_printed_it_fits_a_terminal_and_as_json_it_is_whole():
     ({"test": np.ones((M, N))}, TypeError, "test must be a SciPy sparse matrix"),
     ({"user_items": sp.csr_array((3, N))}, ValueError, "one row for each new user, got 60 and 3"),
     ({"candidates": sp.csr_array((3, N))}, ValueError, "candidates must be a sparse matrix of the shape of test"),
-    ({"candidates": sp.csr_array((M, N)), "metrics": ["auc"]}, ValueError, "auc looks at the whole catalogue"),
+    ({"candidates": sp.csr_array((M, N)), "metrics": ["auc"]}, ValueError, "auc ranks the whole catalogue"),
 ])  # fmt: skip
 def test_what_does_not_fit_is_refused_in_one_sentence(change, error, message):
     model, _, test = fitted()
@@ -249,7 +250,7 @@ def test_what_does_not_fit_is_refused_in_one_sentence(change, error, message):
 
 def test_a_test_pair_that_was_trained_on_is_refused():
     model, train, test = fitted()
-    with pytest.raises(ValueError, match=r"no test pair may be among those the model has seen, got .*: the split leak"):
+    with pytest.raises(ValueError, match=r"test must hold no pair that the model has seen, got .*: the split leak"):
         evaluate(model, train)
     assert evaluate(model, train, exclude_seen=False, k=5).n_users_evaluated == M
     with pytest.raises(ValueError, match="not fitted"):

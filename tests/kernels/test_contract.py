@@ -13,17 +13,17 @@ FUNCTIONS = [name for names in _registry.FUNCTIONS.values() for name in names]
 
 
 @pytest.mark.parametrize("function", FUNCTIONS)
-def test_names_order_and_defaults_of_arguments_are_equal_everywhere(kernels, function):
+def test_names_order_and_defaults_of_arguments_are_equal_everywhere(backend, function):
     contract = inspect.signature(getattr(_registry.importlib.import_module("alternant.kernels"), function))
-    implementation = inspect.signature(getattr(kernels, function))
+    implementation = inspect.signature(getattr(_registry.get_backend(backend), function))
     assert [(p.name, p.default, p.kind) for p in implementation.parameters.values()] == [
         (p.name, p.default, p.kind) for p in contract.parameters.values()
     ]
 
 
 @pytest.mark.parametrize("function", FUNCTIONS)
-def test_the_one_canonical_docstring_is_the_contract_s(kernels, function):
-    assert inspect.getdoc(getattr(kernels, function)) == f"See `alternant.kernels.{function}`."
+def test_the_one_canonical_docstring_is_the_contract_s(backend, function):
+    assert inspect.getdoc(getattr(_registry.get_backend(backend), function)) == f"See `alternant.kernels.{function}`."
 
 
 @pytest.mark.parametrize("function", FUNCTIONS)

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import scipy.sparse as sp
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from alternant import kernels as contract
@@ -92,7 +92,6 @@ def test_equal_items_tie_wherever_they_stand(kernels, dtype):
     assert (equal == 514).all()
 
 
-@settings(deadline=None, max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.integers(0, 10**6), st.integers(1, 12), st.integers(1, 600))
 def test_any_case_agrees_with_the_reference(kernels, seed, m, n):
     X, Y, targets, exclude = case(seed, m=m, n=n)

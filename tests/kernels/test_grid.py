@@ -5,7 +5,7 @@ import re
 import numpy as np
 import pytest
 import scipy.sparse as sp
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from alternant import kernels as kernels_module
@@ -23,7 +23,6 @@ def block_of_entries(grid):
     return np.repeat(np.arange(grid.blocks**2), np.diff(grid.block_indptr))
 
 
-@settings(deadline=None)
 @given(m=shapes, n=shapes, blocks=st.integers(1, 20), density=st.sampled_from([0, 0.1, 0.5, 1]), seed=seeds)
 def test_a_cut_has_every_entry_once_in_the_block_of_its_row_and_column(m, n, blocks, density, seed):
     """Also of empty matrices, with empty rows, and with more blocks than rows."""

@@ -28,6 +28,7 @@ def counts(kernels, negatives, n, blocks, seed=0, epoch=0, edges_seed=1):
     return whole
 
 
+@pytest.mark.against_numpy
 def test_sampled_negatives_are_the_same_in_every_backend(kernels):
     negatives = np.random.default_rng(0).random(40) * 7
     for seed, epoch in ((0, 0), (2**64 - 1, 2**64 - 1), (12345, 6)):

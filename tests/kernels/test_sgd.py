@@ -150,6 +150,7 @@ def assert_same_bits(one, other):
         np.testing.assert_array_equal(a, b)
 
 
+@pytest.mark.against_numpy
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("case", CASES)
 def test_epochs_equal_the_float64_reference(kernels, dtype, case, kind):

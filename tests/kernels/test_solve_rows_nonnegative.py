@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 import scipy.optimize
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from alternant import kernels as public
@@ -109,6 +109,7 @@ def value(A, b, x):
     return x @ A @ x - 2 * b @ x
 
 
+@pytest.mark.against_numpy
 @pytest.mark.parametrize("case", CASES)
 def test_rows_equal_the_float64_reference(kernels, dtype, case):
     p = CASES[case]().astype(dtype)
@@ -161,7 +162,6 @@ def test_the_conditions_of_karush_kuhn_and_tucker_hold_to_the_tolerance(kernels,
             assert (gradient[X[u] == 0] >= -allowed).all()
 
 
-@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(seed=st.integers(0, 2**32 - 1), f=st.integers(1, 20), rows=st.integers(1, 5), positive=st.booleans())
 def test_no_direction_that_stays_non_negative_lowers_the_objective(kernels, seed, f, rows, positive):
     rng = np.random.default_rng(seed)
@@ -175,7 +175,6 @@ def test_no_direction_that_stays_non_negative_lowers_the_objective(kernels, seed
             assert value(A, b, moved) >= least - 1e-10 * scale
 
 
-@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(seed=st.integers(0, 2**32 - 1), steps=st.integers(1, 12))
 def test_the_objective_never_rises_however_few_the_sweeps(kernels, seed, steps):
     p = problem(np.random.default_rng(seed).integers(1, 30, 6), 30, 12, seed=seed, positive=True)

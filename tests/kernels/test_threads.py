@@ -69,10 +69,10 @@ def test_a_wrong_number_of_threads_is_refused(wrong):
         resolve_num_threads(wrong)
 
 
-def test_eight_python_threads_at_once_get_what_one_gets(kernels):
-    expected = [fitted(kernels.name, 1, seed) for seed in range(8)]
+def test_eight_python_threads_at_once_get_what_one_gets(backend):
+    expected = [fitted(backend, 1, seed) for seed in range(8)]
     with ThreadPoolExecutor(8) as pool:
-        models = list(pool.map(lambda seed: fitted(kernels.name, 2, seed), range(8)))
+        models = list(pool.map(lambda seed: fitted(backend, 2, seed), range(8)))
         assert all(map(same, models, expected))
         users = np.arange(120)
         lists = list(pool.map(lambda _: models[0].recommend(users, 5)[0], range(8)))
@@ -84,13 +84,13 @@ def in_child(backend, queue):
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no fork")
-def test_a_forked_child_computes_the_same_as_its_parent_and_does_not_hang(kernels):
-    parent = fitted(kernels.name)  # its OpenMP threads exist now, and do not in the child
+def test_a_forked_child_computes_the_same_as_its_parent_and_does_not_hang(backend):
+    parent = fitted(backend)  # its OpenMP threads exist now, and do not in the child
     context = multiprocessing.get_context("fork")
     queue = context.Queue()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)  # since 3.12 Python warns of forking beside threads
-        child = context.Process(target=in_child, args=(kernels.name, queue))
+        child = context.Process(target=in_child, args=(backend, queue))
         child.start()
     try:
         assert np.array_equal(queue.get(timeout=60), parent.user_factors)
@@ -243,6 +243,6 @@ def test_parallel_calls_keep_their_order_may_nest_and_end_with_the_first_error()
     assert map_parallel(square, range(5), 3) == [0, 1, 4, 9, 16]
 
 
-def test_many_more_threads_than_cores_change_no_bit_and_are_not_started(kernels):
+def test_many_more_threads_than_cores_change_no_bit_and_are_not_started(backend):
     assert 8 <= openmp_threads(128) <= max(8, 4 * os.cpu_count())
-    assert same(fitted(kernels.name, 128), fitted(kernels.name, 1))
+    assert same(fitted(backend, 128), fitted(backend, 1))

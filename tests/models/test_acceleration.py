@@ -47,11 +47,20 @@ def scalar_iteration(X, Y):
     return Iteration(half, half, {"objective": float(np.abs(half).sum())})
 
 
+def step(momentum, iterate, X, Y):
+    """What the fit does with it."""
+    done = iterate(X, momentum.extrapolate(Y))
+    if momentum.overshot(done):
+        done = iterate(X, Y)
+    momentum.accept(done, X, Y)
+    return done
+
+
 def test_steps_beyond_are_taken_while_they_lower_the_objective():
     momentum, X, Y = Momentum(Pool()), np.ones((1, 1)), np.ones((1, 1))
     values = []
     for _ in range(4):
-        done = momentum.step(scalar_iteration, X, Y)
+        done = step(momentum, scalar_iteration, X, Y)
         X, Y = done.user_factors, done.item_factors
         values.append(float(Y[0, 0]))
     # Half of 1/2 + 1/2 (1/2 - 1), of 1/8 + 2/3 (1/8 - 1/2), and of -1/16: beyond it lies -13/64, which is too far.
@@ -68,9 +77,9 @@ def test_a_step_that_raises_the_objective_is_dropped_and_done_again_plainly():
     momentum, X = Momentum(Pool()), np.ones((1, 1))
     Y = np.full((1, 1), 8.0)
     for _ in range(2):
-        Y = momentum.step(iterate, X, Y).item_factors
+        Y = step(momentum, iterate, X, Y).item_factors
     assert starts == [8, 2]  # beyond 4: 4 + 1/2 (4 - 8)
-    done = momentum.step(iterate, X, Y)
+    done = step(momentum, iterate, X, Y)
     assert starts[2:] == [-1, 1]  # beyond 1, dropped, and 1 itself
     assert done.record["objective"] == 0.5
 

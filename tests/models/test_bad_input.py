@@ -7,7 +7,7 @@ from itertools import pairwise
 import numpy as np
 import pytest
 import scipy.sparse as sp
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from alternant import ImplicitALS
@@ -402,7 +402,6 @@ def damaged_matrices(draw):
     return matrix
 
 
-@settings(max_examples=300, deadline=None)
 @given(damaged_matrices())
 def test_a_damaged_matrix_is_refused_or_read_as_it_stands(matrix):
     model = ImplicitALS(factors=2, iterations=1, random_state=0)

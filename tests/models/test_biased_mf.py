@@ -84,7 +84,7 @@ def test_held_out_ratings_stop_it_before_it_overfits():
 def test_the_factors_hold_the_biases_as_columns(dtype):
     model = fit(dtype=dtype)
     assert model.mean_ == pytest.approx(np.nanmean(TABLE), rel=1e-12)
-    assert model.user_factors.shape, model.item_factors.shape == ((M, 6), (N, 6))
+    assert (model.user_factors.shape, model.item_factors.shape) == ((M, 6), (N, 6))
     assert (model.user_factors[:, 5] == 1).all()
     assert (model.item_factors[:, 4] == 1).all()
     x, y = model.user_factors[:, :4].astype(float), model.item_factors[:, :4].astype(float)

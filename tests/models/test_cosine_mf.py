@@ -6,7 +6,7 @@ import re
 import numpy as np
 import pytest
 import scipy.sparse as sp
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from alternant import CosineMF
@@ -174,7 +174,7 @@ def test_new_users_start_as_the_mean_user_and_new_items_near_the_mean_item(dtype
     mean_item = model.item_factors.mean(axis=0, dtype=float)
     old = bits(model)
     model.update(M + 2, 0, 1).update([M + 4], [N + 199], [0])  # M, M + 1, M + 3 and many items fill the gaps
-    assert model.user_factors.shape, model.item_factors.shape == ((M + 5, 4), (N + 200, 4))
+    assert (model.user_factors.shape, model.item_factors.shape) == ((M + 5, 4), (N + 200, 4))
     np.testing.assert_array_equal(model.user_factors[M:], np.tile(mean_user.astype(dtype), (5, 1)))
     assert (model.user_factors[:M].tobytes(), model.item_factors[:N].tobytes()) == old
     new = model.item_factors[N:]
@@ -381,7 +381,6 @@ ACTION = st.one_of(
 )  # fmt: skip
 
 
-@settings(max_examples=150, deadline=None)
 @given(actions=st.lists(ACTION, max_size=12), most=st.sampled_from([0, 3, 1 << 22]))
 def test_the_last_word_on_every_pair_counts_whatever_came_before(actions, most):
     """Against a plain dict, with the log merged at once, soon, or only when it is read."""

@@ -5,7 +5,7 @@ import re
 import numpy as np
 import pytest
 import scipy.sparse as sp
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from alternant import ExplicitALS
@@ -244,6 +244,7 @@ def test_float32_reaches_the_objective_of_float64(options):
     np.testing.assert_allclose(single.history_["objective"], double.history_["objective"], rtol=1e-4)
 
 
+@pytest.mark.against_numpy
 @pytest.mark.parametrize("options", OPTIONS)
 @pytest.mark.parametrize("complete", [True, False])
 def test_backends_agree(kernels, options, complete, monkeypatch):
@@ -484,7 +485,6 @@ def test_numbers_that_overflow_are_refused_and_never_become_nan(params):
         fitted(R, sample_weight=np.full(R.shape, 1e10), **params)
 
 
-@settings(max_examples=60, deadline=None)
 @given(
     st.lists(st.lists(st.sampled_from([np.nan, 0.0, 1.0, 5.0, -3.0, np.inf]), min_size=3, max_size=3), min_size=1,
              max_size=4),

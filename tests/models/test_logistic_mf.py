@@ -139,7 +139,7 @@ def test_steps_from_extreme_scores_stay_finite(kernels, monkeypatch, dtype, size
 
 def test_factors_hold_the_biases_as_columns(dtype):
     model = fit(dtype=dtype)
-    assert model.user_factors.shape, model.item_factors.shape == ((M, 6), (N, 6))
+    assert (model.user_factors.shape, model.item_factors.shape) == ((M, 6), (N, 6))
     assert (model.user_factors[:, 5] == 1).all()
     assert (model.item_factors[:, 4] == 1).all()
     predictions = model.predict(np.arange(M)[:, None], np.arange(N))

@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 import safetensors.numpy
 import scipy.sparse as sp
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from alternant import ImplicitALS, Popularity
@@ -529,7 +529,6 @@ def test_a_missing_tensor_is_refused(tmp_path, whole, name):
     refused(tmp_path / "m", f"damaged model file .*{name}")
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
 def test_no_change_of_bytes_does_worse_than_a_refusal_or_a_model(tmp_path, whole, data):
     """Whatever comes back can be asked, without reading out of bounds."""

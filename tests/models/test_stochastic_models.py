@@ -95,6 +95,7 @@ def test_one_two_and_eight_threads_give_the_same_bits(case, dtype, monkeypatch):
     assert folded[0] == folded[1] == folded[2]
 
 
+@pytest.mark.against_numpy
 def test_all_implementations_agree(kernels, case, dtype, monkeypatch):
     """Within 1e-9 in float64 and 1e-4 in float32, of factors near 1, after 3 epochs."""
     expected = case.fit(backend="numpy", dtype=dtype)
@@ -285,7 +286,7 @@ def test_warm_start_keeps_old_rows_and_draws_new_ones(plain):
     model = plain.fit(plain.rows[:25, :20], warm_start=True, dtype="float64")
     old = model.user_factors.copy(), model.item_factors.copy()
     model.set_params(epochs=1, learning_rate=1e-12).fit(plain.rows)
-    assert model.user_factors.shape[0], model.item_factors.shape[0] == (M, N)
+    assert (model.user_factors.shape[0], model.item_factors.shape[0]) == (M, N)
     f = slice(model.factors)
     np.testing.assert_allclose(model.user_factors[:25, f], old[0][:, f], atol=1e-8)
     np.testing.assert_allclose(model.item_factors[:20, f], old[1][:, f], atol=1e-8)

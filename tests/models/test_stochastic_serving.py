@@ -9,7 +9,7 @@ import scipy.sparse as sp
 
 from alternant import BiasedMF, CosineMF, LogisticMF
 from alternant.models import NotFittedError
-from alternant.models._fit_loop import FitLoop, Iteration, Stopping
+from alternant.models._fit_loop import FitLoop, FitOptions, Iteration, Stopping
 from alternant.models.sgd import trainer as _sgd
 
 M, N = 40, 30
@@ -137,14 +137,12 @@ def test_the_model_ends_with_its_best_epoch_and_stops_when_patience_ends(plain):
 
 @pytest.mark.parametrize(("patience", "epochs"), [(1, 2), (2, 3), (3, 4)])
 def test_the_first_epoch_is_not_one_that_failed_to_improve(patience, epochs):
-    done = []
-
-    def step(number, _):
-        done.append(number)
-        return Iteration(np.zeros((1, 1)), np.zeros((1, 1)), {"objective": 1.0})
-
-    FitLoop(9, Stopping(0.0, "objective", patience), None, "iteration", False, "", None).run(step, lambda *_: None)
-    assert len(done) == epochs
+    done = Iteration(np.zeros((1, 1)), np.zeros((1, 1)), {"objective": 1.0})
+    options = FitOptions(show_progress=False)
+    with FitLoop(9, Stopping(0.0, "objective", patience), options, None, lambda *_: None) as loop:
+        for _ in loop:
+            loop.end(done)
+    assert loop.number == epochs
 
 
 def test_without_held_out_pairs_the_objective_is_watched(plain):

@@ -26,9 +26,9 @@ def test_negatives_are_neither_in_train_nor_in_test_whatever_the_order():
     np.testing.assert_array_equal(drawn.toarray(), sample_negatives(train, test, 9, random_state=0).toarray())
     assert not (drawn.toarray() & (train.matrix.toarray() != 0)).any()
     strange = mixed.reindex(users=[*mixed.user_ids[1:], 99])
-    with pytest.raises(ValueError, match="the same users, but 1 of train's are not test's, such as 99"):
+    with pytest.raises(ValueError, match="the same users, but 1 of train's are not in test, such as 99"):
         sample_negatives(strange, test)
-    with pytest.raises(ValueError, match="one shape"):
+    with pytest.raises(ValueError, match="the same shape"):
         sample_negatives(mixed.reindex(users=[1, 2]), test)
 
 

@@ -1,4 +1,4 @@
-"""Pictures: each is rendered, and holds what it says it shows."""
+"""Plots: each is rendered and shows the data that it documents."""
 
 import copy
 import io
@@ -452,20 +452,20 @@ def test_equal_models_give_equal_pixels(model, draw):
 def test_what_is_no_fitted_model_is_refused(model, draw):
     with pytest.raises(NotFittedError, match="this ImplicitALS is not fitted yet: call fit"):
         draw(ImplicitALS())
-    with pytest.raises(TypeError, match="model must be a model of alternant, got int: pass the fitted model itself"):
+    with pytest.raises(TypeError, match="model must be an alternant model, got int: pass the fitted model itself"):
         draw(3)
-    with pytest.raises(TypeError, match=r"ax must be one matplotlib Axes or None, got list: pass one"):
+    with pytest.raises(TypeError, match=r"ax must be a matplotlib Axes or None, got list: pass one"):
         draw(model, [1])
 
 
 @pytest.mark.parametrize(
     ("call", "error", "message"),
     [
-        (lambda m, ax: plotting.plot_history([], ax=ax), ValueError, "models must be at least one model, got none"),
+        (lambda m, ax: plotting.plot_history([], ax=ax), ValueError, "models must hold at least one model, got none"),
         (
             lambda m, ax: plotting.plot_history([m, Popularity().fit(DATA)], ax=ax),
             ValueError,
-            "models must have a history_ to draw, got Popularity, which does not learn by iterations: leave it out",
+            "models must have a history_ to plot, got Popularity, which is not fitted by iterations: leave it out",
         ),
         (
             lambda m, ax: plotting.plot_history(m, keys="rmse", ax=ax),
@@ -476,7 +476,7 @@ def test_what_is_no_fitted_model_is_refused(model, draw):
         (
             lambda m, ax: plotting.plot_history([m, with_history(m, loss=[1.0])], ax=ax),
             ValueError,
-            "keys must hold one that ImplicitALS 2 has recorded, loss, got .'objective'.",
+            r"keys must hold one of loss \(the history_ of ImplicitALS 2\), got .'objective'.",
         ),
         (
             lambda m, ax: plotting.plot_history(with_history(m, a=[1e5], b=[1.0], c=[1e-3]), keys="abc", ax=ax),
@@ -486,12 +486,12 @@ def test_what_is_no_fitted_model_is_refused(model, draw):
         (
             lambda m, ax: plotting.plot_history(with_history(m, a=[1e5], b=[1.0], c=[1e-3]), keys=list("abc"), ax=ax),
             ValueError,
-            r"keys must fit on two scales, got a \(about 1e\+05\), b \(about 1\), c \(about 0.001\): draw fewer",
+            r"keys must fit on two scales, got a \(about 1e\+05\), b \(about 1\), c \(about 0.001\): plot fewer",
         ),
         (
             lambda m, ax: plotting.plot_history([m, m], labels=["one"], ax=ax),
             ValueError,
-            "labels must be 2 different names, one for each model, got .'one'.",
+            "labels must be 2 different names, one per model, got .'one'.",
         ),
         (
             lambda m, ax: plotting.plot_history([m, m], labels=["one", "one"], ax=ax),
@@ -501,7 +501,7 @@ def test_what_is_no_fitted_model_is_refused(model, draw):
         (
             lambda m, ax: plotting.plot_history({"one": m}, labels=["one"], ax=ax),
             ValueError,
-            "labels must be None where models is a dict",
+            "labels must be None if models is a dict",
         ),
         (
             lambda m, ax: plotting.plot_history(m, x="time", ax=ax),
@@ -523,7 +523,7 @@ def test_what_is_no_fitted_model_is_refused(model, draw):
         (
             lambda m, ax: plotting.plot_factors(m, rows=[0, 1, 2], names=["a", "b", "c"], ax=ax),
             ValueError,
-            "names must be 40, one for each item of the model, got 3: pass them all",
+            "names must have length 40, one name per item of the model, got 3: pass them all",
         ),
         (lambda m, ax: plotting.plot_factors(m, names="abc", ax=ax), TypeError, "names must be a sequence of names"),
         (
@@ -537,7 +537,7 @@ def test_what_is_no_fitted_model_is_refused(model, draw):
         (
             lambda m, ax: plotting.plot_predictions(m, user_names=["a"], ax=ax),
             ValueError,
-            "user_names must be 60, one for each user of the model, got 1",
+            "user_names must have length 60, one name per user of the model, got 1",
         ),
         (
             lambda m, ax: plotting.plot_predictions(m, color="red", ax=ax),
@@ -547,16 +547,16 @@ def test_what_is_no_fitted_model_is_refused(model, draw):
         (
             lambda m, ax: plotting.plot_item_map(Popularity().fit(DATA), ax=ax),
             ValueError,
-            "a map needs a model of at least 2 factors, got Popularity with 1",
+            "an item map needs a model with at least 2 factors, got Popularity with 1",
         ),
-        (lambda m, ax: plotting.plot_item_map(m, items=[1, 2], ax=ax), ValueError, "a map needs at least 3 items"),
+        (lambda m, ax: plotting.plot_item_map(m, items=[1, 2], ax=ax), ValueError, "an item map needs at least 3"),
         (
             lambda m, ax: plotting.plot_item_map(m, items=[1, 2, 3], highlight=4, ax=ax),
             ValueError,
-            "highlight must be among the items shown, got 4, which is not: add it to items",
+            "highlight must be among the items shown, got 4: add it to items",
         ),
         (lambda m, ax: plotting.plot_item_map(m, highlight=[99], ax=ax), IndexError, "highlight must lie between"),
-        (lambda m, ax: plotting.plot_item_map(m, NAMES[:39], ax=ax), ValueError, "names must be 40, .* got 39"),
+        (lambda m, ax: plotting.plot_item_map(m, NAMES[:39], ax=ax), ValueError, "names must have length 40.* got 39"),
         (
             lambda m, ax: plotting.plot_item_map(m, method="tsne", ax=ax),
             ValueError,
@@ -579,7 +579,7 @@ def test_bad_input_is_refused_in_a_sentence_and_nothing_is_drawn(model, call, er
 def test_a_table_needs_a_truth_where_the_model_does_not_hold_one(model, tmp_path):
     model.save(tmp_path / "model.safetensors", interactions=False)
     bare = ImplicitALS.load(tmp_path / "model.safetensors")
-    with pytest.raises(ValueError, match="truth must be given, since the model does not hold the interactions"):
+    with pytest.raises(ValueError, match="truth is required, since the model does not hold the interactions"):
         plotting.plot_predictions(bare)
     assert plotting.plot_predictions(bare, DATA).texts
 

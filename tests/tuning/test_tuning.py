@@ -1,4 +1,4 @@
-"""Searches for hyper-parameters: what they find, what they prune, what they refuse."""
+"""Hyper-parameter search: its result, pruning and errors."""
 
 import sys
 
@@ -8,9 +8,9 @@ import pytest
 from alternant import BiasedMF, CosineMF, ExplicitALS, ImplicitALS, Interactions, LogisticMF, datasets
 from alternant.evaluation import evaluate, leave_one_out, random_split
 from alternant.tuning import default_space, tune
-from alternant.tuning._parts import split_parts
+from alternant.tuning._split import split_for_search
 
-optuna = pytest.importorskip("optuna", reason="the search is Optuna's")
+optuna = pytest.importorskip("optuna", reason="tune needs Optuna")
 
 VISITS = datasets.load_msweb().interactions[:1500]
 MODELS = [
@@ -26,11 +26,11 @@ def ratings():
 
 
 def test_it_finds_what_is_planted():
-    """One regularization of the two forgets everything."""
+    """The larger of the two regularizations shrinks all factors to 0."""
     model = ImplicitALS(factors=8, iterations=3, regularization=1e6)
     result = tune(model, VISITS, {"regularization": [1e6, 1.0]}, n_trials=4)
     assert result.best_params["regularization"] == 1.0
-    assert result.trials[0].params["regularization"] == 1e6  # the model's own come first
+    assert result.trials[0].params["regularization"] == 1e6  # the first trial has the model's own parameters
     assert result.best_value > result.trials[0].value
     assert result.best_model.regularization == 1.0
     assert result.best_model.user_factors.shape == (1500, 8)
@@ -42,7 +42,7 @@ def test_the_best_value_is_that_of_evaluate_after_the_best_iteration():
                   metric="recall@5", refit=False)  # fmt: skip
     assert result.best_model is None
     model = ImplicitALS(random_state=3).set_params(**result.best_params).fit(split[0])
-    searched = split_parts(None, split, 0.2, 0, rated=False).search
+    searched = split_for_search(None, split, 0.2, 0, rated=False).validation
     assert evaluate(model, searched, k=5).means["recall@5"] == result.best_value
     best = max(result.trials, key=lambda trial: trial.value)
     assert best.params["iterations"] == int(np.argmax(best.values)) + 1
@@ -55,7 +55,7 @@ def test_a_seed_makes_the_result():
 
 
 def test_what_goes_badly_is_pruned_early():
-    """After five good trials comes one that learns nothing."""
+    """Five good trials, then one whose factors are shrunk to 0."""
     space = {"regularization": (1.0, 1e6)}
     study = optuna.create_study(direction="maximize", sampler=optuna.samplers.RandomSampler(seed=0),
                                 pruner=optuna.pruners.MedianPruner(n_startup_trials=5, n_warmup_steps=1))  # fmt: skip
@@ -63,7 +63,7 @@ def test_what_goes_badly_is_pruned_early():
         study.enqueue_trial({"regularization": value})
     result = tune(ImplicitALS(factors=4, iterations=8), VISITS, space, n_trials=6, study=study, refit=False)
     assert [trial.state for trial in result.trials] == ["complete"] * 5 + ["pruned"]
-    assert len(result.trials[-1].values) <= 2  # after the first, a model that learns has not gone ahead yet
+    assert len(result.trials[-1].values) <= 2  # not after the first, where a model that learns is not yet ahead
     assert len(result.trials[0].values) == 8
 
 
@@ -118,7 +118,7 @@ def test_what_was_found_is_not_lost_where_all_interactions_can_not_be_fitted(mon
         return fit(self, interactions, **options)
 
     monkeypatch.setattr(ImplicitALS, "fit", diverge_on_all)
-    with pytest.warns(RuntimeWarning, match=r"can't be fitted on all interactions \(too large\): best_model is None"):
+    with pytest.warns(RuntimeWarning, match=r"on all interactions failed \(too large\): best_model is None"):
         result = tune(ImplicitALS(factors=4, iterations=2), VISITS, {"alpha": (0.1, 1.0)}, n_trials=1)
     assert result.best_model is None
     assert result.best_value > 0
@@ -138,7 +138,7 @@ def test_interactions_keep_their_ids():
 
 
 def test_many_users_are_sampled(monkeypatch):
-    monkeypatch.setattr("alternant.tuning._parts.MOST_USERS", 100)
+    monkeypatch.setattr("alternant.tuning._split.MAX_USERS", 100)
     result = tune(ImplicitALS(factors=4, iterations=1), VISITS, {"alpha": [1.0, 2.0]}, n_trials=1, metric="hit_rate@5")
     assert (result.best_value * 100) == pytest.approx(round(result.best_value * 100))
 
@@ -150,22 +150,22 @@ def test_a_function_may_draw():
 
 
 @pytest.mark.parametrize(("change", "error", "message"), [
-    ({"model": int}, TypeError, "model must be a class of model or an instance"),
+    ({"model": int}, TypeError, "model must be a model class or instance"),
     ({"space": {"alhpa": (1, 2)}}, ValueError, "ImplicitALS has no parameter 'alhpa' to search; it has factors"),
     ({"space": {}}, ValueError, "space must name at least one parameter"),
     ({"space": {"alpha": (2, 1)}}, ValueError, r"space\['alpha'\] must have low below high"),
     ({"space": {"alpha": 3}}, TypeError, r"space\['alpha'\] must be \(low, high\)"),
-    ({"space": {"factors": (0, 5)}}, ValueError, r"space\['factors'\] holds 0, which ImplicitALS refuses"),
+    ({"space": {"factors": (0, 5)}}, ValueError, r"space\['factors'\] holds 0, which ImplicitALS rejects"),
     ({"metric": "ndcg"}, ValueError, "metric must be a metric of evaluate, such as 'ndcg@10'"),
     ({"metric": "auc@5"}, ValueError, "metric must be a metric of evaluate"),
-    ({"metric": "rmse"}, ValueError, "needs a model of ratings, got ImplicitALS"),
+    ({"metric": "rmse"}, ValueError, "needs a rating model, got ImplicitALS"),
     ({"n_trials": 0}, ValueError, "n_trials must be at least 1"),
     ({"validation": VISITS}, TypeError, r"validation must be a pair \(train, test\)"),
     ({"validation_fraction": 2}, ValueError, "fraction must be between 0 and 1"),
     ({"random_state": np.random.default_rng(0)}, TypeError, "random_state must be a whole number, got Generator"),
     ({"study": optuna.create_study()}, ValueError, r"study must maximize one value for metric='ndcg@20', got minimize"),
     ({"study": optuna.create_study(direction="maximize"), "sampler": optuna.samplers.RandomSampler()}, ValueError,
-     "study has a sampler and a pruner of its own"),
+     "study already has a sampler and a pruner"),
 ])  # fmt: skip
 def test_what_cannot_be_searched_is_refused_before_anything_is_fitted(change, error, message, monkeypatch):
     monkeypatch.setattr(ImplicitALS, "fit", lambda *_, **__: pytest.fail("fitted"))

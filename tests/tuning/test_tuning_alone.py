@@ -1,4 +1,4 @@
-"""`tune(model, interactions)`: the space, metric, split and budget are its own, and it says what was found."""
+"""`tune(model, interactions)` with its default space, metric, split and budget, and the line that it prints."""
 
 import re
 
@@ -8,16 +8,16 @@ import pytest
 from alternant import BiasedMF, CosineMF, ExplicitALS, ImplicitALS, Interactions, LogisticMF, Popularity, datasets
 from alternant.evaluation import evaluate, random_split
 from alternant.tuning import default_space, tune
-from alternant.tuning._parts import split_parts
+from alternant.tuning._split import split_for_search
 from alternant.tuning._surrogate import Surrogate
 
-pytest.importorskip("optuna", reason="the search is kept by Optuna")
+pytest.importorskip("optuna", reason="tune needs Optuna")
 
 VISITS = datasets.load_msweb().interactions[:1500]
 
 
 def likes():
-    """Of users who like every second item or the others, and say of some of both that they do or don't."""
+    """Likes and dislikes of users who like either the even or the odd items, for a random part of the pairs."""
     rng = np.random.default_rng(0)
     data = VISITS[:0]
     shown = rng.random((200, 40)) < 0.4
@@ -56,35 +56,35 @@ def test_most_trials_are_small_and_the_best_is_not():
     assert "pruned" in {trial.state for trial in result.trials}
 
 
-def test_what_is_found_is_worth_what_the_line_says_on_users_it_never_saw():
-    model = ImplicitALS(factors=16, iterations=4, popularity_exponent=-2.0)  # what is popular comes last
+def test_the_comparison_is_on_holdout_users_that_the_search_never_measured():
+    model = ImplicitALS(factors=16, iterations=4, popularity_exponent=-2.0)  # popular items rank last
     result = tune(model, VISITS, budget=10)
     compared = result.comparison
-    parts = split_parts(VISITS, None, 0.2, 0, rated=False)
-    own, found = (evaluate(model.set_params(random_state=0, **params).fit(parts.train), parts.judgement, k=20)
+    split = split_for_search(VISITS, None, 0.2, 0, rated=False)
+    own, found = (evaluate(model.set_params(random_state=0, **params).fit(split.train), split.holdout, k=20)
                   for params in ({}, result.best_params))  # fmt: skip
     assert (compared.own, compared.found) == (own.means["ndcg@20"], found.means["ndcg@20"])
     assert compared.difference == found.difference(own, "ndcg@20")
     assert compared.difference.low > 0
     percent = 100 * compared.difference.value / compared.own
     assert f"{percent:.1f} % better than the model's own parameters (95 % interval " in str(result)
-    searched, judged = (set(part.nonzero()[0]) for part in (parts.search, parts.judgement))
-    assert not searched & judged
-    assert len(judged) == compared.n_users == (len(searched) + len(judged)) // 3
+    validation, holdout = (set(part.nonzero()[0]) for part in (split.validation, split.holdout))
+    assert not validation & holdout
+    assert len(holdout) == compared.n_users == (len(validation) + len(holdout)) // 3
 
 
 def test_the_models_own_parameters_are_kept_where_nothing_is_better():
     result = tune(ImplicitALS(factors=16), VISITS, {"regularization": [0.01, 1e6]}, budget=8, n_trials=5)
-    assert not result.kept_own  # what is "auto" is none of the two
+    assert not result.kept_own  # "auto" is neither of the two
     model = ImplicitALS(factors=16, iterations=4, regularization=0.01)
     result = tune(model, VISITS, {"regularization": [0.01, 1e6]}, budget=8)
     assert result.kept_own
     assert result.best_params == {"regularization": 0.01, "iterations": 4}
-    assert "with the model's own parameters, which nothing else was better than: " in str(result)
+    assert "with the model's own parameters, since no trial was better: " in str(result)
 
 
-def test_the_models_own_parameters_are_kept_where_the_judges_find_nothing_better(monkeypatch):
-    """There, the best of the search lists what is popular last."""
+def test_the_models_own_parameters_are_kept_if_nothing_is_better_on_the_holdout_users(monkeypatch):
+    """In the comparison, the best parameters of the search rank popular items last."""
     model = ImplicitALS(factors=8, iterations=3, regularization=10.0)
     fit = ImplicitALS.fit
 
@@ -99,7 +99,7 @@ def test_the_models_own_parameters_are_kept_where_the_judges_find_nothing_better
     assert result.best_params == {"regularization": 10.0, "iterations": 3}
     assert result.best_model.regularization == 10.0
     assert result.best_value == next(trial for trial in result.trials if trial.factors is None).value
-    assert re.search(r"own parameters, kept because what was found is \d+\.\d % worse \(95 % interval -", str(result))
+    assert re.search(r"own parameters, kept because the best trial is \d+\.\d % worse \(95 % interval -", str(result))
 
 
 def test_a_seed_makes_the_result_of_a_budget():
@@ -134,20 +134,20 @@ def test_pairs_move_together():
         assert np.log(users / 0.1) / np.log(100) == pytest.approx(np.log(items / 0.01) / np.log(1e4))
     again = tune(ImplicitALS(factors=4, iterations=2), VISITS, space, n_trials=1, study=result.study)
     assert [trial.params for trial in again.trials[:4]] == [trial.params for trial in result.trials]
-    with pytest.raises(ValueError, match=r"space\['regularization'\] must lead from one pair of numbers to another"):
+    with pytest.raises(ValueError, match=r"space\['regularization'\] must go from one pair of numbers to another"):
         tune(ImplicitALS, VISITS, {"regularization": ((0.0, 0.1), (1.0, 1.0), "log")})
 
 
-def test_ratings_are_measured_by_all_users_and_zeros_stay():
+def test_all_users_measure_ratings_and_zeros_are_kept():
     data = likes()
-    parts = split_parts(data, None, 0.2, 0, rated=True)
-    assert (parts.search.data == 0).any()
+    split = split_for_search(data, None, 0.2, 0, rated=True)
+    assert (split.validation.data == 0).any()
     tested = random_split(data, 0.2, random_state=0)[1]
-    assert parts.search.nnz + parts.judgement.nnz == tested.nnz
+    assert split.validation.nnz + split.holdout.nnz == tested.nnz
 
 
 def test_cosines_are_measured_by_likes_among_what_was_rated():
-    """In lists of all items the liked ones would be lost among those that nobody judged."""
+    """In rankings of all items, the liked ones would be lost among those never rated."""
     result = tune(CosineMF(factors=8, epochs=8, learning_rate=0.01), likes(), budget=10)
     assert result.best_value > 0.9
     liked = likes()
@@ -173,7 +173,7 @@ def test_a_budget_must_be_above_0():
 
 
 def test_the_surrogate_carries_an_optimum_that_moves_with_the_factors_over():
-    """Many cheap values around 0.3, and three whole ones, tell that all factors want 0.4."""
+    """Many cheap values with an optimum at 0.3, and three of full size, predict the optimum of full size at 0.4."""
     rng = np.random.default_rng(0)
     x = np.r_[rng.random(30), 0.1, 0.5, 0.9]
     z = np.r_[np.zeros(30), np.ones(3)]
@@ -202,10 +202,10 @@ def test_the_popularity_exponent_needs_no_fit_of_its_own():
     assert one.popularity_exponent_ == 0.1
     model = ImplicitALS(factors=8, iterations=4, popularity_exponent=-2.0)
     result = tune(model, VISITS, {"popularity_exponent": (-2.0, 1.0), "regularization": (0.01, 0.02)}, budget=20)
-    assert result.best_params["popularity_exponent"] >= 0  # climbed to
+    assert result.best_params["popularity_exponent"] >= 0  # reached by climbing
     again = ImplicitALS(factors=8, random_state=0).set_params(**result.best_params)
-    parts = split_parts(VISITS, None, 0.2, 0, rated=False)
-    value = evaluate(again.fit(parts.train), parts.search, k=20, metrics=["ndcg"]).means["ndcg@20"]
+    split = split_for_search(VISITS, None, 0.2, 0, rated=False)
+    value = evaluate(again.fit(split.train), split.validation, k=20, metrics=["ndcg"]).means["ndcg@20"]
     assert value == pytest.approx(result.best_value, abs=1e-3)
 
 
@@ -216,7 +216,7 @@ def test_the_space_of_implicit_als_lies_around_what_auto_chooses():
     assert low < model.unobserved_weight_ < high
     for side in range(2):
         assert space["regularization"][0][side] < model.regularization_[side] < space["regularization"][1][side]
-    assert "degree_normalization" not in default_space(ImplicitALS(weighting="ials"), VISITS)  # that of a paper
+    assert "degree_normalization" not in default_space(ImplicitALS(weighting="ials"), VISITS)  # as in its paper
     assert "alpha" in default_space(ImplicitALS(weighting="hu", regularization=0.0), VISITS)
     with pytest.raises(ValueError, match="pass the interactions"):
         default_space(ImplicitALS)

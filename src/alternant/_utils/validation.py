@@ -77,6 +77,8 @@ def check_pair(name: str, value: Any, parts: tuple[str, str]) -> tuple[float, fl
             pair = f"({', '.join(parts)})"
             raise refusal(ValueError, f"{parameter(name)} must be one number or a pair {pair}, got {value!r}")
         return check_number(name, value[0], 0), check_number(name, value[1], 0)
+    if isinstance(value, bool) or not isinstance(value, Real):
+        raise refusal(TypeError, f"{parameter(name)} must be a number or a pair ({', '.join(parts)}), got {value!r}")
     number = check_number(name, value, 0)
     return number, number
 

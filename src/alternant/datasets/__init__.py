@@ -1,4 +1,4 @@
-"""Data to try the models on: one real data set that ships with the package, and planted data with known factors."""
+"""Data sets: real interactions that ship with the package, and planted data with known factors."""
 
 from .msweb import MSWeb, load_msweb
 from .planted import Planted, planted

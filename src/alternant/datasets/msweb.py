@@ -1,4 +1,4 @@
-"""Anonymous Microsoft Web Data: real visits, small enough to ship with the package."""
+"""The Anonymous Microsoft Web Data, which ship with the package."""
 
 from __future__ import annotations
 
@@ -24,20 +24,20 @@ DESCRIPTION = "The areas of microsoft.com that 32,710 anonymous visitors opened 
 
 @dataclass(frozen=True, eq=False)
 class MSWeb:
-    """Who visited which area of microsoft.com; returned by `load_msweb`.
+    """Visits to areas of microsoft.com, as returned by `load_msweb`.
 
     Attributes
     ----------
     interactions : scipy.sparse.csr_array of float32, shape (32710, 285)
-        1 where a visitor (row) opened an area (column) at least once.
+        1 where a visitor (row) opened an area (column).
     item_titles : array of str, shape (285,)
-        Title of every area, no two alike.
+        Titles of the areas, all different.
     citation : str
         How to cite the data.
     license : str
-        Terms of the data: they ask for attribution.
+        Licence of the data, which requires attribution.
     description : str
-        What the data is, in one sentence.
+        A one-sentence description.
     """
 
     interactions: sparse.csr_array
@@ -50,20 +50,19 @@ class MSWeb:
 def load_msweb() -> MSWeb:
     """Load the Anonymous Microsoft Web Data that ships with the package.
 
-    98,653 visits of 32,710 visitors to 285 areas of microsoft.com; between 1 and 35 visits each, 3 on average. Every
-    call returns new arrays, free to be changed.
+    98,653 visits of 32,710 visitors to 285 areas of microsoft.com, between 1 and 35 per visitor, 3 on average. Every
+    call returns new arrays.
 
     Returns
     -------
     MSWeb
-        Its `interactions` are ready for a model's ``fit``.
 
     References
     ----------
     J. S. Breese, D. Heckerman, C. Kadie, "Empirical Analysis of Predictive Algorithms for Collaborative Filtering",
     UAI 1998. Data: UCI Machine Learning Repository, https://doi.org/10.24432/C5VS3Q, CC BY 4.0.
     """
-    # Through importlib.resources and a copy in memory: the package may be imported from a zip, where no file exists.
+    # The package may be imported from a zip file, so that msweb.npz need not exist as a file.
     content = files(__package__).joinpath("data", "msweb.npz").read_bytes()
     with np.load(BytesIO(content), allow_pickle=False) as arrays:
         indptr, indices, titles = arrays["indptr"], arrays["indices"], arrays["item_titles"]

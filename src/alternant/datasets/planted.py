@@ -1,4 +1,4 @@
-"""Planted data: implicit interactions drawn from factors that are known."""
+"""Planted data: implicit interactions drawn from known factors."""
 
 from __future__ import annotations
 
@@ -13,22 +13,22 @@ from .._utils.validation import check_integer, check_number, random_generator
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-POPULARITY = 0.5  # standard deviation, over items, of the mean utility; that of all utilities is sqrt(1 + 0.5^2)
-BLOCK = 1 << 22  # utilities held in memory at a time
+POPULARITY = 0.5  # standard deviation of the items' mean utilities; that of all utilities is sqrt(1 + 0.5^2)
+BLOCK = 1 << 22  # utilities in memory at a time
 
 
 @dataclass(frozen=True, eq=False)
 class Planted:
-    """Interactions and the factors they were drawn from; returned by `planted`.
+    """Interactions and the factors that they were drawn from, as returned by `planted`.
 
     Attributes
     ----------
     interactions : scipy.sparse.csr_array of float32, shape (n_users, n_items)
-        How often each user chose each item, at least 1 where stored.
+        Number of times that each user chose each item, at least 1 where stored.
     user_factors : float64 array, shape (n_users, factors)
-        The planted users.
+        Planted factors of the users.
     item_factors : float64 array, shape (n_items, factors)
-        The planted items: ``user_factors @ item_factors.T`` ranks every user's items as the truth does.
+        Planted factors of the items; ``user_factors @ item_factors.T`` are the true utilities.
     """
 
     interactions: sparse.csr_array
@@ -47,14 +47,15 @@ def planted(
 ) -> Planted:
     r"""Draw implicit interactions from known low-rank factors.
 
-    The utility of item ``i`` to user ``u`` is :math:`x_u \cdot y_i`, with mean 0 and variance near 1. Each user
-    chooses `interactions_per_user` different items, one after the other, each with probability proportional to
+    The utility of item ``i`` for user ``u`` is :math:`x_u \cdot y_i`, with mean 0 and variance near 1. Each user draws
+    `interactions_per_user` items without replacement, each with probability proportional to
 
     .. math:: \exp(x_u \cdot y_i / \mathrm{noise})
 
-    among those left (drawn as the greatest :math:`x_u \cdot y_i + \mathrm{noise} \cdot \mathrm{Gumbel}`), and uses it
-    :math:`1 + \mathrm{Poisson}(\max(x_u \cdot y_i, 0))` times. Users agree a little: their factors have a common mean,
-    which makes some items popular, less so than in most real data.
+    among the remaining items (implemented as the largest
+    :math:`x_u \cdot y_i + \mathrm{noise} \cdot \mathrm{Gumbel}`), and interacts with each
+    :math:`1 + \mathrm{Poisson}(\max(x_u \cdot y_i, 0))` times. User factors have a common mean, which makes some items
+    popular, though less so than in most real data.
 
     Parameters
     ----------
@@ -63,22 +64,21 @@ def planted(
     factors : int
         Rank of the utilities.
     interactions_per_user : int
-        Number of different items every user chooses, at most `n_items`.
+        Number of distinct items per user, at most `n_items`.
     noise : float
-        Temperature of the choice: 0 takes the items of greatest utility, a large value takes any.
+        Temperature of the choice: 0 chooses the items of greatest utility, a large value nearly uniformly.
     random_state : int, numpy.random.Generator or None
-        Seed; the same one gives the same data on every platform, as far as `numpy.random.Generator` and the last
-        bits of floating-point arithmetic do.
+        Seed; the same seed gives the same data on every platform, up to the stability of `numpy.random.Generator` and
+        floating-point rounding.
 
     Returns
     -------
     Planted
-        The interactions and their factors.
 
     Raises
     ------
     TypeError
-        If a size is not a whole number or `noise` no number.
+        If a size is not an integer, or `noise` is not a number.
     ValueError
         If a size is below 1, `interactions_per_user` exceeds `n_items`, or `noise` is negative or not finite.
 
@@ -118,7 +118,7 @@ def _choose(
     noise: float,
     rng: np.random.Generator,
 ) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
-    """Each user's `chosen` items in ascending order, and their utilities."""
+    """Return each user's `chosen` items in ascending order, and their utilities."""
     n_users, n_items = len(user_factors), len(item_factors)
     indices = np.empty((n_users, chosen), dtype=np.int64)
     utilities = np.empty((n_users, chosen))

@@ -1,4 +1,4 @@
-"""Measure a recommender: hold interactions out, then see how well the recommendations find them."""
+"""Offline evaluation: train-test splits, ranking metrics and rating metrics."""
 
 from ._evaluate import evaluate
 from ._negatives import sample_negatives

@@ -1,4 +1,4 @@
-"""`evaluate`: a fitted model against test interactions, block by block of users."""
+"""`evaluate`: metrics of a fitted model on test interactions, computed in blocks of users."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ from ..data.validation import is_sparse
 from ._report import Evaluation, Sums
 from .metrics import LIST_METRICS, list_metrics
 
-BLOCK = 4096  # users whose lists are made at a time
-OF_ALL_USERS = ("coverage", "gini")
-AT_K = (*LIST_METRICS, "novelty", *OF_ALL_USERS)
+BLOCK = 4096  # users ranked at a time
+CATALOGUE_METRICS = ("coverage", "gini")
+AT_K = (*LIST_METRICS, "novelty", *CATALOGUE_METRICS)
 RATING_METRICS = ("rmse", "mae")
 METRICS = (*AT_K, "auc", *RATING_METRICS)
 
 
 @dataclass(frozen=True)
-class Subjects:
-    """The users to evaluate on: their factors, what they have seen, what they are to be found to like."""
+class EvaluationUsers:
+    """The users of a test set: their factors, seen items, test interactions and relevant items, a row each."""
 
     queries: NDArray[Any]
     items: NDArray[Any]
@@ -37,7 +37,7 @@ class Subjects:
     candidates: CSR | None
 
     def blocks(self) -> Iterator[NDArray[np.int64]]:
-        """Return the rows with relevant items, some at a time."""
+        """Yield the rows that have relevant items, in blocks."""
         rows = np.flatnonzero(np.diff(self.relevant.indptr))
         for start in range(0, len(rows), BLOCK):
             yield rows[start : start + BLOCK]
@@ -54,30 +54,29 @@ def evaluate(
     exclude_seen: bool = True,
     relevant_from: float | None = None,
 ) -> Evaluation:
-    r"""Measure how well a fitted model ranks, or predicts, what was held out.
+    r"""Compute ranking and rating metrics of a fitted model on held-out interactions.
 
     Parameters
     ----------
-    model : a fitted model
-    test : as for the model's `fit`, shape (n_users, n_items), or Interactions
-        What was held out, as a split returns it. Rows are those of the fit, or of `user_items` where that is given.
+    model : fitted model
+    test : sparse matrix or array, shape (n_users, n_items), or Interactions
+        Held-out interactions, as a split returns them. Its rows are those of the fit, or of `user_items` if given.
     k : int or sequence of int
-        Lengths of the lists.
+        List lengths.
     metrics : sequence of str, optional
-        Some of ``hit_rate``, ``precision``, ``recall``, ``truncated_recall``, ``ndcg``, ``map``, ``mrr``,
+        Any of ``hit_rate``, ``precision``, ``recall``, ``truncated_recall``, ``ndcg``, ``map``, ``mrr``,
         ``novelty``, ``coverage``, ``gini`` (all at each k), ``auc``, ``rmse`` and ``mae``. By default all that apply:
-        rmse and mae to models of ratings, and what looks at the whole catalogue where there are no `candidates`.
+        rmse and mae need a rating model; coverage, gini, novelty and auc are left out if `candidates` are given.
     user_items : as `test`, optional
-        Of users whom the model has not seen: what to fold them in by, a row for each row of `test`.
+        Interactions from which to fold in users unseen at training, one row for each row of `test`.
     candidates : sparse matrix of the shape of `test`, optional
-        The only items that are ranked for each user, as `sample_negatives` draws them: what is not 0 (or False), rows
-        and columns in the order of `test`. Sampled metrics are too good,
-        and may put models in the wrong order (Krichene and Rendle 2020).
+        Non-zero entries are the only items ranked for each user, as drawn by `sample_negatives`; rows and columns are
+        in the order of `test`. Sampled metrics are too high and may order models wrongly (Krichene and Rendle 2020).
     exclude_seen : bool
-        Leave out of the lists, and of the negatives of the AUC, what users have interacted with in the fit (or in
-        `user_items`). A test pair among these is then an error: the split leaks.
+        Exclude each user's interactions of the fit (or of `user_items`) from the lists and from the negatives of the
+        AUC. A test pair among them is then an error, since the split leaks.
     relevant_from : float, optional
-        A test interaction counts as relevant for the ranking from this value on. By default above 0.
+        Test interactions with at least this value are relevant to the ranking. By default those above 0.
 
     Returns
     -------
@@ -86,16 +85,17 @@ def evaluate(
     Raises
     ------
     NotFittedError
-        Before `fit`.
+        If the model is not fitted.
     TypeError, ValueError
-        If the arguments are not as required, or a test pair is among what the model has seen.
+        If an argument is invalid, or the model was trained on a test pair.
 
     Notes
     -----
-    `ranking_metrics` has the formulas of the metrics of lists. With N the items that are neither test items T nor
-    excluded, :math:`n_i` the users of the fit who interacted with item i and m their number, :math:`e_i` the number of
-    lists that item i is in, ascending in :math:`e_{(1)} \le e_{(2)} \le \dots`, and n the number of items (a list holds
-    k, or as many as there are to list),
+    `ranking_metrics` gives the formulas of the metrics at k. Let T be a user's test items and N the items that are
+    neither in T nor excluded; :math:`n_i` the number of training users who interacted with item i and m the number of
+    training users; :math:`e_i` the number of lists that contain item i, sorted as
+    :math:`e_{(1)} \le e_{(2)} \le \dots`; and n the number of items. Then, over lists of k items (fewer if the
+    catalogue has fewer),
 
     .. math::
 
@@ -104,8 +104,8 @@ def evaluate(
         \text{coverage} &= \frac{|\{i : e_i > 0\}|}{n} \qquad
         \text{Gini} = \frac{\sum_i (2 i - n - 1) e_{(i)}}{n \sum_i e_i}
 
-    No score matrix is held: lists come from the model's own `top_k` kernel for 4096 users at a time, and the AUC from
-    counting the items above each test item; both are multi-threaded, with the same bits on any number of threads.
+    The score matrix is never stored: the `top_k` kernel ranks 4096 users at a time, and the AUC counts the items above
+    each test item. Both are multi-threaded and bit-identical for any number of threads.
 
     References
     ----------
@@ -117,28 +117,28 @@ def evaluate(
     check_boolean("exclude_seen", exclude_seen)
     if relevant_from is not None and relevant_from != -np.inf:
         check_number("relevant_from", relevant_from, -np.inf)
-    subjects, users = _subjects(model, test, user_items, candidates, exclude_seen, relevant_from)
-    tested = np.flatnonzero(np.diff(subjects.test.indptr))
-    place = np.full(len(subjects.queries), -1)
-    place[tested] = np.arange(len(tested))
+    users, user_ids = _evaluation_users(model, test, user_items, candidates, exclude_seen, relevant_from)
+    tested = np.flatnonzero(np.diff(users.test.indptr))
+    position = np.full(len(users.queries), -1)
+    position[tested] = np.arange(len(tested))
     sums: dict[str, Sums] = {}
     means: dict[str, float] = {}
     if any(name in AT_K for name in names):
-        _measure_lists(model, subjects, lengths, names, place, sums, means)
+        _measure_lists(model, users, lengths, names, position, sums, means)
     if "auc" in names:
-        sums["auc"] = _auc(model, subjects, place)
+        sums["auc"] = _auc(model, users, position)
     if any(name in RATING_METRICS for name in names):
-        sums |= {name: one for name, one in _errors(model, subjects, place).items() if name in names}
-    means |= {name: one.mean() for name, one in sums.items()}
+        sums |= {name: total for name, total in _rating_errors(model, users, position).items() if name in names}
+    means |= {name: total.mean() for name, total in sums.items()}
     order = [f"{name}@{length}" for name in names if name in AT_K for length in lengths]
     order += [name for name in names if name not in AT_K]
     return Evaluation(
         means={name: means[name] for name in order},
         per_user={name: sums[name].value(sums[name].sums, sums[name].weights) for name in order if name in sums},
-        users=users[tested],
+        users=user_ids[tested],
         n_users_evaluated=len(tested),
-        n_users_without_test=len(subjects.queries) - len(tested),
-        n_test_pairs=len(subjects.test.data),
+        n_users_without_test=len(users.queries) - len(tested),
+        n_test_pairs=len(users.test.data),
         _sums={name: sums[name] for name in order if name in sums},
     )
 
@@ -146,43 +146,46 @@ def evaluate(
 def _check_lengths(k: Any) -> list[int]:
     lengths = list(k) if isinstance(k, (list, tuple, range, np.ndarray)) else [k]
     if not lengths:
-        raise refusal(ValueError, f"{parameter('k')} must be a length of lists or several, got none")
-    return sorted({check_integer("k", one, 1) for one in lengths})
+        raise refusal(ValueError, f"{parameter('k')} must hold at least one list length, got none")
+    return sorted({check_integer("k", length, 1) for length in lengths})
 
 
 def _check_metrics(metrics: Any, model: Any, sampled: bool) -> list[str]:
-    rates = _predicts_ratings(model)
+    predicts_ratings = _predicts_ratings(model)
     if metrics is None:
-        whole = (*OF_ALL_USERS, "novelty", "auc")
-        wanted = [name for name in METRICS if not (sampled and name in whole) and (rates or name not in RATING_METRICS)]
+        whole = (*CATALOGUE_METRICS, "novelty", "auc")
+        wanted = [
+            name for name in METRICS
+            if not (sampled and name in whole) and (predicts_ratings or name not in RATING_METRICS)
+        ]  # fmt: skip
     else:
         wanted = list(dict.fromkeys([metrics] if isinstance(metrics, str) else metrics))
     for name in wanted:
         if name not in METRICS:
             raise refusal(ValueError, f"{parameter('metrics')} must be among {', '.join(METRICS)}, got {name!r}")
-        if name in RATING_METRICS and not rates:
+        if name in RATING_METRICS and not predicts_ratings:
             raise ValueError(
                 f"{name} measures predicted ratings, which {type(model).__name__} does not predict: use ExplicitALS or "
-                "BiasedMF, or metrics of the ranking"
+                "BiasedMF, or a ranking metric"
             )
         if sampled and name == "auc":
-            raise ValueError("auc looks at the whole catalogue: leave it out, or leave out candidates")
+            raise ValueError("auc ranks the whole catalogue: leave it out of metrics, or pass no candidates")
     if not wanted:
         raise refusal(ValueError, f"{parameter('metrics')} must name at least one of {', '.join(METRICS)}, got none")
     return wanted
 
 
 def _predicts_ratings(model: Any) -> bool:
-    """Whether it does; a model from elsewhere may have no traits."""
+    """Return whether a model predicts ratings; third-party models may have no traits."""
     return getattr(getattr(model, "traits", None), "feedback", None) == "ratings"
 
 
-def _subjects(
+def _evaluation_users(
     model: Any, test: Any, user_items: Any, candidates: Any, exclude_seen: bool, relevant_from: float | None
-) -> tuple[Subjects, NDArray[Any]]:
-    """Return the users of the rows of the test, and what they are called."""
+) -> tuple[EvaluationUsers, NDArray[Any]]:
+    """Return the users of the rows of `test`, and their ids."""
     users, items = model._factors()
-    given, rows_of = test, test._users if isinstance(test, Interactions) else None
+    original, rows_of = test, test._users if isinstance(test, Interactions) else None
     if user_items is None:
         if isinstance(test, Interactions) and model._ids_of("user") is not None:
             model._numbers("test users", test.user_ids, "user")
@@ -192,19 +195,19 @@ def _subjects(
         held = model._known_columns("test", test, items, "item", len(users))
         if held.shape[0] != len(users):
             raise ValueError(
-                f"test must have one row for each of the {len(users)} users of the fit, got {held.shape[0]}: give the "
-                "split matrix the shape of the fit, or, for new users, pass user_items, what they are known by"
+                f"test must have one row for each of the {len(users)} users of the fit, got {held.shape[0]}: pass a "
+                "test matrix with the rows of the fit, or, for new users, their known interactions as user_items"
             )
         queries = users
         seen = model._seen(np.arange(len(users)), None) if exclude_seen else None
-        names = model._raw(np.arange(len(users)), "user")
+        user_ids = model._raw(np.arange(len(users)), "user")
     else:
         if isinstance(user_items, Interactions) and isinstance(test, Interactions):
             model._refuse_absent("user_items", user_items, "user", test.user_ids)
             rows_of = user_items._users
             test = test.reindex(users=rows_of)
         known = model._known_columns("user_items", user_items, items, "item", -1)
-        names = user_items.user_ids if isinstance(user_items, Interactions) else np.arange(known.shape[0])
+        user_ids = user_items.user_ids if isinstance(user_items, Interactions) else np.arange(known.shape[0])
         held = model._known_columns("test", test, items, "item", -1)
         if held.shape[0] != known.shape[0]:
             raise ValueError(
@@ -217,12 +220,12 @@ def _subjects(
     relevant = held.data > 0 if relevant_from is None else held.data >= relevant_from
     chosen = CSR(np.concatenate([[0], np.cumsum(relevant)])[held.indptr], held.indices[relevant],
                  held.data[relevant], held.shape)  # fmt: skip
-    rates = _predicts_ratings(model)
     if candidates is not None:
-        candidates = _check_candidates(candidates, given.shape)
-        if isinstance(given, Interactions):
-            candidates = _moved(candidates, given, rows_of, model._ids_of("item"))
-    return Subjects(queries, items, seen, held if rates else chosen, chosen, candidates), names
+        candidates = _check_candidates(candidates, original.shape)
+        if isinstance(original, Interactions):
+            candidates = _reindexed(candidates, original, rows_of, model._ids_of("item"))
+    tested = held if _predicts_ratings(model) else chosen
+    return EvaluationUsers(queries, items, seen, tested, chosen, candidates), user_ids
 
 
 def _refuse_leaks(seen: CSR, test: CSR) -> None:
@@ -232,7 +235,7 @@ def _refuse_leaks(seen: CSR, test: CSR) -> None:
     if shared.any():
         first = int(keys[1][np.argmax(shared)])
         raise ValueError(
-            f"no test pair may be among those the model has seen, got {int(shared.sum())} of {len(shared)}, such as "
+            f"test must hold no pair that the model has seen, got {int(shared.sum())} of {len(shared)}, such as "
             f"row {first // test.shape[1]}, column {first % test.shape[1]}: the split leaks; fit on its train part, or "
             "pass exclude_seen=False"
         )
@@ -240,15 +243,19 @@ def _refuse_leaks(seen: CSR, test: CSR) -> None:
 
 def _check_candidates(candidates: Any, shape: tuple[int, int]) -> CSR:
     if not is_sparse(candidates) or candidates.shape != shape:
-        raise ValueError(f"candidates must be a sparse matrix of the shape of test, {shape}, as sample_negatives makes")
+        found = candidates.shape if is_sparse(candidates) else type(candidates).__name__
+        raise ValueError(
+            f"candidates must be a sparse matrix of the shape of test, {shape}, got {found}: pass what "
+            "sample_negatives returns"
+        )
     matrix = candidates.tocsr().astype(bool)  # a copy
     matrix.sum_duplicates()
     matrix.eliminate_zeros()
     return CSR.of(matrix.indptr, matrix.indices, matrix.data, shape)
 
 
-def _moved(candidates: CSR, test: Interactions, users: Any, items: Any) -> CSR:
-    """Return candidates, which have the rows and columns of the test, with these users and items in this order."""
+def _reindexed(candidates: CSR, test: Interactions, users: Any, items: Any) -> CSR:
+    """Return candidates, given in the order of `test`, in the order of `users` and `items`."""
     if test._users == users and test._items == items:
         return candidates
     rows, columns = candidates.positions()
@@ -260,60 +267,60 @@ def _moved(candidates: CSR, test: Interactions, users: Any, items: Any) -> CSR:
 
 
 def _measure_lists(
-    model: Any, subjects: Subjects, lengths: list[int], names: list[str], place: NDArray[np.int64],
+    model: Any, users: EvaluationUsers, lengths: list[int], names: list[str], position: NDArray[np.int64],
     sums: dict[str, Sums], means: dict[str, float],
 ) -> None:  # fmt: skip
-    n_tested, n_items = int((place >= 0).sum()), len(subjects.items)
+    n_tested, n_items = int((position >= 0).sum()), len(users.items)
     wanted = [name for name in names if name in AT_K]
-    values = {(name, k): np.zeros(n_tested) for name in wanted if name not in OF_ALL_USERS for k in lengths}
+    values = {(name, k): np.zeros(n_tested) for name in wanted if name not in CATALOGUE_METRICS for k in lengths}
     counted = np.zeros(n_tested)
-    shown = {k: np.zeros(n_items, np.int64) for k in lengths} if set(wanted) & set(OF_ALL_USERS) else {}
-    surprise = _surprise(model, n_items) if "novelty" in wanted else None
-    for rows in subjects.blocks():
-        ids = _lists(model, subjects, rows, lengths[-1])
-        hits, n_relevant = _hits(ids, subjects.relevant.take(rows))
-        at = place[rows]
+    exposure = {k: np.zeros(n_items, np.int64) for k in lengths} if set(wanted) & set(CATALOGUE_METRICS) else {}
+    information = _self_information(model, n_items) if "novelty" in wanted else None
+    for rows in users.blocks():
+        ids = _top_k_lists(model, users, rows, lengths[-1])
+        hits, n_relevant = _hits(ids, users.relevant.take(rows))
+        at = position[rows]
         counted[at] = 1
         for k in lengths:
-            for name, of_users in list_metrics(hits[:, :k], n_relevant).items():
+            for name, per_user in list_metrics(hits[:, :k], n_relevant).items():
                 if (name, k) in values:
-                    values[name, k][at] = of_users
+                    values[name, k][at] = per_user
             part = ids[:, :k]
-            if surprise is not None:
+            if information is not None:
                 found = part >= 0
-                total = np.where(found, surprise[np.where(found, part, 0)], 0).sum(axis=1)
+                total = np.where(found, information[np.where(found, part, 0)], 0).sum(axis=1)
                 values["novelty", k][at] = total / np.maximum(found.sum(axis=1), 1)
-            if k in shown:
-                shown[k] += np.bincount(part[part >= 0], minlength=n_items)
-    for (name, k), of_users in values.items():
-        sums[f"{name}@{k}"] = Sums(of_users, counted)
-    for k, counts in shown.items():
+            if k in exposure:
+                exposure[k] += np.bincount(part[part >= 0], minlength=n_items)
+    for (name, k), per_user in values.items():
+        sums[f"{name}@{k}"] = Sums(per_user, counted)
+    for k, counts in exposure.items():
         total = counts.sum()
         ranks = 2 * np.arange(1, n_items + 1) - n_items - 1
         means[f"coverage@{k}"] = float((counts > 0).mean())
         means[f"gini@{k}"] = float(ranks @ np.sort(counts) / (n_items * total)) if total else np.nan
 
 
-def _surprise(model: Any, n_items: int) -> NDArray[np.float64]:
-    """Return ``-log2`` of the share of users who have interacted with each item."""
+def _self_information(model: Any, n_items: int) -> NDArray[np.float64]:
+    """Return each item's self-information: ``-log2`` of the share of users who interacted with it."""
     known = getattr(model, "interactions_", None)
     if known is None or known.shape[1] != n_items:
         raise ValueError(
-            "novelty counts the interactions of the fit, which this model does not hold (it was saved without them, or "
+            "novelty needs the interactions of the fit, which this model does not hold (it was saved without them, or "
             "its factors were set by hand): leave novelty out of metrics"
         )
     counts = np.bincount(known.indices, minlength=n_items)
     return np.asarray(-np.log2(np.maximum(counts, 1) / max(known.shape[0], 1)))
 
 
-def _lists(model: Any, subjects: Subjects, rows: NDArray[np.int64], k: int) -> NDArray[np.int32]:
-    seen = None if subjects.seen is None else subjects.seen.take(rows)
+def _top_k_lists(model: Any, users: EvaluationUsers, rows: NDArray[np.int64], k: int) -> NDArray[np.int32]:
+    seen = None if users.seen is None else users.seen.take(rows)
     exclude = None if seen is None else (seen.indptr, seen.indices)
     allowed = None
-    if subjects.candidates is not None:
-        part = subjects.candidates.take(rows)
+    if users.candidates is not None:
+        part = users.candidates.take(rows)
         allowed = part.indptr, part.indices
-    ids, _ = model._rank(subjects.queries[rows], subjects.items, k, exclude, allowed)
+    ids, _ = model._rank(users.queries[rows], users.items, k, exclude, allowed)
     return np.asarray(ids)
 
 
@@ -326,14 +333,14 @@ def _hits(ids: NDArray[np.int32], relevant: CSR) -> tuple[NDArray[np.bool_], NDA
     return (ids >= 0) & (wanted[at] == keys), n_relevant
 
 
-def _auc(model: Any, subjects: Subjects, place: NDArray[np.int64]) -> Sums:
-    n_tested, n_items = int((place >= 0).sum()), len(subjects.items)
+def _auc(model: Any, users: EvaluationUsers, position: NDArray[np.int64]) -> Sums:
+    n_tested, n_items = int((position >= 0).sum()), len(users.items)
     values, counted = np.zeros(n_tested), np.zeros(n_tested)
     threads = resolve_num_threads(model.num_threads)
-    queries, items = model._ranked(subjects.queries), model._ranked(subjects.items)
-    for rows in subjects.blocks():
-        relevant = subjects.relevant.take(rows)
-        seen = None if subjects.seen is None else subjects.seen.take(rows)
+    queries, items = model._ranked(users.queries), model._ranked(users.items)
+    for rows in users.blocks():
+        relevant = users.relevant.take(rows)
+        seen = None if users.seen is None else users.seen.take(rows)
         above, equal = np.empty(len(relevant.indices), np.int64), np.empty(len(relevant.indices), np.int64)
         model._backend().count_above(
             np.ascontiguousarray(queries[rows]), items, None if seen is None else (seen.indptr, seen.indices),
@@ -341,23 +348,24 @@ def _auc(model: Any, subjects: Subjects, place: NDArray[np.int64]) -> Sums:
         )  # fmt: skip
         positives = np.diff(relevant.indptr)
         negatives = n_items - positives - (0 if seen is None else np.diff(seen.indptr))
-        # Of two positives one is above the other, or they tie: all pairs of them together count as many.
+        # Every pair of positives contributes 1 to the sum (one is above the other, or each counts half): subtract.
         beaten = np.add.reduceat(above + equal / 2, relevant.indptr[:-1]) - positives * (positives - 1) / 2
-        some = negatives > 0
-        values[place[rows[some]]] = 1 - beaten[some] / (positives[some] * negatives[some])
-        counted[place[rows[some]]] = 1
+        defined = negatives > 0
+        at = position[rows[defined]]
+        values[at] = 1 - beaten[defined] / (positives[defined] * negatives[defined])
+        counted[at] = 1
     return Sums(values, counted)
 
 
-def _errors(model: Any, subjects: Subjects, place: NDArray[np.int64]) -> dict[str, Sums]:
-    """Return the errors of the predicted ratings."""
-    users, columns = subjects.test.positions()
-    predicted = model._score(subjects.queries, subjects.items, users, columns.astype(np.int64))
-    errors = predicted.astype(np.float64) - subjects.test.data
-    n_tested = int((place >= 0).sum())
-    owner = place[users]
+def _rating_errors(model: Any, users: EvaluationUsers, position: NDArray[np.int64]) -> dict[str, Sums]:
+    """Return the sums of squared and absolute errors of the predicted ratings."""
+    rows, columns = users.test.positions()
+    predicted = model._score(users.queries, users.items, rows, columns.astype(np.int64))
+    errors = predicted.astype(np.float64) - users.test.data
+    n_tested = int((position >= 0).sum())
+    owner = position[rows]
     squares, absolute = (
-        np.bincount(owner, one, minlength=n_tested).astype(np.float64) for one in (errors**2, np.abs(errors))
+        np.bincount(owner, error, minlength=n_tested).astype(np.float64) for error in (errors**2, np.abs(errors))
     )
     counts = np.bincount(owner, minlength=n_tested).astype(np.float64)
     return {"rmse": Sums(squares, counts, root=True), "mae": Sums(absolute, counts)}

@@ -1,4 +1,4 @@
-"""Items drawn at random to rank test items among."""
+"""Sampled negative items for evaluation."""
 
 from __future__ import annotations
 
@@ -13,23 +13,23 @@ from .splits import Table
 
 
 def sample_negatives(train: Any, test: Any, n: int = 99, *, random_state: Any = None) -> sparse.csr_array:
-    """Draw items for every test user to rank the test items among: the protocol of one positive and 99 negatives.
+    """Draw negative items for every test user, as in the protocol of one positive and 99 negatives.
 
-    ``evaluate(model, test, candidates=...)`` then ranks only these. Such sampled metrics are far too good, and may put
-    models in the wrong order (Krichene and Rendle 2020): for comparison with published figures alone.
+    ``evaluate(model, test, candidates=...)`` then ranks only the candidates. Such sampled metrics are far too high and
+    may order models wrongly (Krichene and Rendle 2020): use them only to compare with published figures.
 
     Parameters
     ----------
-    train, test : as a split returns them
-        Two `Interactions` may have their users and items in different orders.
+    train, test : the two parts of a split
+        Two `Interactions` may hold their users and items in different orders.
     n : int
-        Number of items per user that are neither in `train` nor in `test`; fewer where there are not so many.
+        Number of items per user that are neither in `train` nor in `test`, or all of them if there are fewer.
     random_state : as for `leave_one_out`
 
     Returns
     -------
     scipy.sparse.csr_array of bool, shape (n_users, n_items)
-        For every user with test items, these and the negatives; rows and columns in the order of `test`.
+        The test items and the negatives of every user with test items; rows and columns in the order of `test`.
 
     References
     ----------
@@ -38,10 +38,13 @@ def sample_negatives(train: Any, test: Any, n: int = 99, *, random_state: Any = 
     """
     n = check_integer("n", n, 1)
     if isinstance(train, Interactions) and isinstance(test, Interactions):
-        train = _under_ids_of(test, train)
+        train = _aligned(test, train)
     seen, wanted = Table(train, name="train").rows, Table(test, name="test").rows
     if seen.shape != wanted.shape:
-        raise ValueError(f"train and test must have one shape, got {seen.shape} and {wanted.shape}")
+        raise ValueError(
+            f"train and test must have the same shape, got {seen.shape} and {wanted.shape}: pass the two parts of one "
+            "split"
+        )
     rng = random_generator(random_state)
     lists = []
     for u in range(wanted.shape[0]):
@@ -52,22 +55,22 @@ def sample_negatives(train: Any, test: Any, n: int = 99, *, random_state: Any = 
             continue
         known = np.union1d(wanted.indices[wanted.indptr[u] : wanted.indptr[u + 1]],
                            seen.indices[seen.indptr[u] : seen.indptr[u + 1]])  # fmt: skip
-        # Places among the items that are not known, then moved up past those that are.
+        # Draw positions among the unknown items, then shift each past the known items before it.
         free = wanted.shape[1] - len(known)
-        places = np.sort(rng.choice(free, min(n, free), replace=False, shuffle=False))
-        negatives = places + np.searchsorted(known - np.arange(len(known)), places, side="right")
+        drawn = np.sort(rng.choice(free, min(n, free), replace=False, shuffle=False))
+        negatives = drawn + np.searchsorted(known - np.arange(len(known)), drawn, side="right")
         lists.append(np.union1d(positives, negatives))
-    indptr = np.concatenate([[0], np.cumsum([len(one) for one in lists])])
+    indptr = np.concatenate([[0], np.cumsum([len(items) for items in lists])])
     indices = np.concatenate([*lists, np.empty(0, np.int64)]).astype(np.int64)
     return sparse.csr_array((np.ones(len(indices), bool), indices, indptr), shape=wanted.shape)
 
 
-def _under_ids_of(test: Interactions, train: Interactions) -> Interactions:
-    """Return train with its users and items in the order of test."""
+def _aligned(test: Interactions, train: Interactions) -> Interactions:
+    """Return `train` with its users and items in the order of `test`."""
     for kind, own, other in (("user", train._users, test._users), ("item", train._items, test._items)):
-        if len(own) == len(other) and (strange := other.find(own.values) < 0).any():
+        if len(own) == len(other) and (unknown := other.find(own.values) < 0).any():
             raise ValueError(
-                f"train and test must have the same {kind}s, but {int(strange.sum())} of train's are not test's, such "
-                f"as {own.values[strange].tolist()[0]!r}: pass the two parts of one split"
+                f"train and test must have the same {kind}s, but {int(unknown.sum())} of train's are not in test, "
+                f"such as {own.values[unknown].tolist()[0]!r}: pass the two parts of one split"
             )
     return train.reindex(users=test._users, items=test._items) if train.shape == test.shape else train

@@ -1,4 +1,4 @@
-"""What `evaluate` returns: means over users, their values, and how far chance may have moved the means."""
+"""The result of `evaluate`: means over users, values per user and bootstrap confidence intervals."""
 
 from __future__ import annotations
 
@@ -24,15 +24,15 @@ class Interval(NamedTuple):
 
 @dataclass(frozen=True)
 class Sums:
-    """A metric as a sum over users divided by a sum of weights, and then, for the RMSE, its root."""
+    """A metric as a ratio of two sums over users; `root` takes its square root, for the RMSE."""
 
     sums: NDArray[np.float64]
     weights: NDArray[np.float64]
     root: bool = False
 
     def value(self, sums: Any, weights: Any) -> Any:
-        """Return the metric for users whose sums add up to these."""
-        with np.errstate(invalid="ignore", divide="ignore"):  # nobody counts: NaN
+        """Return the metric for given totals of sums and weights."""
+        with np.errstate(invalid="ignore", divide="ignore"):  # no users: NaN
             mean = np.asarray(sums) / np.asarray(weights)
         return np.sqrt(mean) if self.root else mean
 
@@ -43,21 +43,21 @@ class Sums:
 
 @dataclass(frozen=True)
 class Evaluation:
-    """How well a model does on test interactions; returned by `evaluate`. Printed, it is a table.
+    """Metrics of a model on test interactions, as returned by `evaluate`; printed as a table.
 
     Attributes
     ----------
     means : dict of str to float
-        Every metric, as ``"ndcg@10"``, ``"auc"`` or ``"rmse"``. Ranking metrics are means over the users who have test
-        items; rmse and mae are over all test ratings.
+        Every metric, such as ``"ndcg@10"``, ``"auc"`` or ``"rmse"``. Ranking metrics are means over the users with
+        test items; rmse and mae are over all test ratings.
     per_user : dict of str to float64 array
-        The same of each of `users`; NaN where a user does not count. Without coverage and gini, which are of all users.
+        The metrics of each of `users`, NaN where undefined; without coverage and gini, which are not per user.
     users : array
-        The users who have test items: raw ids, or row numbers (of the fit, or of new users' rows).
+        The users with test items, as raw ids or row numbers (of the fit or, for new users, of `user_items`).
     n_users_evaluated, n_users_without_test : int
-        How many have test items, and how many of the rows asked for have none and do not count.
+        Number of users with test items, and of users left out because they have none.
     n_test_pairs : int
-        Number of test interactions that count.
+        Number of test interactions used.
     """
 
     means: dict[str, float]
@@ -71,17 +71,17 @@ class Evaluation:
     def interval(
         self, metric: str, confidence: float = 0.95, *, n_resamples: int = RESAMPLES, random_state: Any = 0
     ) -> Interval:
-        """Return a metric with its confidence interval, by the percentile bootstrap over users.
+        """Return a metric with its percentile bootstrap confidence interval over users.
 
         Parameters
         ----------
         metric : str
-            A key of `per_user`. Coverage and gini have no interval: users who are drawn twice repeat their lists, so
-            that resampled lists cover less, and less evenly, than those of other users would.
+            A key of `per_user`. Coverage and gini have no interval: a user drawn twice repeats a list, so that
+            resampled lists cover fewer items, and less evenly, than the lists of new users would.
         confidence : float
             Between 0 and 1.
         n_resamples : int
-            How often as many users are drawn with replacement.
+            Number of bootstrap resamples.
         random_state : int, numpy.random.Generator, numpy.random.RandomState or None
 
         Returns
@@ -101,15 +101,15 @@ class Evaluation:
         self, other: Evaluation, metric: str, confidence: float = 0.95, *, n_resamples: int = RESAMPLES,
         random_state: Any = 0,
     ) -> Interval:  # fmt: skip
-        """Return how much greater a metric is here than in another evaluation of the same users, with its interval.
+        """Return a metric's difference from another evaluation of the same users, with its confidence interval.
 
-        Users are resampled in pairs, so that what makes some users harder for both models does not count. An interval
-        without 0 says that the difference is more than chance.
+        The bootstrap is paired, so that variation between users that both models share cancels. If the interval
+        excludes 0, the difference is significant.
 
         Parameters
         ----------
         other : Evaluation
-            Of another model on the same test interactions.
+            The evaluation of another model on the same test interactions.
         metric, confidence, n_resamples, random_state
             As for `interval`.
 
@@ -121,7 +121,7 @@ class Evaluation:
         if not np.array_equal(self.users, other.users):
             raise ValueError(
                 f"both evaluations must be of the same users, got {len(self.users)} and {len(other.users)} users: "
-                "evaluate both models on one test set"
+                "evaluate both models on the same test set"
             )
         parts = [mine.sums, mine.weights, theirs.sums, theirs.weights]
         drawn = _resample(parts, n_resamples, random_state).T
@@ -130,7 +130,7 @@ class Evaluation:
 
     @cached_property
     def intervals(self) -> dict[str, Interval]:
-        """The 95 % intervals of all metrics of `per_user`, from one set of resampled users."""
+        """The 95 % intervals of all metrics in `per_user`, from one set of resampled users."""
         parts = [part for sums in self._sums.values() for part in (sums.sums, sums.weights)]
         drawn = _resample(parts, RESAMPLES, 0).T
         return {
@@ -139,7 +139,7 @@ class Evaluation:
         }
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the means, intervals and counts as JSON can hold them (NaN as None)."""
+        """Return the means, intervals and counts as values that JSON can hold (NaN becomes None)."""
         return {
             "means": {name: _plain(value) for name, value in self.means.items()},
             "intervals": {
@@ -158,7 +158,7 @@ class Evaluation:
     def __str__(self) -> str:
         names = list(dict.fromkeys(name.split("@")[0] for name in self.means))
         ks = sorted({int(name.split("@")[1]) for name in self.means if "@" in name})
-        wide = len(ks) <= 3  # room for the intervals in 80 columns
+        wide = len(ks) <= 3  # the intervals fit into 80 columns
         width = 21 if wide else max(7, 62 // max(len(ks), 1))
         lines = []
         if ks:
@@ -181,12 +181,12 @@ class Evaluation:
 
 
 def _resample(parts: list[NDArray[np.float64]], n_resamples: int, random_state: Any) -> NDArray[np.float64]:
-    """Return the sums of each part over users drawn with replacement, a row for each time."""
+    """Return the sums of each part over users drawn with replacement, one row per resample."""
     n_resamples = check_integer("n_resamples", n_resamples, 1)
     table = np.stack(parts, axis=1) if parts else np.empty((0, 0))
     rng = random_generator(random_state)
     out = np.empty((n_resamples, table.shape[1]))
-    for row in range(n_resamples):  # one at a time: as many counts as there are users is all the memory it takes
+    for row in range(n_resamples):  # one resample at a time, to keep memory proportional to the number of users
         out[row] = np.bincount(rng.integers(0, max(len(table), 1), len(table)), minlength=len(table)) @ table
     return out
 

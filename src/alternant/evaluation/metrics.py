@@ -1,4 +1,4 @@
-"""How well ranked lists of items find the ones that were held out."""
+"""Ranking metrics of recommended lists."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ LIST_METRICS = ("hit_rate", "precision", "recall", "truncated_recall", "ndcg", "
 
 @dataclass(frozen=True)
 class RankingMetrics:
-    """Means over the users who have test items; returned by `ranking_metrics`, which gives the formulas.
+    """Means over the users with test items, as returned by `ranking_metrics`, which gives the formulas.
 
     Attributes
     ----------
@@ -27,9 +27,9 @@ class RankingMetrics:
     k : int
         Length of the lists.
     n_users_evaluated : int
-        Users with test items: those the means are taken over.
+        Number of users with test items, over which the means are taken.
     n_users_without_test : int
-        Users left out for having no test item.
+        Number of users left out because they have no test items.
     """
 
     hit_rate: float
@@ -45,10 +45,10 @@ class RankingMetrics:
 
 
 def ranking_metrics(ids: ArrayLike, test: Any) -> RankingMetrics:
-    r"""Compare recommended items with the ones held out.
+    r"""Compute ranking metrics of recommended items against held-out items.
 
-    With :math:`T_u` the test items of user ``u`` and :math:`h_{uj}` 1 where the item in place ``j`` of the list is one
-    of them, else 0, the means over the users who have test items are of
+    Let :math:`T_u` be the test items of user ``u``, and :math:`h_{uj}` 1 if the item at rank ``j`` of the list is one
+    of them, else 0. The metrics are means over the users with test items of
 
     .. math::
 
@@ -61,28 +61,27 @@ def ranking_metrics(ids: ArrayLike, test: Any) -> RankingMetrics:
         \text{MAP} = \frac{1}{|T_u|} \sum_{j=1}^{k} h_{uj} \frac{1}{j} \sum_{l=1}^{j} h_{ul} \qquad
         \text{MRR} = \max_{j \le k} h_{uj} / j
 
-    Precision divides by k, however few test items there are; some libraries call truncated recall precision. MAP
-    divides by all test items, as trec_eval does.
+    Precision always divides by k; what some libraries call precision is truncated recall. MAP divides by the number
+    of test items, as in trec_eval.
 
     Parameters
     ----------
     ids : int array, shape (n_rows, k)
-        Items recommended to each user, best first; -1 pads a list that is too short and is never a hit.
+        Items recommended to each user, best first; -1 pads short lists and is never a hit.
     test : scipy.sparse matrix or array, shape (n_rows, n_items)
-        Row ``r`` holds the test items of the user of ``ids[r]``: the entries above 0, whose size does not matter.
+        Row ``r`` holds the test items for ``ids[r]``: the entries above 0, whatever their size.
 
     Returns
     -------
     RankingMetrics
-        The means and the numbers of users.
 
     Raises
     ------
     TypeError
         If `ids` are not whole numbers or `test` is not sparse.
     ValueError
-        If the shapes do not fit, an id is below -1 or not below ``n_items``, a list names an item twice, or `test`
-        holds NaN or infinite values.
+        If the shapes do not match, an id is below -1 or at least ``n_items``, a list repeats an item, or `test` holds
+        NaN or infinite values.
 
     References
     ----------
@@ -96,7 +95,7 @@ def ranking_metrics(ids: ArrayLike, test: Any) -> RankingMetrics:
     per_user = np.bincount(rows, minlength=n_rows)
     evaluated = np.flatnonzero(per_user)
     k = lists.shape[1]
-    # One number per (row, item) turns the look-up of all lists at once into a search in one array.
+    # Encoding each (row, item) as one integer looks up all lists at once.
     wanted = rows * n_items + matrix.indices[relevant]
     lists = lists[evaluated]
     hits = (lists >= 0) & np.isin(evaluated[:, None] * n_items + lists, wanted)
@@ -110,18 +109,18 @@ def ranking_metrics(ids: ArrayLike, test: Any) -> RankingMetrics:
 
 
 def list_metrics(hits: NDArray[np.bool_], n_relevant: NDArray[Any]) -> dict[str, NDArray[np.float64]]:
-    """Return every metric of `LIST_METRICS` of each user.
+    """Return every metric of `LIST_METRICS` for each user.
 
     Parameters
     ----------
     hits : bool array, shape (n_users, k)
-        Whether the item in each place of the list is a test item.
+        Whether the item at each rank is a test item.
     n_relevant : int array, shape (n_users,)
         Number of test items, at least 1.
     """
     k = hits.shape[1]
-    place = np.arange(1, k + 1)
-    discount = 1 / np.log2(place + 1)
+    rank = np.arange(1, k + 1)
+    discount = 1 / np.log2(rank + 1)
     found = hits.sum(axis=1)
     reachable = np.minimum(n_relevant, k)
     return {
@@ -130,13 +129,13 @@ def list_metrics(hits: NDArray[np.bool_], n_relevant: NDArray[Any]) -> dict[str,
         "recall": found / n_relevant,
         "truncated_recall": found / reachable,
         "ndcg": (hits @ discount) / np.cumsum(discount)[reachable - 1],
-        "map": (hits * (np.cumsum(hits, axis=1) / place)).sum(axis=1) / n_relevant,
-        "mrr": (hits / place).max(axis=1, initial=0),
+        "map": (hits * (np.cumsum(hits, axis=1) / rank)).sum(axis=1) / n_relevant,
+        "mrr": (hits / rank).max(axis=1, initial=0),
     }
 
 
 def _check_lists(ids: ArrayLike, n_rows: int, n_items: int) -> NDArray[np.int64]:
-    """Return `ids` as int64 once they are known to fit the test matrix."""
+    """Validate `ids` against the test matrix and return them as int64."""
     lists = np.asarray(ids)
     if not np.issubdtype(lists.dtype, np.integer):
         raise TypeError(f"ids must be an array of whole numbers (items), got dtype {lists.dtype}")
@@ -145,7 +144,7 @@ def _check_lists(ids: ArrayLike, n_rows: int, n_items: int) -> NDArray[np.int64]
     if len(lists) != n_rows:
         raise ValueError(
             f"ids and test must have one row per user, got {len(lists)} and {n_rows}; "
-            "pass test[users] for the users the items were recommended to"
+            "pass test[users] for the users of the lists"
         )
     if lists.size and (lists.min() < -1 or lists.max() >= n_items):
         raise ValueError(f"ids must lie between -1 (padding) and {n_items - 1}, got {lists.min()} to {lists.max()}")
@@ -153,8 +152,8 @@ def _check_lists(ids: ArrayLike, n_rows: int, n_items: int) -> NDArray[np.int64]
     ordered = np.sort(lists, axis=1)
     repeated = (ordered[:, 1:] == ordered[:, :-1]) & (ordered[:, 1:] >= 0)
     if repeated.any():
-        row, place = np.argwhere(repeated)[0]
+        row, column = np.argwhere(repeated)[0]
         raise ValueError(
-            f"a list must name an item only once, but row {row} of ids has item {ordered[row, place]} twice"
+            f"each row of ids must hold different items, but row {row} of ids has item {ordered[row, column]} twice"
         )
     return lists

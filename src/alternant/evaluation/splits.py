@@ -1,9 +1,9 @@
-"""Splits of interactions into a part to train on and a part to test on.
+"""Train-test splits of interactions.
 
-Every split takes a SciPy sparse matrix (any format; duplicates are summed first) or `Interactions`, does not change it,
-and returns the same kind: matrices of the same shape, or `Interactions` under the same ids. Train and test are two
-parts of the entries, so that no pair is in both, and but for `sample_negatives` and `hold_out_users` together they are
-all of them. The same `random_state` gives the same split on every platform.
+Every split takes a SciPy sparse matrix (any format; duplicates are summed first) or `Interactions`, leaves it unchanged
+and returns the same kind: matrices of the same shape, or `Interactions` with the same ids. Train and test are disjoint
+and, except for `hold_out_users`, together hold all entries. The same `random_state` gives the same split on every
+platform.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from ..data.validation import check_interactions, is_sparse
 
 
 class Table:
-    """The entries that a split cuts in two."""
+    """Interactions as a list of entries, to be split into train and test."""
 
     source: Interactions | None
     times: NDArray[Any]
@@ -34,7 +34,7 @@ class Table:
     def __init__(self, interactions: Any, times: Any = None, *, timed: bool = False, name: str = "interactions"):
         self.source = interactions if isinstance(interactions, Interactions) else None
         matrix = interactions.matrix if self.source is not None else interactions
-        dtype = np.dtype(getattr(matrix, "dtype", np.float32))  # what has none is refused
+        dtype = np.dtype(getattr(matrix, "dtype", np.float32))  # anything without a dtype is refused below
         # Sums of duplicates may not fit a narrow dtype.
         wide = np.promote_types(dtype, np.int64) if dtype.kind in "bui" else dtype
         self.rows = check_interactions(name, matrix, wide, zeros=True)
@@ -51,30 +51,34 @@ class Table:
             times = self.source.times
         if times is None:
             raise ValueError(
-                f"a split by time needs the time of every entry, got none: pass times=, or {name} made with time="
+                f"a split by time needs a time for every entry, got none: pass times=, or {name} made with time="
             )
         if is_sparse(times):
             stored = check_interactions("times", times, np.dtype(np.float64), zeros=True)
             if not (np.array_equal(stored.indptr, self.rows.indptr)
                     and np.array_equal(stored.indices, self.rows.indices)):  # fmt: skip
-                raise ValueError(f"times must store the same pairs as {name}: build both from one table")
+                raise ValueError(f"times must store the same pairs as {name}, got others: build both from one table")
             return stored.data
         times = np.asarray(times)
         if times.shape != (len(self.rows.data),) or times.dtype.kind not in "iufM":
             raise ValueError(
                 f"times must be a list of numbers or dates, one for each of the {len(self.rows.data)} entries of "
-                f"{name} by row and column, got shape {times.shape} of {times.dtype}"
+                f"{name}, sorted by row and column, got shape {times.shape} of {times.dtype}"
             )
         order = matrix.indices[: matrix.nnz] if matrix.format == "csr" else None
         if self.source is None and (order is None or not np.array_equal(order, self.rows.indices)):
-            raise ValueError(f"times must go with a sorted CSR matrix without duplicates: pass {name}.tocsr() first")
+            found = "an unsorted one" if order is not None else matrix.format
+            raise ValueError(
+                f"a list of times needs {name} as a sorted CSR matrix without duplicates, got {found}: pass times as a "
+                "sparse matrix of the same pairs"
+            )
         missing = np.isnat(times) if times.dtype.kind == "M" else np.isnan(times)
         if missing.any():
-            raise ValueError(f"times must be known for every entry, got {int(missing.sum())} missing ones")
+            raise ValueError(f"times must be known for every entry, got {int(missing.sum())} missing: leave them out")
         return np.asarray(times)
 
     def part(self, keep: NDArray[np.bool_]) -> Any:
-        """Return the entries where `keep` holds, as what they came as."""
+        """Return the entries where `keep` is True, as the type of the input."""
         if self.source is not None:
             return self.source._select(keep)
         return select(self.rows, keep).to_scipy()
@@ -85,29 +89,29 @@ class Table:
 
 
 def leave_one_out(interactions: Any, *, random_state: Any = None) -> tuple[Any, Any]:
-    """Hold out one positive interaction, chosen at random, of every user who has at least two interactions.
+    """Hold out one random positive interaction of every user with at least two interactions.
 
-    A user with a single interaction, or with nothing positive, has nothing to test.
+    Users with a single interaction, or without a positive one, have no test items.
 
     Parameters
     ----------
     interactions : sparse matrix or array, shape (n_users, n_items), or Interactions
-        Any format, index type and dtype; not changed. Duplicates are summed first.
+        Any format, index type and dtype. Duplicates are summed first.
     random_state : int, numpy.random.Generator, numpy.random.RandomState or None
-        Seed; the same one gives the same split.
+        Seed; the same seed gives the same split.
 
     Returns
     -------
     train, test : scipy.sparse.csr_array, shape (n_users, n_items), or Interactions
-        No entry is in both, and their sum is `interactions`; both have its dtype (int64 if sums of duplicates do not
-        fit). `test` holds at most one entry per row.
+        Disjoint parts whose sum is `interactions`, both of its dtype (int64 if sums of duplicates overflow it).
+        `test` holds at most one entry per row.
 
     Raises
     ------
     TypeError
         If `interactions` is not sparse or does not hold real numbers.
     ValueError
-        If `interactions` is not two-dimensional, damaged, or holds NaN or infinite values.
+        If `interactions` is not two-dimensional, is corrupt, or holds NaN or infinite values.
 
     Examples
     --------
@@ -119,25 +123,25 @@ def leave_one_out(interactions: Any, *, random_state: Any = None) -> tuple[Any, 
     ([1.0, 1.0, 1.0], [1.0, 1.0, 0.0])
     """
     table = Table(interactions)
-    liked = np.flatnonzero(table.rows.data > 0)  # a dislike is nothing to be found again
-    likes = np.bincount(table.owner[liked], minlength=table.rows.shape[0])
+    positive = np.flatnonzero(table.rows.data > 0)  # dislikes are not retrieval targets
+    n_positive = np.bincount(table.owner[positive], minlength=table.rows.shape[0])
     known = np.bincount(table.owner[table.rows.data != 0], minlength=table.rows.shape[0])
-    users = np.flatnonzero((known >= 2) & (likes >= 1))
-    first = np.concatenate([[0], np.cumsum(likes)])[users]  # where a user's likes begin
+    users = np.flatnonzero((known >= 2) & (n_positive >= 1))
+    first = np.concatenate([[0], np.cumsum(n_positive)])[users]  # offset of each user's first positive entry
     rng = random_generator(random_state)
     held_out = np.zeros(len(table.rows.data), dtype=bool)
-    held_out[liked[first + rng.integers(0, likes[users])]] = True
+    held_out[positive[first + rng.integers(0, n_positive[users])]] = True
     return table.split(held_out)
 
 
 def leave_k_out(interactions: Any, k: int = 5, *, random_state: Any = None) -> tuple[Any, Any]:
-    """Hold out `k` positive interactions, chosen at random, of every user who has more than `k` interactions.
+    """Hold out `k` random positive interactions of every user with more than `k` interactions.
 
     Parameters
     ----------
     interactions : as for `leave_one_out`
     k : int
-        At least 1. Users with fewer positive interactions, or with nothing left to train on, have nothing to test.
+        At least 1. Users with fewer positive interactions, or with none left for training, have no test items.
     random_state : as for `leave_one_out`
 
     Returns
@@ -147,11 +151,11 @@ def leave_k_out(interactions: Any, k: int = 5, *, random_state: Any = None) -> t
     """
     table = Table(interactions)
     keys = random_generator(random_state).random(len(table.rows.data))
-    return table.split(_least(table, check_integer("k", k, 1), keys))
+    return table.split(_k_smallest(table, check_integer("k", k, 1), keys))
 
 
 def leave_last_out(interactions: Any, k: int = 1, *, times: Any = None) -> tuple[Any, Any]:
-    """Hold out the last `k` positive interactions of every user who has more than `k` interactions.
+    """Hold out the latest `k` positive interactions of every user with more than `k` interactions.
 
     Parameters
     ----------
@@ -159,8 +163,8 @@ def leave_last_out(interactions: Any, k: int = 1, *, times: Any = None) -> tuple
     k : int
         At least 1.
     times : array aligned with the data of a canonical CSR matrix, or sparse matrix of the same pairs, optional
-        When; not needed for `Interactions` made with ``time=``. Of equal times, that of the higher item number is the
-        later one.
+        Time of every entry; not needed for `Interactions` made with ``time=``. Ties in time go to the higher item
+        number as the later one.
 
     Returns
     -------
@@ -170,23 +174,23 @@ def leave_last_out(interactions: Any, k: int = 1, *, times: Any = None) -> tuple
     Raises
     ------
     ValueError
-        If there are no times, or they do not fit; and as `leave_one_out`.
+        If times are missing or do not match `interactions`; and as `leave_one_out`.
     """
     table = Table(interactions, times, timed=True)
     entries = np.arange(len(table.rows.data))
     rank = np.empty(len(entries))
     rank[np.lexsort((entries, table.times))] = -entries  # the latest first
-    return table.split(_least(table, check_integer("k", k, 1), rank))
+    return table.split(_k_smallest(table, check_integer("k", k, 1), rank))
 
 
 def random_split(interactions: Any, fraction: float = 0.2, *, random_state: Any = None) -> tuple[Any, Any]:
-    """Hold out a fraction of all entries, chosen at random, dislikes and ratings of 0 among them.
+    """Hold out a random fraction of all entries, including dislikes and ratings of 0.
 
     Parameters
     ----------
     interactions : as for `leave_one_out`
     fraction : float
-        Between 0 and 1, both excluded; rounded to a whole number of entries, at least one and not all.
+        Between 0 and 1, exclusive. The number of entries is rounded, and neither part is empty.
     random_state : as for `leave_one_out`
 
     Returns
@@ -196,7 +200,7 @@ def random_split(interactions: Any, fraction: float = 0.2, *, random_state: Any 
     """
     table = Table(interactions)
     size = len(table.rows.data)
-    wanted = _share(fraction, size)
+    wanted = _count(fraction, size)
     held_out = np.zeros(size, bool)
     held_out[random_generator(random_state).permutation(size)[:wanted]] = True
     return table.split(held_out)
@@ -205,33 +209,33 @@ def random_split(interactions: Any, fraction: float = 0.2, *, random_state: Any 
 def split_by_time(
     interactions: Any, fraction: float | None = None, *, at: Any = None, times: Any = None
 ) -> tuple[Any, Any]:
-    """Hold out what happened last: everything from a moment on.
+    """Hold out the latest interactions: all entries from a point in time on.
 
     Parameters
     ----------
     interactions : as for `leave_one_out`
     fraction : float, optional
-        About this share of all entries is held out: from the moment on that leaves so many after it. Entries of one
-        moment stay together. By default 0.2 where `at` is not given.
+        Approximate fraction of entries to hold out; entries with the same time stay together. By default 0.2 if `at`
+        is not given.
     at : number, date or string that numpy.datetime64 reads, optional
-        The moment: entries at it or later are held out.
+        Hold out the entries at this time or later.
     times : as for `leave_last_out`
 
     Returns
     -------
     train, test
-        As `leave_one_out`. Users and items that have no entry before the moment have none in `train`.
+        As `leave_one_out`. Users and items without an earlier entry have none in `train`.
     """
     if fraction is not None and at is not None:
         both = f"{parameter('fraction', fraction)} and at={at!r}"
-        raise refusal(ValueError, f"a split is by fraction or at a moment, got {both}: pass one")
+        raise refusal(ValueError, f"split_by_time takes fraction or at, got {both}: pass one")
     table = Table(interactions, times, timed=True)
     if at is None:
-        wanted = _share(0.2 if fraction is None else fraction, len(table.times))
+        wanted = _count(0.2 if fraction is None else fraction, len(table.times))
         at = np.sort(table.times)[len(table.times) - wanted]
     elif table.times.dtype.kind == "M":
         try:
-            at = _moment(at)
+            at = _to_datetime(at)
         except (TypeError, ValueError):
             raise ValueError(f"at must be a date, as the times are, got {at!r}") from None
     elif isinstance(at, (str, bool)) or not np.isscalar(at) or np.isnan(at):
@@ -239,14 +243,14 @@ def split_by_time(
     held_out = table.times >= at
     if held_out.all() or not held_out.any():
         raise ValueError(
-            f"both parts must have entries, got {int((~held_out).sum())} before {at} and {int(held_out.sum())} from it "
-            f"on: the times go from {table.times.min()} to {table.times.max()}"
+            f"train and test must both have entries, got {int((~held_out).sum())} before {at} and "
+            f"{int(held_out.sum())} from then on: pass at between {table.times.min()} and {table.times.max()}"
         )
     return table.split(held_out)
 
 
 def k_fold(interactions: Any, n_splits: int = 5, *, random_state: Any = None) -> Iterator[tuple[Any, Any]]:
-    """Cut the entries into folds at random, and hold out one after the other.
+    """Divide the entries into random folds, and hold out each fold in turn.
 
     Parameters
     ----------
@@ -258,7 +262,7 @@ def k_fold(interactions: Any, n_splits: int = 5, *, random_state: Any = None) ->
     Returns
     -------
     iterator of (train, test)
-        As `random_split`; each entry is in `test` once.
+        As `random_split`; each entry is in exactly one `test`.
     """
     table = Table(interactions)
     size = len(table.rows.data)
@@ -269,7 +273,7 @@ def k_fold(interactions: Any, n_splits: int = 5, *, random_state: Any = None) ->
 
 
 class HeldOutUsers(NamedTuple):
-    """What `hold_out_users` returns."""
+    """The result of `hold_out_users`."""
 
     train: Any
     fold_in: Any
@@ -280,7 +284,7 @@ class HeldOutUsers(NamedTuple):
 def hold_out_users(
     interactions: Any, n_users: int | float = 0.1, *, fold_in_fraction: float = 0.8, random_state: Any = None
 ) -> HeldOutUsers:
-    """Hold out whole users, and of each a part to fold in and a part to test on (Liang et al. 2018).
+    """Hold out whole users, and split their interactions into fold-in and test (Liang et al. 2018).
 
     Fit on `train`, then ``evaluate(model, test, user_items=fold_in)``.
 
@@ -288,16 +292,16 @@ def hold_out_users(
     ----------
     interactions : as for `leave_one_out`
     n_users : int or float
-        How many users, or which share of those who have at least two positive interactions; the others are in `train`.
+        Number of users to hold out, or a fraction of those with at least two positive interactions.
     fold_in_fraction : float
-        Share of a user's positive interactions that is folded in, rounded up, but one at least is left to test.
+        Fraction of a user's positive interactions to fold in, rounded up; at least one is left for `test`.
     random_state : as for `leave_one_out`
 
     Returns
     -------
     HeldOutUsers
-        ``train``, of the other users; ``fold_in`` and ``test``, of those held out, a row each; ``users``, the row
-        numbers (or, of `Interactions`, ids) of these. All have the columns of `interactions`.
+        ``train``, with the remaining users; ``fold_in`` and ``test``, with one row per held-out user; ``users``, the
+        row numbers (for `Interactions`, ids) of the held-out users. All have the columns of `interactions`.
 
     References
     ----------
@@ -308,13 +312,13 @@ def hold_out_users(
     positive = table.rows.data > 0
     eligible = np.flatnonzero(np.bincount(table.owner[positive], minlength=table.rows.shape[0]) >= 2)
     if isinstance(n_users, (float, np.floating)):
-        wanted = _share(n_users, len(eligible), "n_users", "users with two positive interactions")
+        wanted = _count(n_users, len(eligible), "n_users", "users with two positive interactions")
     else:
         wanted = check_integer("n_users", n_users, 1)
         if wanted >= table.rows.shape[0] or wanted > len(eligible):
             raise refusal(
                 ValueError,
-                f"{parameter('n_users')} must leave users to train on and be at most the {len(eligible)} who have two "
+                f"{parameter('n_users')} must leave users to train on and be at most the {len(eligible)} with two "
                 f"positive interactions, got {wanted} of {table.rows.shape[0]}",
             )
     check_share("fold_in_fraction", fold_in_fraction)
@@ -333,35 +337,36 @@ def hold_out_users(
     return HeldOutUsers(whole[others], fold_in[users], test[users], users)
 
 
-def _least(table: Table, k: int, keys: NDArray[Any]) -> NDArray[np.bool_]:
-    """Return which entries have the k least keys of a user's positive ones, for users with enough of them."""
-    liked = np.flatnonzero(table.rows.data > 0)
-    likes, known = (
+def _k_smallest(table: Table, k: int, keys: NDArray[Any]) -> NDArray[np.bool_]:
+    """Mark the positive entries with the k smallest keys of each user who has enough interactions."""
+    positive = np.flatnonzero(table.rows.data > 0)
+    n_positive, known = (
         np.bincount(table.owner[entries], minlength=table.rows.shape[0])
-        for entries in (liked, table.rows.data != 0)
+        for entries in (positive, table.rows.data != 0)
     )
-    users = (likes >= k) & (known > k)
+    users = (n_positive >= k) & (known > k)
     if not users.any():
         raise ValueError(
-            f"k must leave users something to train on, got {k}: no user has {k} positive interactions and one more"
+            f"k must leave training interactions, got {k}: no user has {k} positive interactions and one more; pass a "
+            "smaller k"
         )
-    order = liked[np.lexsort((keys[liked], table.owner[liked]))]
-    place = np.arange(len(order)) - np.repeat(np.cumsum(likes) - likes, likes)
+    order = positive[np.lexsort((keys[positive], table.owner[positive]))]
+    position = np.arange(len(order)) - np.repeat(np.cumsum(n_positive) - n_positive, n_positive)
     held_out = np.zeros(len(table.rows.data), bool)
-    held_out[order[(place < k) & users[table.owner[order]]]] = True
+    held_out[order[(position < k) & users[table.owner[order]]]] = True
     return held_out
 
 
-def _moment(at: Any) -> np.datetime64:
-    """Return a date; one with a time zone in UTC."""
+def _to_datetime(at: Any) -> np.datetime64:
+    """Return a date as `numpy.datetime64`, converted to UTC if it has a time zone."""
     if isinstance(at, str):
-        with contextlib.suppress(ValueError):  # what only NumPy reads, such as 2020-01
+        with contextlib.suppress(ValueError):  # such as 2020-01, which only NumPy reads
             at = datetime.fromisoformat(at)
     return np.datetime64(in_utc(at))
 
 
-def _share(fraction: Any, size: int, name: str = "fraction", of: str = "entries") -> int:
-    """Return a share as a number of entries: at least one and not all."""
+def _count(fraction: Any, size: int, name: str = "fraction", of: str = "entries") -> int:
+    """Return a fraction of `size` as a count that leaves neither part empty."""
     share = check_share(name, fraction)
     if size < 2:
         raise ValueError(f"a split needs at least two {of}, got {size}")

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -47,34 +47,34 @@ class FitState:
     user_factors: NDArray[Any]
     item_factors: NDArray[Any]
     history: dict[str, list[float]]
-    lesson: Lesson = field(repr=False)
+    training: TrainingData = field(repr=False)
     state: dict[str, Any] = field(default_factory=dict)
 
     @cached_property
     def users(self) -> NDArray[np.int64]:
         """Row numbers of the users of the pairs."""
-        rows = self.lesson.observed
+        rows = self.training.observed
         return read_only_view(np.repeat(np.arange(rows.shape[0]), np.diff(rows.indptr)))
 
     @cached_property
     def items(self) -> NDArray[np.int64]:
         """Row numbers of the items of the pairs."""
-        return read_only_view(self.lesson.observed.indices.astype(np.int64))
+        return read_only_view(self.training.observed.indices.astype(np.int64))
 
     @cached_property
     def predictions(self) -> NDArray[Any]:
         """What the factors predict for the pairs."""
-        score = self.lesson.score(self.user_factors, self.item_factors, self.users, self.items, **self.state)
+        score = self.training.score(self.user_factors, self.item_factors, self.users, self.items, **self.state)
         return read_only_view(score)
 
     @cached_property
     def errors(self) -> NDArray[Any]:
         """What the pairs should be (rating, preference, liked or not) less what is predicted."""
-        return read_only_view(self.lesson.truth(self.lesson.observed) - self.predictions)
+        return read_only_view(self.training.truth(self.training.observed) - self.predictions)
 
 
 @dataclass(frozen=True)
-class Lesson:
+class TrainingData:
     """What a fit learns from, for `FitState`.
 
     `score` maps (user factors, item factors, users, items, and as keywords the state that goes with these factors) to
@@ -84,6 +84,16 @@ class Lesson:
     observed: CSR
     truth: Callable[[CSR], NDArray[Any]]
     score: Callable[..., NDArray[Any]]
+
+
+@dataclass(frozen=True)
+class HalfSweep:
+    """What a half-sweep of a fit comes to: the solved side, and the whole objective."""
+
+    factors: NDArray[Any]
+    objective: float
+    mean_steps: float
+    state: dict[str, Any] = field(default_factory=dict)  # further attributes of the model
 
 
 @dataclass
@@ -110,82 +120,105 @@ class Stopping:
 
 
 Callback = Callable[[FitState], Any]
-# What an iteration calls after its first half-sweep: user factors, item factors, objective, what was solved, and
-# (may be left out) the state that goes with these factors.
-Report = Callable[..., None]
-Commit = Callable[[Iteration, dict[str, list[float]]], None]
+History = dict[str, list[float]]
 
 
-@dataclass
+@dataclass(frozen=True)
+class FitOptions:
+    """How a fit is watched: the arguments of `fit` of that name."""
+
+    callback: Callback | None = None
+    callback_at: str = "iteration"
+    show_progress: bool | None = None  # None: tqdm draws on a terminal only
+
+    def __post_init__(self) -> None:
+        """Raise if a callback can't be called."""
+        check_choice("callback_at", self.callback_at, ("iteration", "half_sweep"))
+        if self.callback is not None and not callable(self.callback):
+            raise TypeError(f"callback must be a function of one argument, a FitState, got {self.callback!r}")
+
+
 class FitLoop:
-    """The loop of a fit: run until the iterations are done, the figure to watch stalls or the callback returns True."""
+    """The iterations of a fit, until all are done, the watched figure stalls or the callback returns True.
 
-    iterations: int
-    stopping: Stopping
-    callback: Callback | None
-    callback_at: str  # "iteration" or "half_sweep"
-    show_progress: bool | None
-    description: str
-    lesson: Lesson
-    unit: str = "it"
+    ::
 
-    def run(self, step: Callable[[int, Report], Iteration], commit: Commit) -> None:
-        """Call `step` and `commit` in turn.
+        with FitLoop(...) as loop:
+            for _ in loop:
+                ...             # one iteration, with `report` between its half-sweeps
+                loop.end(done)
 
-        `commit` hands one complete iteration to the model in a single assignment, so that an exception or Ctrl-C at
-        any moment leaves the model as the last complete iteration made it.
-        """
-        history: dict[str, list[float]] = {}
-        start, stop, least, stalled = time.perf_counter(), False, np.inf, 0
-        best: Iteration | None = None
-        ends = "items" if self.callback_at == "half_sweep" else "both"
-        disable = None if self.show_progress is None else not self.show_progress  # None: tqdm draws on a terminal only
+    `commit` hands one complete iteration to the model in a single assignment, so that an exception or Ctrl-C at any
+    moment leaves the model as the last complete iteration made it.
+    """
 
-        def tell(
-            X: NDArray[Any], Y: NDArray[Any], objective: float, solved: str, seconds: float, state: dict[str, Any]
-        ) -> None:
-            nonlocal stop
-            if self.callback is not None:
-                views = (read_only_view(X), read_only_view(Y))
-                answer = self.callback(
-                    FitState(number, solved, objective, seconds, *views, _copy(history), self.lesson, dict(state))
-                )
-                stop |= isinstance(answer, (bool, np.bool_)) and bool(answer)
+    def __init__(
+        self, iterations: int, stopping: Stopping, options: FitOptions, training: TrainingData | None,
+        commit: Callable[[Iteration, History], None], description: str = "", unit: str = "it",
+    ) -> None:  # fmt: skip
+        self.iterations, self.stopping, self.options, self.training = iterations, stopping, options, training
+        self.commit, self.description, self.unit = commit, description, unit
+        self.number = 0  # of the iteration, from 1
+        self._history: History = {}
+        self._least, self._stalled, self._stop = np.inf, 0, False
+        self._best: Iteration | None = None
+        self._last: Iteration | None = None
 
-        def report(
-            X: NDArray[Any], Y: NDArray[Any], objective: float, solved: str, state: dict[str, Any] | None = None
-        ) -> None:
-            if self.callback_at == "half_sweep":
-                tell(X, Y, objective, solved, time.perf_counter() - start, state or {})
+    def __enter__(self) -> Self:
+        show = self.options.show_progress
+        disable = None if show is None else not show
+        self._bar = tqdm(total=self.iterations, desc=self.description, unit=self.unit, disable=disable)
+        self._start = time.perf_counter()
+        return self
 
-        with tqdm(total=self.iterations, desc=self.description, unit=self.unit, disable=disable) as bar:
-            for number in range(1, self.iterations + 1):
-                done = step(number, report)
-                seconds = time.perf_counter() - start
-                for key, value in {**done.record, "seconds": seconds}.items():
-                    history.setdefault(key, []).append(value)
-                commit(done, _copy(history))
-                watched = done.record[self.stopping.key]
-                bar.set_postfix({self.stopping.key: f"{watched:.6g}"}, refresh=False)
-                bar.update()
-                tell(done.user_factors, done.item_factors, done.record["objective"], ends, seconds, done.state)
-                if self.stopping.tolerance is not None:
-                    falls = number == 1 or least - watched > self.stopping.tolerance * abs(least)
-                    stalled = 0 if falls else stalled + 1
-                    stop |= stalled >= self.stopping.patience
-                if watched < least:
-                    least, best = watched, done if self.stopping.keep_best else None
-                if stop:
-                    break
-        if best is not None and best is not done:
-            commit(best, _copy(history))
+    def __exit__(self, *_: object) -> None:
+        self._bar.close()
 
+    def __iter__(self) -> Iterator[int]:
+        while self.number < self.iterations and not self._stop:
+            self.number += 1
+            yield self.number
+        if self._best is not None and self._best is not self._last:
+            self.commit(self._best, _copy(self._history))
 
-def check_callback(callback: Any, callback_at: Any) -> None:
-    """Raise if a callback can't be called."""
-    check_choice("callback_at", callback_at, ("iteration", "half_sweep"))
-    if callback is not None and not callable(callback):
-        raise TypeError(f"callback must be a function of one argument, a FitState, got {callback!r}")
+    def report(self, X: NDArray[Any], Y: NDArray[Any], solved: str, half: HalfSweep) -> None:
+        """Call back between the half-sweeps of an iteration, if that is asked for."""
+        if self.options.callback_at == "half_sweep":
+            self._call_back(X, Y, half.objective, solved, self._seconds(), half.state)
+
+    def end(self, done: Iteration) -> None:
+        """Record an iteration, hand it to the model, call back, and decide whether to go on."""
+        seconds = self._seconds()
+        for key, value in {**done.record, "seconds": seconds}.items():
+            self._history.setdefault(key, []).append(value)
+        self.commit(done, _copy(self._history))
+        watched = done.record[self.stopping.key]
+        self._bar.set_postfix({self.stopping.key: f"{watched:.6g}"}, refresh=False)
+        self._bar.update()
+        solved = "items" if self.options.callback_at == "half_sweep" else "both"
+        objective = done.record["objective"]
+        self._call_back(done.user_factors, done.item_factors, objective, solved, seconds, done.state)
+        if self.stopping.tolerance is not None:
+            falls = self.number == 1 or self._least - watched > self.stopping.tolerance * abs(self._least)
+            self._stalled = 0 if falls else self._stalled + 1
+            self._stop |= self._stalled >= self.stopping.patience
+        if watched < self._least:
+            self._least, self._best = watched, done if self.stopping.keep_best else None
+        self._last = done
+
+    def _seconds(self) -> float:
+        return time.perf_counter() - self._start
+
+    def _call_back(
+        self, X: NDArray[Any], Y: NDArray[Any], objective: float, solved: str, seconds: float, state: dict[str, Any]
+    ) -> None:
+        if self.options.callback is None or self.training is None:
+            return
+        views = read_only_view(X), read_only_view(Y)
+        answer = self.options.callback(FitState(
+            self.number, solved, objective, seconds, *views, _copy(self._history), self.training, dict(state),
+        ))  # fmt: skip
+        self._stop |= isinstance(answer, (bool, np.bool_)) and bool(answer)
 
 
 def _copy(history: dict[str, list[float]]) -> dict[str, list[float]]:

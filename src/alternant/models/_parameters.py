@@ -3,13 +3,97 @@
 from __future__ import annotations
 
 import inspect
-from typing import Any, Self
+from collections.abc import Callable
+from typing import Any, ClassVar, Self
 
 import numpy as np
 
+from .._utils.messages import parameter, refusal
+from .._utils.threads import resolve_num_threads
+from .._utils.validation import (
+    check_boolean,
+    check_choice,
+    check_dtype,
+    check_integer,
+    check_marker,
+    check_number,
+    check_pair,
+    check_random_state,
+    check_range,
+)
+from ..kernels._registry import BACKENDS
+
+AUTO = "auto"
+Rule = Callable[[str, Any], object]
+
+
+def _whole(minimum: int) -> Rule:
+    return lambda name, value: check_integer(name, value, minimum)
+
+
+def _number(minimum: float, above: bool = False) -> Rule:
+    return lambda name, value: check_number(name, value, minimum, above)
+
+
+def _or_none(rule: Rule) -> Rule:
+    return lambda name, value: None if value is None else rule(name, value)
+
+
+def _pair(name: str, value: Any) -> None:
+    check_pair(name, value, ("users", "items"))
+
+
+def _share(name: str, value: Any) -> None:
+    if not check_number(name, value, 0) < 1:
+        raise refusal(ValueError, f"{parameter(name)} must be below 1, got {value!r}")
+
+
+# What a parameter of this name may be, in whichever model: a new model has its parameters checked by their names.
+RULES: dict[str, Rule] = {
+    "alpha": _number(0),
+    "backend": lambda name, value: check_choice(name, value, (AUTO, *BACKENDS)),
+    "bias_regularization": _number(0),
+    "biases": check_boolean,
+    "degree_normalization": _pair,
+    "dtype": check_dtype,
+    "early_stopping": _or_none(_number(0)),
+    "epochs": _whole(1),
+    "epsilon": _number(0, above=True),
+    "factors": _whole(1),
+    "init_scale": _number(0, above=True),
+    "iterations": _whole(1),
+    "learning_rate": _number(0, above=True),
+    "learning_rate_decay": _number(0, above=True),
+    "max_cg_steps": _whole(1),
+    "missing_value": check_marker,
+    "nonnegative": check_boolean,
+    "num_threads": lambda _, value: resolve_num_threads(value),
+    "patience": _whole(1),
+    "popularity_exponent": _or_none(_number(-np.inf)),
+    "random_state": lambda _, value: check_random_state(value),
+    "rating_range": _or_none(check_range),
+    "regularization": _pair,
+    "regularization_exponent": _number(0),
+    "tol": _number(0),
+    "unobserved_weight": _number(0),
+    "update_items": check_boolean,
+    "validation_fraction": _share,
+    "warm_start": check_boolean,
+    "weighted": check_boolean,
+}
+# What is expected where a text other than "auto" is given.
+_PAIRS = ("degree_normalization", "regularization")
+
 
 class Parameters:
-    """`get_params`, `set_params` and a repr from the signature of ``__init__``."""
+    """`get_params`, `set_params`, checks and a repr from the signature of ``__init__``.
+
+    Values are checked by `RULES`. A subclass lists the choices of textual parameters in `_choices` and the parameters
+    that may be ``"auto"`` in `_automatic`; it extends `_check_params` by what parameters have to do with each other.
+    """
+
+    _choices: ClassVar[dict[str, tuple[str, ...]]] = {}
+    _automatic: ClassVar[tuple[str, ...]] = ()
 
     @classmethod
     def _parameter_defaults(cls) -> dict[str, Any]:
@@ -43,6 +127,16 @@ class Parameters:
 
     def _check_params(self) -> None:
         """Raise if a hyper-parameter has a value that is not allowed."""
+        for name in self._parameter_defaults():
+            value = getattr(self, name)
+            if name in self._choices:
+                check_choice(name, value, self._choices[name])
+            elif name in self._automatic and isinstance(value, str):
+                if value != AUTO:
+                    what = "a number, a pair of numbers" if name in _PAIRS else "a number"
+                    raise refusal(TypeError, f"{parameter(name)} must be {what} or 'auto', got {value!r}")
+            elif name in RULES:
+                RULES[name](name, value)
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)

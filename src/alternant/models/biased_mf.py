@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .._utils.validation import check_marker, check_number, check_pair, check_range
+from .._utils.validation import check_pair, check_range
 from ..data.csr import CSR
 from ..data.ratings import check_ratings
 from ..kernels import Factors
@@ -151,13 +151,6 @@ class BiasedMF(StochasticModel):
         self.num_threads = num_threads
         self.backend = backend
         self._check_params()
-
-    def _check_params(self) -> None:
-        super()._check_params()
-        check_pair("regularization", self.regularization, ("users", "items"))
-        check_number("bias_regularization", self.bias_regularization, 0)
-        check_marker("missing_value", self.missing_value)
-        self._bounds()
 
     def _bounds(self) -> tuple[float, float]:
         """Return (low, high) of the range, infinite for none."""

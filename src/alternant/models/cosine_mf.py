@@ -10,7 +10,6 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from .._utils.validation import check_boolean
 from ..data.csr import CSR
 from ..data.ids import Ids
 from ..data.ratings import check_ratings
@@ -193,10 +192,6 @@ class CosineMF(StochasticModel):
         return twin
 
     # What an epoch is
-
-    def _check_params(self) -> None:
-        super()._check_params()
-        check_boolean("update_items", self.update_items)
 
     def _check_rows(self, name: str, rows: Any, dtype: np.dtype[Any], copy: bool = False) -> CSR:
         known = check_ratings(name, rows, dtype, copy=copy)

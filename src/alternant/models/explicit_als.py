@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
-from .._utils.threads import weighted_sum
-from .._utils.validation import check_boolean, check_choice, check_marker, check_pair
+from .._utils.validation import check_pair
 from ..data.csr import CSR
 from ..data.ratings import check_ratings, check_sample_weight
-from ._fit_loop import Callback, check_callback
+from ._fit_loop import Callback, FitOptions
 from ._sklearn import check_unused
 from ._traits import Traits
-from .als.basis import Basis
-from .als.half_sweep import HalfSweep, RowProblems, half_sweep, penalty, row_lambdas
+from .als.explicit_objective import ExplicitObjective, ExplicitSides
 from .als.solver import Solver
 from .als.trainer import AlternatingLeastSquares
 
@@ -114,6 +111,10 @@ class ExplicitALS(AlternatingLeastSquares):
         "ratings", "ratings with gaps or without, weights; non-negative factors", "alternating least squares, exact"
     )
     _fitted_state = (*AlternatingLeastSquares._fitted_state, "mean_")
+    _choices: ClassVar[dict[str, tuple[str, ...]]] = {
+        **AlternatingLeastSquares._choices,
+        "regularization_scaling": ("none", "count"),
+    }
     _min_count = 20
 
     mean_: float
@@ -203,7 +204,7 @@ class ExplicitALS(AlternatingLeastSquares):
         """
         self._check_params()
         check_unused(y)
-        check_callback(callback, callback_at)
+        options = FitOptions(callback, callback_at, show_progress)
         ratings, ids = self._open(ratings)
         rows = self._check_rows("ratings", ratings, np.dtype(self.dtype), copy=True)
         if not len(rows.data):
@@ -214,39 +215,18 @@ class ExplicitALS(AlternatingLeastSquares):
         start = self._start(*rows.shape)
         mean = 0.0
         if self.biases:
-            with np.errstate(over="ignore", invalid="ignore"):  # `_solve` reports it
+            with np.errstate(over="ignore", invalid="ignore"):  # the first half-sweep reports it
                 mean = float(np.average(rows.data.astype(np.float64), weights=weight))
             mean = float(getattr(self, "mean_", mean)) if start[0] is not None else mean
-        by_items = _transpose(rows, weight)
-        sides = {"user": self._problems(rows, weight, "user"), "item": self._problems(*by_items, "item")}
-        ratings_of = {kind: problems.targets().astype(np.float64) for kind, problems in sides.items()}
-
-        def solve(kind: str, own: NDArray[Any] | None, fixed: NDArray[Any], solver: Solver) -> HalfSweep:
-            nonlocal mean
-            other_kind = {"user": "item", "item": "user"}[kind]
-            other = penalty(sides[other_kind], self._unknowns(fixed, other_kind), solver)
-            solved = self._solve(sides[kind], ratings_of[kind], own, fixed, mean, solver)
-            unknowns, objective = self._unknowns(solved.factors, kind), solved.objective + other
-            if self.biases:
-                shift, gain = _common_bias(sides[kind], unknowns[:, -1])
-                mean += shift
-                rated = np.diff(sides[kind].indptr) > 0  # an unrated row keeps its bias of 0
-                solved.factors[rated, self._bias_column(kind)] -= solved.factors.dtype.type(shift)
-                objective -= gain
-            return HalfSweep(solved.factors, objective, solved.mean_steps, {"mean_": mean})
-
-        return self._fit(rows, solve, start, ids, callback, callback_at, show_progress)
+        sides = ExplicitSides(self._objective(), rows, weight, mean)
+        return self._alternate(sides, rows, start, ids, options)
 
     # Internals
 
     def _check_params(self) -> None:
         super()._check_params()
-        check_choice("regularization_scaling", self.regularization_scaling, ("none", "count"))
-        check_boolean("biases", self.biases)
-        check_boolean("nonnegative", self.nonnegative)
         if self.nonnegative and self.biases:
             raise ValueError("nonnegative=True needs a model without biases, got biases=True: pass biases=False")
-        check_marker("missing_value", self.missing_value)
 
     def _check_rows(self, name: str, rows: Any, dtype: np.dtype[Any], copy: bool = False) -> CSR:
         return check_ratings(name, rows, dtype, float(self.missing_value), copy)
@@ -264,71 +244,22 @@ class ExplicitALS(AlternatingLeastSquares):
             return solver
         return Solver(solver.backend, "nonnegative", NONNEGATIVE_TOL, NONNEGATIVE_SWEEPS, solver.num_threads)
 
-    def _problems(
-        self, rows: CSR, weight: NDArray[Any] | None, kind: str, numbers: NDArray[np.int64] | None = None
-    ) -> RowProblems:
-        """Return the row problems of one side; their target is still the ratings."""
-        complete = weight is None and len(rows.data) == rows.shape[0] * rows.shape[1]
-        weight = np.ones_like(rows.data) if weight is None else weight
-        own = check_pair("regularization", self.regularization, ("users", "items"))[0 if kind == "user" else 1]
-        counts = np.diff(rows.indptr).astype(np.float64)
-        scale = counts if self.regularization_scaling == "count" else np.ones_like(counts)
-        lambdas = row_lambdas(own, scale, rows.data.dtype, self.regularization_scaling)
-        return RowProblems(
-            rows.indptr, rows.indices, weight, rows.data, lambdas, kind, numbers, complete,
-            "ratings or weights",
-        )  # fmt: skip
-
-    def _solve(
-        self, problems: RowProblems, ratings: NDArray[np.float64], own: NDArray[Any] | None, fixed: NDArray[Any],
-        mean: float, solver: Solver,
-    ) -> HalfSweep:  # fmt: skip
-        """Solve one side with the mean and the other side fixed; the objective lacks the other side's lambda term."""
-        kind = problems.kind
-        design, residual = fixed, ratings
-        start = None if own is None else self._unknowns(own, kind)
-        with np.errstate(over="ignore", invalid="ignore"):  # reported below
-            if self.biases:
-                # To a user, an item is (y_i, 1), and its rating what mean and b_i leave of it; to an item likewise.
-                other = self._bias_column("item" if kind == "user" else "user")
-                design, residual = np.delete(fixed, other, axis=1), ratings - mean - fixed[problems.indices, other]
-            target = (problems.weight * residual).astype(fixed.dtype)
-            constant = weighted_sum(problems.weight, residual**2)
-        if not (np.isfinite(target).all() and np.isfinite(design).all() and np.isfinite(constant)):
-            raise OverflowError(
-                f"factors, weights times ratings, and the weighted sum of squares must be finite in {fixed.dtype}: "
-                "lower the ratings, their weights or init_scale, or use dtype='float64'"
-            )
-        solved = half_sweep(replace(problems, target=target), start, Basis.identity(design, solver.pool), solver)
-        return HalfSweep(self._with_bias(solved.factors, kind), solved.objective + constant, solved.mean_steps)
+    def _objective(self) -> ExplicitObjective:
+        regularization = check_pair("regularization", self.regularization, ("users", "items"))
+        return ExplicitObjective(regularization, self.regularization_scaling, self.biases)
 
     def _fold_in(
         self, rows: CSR, fixed: NDArray[Any], kind: str, numbers: NDArray[np.int64] | None = None
     ) -> NDArray[Any]:
-        mean = float(getattr(self, "mean_", 0.0)) if self.biases else 0.0
-        problems = self._problems(rows, None, kind, numbers)
+        objective, mean = self._objective(), float(getattr(self, "mean_", 0.0)) if self.biases else 0.0
+        problems = objective.problems(rows, None, kind, numbers)
         ratings = rows.data.astype(np.float64)
-        return self._solve(problems, ratings, None, fixed, mean, self._solver(fold_in=True)).factors
-
-    # How biases lie in the factors: a user is (x_u, b_u, 1), an item (y_i, 1, b_i).
-
-    @staticmethod
-    def _bias_column(kind: str) -> int:
-        return -2 if kind == "user" else -1
-
-    def _unknowns(self, factors: NDArray[Any], kind: str) -> NDArray[Any]:
-        """Return the columns that a half-sweep solves: ``(x_u, b_u)``, or ``(y_i, b_i)``."""
-        constant = self._bias_column("item" if kind == "user" else "user")
-        return np.delete(factors, constant, axis=1) if self.biases else factors
-
-    def _with_bias(self, unknowns: NDArray[Any], kind: str) -> NDArray[Any]:
-        """Put the constant column in."""
-        return np.insert(unknowns, unknowns.shape[1] - (kind == "item"), 1, axis=1) if self.biases else unknowns
+        return objective.solve(problems, ratings, None, fixed, mean, self._solver(fold_in=True)).factors
 
     def _new_rows(self, latent: NDArray[Any], kind: str) -> NDArray[Any]:
         if self.nonnegative:
             latent = np.abs(latent)
-        return self._with_bias(np.pad(latent, ((0, 0), (0, 1))), kind) if self.biases else latent
+        return self._objective().with_constant(np.pad(latent, ((0, 0), (0, 1))), kind) if self.biases else latent
 
     def search_space(self, rows: CSR | None = None) -> dict[str, Any]:
         """Return the range of lambda."""
@@ -338,23 +269,3 @@ class ExplicitALS(AlternatingLeastSquares):
     def iteration_work(self, n_users: int, n_items: int, n_pairs: int) -> float:
         """Return the work of an iteration."""
         return float(n_pairs * (64 + 5 * self.factors))
-
-
-def _transpose(rows: CSR, weight: NDArray[Any] | None) -> tuple[CSR, NDArray[Any] | None]:
-    other = rows.transpose()
-    if weight is None:
-        return other, None
-    return other, CSR(rows.indptr, rows.indices, weight, rows.shape).transpose().data
-
-
-def _common_bias(problems: RowProblems, biases: NDArray[Any]) -> tuple[float, float]:
-    """Return what the mean takes from the biases of the rated rows, and by how much the objective falls.
-
-    The data term does not change; ``sum lambda_u (b_u - d)^2`` is least at the weighted mean d of the biases.
-    """
-    weight = problems.regularization.astype(np.float64) * (np.diff(problems.indptr) > 0)
-    total = float(weight.sum())
-    if total == 0:
-        return 0.0, 0.0
-    shift = weighted_sum(weight, biases) / total
-    return shift, total * shift**2

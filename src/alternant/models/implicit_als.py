@@ -3,23 +3,23 @@
 from __future__ import annotations
 
 import copy
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
-from .._utils.validation import check_choice, check_number
 from ..data.csr import CSR
-from ._fit_loop import Callback, check_callback, is_frozen
+from ._fit_loop import Callback, FitOptions, is_frozen
+from ._parameters import AUTO
 from ._sklearn import check_unused
 from ._traits import Traits
 from .als.basis import Basis
 from .als.degrees import Degrees
 from .als.explanation import Explanation, break_down
-from .als.half_sweep import HalfSweep, half_sweep
+from .als.half_sweep import half_sweep
 from .als.implicit_defaults import (
     CHOSEN,
-    check_choices,
+    WEIGHTINGS,
     choose_objective,
     chosen_values,
     fitted_objective,
@@ -167,6 +167,12 @@ class ImplicitALS(AlternatingLeastSquares):
         "implicit", "clicks, plays, purchases; dislikes as negative values", "weighted alternating least squares"
     )
     rescored_parameter = "popularity_exponent"
+    _choices: ClassVar[dict[str, tuple[str, ...]]] = {
+        **AlternatingLeastSquares._choices,
+        "weighting": (AUTO, *WEIGHTINGS),
+        "regularization_scaling": ("none", "count", "ials"),
+    }
+    _automatic = CHOSEN
     _fitted_state = (*AlternatingLeastSquares._fitted_state, *(f"{name}_" for name in CHOSEN))
     _degrees: Degrees | None = None
 
@@ -230,12 +236,9 @@ class ImplicitALS(AlternatingLeastSquares):
 
     def _check_params(self) -> None:
         super()._check_params()
-        check_choices(self)
         known = self.acceleration is None or (isinstance(self.acceleration, str) and self.acceleration == "nesterov")
         if not known:
             raise ValueError(f"acceleration must be 'nesterov', or None (plain iterations), got {self.acceleration!r}")
-        check_choice("regularization_scaling", self.regularization_scaling, ("none", "count", "ials"))
-        check_number("regularization_exponent", self.regularization_exponent, 0)
 
     def fit(
         self,
@@ -278,7 +281,7 @@ class ImplicitALS(AlternatingLeastSquares):
         """
         self._check_params()
         check_unused(y)
-        check_callback(callback, callback_at)
+        options = FitOptions(callback, callback_at, show_progress)
         matrix, ids = self._open(interactions)
         user_items = self._check_rows("interactions", matrix, np.dtype(self.dtype), copy=True)
         if 0 in user_items.shape:
@@ -286,30 +289,18 @@ class ImplicitALS(AlternatingLeastSquares):
         objective = choose_objective(self, user_items)
         degrees = objective.degrees
         assert degrees is not None
-        users = objective.problems(user_items, "user")
-        items = objective.problems(user_items.transpose(), "item")
-        constant = objective.constant(user_items, users)
-
-        def solve(kind: str, own: NDArray[Any] | None, fixed: NDArray[Any], solver: Solver) -> HalfSweep:
-            problems, other = (users, items) if kind == "user" else (items, users)
-            return objective.half_sweep(problems, other, own, fixed, constant, solver)
-
+        sides = objective.of_fit(user_items)
         start = self._start(*user_items.shape)
         held = getattr(self, "item_factors", None) if self.warm_start else None
         drawn = slice(0 if held is None else len(held), None)
         start[1][drawn] = objective.finish_items(start[1][drawn], degrees.items[drawn])
-        found = {**ids, **chosen_values(objective, degrees), "_degrees": degrees}
-        return self._fit(
-            user_items, solve, start, found, callback, callback_at, show_progress, objective.finish_users
-        )
+        attributes = {**ids, **chosen_values(objective, degrees), "_degrees": degrees}
+        return self._alternate(sides, user_items, start, attributes, options)
 
     def _chosen(self, rows: CSR) -> dict[str, Any]:
         objective = choose_objective(self, rows)
         assert objective.degrees is not None
         return {name.removesuffix("_"): value for name, value in chosen_values(objective, objective.degrees).items()}
-
-    def _check_regularization(self) -> None:
-        """Leave it to `check_choices`, which knows "auto"."""
 
     def _accelerated(self) -> bool:
         return self.acceleration is not None

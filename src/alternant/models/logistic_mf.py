@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.special import expit
 
 from .._utils.messages import parameter, refusal
-from .._utils.validation import check_choice, check_integer, check_number, check_pair
+from .._utils.validation import check_integer, check_pair
 from ..data.csr import CSR
 from ..kernels import Factors
 from ..kernels._grid import column_counts
@@ -135,7 +135,11 @@ class LogisticMF(StochasticModel):
     _fitted_state = ("n_iter_", "history_", "backend_", "mean_item_count_", "init_scale_", "regularization_")
     _loss_name = "log_loss"
     _fact_names = ("mean_item_count_", "regularization_")
-    _chooses_scale = True
+    _choices: ClassVar[dict[str, tuple[str, ...]]] = {
+        "weighting": ("log", "proportional"),
+        "optimizer": ("adagrad", "sgd"),
+    }
+    _automatic = ("init_scale", "regularization")
 
     mean_item_count_: float
     init_scale_: float
@@ -188,22 +192,14 @@ class LogisticMF(StochasticModel):
         self._check_params()
 
     def _check_params(self) -> None:
-        for name, what in (("init_scale", "a number"), ("regularization", "a number, a pair of numbers")):
-            value = getattr(self, name)
-            if isinstance(value, str) and value != "auto":
-                raise ValueError(f"{name} must be {what} or 'auto', got {value!r}")
         super()._check_params()
-        check_number("alpha", self.alpha, 0)
-        check_choice("weighting", self.weighting, ("log", "proportional"))
-        check_number("epsilon", self.epsilon, 0, above=True)
-        if isinstance(self.negatives, str):
-            if self.negatives != "full":
-                raise ValueError(f"negatives must be a whole number of at least 0 or 'full', got {self.negatives!r}")
-        else:
+        if not isinstance(self.negatives, str):
             check_integer("negatives", self.negatives, 0)
-        check_choice("optimizer", self.optimizer, ("adagrad", "sgd"))
-        self._lambdas({})
-        check_number("bias_regularization", self.bias_regularization, 0)
+        elif self.negatives != "full":
+            raise refusal(
+                ValueError,
+                f"{parameter('negatives')} must be a whole number of at least 0 or 'full', got {self.negatives!r}",
+            )
 
     def _truth(self, rows: CSR) -> NDArray[Any]:
         return (rows.data > 0).astype(rows.data.dtype)

@@ -7,11 +7,8 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from .._utils.threads import resolve_num_threads
-from .._utils.validation import check_choice
 from ..data.csr import CSR
 from ..data.validation import check_interactions
-from ..kernels._registry import BACKENDS
 from ._base import FactorModel
 from ._sklearn import check_unused
 from ._traits import Traits
@@ -115,9 +112,3 @@ class Popularity(FactorModel):
         raise ValueError(
             "Popularity has nothing to tune: fit it as it is, or pass space={'weighted': [False, True]} to compare both"
         )
-
-    def _check_params(self) -> None:
-        if not isinstance(self.weighted, (bool, np.bool_)):
-            raise TypeError(f"weighted must be True or False, got {self.weighted!r}")
-        resolve_num_threads(self.num_threads)
-        check_choice("backend", self.backend, ("auto", *BACKENDS))

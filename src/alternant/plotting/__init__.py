@@ -1,7 +1,7 @@
-"""Pictures of models, with Matplotlib: ``pip install 'alternant[plot]'``.
+"""Plots of models with Matplotlib (``pip install 'alternant[plot]'``).
 
-Each function draws on the Axes it is given, of any figure, or on those of a new pyplot figure, which a notebook shows
-by itself, and returns the Axes. None shows or saves anything, or changes Matplotlib's settings.
+Each function draws on the given Axes, or on those of a new pyplot figure, which notebooks display, and returns the
+Axes. None shows or saves a figure, or changes Matplotlib's settings.
 """
 
 from __future__ import annotations
@@ -24,10 +24,10 @@ if TYPE_CHECKING:
 
 __all__ = ["plot_factors", "plot_history", "plot_item_map", "plot_predictions"]
 
-CELLS_WITH_TEXT = 12  # rows and columns of a table whose cells are wide enough for numbers
-ROWS_SHOWN = 30  # rows of a heat map, and
-ITEMS_MAPPED = 300  # items of a map, where nobody has chosen any
-# Of Okabe and Ito, whom all kinds of colour vision can tell apart.
+CELLS_WITH_TEXT = 12  # maximum rows and columns of a table with numbers in its cells
+ROWS_SHOWN = 30  # default number of rows of a heat map
+ITEMS_MAPPED = 300  # default number of items of a map
+# From the colour-blind-safe palette of Okabe and Ito.
 BLUE, ORANGE = "#0072B2", "#D55E00"
 
 
@@ -39,21 +39,20 @@ def plot_history(
     x: str = "iteration",
     ax: Axes | None = None,
 ) -> Axes:
-    """Draw what one or several fits have recorded: objective, validation error, or other keys of `history_`.
+    """Plot the objective, the validation error or other keys of `history_` of one or several fits.
 
-    Keys that differ by more than a factor of 10 get an axis each: the second is on the right, its Axes the last of
-    ``ax.figure.axes``. Colours tell several models apart, and line styles the keys.
+    Keys whose values differ by more than a factor of 10 get separate y-axes; the right one is the last of
+    ``ax.figure.axes``. Colours distinguish models, line styles distinguish keys.
 
     Parameters
     ----------
-    models : model, sequence of models, or dict from names to models
-        All fitted.
+    models : fitted model, sequence of fitted models, or dict from names to fitted models
     keys : str or sequence of str, optional
-        Keys of `history_`. By default ``"objective"`` and all that begin with ``"validation_"``.
+        Keys of `history_`. By default ``"objective"`` and all keys that start with ``"validation_"``.
     labels : sequence of str, optional
-        Names of the models in the legend. By default their class, or the parameters in which they differ.
+        Names of the models in the legend. By default their classes, or the parameters in which they differ.
     x : {"iteration", "seconds"}
-        What runs along the horizontal axis: iterations (epochs of SGD), or seconds since the fit began.
+        Unit of the x-axis: iterations (epochs for SGD), or seconds since the start of the fit.
     ax : matplotlib Axes, optional
 
     Returns
@@ -65,14 +64,14 @@ def plot_history(
     NotFittedError
         If a model is not fitted.
     TypeError, ValueError
-        If something else than models is given, one has no history, a key is in no history, the keys need more than two
-        scales, or labels and models differ in number.
+        If `models` holds anything but models, a model has no history, a key is in no history, the keys need more than
+        two scales, or the numbers of labels and models differ.
     """
     _require_matplotlib(ax)
     check_choice("x", x, ("iteration", "seconds"))
-    named = data.named_models(models, labels)
+    named = data.labelled_models(models, labels)
     chosen = history.chosen_keys(named, keys)
-    scales = history.two_scales(named, chosen)
+    scales = history.assign_axes(named, chosen)
     ax = _axes(ax, (6.4, 4.0))
     history.draw(ax, named, chosen, scales, x)
     return ax
@@ -82,18 +81,18 @@ def plot_factors(
     model: FactorModel, *, side: str = "items", rows: Any = None, names: Sequence[Any] | None = None,
     ax: Axes | None = None,
 ) -> Axes:  # fmt: skip
-    """Draw factors as a heat map, a row for every item (or user), in colours that are symmetric about 0.
+    """Plot factors as a heat map with one row per item (or user) and a colour scale symmetric about 0.
 
-    Columns that hold biases are left out. Where single values are far from all others, the colours end before them.
+    Bias columns are left out. The colour scale is clipped if there are outliers.
 
     Parameters
     ----------
     model : fitted model
     side : {"items", "users"}
     rows : array of int, optional
-        Row numbers, from top to bottom. By default those with the most interactions, 30 at most.
+        Row numbers, from top to bottom. By default the 30 with the most interactions.
     names : sequence, optional
-        A name for each item (or user) of the model, not only for `rows`. By default the row numbers.
+        Names of all items (or users) of the model, not only of `rows`. By default the row numbers.
     ax : matplotlib Axes, optional
 
     Returns
@@ -105,17 +104,17 @@ def plot_factors(
     NotFittedError
         If the model is not fitted.
     IndexError
-        If one of `rows` is unknown.
+        If a row number is out of range.
     TypeError, ValueError
-        If `side` is not one of the two, or `names` has another length than the side.
+        If `side` is invalid, or the length of `names` is not that of the side.
     """
     _require_matplotlib(ax)
     users, items = data.factors_of(model)
     check_choice("side", side, ("items", "users"))
     kind = side[:-1]
     factors = model._latent(items if side == "items" else users)
-    shown = data.chosen("rows", rows, data.counts_of(model, kind), kind, ROWS_SHOWN)
-    labels = text.chosen_names("names", names, shown, len(factors), kind)
+    shown = data.chosen_rows("rows", rows, data.counts_of(model, kind), kind, ROWS_SHOWN)
+    labels = text.labels_of("names", names, shown, len(factors), kind)
     values = np.asarray(factors[shown], np.float64)
     limit, extend = _symmetric_limit(values)
 
@@ -124,10 +123,10 @@ def plot_factors(
     ax = _axes(ax, (np.clip(3.2 + 0.15 * f, 5, 12), np.clip(height, 2.2, 20)))
     image = _image(ax, values, "RdBu_r", limit)
     _color_bar(ax, image, "value", extend)
-    text.settle(ax)
-    text.name_cells(ax, "y", labels, names is None)
-    text.settle(ax)
-    text.name_cells(ax, "x", [str(factor) for factor in range(f)], True)
+    text.lay_out(ax)
+    text.label_ticks(ax, "y", labels, names is None)
+    text.lay_out(ax)
+    text.label_ticks(ax, "x", [str(factor) for factor in range(f)], True)
     ax.set_xlabel("factor")
     ax.set_ylabel(kind if names is None else "")
     ax.set_title(f"{kind} factors" if m == len(factors) else f"{kind} factors, {m:,} of {len(factors):,} {side}")
@@ -139,24 +138,23 @@ def plot_predictions(
     user_names: Sequence[Any] | None = None, item_names: Sequence[Any] | None = None, color: str = "error",
     ax: Axes | None = None,
 ) -> Axes:  # fmt: skip
-    """Draw a table of users x items: what the model predicts, and what is known.
+    """Plot a table of users x items with predicted and actual values.
 
-    Up to 12 x 12 cells say "predicted (actual)", or "predicted" alone where nothing is known.
+    Up to 12 x 12 cells are labelled "predicted (actual)", or "predicted" if the actual value is unknown.
 
     Parameters
     ----------
     model : fitted model
     truth : sparse matrix or array, or dense array, shape (n_users, n_items), optional
-        What the predictions should be. Unknown is what is not stored in a sparse matrix, and NaN in a dense array. By
-        default what the model learned from the interactions of the fit: the ratings, what was liked (1) or not (0),
-        or the preferences of `ImplicitALS` and `LogisticMF`.
+        Actual values. Unknown are those not stored in a sparse matrix, or NaN in a dense array. By default the targets
+        of the fit: ratings, likes (1) and dislikes (0), or the preferences of `ImplicitALS` and `LogisticMF`.
     users, items : array of int, optional
-        Rows and columns. By default the 12 users of whom most is known, and the 12 items of which these users know
-        most, by number.
+        Rows and columns. By default the 12 users with the most known values and the 12 items with the most known
+        values of these users, in order of their numbers.
     user_names, item_names : sequence, optional
-        A name for each user or item of the model, not only for those shown. By default their numbers.
+        Names of all users or items of the model, not only of those shown. By default their numbers.
     color : {"error", "prediction"}
-        What the colours show: predicted less actual (grey where nothing is known), or predicted.
+        Colour cells by predicted minus actual (grey where unknown) or by prediction.
     ax : matplotlib Axes, optional
 
     Returns
@@ -168,17 +166,17 @@ def plot_predictions(
     NotFittedError
         If the model is not fitted.
     IndexError
-        If a user or an item is unknown.
+        If a user or item number is out of range.
     TypeError, ValueError
-        If `truth` has another shape than users x items of the model, or is needed because the model does not hold its
-        interactions; if names have another length than the side.
+        If the shape of `truth` is not that of the model, `truth` is missing and the model does not hold its
+        interactions, or the length of the names is not that of the side.
     """
     _require_matplotlib(ax)
     user_factors, item_factors = data.factors_of(model)
     check_choice("color", color, ("error", "prediction"))
     rows, columns, actual = data.table(model, truth, users, items, CELLS_WITH_TEXT)
-    row_names = text.chosen_names("user_names", user_names, rows, len(user_factors), "user")
-    column_names = text.chosen_names("item_names", item_names, columns, len(item_factors), "item")
+    row_names = text.labels_of("user_names", user_names, rows, len(user_factors), "user")
+    column_names = text.labels_of("item_names", item_names, columns, len(item_factors), "item")
     predicted = np.asarray(model.predict(rows[:, None], columns[None, :]), np.float64)
 
     m, n = predicted.shape
@@ -197,13 +195,13 @@ def plot_predictions(
     ax.set_xlabel("item" if item_names is None else "")
     ax.set_ylabel("user" if user_names is None else "")
     ax.set_title("predicted (actual)" if small else f"{m:,} users, {n:,} items")
-    text.settle(ax)
-    text.name_cells(ax, "x", column_names, item_names is None)
-    text.settle(ax)
-    text.name_cells(ax, "y", row_names, user_names is None)
+    text.lay_out(ax)
+    text.label_ticks(ax, "x", column_names, item_names is None)
+    text.lay_out(ax)
+    text.label_ticks(ax, "y", row_names, user_names is None)
     if small:
-        text.settle(ax)
-        text.fill_cells(ax, image, predicted, actual)
+        text.lay_out(ax)
+        text.label_cells(ax, image, predicted, actual)
     return ax
 
 
@@ -211,27 +209,27 @@ def plot_item_map(
     model: FactorModel, names: Sequence[Any] | None = None, *, items: Any = None, highlight: Any = None,
     method: str = "pca", max_labels: int = 40, ax: Axes | None = None,
 ) -> Axes:  # fmt: skip
-    """Draw a map of items: those that the model takes for alike are close together.
+    """Plot a map of items on which similar items are close together.
 
-    The map is the plane of the first two principal components of the items' factors, biases left out, scaled to length
-    1 so that distance goes by cosine. Each component points to the side of its most extreme item, so that equal factors
-    give equal pictures. The area of a dot grows with the interactions of the item. Names are set from the most popular
-    item down where they overlap no other, for the size that the Axes have at the time.
+    The map shows the first two principal components of the items' factors, without biases and normalised to length 1,
+    so that distances reflect cosine similarity. The sign of each component is such that its most extreme item is on the
+    positive side, which makes the map deterministic. The area of a dot grows with the item's number of interactions.
+    Items are labelled in order of popularity, where a label overlaps no other at the current size of the Axes.
 
     Parameters
     ----------
-    model : fitted model of at least two factors
+    model : fitted model with at least two factors
     names : sequence, optional
-        A name for each item of the model, not only for `items`. By default the item numbers.
+        Names of all items of the model, not only of `items`. By default the item numbers.
     items : array of int, optional
-        Items to show, at least three. By default those with the most interactions, 300 at most: the many of which
-        little is known would shape the map.
+        Items to show, at least three. By default the 300 with the most interactions, since the many items with few
+        would dominate the map.
     highlight : int or array of int, optional
-        Items, among `items`, that stand out and are named first, with a line to their dot where it is crowded.
+        Items, among `items`, to emphasise and label first, with a line to the dot where space is short.
     method : {"pca"}
-        How the plane is found.
+        Projection onto the plane.
     max_labels : int
-        Names at most.
+        Maximum number of labels.
     ax : matplotlib Axes, optional
 
     Returns
@@ -243,10 +241,10 @@ def plot_item_map(
     NotFittedError
         If the model is not fitted.
     IndexError
-        If an item is unknown.
+        If an item number is out of range.
     TypeError, ValueError
-        If the model has one factor only, fewer than three items are to be shown, highlighted items are not shown, or
-        `names` has another length than the model has items.
+        If the model has only one factor, there are fewer than three items to show, highlighted items are not shown, or
+        the length of `names` is not the number of items.
     """
     _require_matplotlib(ax)
     item_factors = data.factors_of(model)[1]
@@ -254,21 +252,23 @@ def plot_item_map(
     check_choice("method", method, ("pca",))
     check_integer("max_labels", max_labels, 0)
     if factors.shape[1] < 2:
-        raise ValueError(f"a map needs a model of at least 2 factors, got {type(model).__name__} with 1: pass another")
+        raise ValueError(
+            f"an item map needs a model with at least 2 factors, got {type(model).__name__} with 1: pass another model"
+        )
     norms = np.linalg.norm(factors, axis=1)
     counts = data.counts_of(model, "item")
-    marked = np.empty(0, np.int64) if highlight is None else data.distinct("highlight", highlight, len(factors))
+    marked = np.empty(0, np.int64) if highlight is None else data.distinct_items("highlight", highlight, len(factors))
     if items is None:
-        ranked = data.most(counts, len(factors))
+        ranked = data.most_popular(counts, len(factors))
         shown = np.union1d(ranked[norms[ranked] > 0][:ITEMS_MAPPED], marked)
     else:
-        shown = data.distinct("items", items, len(factors))
+        shown = data.distinct_items("items", items, len(factors))
     if len(shown) < 3:
-        raise ValueError(f"a map needs at least 3 items (with factors other than 0), got {len(shown)}: pass more items")
+        raise ValueError(f"an item map needs at least 3 items with non-zero factors, got {len(shown)}: pass more items")
     if not np.isin(marked, shown).all():
         absent = marked[~np.isin(marked, shown)][0]
-        raise ValueError(f"highlight must be among the items shown, got {absent}, which is not: add it to items")
-    labels = text.chosen_names("names", names, shown, len(factors), "item")
+        raise ValueError(f"highlight must be among the items shown, got {absent}: add it to items")
+    labels = text.labels_of("names", names, shown, len(factors), "item")
     unit = factors[shown] / np.where(norms[shown] > 0, norms[shown], 1)[:, None]
     points, share = _principal_plane(unit)
 
@@ -280,30 +280,31 @@ def plot_item_map(
         if which.any():
             ax.scatter(points[which, 0], points[which, 1], s=area[which], color=color, alpha=alpha, linewidths=0)
     ax.margins(0.08)
-    ax.set_aspect("equal", adjustable="datalim")  # distances mean something
+    ax.set_aspect("equal", adjustable="datalim")  # distances are meaningful
     ax.set_xticks([])
     ax.set_yticks([])
     ax.set_xlabel(f"first component, {share[0]:.0%} of the variance")
     ax.set_ylabel(f"second component, {share[1]:.0%} of the variance")
     first = np.lexsort((shown, -counts, ~bright))
-    text.place(ax, points[first], [labels[i] for i in first], np.sqrt(area[first]) / 2, bright[first], max_labels)
+    radii = np.sqrt(area[first]) / 2
+    text.label_points(ax, points[first], [labels[i] for i in first], radii, bright[first], max_labels)
     return ax
 
 
 def _require_matplotlib(ax: Any) -> None:
-    """Refuse to go on without Matplotlib, or with something else than an Axes."""
+    """Raise unless Matplotlib is installed and `ax` is an Axes or None."""
     try:
         from matplotlib.axes import Axes
     except ImportError as error:
         raise ImportError(
-            f"alternant.plotting needs matplotlib, which can't be imported ({error}): pip install 'alternant[plot]'"
+            f"alternant.plotting needs matplotlib, which cannot be imported ({error}): pip install 'alternant[plot]'"
         ) from error
     if ax is not None and not isinstance(ax, Axes):
-        raise TypeError(f"ax must be one matplotlib Axes or None, got {type(ax).__name__}: pass one, such as axes[0]")
+        raise TypeError(f"ax must be a matplotlib Axes or None, got {type(ax).__name__}: pass one, such as axes[0]")
 
 
 def _axes(ax: Axes | None, size: tuple[float, float]) -> Axes:
-    """Return the Axes to draw on; new ones are pyplot's, since a notebook shows no others by itself."""
+    """Return the Axes to draw on; new ones are made by pyplot, since notebooks display only its figures."""
     if ax is None:
         from matplotlib import pyplot
 
@@ -312,22 +313,22 @@ def _axes(ax: Axes | None, size: tuple[float, float]) -> Axes:
 
 
 def _symmetric_limit(values: NDArray[np.float64]) -> tuple[float, str]:
-    """Return where the colours end on both sides of 0, and at which ends of the colour bar values lie beyond it."""
+    """Return the limit of the symmetric colour scale, and the ends at which values exceed it."""
     if not values.size or not values.any():
         return 1.0, "neither"
-    greatest = float(np.abs(values).max())
-    usual = float(np.quantile(np.abs(values), 0.99))
-    limit = usual if 0 < 2 * usual < greatest else greatest
+    maximum = float(np.abs(values).max())
+    typical = float(np.quantile(np.abs(values), 0.99))
+    limit = typical if 0 < 2 * typical < maximum else maximum
     ends = (values.min() < -limit, values.max() > limit)
     return limit, {(False, False): "neither", (True, False): "min", (False, True): "max", (True, True): "both"}[ends]
 
 
 def _image(ax: Axes, values: NDArray[np.float64], colors: str, limit: float | None) -> AxesImage:
-    """Draw an array, first row on top, in colours from -limit to limit, or between its least and greatest value."""
+    """Draw an array, first row on top, with colours from -limit to limit or, for None, from minimum to maximum."""
     ax.grid(False)
-    least = None if limit is None else -limit
+    minimum = None if limit is None else -limit
     return ax.imshow(
-        values, cmap=colors, vmin=least, vmax=limit, aspect="auto", interpolation="nearest", origin="upper"
+        values, cmap=colors, vmin=minimum, vmax=limit, aspect="auto", interpolation="nearest", origin="upper"
     )
 
 
@@ -337,7 +338,7 @@ def _color_bar(ax: Axes, image: AxesImage, label: str, extend: str) -> None:
 
 
 def _principal_plane(rows: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Return coordinates in the first two principal components, and their shares of the variance."""
+    """Return coordinates on the first two principal components, and their shares of the variance."""
     centred = rows - rows.mean(axis=0)
     variances, directions = np.linalg.eigh(centred.T @ centred)
     points = centred @ directions[:, [-1, -2]]

@@ -1,4 +1,4 @@
-"""What `alternant.plotting` draws, taken from models and checked."""
+"""Validated data of models for `alternant.plotting`."""
 
 from __future__ import annotations
 
@@ -15,20 +15,20 @@ from ..models import FactorModel, NotFittedError
 
 
 def factors_of(model: Any) -> tuple[NDArray[Any], NDArray[Any]]:
-    """Return user and item factors of a fitted model."""
+    """Return the user and item factors of a fitted model."""
     if not isinstance(model, FactorModel):
-        raise TypeError(f"model must be a model of alternant, got {type(model).__name__}: pass the fitted model itself")
+        raise TypeError(f"model must be an alternant model, got {type(model).__name__}: pass the fitted model itself")
     users, items = getattr(model, "user_factors", None), getattr(model, "item_factors", None)
     if users is None or items is None:
         raise NotFittedError(f"this {type(model).__name__} is not fitted yet: call fit(interactions) first")
     return users, items
 
 
-def named_models(models: Any, labels: Iterable[str] | None) -> dict[str, FactorModel]:
-    """Return the models by the names that the legend has for them."""
+def labelled_models(models: Any, labels: Iterable[str] | None) -> dict[str, FactorModel]:
+    """Return the models by their labels in the legend."""
     if isinstance(models, Mapping):
         if labels is not None:
-            raise ValueError("labels must be None where models is a dict, whose keys are the labels: pass one of them")
+            raise ValueError("labels must be None if models is a dict, whose keys are the labels: pass one of them")
         several, given = list(models.values()), [str(name) for name in models]
     else:
         several = list(models) if isinstance(models, Iterable) else [models]
@@ -37,20 +37,20 @@ def named_models(models: Any, labels: Iterable[str] | None) -> dict[str, FactorM
         factors_of(model)
         if not getattr(model, "history_", None):
             raise ValueError(
-                f"models must have a history_ to draw, got {type(model).__name__}, which does not learn by iterations: "
+                f"models must have a history_ to plot, got {type(model).__name__}, which is not fitted by iterations: "
                 "leave it out"
             )
     if not several:
-        raise ValueError("models must be at least one model, got none: pass a fitted model")
+        raise ValueError("models must hold at least one model, got none: pass a fitted model")
     if labels is None and not isinstance(models, Mapping):
         given = _default_names(several)
     if len(given) != len(several) or len(set(given)) < len(given):
-        raise ValueError(f"labels must be {len(several)} different names, one for each model, got {given}")
+        raise ValueError(f"labels must be {len(several)} different names, one per model, got {given}")
     return dict(zip(given, several, strict=True))
 
 
 def _default_names(models: list[Any]) -> list[str]:
-    """Name models by their class, or where that is not enough by the parameters in which they differ."""
+    """Name models by their classes or, if these are not unique, by the parameters in which they differ."""
     classes = [type(model).__name__ for model in models]
     if len(set(classes)) == len(classes):
         return classes
@@ -72,7 +72,7 @@ def _default_names(models: list[Any]) -> list[str]:
 
 
 def counts_of(model: FactorModel, kind: str) -> NDArray[np.int64]:
-    """Return how many interactions every item (or user) has; zeros where the model does not hold them."""
+    """Return the number of interactions of each item (or user); zeros if the model does not hold them."""
     users, items = factors_of(model)
     known = getattr(model, "interactions_", None)
     if known is None or known.shape != (len(users), len(items)):
@@ -81,62 +81,62 @@ def counts_of(model: FactorModel, kind: str) -> NDArray[np.int64]:
     return counts if kind == "user" else np.bincount(known.indices, minlength=len(items))
 
 
-def most(counts: NDArray[Any], k: int) -> NDArray[np.int64]:
-    """Return the k greatest, the lower number first where they tie."""
+def most_popular(counts: NDArray[Any], k: int) -> NDArray[np.int64]:
+    """Return the positions of the k largest counts; ties go to the lower position."""
     return np.argsort(-counts, kind="stable")[:k]
 
 
-def chosen(name: str, rows: Any, counts: NDArray[np.int64], kind: str, k: int) -> NDArray[np.int64]:
-    """Return row numbers in the order given, or those of the k greatest counts."""
+def chosen_rows(name: str, rows: Any, counts: NDArray[np.int64], kind: str, k: int) -> NDArray[np.int64]:
+    """Return the given row numbers in order or, by default, those of the k largest counts."""
     if rows is None:
-        return most(counts, k)
-    chosen = np.atleast_1d(check_ids(name, rows, len(counts), kind))
-    if chosen.ndim != 1 or not chosen.size:
-        raise ValueError(f"{name} must be a list of at least one {kind} row number, got shape {chosen.shape}")
-    return chosen
+        return most_popular(counts, k)
+    numbers = np.atleast_1d(check_ids(name, rows, len(counts), kind))
+    if numbers.ndim != 1 or not numbers.size:
+        raise ValueError(f"{name} must be a list of at least one {kind} row number, got shape {numbers.shape}")
+    return numbers
 
 
-def distinct(name: str, items: Any, count: int) -> NDArray[np.int64]:
-    """Return different item numbers, ascending."""
+def distinct_items(name: str, items: Any, count: int) -> NDArray[np.int64]:
+    """Return the distinct item numbers in ascending order."""
     return np.unique(check_ids(name, items, count, "item"))
 
 
 def table(
     model: FactorModel, truth: Any, users: Any, items: Any, most_shown: int
 ) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float64]]:
-    """Return the users and items to show, and what is known of them, NaN elsewhere."""
+    """Return the users and items to show, and their actual values, NaN where unknown."""
     user_factors, item_factors = factors_of(model)
     shape = (len(user_factors), len(item_factors))
     if truth is None:
         known = getattr(model, "interactions_", None)
         if known is None or known.shape != shape:
             raise ValueError(
-                "truth must be given, since the model does not hold the interactions of its users (it was saved "
-                "without them, or its factors were set by hand): pass a matrix of users x items"
+                "truth is required, since the model does not hold the interactions of its users (it was saved without "
+                "them, or its factors were set by hand): pass a matrix of users x items"
             )
         truth = replace(known, data=model._truth(known)).to_scipy()
     elif not is_sparse(truth):
         truth = np.asarray(truth)
     if truth.dtype.kind not in "buif":
-        raise TypeError(f"truth must be a table of numbers, got dtype {truth.dtype}: mark what is unknown by NaN")
+        raise TypeError(f"truth must be a table of numbers, got dtype {truth.dtype}: mark unknown values by NaN")
     if truth.shape != shape:
         transposed = truth.shape == shape[::-1]
-        advice = "it looks transposed; pass truth.T" if transposed else "pass a row for each user of the fit"
+        advice = "it looks transposed; pass truth.T" if transposed else "pass one row per user of the fit"
         raise ValueError(f"truth must have the model's shape of users x items, {shape}, got {truth.shape}: {advice}")
     if is_sparse(truth):
         stored = sp.csr_array(truth)
         known = sp.csr_array((np.ones(stored.nnz), stored.indices, stored.indptr), shape=shape)
     else:
         stored, known = truth, (~np.isnan(truth)).astype(np.float64)
-    rows = chosen("users", users, np.asarray(known.sum(axis=1)), "user", most_shown)
+    rows = chosen_rows("users", users, np.asarray(known.sum(axis=1)), "user", most_shown)
     rows = np.sort(rows) if users is None else rows
-    columns = chosen("items", items, np.asarray(known[rows].sum(axis=0)), "item", most_shown)
+    columns = chosen_rows("items", items, np.asarray(known[rows].sum(axis=0)), "item", most_shown)
     columns = np.sort(columns) if items is None else columns
     return rows, columns, _block(stored, rows, columns)
 
 
 def _block(truth: Any, rows: NDArray[np.int64], columns: NDArray[np.int64]) -> NDArray[np.float64]:
-    """Cut a dense block out of a dense or sparse matrix; what a sparse one does not store is NaN."""
+    """Return a dense block of a dense or sparse matrix, NaN where a sparse one stores nothing."""
     if not is_sparse(truth):
         return np.asarray(truth[np.ix_(rows, columns)], np.float64)
     entries = truth[rows][:, columns].tocoo()

@@ -12,14 +12,14 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 SAME_SCALE = 10  # keys whose values differ by more than this factor get different axes
-# Of Okabe and Ito, whom all kinds of colour vision can tell apart; their yellow is too pale for a line.
+# The colour-blind-safe palette of Okabe and Ito, without its yellow, which is too pale for lines.
 COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 STYLES: tuple[Any, ...] = ("-", "--", ":", "-.", (0, (5, 1, 1, 1, 1, 1)), (0, (1, 4)))
-CURVE_WITH_DOTS = 30  # points up to which each gets a dot: a fit of one iteration has no line
+MAX_MARKERS = 30  # curves of at most so many points get markers: a single iteration draws no line
 
 
 def chosen_keys(models: Mapping[str, Any], keys: str | Iterable[str] | None) -> list[str]:
-    """Return the keys to draw; each must be in one history, and each history must have one."""
+    """Return the keys to plot; each must be in some history, and each history must hold one of them."""
     recorded = list(dict.fromkeys(key for model in models.values() for key in model.history_))
     if keys is None:
         chosen = [key for key in recorded if key == "objective" or key.startswith("validation_")]
@@ -31,12 +31,13 @@ def chosen_keys(models: Mapping[str, Any], keys: str | Iterable[str] | None) -> 
         raise ValueError(f"keys must be among {', '.join(map(repr, recorded))} (the keys of history_), got {found}")
     for name, model in models.items():
         if not set(chosen) & set(model.history_):
-            raise ValueError(f"keys must hold one that {name} has recorded, {', '.join(model.history_)}, got {chosen}")
+            own = ", ".join(model.history_)
+            raise ValueError(f"keys must hold one of {own} (the history_ of {name}), got {chosen}")
     return chosen
 
 
-def two_scales(models: Mapping[str, Any], keys: list[str]) -> tuple[list[str], list[str]]:
-    """Divide the keys between a left and a right axis by the size of their values."""
+def assign_axes(models: Mapping[str, Any], keys: list[str]) -> tuple[list[str], list[str]]:
+    """Assign the keys to the left and right y-axes by the magnitude of their values."""
     size = {key: _size([model.history_[key] for model in models.values() if key in model.history_]) for key in keys}
     left: list[str] = []
     right: list[str] = []
@@ -47,12 +48,12 @@ def two_scales(models: Mapping[str, Any], keys: list[str]) -> tuple[list[str], l
                 break
         else:
             sizes = ", ".join(f"{key} (about {size[key]:.2g})" for key in keys)
-            raise ValueError(f"keys must fit on two scales, got {sizes}: draw fewer of them in one picture")
+            raise ValueError(f"keys must fit on two scales, got {sizes}: plot fewer of them at a time")
     return left, right
 
 
 def draw(ax: Axes, models: Mapping[str, Any], keys: list[str], scales: tuple[list[str], list[str]], x: str) -> None:
-    """Draw the curves, the legend and the names of the axes."""
+    """Draw the curves, the legend and the axis labels."""
     from matplotlib.ticker import MaxNLocator
 
     left, right = scales
@@ -69,12 +70,12 @@ def draw(ax: Axes, models: Mapping[str, Any], keys: list[str], scales: tuple[lis
                 target.plot(
                     model.history_["seconds"] if x == "seconds" else np.arange(1, len(values) + 1), values,
                     color=colors[number if several else keys.index(key)], linestyle=style, linewidth=1.8,
-                    marker="o" if len(values) <= CURVE_WITH_DOTS else None, markersize=3.5,
-                    label=f"{name}: {_words(key)}",
+                    marker="o" if len(values) <= MAX_MARKERS else None, markersize=3.5,
+                    label=f"{name}: {_label(key)}",
                 )  # fmt: skip
-        target.set_ylabel(", ".join(map(_words, own)))
+        target.set_ylabel(", ".join(map(_label, own)))
         target.ticklabel_format(axis="y", style="sci", scilimits=(-3, 5), useMathText=True)
-        if not several and len(sides) > 1 and len(own) == 1:  # the colour says which curve the numbers belong to
+        if not several and len(sides) > 1 and len(own) == 1:  # tick labels in the colour of the curve
             color = colors[keys.index(own[0])]
             target.tick_params(axis="y", labelcolor=color)
             target.yaxis.label.set_color(color)
@@ -90,7 +91,7 @@ def draw(ax: Axes, models: Mapping[str, Any], keys: list[str], scales: tuple[lis
 
 
 def _legend(axes: list[Axes], models: Mapping[str, Any], keys: list[str], colors: list[Any]) -> None:
-    """Explain colours and line styles, where the least is covered."""
+    """Add a legend of colours and line styles, where it covers the fewest points."""
     from matplotlib.lines import Line2D
 
     entries = []
@@ -100,28 +101,28 @@ def _legend(axes: list[Axes], models: Mapping[str, Any], keys: list[str], colors
         for number, key in enumerate(keys):
             color = "0.35" if len(models) > 1 else colors[number]
             style = STYLES[number % len(STYLES)]
-            entries.append(Line2D([], [], color=color, linestyle=style, label=_words(key)))
+            entries.append(Line2D([], [], color=color, linestyle=style, label=_label(key)))
     if entries:
-        # On the last Axes, or else its curves would be drawn over the legend; loc="best" knows only one Axes' curves.
-        axes[-1].legend(handles=entries, loc=_emptiest_place(axes, 0.08 + 0.07 * len(entries)), framealpha=0.9)
+        # On the last Axes, whose curves would otherwise cover the legend; loc="best" ignores the curves of other Axes.
+        axes[-1].legend(handles=entries, loc=_legend_location(axes, 0.08 + 0.07 * len(entries)), framealpha=0.9)
 
 
-def _emptiest_place(axes: list[Axes], height: float) -> Any:
-    points = np.concatenate([_along(ax, line.get_xdata(), line.get_ydata()) for ax in axes for line in ax.lines])
-    # Places of a legend, and the middles of what it covers.
-    places = {
+def _legend_location(axes: list[Axes], height: float) -> Any:
+    points = np.concatenate([_sampled(ax, line.get_xdata(), line.get_ydata()) for ax in axes for line in ax.lines])
+    # Locations of a legend, and the centres of the areas they cover.
+    locations = {
         "upper right": (0.75, 1 - height / 2), "lower left": (0.25, height / 2), "center right": (0.75, 0.5),
         "upper left": (0.25, 1 - height / 2), "lower right": (0.75, height / 2),
     }  # fmt: skip
-    filled = {
-        name: (np.abs(points - middle) < (0.25, height / 2)).all(axis=1).sum() for name, middle in places.items()
+    covered = {
+        name: (np.abs(points - centre) < (0.25, height / 2)).all(axis=1).sum() for name, centre in locations.items()
     }
-    return min(filled, key=lambda name: filled[name])
+    return min(covered, key=lambda name: covered[name])
 
 
-def _along(ax: Axes, x: Any, y: Any) -> NDArray[Any]:
-    """Return places along a curve, as fractions of the Axes; a segment counts as much as its points are apart."""
-    ax.get_xlim(), ax.get_ylim()  # autoscaling waits for somebody to ask
+def _sampled(ax: Axes, x: Any, y: Any) -> NDArray[Any]:
+    """Return points along a curve in Axes coordinates, evenly spaced in the index of its data."""
+    ax.get_xlim(), ax.get_ylim()  # triggers autoscaling, which is lazy
     at = np.linspace(0, len(x) - 1, 200)
     curve = np.stack([np.interp(at, np.arange(len(x)), np.asarray(values, np.float64)) for values in (x, y)], axis=1)
     return (ax.transData + ax.transAxes.inverted()).transform(curve)
@@ -149,5 +150,5 @@ def _unit(model: Any) -> str:
     return "epoch" if hasattr(model, "epochs") else "iteration"
 
 
-def _words(key: str) -> str:
+def _label(key: str) -> str:
     return key.replace("_", " ").replace("rmse", "RMSE").replace("cg ", "CG ")

@@ -1,4 +1,4 @@
-"""Search for good hyper-parameters within the time of some fits, with Optuna (``pip install 'alternant[tune]'``)."""
+"""Hyper-parameter search under a budget of fits, with Optuna (``pip install 'alternant[tune]'``)."""
 
 from ._defaults import default_space
 from ._result import Comparison, Trial, TuneResult

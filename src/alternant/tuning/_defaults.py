@@ -1,4 +1,4 @@
-"""What `tune` does for each model when it is not told: the space, the metric, what own parameters stand for."""
+"""Defaults of `tune` for each model: the space, the metric and the values of "auto" parameters."""
 
 from __future__ import annotations
 
@@ -12,76 +12,76 @@ from ..data.csr import CSR
 from ..data.interactions import Interactions
 from ..data.validation import check_interactions
 from ..models import FactorModel
-from ..models.als.implicit_defaults import AUTO
+from ..models._parameters import AUTO
 
 
 def default_space(model: type[FactorModel] | FactorModel, interactions: Any = None) -> dict[str, Any]:
-    """Return a space to search for a model: a dict that `tune` takes, and that can be changed before.
+    """Return the default search space of a model, a dict for `tune` that may be modified.
 
-    The ranges are those in which good values were found for data sets from 600 to 30,000 users (page visits, ratings,
-    hours played, listening counts). `factors` is not in it: how many there are is a matter of what they may cost.
-    `iterations` and `epochs` are not either: `tune` finds the best of those that a fit comes to pass.
+    The ranges cover the good values found on data sets of 600 to 30,000 users (page visits, ratings, hours played,
+    listening counts). The space leaves out `factors`, whose number is a question of cost, and `iterations` and
+    `epochs`, since `tune` measures a fit at several of them and keeps the best.
 
     Parameters
     ----------
     model : class or instance
-        The parameters of an instance that are texts (`weighting`, `regularization_scaling`) decide which ranges fit.
+        The string parameters of an instance (`weighting`, `regularization_scaling`) determine the ranges.
     interactions : as for the model's `fit`, optional
-        What the model will be fitted on: ranges around what ``"auto"`` chooses are for these.
+        Interactions to fit; ranges around the value that ``"auto"`` chooses depend on them.
 
     Returns
     -------
     dict
-        As `tune` takes it.
+        A space for `tune`.
 
     Raises
     ------
     TypeError, ValueError
-        If there is no space for the model, or it needs the interactions.
+        If the model has no default space, or its space depends on the interactions and none are given.
     """
-    made = model() if isinstance(model, type) else model
-    return made.search_space(None if interactions is None else _rows(interactions))
+    instance = model() if isinstance(model, type) else model
+    return instance.search_space(None if interactions is None else _rows(interactions))
 
 
 @dataclass(frozen=True)
-class Aim:
-    """What a search measures: a metric of `evaluate`, or, `among_rated`, one of lists of test pairs alone."""
+class ObjectiveMetric:
+    """The metric of a search; with `among_rated`, only each user's test items are ranked."""
 
     metric: str
     among_rated: bool = False
 
 
-def default_aim(model: FactorModel, interactions: Any, validation: Any, metric: Any) -> Aim:
-    """Return what to measure: the metric that is given, or what the model is for.
+def objective_metric(model: FactorModel, interactions: Any, validation: Any, metric: Any) -> ObjectiveMetric:
+    """Return the given metric, or the default for the model's feedback.
 
-    Models of likes and dislikes say which of two items that a user came across was liked. So lists are
-    made of the user's test pairs alone, liked and disliked: in lists of the whole catalogue most of what counts as
-    wrong was never seen. Without dislikes there is nothing else to tell likes from.
+    For likes and dislikes, only the user's test items are ranked: in rankings of the whole catalogue, most items that
+    count as wrong were never seen. Without dislikes, the AUC ranks likes against all other items.
     """
     if metric is not None:
-        return Aim(metric)
+        return ObjectiveMetric(metric)
     if model.traits.feedback == "ratings":
-        return Aim("rmse")
+        return ObjectiveMetric("rmse")
     if model.traits.feedback == "likes":
         matrix = validation[0] if isinstance(validation, tuple) and validation else interactions
         matrix = matrix.matrix if isinstance(matrix, Interactions) else matrix
-        return Aim("ndcg@20", True) if (np.asarray(matrix.tocsr().data) == 0).any() else Aim("auc")
-    return Aim("ndcg@20")
+        has_dislikes = (np.asarray(matrix.tocsr().data) == 0).any()
+        return ObjectiveMetric("ndcg@20", among_rated=True) if has_dislikes else ObjectiveMetric("auc")
+    return ObjectiveMetric("ndcg@20")
 
 
 def own_values(model: FactorModel, interactions: Any) -> dict[str, Any]:
-    """Return a model's parameters, where they are "auto" as the interactions have them chosen."""
+    """Return a model's parameters, with "auto" replaced by the values chosen for the interactions."""
     own = model.get_params()
-    open_ones = [name for name, value in own.items() if isinstance(value, str) and value == AUTO and name != "backend"]
-    if not open_ones:
+    auto = [name for name, value in own.items() if isinstance(value, str) and value == AUTO and name != "backend"]
+    if not auto:
         return own
     chosen = model._chosen(_rows(interactions))
-    return own | {name: chosen[name] for name in open_ones}
+    return own | {name: chosen[name] for name in auto}
 
 
 @dataclass(frozen=True)
 class Rescoring:
-    """A parameter that only scales the items' scores, so that one fit serves for many values of it."""
+    """A parameter that only scales the scores of items, so that one fit serves all of its values."""
 
     name: str
     low: float
@@ -89,17 +89,17 @@ class Rescoring:
 
     @property
     def step(self) -> float:
-        """How far apart values are tried at first."""
+        """The initial step of the line search."""
         return (self.high - self.low) / 6
 
 
 def rescoring_of(model: FactorModel, space: dict[str, Any]) -> Rescoring | None:
-    """Return what of a space needs no fit of its own, if there is something and it is a range."""
+    """Return the model's rescored parameter, if the space has a range for it."""
     name = model.rescored_parameter
     bounds = space.get(name or "")
     if name is None or not isinstance(bounds, tuple) or len(bounds) != 2:
         return None
-    if len(space) == 1 or all(isinstance(bound, Integral) for bound in bounds):  # there is nothing else to fit with
+    if len(space) == 1 or all(isinstance(bound, Integral) for bound in bounds):  # no other parameter to fit
         return None
     return Rescoring(name, float(bounds[0]), float(bounds[1]))
 

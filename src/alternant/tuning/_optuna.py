@@ -1,4 +1,4 @@
-"""Optuna, which is an extra: imported when it is needed, and kept quiet."""
+"""Import of the optional dependency Optuna, and its log level."""
 
 from __future__ import annotations
 
@@ -9,18 +9,18 @@ from typing import Any
 
 
 def load() -> Any:
-    """Return the module."""
+    """Import and return Optuna."""
     try:
         return importlib.import_module("optuna")
     except ImportError as error:
         raise ImportError(
-            f"tune needs Optuna, which can't be imported ({error}): pip install 'alternant[tune]' (or optuna)"
+            f"tune needs Optuna, which cannot be imported ({error}): pip install 'alternant[tune]' (or optuna)"
         ) from None
 
 
 @contextlib.contextmanager
 def quiet(optuna: Any) -> Iterator[None]:
-    """Keep Optuna's lines about each trial from stderr; errors pass, and the level is what it was afterwards."""
+    """Suppress Optuna's log messages below ERROR within the context."""
     before = optuna.logging.get_verbosity()
     optuna.logging.set_verbosity(max(before, optuna.logging.ERROR))
     try:

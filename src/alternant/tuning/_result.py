@@ -1,4 +1,4 @@
-"""What `tune` returns: the trials, what was found, and what it is worth."""
+"""The result of `tune`: the trials, the best parameters and their comparison with the model's own."""
 
 from __future__ import annotations
 
@@ -15,21 +15,21 @@ class Trial:
     Attributes
     ----------
     params : dict
-        What was drawn, and as ``iterations`` or ``epochs`` how many of them were best.
+        The parameters drawn, and the best number of ``iterations`` or ``epochs``.
     value : float or None
-        The metric after that many; None for a trial that failed.
+        The metric at that number; None if the trial failed.
     values : list of float
-        The metric each time that it was measured.
+        The metric at each of `steps`.
     state : {"complete", "pruned", "failed"}
     seconds : float
     fits : float
-        The work done, where that of a fit with the model's own parameters is 1.
+        Cost of the trial, in fits with the model's own parameters.
     steps : list of int
-        After which iterations or epochs it was measured; all zero for a model without.
+        Iterations or epochs after which the metric was measured; zeros for models without iterations.
     factors : int or None
-        With how many factors, where these were fewer than asked for; such a trial is never the best one.
+        Number of factors of a trial of reduced size, which is never the best one; None for full size.
     error : str or None
-        Why it failed.
+        Why the trial failed.
     """
 
     params: dict[str, Any]
@@ -45,15 +45,16 @@ class Trial:
 
 @dataclass(frozen=True)
 class Comparison:
-    """What the best trial is worth against the model's own parameters, on users whom the search never measured.
+    """The best trial against the model's own parameters, on holdout users that the search never measured.
 
     Attributes
     ----------
     found, own : float
-        The metric with the parameters found, and with the model's own.
+        The metric with the parameters found and with the model's own.
     difference : Interval
-        ``found - own`` with its 95 % interval, of these users in pairs; see `Evaluation.difference`.
+        ``found - own`` with its paired 95 % interval; see `Evaluation.difference`.
     n_users : int
+        Number of holdout users evaluated.
     """
 
     found: float
@@ -64,32 +65,32 @@ class Comparison:
 
 @dataclass(frozen=True)
 class TuneResult:
-    """What `tune` found. Printed, it is one line.
+    """The result of `tune`; printed as one line.
 
     Attributes
     ----------
     best_params : dict
-        Parameters of the best trial, with the number of iterations or epochs that were best; or, where that trial did
-        no better than they do on users whom the search never measured, the model's own.
+        Parameters of the best trial, with the best number of iterations or epochs; the model's own parameters if the
+        best trial is no better on the holdout users.
     best_value : float
-        Their metric on the validation part.
+        Their metric on the validation users.
     best_model : fitted model or None
-        Fitted with these on all interactions, where `refit` is on and the fit does not diverge.
+        Model with these parameters, fitted on all interactions; None without `refit`, or if that fit diverges.
     metric : str
     trials : list of Trial
-        In their order, those of a study that was gone on with included.
+        All trials in order, including earlier ones of a study that was continued.
     study : optuna.Study
-        For Optuna's own tables, plots and storage; without the trials with few factors, whose values are others.
+        For Optuna's tables, plots and storage. Trials with fewer factors, whose values do not compare, are left out.
     comparison : Comparison or None
-        What the best trial is worth; None where there are fewer than two users to measure.
+        The best trial against the model's own parameters; None if there are fewer than two holdout users.
     kept_own : bool
         Whether `best_params` are the model's own.
     less_is_better : bool
-        Of the metric.
+        Whether the metric is minimised.
     against : str
-        What the model's own parameters are called: the defaults, where they are.
+        Name of the model's own parameters when printed: "the defaults" if they are.
     n_fits : float
-        The work done, where that of a fit with the model's own parameters is 1.
+        Cost of the search, in fits with the model's own parameters.
     """
 
     best_params: dict[str, Any]
@@ -110,22 +111,21 @@ class TuneResult:
         states = [trial.state for trial in self.trials]
         failed = f" ({states.count('failed')} failed)" if "failed" in states else ""
         spent = f"{len(states)} trials{failed} in {self.n_fits:.3g} fits' worth of time"
-        return (
-            f"{self.metric} {self.best_value:.4f} with {self.against if self.kept_own else shown}{self._worth()}{spent}"
-        )
+        found = self.against if self.kept_own else shown
+        return f"{self.metric} {self.best_value:.4f} with {found}{self._describe_comparison()}{spent}"
 
-    def _worth(self) -> str:
-        """Return how much better the best trial is than the model's own parameters."""
-        one = self.comparison
-        if one is None or not one.own:
-            return ", which nothing else was better than: " if self.kept_own else ": "
+    def _describe_comparison(self) -> str:
+        """Describe how much better the best trial is than the model's own parameters."""
+        compared = self.comparison
+        if compared is None or not compared.own:
+            return ", since no trial was better: " if self.kept_own else ": "
         sign = -100 if self.less_is_better else 100
-        value, *bounds = (sign * part / one.own for part in one.difference)
+        value, *bounds = (sign * part / compared.own for part in compared.difference)
         low, high = sorted(bounds)
         better = f"{abs(value):.1f} % {'better' if value >= 0 else 'worse'}"
         interval = f"(95 % interval {low:.1f} to {high:.1f} %)"
         if self.kept_own:
-            return f", kept because what was found is {better} {interval}: "
+            return f", kept because the best trial is {better} {interval}: "
         return f": {better} than {self.against} {interval}, "
 
 

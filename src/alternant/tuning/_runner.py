@@ -1,4 +1,4 @@
-"""One trial: fitted, measured on the way, ended early where it is told to."""
+"""Running one trial: fit, measure during the fit, prune."""
 
 from __future__ import annotations
 
@@ -13,34 +13,34 @@ import numpy as np
 from ..data.csr import CSR
 from ..data.interactions import Interactions
 from ..evaluation import Evaluation, evaluate
+from ..evaluation._evaluate import RATING_METRICS
 from ..evaluation.splits import Table
 from ..models import FactorModel
 from ._defaults import Rescoring
-from ._parts import Parts
+from ._split import SearchSplit
 from ._work import fit_work, iteration_work, measuring_work, setup_work, steps_name
 
-LESS_IS_BETTER = ("rmse", "mae", "gini")
-LISTLESS = ("rmse", "mae")
+MINIMIZED = (*RATING_METRICS, "gini")
 
 
 @dataclass
-class Run:
-    """What one trial has shown so far."""
+class TrialRun:
+    """The state of a running or finished trial."""
 
     params: dict[str, Any]
     values: list[float] = field(default_factory=list)
     steps: list[int] = field(default_factory=list)
-    extra: list[dict[str, Any]] = field(default_factory=list)  # parameters that were chosen when it was measured
+    extra: list[dict[str, Any]] = field(default_factory=list)  # rescored parameter at each measurement
     fits: float = 0.0
     seconds: float = 0.0
     pruned: bool = False
     error: Exception | None = None
-    factors: int | None = None  # where these are fewer than asked for
+    factors: int | None = None  # None for full size
 
 
 @dataclass(frozen=True)
 class Limits:
-    """Where a search ends: after work, trials or seconds."""
+    """The limits of a search: cost in fits, trials and seconds."""
 
     budget: float | None
     n_trials: int | None
@@ -48,34 +48,34 @@ class Limits:
 
 
 @dataclass
-class Runner:
-    """Fits models on the train part and measures them on the part to search by."""
+class TrialRunner:
+    """Fits models on the training interactions and measures them on the validation users."""
 
     base: FactorModel
-    parts: Parts
+    split: SearchSplit
     metric: str
     k: int
     among_rated: bool = False
     rescoring: Rescoring | None = None
-    rescored: tuple[float, ...] = ()  # values of the rescoring to begin with: that of the best trial so far
+    rescored: tuple[float, ...] = ()  # initial values of the rescored parameter: that of the best trial so far
 
     def __post_init__(self) -> None:
-        self.size = self.parts.size
+        self.size = self.split.size
         self.steps = steps_name(self.base)
         self.unit = fit_work(self.base, self.size) + self._measuring(self.base)
-        self.sign = -1 if self.metric in LESS_IS_BETTER else 1
+        self.sign = -1 if self.metric in MINIMIZED else 1
 
     @property
     def key(self) -> str:
-        """The name of the metric in an evaluation."""
-        return self.metric if self.metric in ("auc", *LISTLESS) else f"{self.metric}@{self.k}"
+        """The key of the metric in an `Evaluation`."""
+        return self.metric if self.metric in ("auc", *RATING_METRICS) else f"{self.metric}@{self.k}"
 
     def best(self, values: list[float]) -> int:
-        """Return the place of the best of some values."""
+        """Return the position of the best value."""
         return int(np.argmax(self.sign * np.array(values)))
 
-    def best_params(self, run: Run) -> dict[str, Any]:
-        """Return the parameters of a run with what was chosen on the way."""
+    def best_params(self, run: TrialRun) -> dict[str, Any]:
+        """Return the parameters of a run, with its best rescored parameter and number of steps."""
         if not run.values:
             return dict(run.params)
         at = self.best(run.values)
@@ -83,34 +83,35 @@ class Runner:
 
     def run(
         self, params: dict[str, Any], *, reduced: dict[str, Any] | None = None, at: list[int] | None = None,
-        free: bool = False, stop: Callable[[Run], bool] = lambda _: False,
-    ) -> Run:  # fmt: skip
-        """Fit with some parameters, `reduced` ones of them for less work, and measure after the iterations of `at`.
+        rescore: bool = False, prune: Callable[[TrialRun], bool] = lambda _: False,
+    ) -> TrialRun:  # fmt: skip
+        """Fit with `params`, overridden by those of `reduced`, and measure after the iterations in `at` (None: all).
 
-        Parameters that the model refuses together, or that diverge, are noted as the run's error.
+        If the model rejects the parameters or diverges, the exception becomes the run's error.
         """
         start = time.perf_counter()
-        run = Run(params, factors=(reduced or {}).get("factors"))
+        run = TrialRun(params, factors=(reduced or {}).get("factors"))
         try:
             model = with_params(self.base, params | (reduced or {}))
         except (TypeError, ValueError) as error:
             run.error = error
             return run
         total = model.get_params()[self.steps] if self.steps else 0
-        one, measuring = self._work_of(model)
+        step_cost = iteration_work(model, self.size) / self.unit
+        measuring_cost = self._measuring(model) / self.unit
         run.fits = setup_work(self.size) / self.unit
 
         def watch(state: Any) -> bool:
-            run.fits += one
+            run.fits += step_cost
             if at is not None and state.iteration not in at:
                 return False
-            run.fits += self._measure(model, run, state.iteration, free, state.iteration == total) * measuring
-            return stop(run)
+            run.fits += self._measure(model, run, state.iteration, rescore, state.iteration == total) * measuring_cost
+            return prune(run)
 
         try:
-            fit(model, self.parts.train, watch)
-            if not run.values:  # a model without iterations, or one that stopped before it was to be measured
-                run.fits += self._measure(model, run, getattr(model, "n_iter_", 0), free, True) * measuring
+            fit(model, self.split.train, watch)
+            if not run.values:  # no iterations, or stopped before the first measurement
+                run.fits += self._measure(model, run, getattr(model, "n_iter_", 0), rescore, True) * measuring_cost
         except ArithmeticError as error:
             run.error = error
         finally:
@@ -118,26 +119,22 @@ class Runner:
         return run
 
     def evaluate(self, model: Any, test: Any) -> Evaluation:
-        """Measure a model on some test interactions."""
+        """Evaluate a model on test interactions."""
         candidates = _pattern(test) if self.among_rated else None
         return evaluate(model, test, k=self.k, metrics=[self.metric], candidates=candidates)
 
-    def _work_of(self, model: FactorModel) -> tuple[float, float]:
-        """Return the work of an iteration and of measuring, in fits."""
-        return iteration_work(model, self.size) / self.unit, self._measuring(model) / self.unit
-
     def _measuring(self, model: FactorModel) -> float:
-        return measuring_work(model, self.size, self.parts.n_search, lists=self.metric not in LISTLESS)
+        return measuring_work(model, self.size, self.split.n_validation, lists=self.metric not in RATING_METRICS)
 
-    def work(self, reduced: dict[str, Any], times: int) -> float:
-        """Return the work of a trial that is measured so often, in fits that are measured once."""
+    def cost(self, reduced: dict[str, Any], times: int) -> float:
+        """Return the cost of a trial that is measured `times` times, in full fits that are measured once."""
         model = with_params(self.base, reduced)
         return (fit_work(model, self.size) + times * self._measuring(model)) / self.unit
 
-    def _measure(self, model: Any, run: Run, step: int, free: bool, last: bool) -> int:
-        """Note the value of a model; return how often it was measured."""
+    def _measure(self, model: Any, run: TrialRun, step: int, rescore: bool, last: bool) -> int:
+        """Record the value of a model; return how many times it was evaluated."""
         run.steps.append(step)
-        if self.rescoring is None or not free:
+        if self.rescoring is None or not rescore:
             run.values.append(self._value(model))
             run.extra.append({})
             return 1
@@ -147,10 +144,10 @@ class Runner:
         run.extra.append({self.rescoring.name: best})
         return len(tried)
 
-    def _rescored(self, model: Any, run: Run, rescoring: Rescoring, last: bool) -> dict[float, float]:
-        """Return values of a rescoring and what they give: from the one that was best so far on uphill.
+    def _rescored(self, model: Any, run: TrialRun, rescoring: Rescoring, last: bool) -> dict[float, float]:
+        """Return the metric at values of the rescored parameter, by hill climbing from the best value so far.
 
-        Not between the first time, on which it depends whether the trial is ended, and the last, with smaller steps.
+        The climb runs at the first measurement, on which pruning depends, and at the last, then with smaller steps.
         """
         low, high = rescoring.low, rescoring.high
         starts = (run.extra[-1][rescoring.name],) if run.extra else self.rescored or (low, (low + high) / 2)
@@ -169,22 +166,22 @@ class Runner:
         return tried
 
     def _value(self, model: Any) -> float:
-        return float(self.evaluate(model, self.parts.search).means[self.key])
+        return float(self.evaluate(model, self.split.validation).means[self.key])
 
 
 def with_params(base: FactorModel, params: dict[str, Any]) -> FactorModel:
-    """Return a model with some parameters changed."""
+    """Return a new model with some parameters changed."""
     return type(base)(**{**base.get_params(), **params})
 
 
 def fit(model: Any, interactions: Any, callback: Any) -> Any:
-    """Fit without a bar, and with a callback where the model takes one."""
+    """Fit without a progress bar, and with the callback if the model takes one."""
     accepted = inspect.signature(model.fit).parameters
     options = {"callback": callback, "show_progress": False}
     return model.fit(interactions, **{name: value for name, value in options.items() if name in accepted})
 
 
 def _pattern(test: Any) -> Any:
-    """Return which pairs there are, those of value 0 among them."""
+    """Return the stored pairs as a boolean matrix, zeros included."""
     rows = test.matrix if isinstance(test, Interactions) else Table(test).rows.to_scipy()
     return CSR.of(rows.indptr, rows.indices, np.ones(len(rows.data), bool), rows.shape).to_scipy()

@@ -1,4 +1,4 @@
-"""`tune`: trials that share one split, within the time of some fits, and a judgement of the best of them."""
+"""`tune`: a hyper-parameter search on one split, and a holdout comparison of its best trial."""
 
 from __future__ import annotations
 
@@ -8,21 +8,21 @@ from typing import Any
 
 from .._utils.validation import check_boolean, check_integer, check_number, check_share
 from ..data.interactions import Interactions
-from ..evaluation._evaluate import AT_K, METRICS
+from ..evaluation._evaluate import AT_K, METRICS, RATING_METRICS
 from ..models import FactorModel, Popularity
 from ..models.internals import check_values
 from . import _optuna
-from ._defaults import default_aim, default_space, own_values, rescoring_of
-from ._judgement import judge
-from ._parts import split_parts
+from ._comparison import compare_on_holdout
+from ._defaults import default_space, objective_metric, own_values, rescoring_of
 from ._result import Trial, TuneResult
-from ._runner import LESS_IS_BETTER, LISTLESS, Limits, Runner, fit, with_params
+from ._runner import MINIMIZED, Limits, TrialRunner, fit, with_params
 from ._space import Space, read_space
+from ._split import split_for_search
 from ._staged import search_staged
 from ._study import StudySearch
 
-BUDGET = 20
-COMPARISON = 2  # fits of a budget that are kept for it
+BUDGET = 20  # fits
+COMPARISON_COST = 2  # fits
 
 
 def tune(
@@ -45,50 +45,50 @@ def tune(
 ) -> TuneResult:
     """Search for hyper-parameters that do well on held-out interactions.
 
-    ``tune(model, interactions)`` is all that is needed: space, metric and split are chosen for the model. Every trial
-    is fitted on the same part of the interactions, measured on the other part while it is fitted, and ended early
-    where that goes worse than with others; its value is that after its best iteration.
+    ``tune(model, interactions)`` chooses space, metric and split for the model. Every trial is fitted on the same
+    training interactions, measured on validation users during the fit, and pruned if it falls behind other trials. Its
+    value is that after its best iteration.
 
-    The search takes about as long as `budget` fits of the model. A third of that goes to many trials with a quarter of
-    the factors and half of the iterations, the rest to those of full size that these make likely to be good. What the
-    best of them is worth is then measured on users whom the search did not: where it is no better than the model's
-    own parameters there, these are the result, unless the space leaves them out.
+    The search costs about as much as `budget` fits of the model. A third of the budget goes to many trials with a
+    quarter of the factors and half of the iterations, the rest to the most promising trials of full size. The best
+    trial is then compared with the model's own parameters on holdout users that the search never measured. If it is no
+    better, the model's own parameters are the result, unless the space excludes them.
 
     Parameters
     ----------
     model : class or instance
-        An instance gives the parameters that are not searched, `factors` among them; it is not changed.
+        An instance sets the parameters that are not searched, such as `factors`; it is not modified.
     interactions : as for the model's `fit`
     space : dict, callable or None
-        For each parameter ``(low, high)``, ``(low, high, "log")``, a list of choices or an Optuna distribution; two
-        whole numbers are a range of whole numbers, and two pairs lead from one pair (users, items) to the other. Or a
-        function of an Optuna trial that returns a dict of parameters. None: `default_space` of the model.
+        For each parameter ``(low, high)``, ``(low, high, "log")``, a list of choices or an Optuna distribution.
+        Integer bounds give a range of integers, and two pairs (users, items) the range from one pair to the other.
+        Alternatively, a function of an Optuna trial that returns a dict of parameters. By default `default_space`.
     metric : str, optional
-        A metric of `alternant.evaluation.evaluate`, as ``"ndcg@10"``, ``"auc"`` or ``"rmse"``. By default rmse for
-        models of ratings and ``"ndcg@20"`` for the others; for `CosineMF`, in lists of a user's test pairs alone, which
-        say how well likes are told from dislikes.
+        A metric of `alternant.evaluation.evaluate`, such as ``"ndcg@10"``, ``"auc"`` or ``"rmse"``. By default
+        ``"rmse"`` for rating models and ``"ndcg@20"`` for the others; for `CosineMF`, only each user's test items are
+        ranked, which measures how well likes are separated from dislikes.
     budget : float, optional
-        Work to do, where that of a fit with the model's own parameters on the part to train on is 1. It is counted, not
-        timed, so that a seed makes the result. By default 20 where `n_trials` is not given.
+        Cost of the search, in fits of the model's own parameters on the training interactions. Costs are estimated,
+        not timed, so that results are reproducible. By default 20 if `n_trials` is not given.
     n_trials : int, optional
-        Number of trials at most. Given without a budget, all are of full size.
+        Maximum number of trials. Without a budget, all trials are of full size.
     timeout : float, optional
-        Seconds after which no new trial begins.
+        Seconds after which no new trial starts.
     validation : (train, test), optional
-        A split of one's own, as those of `alternant.evaluation`; by default `validation_fraction` at random.
+        A split, as from `alternant.evaluation`; by default a random one with `validation_fraction`.
     validation_fraction : float
         Between 0 and 1.
     refit : bool
-        Fit the best parameters on all interactions in the end.
+        Fit the best parameters on all interactions at the end.
     random_state : int or None
-        Of the split, the search and the models (those whose own is None): the same one gives the same result.
-    sampler, pruner : Optuna's, optional
-        To search by instead, with trials of full size only. These have TPE and the median of the trials before where
-        nothing else is given.
+        Seed of the split, the search and the models whose own seed is None; the same seed gives the same result.
+    sampler, pruner : Optuna sampler and pruner, optional
+        Run an Optuna search, with trials of full size only. If only one is given, the other is the TPE sampler or the
+        median pruner.
     study : optuna.Study, optional
-        To go on with, or to keep in a storage; it has its own sampler and pruner. All trials are of full size.
+        A study to continue, or to keep in a storage, with its own sampler and pruner. All trials are of full size.
     show_progress : bool
-        Whether to draw a progress bar on stderr.
+        Whether to show a progress bar on stderr.
 
     Returns
     -------
@@ -97,16 +97,16 @@ def tune(
     Raises
     ------
     ImportError
-        Without Optuna: ``pip install 'alternant[tune]'``.
+        If Optuna is not installed: ``pip install 'alternant[tune]'``.
     TypeError, ValueError
-        If the arguments are not as required, before anything is fitted; or if every trial failed.
+        If an argument is invalid, before anything is fitted, or if every trial failed.
 
     Notes
     -----
-    A trial that diverges, or whose parameters the model refuses in this combination, fails, and the search goes on.
-    Two thirds of the users of the validation part, at most 5000, are searched by. The best value is the best of many on
-    these, and so a little better than what new data will give; the comparison is not, but has fewer users. To report a
-    number, keep a test set out of `interactions`.
+    A trial that diverges, or whose combination of parameters the model rejects, fails, and the search continues. Two
+    thirds of the test users of the split, at most 5000, are the validation users. The best value is the best of many
+    trials on these users and so slightly optimistic; the comparison is unbiased, but on fewer users. To report a
+    result, keep a separate test set out of `interactions`.
 
     References
     ----------
@@ -131,39 +131,40 @@ def tune(
     if space is not None:
         read_space(optuna, space, base)
     elif isinstance(base, Popularity):
-        default_space(base)  # says that there is nothing to tune
+        default_space(base)  # raises, since there is nothing to tune
     _check_values(base, interactions, validation)
-    aim = default_aim(base, interactions, validation, metric)
-    name, k = _check_metric(aim.metric, base)
-    direction = "minimize" if name in LESS_IS_BETTER else "maximize"
+    objective = objective_metric(base, interactions, validation, metric)
+    name, k = _check_metric(objective.metric, base)
+    direction = "minimize" if name in MINIMIZED else "maximize"
     if study is not None:
-        _check_study(study, sampler, pruner, aim.metric, direction)
-    parts = split_parts(interactions, validation, validation_fraction, random_state, rated=name in LISTLESS, model=base)
-    given = default_space(base, parts.train) if space is None else space
+        _check_study(study, sampler, pruner, objective.metric, direction)
+    split = split_for_search(
+        interactions, validation, validation_fraction, random_state, rated=name in RATING_METRICS, model=base
+    )
+    given = default_space(base, split.train) if space is None else space
     drawn = read_space(optuna, given, base)
-    own = own_values(base, parts.train)
+    own = own_values(base, split.train)
     if isinstance(drawn, Space):
-        own |= drawn.chosen_as_they_are(base.get_params())
-    runner = Runner(base, parts, name, k, aim.among_rated)
-    own_way = sampler is pruner is study is None and limits.budget is not None
+        own |= drawn.listed(base.get_params())
+    runner = TrialRunner(base, split, name, k, objective.among_rated)
+    staged = sampler is pruner is study is None and limits.budget is not None
     with _optuna.quiet(optuna):
         if study is None:
             study = _new_study(optuna, direction, sampler, pruner, random_state)
-        if own_way and isinstance(drawn, Space):
+        if staged and isinstance(drawn, Space):
             runner.rescoring = rescoring_of(base, given)
             trials = search_staged(runner, drawn, own, limits, study, optuna, random_state, show_progress)
         else:
-            held = drawn.holding(own)
-            if held and not study.trials:
-                study.enqueue_trial(held)
+            initial = drawn.stored(own)
+            if initial and not study.trials:
+                study.enqueue_trial(initial)
             trials = StudySearch(runner, drawn, optuna, limits).search(study, show_progress=show_progress)
-    # A space of one's own may leave the model's own parameters out.
-    may_keep = space is None or (isinstance(drawn, Space) and len(drawn.holding(own)) == len(drawn.distributions))
+    # A given space may exclude the model's own parameters.
+    may_keep = space is None or (isinstance(drawn, Space) and len(drawn.stored(own)) == len(drawn.distributions))
     names = list(drawn.distributions) if isinstance(drawn, Space) and not may_keep else []
-    left_out = {name: base.get_params()[name] for name in names}
-    result = _judged(
-        _best_of(trials, runner.sign, left_out), trials, study, runner, aim.metric, random_state, may_keep=may_keep
-    )
+    excluded = {name: base.get_params()[name] for name in names}
+    best = _best_of(trials, runner.sign, excluded)
+    result = _compared(best, trials, study, runner, objective.metric, random_state, may_keep=may_keep)
     return replace(result, best_model=_fit_best(base, result.best_params, interactions)) if refit else result
 
 
@@ -175,10 +176,10 @@ def _check_values(model: FactorModel, interactions: Any, validation: Any) -> Non
             check_values(model, name, one)
 
 
-def _judged(
-    best: Trial, trials: list[Trial], study: Any, runner: Runner, metric: str, random_state: Any, *, may_keep: bool
+def _compared(
+    best: Trial, trials: list[Trial], study: Any, runner: TrialRunner, metric: str, random_state: Any, *, may_keep: bool
 ) -> TuneResult:
-    """Return the best trial, or the model's own parameters where they do as well and may be kept."""
+    """Return the result: the best trial, or the model's own parameters if no worse on the holdout users."""
     base, defaults = runner.base, type(runner.base)().get_params()
     result = TuneResult(
         best.params, float(best.value), None, metric, trials, study,  # type: ignore[arg-type]
@@ -188,42 +189,42 @@ def _judged(
     )  # fmt: skip
     if all(base.get_params()[name] == value for name, value in best.params.items()):
         return replace(result, kept_own=True)
-    judgement = judge(runner, best.params, random_state)
-    if judgement is None:
+    holdout = compare_on_holdout(runner, best.params, random_state)
+    if holdout is None:
         return result
-    difference = runner.sign * judgement.comparison.difference.value
-    result = replace(result, comparison=judgement.comparison, n_fits=result.n_fits + COMPARISON)
+    difference = runner.sign * holdout.comparison.difference.value
+    result = replace(result, comparison=holdout.comparison, n_fits=result.n_fits + COMPARISON_COST)
     if difference > 0 or not may_keep:
         return result
     params = {name: base.get_params()[name] for name in best.params}
-    return replace(result, best_params=params, best_value=judgement.own_value, kept_own=True)
+    return replace(result, best_params=params, best_value=holdout.own_value, kept_own=True)
 
 
 def _fit_best(base: FactorModel, params: dict[str, Any], interactions: Any) -> Any:
     try:
         return fit(with_params(base, params), interactions, None)
-    except ArithmeticError as error:  # what the search found must not be lost
+    except ArithmeticError as error:  # do not lose the result of the search
         warnings.warn(
-            f"the best parameters can't be fitted on all interactions ({error}): best_model is None",
+            f"the fit of the best parameters on all interactions failed ({error}): best_model is None",
             RuntimeWarning,
             stacklevel=3,
         )
         return None
 
 
-def _best_of(trials: list[Trial], sign: int, left_out: dict[str, Any]) -> Trial:
-    """Return the best complete trial of full size, the model's own parameters where these are not `left_out`."""
+def _best_of(trials: list[Trial], sign: int, excluded: dict[str, Any]) -> Trial:
+    """Return the best complete trial of full size, other than one with the `excluded` parameters."""
     complete = [
         trial
         for trial in trials
         if trial.state == "complete" and trial.value is not None and not trial.factors
-        and not (left_out and all(trial.params.get(name) == value for name, value in left_out.items()))
+        and not (excluded and all(trial.params.get(name) == value for name, value in excluded.items()))
     ]  # fmt: skip
     if not complete:
         errors = [trial.error for trial in trials if trial.error]
         raise ValueError(
-            f"no trial of {len(trials)} succeeded ({errors[-1] if errors else 'all were ended early'}): narrow the "
-            "space, or raise regularization or lower learning_rate in it"
+            f"no trial of {len(trials)} succeeded ({errors[-1] if errors else 'all were pruned'}): narrow the space, "
+            "raise its regularization or lower its learning_rate"
         )
     return max(complete, key=lambda trial: sign * float(trial.value))  # type: ignore[arg-type]
 
@@ -232,7 +233,7 @@ def _base_model(model: Any, random_state: Any) -> FactorModel:
     if isinstance(model, type) and issubclass(model, FactorModel):
         model = model()
     if not isinstance(model, FactorModel):
-        raise TypeError(f"model must be a class of model or an instance, got {model!r}")
+        raise TypeError(f"model must be a model class or instance, got {model!r}")
     params = model.get_params()
     if params.get("random_state", 0) is None:
         params["random_state"] = random_state
@@ -252,7 +253,7 @@ def _check_limits(budget: Any, n_trials: Any, timeout: Any) -> Limits:
 
 
 def _new_study(optuna: Any, direction: str, sampler: Any, pruner: Any, random_state: int | None) -> Any:
-    seed = None if random_state is None else random_state % 2**32  # all that the sampler takes
+    seed = None if random_state is None else random_state % 2**32  # the sampler takes 32 bits
     return optuna.create_study(
         direction=direction,
         sampler=sampler if sampler is not None else optuna.samplers.TPESampler(seed=seed),
@@ -264,18 +265,18 @@ def _check_metric(metric: Any, model: FactorModel) -> tuple[str, int]:
     name, _, length = metric.partition("@") if isinstance(metric, str) else (None, "", "")
     if name not in METRICS or bool(length) != (name in AT_K) or (length and not (length.isdecimal() and int(length))):
         raise ValueError(f"metric must be a metric of evaluate, such as 'ndcg@10', 'auc' or 'rmse', got {metric!r}")
-    if name in ("rmse", "mae") and model.traits.feedback != "ratings":
-        raise ValueError(f"metric={metric!r} needs a model of ratings, got {type(model).__name__}: use 'ndcg@10'")
+    if name in RATING_METRICS and model.traits.feedback != "ratings":
+        raise ValueError(f"metric={metric!r} needs a rating model, got {type(model).__name__}: use 'ndcg@10'")
     return name, int(length or 1)
 
 
 def _check_study(study: Any, sampler: Any, pruner: Any, metric: str, direction: str) -> None:
-    """Refuse a study that would search for something else."""
+    """Reject a study with a different objective."""
     if sampler is not None or pruner is not None:
         raise ValueError(
-            "study has a sampler and a pruner of its own, got another beside it: set study.sampler or study.pruner"
+            "study already has a sampler and a pruner, got another one: set study.sampler or study.pruner"
         )
-    found = [way.name.lower() for way in study.directions]
+    found = [each.name.lower() for each in study.directions]
     if found != [direction]:
         raise ValueError(
             f"study must {direction} one value for metric={metric!r}, got {' and '.join(found)}: use "

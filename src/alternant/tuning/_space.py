@@ -1,4 +1,4 @@
-"""What a search draws from: ranges, choices, distributions or a function."""
+"""Search spaces: ranges, choices, Optuna distributions or a function of a trial."""
 
 from __future__ import annotations
 
@@ -15,9 +15,10 @@ from ..models import FactorModel
 
 @dataclass
 class Space:
-    """The distributions to draw from; what Optuna can't store as a choice is stored by its repr, its label.
+    """A space of Optuna distributions.
 
-    A pair is stored as the place between the two that it is drawn from, from 0 to 1.
+    Choices that Optuna cannot store are stored as labels, their repr. A pair is stored as a fraction from 0 to 1
+    between the two pairs of its range.
     """
 
     distributions: dict[str, Any]
@@ -25,11 +26,11 @@ class Space:
     pairs: dict[str, PairRange] = field(default_factory=dict)
 
     def draw(self, trial: Any) -> dict[str, Any]:
-        """Return parameters for one trial."""
+        """Draw the parameters of a trial."""
         return self.decode({name: _suggest(trial, name, each) for name, each in self.distributions.items()})
 
     def decode(self, params: Mapping[str, Any]) -> dict[str, Any]:
-        """Return parameters as the model takes them."""
+        """Convert stored values to parameters of the model."""
         return {name: self._decode(name, value) for name, value in params.items()}
 
     def _decode(self, name: str, value: Any) -> Any:
@@ -37,26 +38,26 @@ class Space:
             return self.pairs[name].at(value)
         return self.labels[name][value] if name in self.labels else value
 
-    def holding(self, params: Mapping[str, Any]) -> dict[str, Any]:
-        """Return those of the parameters that could have been drawn, as Optuna stores them."""
-        held: dict[str, Any] = {}
+    def stored(self, params: Mapping[str, Any]) -> dict[str, Any]:
+        """Return the parameters that lie in the space, as Optuna stores them."""
+        stored: dict[str, Any] = {}
         for name, each in self.distributions.items():
             value = params[name]
             if name in self.pairs:
-                place = self.pairs[name].place(value)
-                if place is not None:
-                    held[name] = place
+                fraction = self.pairs[name].fraction(value)
+                if fraction is not None:
+                    stored[name] = fraction
             elif hasattr(each, "choices"):
                 labels = [label for label, choice in zip(each.choices, self._choices(name), strict=True)
                           if type(choice) is type(value) and repr(choice) == repr(value)]  # fmt: skip
                 if labels:
-                    held[name] = labels[0]
+                    stored[name] = labels[0]
             elif isinstance(value, Real) and each.low <= value <= each.high and not _off_grid(value, each):
-                held[name] = value
-        return held
+                stored[name] = value
+        return stored
 
-    def chosen_as_they_are(self, params: Mapping[str, Any]) -> dict[str, Any]:
-        """Return those of the parameters that are among the choices of the space, "auto" included."""
+    def listed(self, params: Mapping[str, Any]) -> dict[str, Any]:
+        """Return the parameters that are choices of the space, "auto" included."""
         return {
             name: params[name] for name, each in self.distributions.items()
             if hasattr(each, "choices") and any(repr(choice) == repr(params[name]) for choice in self._choices(name))
@@ -67,7 +68,7 @@ class Space:
         return [self.labels[name][label] for label in choices] if name in self.labels else list(choices)
 
     def extremes(self) -> dict[str, list[Any]]:
-        """Return for each name the values that show whether the model takes what may be drawn."""
+        """Return the choices or the ends of the range of each parameter, to check them with the model."""
         return {
             name: self._choices(name) if hasattr(each, "choices") else self._ends(name, each)
             for name, each in self.distributions.items()
@@ -79,60 +80,60 @@ class Space:
 
 @dataclass(frozen=True)
 class PairRange:
-    """Pairs of numbers, one for each side of a model, that move together from one to another."""
+    """A range of pairs (users, items), from one pair to another."""
 
     low: tuple[float, float]
     high: tuple[float, float]
     log: bool
 
-    def at(self, place: float) -> tuple[float, float]:
-        """Return the pair at a place from 0 to 1."""
+    def at(self, fraction: float) -> tuple[float, float]:
+        """Return the pair at a fraction of the range."""
         users, items = (
-            low * (high / low) ** place if self.log else low + place * (high - low)
+            low * (high / low) ** fraction if self.log else low + fraction * (high - low)
             for low, high in zip(self.low, self.high, strict=True)
         )
         return users, items
 
-    def place(self, value: Any) -> float | None:
-        """Return where a pair, or a number for both sides, is; None where it is not among them."""
+    def fraction(self, value: Any) -> float | None:
+        """Return the fraction of a pair, or of a number for both sides; None outside of the range."""
         pair = value if isinstance(value, tuple) else (value, value)
-        if len(pair) != 2 or not all(isinstance(one, Real) for one in pair):
+        if len(pair) != 2 or not all(isinstance(each, Real) for each in pair):
             return None
         sides = zip(pair, self.low, self.high, strict=True)
-        one, low, high = next((side for side in sides if side[1] != side[2]), (0.0, 0.0, 0.0))
-        if low == high or (self.log and one <= 0):
+        x, low, high = next((side for side in sides if side[1] != side[2]), (0.0, 0.0, 0.0))
+        if low == high or (self.log and x <= 0):
             return None
-        place = float(np.log(one / low) / np.log(high / low) if self.log else (one - low) / (high - low))
-        place = min(max(place, 0.0), 1.0)
-        return place if np.allclose(self.at(place), pair, rtol=1e-9, atol=1e-12) else None
+        fraction = float(np.log(x / low) / np.log(high / low) if self.log else (x - low) / (high - low))
+        fraction = min(max(fraction, 0.0), 1.0)
+        return fraction if np.allclose(self.at(fraction), pair, rtol=1e-9, atol=1e-12) else None
 
 
 @dataclass
 class FunctionSpace:
-    """A function that draws from a trial."""
+    """A space given as a function of an Optuna trial."""
 
     function: Callable[[Any], Mapping[str, Any]]
     model: FactorModel
 
     def draw(self, trial: Any) -> dict[str, Any]:
-        """Return parameters for one trial."""
+        """Draw the parameters of a trial."""
         drawn = self.function(trial)
         if not isinstance(drawn, Mapping):
-            raise TypeError(f"space must return a dict of parameters for a trial, got {drawn!r}")
+            raise TypeError(f"space must return a dict of parameters, got {drawn!r}")
         _check_names(drawn, self.model)
         return dict(drawn)
 
     def decode(self, params: Mapping[str, Any]) -> dict[str, Any]:
-        """Return what was suggested to the function, which is all that Optuna stores."""
+        """Return the stored suggestions; the parameters made from them are unknown."""
         return dict(params)
 
-    def holding(self, params: Mapping[str, Any]) -> dict[str, Any]:  # noqa: ARG002
-        """Return nothing: what a function may return is not known."""
+    def stored(self, params: Mapping[str, Any]) -> dict[str, Any]:  # noqa: ARG002
+        """Return nothing, since the values that the function may return are unknown."""
         return {}
 
 
 def read_space(optuna: Any, space: Any, model: FactorModel) -> Space | FunctionSpace:
-    """Return the space to search, once the model is known to take what it holds."""
+    """Validate a space against a model and return it."""
     if callable(space):
         return FunctionSpace(space, model)
     if not isinstance(space, Mapping):
@@ -155,7 +156,7 @@ def _check_names(names: Mapping[str, Any], model: FactorModel) -> None:
 
 
 def _distribution(optuna: Any, name: str, given: Any, found: Space) -> Any:
-    """Return the distribution that is meant; the space gets what Optuna can't store."""
+    """Return the distribution of a parameter; labels and pairs are added to `found`."""
     kinds = optuna.distributions
     if isinstance(given, kinds.BaseDistribution):
         return given
@@ -180,7 +181,7 @@ def _distribution(optuna: Any, name: str, given: Any, found: Space) -> Any:
     log = len(given) == 3
     if not low < high or (log and low <= 0):
         raise ValueError(
-            f"space[{name!r}] must have low below high{' and above 0 to be logarithmic' if log else ''}, got {given!r}"
+            f"space[{name!r}] must have low below high{', both above 0 on a log scale' if log else ''}, got {given!r}"
         )
     if isinstance(low, Integral) and isinstance(high, Integral):
         return kinds.IntDistribution(int(low), int(high), log=log)
@@ -193,8 +194,7 @@ def _pair_range(name: str, given: tuple[Any, ...]) -> PairRange:
     numbers = all(len(pair) == 2 and all(_is_number(value) for value in pair) for pair in (low, high))
     if not numbers or low == high or not (log or len(given) == 2) or (log and min(*low, *high) <= 0):
         raise ValueError(
-            f"space[{name!r}] must lead from one pair of numbers to another, both above 0 to be logarithmic, got "
-            f"{given!r}"
+            f"space[{name!r}] must go from one pair of numbers to another, all above 0 on a log scale, got {given!r}"
         )
     return PairRange((float(low[0]), float(low[1])), (float(high[0]), float(high[1])), log)
 
@@ -204,14 +204,14 @@ def _is_number(value: Any) -> bool:
 
 
 def _check_values(space: Space, model: FactorModel) -> None:
-    """Refuse bounds and choices that the model refuses, whatever is chosen for one other parameter."""
+    """Reject bounds and choices that the model rejects with every choice of any other single parameter."""
     extremes = space.extremes()
     for name, values in extremes.items():
         for value in values:
             error = _refusal(model, {name: value})
             others = ({other: choice} for other, choices in extremes.items() if other != name for choice in choices)
             if error is not None and all(_refusal(model, {name: value} | other) for other in others):
-                raise about(error, f"space[{name!r}] holds {value!r}, which {type(model).__name__} refuses: ")
+                raise about(error, f"space[{name!r}] holds {value!r}, which {type(model).__name__} rejects: ")
 
 
 def _refusal(model: FactorModel, params: dict[str, Any]) -> Exception | None:

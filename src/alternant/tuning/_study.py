@@ -1,28 +1,28 @@
-"""A search by an Optuna study: trials of full size, from its sampler, ended early by its pruner."""
+"""Search with an Optuna study: trials of full size, drawn by its sampler and pruned by its pruner."""
 
 from __future__ import annotations
 
 from typing import Any
 
 from ._result import Trial
-from ._runner import Limits, Run, Runner
+from ._runner import Limits, TrialRun, TrialRunner
 from ._space import FunctionSpace, Space
 
 
 class CombinationError(Exception):
-    """The model refuses parameters that each alone it takes."""
+    """The model rejects this combination of parameters."""
 
 
 class StudySearch:
-    """The objective of the study."""
+    """A search whose trials are run by an Optuna study."""
 
-    def __init__(self, runner: Runner, space: Space | FunctionSpace, optuna: Any, limits: Limits) -> None:
+    def __init__(self, runner: TrialRunner, space: Space | FunctionSpace, optuna: Any, limits: Limits) -> None:
         self.runner, self.space, self.optuna, self.limits = runner, space, optuna, limits
         self.drawn: dict[int, dict[str, Any]] = {}
-        self.spent = 0.0
+        self.cost = 0.0
 
     def search(self, study: Any, *, show_progress: bool) -> list[Trial]:
-        """Run trials and return all that the study has."""
+        """Run trials and return all finished trials of the study."""
         study.optimize(
             self.run, self.limits.n_trials, timeout=self.limits.timeout, callbacks=[self._stop],
             catch=(ArithmeticError, CombinationError), show_progress_bar=show_progress,
@@ -33,14 +33,14 @@ class StudySearch:
         """Fit, measure after each iteration, and return the best value."""
         params = self.drawn[trial.number] = self.space.draw(trial)
 
-        def stop(run: Run) -> bool:
+        def prune(run: TrialRun) -> bool:
             trial.report(run.values[-1], len(run.values))
             run.pruned = bool(trial.should_prune())
             return run.pruned
 
-        run = self.runner.run(params, stop=stop)
-        self.spent += run.fits
-        trial.set_user_attr("alternant", noted(run))
+        run = self.runner.run(params, prune=prune)
+        self.cost += run.fits
+        trial.set_user_attr("alternant", attributes_of(run))
         if run.error is not None:
             if isinstance(run.error, ArithmeticError):
                 raise run.error
@@ -51,32 +51,34 @@ class StudySearch:
 
     def describe(self, trial: Any) -> Trial:
         """Return a finished trial of the study."""
-        note = trial.user_attrs.get("alternant", noted(Run({})))
-        drawn = self.drawn.get(trial.number)  # None: by an earlier search of the study
+        attributes = trial.user_attrs.get("alternant", attributes_of(TrialRun({})))
+        drawn = self.drawn.get(trial.number)  # None for a trial of an earlier search
         params = dict(self.space.decode(trial.params) if drawn is None else drawn)
         state = {"COMPLETE": "complete", "PRUNED": "pruned"}.get(trial.state.name, "failed")
-        value, values = None, note["values"]
+        value, values = None, attributes["values"]
         if values:
             at = self.runner.best(values)
             if self.runner.steps:
-                params[self.runner.steps] = note["steps"][at]
+                params[self.runner.steps] = attributes["steps"][at]
             value = values[at] if state != "failed" else None
-        return Trial(params, value, values, state, note["seconds"], note["fits"], note["steps"],
-                     error=note["error"])  # fmt: skip
+        return Trial(
+            params, value, values, state, attributes["seconds"], attributes["fits"], attributes["steps"],
+            error=attributes["error"],
+        )  # fmt: skip
 
     def _stop(self, study: Any, _: Any) -> None:
-        if self.limits.budget is not None and self.spent >= self.limits.budget:
+        if self.limits.budget is not None and self.cost >= self.limits.budget:
             study.stop()
 
 
-def noted(run: Run) -> dict[str, Any]:
-    """Return what a study keeps of a run."""
+def attributes_of(run: TrialRun) -> dict[str, Any]:
+    """Return the user attributes that the study stores for a run."""
     return {"values": run.values, "seconds": run.seconds, "steps": run.steps, "fits": run.fits,
             "error": None if run.error is None else str(run.error)}  # fmt: skip
 
 
-def record(study: Any, optuna: Any, run: Run, runner: Runner, stored: dict[str, Any], space: Space) -> None:
-    """Add a run of full size to a study."""
+def record(study: Any, optuna: Any, run: TrialRun, runner: TrialRunner, stored: dict[str, Any], space: Space) -> None:
+    """Add a finished run of full size to a study."""
     states = optuna.trial.TrialState
     state = states.FAIL if run.error is not None else states.PRUNED if run.pruned else states.COMPLETE
     extra = run.extra[runner.best(run.values)] if run.values else {}
@@ -85,6 +87,6 @@ def record(study: Any, optuna: Any, run: Run, runner: Runner, stored: dict[str, 
         optuna.trial.create_trial(
             state=state, value=run.values[runner.best(run.values)] if state is states.COMPLETE else None, params=stored,
             distributions={name: space.distributions[name] for name in stored},
-            intermediate_values=dict(enumerate(run.values, 1)), user_attrs={"alternant": noted(run)},
+            intermediate_values=dict(enumerate(run.values, 1)), user_attrs={"alternant": attributes_of(run)},
         )
     )  # fmt: skip

@@ -1,13 +1,13 @@
-r"""A Gaussian process of the metric as a function of the parameters and of the number of factors.
+r"""A Gaussian process that models the metric as a function of the parameters and the size of the trial.
 
-Trials with few factors are cheap, and tell much about those with all of them, but not all: the best regularization
-moves with the factors. So the number of factors is one more input z, with a kernel of its own,
+Trials with few factors are cheap and informative about trials with all factors, but the best regularization depends on
+the number of factors. So the size of the trial is another input z, with its own kernel factor,
 
     k((x, z), (x', z')) = k_5/2(|(x - x') / l|) k_5/2(|z - z'| / l_z) + [z = z'],
 
-with the Matern kernel of smoothness 5/2, and an offset of each z. Values are relative to those of the model's own
-parameters at the same z and iteration, so that neither what more factors bring nor an early end moves them. The lengths
-l and the noise are those of the greatest marginal likelihood among some drawn around the last ones.
+with the Matern kernel of smoothness 5/2 and an offset per z. Values are relative to those of the model's own parameters
+at the same z and iteration, so that neither the number of factors nor pruning shifts them. The length scales l and the
+noise maximise the posterior density among random settings drawn around the last ones.
 
 References
 ----------
@@ -26,21 +26,21 @@ from scipy.linalg import LinAlgError, cho_solve, cholesky, solve_triangular
 from scipy.special import ndtr
 
 Floats = NDArray[np.float64]
-OFFSET = 1.0  # variance of what all parameters have in common at one z
-DRAWN = 40  # settings of the lengths and the noise to try each time
+OFFSET = 1.0  # variance of the offset per z
+N_SETTINGS = 40  # random settings of length scales and noise per fit
 
 
 class Surrogate:
-    """A Gaussian process that is fitted again with each trial; `rng` makes all its choices."""
+    """A Gaussian process, refitted after each trial; all randomness is from `rng`."""
 
     def __init__(self, n_inputs: int, rng: np.random.Generator) -> None:
         self.rng = rng
-        # Logarithms of: the length of each input, that of z, and the noise's part of the variance.
+        # Logarithms of the length scales of the inputs, of that of z, and of the noise variance.
         self.prior = self.setting = np.log(np.r_[np.full(n_inputs, 0.7), 2.0, 0.01])
 
     def fit(self, x: Floats, z: Floats, y: Floats) -> None:
-        """Take in all trials: inputs in (0, 1), shape (n, n_inputs), and the values, the more the better."""
-        # What is far below the others says where not to look, and would otherwise set the scale.
+        """Fit all trials: inputs in (0, 1), shape (n, n_inputs), and values, which are maximised."""
+        # Clip values far below the others, which would otherwise dominate the scale.
         median, best = np.median(y), y.max()
         self.inputs = np.c_[x, z]
         y = np.maximum(y, best - 4 * max(best - median, 1e-9))
@@ -48,24 +48,24 @@ class Surrogate:
         self.y = (y - self.mean) / self.scale
         spread = np.r_[np.full(self.inputs.shape[1], 0.4), 0.8]
         low, high = np.log(0.15), np.log(4.0)
-        tried = [self.setting]
-        for _ in range(DRAWN):
+        settings = [self.setting]
+        for _ in range(N_SETTINGS):
             setting = self.setting + self.rng.normal(0, spread)
             setting[:-1] = setting[:-1].clip(low, high)
             setting[-1] = setting[-1].clip(np.log(1e-4), np.log(0.3))
-            tried.append(setting)
-        self.setting = max(tried, key=self._likelihood)
+            settings.append(setting)
+        self.setting = max(settings, key=self._log_posterior)
         self.factor = self._factor(self.setting)
         self.weights = cho_solve((self.factor, True), self.y)
 
     def predict(self, x: Floats, z: float) -> tuple[Floats, Floats]:
-        """Return mean and standard deviation of the values at some inputs."""
+        """Return the mean and standard deviation of the predicted values at inputs `x` and size `z`."""
         k = _kernel(np.c_[x, np.full(len(x), z)], self.inputs, self.setting)
         variance = 1 + OFFSET - (solve_triangular(self.factor, k.T, lower=True) ** 2).sum(axis=0)
         return self.mean + self.scale * (k @ self.weights), self.scale * np.sqrt(variance.clip(1e-12))
 
     def expected_improvement(self, x: Floats, z: float, best: float) -> Floats:
-        """Return by how much each is expected to be better than `best`, counting what is not as nothing."""
+        """Return the expected improvement over `best`."""
         mean, deviation = self.predict(x, z)
         t = (mean - best) / deviation
         density = np.exp(-(t**2) / 2) / np.sqrt(2 * np.pi)
@@ -75,10 +75,10 @@ class Surrogate:
         k = _kernel(self.inputs, self.inputs, setting)
         return np.asarray(cholesky(k + (np.exp(setting[-1]) + 1e-8) * np.eye(len(k)), lower=True))
 
-    def _likelihood(self, setting: Floats) -> float:
+    def _log_posterior(self, setting: Floats) -> float:
         try:
             factor = self._factor(setting)
-        except LinAlgError:  # trials that are all but equal
+        except LinAlgError:  # nearly equal trials
             return -np.inf
         prior = ((setting - self.prior) ** 2 / 4).sum()
         fits: Any = (solve_triangular(factor, self.y, lower=True) ** 2).sum() / 2 + np.log(np.diag(factor)).sum()

@@ -9,7 +9,7 @@ in the coordinates of `_basis`, that make the dense part of the normal equations
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
 
@@ -75,16 +75,6 @@ class Solution:
     factors: NDArray[Any]
     objective: float  # of all rows, without the constant and the other side's lambda term
     mean_steps: float
-
-
-@dataclass(frozen=True)
-class HalfSweep:
-    """What a half-sweep of a fit comes to: the solved side, and the whole objective."""
-
-    factors: NDArray[Any]
-    objective: float
-    mean_steps: float
-    state: dict[str, Any] = field(default_factory=dict)  # further attributes of the model
 
 
 def half_sweep(

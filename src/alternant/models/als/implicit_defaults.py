@@ -14,12 +14,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..._utils.threads import weighted_sum
-from ..._utils.validation import check_choice, check_number, check_pair
+from ..._utils.validation import check_pair
 from ...data.csr import CSR
+from .._parameters import AUTO
 from .degrees import Degrees
 from .implicit_objective import ImplicitObjective
 
-AUTO = "auto"
 WEIGHTINGS = ("hu", "log", "proportional", "ials", "ials-log")
 SIDES = ("users", "items")
 # The parameters that may be "auto"; a fit notes what it chose under the same name with an underscore.
@@ -27,15 +27,6 @@ CHOSEN = (
     "weighting", "alpha", "epsilon", "unobserved_weight", "regularization", "degree_normalization",
     "popularity_exponent",
 )  # fmt: skip
-# What the numbers among them may be, for messages.
-OPEN = {
-    "alpha": "a number",
-    "epsilon": "a number",
-    "unobserved_weight": "a number",
-    "regularization": "a number, a pair of numbers",
-    "degree_normalization": "a number, a pair of numbers",
-    "popularity_exponent": "a number, None",
-}
 OF_ALL_PAIRS = ("ials", "ials-log")  # weightings whose w0 is on all pairs
 
 # All unobserved pairs together weigh as much as so many times the observed ones.
@@ -51,25 +42,6 @@ LEAST_THRESHOLD = 0.15
 PROBED = 1 << 23
 PROBES = (8, 64)
 POWER_STEPS = 6
-
-
-def check_choices(model: Any) -> None:
-    """Raise if a parameter that may be "auto" is neither that nor a value it can have."""
-    check_choice("weighting", model.weighting, (AUTO, *WEIGHTINGS))
-    for name, what in OPEN.items():
-        value = getattr(model, name)
-        if isinstance(value, str) and value != AUTO:
-            raise TypeError(f"{name} must be {what} or 'auto', got {value!r}")
-    for name in ("alpha", "unobserved_weight"):
-        if not _is_auto(getattr(model, name)):
-            check_number(name, getattr(model, name), 0)
-    if not _is_auto(model.epsilon):
-        check_number("epsilon", model.epsilon, 0, above=True)
-    for name in ("regularization", "degree_normalization"):
-        if not _is_auto(getattr(model, name)):
-            check_pair(name, getattr(model, name), SIDES)
-    if not (model.popularity_exponent is None or _is_auto(model.popularity_exponent)):
-        check_number("popularity_exponent", model.popularity_exponent, -np.inf)
 
 
 def choose_objective(model: Any, rows: CSR) -> ImplicitObjective:

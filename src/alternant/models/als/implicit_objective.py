@@ -11,9 +11,10 @@ from numpy.typing import NDArray
 from ..._utils.messages import parameter, refusal
 from ..._utils.threads import weighted_sum
 from ...data.csr import CSR
+from .._fit_loop import HalfSweep
 from .basis import Basis
 from .degrees import Degrees, scaled
-from .half_sweep import HalfSweep, RowProblems, half_sweep, penalty, row_lambdas
+from .half_sweep import RowProblems, half_sweep, penalty, row_lambdas
 from .solver import Solver
 
 
@@ -160,19 +161,33 @@ class ImplicitObjective:
         unknown = None if self.degrees is None or kind == "item" else self.degrees.unknown_users
         return fixed if unknown is None else np.where(unknown[:, None], fixed.dtype.type(0), fixed)
 
-    # A fit
+    def of_fit(self, user_items: CSR) -> ImplicitSides:
+        """Return the row problems of both sides of a fit."""
+        users = self.problems(user_items, "user")
+        items = self.problems(user_items.transpose(), "item")
+        return ImplicitSides(self, users, items, self.constant(user_items, users))
 
-    def half_sweep(
-        self, problems: RowProblems, other: RowProblems, own: NDArray[Any] | None, others: NDArray[Any],
-        constant: float, solver: Solver,
-    ) -> HalfSweep:  # fmt: skip
-        """Solve one side of the fit with the other side's factors fixed, and evaluate the whole objective."""
-        kind, conjugate = problems.kind, solver.method == "cg"
-        fixed = self.fixed(others, other.kind, solver)
-        basis = Basis.of(
-            fixed, self.unobserved_weight, solver, problems if conjugate else None, padded=conjugate
-        )
-        solved = half_sweep(problems, self.start(own, kind), basis, solver, self._weights(kind))
-        objective = solved.objective + penalty(other, fixed, solver) + constant
-        factors = solved.factors if kind == "user" else self.finish_items(solved.factors, np.diff(problems.indptr))
-        return HalfSweep(factors, objective, solved.mean_steps)
+
+@dataclass(frozen=True)
+class ImplicitSides:
+    """The row problems of both sides of a fit, and the objective of factors of 0."""
+
+    objective: ImplicitObjective
+    users: RowProblems
+    items: RowProblems
+    constant: float
+
+    def half_sweep(self, kind: str, own: NDArray[Any] | None, fixed: NDArray[Any], solver: Solver) -> HalfSweep:
+        """Solve one side with the other side's factors fixed, and evaluate the whole objective."""
+        problems, other = (self.users, self.items) if kind == "user" else (self.items, self.users)
+        by, conjugate = self.objective, solver.method == "cg"
+        Y = by.fixed(fixed, other.kind, solver)
+        basis = Basis.of(Y, by.unobserved_weight, solver, problems if conjugate else None, padded=conjugate)
+        solved = half_sweep(problems, by.start(own, kind), basis, solver, by._weights(kind))
+        total = solved.objective + penalty(other, Y, solver) + self.constant
+        factors = solved.factors if kind == "user" else by.finish_items(solved.factors, np.diff(problems.indptr))
+        return HalfSweep(factors, total, solved.mean_steps)
+
+    def finish_users(self, factors: NDArray[Any]) -> None:
+        """Give users without interactions the mean user's factors."""
+        self.objective.finish_users(factors)

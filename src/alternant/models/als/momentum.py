@@ -18,7 +18,6 @@ decomposition: momentum step size and restart mechanisms", Numerical Linear Alge
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -32,27 +31,32 @@ BLOCK = 1 << 16  # numbers extrapolated at a time, in cache
 
 
 class Momentum:
-    """The extrapolation of one fit."""
+    """The extrapolation of one fit; without `enabled`, none."""
 
-    def __init__(self, pool: Pool) -> None:
-        self._pool = pool
+    def __init__(self, pool: Pool, enabled: bool = True) -> None:
+        self._pool, self._enabled = pool, enabled
         self._before: Factors | None = None
         self._objective = np.inf
         self._k = 0
 
-    def step(self, iterate: Callable[[Factors | None, Factors], Iteration], X: Factors | None, Y: Factors) -> Iteration:
-        """Do one iteration from the last factors and the item factors before those."""
-        done = None
-        if self._before is not None:
-            self._k += 1
-            done = iterate(X, self._beyond(Y, self._before))
-            if not done.record["objective"] <= self._objective:
-                done, self._k = None, 0
-        if done is None:
-            done = iterate(X, Y)
-        self._before = None if X is None else Y
+    def extrapolate(self, Y: Factors) -> Factors:
+        """Return where the next iteration begins: beyond the last item factors, seen from those before them."""
+        if self._before is None:
+            return Y
+        self._k += 1
+        return self._beyond(Y, self._before)
+
+    def overshot(self, done: Iteration) -> bool:
+        """Whether an iteration from there raised the objective (or made it NaN), and must be done again plainly."""
+        if self._before is None or done.record["objective"] <= self._objective:
+            return False
+        self._k = 0
+        return True
+
+    def accept(self, done: Iteration, X: Factors | None, Y: Factors) -> None:
+        """Take note of an iteration from `X` and `Y`; with no users to start from (None), the next one is plain."""
+        self._before = Y if self._enabled and X is not None else None
         self._objective = done.record["objective"]
-        return done
 
     def _beyond(self, Y: Factors, before: Factors) -> Factors:
         beyond, beta = self._pool.array(Y.shape, Y.dtype), Y.dtype.type(self._k / (self._k + 1))

@@ -2,34 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import replace
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar, Protocol, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ..._utils.threads import resolve_num_threads
-from ..._utils.validation import (
-    check_boolean,
-    check_choice,
-    check_dtype,
-    check_integer,
-    check_number,
-    check_pair,
-    check_random_state,
-    random_generator,
-)
+from ..._utils.validation import random_generator
 from ...data.csr import CSR
-from ...kernels._registry import BACKENDS
-from .._fit_loop import Callback, FitLoop, Iteration, Lesson, Report, Stopping
+from .._fit_loop import FitLoop, FitOptions, HalfSweep, History, Iteration, Stopping, TrainingData
 from .._fold_in import FoldInModel
-from .half_sweep import HalfSweep
 from .momentum import Momentum
 from .solver import Solver
-
-# Solves one side of a fit: "user" or "item", what to start from (None: 0), the other side, which is fixed, and how.
-HalfSweeps = Callable[[str, "NDArray[Any] | None", "NDArray[Any]", Solver], HalfSweep]
 
 # Fold-in solves once, so that no later iteration would finish what a loose tolerance leaves.
 FOLD_IN_TOL = 1e-6
@@ -38,10 +23,20 @@ FOLD_IN_TOL = 1e-6
 NARROW_GAIN = 1e-4
 
 
+class Sides(Protocol):
+    """The row problems of both sides of one fit."""
+
+    def half_sweep(self, kind: str, own: NDArray[Any] | None, fixed: NDArray[Any], solver: Solver) -> HalfSweep:
+        """Solve one side ("user" or "item"), starting from `own` (None: 0), with the other side fixed."""
+
+    def finish_users(self, factors: NDArray[Any]) -> None:
+        """Change, at the end of an iteration, users' factors that no problem is about."""
+
+
 class AlternatingLeastSquares(FoldInModel):
     """A factor model fitted by half-sweeps; a subclass says what the row problems are.
 
-    The subclass has the constructor parameters named below, a `fit` that calls `_fit`, and `_fold_in`.
+    The subclass has the constructor parameters named below, a `fit` that calls `_alternate`, and `_fold_in`.
     """
 
     factors: int
@@ -61,90 +56,50 @@ class AlternatingLeastSquares(FoldInModel):
     history_: dict[str, list[float]]
     backend_: str
 
+    _choices: ClassVar[dict[str, tuple[str, ...]]] = {"solver": ("cg", "cholesky")}
     _fitted_state: ClassVar[tuple[str, ...]] = ("n_iter_", "history_", "backend_")
 
-    def _fit(
-        self,
-        user_items: CSR,
-        solve: HalfSweeps,
-        start: tuple[NDArray[Any] | None, NDArray[Any]],
-        ids: dict[str, Any],
-        callback: Callback | None,
-        callback_at: str,
-        show_progress: bool | None,
-        finish_users: Callable[[NDArray[Any]], None] | None = None,
-    ) -> Self:
-        """Run the fit loop: `solve` the users with the items fixed, then the items with the users fixed.
+    def _alternate(
+        self, sides: Sides, interactions: CSR, start: tuple[NDArray[Any] | None, NDArray[Any]],
+        attributes: dict[str, Any], options: FitOptions,
+    ) -> Self:  # fmt: skip
+        """Solve the users with the items fixed, then the items with the users fixed, and so on.
 
-        `ids` are attributes that go with the rows of the interactions, whatever the factors. `finish_users` changes, at
-        the end of each iteration, users' factors that no problem is about.
+        `attributes` are those that go with the rows of the interactions, whatever the factors.
         """
         X, Y = start
         solver = replace(self._solver(), narrow=not self.warm_start)
         objective = None if self.warm_start else np.inf
-        momentum = Momentum(solver.pool) if self._accelerated() else None
+        momentum = Momentum(solver.pool, enabled=self._accelerated())
 
-        def iterate(X: NDArray[Any] | None, Y: NDArray[Any], report: Report) -> Iteration:
-            by_users = solve("user", X, Y, solver)
-            report(by_users.factors, Y, by_users.objective, "users", by_users.state)
-            by_items = solve("item", Y, by_users.factors, solver)
-            return Iteration(by_users.factors, by_items.factors, {
-                "objective": by_items.objective,
-                "user_sweep_objective": by_users.objective,
-                "user_cg_steps": by_users.mean_steps,
-                "item_cg_steps": by_items.mean_steps,
-            }, by_items.state)  # fmt: skip
-
-        def step(_: int, report: Report) -> Iteration:
-            nonlocal X, Y, solver, objective
-            if momentum is None:
-                done = iterate(X, Y, report)
-            else:
-                done = momentum.step(lambda X, Y: iterate(X, Y, report), X, Y)
-            X, Y = done.user_factors, done.item_factors
-            before = done.record["user_sweep_objective"] if objective is None else objective
-            objective = done.record["objective"]
-            solver = replace(solver, narrow=before - objective > NARROW_GAIN * abs(objective))
-            return done
-
-        def commit(done: Iteration, history: dict[str, list[float]]) -> None:
-            if finish_users is not None:
-                finish_users(done.user_factors)
+        def commit(done: Iteration, history: History) -> None:
+            sides.finish_users(done.user_factors)
             self._assign(
-                user_factors=done.user_factors, item_factors=done.item_factors, interactions_=user_items,
-                history_=history, n_iter_=len(history["objective"]), backend_=solver.backend.name, **ids, **done.state,
+                user_factors=done.user_factors, item_factors=done.item_factors, interactions_=interactions,
+                history_=history, n_iter_=len(history["objective"]), backend_=solver.backend.name, **attributes,
+                **done.state,
             )  # fmt: skip
 
-        FitLoop(
-            self.iterations, Stopping(self.early_stopping), callback, callback_at, show_progress, type(self).__name__,
-            Lesson(user_items, self._truth, self._score),
-        ).run(step, commit)  # fmt: skip
+        training = TrainingData(interactions, self._truth, self._score)
+        stopping = Stopping(self.early_stopping)
+        with FitLoop(self.iterations, stopping, options, training, commit, type(self).__name__) as loop:
+            for _ in loop:
+                done = _iterate(sides, X, momentum.extrapolate(Y), solver, loop)
+                if momentum.overshot(done):
+                    del done  # its memory is used again
+                    done = _iterate(sides, X, Y, solver, loop)
+                momentum.accept(done, X, Y)
+                X, Y = done.user_factors, done.item_factors
+                before = done.record["user_sweep_objective"] if objective is None else objective
+                objective = done.record["objective"]
+                solver = replace(solver, narrow=before - objective > NARROW_GAIN * abs(objective))
+                loop.end(done)
         return self
 
     # Internals
 
     def _accelerated(self) -> bool:
         return False
-
-    def _check_params(self) -> None:
-        """Raise if a hyper-parameter has a value that is not allowed."""
-        check_integer("factors", self.factors, 1)
-        self._check_regularization()
-        check_choice("solver", self.solver, ("cg", "cholesky"))
-        check_number("tol", self.tol, 0)
-        check_integer("max_cg_steps", self.max_cg_steps, 1)
-        check_integer("iterations", self.iterations, 1)
-        if self.early_stopping is not None:
-            check_number("early_stopping", self.early_stopping, 0)
-        check_boolean("warm_start", self.warm_start)
-        check_number("init_scale", self.init_scale, 0, above=True)
-        check_dtype("dtype", self.dtype)
-        check_random_state(self.random_state)
-        resolve_num_threads(self.num_threads)
-        check_choice("backend", self.backend, ("auto", *BACKENDS))
-
-    def _check_regularization(self) -> None:
-        check_pair("regularization", self.regularization, ("users", "items"))
 
     def _solver(self, fold_in: bool = False) -> Solver:
         tol, steps = float(self.tol), self.max_cg_steps
@@ -185,3 +140,16 @@ class AlternatingLeastSquares(FoldInModel):
                 f"(interactions), got shape {held.shape}: set warm_start=False, or interactions that extend the old"
             )
         return held
+
+
+def _iterate(sides: Sides, X: NDArray[Any] | None, Y: NDArray[Any], solver: Solver, loop: FitLoop) -> Iteration:
+    """Do one iteration, two half-sweeps."""
+    by_users = sides.half_sweep("user", X, Y, solver)
+    loop.report(by_users.factors, Y, "users", by_users)
+    by_items = sides.half_sweep("item", Y, by_users.factors, solver)
+    return Iteration(by_users.factors, by_items.factors, {
+        "objective": by_items.objective,
+        "user_sweep_objective": by_users.objective,
+        "user_cg_steps": by_users.mean_steps,
+        "item_cg_steps": by_items.mean_steps,
+    }, by_items.state)  # fmt: skip

@@ -10,21 +10,12 @@ from numpy.typing import NDArray
 
 from ..._utils.pool import Pool
 from ..._utils.threads import map_parallel, resolve_num_threads
-from ..._utils.validation import (
-    check_boolean,
-    check_choice,
-    check_dtype,
-    check_integer,
-    check_number,
-    check_random_state,
-    random_generator,
-)
+from ..._utils.validation import random_generator
 from ...data.csr import CSR
 from ...data.interactions import Interactions
 from ...kernels import Factors, Grid, block_count, cut
 from ...kernels._grid import column_counts
-from ...kernels._registry import BACKENDS
-from .._fit_loop import Callback, FitLoop, Iteration, Lesson, Report, Stopping, check_callback
+from .._fit_loop import Callback, FitLoop, FitOptions, History, Iteration, Stopping, TrainingData
 from .._fold_in import FoldInModel
 from .._sklearn import check_unused
 
@@ -118,7 +109,7 @@ class StochasticModel(FoldInModel):
         """
         self._check_params()
         check_unused(y)
-        check_callback(callback, "iteration")
+        options = FitOptions(callback, "iteration", show_progress)
         matrix, ids = self._open(interactions)
         rows = self._check_rows("interactions", matrix, np.dtype(self.dtype), copy=True)
         if len(rows.data) == 0:
@@ -139,7 +130,7 @@ class StochasticModel(FoldInModel):
             train, held_out = _split(rows, float(self.validation_fraction), rng)
         course = Course(self, train, held_out, rng)
 
-        def commit(done: Iteration, history: dict[str, list[float]]) -> None:
+        def commit(done: Iteration, history: History) -> None:
             self._assign(
                 user_factors=done.user_factors, item_factors=done.item_factors, interactions_=rows, history_=history,
                 n_iter_=len(history["objective"]), backend_=course.backend.name, **ids, **done.state,
@@ -147,13 +138,13 @@ class StochasticModel(FoldInModel):
 
         watched = "objective" if held_out is None else f"validation_{self._loss_name}"
         stopping = Stopping(self.early_stopping, watched, self.patience, keep_best=held_out is not None)
-        lesson = Lesson(train, self._truth, self._score)
-        loop = FitLoop(
-            self.epochs, stopping, callback, "iteration", show_progress, type(self).__name__, lesson, "epoch"
-        )  # fmt: skip
+        training = TrainingData(train, self._truth, self._score)
+        loop = FitLoop(self.epochs, stopping, options, training, commit, type(self).__name__, "epoch")
         before = dict(self.__dict__)
         try:
-            loop.run(course.step, commit)
+            with loop:
+                for epoch in loop:
+                    loop.end(course.step(epoch))
         except OverflowError:  # what the epochs before it made is on its way to infinity
             self.__dict__.clear()
             self.__dict__.update(before)
@@ -168,7 +159,6 @@ class StochasticModel(FoldInModel):
 
     _loss_name = "rmse"  # of the loss in the history
     _fact_names: ClassVar[tuple[str, ...]] = ()  # of what `_facts` returns
-    _chooses_scale = False  # whether `init_scale` may be "auto", and is the fact init_scale_ then
 
     def _epoch(self, task: Task) -> float:
         """Take one step for each entry and return the sum of the losses before it."""
@@ -268,24 +258,6 @@ class StochasticModel(FoldInModel):
     def _rate(self, epoch: int) -> float:
         return float(self.learning_rate) * float(self.learning_rate_decay) ** (epoch - 1)
 
-    def _check_params(self) -> None:
-        check_integer("factors", self.factors, 1)
-        check_number("learning_rate", self.learning_rate, 0, above=True)
-        check_number("learning_rate_decay", self.learning_rate_decay, 0, above=True)
-        check_integer("epochs", self.epochs, 1)
-        if self.early_stopping is not None:
-            check_number("early_stopping", self.early_stopping, 0)
-        check_integer("patience", self.patience, 1)
-        if not check_number("validation_fraction", self.validation_fraction, 0) < 1:
-            raise ValueError(f"validation_fraction must be below 1, got {self.validation_fraction!r}")
-        check_boolean("warm_start", self.warm_start)
-        if not (self._chooses_scale and isinstance(self.init_scale, str) and self.init_scale == "auto"):
-            check_number("init_scale", self.init_scale, 0, above=True)
-        check_dtype("dtype", self.dtype)
-        check_random_state(self.random_state)
-        resolve_num_threads(self.num_threads)
-        check_choice("backend", self.backend, ("auto", *BACKENDS))
-
     def _start(self, shape: tuple[int, int], rng: np.random.Generator, facts: Mapping[str, Any]) -> Factors:
         """Return the factors to start from, drawn or, for `warm_start`, held."""
         dtype = np.dtype(self.dtype)
@@ -333,7 +305,7 @@ class Course:
         self.held_out = None if held_out is None else model._held_out_pairs(held_out, rng)
         self.back = np.argsort(self.cut.row_order), np.argsort(self.cut.column_order)
 
-    def step(self, epoch: int, _: Report) -> Iteration:
+    def step(self, epoch: int) -> Iteration:
         """Take one epoch."""
         model, grid = self.model, self.cut.grid
         order = np.random.default_rng([self.seed, epoch]).permutation(grid.blocks)

@@ -1,0 +1,1 @@
+"""The quality of lists and predictions, and the search that chooses settings."""

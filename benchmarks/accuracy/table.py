@@ -1,0 +1,328 @@
+"""Compare the lists of ImplicitALS with other libraries' and with what papers report, on splits that papers share.
+
+    python -m benchmarks accuracy DATA/gowalla DATA/yelp2018 --json accuracy.json --picture accuracy.png
+    python -m benchmarks accuracy DATA/gowalla --factors 64 --peers
+    python -m benchmarks accuracy DATA/gowalla --factors 512 --settings accuracy.json   # with what was chosen there
+
+Each folder holds train.npz and test.npz, users x items as SciPy's sparse matrices, such as the splits of the LightGCN
+paper. Recall@20 and NDCG@20 are means over the users with test items; all items are ranked but those of train.
+
+Nothing is chosen on test. From train, a fifth of the interactions of 8,000 users (--users) is held out, and settings
+are chosen by the NDCG@20 of these users' lists. At the smallest number of factors there are --trials settings, half of
+them at random, half near the best so far, and from the best of them --climb more that change one number at a time. Each
+larger number of factors goes on from the best of the one before with --climb trials. How many iterations serve best is
+seen on the way: a fit ends when its lists become worse. What is chosen is then fitted on all of train, and evaluated on
+test once. Numbers of ImplicitALS that depend on the density (unobserved_weight and regularization) are searched as
+multiples of what "auto" chooses, and carried over to all of train as such. Rows with the defaults have nothing chosen
+but the number of factors.
+
+--json is written after each choice, and --settings takes such a file: what it holds is not chosen anew, and larger
+numbers of factors go on from there. --peers tunes other libraries by the same number of trials. Seconds are those of
+the last fit, on --threads threads.
+Published figures are those of papers and leaderboards, which as a rule choose settings and epochs on test.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import time
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import scipy.sparse as sp
+
+from alternant import ImplicitALS, Popularity
+from alternant.evaluation import ranking_metrics
+
+from ..common.command_line import at_least, file_to_read, folder, parser, picture_to_write
+from ..common.metrics import lists
+from ..common.results import Report
+from ..peers.libraries import Observer, Problem
+from ..peers.runner import error_line
+from .contenders import OURS, PEERS, Contender
+from .report import COLUMNS, PUBLISHED, draw, table
+from .search import climb, search
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from .search import Setting
+
+    Choices = dict[int, tuple[float, Setting]]  # NDCG@20 and setting, with iterations, of numbers of factors
+
+K = 20
+HELD = 0.2  # of the interactions of a user whose lists choose
+FIRST_LOOK = 2  # iterations before lists are looked at
+POWER_STEP = 0.05
+
+
+@dataclass(frozen=True)
+class Split:
+    """Interactions to fit on, and those held out of some users' rows."""
+
+    train: sp.csr_array
+    held: sp.csr_array  # a row for each of `users`
+    users: np.ndarray
+
+    @classmethod
+    def of(cls, train: sp.csr_array, users: int) -> Split:
+        """Hold out a fifth of the interactions of some users."""
+        rng = np.random.default_rng(0)
+        some = np.sort(rng.choice(train.shape[0], min(users, train.shape[0]), replace=False))
+        rows = np.repeat(np.arange(train.shape[0]), np.diff(train.indptr))
+        held = np.isin(rows, some) & (rng.random(train.nnz) < HELD)
+        parts = [
+            sp.csr_array((train.data[part], (rows[part], train.indices[part])), shape=train.shape)
+            for part in (~held, held)
+        ]
+        return cls(parts[0], parts[1][some], some)
+
+
+def read(path: Path, part: str) -> sp.csr_array:
+    """Read a matrix of the data set: ones where there is an interaction."""
+    try:
+        matrix = sp.csr_array(sp.load_npz(path / f"{part}.npz"))
+    except OSError as error:
+        sys.exit(f"can't read {part} of {path.name}: {error}")
+    matrix.sum_duplicates()
+    matrix.eliminate_zeros()
+    indices, indptr = matrix.indices.astype(np.int32), matrix.indptr.astype(np.int32)
+    return sp.csr_array((np.ones(matrix.nnz, np.float32), indices, indptr), shape=matrix.shape)
+
+
+def measure(
+    X: np.ndarray, Y: np.ndarray, seen: sp.csr_array, wanted: sp.csr_array, threads: int
+) -> tuple[float, float]:
+    """Return Recall@20 and NDCG@20 of lists without what was seen."""
+    metrics = ranking_metrics(lists(X, Y, K, seen, threads), wanted)
+    return metrics.recall, metrics.ndcg
+
+
+class ListWatcher(Observer):
+    """Scores a fit's lists after each iteration, keeps the factors of the best, and ends the fit where they decline."""
+
+    def __init__(self, score: Callable[[np.ndarray, np.ndarray], float], users: np.ndarray) -> None:
+        super().__init__()
+        self.score, self.users = score, users
+        self.reached: list[float] = []
+        self.best: tuple[np.ndarray, np.ndarray]  # of the users, and of all items
+
+    def note(self, iteration: int, learned: Callable[[], Any]) -> bool:
+        """Look at the lists."""
+        if iteration < FIRST_LOOK:
+            return False
+        X, Y = learned()
+        X = X[self.users]
+        self.reached.append(self.score(X, Y))
+        if self.reached[-1] < max(self.reached):
+            return True
+        self.best = X, np.array(Y)
+        return False
+
+
+class Chooser:
+    """Chooses a contender's settings on a part of train, and puts them into `best`; test is not known here."""
+
+    def __init__(self, contender: Contender, split: Split, threads: int, best: Choices) -> None:
+        self.contender, self.split, self.threads, self.best = contender, split, threads, best
+        self.scores: dict[tuple[float, ...], float] = {}
+        self.seen = split.train[split.users]
+        self.degrees = np.maximum(1, np.bincount(split.train.indices, minlength=split.train.shape[1]))
+
+    def choose(self, factors: Sequence[int], trials: int, steps: int, keep: Callable[[], None]) -> None:
+        """Find the best setting for each number of factors; what is known is not chosen anew."""
+        for count in sorted(set(factors) - set(self.best)):
+            print(f"{self.contender.name}, {count} factors ...", file=sys.stderr, flush=True)
+            score = partial(self.score, count)
+            if not (smaller := [f for f in self.best if f < count]):
+                search(self.contender.space, [score], trials - 1, self.contender.start)  # beside the start
+            start = self.best[max(smaller, default=count)][1]
+            climb(score, self.contender.space, {n: start[n] for n in self.contender.space}, steps)
+            print(json.dumps(self.best[count]), file=sys.stderr, flush=True)
+            keep()
+
+    def score(self, factors: int, setting: Setting) -> float:
+        """Return the NDCG@20 that a setting reaches, after the best number of iterations; keep the best of all."""
+        setting = self.contender.start | setting
+        key = factors, *(setting[name] for name in self.contender.space)
+        if key not in self.scores:
+            self.scores[key] = self._fitted(factors, setting)
+        return self.scores[key]
+
+    def _fitted(self, factors: int, setting: Setting) -> float:
+        if self.contender.popularity and self.best:
+            nearest = self.best.get(factors) or self.best[max(self.best)]
+            setting = setting | {"s": nearest[1]["s"]}
+        params = self.contender.resolve(self.split.train, setting)
+        watcher = ListWatcher(self._ndcg, self.split.users)
+        problem = Problem(
+            self.split.train, factors=factors, iterations=self.contender.iterations, threads=self.threads
+        )  # fmt: skip
+        self.contender.library.fit_als(problem, watcher, **params)
+        setting = setting | {"iterations": FIRST_LOOK + int(np.argmax(watcher.reached))}
+        score = max(watcher.reached)
+        if self.contender.popularity:
+            score, setting["s"] = self._best_power(*watcher.best, score, setting["s"])
+        if score > self.best.get(factors, (-np.inf, {}))[0]:
+            self.best[factors] = score, setting
+        return score
+
+    def _ndcg(self, X: np.ndarray, Y: np.ndarray) -> float:
+        return measure(X, Y, self.seen, self.split.held, self.threads)[1]
+
+    def _best_power(self, X: np.ndarray, Y: np.ndarray, score: float, power: float) -> tuple[float, float]:
+        """Return the best score and power of the popularity, going up or down as long as it helps."""
+        first = power
+        for step in (POWER_STEP, -POWER_STEP):
+            while True:
+                near = round(power + step, 4)
+                trial = self._ndcg(X, Y * (self.degrees ** (near - first))[:, None])
+                if trial <= score:
+                    break
+                score, power = trial, near
+            if power != first:
+                break
+        return score, power
+
+
+class Judge:
+    """Fits on all of train, then evaluates on test once a row."""
+
+    def __init__(self, train: sp.csr_array, test: sp.csr_array, threads: int) -> None:
+        self.train, self.test, self.threads = train, test, threads
+
+    def chosen(self, contender: Contender, factors: int, valid: float, setting: Setting) -> dict[str, Any]:
+        """Return the row of a chosen setting."""
+        setting = dict(setting)
+        params = contender.resolve(self.train, {name: v for name, v in setting.items() if name != "iterations"})
+        start = time.perf_counter()
+        problem = Problem(self.train, factors=factors, iterations=setting["iterations"], threads=self.threads)
+        X, Y = contender.library.fit_als(problem, Observer(), **params)
+        seconds = time.perf_counter() - start
+        row = self._row(contender.name, factors, seconds, X, Y)
+        shown = {name: np.round(value, 5).tolist() for name, value in params.items()}
+        return row | {"validation": valid, "setting": setting, "params": shown | {"iterations": setting["iterations"]}}
+
+    def defaults(self, factors: int) -> dict[str, Any]:
+        """Return the row of ImplicitALS with nothing chosen."""
+        model = ImplicitALS(factors=factors, num_threads=self.threads, random_state=0)
+        start = time.perf_counter()
+        model.fit(self.train, show_progress=False)
+        seconds = time.perf_counter() - start
+        return self._row("alternant, defaults", factors, seconds, model.user_factors, model.item_factors)
+
+    def popularity(self) -> dict[str, Any]:
+        """Return the row of the baseline."""
+        start = time.perf_counter()
+        model = Popularity().fit(self.train)
+        seconds = time.perf_counter() - start
+        ids, _ = model.recommend(np.arange(self.train.shape[0]), k=K)
+        metrics = ranking_metrics(ids, self.test)
+        return {"model": "Popularity", "seconds": seconds, "recall": metrics.recall, "ndcg": metrics.ndcg}
+
+    def _row(self, name: str, factors: int, seconds: float, X: np.ndarray, Y: np.ndarray) -> dict[str, Any]:
+        recall, ndcg = measure(X, Y, self.train, self.test, self.threads)
+        return {"model": name, "factors": factors, "seconds": seconds, "recall": recall, "ndcg": ndcg}
+
+
+def choose_all(
+    train: sp.csr_array, options: argparse.Namespace, known: list[dict[str, Any]], keep: Callable[[list[dict]], None]
+) -> tuple[list[tuple[Contender, Choices]], list[dict[str, Any]]]:
+    """Return each contender's settings, and rows of those that are skipped; what is known is not chosen anew.
+
+    `keep` is given all rows with settings whenever there is one more.
+    """
+    split = Split.of(train, options.users)
+    chosen: list[tuple[Contender, Choices]] = []
+    skipped: list[dict[str, Any]] = []
+    for contender in (OURS, *(peer for peer in PEERS if peer.name in options.peers)):
+        factors = [f for f in options.factors if f <= contender.most_factors]
+        beyond = f"more than {contender.most_factors} factors take too long"
+        skipped += [
+            {"model": contender.name, "factors": f, "skipped": beyond} for f in options.factors if f not in factors
+        ]
+        own = [row for row in known if row["model"] == contender.name and "setting" in row]
+        found = {row["factors"]: (row["validation"], row["setting"]) for row in own}
+        if not contender.library.installed():
+            skipped.append({"model": contender.name, "skipped": "not installed"})
+            continue
+        chosen.append((contender, found))
+        try:
+            Chooser(contender, split, options.threads, found).choose(
+                factors, options.trials, options.climb, lambda: keep(setting_rows(chosen))
+            )
+        except Exception as error:  # a library may raise anything
+            if contender is OURS:
+                raise
+            skipped.append({"model": contender.name, "skipped": error_line(error)})
+    return chosen, skipped
+
+
+def setting_rows(chosen: list[tuple[Contender, Choices]]) -> list[dict[str, Any]]:
+    """Return rows that hold no more than settings."""
+    return [
+        {"model": contender.name, "factors": factors, "validation": valid, "setting": setting}
+        for contender, found in chosen
+        for factors, (valid, setting) in sorted(found.items())
+    ]
+
+
+def judge_all(judge: Judge, chosen: list[tuple[Contender, Choices]], factors: Sequence[int]) -> list[dict[str, Any]]:
+    """Return the rows of the baseline, of the defaults, and of what was chosen."""
+    rows = [judge.popularity(), *(judge.defaults(f) for f in factors)]
+    return rows + [judge.chosen(one, f, *found[f]) for one, found in chosen for f in factors if f in found]
+
+
+def parse(arguments: Sequence[str]) -> argparse.Namespace:
+    """Read the command line."""
+    made = parser("accuracy", __doc__, factors=[64, 256, 512, 1024], trials=40, threads=2)
+    made.add_argument("data", nargs="+", type=folder, help="folders with train.npz and test.npz")
+    made.add_argument("--climb", type=at_least(1), default=8, help="trials from the best, at each of --factors")
+    made.add_argument("--users", type=at_least(1), default=8000, help="users whose held-out interactions choose")
+    names = [peer.name for peer in PEERS]
+    made.add_argument("--peers", nargs="*", choices=names, help="libraries to tune, too; all if none is named")
+    made.add_argument("--settings", type=file_to_read, help="a file that --json wrote: take the settings chosen there")
+    made.add_argument("--quick", action="store_true", help="64 factors, 8 + 2 trials, 2,000 users")
+    made.add_argument("--picture", type=picture_to_write, help="draw NDCG@20 over seconds")
+    options = made.parse_args(arguments)
+    options.peers = names if options.peers == [] else options.peers or []
+    if options.quick:
+        options.factors, options.trials, options.climb, options.users = [64], 8, 2, 2000
+    return options
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Run the command."""
+    options = parse(arguments)
+    known = json.loads(options.settings.read_text())["data"] if options.settings else {}
+    budget = {name: getattr(options, name) for name in ("trials", "climb", "users", "threads")}
+    data: dict[str, list[dict[str, Any]]] = {}
+    report = Report("accuracy", arguments, options.threads)
+    report.note(
+        f"Chosen on a fifth of the interactions of {options.users} users of train, by NDCG@{K}, with {options.trials} "
+        f"trials at {min(options.factors)} factors and {options.climb} at each number of factors"
+        f"{f', but for what {options.settings} holds' if options.settings else ''}; fitted again on all of train, "
+        f"evaluated on test once. Seconds of a fit on {options.threads} threads."
+    )
+
+    def keep(name: str, rows: list[dict[str, Any]]) -> None:
+        data[name] = rows
+        report.write(options.json, **budget, data=data)
+
+    for path in options.data:
+        train, name = read(path, "train"), path.name
+        chosen, skipped = choose_all(train, options, known.get(name, []), partial(keep, name))
+        judge = Judge(train, read(path, "test"), options.threads)
+        rows = judge_all(judge, chosen, sorted(options.factors)) + skipped
+        made = report.table(name, *COLUMNS)
+        for row in table(rows, PUBLISHED.get(name, ())):
+            made.row(*row)
+        keep(name, rows)
+    if options.picture:
+        draw(data, PUBLISHED, options.picture)
+    return 0

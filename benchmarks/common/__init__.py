@@ -1,0 +1,1 @@
+"""What the commands share: options, data, shapes, timing, and how results are written and rendered."""

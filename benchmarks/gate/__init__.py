@@ -1,0 +1,1 @@
+"""The speed of a change against that of its base: what CI runs on pull requests."""

@@ -1,0 +1,52 @@
+"""Make N and 2 N calls of each of some benchmarks, for valgrind to count: see `compare_runs`.
+
+Usage: python -m benchmarks.gate.count_calls CASES, a JSON file of a list of [file, function, parameters]. Each number
+of calls is made in a child forked when all is ready and checked, and prints a line [case, calls, process]. callgrind
+writes the total of every process, which begins with that of its parent: what two children differ by is the calls alone.
+"""
+
+from __future__ import annotations
+
+import importlib
+import json
+import os
+import sys
+import traceback
+from pathlib import Path
+from typing import Any
+
+CALLS = (2, 4)
+
+
+class Fixture:
+    """Stands in for pytest-benchmark's: remembers what is to be called."""
+
+    group = ""
+
+    def __call__(self, function: Any, *arguments: Any, **options: Any) -> None:
+        """Take what a benchmark hands over to be timed."""
+        self.call = lambda: function(*arguments, **options)
+
+
+def main() -> None:
+    """Count for all cases; one that fails is left out."""
+    for case, (file, function, parameters) in enumerate(json.loads(Path(sys.argv[1]).read_text())):
+        fixture = Fixture()
+        try:
+            module = importlib.import_module(file.removesuffix(".py").replace("/", "."))
+            getattr(module, function)(fixture, **parameters)
+        except Exception:
+            traceback.print_exc()  # base may not have the kernel
+            continue
+        for calls in CALLS:
+            child = os.fork()
+            if child == 0:
+                for _ in range(calls):
+                    fixture.call()
+                os._exit(0)
+            os.waitpid(child, 0)
+            print(json.dumps([case, calls, child]), flush=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,79 @@
+"""The library implicit: its own threads call BLAS, so that it asks its users to limit that to one thread."""
+
+from __future__ import annotations
+
+import contextlib
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import scipy.sparse as sp
+
+from .base import Library, Observer, Problem
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+
+class _Stopped(Exception):
+    """Ends a fit that can't be ended otherwise."""
+
+
+class Implicit(Library):
+    """AlternatingLeastSquares (3 steps of conjugate gradients a row, or Cholesky) and LogisticMatrixFactorization."""
+
+    name = package = "implicit"
+    module = "implicit.cpu.als"
+    blas = 1
+
+    def fit_weighted(self, problem: Problem, observer: Observer, solver: str = "cg") -> None:
+        """Run AlternatingLeastSquares; the values that it is given are the confidence."""
+        rows = problem.train.copy()
+        rows.data = rows.data + 1
+        params = {"regularization": problem.regularization, "alpha": 1.0, "use_cg": solver == "cg"}
+        self.fit_als(replace(problem, train=rows), observer, **params)
+
+    def fit_als(self, problem: Problem, observer: Observer, **params: Any) -> tuple[np.ndarray, np.ndarray]:
+        """Run AlternatingLeastSquares."""
+        from implicit.cpu.als import AlternatingLeastSquares
+
+        rows = sp.csr_matrix(problem.train)
+        model = AlternatingLeastSquares(
+            factors=problem.factors, iterations=problem.iterations, num_threads=problem.threads, random_state=0,
+            **params,
+        )  # fmt: skip
+        if problem.start is not None:
+            model.user_factors, model.item_factors = (side.copy() for side in problem.start)
+
+        def note(iteration: int, _seconds: float, _loss: float) -> None:
+            if observer.note(iteration + 1, lambda: (model.user_factors, model.item_factors)):
+                raise _Stopped
+
+        observer.begin()
+        with self.limited(problem.threads), contextlib.suppress(_Stopped):
+            model.fit(rows, show_progress=False, callback=note)
+        return model.user_factors, model.item_factors
+
+    def fit_logistic(self, train: sp.csr_array, users: np.ndarray, threads: int) -> np.ndarray:
+        """Run LogisticMatrixFactorization."""
+        from implicit.cpu.lmf import LogisticMatrixFactorization
+
+        rows = sp.csr_matrix(train).astype(np.float32)
+        model = LogisticMatrixFactorization(random_state=0, num_threads=threads)
+        model.fit(rows, show_progress=False)
+        return model.recommend(users, rows[users], N=10)[0]
+
+    def ranker(self, X: np.ndarray, Y: np.ndarray, k: int, threads: int) -> Callable[[sp.csr_matrix | None], Any]:
+        """Run `recommend`."""
+        from implicit.cpu.als import AlternatingLeastSquares
+
+        model = AlternatingLeastSquares(factors=X.shape[1], num_threads=threads)
+        model.user_factors, model.item_factors = X, Y
+        users, nothing = np.arange(len(X)), sp.csr_matrix((len(X), len(Y)), dtype=np.float32)
+
+        def rank(seen: sp.csr_matrix | None) -> Any:
+            with self.limited(threads):
+                liked = nothing if seen is None else seen
+                return model.recommend(users, liked, N=k, filter_already_liked_items=seen is not None)
+
+        return rank

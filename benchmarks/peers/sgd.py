@@ -1,0 +1,218 @@
+"""Models trained by gradient descent, against cornac, Surprise, implicit and popularity.
+
+    pip install ".[peers]"
+    python -m benchmarks sgd speed --shape ml20m --at-least 2.5          # BiasedMF, cornac's MF
+    python -m benchmarks sgd rmse --folder FOLDER --at-least 0.01        # the same, and Surprise's SVD
+    python -m benchmarks sgd cosine --folder FOLDER --at-least 0.03      # CosineMF, popularity
+    python -m benchmarks sgd logistic --folder FOLDER --at-least 1.2     # LogisticMF, implicit's, popularity
+    python -m benchmarks sgd update --at-least 5                         # CosineMF.update
+
+What `--at-least` demands, else the command exits with 1:
+speed      so many times the updates per second of cornac's passes over the ratings;
+rmse       an RMSE so much below Surprise SVD's, each with its defaults, and none above cornac's after the same epochs;
+cosine     an AUC so much above the better popularity;
+logistic   so many times the NDCG@10 of popularity;
+update     so many million events a second in a batch, and at most 30 microseconds for one event.
+"""
+
+from __future__ import annotations
+
+import sys
+from statistics import median
+from typing import TYPE_CHECKING
+
+import numpy as np
+import scipy.sparse as sp
+
+from alternant import BiasedMF, CosineMF, ImplicitALS, Popularity
+from alternant.evaluation import ranking_metrics
+
+from ..common import data
+from ..common.command_line import exit_status, parser
+from ..common.metrics import user_auc
+from ..common.results import Report
+from ..common.shapes import shaped
+from ..common.timing import seconds, take_turns
+from .libraries import Alternant, Cornac, Implicit, Observer, Problem, Steps, Surprise
+
+if TYPE_CHECKING:
+    import argparse
+    from collections.abc import Sequence
+
+    from .libraries import Library
+
+
+def speed(options: argparse.Namespace, report: Report) -> list[str]:
+    """Time whole fits, and epochs alone."""
+    matrix = shaped(options.shape)
+    matrix.data /= matrix.data.std()  # BiasedMF takes the steps of ratings with a deviation of 1
+    steps = Steps(options.factors, options.epochs, options.threads)
+    entries = matrix.tocoo()
+    fits = take_turns(
+        {"alternant": lambda: Alternant().fit_sgd(matrix, steps), "cornac": lambda: Cornac().fit_sgd(entries, steps)},
+        options.rounds,
+    )
+    table = report.table(
+        f"{options.shape}: {matrix.shape[0]:,} x {matrix.shape[1]:,}, {matrix.nnz:,} ratings, f = {options.factors}, "
+        f"float32, {options.epochs} epochs, median of {options.rounds} rounds",
+        "", "alternant", "cornac", "times as fast", "updates/s, alternant", "updates/s, cornac",
+    )  # fmt: skip
+    for label, what, updates in ("an epoch", "epoch", matrix.nnz), ("fit", "seconds", matrix.nnz * options.epochs):
+        ours, theirs = (median(getattr(fit, what) for fit in each) for each in fits.values())
+        table.row(
+            label, f"{ours:.3f} s", f"{theirs:.3f} s", f"{theirs / ours:.2f}", f"{updates / ours / 1e6:.1f} M",
+            f"{updates / theirs / 1e6:.1f} M",
+        )  # fmt: skip
+        if options.at_least is not None and what == "epoch" and theirs / ours < options.at_least:
+            return [f"an epoch is {theirs / ours:.3f} times as fast as cornac's, not {options.at_least:g}"]
+    return []
+
+
+def rmse(options: argparse.Namespace, report: Report) -> list[str]:
+    """Compare errors on ml-latest-small, in a cross-validation of 5 folds."""
+    parts = data.folds(data.load_ratings("ml-latest-small", options.folder), 5)
+
+    def same_steps(library: Library, threads: int, shuffled: bool = False):
+        steps = Steps(options.factors, options.epochs, threads)
+
+        def predict(train: sp.coo_array, test: sp.coo_array) -> np.ndarray:
+            deviation = train.data.std()
+            order = np.random.default_rng(0).permutation(train.nnz) if shuffled else slice(None)
+            scaled = data.with_data(train, train.data / deviation, order)
+            return deviation * library.fit_sgd(scaled, steps).predict(test.row, test.col)
+
+        return predict
+
+    def defaults(**params: object):
+        def predict(train: sp.coo_array, test: sp.coo_array) -> np.ndarray:
+            return BiasedMF(random_state=0, **params).fit(train, show_progress=False).predict(test.row, test.col)
+
+        return predict
+
+    def svd(train: sp.coo_array, test: sp.coo_array) -> np.ndarray:
+        observer = Observer()
+        Surprise().fit_ratings(Problem(train, test, factors=Surprise.rating_factors), observer)
+        return observer.last()
+
+    predictors = {
+        "BiasedMF, cornac's steps": same_steps(Alternant(), options.threads),
+        "cornac MF, ratings as in the file": same_steps(Cornac(), 1),
+        "cornac MF, ratings shuffled": same_steps(Cornac(), 1, shuffled=True),
+        "BiasedMF, defaults": defaults(),
+        "BiasedMF, rating_range=(0.5, 5)": defaults(rating_range=(0.5, 5)),
+        "Surprise SVD, defaults": svd,
+    }
+    table = report.table(
+        f"ml-latest-small, 5 folds; the first three rows: f = {options.factors}, {options.epochs} epochs",
+        "model", "RMSE", "by fold",
+    )  # fmt: skip
+    reached = {}
+    for name, predict in predictors.items():
+        errors = [np.sqrt(np.mean(np.square(predict(train, test) - test.data))) for train, test in parts]
+        reached[name] = float(np.mean(errors))
+        table.row(name, f"{reached[name]:.4f}", " ".join(f"{error:.4f}" for error in errors))
+    ours, theirs, _, own, _, svds = reached.values()
+    missed = []
+    if options.at_least is not None and ours > theirs:
+        missed.append(f"with cornac's steps, the RMSE is {ours:.6f}; cornac's is {theirs:.6f}")
+    if options.at_least is not None and own > svds - options.at_least:
+        missed.append(f"with the defaults, the RMSE is {svds - own:.6f} below Surprise SVD's, "
+                      f"not {options.at_least:g}")  # fmt: skip
+    return missed
+
+
+def cosine(options: argparse.Namespace, report: Report) -> list[str]:
+    """Rank held-out likes of jester-1 above held-out dislikes."""
+    train, test = data.folds(data.load_likes("jester-1", options.folder), 10)[0]
+    n_items = train.shape[1]
+    likes = np.bincount(train.col, train.data, n_items)
+    rate = likes / np.bincount(train.col, minlength=n_items)
+    model = CosineMF(random_state=0, num_threads=options.threads).fit(train, show_progress=False)
+    scores = {
+        "CosineMF, defaults": model.predict(test.row, test.col),
+        "popularity: number of likes": likes[test.col],
+        "popularity: share of likes": rate[test.col],
+    }
+    table = report.table(
+        f"jester-1, liked = rating > 0, {test.nnz:,} of {test.nnz + train.nnz:,} ratings held out",
+        "model", "AUC, mean over users",
+    )  # fmt: skip
+    reached = {name: user_auc(test.row, score, test.data) for name, score in scores.items()}
+    for name, value in reached.items():
+        table.row(name, f"{value:.4f}")
+    ours, *baselines = reached.values()
+    if options.at_least is None or ours >= max(baselines) + options.at_least:
+        return []
+    return [f"the AUC is {ours - max(baselines):.6f} above the better popularity's, not {options.at_least:g}"]
+
+
+def logistic(options: argparse.Namespace, report: Report) -> list[str]:
+    """Rank one held-out interaction of each user."""
+    table = report.table("leave one out, each model with its defaults", "data", "model", "NDCG@10", "hit rate@10")
+    missed = []
+    for name in ("msweb", "lastfm-hetrec2011"):
+        train, test, users = data.one_left_out(name, options.folder)
+        ranked = {
+            "LogisticMF": Alternant().fit_logistic(train, users, options.threads),
+            "ImplicitALS": ImplicitALS(random_state=0).fit(train, show_progress=False).recommend(users, k=10)[0],
+            "Popularity": Popularity().fit(train).recommend(users, k=10)[0],
+            "implicit's LogisticMatrixFactorization": Implicit().fit_logistic(train, users, options.threads),
+        }
+        reached = {model: ranking_metrics(ids, test[users]) for model, ids in ranked.items()}
+        for model, metrics in reached.items():
+            table.row(name, model, f"{metrics.ndcg:.4f}", f"{metrics.hit_rate:.4f}")
+        ours, popularity = (reached[model].ndcg for model in ("LogisticMF", "Popularity"))
+        if options.at_least is not None and ours < options.at_least * popularity:
+            missed.append(f"on {name}, NDCG@10 is {ours / popularity:.3f} times popularity's, not {options.at_least:g}")
+    return missed
+
+
+def update(options: argparse.Namespace, report: Report) -> list[str]:
+    """Time `CosineMF.update`, one event at a time and in batches."""
+    table = report.table(
+        "10,000 users x 5,000 items, one thread", "f", "one event, median of 20,000", "a batch of 100,000"
+    )
+    rng = np.random.default_rng(0)
+    users, items, liked = (rng.integers(0, n, 100_000) for n in (10_000, 5_000, 2))
+    events = [column[:20_000].tolist() for column in (users, items, liked)]
+    missed = []
+    for factors in (32, 64):
+        model = CosineMF(factors=factors, random_state=0).update(users, items, liked)
+        one = median(seconds(lambda m=model, e=event: m.update(*e)) for event in zip(*events, strict=True)) * 1e6
+        batches = [seconds(lambda m=model: m.update(users, items, liked)) for _ in range(max(3, options.rounds))]
+        rate = 100_000 / median(batches) / 1e6
+        table.row(factors, f"{one:.1f} microseconds", f"{rate:.1f} M events/s")
+        if options.at_least is not None and one > 30:
+            missed.append(f"one event at f = {factors} takes {one:.1f} microseconds, not at most 30")
+        if options.at_least is not None and rate < options.at_least:
+            missed.append(f"a batch at f = {factors} learns {rate:.2f} M events/s, not {options.at_least:g}")
+    return missed
+
+
+COMPARISONS = {  # with the peers that they need
+    "speed": (speed, ["cornac"]),
+    "rmse": (rmse, ["cornac", "scikit-surprise"]),
+    "cosine": (cosine, []),
+    "logistic": (logistic, ["implicit"]),
+    "update": (update, []),
+}
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Run one comparison; exit 1 if a target is missed."""
+    made = parser("sgd", __doc__, folder=None, shape="ml1m", factors=64, rounds=5, threads=2, at_least=None)
+    made.add_argument("what", choices=list(COMPARISONS))
+    made.add_argument("--epochs", type=int, default=20, help="of speed and rmse")
+    options = made.parse_args(arguments)
+    compare, peers = COMPARISONS[options.what]
+    if options.folder is None and options.what in ("rmse", "cosine", "logistic"):
+        made.error(f"{options.what} needs --folder, which holds one sub-folder a data set")
+    if options.epochs < 2:
+        made.error("--epochs must be at least 2: the first is not timed")
+    try:
+        report = Report("sgd", arguments, 1 if options.what == "update" else options.threads, *peers)
+        missed = compare(options, report)
+    except ImportError as error:
+        sys.exit(f"this benchmark needs the peers ({error}): pip install 'alternant[peers]'")
+    report.write(options.json)
+    return exit_status(missed)

@@ -1,0 +1,1 @@
+"""Kernels and whole fits under pytest-benchmark."""

@@ -1,0 +1,126 @@
+"""The objective of `ExplicitALS`: from ratings to row problems, biases and mean included."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..._utils.threads import weighted_sum
+from ...data.csr import CSR
+from .._fit_loop import HalfSweep
+from .basis import Basis
+from .half_sweep import RowProblems, half_sweep, penalty, row_lambdas
+from .solver import Solver
+
+
+@dataclass(frozen=True)
+class ExplicitObjective:
+    """What `ExplicitALS` minimises.
+
+    With biases, a user's factors are ``(x_u, b_u, 1)`` and an item's ``(y_i, 1, b_i)``.
+    """
+
+    regularization: tuple[float, float]
+    regularization_scaling: str
+    biases: bool
+
+    def problems(
+        self, rows: CSR, weight: NDArray[Any] | None, kind: str, numbers: NDArray[np.int64] | None = None
+    ) -> RowProblems:
+        """Return the row problems of one side; their target is still the ratings."""
+        complete = weight is None and len(rows.data) == rows.shape[0] * rows.shape[1]
+        weight = np.ones_like(rows.data) if weight is None else weight
+        counts = np.diff(rows.indptr).astype(np.float64)
+        scale = counts if self.regularization_scaling == "count" else np.ones_like(counts)
+        own = self.regularization[0 if kind == "user" else 1]
+        lambdas = row_lambdas(own, scale, rows.data.dtype, self.regularization_scaling)
+        return RowProblems(
+            rows.indptr, rows.indices, weight, rows.data, lambdas, kind, numbers, complete, "ratings or weights"
+        )
+
+    def solve(
+        self, problems: RowProblems, ratings: NDArray[np.float64], own: NDArray[Any] | None, fixed: NDArray[Any],
+        mean: float, solver: Solver,
+    ) -> HalfSweep:  # fmt: skip
+        """Solve one side with the mean and the other side fixed; the objective lacks the other side's lambda term."""
+        kind = problems.kind
+        design, residual = fixed, ratings
+        start = None if own is None else self.unknowns(own, kind)
+        with np.errstate(over="ignore", invalid="ignore"):  # reported below
+            if self.biases:
+                # To a user, an item is (y_i, 1), and its rating what mean and b_i leave of it; to an item likewise.
+                other = bias_column("item" if kind == "user" else "user")
+                design, residual = np.delete(fixed, other, axis=1), ratings - mean - fixed[problems.indices, other]
+            target = (problems.weight * residual).astype(fixed.dtype)
+            constant = weighted_sum(problems.weight, residual**2)
+        if not (np.isfinite(target).all() and np.isfinite(design).all() and np.isfinite(constant)):
+            raise OverflowError(
+                f"factors, weights times ratings, and the weighted sum of squares must be finite in {fixed.dtype}: "
+                "lower the ratings, their weights or init_scale, or use dtype='float64'"
+            )
+        solved = half_sweep(replace(problems, target=target), start, Basis.identity(design, solver.pool), solver)
+        return HalfSweep(self.with_constant(solved.factors, kind), solved.objective + constant, solved.mean_steps)
+
+    def unknowns(self, factors: NDArray[Any], kind: str) -> NDArray[Any]:
+        """Return the columns that a half-sweep solves: ``(x_u, b_u)``, or ``(y_i, b_i)``."""
+        constant = bias_column("item" if kind == "user" else "user")
+        return np.delete(factors, constant, axis=1) if self.biases else factors
+
+    def with_constant(self, unknowns: NDArray[Any], kind: str) -> NDArray[Any]:
+        """Undo `unknowns`."""
+        return np.insert(unknowns, unknowns.shape[1] - (kind == "item"), 1, axis=1) if self.biases else unknowns
+
+
+class ExplicitSides:
+    """The row problems of both sides of a fit, and the mean, which every half-sweep moves."""
+
+    def __init__(self, objective: ExplicitObjective, rows: CSR, weight: NDArray[Any] | None, mean: float) -> None:
+        self.objective, self.mean = objective, mean
+        by_items = rows.transpose()
+        weight_by_items = None
+        if weight is not None:
+            weight_by_items = CSR(rows.indptr, rows.indices, weight, rows.shape).transpose().data
+        self.problems = {
+            "user": objective.problems(rows, weight, "user"),
+            "item": objective.problems(by_items, weight_by_items, "item"),
+        }
+        self.ratings = {kind: side.targets().astype(np.float64) for kind, side in self.problems.items()}
+
+    def half_sweep(self, kind: str, own: NDArray[Any] | None, fixed: NDArray[Any], solver: Solver) -> HalfSweep:
+        """Solve one side with the other fixed, then let the mean take what the biases have in common."""
+        by, problems = self.objective, self.problems[kind]
+        other_kind = {"user": "item", "item": "user"}[kind]
+        other = penalty(self.problems[other_kind], by.unknowns(fixed, other_kind), solver)
+        solved = by.solve(problems, self.ratings[kind], own, fixed, self.mean, solver)
+        objective = solved.objective + other
+        if by.biases:
+            shift, gain = common_bias(problems, by.unknowns(solved.factors, kind)[:, -1])
+            self.mean += shift
+            rated = np.diff(problems.indptr) > 0  # an unrated row keeps its bias of 0
+            solved.factors[rated, bias_column(kind)] -= solved.factors.dtype.type(shift)
+            objective -= gain
+        return HalfSweep(solved.factors, objective, solved.mean_steps, {"mean_": self.mean})
+
+    def finish_users(self, factors: NDArray[Any]) -> None:
+        """Leave them as they are."""
+
+
+def bias_column(kind: str) -> int:
+    """Return the column of a side's biases."""
+    return -2 if kind == "user" else -1
+
+
+def common_bias(problems: RowProblems, biases: NDArray[Any]) -> tuple[float, float]:
+    """Return what the mean takes from the biases of the rated rows, and by how much the objective falls.
+
+    The data term does not change; ``sum lambda_u (b_u - d)^2`` is least at the weighted mean d of the biases.
+    """
+    weight = problems.regularization.astype(np.float64) * (np.diff(problems.indptr) > 0)
+    total = float(weight.sum())
+    if total == 0:
+        return 0.0, 0.0
+    shift = weighted_sum(weight, biases) / total
+    return shift, total * shift**2

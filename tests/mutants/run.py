@@ -1,0 +1,252 @@
+"""Break the code on purpose, one line at a time, and record which test notices.
+
+    python tests/mutants/run.py [--suite full short] [--only NAME ...] [--jobs N] [--check]
+
+Each record of mutants.py is applied to a copy of the tree, of which only the modules concerned are built again; its
+tests run until the first failure. result.md has who caught it, in which suite, and in how many seconds. A mutant that
+survives is a missing test (exit code 1); one whose text is no longer in the code must be adapted (exit code 2). The
+full suite is `pytest --matrix`, the short one what `pytest tests` runs.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from queue import SimpleQueue
+
+sys.path.insert(0, str(Path(__file__).parent))
+from mutants import MUTANTS, Mutant
+
+ROOT = Path(__file__).resolve().parents[2]
+RESULT = Path(__file__).with_name("result.md")
+SUITES = {"full": ["--matrix"], "short": []}
+TIMEOUT = 300  # seconds for one run of pytest: a mutant may loop forever
+COPIED = ("src", "tests", "benchmarks", "setup.py", "pyproject.toml", "README.md", "MANIFEST.in", "build", "LICENSE")
+HEADER = """# Which test notices which mutant
+
+Written by `python tests/mutants/run.py --suite full short`: the full suite is every SIMD level and backend with every
+case (`pytest --matrix`), the short one what `pytest tests` runs. "where" is the implementation that was changed; the
+seconds are from the start of Python to the first failure, on a machine that was busy with other things.
+
+| mutant | where | what is wrong | full suite: first test that fails | s | short suite: first test that fails | s |
+|---|---|---|---|---|---|---|
+"""
+# Runs setup.py for those extension modules only whose name matches: a mutant of one kernel needs no other. What is
+# wrong with it does not depend on how far the compiler optimizes, and -O1 takes a third of the time.
+BUILD = """
+import re, setuptools
+whole = setuptools.setup
+def only(**options):
+    modules = [module for module in options["ext_modules"] if re.search({pattern!r}, module.name)]
+    assert modules, [module.name for module in options["ext_modules"]]
+    for module in modules:
+        module.extra_compile_args = [argument.replace("-O3", {level!r}) for argument in module.extra_compile_args]
+    whole(**options | {{"ext_modules": modules}})
+setuptools.setup = only
+exec(compile(open("setup.py").read(), "setup.py", "exec"), {{"__name__": "__main__", "__file__": "setup.py"}})
+"""
+
+
+def missing() -> list[str]:
+    """Return what is wrong with the records: each text must be in its file exactly once."""
+    found = []
+    for mutant in MUTANTS:
+        path = ROOT / mutant.file
+        count = path.read_text().count(mutant.old) if path.exists() else 0
+        if count != 1:
+            found.append(f"{mutant.name}: {mutant.old!r} is {count} times in {mutant.file}")
+    names = [mutant.name for mutant in MUTANTS]
+    return found + [f"two mutants are called {name}" for name in {name for name in names if names.count(name) > 1}]
+
+
+class Tree:
+    """A copy of the tree, in which mutants are tried one after the other."""
+
+    def __init__(self, folder: Path, earlier: Path | None) -> None:
+        self.folder, self.earlier = folder, earlier
+        for name in COPIED:
+            source = ROOT / name
+            if source.is_dir():
+                shutil.copytree(source, folder / name, ignore=shutil.ignore_patterns("__pycache__", "mutants"))
+            elif source.exists():
+                shutil.copy2(source, folder / name)
+        self.environment = {name: value for name, value in os.environ.items() if not name.startswith("ALTERNANT_")}
+        self.environment |= {"PYTHONPATH": str(folder / "src"), "PYTHONDONTWRITEBYTECODE": "1", "MPLBACKEND": "agg"}
+        if not any((folder / "src").rglob("*.so")):
+            self.build("for all mutants", "", "-O3")
+
+    def build(self, name: str, pattern: str, level: str) -> None:
+        """Build the extension modules whose name matches."""
+        code, printed = self.run(
+            "-c", BUILD.format(pattern=pattern, level=level), "-q", "build_ext", "--inplace", timeout=1800
+        )
+        if code != 0:
+            raise SystemExit(f"{name} does not compile:\n{printed[-3000:]}")
+
+    def run(self, *command: str, timeout: float | None = None, **environment: str) -> tuple[int | None, str]:
+        """Return the exit code (None: out of time) and what was printed."""
+        process = subprocess.Popen(
+            [sys.executable, *command], cwd=self.folder, env=self.environment | environment, text=True,
+            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, start_new_session=True,
+        )  # fmt: skip
+        try:
+            printed = process.communicate(timeout=timeout)[0]
+        except subprocess.TimeoutExpired:
+            os.killpg(process.pid, 9)
+            return None, process.communicate()[0]
+        return process.returncode, printed
+
+    def try_one(self, mutant: Mutant, suites: list[str]) -> dict[str, tuple[str, float]]:
+        """Return by suite who caught a mutant ("" for nobody), and the seconds until then."""
+        path = self.folder / mutant.file
+        original, modules = path.read_text(), {}
+        pattern = mutant.modules(best_level())
+        if pattern:
+            compiled = (self.folder / "src").rglob("*.so")
+            modules = {module: module.read_bytes() for module in compiled if re.search(pattern, dotted(module))}
+        path.write_text(original.replace(mutant.old, mutant.new))
+        try:
+            if pattern:
+                self.build(mutant.name, pattern, mutant.optimization)
+            found: dict[str, tuple[str, float]] = {}
+            for suite in sorted(suites, reverse=True):  # what the short one fails in is soon found in the full one
+                function = re.search(r"::(\w+)", found["short"][0]) if "short" in found else None
+                found[suite] = self.caught(mutant, suite, function[1] if function else "")
+            return found
+        finally:
+            path.write_text(original)  # newer than what was built from it, which is built again when it is needed
+            for module, content in modules.items():
+                module.write_bytes(content)
+
+    def caught(self, mutant: Mutant, suite: str, function: str) -> tuple[str, float]:
+        begin = time.monotonic()
+        options = SUITES[suite]
+        tests = mutant.tests
+        if suite == "full" and self.earlier is not None:
+            options = []
+            tests = tuple(str(self.earlier / test) for test in tests)
+        likely = mutant.likely(best_level())
+        chosen = [" and ".join(filter(None, (function, likely))), likely, ""]
+        for only in dict.fromkeys(chosen):  # first those tests that are likely to notice, then all that concern it
+            with tempfile.TemporaryDirectory() as caches:
+                code, printed = self.run(
+                    "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider", "--no-header", "-rfE", "--tb=line",
+                    *options, *(("-k", only) if only else ()), *tests, timeout=TIMEOUT,
+                    NUMBA_CACHE_DIR=caches, HYPOTHESIS_STORAGE_DIRECTORY=caches,
+                )  # fmt: skip
+            seconds = time.monotonic() - begin
+            if code is None:
+                return "(runs into the time limit)", seconds
+            if code < 0:
+                return f"(crashes with signal {-code})", seconds
+            failed = re.search(r"^(?:FAILED|ERROR) (.+?)(?: - |$)", printed, re.MULTILINE)
+            if code == 1 and failed:
+                return re.sub(r".*tests/", "", failed[1], count=1), seconds
+            if code not in (0, 5):
+                raise SystemExit(f"{mutant.name}: pytest ended with {code}:\n{printed[-3000:]}")
+        return "", seconds
+
+
+def dotted(module: Path) -> str:
+    """Return the name of a compiled module."""
+    parts = module.parts[module.parts.index("src") + 1 :]
+    return ".".join((*parts[:-1], parts[-1].split(".")[0]))
+
+
+def best_level() -> str:
+    """Return the SIMD level that is in force here."""
+    from alternant.kernels import _registry
+
+    cython = _registry._load("cython")
+    if isinstance(cython, str):
+        raise SystemExit(f"mutants need the compiled kernels: {cython}")
+    return str(cython.simd)
+
+
+def supported() -> tuple[str, ...]:
+    """Return the SIMD levels that can run here."""
+    from alternant.kernels import _cpu
+
+    return tuple(_cpu.simd_levels())
+
+
+def read_result() -> dict[str, dict[str, list[str]]]:
+    """Return what result.md has, by mutant and suite: who caught it, and the seconds."""
+    rows = {}
+    for line in RESULT.read_text().splitlines() if RESULT.exists() else ():
+        cells = [cell.strip() for cell in line.strip("|").split(" | ")]
+        if len(cells) == 7 and cells[0] not in ("mutant", "---"):
+            rows[cells[0].strip("` ")] = {"full": cells[3:5], "short": cells[5:7]}
+    return rows
+
+
+def write_result(rows: dict[str, dict[str, list[str]]]) -> None:
+    """Write result.md, in the order of the records."""
+    lines = []
+    for mutant in MUTANTS:
+        row = rows.get(mutant.name, {})
+        cells = [f"`{mutant.name}`", mutant.where, mutant.why, *row.get("full", ["", ""]), *row.get("short", ["", ""])]
+        lines.append("| " + " | ".join(cells) + " |\n")
+    RESULT.write_text(HEADER + "".join(lines))
+
+
+def main() -> int:
+    """Try the mutants."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--suite", choices=SUITES, default=["short"], nargs="+")
+    parser.add_argument("--only", nargs="+", metavar="NAME", help="regular expressions that names must contain one of")
+    parser.add_argument("--jobs", type=int, default=1, help="how many are tried at the same time")
+    parser.add_argument("--check", action="store_true", help="only see that every record still fits the code")
+    parser.add_argument("--earlier", type=Path, help="a checkout whose whole tests are the full suite, to compare with")
+    parser.add_argument("--keep", action="store_true", help="leave out the mutants that result.md says are caught")
+    arguments = parser.parse_args()
+    if problems := missing():
+        print(*problems, sep="\n", file=sys.stderr)
+        return 2
+    chosen = [m for m in MUTANTS if not arguments.only or any(re.search(name, m.name) for name in arguments.only)]
+    rows = read_result()
+    if arguments.keep:
+        chosen = [m for m in chosen if not all(
+            rows.get(m.name, {}).get(suite, [""])[0] not in ("", "SURVIVED") for suite in arguments.suite
+        )]  # fmt: skip
+    print(f"{len(chosen)} mutants of {len(MUTANTS)}", flush=True)
+    if arguments.check or not chosen:
+        return 0
+    lock, trees = threading.Lock(), SimpleQueue()
+
+    def attempt(mutant: Mutant) -> bool:
+        if mutant.level not in ("", *supported()):
+            print(f"{mutant.name}: this CPU does not support {mutant.level}", flush=True)
+            return True
+        tree = trees.get()
+        try:
+            found = tree.try_one(mutant, arguments.suite)
+        finally:
+            trees.put(tree)
+        with lock:
+            for suite, (by, seconds) in found.items():
+                print(f"{mutant.name}, {suite}: {by or 'SURVIVED'}, {seconds:.0f} s", flush=True)
+                rows.setdefault(mutant.name, {})[suite] = [by or "SURVIVED", f"{seconds:.0f}"]
+            write_result(rows)
+        return all(by for by, _ in found.values())
+
+    with tempfile.TemporaryDirectory(prefix="mutants-") as folder:
+        for job in range(arguments.jobs):
+            trees.put(Tree(Path(folder, str(job)), arguments.earlier and arguments.earlier.resolve()))
+        with ThreadPoolExecutor(arguments.jobs) as pool:
+            caught = list(pool.map(attempt, chosen))
+    print(f"{sum(caught)} of {len(caught)} were caught")
+    return 0 if all(caught) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
