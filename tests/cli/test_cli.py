@@ -13,6 +13,8 @@ import pytest
 import alternant
 from alternant.cli import app as cli
 from alternant.cli import demo
+from alternant.cli.commands import demo as demo_command
+from alternant.cli.commands import info as info_command
 from alternant.datasets import load_msweb
 from alternant.evaluation import leave_one_out, ranking_metrics
 
@@ -91,7 +93,7 @@ def test_a_message_of_several_lines_becomes_one(monkeypatch, capsys):
     def fail(*_):
         raise OSError("first\n  second")
 
-    monkeypatch.setattr(cli, "run_demo", fail)
+    monkeypatch.setattr(demo_command, "run_demo", fail)
     assert cli.main(["demo"]) == 1
     assert capsys.readouterr() == ("", "alternant: error: first second\n")
 
@@ -100,13 +102,16 @@ def test_a_mistake_of_ours_keeps_its_traceback(monkeypatch):
     def fail(*_):
         raise AttributeError("a bug")
 
-    monkeypatch.setattr(cli, "run_demo", fail)
+    monkeypatch.setattr(demo_command, "run_demo", fail)
     with pytest.raises(AttributeError, match="a bug"):
         cli.main(["demo"])
 
 
 def test_a_warning_is_one_sentence_without_a_place_in_the_code(monkeypatch, capsys):
-    monkeypatch.setattr(cli, "run_demo", lambda *_: warnings.warn("slow kernels", RuntimeWarning, stacklevel=1))
+    def warn(*_):
+        warnings.warn("slow kernels", RuntimeWarning, stacklevel=1)
+
+    monkeypatch.setattr(demo_command, "run_demo", warn)
     with warnings.catch_warnings():
         warnings.simplefilter("always")
         assert cli.main(["demo"]) == 0
@@ -117,7 +122,7 @@ def test_ctrl_c_exits_quietly_with_130(monkeypatch, capsys):
     def stop(*_):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(cli, "run_demo", stop)
+    monkeypatch.setattr(demo_command, "run_demo", stop)
     assert cli.main(["demo"]) == 130
     assert capsys.readouterr() == ("", "")
 
@@ -171,7 +176,7 @@ def test_info_as_json_is_backend_info():
 def test_info_wraps_a_long_reason_and_shows_what_is_not_known(monkeypatch, capsys):
     reason = "its compiled modules do not load: " + "a long reason " * 10
     monkeypatch.setattr(
-        cli,
+        info_command,
         "backend_info",
         lambda: {"simd": None, "openmp": True, "blas": [], "backends": {"cython": reason, "numpy": "ok"}},
     )

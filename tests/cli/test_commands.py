@@ -7,6 +7,7 @@ import os
 import pickle
 import re
 import shlex
+import shutil
 import subprocess
 import sys
 
@@ -15,9 +16,11 @@ import pytest
 
 from alternant import ImplicitALS, Interactions
 from alternant._utils import threads, validation
+from alternant._utils.atomic import same_file
 from alternant._utils.messages import about, parameter, refusal
 from alternant.cli import app as cli
 from alternant.evaluation import evaluate, leave_one_out
+from alternant.models import MODELS
 
 pyarrow = pytest.importorskip("pyarrow", reason="tables in files are read by pyarrow")
 
@@ -492,6 +495,132 @@ def test_a_model_can_be_written_to_a_pipe(folder):
     assert (code, err) == (0, "")
     assert ImplicitALS.load(folder / "piped.safetensors").factors == 2
 
+
+# --- outputs that are inputs ------------------------------------------------------------------------------------------
+
+
+def _links(folder, name):
+    """Other names of a file: spellings, and links where the system has them."""
+    (folder / "sub").mkdir(exist_ok=True)
+    yield name
+    yield f"./{name}"
+    yield f"sub/../{name}"
+    yield str(folder / name)
+    for link, make in (("symbolic", os.symlink), ("hard", os.link)):
+        other = folder / f"{link}.csv"
+        other.unlink(missing_ok=True)
+        make(folder / name, other)
+        yield other.name
+    around = folder / "around"
+    if not around.exists():
+        around.symlink_to(folder, target_is_directory=True)
+    yield f"around/{name}"
+
+
+SAME = [
+    ("ratings.csv", "fit {input} --user userId --item movieId -o {output}"),
+    ("titles.csv", "recommend model.safetensors --users 1 --titles {input} -o {output}"),
+    ("users.csv", "recommend model.safetensors --users-file {input} -o {output}"),
+    ("model.csv", "recommend {input} --all -o {output}"),
+]
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="links need rights there")
+@pytest.mark.parametrize(("name", "command"), SAME, ids=[name for name, _ in SAME])
+def test_no_command_replaces_what_it_reads(run, folder, tmp_path, monkeypatch, name, command):
+    for source in ("ratings.csv", "movies.csv", "model.safetensors"):
+        shutil.copy(folder / source, tmp_path / source)
+    shutil.copy(folder / "movies.csv", tmp_path / "titles.csv")
+    shutil.copy(folder / "model.safetensors", tmp_path / "model.csv")
+    (tmp_path / "users.csv").write_text("1\n")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(ImplicitALS, "fit", lambda *_: pytest.fail("it was fitted"))
+    before = (tmp_path / name).read_bytes()
+    for other in _links(tmp_path, name):
+        for given, output in ((name, other), (other, name)):
+            code, out, err = run(*command.format(input=given, output=output).split())
+            assert (code, out) == (1, ""), err
+            assert err.startswith("alternant: error: --output must be another file than "), err
+            assert err.count("\n") == 1
+            assert (tmp_path / name).read_bytes() == before
+    listed = sorted(path.name for path in tmp_path.iterdir())
+    assert not [one for one in listed if one.startswith(".")]
+
+
+def test_names_of_one_file_in_two_cases_of_letters_are_the_same_where_the_system_says_so(tmp_path):
+    (tmp_path / "a.csv").write_text("x")
+    assert same_file(tmp_path / "a.csv", tmp_path / "A.csv") == (tmp_path / "A.csv").exists()
+    assert not same_file(tmp_path / "a.csv", tmp_path / "b.csv")
+    assert not same_file(os.devnull, os.devnull)  # nothing is lost there
+
+
+def test_an_output_that_is_no_input_is_replaced(run, folder):
+    (folder / "old.csv").write_text("old\n")
+    assert run("recommend", "model.safetensors", "--users", 1, "-k", 1, "-o", "old.csv")[0] == 0
+    assert (folder / "old.csv").read_text().startswith("user,item,score,rank\n")
+
+
+# --- ratings that are not there ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", [name for name, model in MODELS.items() if model.traits.feedback != "implicit"])
+@pytest.mark.parametrize("command", ["fit", "evaluate"])
+def test_ratings_and_likes_need_a_column_of_values(run, name, command):
+    rest = ["-o", "none.safetensors"] if command == "fit" else []
+    code, out, err = run(command, "ratings.csv", "--user", "userId", "--item", "movieId", "--model", name, *rest)
+    assert (code, out) == (1, "")
+    assert re.fullmatch(rf"alternant: error: --model {name} learns from .*: name the column .* with --value\n", err)
+
+
+def test_ratings_are_not_added_up_on_demand(run, folder):
+    (folder / "twice.csv").write_text("u,i,r\n1,1,2\n1,2,5\n2,1,3\n2,1,4\n")
+    table = ("twice.csv", "--user", "u", "--item", "i", "--value", "r", "--model", "explicit-als")
+    code, _, err = run("fit", *table, "--aggregate", "sum", "-o", "twice.safetensors")
+    assert code == 1
+    assert "make the Interactions with --aggregate 'last', or --aggregate 'mean'" in err
+    assert run("fit", *table, "--aggregate", "mean", "-o", "twice.safetensors")[0] == 0
+
+
+# --- text -------------------------------------------------------------------------------------------------------------
+
+
+def test_quotes_and_decimal_commas_of_a_table(run, folder):
+    (folder / "quotes.tsv").write_text('u\ti\tr\na\t"weird al" yankovic\t2,5\nb\tx\t1\nb\ty\t2\n')
+    table = ("fit", "quotes.tsv", "--user", "u", "--item", "i", "--value", "r", "-o", "quotes.safetensors")
+    code, _, err = run(*table)
+    assert code == 1
+    assert "a quote in line 2 or soon after is never closed, or closed amid a field: pass --no-quotes if" in err
+    code, _, err = run(*table, "--no-quotes")
+    assert code == 1
+    assert "must hold finite numbers in --value 'r', got '2,5' in line 2: pass --decimal ','" in err
+    assert run(*table, "--no-quotes", "--decimal", ",")[0] == 0
+    assert run("similar", "quotes.safetensors", "--items", '"weird al" yankovic')[0] == 0
+    (folder / "both.tsv").write_text('u\ti\tr\na\t"b\t1\nc\td"\t2\n')
+    both = ("fit", "both.tsv", *table[2:])
+    assert "pass --quotes or --no-quotes" in run(*both)[2]
+    assert run(*both, "--no-quotes")[0] == run(*both, "--quotes")[0] == 0
+
+
+def test_quotes_in_titles(run, folder):
+    (folder / "said.csv").write_text('movieId,title\n1,"weird al" yankovic\n2,x\n')
+    titles = ("similar", "model.safetensors", "--items", 2, "-k", 30, "--titles", "said.csv")
+    assert "pass --no-quotes" in run(*titles)[2]
+    assert '"weird al" yankovic' in run(*titles, "--no-quotes")[1]
+
+
+@pytest.mark.parametrize("where", ["first", "last"])
+def test_a_long_field_ends_in_no_traceback(run, folder, where):
+    rows = ["1,1,x", "2,2,y"]
+    rows.insert(0 if where == "first" else 2, "3,3," + "z" * 200_000)
+    (folder / "long.csv").write_text("u,i,text\n" + "\n".join(rows) + "\n")
+    assert run("fit", "long.csv", "--user", "u", "--item", "i", "-o", "long.safetensors")[0] == 0
+    (folder / "long.csv").write_text("u,i,text\n" + "\n".join(rows) + "\n1,2\n")
+    code, _, err = run("fit", "long.csv", "--user", "u", "--item", "i", "-o", "long.safetensors")
+    assert (code, err.count("\n")) == (1, 1)
+    assert "line 5 has 2 fields and the header 3" in err
+
+
+# --- parameters become options ----------------------------------------------------------------------------------------
 
 P = parameter
 

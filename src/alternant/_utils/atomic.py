@@ -1,4 +1,4 @@
-"""Files that are whole or not there."""
+"""Atomic file writes."""
 
 from __future__ import annotations
 
@@ -75,6 +75,14 @@ def check_target(path: Path, what: str) -> None:
         raise type(error)(
             f"no file can be made in {str(target.parent)!r} ({error.strerror}): choose another folder to save {what} in"
         ) from None
+
+
+def same_file(path: str | os.PathLike[str], other: str | os.PathLike[str]) -> bool:
+    """Whether two names lead to one regular file: by links of any kind, other spellings, or other cases of letters."""
+    try:
+        return os.path.isfile(path) and os.path.samefile(path, other)  # noqa: PTH113, PTH121 - of names, not of paths
+    except OSError:  # one is not there
+        return False
 
 
 def _is_stream(path: Path) -> bool:

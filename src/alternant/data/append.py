@@ -3,15 +3,26 @@
 from __future__ import annotations
 
 from numbers import Real
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
+
+from numpy.typing import NDArray
 
 from .ids import Ids
 
-if TYPE_CHECKING:
-    from .interactions import Interactions
+
+class Appendable(Protocol):
+    """What is looked at of `Interactions`."""
+
+    aggregate: str
+    _users: Ids
+    _items: Ids
+
+    @property
+    def times(self) -> NDArray[Any] | None:
+        """The time of the latest event of every pair."""
 
 
-def check_appendable(old: Interactions, new: Interactions) -> None:
+def check_appendable(old: Appendable, new: Appendable) -> None:
     """Raise if the new ones are not like the old ones."""
     if (old.times is None) != (new.times is None):
         raise ValueError(

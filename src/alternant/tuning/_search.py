@@ -10,6 +10,7 @@ from .._utils.validation import check_boolean, check_integer, check_number, chec
 from ..data.interactions import Interactions
 from ..evaluation._evaluate import AT_K, METRICS, RATING_METRICS
 from ..models import FactorModel, Popularity
+from ..models.internals import check_values
 from . import _optuna
 from ._comparison import compare_on_holdout
 from ._defaults import default_space, objective_metric, own_values, rescoring_of
@@ -172,7 +173,7 @@ def _check_values(model: FactorModel, interactions: Any, validation: Any) -> Non
     parts = validation if isinstance(validation, (tuple, list)) else ()
     for name, one in (("interactions", interactions), *(("validation", part) for part in parts)):
         if isinstance(one, Interactions):
-            model._check_values(name, one, to_fit=True)
+            check_values(model, name, one)
 
 
 def _compared(

@@ -1,0 +1,78 @@
+"""``alternant evaluate``: hold a part of a table out, and measure how well a model finds it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from ...evaluation import evaluate, hold_out_users, leave_last_out, leave_one_out, random_split, split_by_time
+from ...models import Popularity
+from ..inputs import make_model, read_interactions, require_values
+from ..options import add_model, add_table, positive
+from ..printing import print_json
+
+if TYPE_CHECKING:
+    import argparse
+
+    from ...data.interactions import Interactions
+
+HELP = "hold a part of a table out, and measure how well a model finds it"
+EXAMPLE = "evaluate ratings.csv --user userId --item movieId --split leave-one-out -k 10"
+SPLITS = ("random", "leave-one-out", "leave-last-out", "by-time", "new-users")
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """Declare the options."""
+    add_table(parser)
+    add_model(parser)
+    parser.add_argument("--split", choices=SPLITS, default="random", help="what is held out (default: random)")
+    parser.add_argument("--fraction", type=float, metavar="X", help="how much, for random (0.2), by-time (0.2) and "
+                        "new-users (0.1)")  # fmt: skip
+    parser.add_argument("-k", nargs="+", type=positive, metavar="K", help="lengths of lists (default: 10 20 100)")
+    parser.add_argument("--metrics", nargs="+", metavar="NAME", help="such as ndcg recall auc (default: all)")
+    parser.add_argument("--baseline", action="store_true", help="measure popularity, too")
+
+
+def run(arguments: argparse.Namespace) -> None:
+    """Split a table, fit on one part, and print how well the model finds the other."""
+    model = make_model(arguments)
+    ranked = [metric for metric in arguments.metrics or ["all"] if metric not in ("rmse", "mae")]
+    if arguments.baseline and not ranked:
+        raise ValueError("--baseline ranks and predicts no ratings: leave it out, or name another metric, such as ndcg")
+    require_values(arguments)
+    data = read_interactions(arguments)
+    lengths = sorted({min(k, data.shape[1]) for k in arguments.k or [10, 20, 100]})
+    options: dict[str, Any] = {"k": lengths, "metrics": arguments.metrics}
+    train, test, known = _split(data, arguments)
+    if test.nnz == 0:
+        raise ValueError(
+            f"--split {arguments.split} must leave somebody something to find, got no interaction of "
+            f"{arguments.file!r} that can be held out: nobody has more than one"
+        )
+    results = {}
+    fitted = {type(model).__name__: model} | ({"Popularity": Popularity()} if arguments.baseline else {})
+    for name, one in fitted.items():
+        wanted = options if one is model or arguments.metrics is None else options | {"metrics": ranked}
+        results[name] = evaluate(one.fit(train), test, user_items=known, **wanted)
+    if arguments.json:
+        print_json({"split": arguments.split, **{name: result.to_dict() for name, result in results.items()}})
+        return
+    for name, result in results.items():
+        print(f"{name}, split {arguments.split}\n{result}" + ("\n" if name != list(results)[-1] else ""))
+
+
+def _split(data: Interactions, arguments: argparse.Namespace) -> tuple[Any, Any, Any]:
+    """Return what to train on, what to find, and what new users are known by."""
+    seed, fraction = arguments.random_state or 0, arguments.fraction
+    if arguments.split == "new-users":
+        parts = hold_out_users(data, 0.1 if fraction is None else fraction, random_state=seed)
+        return parts.train, parts.test, parts.fold_in
+    if arguments.split in ("leave-last-out", "by-time") and arguments.time is None:
+        raise ValueError(f"--split {arguments.split} needs to know when: name the column with --time")
+    if arguments.split in ("leave-one-out", "leave-last-out"):
+        if fraction is not None:
+            raise ValueError(f"--fraction goes with --split random, by-time or new-users, got {arguments.split}")
+        split = leave_one_out(data, random_state=seed) if arguments.split == "leave-one-out" else leave_last_out(data)
+        return *split, None
+    part = 0.2 if fraction is None else fraction
+    split = random_split(data, part, random_state=seed) if arguments.split == "random" else split_by_time(data, part)
+    return *split, None

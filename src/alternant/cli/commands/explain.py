@@ -1,0 +1,39 @@
+"""``alternant explain``: what each item of a user's history adds to a score."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from ..inputs import load_model, read_titles, to_ids
+from ..options import add_saved
+from ..printing import plain, print_json, print_table, title
+
+if TYPE_CHECKING:
+    import argparse
+
+HELP = "tell which items of a user's history a score comes from"
+EXAMPLE = "explain model.safetensors --user 1 --item 3"
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """Declare the options."""
+    add_saved(parser)
+    parser.add_argument("--user", required=True, metavar="ID", help="one that begins with a dash: --user=-x")
+    parser.add_argument("--item", required=True, metavar="ID", help="likewise")
+
+
+def run(arguments: argparse.Namespace) -> None:
+    """Print the contributions of a user's items, the largest first."""
+    model = load_model(arguments)
+    titles = read_titles(model, arguments)
+    if not hasattr(model, "explain"):
+        raise ValueError(f"{arguments.model_file!r} holds {type(model).__name__}, which can't explain: ImplicitALS can")
+    user, item = (to_ids(model, [text], kind)[0] for text, kind in ((arguments.user, "user"), (arguments.item, "item")))
+    found = model.explain(user, item)
+    pairs = zip(found.items[: arguments.k].tolist(), found.contributions[: arguments.k].tolist(), strict=True)
+    parts = [{"item": one, "contribution": part, **title(titles, one)} for one, part in pairs]
+    if arguments.json:
+        print_json({"user": plain(user), "item": plain(item), "score": found.score, "because_of": parts})
+        return
+    print(f"score {found.score:.4f}, of which")
+    print_table(parts)

@@ -1,0 +1,51 @@
+"""``alternant fit``: from a table to a saved model."""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ..._utils.atomic import check_target
+from ...data.internals import ids_of
+from ...models.internals import check_can_be_saved
+from ..inputs import make_model, read_interactions, refuse_inputs_as_output, require_values
+from ..options import add_model, add_table
+from ..printing import plain, print_json
+from ..summary import summary
+
+if TYPE_CHECKING:
+    import argparse
+
+HELP = "fit a model on a table in a file, and save it"
+EXAMPLE = "fit ratings.csv --user userId --item movieId --value rating -o model.safetensors"
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """Declare the options."""
+    add_table(parser)
+    add_model(parser)
+    parser.add_argument("-o", "--output", required=True, metavar="FILE", help="where to save the model")
+
+
+def run(arguments: argparse.Namespace) -> None:
+    """Read a table, fit a model on it and save the model."""
+    model = make_model(arguments)
+    target = Path(arguments.output)
+    check_target(target, "a model")  # before the work, not after it
+    refuse_inputs_as_output(arguments)
+    require_values(arguments)
+    data = read_interactions(arguments)
+    for kind in ("user", "item"):
+        check_can_be_saved(ids_of(data, kind), kind)
+    start = time.perf_counter()
+    model.fit(data)
+    seconds = time.perf_counter() - start
+    model.save(target)
+    if arguments.json:
+        report = plain(dataclasses.asdict(data.describe()))
+        print_json({**summary(model), "seconds": seconds, "file": str(target), "data": report})
+        return
+    print(data.describe())
+    print(f"\n{model!r}, fitted in {seconds:.1f} s\nsaved in {target}")

@@ -1,0 +1,31 @@
+"""``alternant similar``: the items most like some items of a saved model."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from ..inputs import load_model, read_titles, to_ids
+from ..options import JSON_LINES, LIKE_OPTIONS, add_saved
+from ..printing import print_json_lists, print_lists
+
+if TYPE_CHECKING:
+    import argparse
+
+HELP = "print the items most like some items of a saved model"
+EXAMPLE = "similar model.safetensors --items 1 -k 5"
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """Declare the options."""
+    add_saved(parser, JSON_LINES.format("item"))
+    parser.add_argument("--items", nargs="+", action="extend", required=True, metavar="ID",
+                        help="ids of items; " + LIKE_OPTIONS.replace("users", "items"))  # fmt: skip
+
+
+def run(arguments: argparse.Namespace) -> None:
+    """Print the neighbours of items."""
+    model = load_model(arguments)
+    titles = read_titles(model, arguments)
+    items = to_ids(model, arguments.items, "item")
+    found = [(items, *model.similar_items(items, min(arguments.k, len(model.item_factors))))]
+    (print_json_lists if arguments.json else print_lists)(found, titles, "item", "similar")

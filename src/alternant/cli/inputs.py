@@ -1,0 +1,179 @@
+"""What commands take in: models, tables, titles and ids, as they are typed."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from .._utils.atomic import same_file
+from ..data.interactions import Interactions
+from ..data.io import files
+from ..data.io.roles import NameOrPosition
+from ..data.io.text import Dialect
+from ..data.values import object_array
+from ..models import MODELS, FactorModel
+from ..models.internals import model_ids, raw_ids
+
+if TYPE_CHECKING:
+    import argparse
+
+SHORTCUTS = ("factors", "iterations", "regularization", "alpha", "random_state", "num_threads")
+LEARNS_FROM = {"ratings": "ratings", "likes": "likes (1) and dislikes (0)"}
+INPUTS = {"file": "FILE", "model_file": "MODEL", "titles": "--titles", "users_file": "--users-file"}
+
+
+def refuse_inputs_as_output(arguments: argparse.Namespace) -> None:
+    """Refuse an output that is one of the command's inputs, under whatever name: it would be replaced."""
+    for name, called in INPUTS.items():
+        given = getattr(arguments, name, None)
+        if given is not None and arguments.output is not None and same_file(given, arguments.output):
+            raise ValueError(
+                f"--output must be another file than {called}, got {arguments.output!r} and {given!r}, which are the "
+                "same: it would be replaced"
+            )
+
+
+def make_model(arguments: argparse.Namespace) -> Any:
+    """Return the model that the options ask for."""
+    cls = MODELS[arguments.model]
+    known = cls().get_params()
+    given = {name: value for name in SHORTCUTS if (value := getattr(arguments, name)) is not None}
+    if "epochs" in known and "iterations" in given:
+        given["epochs"] = given.pop("iterations")
+    for text in arguments.set or ():
+        name, equals, value = text.partition("=")
+        if not equals:
+            raise ValueError(f"--set must be NAME=VALUE, got {text!r}")
+        given[name] = _parse(value)
+    for name in given:
+        if name not in known:
+            raise ValueError(f"{arguments.model} has no parameter {name!r}; it has {', '.join(known)}")
+    return cls(**given)
+
+
+def _parse(text: str) -> Any:
+    try:
+        value = json.loads(text)
+    except ValueError:
+        if "," in text:  # a pair, as Python writes it or plainly
+            with contextlib.suppress(ValueError):
+                return tuple(json.loads(part) for part in text.strip("() ").split(","))
+        return {"none": None, "true": True, "false": False}.get(text.lower(), text)
+    return tuple(value) if isinstance(value, list) else value
+
+
+def load_model(arguments: argparse.Namespace) -> Any:
+    """Return a saved model, whose factors stay in the file."""
+    return FactorModel.load(arguments.model_file, mmap=True)
+
+
+# Tables
+
+
+def _column(text: str | None) -> str | None:
+    return NameOrPosition(text) if text is not None and text.isdecimal() else text
+
+
+def _quote(arguments: argparse.Namespace) -> str | None:
+    return {None: "auto", True: '"', False: None}[arguments.quotes]
+
+
+def require_values(arguments: argparse.Namespace) -> None:
+    """Refuse to learn ratings or likes from a table that is not said to have any: each would be 1."""
+    feedback = MODELS[arguments.model].traits.feedback
+    if feedback in LEARNS_FROM and arguments.value is None:
+        raise ValueError(
+            f"--model {arguments.model} learns from {LEARNS_FROM[feedback]}: name the column that holds them with "
+            "--value"
+        )
+
+
+def read_interactions(arguments: argparse.Namespace) -> Interactions:
+    """Read the table that a model is fitted on."""
+    columns: dict[str, Any] = {name: _column(getattr(arguments, name)) for name in ("user", "item", "value", "time")}
+    adds_up = MODELS[arguments.model].traits.feedback == "implicit"  # a sum of ratings, or of likes, is none
+    return Interactions.from_file(
+        arguments.file, **columns, aggregate=arguments.aggregate or ("sum" if adds_up else "last"),
+        separator=arguments.separator, header=arguments.header, quote=_quote(arguments), decimal=arguments.decimal,
+    )  # fmt: skip
+
+
+def read_titles(model: Any, arguments: argparse.Namespace) -> dict[Any, str] | None:
+    """Return what the items of a model are called, if a table is given."""
+    if arguments.titles is None:
+        return None
+    names = raw_ids(model, np.arange(len(model.item_factors)), "item").tolist()
+    given: list[Any] = [_column(text) for text in arguments.title_columns or ()] or [0, 1]
+    by_place = all(isinstance(column, (int, NameOrPosition)) for column in given)
+    # By place, it is data where it begins with an item of the model; only that tells, where ids are words.
+    header = False if by_place and arguments.header is None else arguments.header
+    called = _texts_by_id(arguments, given, header)
+    if by_place and arguments.header is None and next(iter(called), None) not in set(map(str, names)):
+        called = _texts_by_id(arguments, given, True)
+    found = {name: called[str(name)] for name in names if str(name) in called}
+    if called and names and not found:
+        raise ValueError(
+            f"{arguments.titles!r} must have titles of the model's items, such as {names[0]!r}, got ids such as "
+            f"{next(iter(called))!r}: name its columns with --title-columns ID TITLE"
+        )
+    return found
+
+
+def _texts_by_id(arguments: argparse.Namespace, given: list[Any], header: bool | None) -> dict[str, str]:
+    """Return titles by the text of ids: a table with one 007 has strings, where the other has numbers."""
+    asked = dict(zip(("id", "title"), given, strict=True))
+    table, columns = files.read(arguments.titles, asked, Dialect(arguments.separator, header, _quote(arguments)))
+    ids, texts = (table.column(columns[role]).to_pylist() for role in ("id", "title"))
+    return {str(one): str(text) for one, text in zip(ids, texts, strict=True) if one is not None and text is not None}
+
+
+# Ids
+
+
+def read_users(file: str) -> list[str]:
+    """Return the users that a file names, one a line."""
+    path = Path(file)
+    if not path.exists() or path.is_dir():
+        raise FileNotFoundError(f"there is no file {str(path)!r} of users")
+    try:
+        lines = path.read_text(encoding="utf-8-sig").split("\n")  # spreadsheets write a byte-order mark
+    except UnicodeDecodeError:
+        raise ValueError(f"{str(path)!r} must be UTF-8 text with one user a line") from None
+    found = [line.strip() for line in lines if line.strip()]
+    if not found:
+        raise ValueError(f"{str(path)!r} must hold users, one id a line, got none")
+    return found
+
+
+def to_ids(model: Any, texts: Iterable[str], kind: str, *, known_only: bool = True) -> Any:
+    """Return ids given as text as the model knows them; it must know them all unless `known_only` is False."""
+    wanted = list(texts)
+    known = model_ids(model, kind)
+    count = len(getattr(model, f"{kind}_factors"))
+    ids: Any
+    if known is None or known.are_numbers:
+        what = "row numbers" if known is None else "whole numbers"
+        for text in wanted:
+            if not text.removeprefix("-").isdecimal():
+                raise ValueError(f"{kind} ids of this model are {what}, got {text!r}")
+        bounds = np.iinfo(np.int64)
+        ids = np.array([min(max(int(text), bounds.min), bounds.max) for text in wanted], np.int64)
+        there = (ids >= 0) & (ids < count) if known is None else known.find(ids) >= 0
+    else:
+        ids = object_array(wanted)
+        there = known.find(ids) >= 0
+        if not there.all():  # an id may be a 1.5 or True among strings
+            by_text = {str(name): name for name in known.values.tolist()}
+            ids = object_array([by_text.get(text, text) for text in wanted])
+            there = known.find(ids) >= 0
+    unknown = [text for text, found in zip(wanted, there.tolist(), strict=True) if not found]
+    if unknown and known_only:
+        more = f" and {len(unknown) - 1} more" if len(unknown) > 1 else ""
+        such = f"such as {known.values[:1].tolist()[0]!r}" if known is not None and count else f"which has {count}"
+        raise ValueError(f"{kind}s must be {kind}s of the fit, {such}, got {unknown[0]}{more}: leave them out")
+    return ids

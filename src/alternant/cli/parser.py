@@ -1,0 +1,30 @@
+"""The parser of the command line, made from the commands."""
+
+from __future__ import annotations
+
+import argparse
+from typing import NoReturn
+
+from .. import __version__
+from .commands import COMMANDS
+
+DASH = "; a value that begins with a dash is given as --option=-value"
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        """Say also what is to be done with a value that looks like an option."""
+        super().error(message + (DASH if "expected" in message else ""))
+
+
+def make_parser() -> argparse.ArgumentParser:
+    """Return a parser that knows every command."""
+    parser = _Parser(prog="alternant", description="Matrix-factorization recommenders.")
+    parser.add_argument("--version", action="version", version=f"alternant {__version__}")
+    subparsers = parser.add_subparsers(title="commands", dest="command", metavar="COMMAND")
+    for name, command in COMMANDS.items():
+        command.add_options(subparsers.add_parser(
+            name, help=command.HELP, description=f"{command.HELP[0].upper()}{command.HELP[1:]}.",
+            epilog=f"example:\n  alternant {command.EXAMPLE}", formatter_class=argparse.RawDescriptionHelpFormatter,
+        ))  # fmt: skip
+    return parser

@@ -1,0 +1,73 @@
+"""From columns of events to pairs under numbered ids."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .._utils.messages import parameter, refusal
+from .ids import Ids, factorize, used_ids
+from .pairs import DuplicatePairError, EventTable, Pairs, merge_pairs
+from .report import DroppedRows
+
+
+def build(
+    users: Any, items: Any, values: NDArray[Any] | None, times: tuple[NDArray[Any], NDArray[np.bool_]] | None,
+    aggregate: str, names: dict[str, str],
+) -> tuple[Pairs, Ids, Ids, DroppedRows]:  # fmt: skip
+    """Number the ids, leave out rows where something is missing, and make one entry of those that share a pair.
+
+    Parameters
+    ----------
+    users, items : columns of ids, as `io.columns.id_column` returns them
+    values : float array or None
+        NaN where missing.
+    times : (array, boolean array) or None
+        With what is missing.
+    aggregate : str
+    names : dict
+        What messages call the columns.
+    """
+    n_rows = len(users)
+    rows, user_ids = factorize(users, names["user"])
+    columns, item_ids = factorize(items, names["item"])
+    unknown = (rows < 0) | (columns < 0)
+    unvalued = np.zeros(n_rows, bool) if values is None else np.isnan(values)
+    untimed = np.zeros(n_rows, bool) if times is None else times[1]
+    dropped = DroppedRows(
+        n_rows=n_rows,
+        n_missing_ids=int(unknown.sum()),
+        n_missing_values=int((unvalued & ~unknown).sum()),
+        n_missing_times=int((untimed & ~unvalued & ~unknown).sum()),
+    )
+    lost = unknown | unvalued | untimed
+    if values is not None and (infinite := np.isinf(values) & ~lost).any():
+        at = int(np.argmax(infinite))
+        raise ValueError(f"{names['value']} must hold finite numbers, got {values[at]} in row {at}: drop that row")
+    events = EventTable(rows, columns, values, None if times is None else times[0])
+    if lost.any():
+        events = events.take(np.flatnonzero(~lost))
+        rows, user_ids = used_ids(events.users, user_ids)
+        columns, item_ids = used_ids(events.items, item_ids)
+        events = EventTable(rows, columns, events.values, events.times)
+    if len(events.users) == 0:
+        raise ValueError(
+            f"interactions must have at least one row with a user and an item, got {n_rows} rows, of which "
+            f"{dropped.n_missing_ids} have no id, {dropped.n_missing_values} no value and "
+            f"{dropped.n_missing_times} no time"
+        )
+    shape = len(user_ids), len(item_ids)
+    try:
+        pairs = merge_pairs(events, shape, aggregate)
+    except DuplicatePairError as error:
+        who, what = user_ids.values.tolist()[rows[error.row]], item_ids.values.tolist()[columns[error.row]]
+        raise refusal(
+            ValueError,
+            f"every pair must stand in one row ({parameter('aggregate', 'error')}), but user {who!r} and item "
+            f"{what!r} stand in more ({error.repeated} rows repeat a pair): choose another aggregate, such as "
+            "'last'",
+        ) from None
+    dropped.n_merged = len(events.users) - len(pairs.matrix.data)
+    return pairs, user_ids, item_ids, dropped
