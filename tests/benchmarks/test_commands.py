@@ -64,6 +64,7 @@ def test_a_command_writes_what_it_prints(line, folder, capsys):
     assert main.main([command, *(special.get(each, each) for each in options), "--json", str(output)]) == 0
     record = json.loads(output.read_text())
     assert record["command"].startswith(f"python -m benchmarks {command} ")
+    assert "--json" not in record["command"]
     assert record["machine"]
     printed, rendered = capsys.readouterr().out, results.markdown(record)
     for table in record["tables"]:
