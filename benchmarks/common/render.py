@@ -4,8 +4,8 @@
     python -m benchmarks render               # into RESULTS.md and results/*.md
     python -m benchmarks render als-ml1m      # to the screen
 
-A table stands between ``<!-- table NAME -->`` and ``<!-- end -->``, without its notes in ``<!-- table NAME brief -->``;
-what is outside of them is written by hand.
+A table stands between ``<!-- table NAME -->`` and ``<!-- end -->``, without its notes after ``<!-- table NAME brief -->``,
+only these after ``<!-- table NAME notes -->``; what is outside of them is written by hand.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 RESULTS = Path(__file__).parents[1] / "results"
-PLACE = re.compile(r"(?P<begin><!-- table (?P<name>[\w-]+)(?P<brief> brief)? -->\n).*?<!-- end -->", re.DOTALL)
+PLACE = re.compile(r"(?P<begin><!-- table (?P<name>[\w-]+)(?: (?P<part>brief|notes))? -->\n).*?<!-- end -->", re.DOTALL)
 
 
 def pages() -> list[Path]:
@@ -31,20 +31,21 @@ def pages() -> list[Path]:
     return [RESULTS.parent / "RESULTS.md", *sorted(RESULTS.glob("*.md"))]
 
 
-def read(name: str, brief: bool = False) -> str:
-    """Return the tables of a record, without its notes where it is to be brief."""
+def read(name: str, part: str | None = None) -> str:
+    """Return the tables of a record and its notes, or one of both."""
     path = RESULTS / f"{name}.json"
     if not path.is_file():
         known = ", ".join(sorted(p.stem for p in RESULTS.glob("*.json")))
         sys.exit(f"no record is called {name!r}: choose from {known}")
     record = json.loads(path.read_text(encoding="utf-8"))
-    return markdown(record | {"notes": []} if brief else record)
+    left_out = {"brief": {"notes": []}, "notes": {"tables": []}}.get(part or "", {})
+    return markdown(record | left_out)
 
 
 def rendered(page: str) -> str:
     """Return a page with its tables as they are in the records."""
     return PLACE.sub(
-        lambda found: f"{found['begin']}\n{read(found['name'], bool(found['brief']))}\n\n<!-- end -->", page
+        lambda found: f"{found['begin']}\n{read(found['name'], found['part'])}\n\n<!-- end -->", page
     )
 
 
