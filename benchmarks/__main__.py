@@ -19,7 +19,7 @@ COMMANDS = {  # what runs it, and what it measures
     "precision": ("profile.precision", "fits in float32 against float64"),
     "read": ("profile.read_interactions", "ten million rows of a frame into `Interactions`"),
     "compare-runs": ("gate.compare_runs", "two revisions: fails where the second is slower"),
-    "render": ("common.render", "write the tables of benchmarks/results into RESULTS.md"),
+    "render": ("common.render", "write the tables of results/*.json into the pages of results"),
 }
 
 

@@ -1,10 +1,11 @@
-"""Write the tables of benchmarks/results/NAME.json into benchmarks/RESULTS.md, between the lines that ask for them.
+"""Write the tables of benchmarks/results/NAME.json into the pages of results, between the lines that ask for them.
 
     python -m benchmarks als --shape ml1m --rounds 3 --json benchmarks/results/als-ml1m.json
-    python -m benchmarks render               # into RESULTS.md
+    python -m benchmarks render               # into RESULTS.md and results/*.md
     python -m benchmarks render als-ml1m      # to the screen
 
-A table stands between ``<!-- table NAME -->`` and ``<!-- end -->``; what is outside of them is written by hand.
+A table stands between ``<!-- table NAME -->`` and ``<!-- end -->``, without its notes after ``<!-- table NAME brief -->``,
+only these after ``<!-- table NAME notes -->``; what is outside of them is written by hand.
 """
 
 from __future__ import annotations
@@ -22,26 +23,34 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 RESULTS = Path(__file__).parents[1] / "results"
-PAGE = RESULTS.parent / "RESULTS.md"
-PLACE = re.compile(r"<!-- table (?P<name>[\w-]+) -->\n.*?<!-- end -->", re.DOTALL)
+PLACE = re.compile(r"(?P<begin><!-- table (?P<name>[\w-]+)(?: (?P<part>brief|notes))? -->\n).*?<!-- end -->", re.DOTALL)
 
 
-def read(name: str) -> str:
-    """Return the tables of a record."""
+def pages() -> list[Path]:
+    """Return the pages that hold tables."""
+    return [RESULTS.parent / "RESULTS.md", *sorted(RESULTS.glob("*.md"))]
+
+
+def read(name: str, part: str | None = None) -> str:
+    """Return the tables of a record and its notes, or one of both."""
     path = RESULTS / f"{name}.json"
     if not path.is_file():
         known = ", ".join(sorted(p.stem for p in RESULTS.glob("*.json")))
         sys.exit(f"no record is called {name!r}: choose from {known}")
-    return markdown(json.loads(path.read_text(encoding="utf-8")))
+    record = json.loads(path.read_text(encoding="utf-8"))
+    left_out = {"brief": {"notes": []}, "notes": {"tables": []}}.get(part or "", {})
+    return markdown(record | left_out)
 
 
 def rendered(page: str) -> str:
     """Return a page with its tables as they are in the records."""
-    return PLACE.sub(lambda found: f"<!-- table {found['name']} -->\n\n{read(found['name'])}\n\n<!-- end -->", page)
+    return PLACE.sub(
+        lambda found: f"{found['begin']}\n{read(found['name'], found['part'])}\n\n<!-- end -->", page
+    )
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Render the page, or the records that are named."""
+    """Render the pages, or print the records that are named."""
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks render", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -49,6 +58,6 @@ def main(arguments: Sequence[str]) -> int:
     options = parser.parse_args(arguments)
     for name in options.names:
         print(read(name))
-    if not options.names:
-        PAGE.write_text(rendered(PAGE.read_text(encoding="utf-8")), encoding="utf-8")
+    for page in [] if options.names else pages():
+        page.write_text(rendered(page.read_text(encoding="utf-8")), encoding="utf-8")
     return 0

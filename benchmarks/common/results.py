@@ -33,8 +33,12 @@ class Report:
     """The tables of one run, with what they are worth nothing without: command, date, machine, versions, commit."""
 
     def __init__(self, command: str, arguments: Sequence[str], threads: int | None = None, *peers: str) -> None:
+        said = list(arguments)
+        if "--json" in said:  # where it is written is no part of what is measured
+            place = said.index("--json")
+            del said[place : place + 2]
         self.record: dict[str, Any] = {
-            "command": shlex.join(["python", "-m", "benchmarks", command, *arguments]),
+            "command": shlex.join(["python", "-m", "benchmarks", command, *said]),
             "date": date.today().isoformat(), "machine": machine_line(threads, *peers), "commit": commit(),
         }  # fmt: skip
         self.tables: list[Table] = []

@@ -5,22 +5,37 @@ import json
 import re
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 pytest.importorskip("benchmarks", reason="the benchmarks are not beside the tests (a wheel's test run)")
 
-import benchmarks.__main__ as main
+from benchmarks import __main__ as main
 from benchmarks.common import render, results
 from benchmarks.common.timing import take_turns
+from benchmarks.profile import read_interactions
 
 FOLDER = Path(main.__file__).parent
-TINY = {
-    "scaling": ["--shape", "suites, tiny", "--factors", "8", "--rounds", "1", "--threads", "1", "2"],
-    "precision": ["--shape", "suites, tiny", "--factors", "8", "--iterations", "2"],
-    "memory": ["--shape", "suites, tiny", "--factors", "8", "--threads", "1"],
-    "read": ["--rows", "2000"],
-    "defaults": ["logistic", "--data", "msweb", "--try", '{"epochs": 1, "factors": 4}'],
-}
+TINY = [
+    "scaling --shape tiny --factors 8 --rounds 1 --threads 1 2",
+    "precision --shape tiny --factors 8 --iterations 2",
+    "memory --shape tiny --factors 8 --threads 1",
+    "defaults implicit --data ml-latest-small --folder FOLDER --factors 4 --trials 2",
+    "defaults biased --data ml-latest-small --folder FOLDER --folds 1 --trials 2",
+    "defaults cosine --data ml-latest-small --folder FOLDER --folds 1 --trials 2",
+    """defaults logistic --data ml-latest-small --folder FOLDER --try {"epochs":1} {"factors":4}""",
+    "tune-budget --data ml-latest-small --folder FOLDER --factors 4 --trials 2",
+]
+
+
+@pytest.fixture
+def folder(tmp_path):
+    rng = np.random.default_rng(0)
+    (tmp_path / "ml-latest-small").mkdir()
+    pairs, ratings = rng.permutation(40 * 30)[:400], rng.integers(1, 11, 400)
+    lines = [f"{pair // 30},{pair % 30},{rating / 2}" for pair, rating in zip(pairs, ratings, strict=True)]
+    (tmp_path / "ml-latest-small" / "ratings.csv").write_text("\n".join(["userId,movieId,rating", *lines]))
+    return tmp_path
 
 
 @pytest.mark.parametrize("command", main.COMMANDS)
@@ -37,16 +52,19 @@ def test_the_list_of_commands_and_a_wrong_one(capsys):
     assert capsys.readouterr().err.startswith("there is no benchmark 'bake': choose from als, ratings, ")
 
 
-@pytest.mark.parametrize("command", TINY)
-def test_a_command_writes_what_it_prints(command, tmp_path, capsys):
-    if command in ("read", "memory"):
-        pytest.importorskip("pandas")
-        if not Path("/proc/self/statm").exists():
-            pytest.skip("memory is read from /proc")
-    output = tmp_path / "record.json"
-    assert main.main([command, *TINY[command], "--json", str(output)]) == 0
+@pytest.mark.parametrize("line", TINY, ids=lambda line: " ".join(line.split()[:2]).partition(" --")[0])
+def test_a_command_writes_what_it_prints(line, folder, capsys):
+    command, *options = line.split()
+    if command == "memory" and not Path("/proc/self/status").exists():
+        pytest.skip("memory is read from /proc")
+    if command == "tune-budget":
+        pytest.importorskip("optuna")
+    output = folder / "record.json"
+    special = {"tiny": "suites, tiny", "FOLDER": str(folder)}
+    assert main.main([command, *(special.get(each, each) for each in options), "--json", str(output)]) == 0
     record = json.loads(output.read_text())
     assert record["command"].startswith(f"python -m benchmarks {command} ")
+    assert "--json" not in record["command"]
     assert record["machine"]
     printed, rendered = capsys.readouterr().out, results.markdown(record)
     for table in record["tables"]:
@@ -58,8 +76,38 @@ def test_a_command_writes_what_it_prints(command, tmp_path, capsys):
     assert record["date"] in rendered
 
 
-def test_the_page_of_results_is_what_the_records_say():
-    page = render.PAGE.read_text(encoding="utf-8")
+@pytest.mark.parametrize("case", read_interactions.CASES)
+def test_reading_is_measured(case):
+    pytest.importorskip("pandas")
+    if not Path("/proc/self/statm").exists():
+        pytest.skip("memory is read from /proc")
+    row = read_interactions.measure(case, 2000)
+    assert row[0] == case
+    assert 1900 < int(row[-1].replace(",", "")) <= 2000
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        ("defaults implicit", "--folder is needed, which holds one sub-folder a data set"),
+        ("defaults biased --data msweb --folder .", "biased takes no --data msweb: choose from ml-latest-small"),
+        ("defaults implicit --data msweb --try {}", "--try is for the models trained by gradient descent"),
+        ("tune-budget", "--folder is needed"),
+        ("sgd rmse", "rmse needs --folder"),
+        ("sgd speed --epochs 1", "--epochs must be at least 2: the first is not timed"),
+        ("roofline --factors 20", "--factors must be multiples of 16"),
+        ("scaling --threads 1 0", "expected a whole number of at least 1, got '0'"),
+    ],
+)
+def test_a_wrong_command_line_is_refused_with_a_sentence(arguments, said, capsys):
+    with pytest.raises(SystemExit, match="2"):
+        main.main(arguments.split())
+    assert said in re.sub(r"\s+", " ", capsys.readouterr().err)
+
+
+@pytest.mark.parametrize("path", render.pages(), ids=lambda path: path.name)
+def test_the_pages_of_results_are_what_the_records_say(path):
+    page = path.read_text(encoding="utf-8")
     assert render.rendered(page) == page, "run python -m benchmarks render"
     assert page.count("<!-- table ") == page.count("<!-- end -->") == len(render.PLACE.findall(page))
 
@@ -73,13 +121,13 @@ def test_every_record_says_how_when_and_where_it_was_measured(path):
     assert re.fullmatch(r"[0-9a-f]{7}\+?", record["commit"])
     for table in record["tables"]:
         assert {len(row) for row in table["rows"]} == {len(table["columns"])}
-    assert f"results/{path.name}" in render.PAGE.read_text(encoding="utf-8") or (
-        f"<!-- table {path.stem} -->" in render.PAGE.read_text(encoding="utf-8")
-    ), "every record is on the page or linked from it"
+    shown = {found.groups()[1:] for page in render.pages() for found in render.PLACE.finditer(page.read_text("utf-8"))}
+    whole, parts = (path.stem, None), {(path.stem, "brief"), (path.stem, "notes")}
+    assert whole in shown or parts <= shown, "every record is on a page, with its notes"
 
 
 def test_commands_in_the_pages_are_there():
-    for page in (FOLDER / "README.md", FOLDER / "RESULTS.md", FOLDER.parent / "README.md"):
+    for page in (FOLDER / "README.md", *render.pages(), FOLDER.parent / "README.md"):
         if page.exists():
             for command in re.findall(r"python -m benchmarks ([\w-]+)", page.read_text(encoding="utf-8")):
                 assert command in main.COMMANDS, (page, command)

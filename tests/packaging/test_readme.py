@@ -57,3 +57,33 @@ def test_its_table_of_models_is_that_of_the_registry():
     }
     table = README.read_text(encoding="utf-8").partition("| model | learns from | by |\n|---|---|---|\n")[2]
     assert set(table.partition("\n\n")[0].split("\n")) == rows, "paste:\n" + "\n".join(sorted(rows))
+
+
+def _pages():
+    return [README, *(ROOT / "benchmarks").glob("*.md"), *(ROOT / "benchmarks" / "results").glob("*.md")]
+
+
+@pytest.mark.parametrize("page", _pages(), ids=lambda page: page.relative_to(ROOT).as_posix())
+def test_relative_links_lead_somewhere(page):
+    if not (ROOT / "benchmarks").is_dir():
+        pytest.skip("the benchmarks are not beside the tests")
+    text = re.sub(r"```.*?```", "", page.read_text(encoding="utf-8"), flags=re.DOTALL)
+    for link in re.findall(r"\]\(([^)\s]+)\)", text):
+        target, _, heading = link.partition("#")
+        if re.match(r"[a-z]+:", target):
+            continue
+        file = page.parent / target if target else page
+        assert file.exists(), f"{page.name} links to {link}"
+        if heading:
+            titles = re.findall(r"^#+ (.*)$", file.read_text(encoding="utf-8"), re.MULTILINE)
+            anchors = [re.sub(r"[^\w -]", "", title.lower()).replace(" ", "-") for title in titles]
+            assert heading in anchors, f"{page.name} links to {link}"
+
+
+def test_paths_of_benchmarks_named_in_the_sources_are_there():
+    if not (ROOT / "benchmarks").is_dir():
+        pytest.skip("the benchmarks are not beside the tests")
+    for source in [*(ROOT / "src").rglob("*.py"), *(ROOT / "tests").rglob("*.py"), ROOT / ".ci" / "run"]:
+        if source.exists():
+            for path in re.findall(r"benchmarks/[\w/.-]*\w\.(?:md|py|json|png)", source.read_text(encoding="utf-8")):
+                assert (ROOT / path).exists() or "bench_als.py::" in path, f"{source} names {path}"

@@ -51,8 +51,8 @@ class ImplicitALS(AlternatingLeastSquares):
     With the defaults, what fits the data at hand follows from the interactions: how many there are of all pairs, how
     they spread over users and items, and whether they have sizes. Attributes with a trailing underscore say what was
     chosen; a number overrides it. On seven data sets of 100 to 41,000 items the lists were within 4 % of the best NDCG
-    that a search of 60 trials found, and well above popularity (benchmarks/README.md). Where users have two or three
-    interactions each, they may fall below popularity: compare with `Popularity`, and raise `regularization`.
+    that a search of 60 trials found, and well above popularity (benchmarks/results/defaults.md). Where users have two
+    or three interactions each, they may fall below popularity: compare with `Popularity`, and raise `regularization`.
 
     A user of whom nothing is known, in the fit or folded in, gets the factors of the mean user.
 

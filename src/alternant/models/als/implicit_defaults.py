@@ -1,8 +1,8 @@
 """What ``"auto"`` means to `ImplicitALS`: numbers that follow from the interactions a fit is given.
 
 The rules and their few constants were chosen on a validation part of ten data sets, from 100 to 250,000 items and 2 to
-170 interactions a user, at 64 and 256 factors; ``benchmarks/choose_defaults.py`` holds them against a search, and
-``benchmarks/accuracy.md`` says where a test part was looked at. Rows without interactions change no rule.
+170 interactions a user, at 64 and 256 factors; ``python -m benchmarks defaults`` holds them against a search, and
+``benchmarks/results/accuracy.md`` says where a test part was looked at. Rows without interactions change no rule.
 """
 
 from __future__ import annotations
