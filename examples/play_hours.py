@@ -1,8 +1,8 @@
-"""From hours of play, a tab-separated file as Steam-200k has it, to lists, neighbours and a model file.
+"""From hours of play, tab-separated as in Steam-200k, to recommendations, similar items and a model file.
 
     python examples/play_hours.py game_play.dat item_info.dat games.safetensors
 
-game_play.dat has the columns User_ID, Game_ID and Hours, in which a pair may stand twice; item_info.dat has Game_ID and
+game_play.dat has the columns User_ID, Game_ID and Hours, possibly with repeated pairs; item_info.dat has Game_ID and
 Game Name.
 """
 
@@ -14,24 +14,24 @@ from alternant.evaluation import evaluate, hold_out_users
 
 
 def main(hours_file: str, names_file: str, model_file: str) -> None:
-    """Read, measure on new users, save, and serve from the file alone."""
+    """Read hours, evaluate on new users, save the model, and serve from its file."""
     hours = Interactions.from_file(hours_file, user="User_ID", item="Game_ID", value="Hours", aggregate="sum")
     print(hours.describe())
 
-    # Hours span five orders of magnitude: their logarithm is a confidence, the hours themselves are not.
+    # Hours span five orders of magnitude: use their logarithm as confidence.
     options = {"weighting": "log", "alpha": 5.0, "epsilon": 1.0, "random_state": 0}
 
-    # Would it work for users it has never seen? Hold some out, fold in most of what each played, look for the rest.
+    # How well does it work for new users? Hold some out, fold in most of their games, and test on the rest.
     parts = hold_out_users(hours, 0.1, random_state=0)
     for model in (ImplicitALS(**options), Popularity()):
         model.fit(parts.train)
         result = evaluate(model, parts.test, user_items=parts.fold_in, k=10, metrics=("ndcg", "recall"))
-        print(f"\n{type(model).__name__}, users it has not seen\n{result}")
+        print(f"\n{type(model).__name__}, new users\n{result}")
 
     model = ImplicitALS(**options).fit(hours)
     model.save(model_file)
 
-    # Elsewhere: the file is all it takes, ids included.
+    # On a server, the file is all that is needed, ids included.
     lines = Path(names_file).read_text(encoding="utf-8").splitlines()[1:]
     names = {int(line.split("\t")[0]): line.split("\t")[1] for line in lines}
     served = ImplicitALS.load(model_file)
@@ -41,7 +41,7 @@ def main(hours_file: str, names_file: str, model_file: str) -> None:
     why = served.explain(user, ids[0])
     print(f"the first because of {names[why.items[0]]} ({why.contributions[0]:.2f} of {why.score:.2f})")
     alike, cosines = served.similar_items(ids[0], 3)
-    print("and alike are:", *(f"{names[game]} ({cosine:.2f})" for game, cosine in zip(alike, cosines, strict=True)),
+    print("similar games:", *(f"{names[game]} ({cosine:.2f})" for game, cosine in zip(alike, cosines, strict=True)),
           sep="\n  ")  # fmt: skip
 
 
