@@ -60,7 +60,8 @@ class ItemIndex:
         vectors = np.ascontiguousarray(model._ranked(items), np.float32)
         self._items = items
         self.library = library
-        self.item_ids: NDArray[Any] = model._raw(np.arange(len(items)), "item")
+        item_ids = model.item_ids_
+        self.item_ids: NDArray[Any] = np.arange(len(items)) if item_ids is None else item_ids.copy()
         self.index, self._find = build(native, vectors, **options)
 
     def __repr__(self) -> str:

@@ -189,7 +189,7 @@ def _evaluation_users(
     users, items = model._factors()
     original, rows_of = test, test._users if isinstance(test, Interactions) else None
     if user_items is None:
-        if isinstance(test, Interactions) and model._ids_of("user") is not None:
+        if isinstance(test, Interactions) and model.user_ids_ is not None:
             model._numbers("test users", test.user_ids, "user")
             model._matrix("test", test, "item")  # refuses items that the model does not know
             rows_of = model._ids_of("user")
@@ -202,7 +202,7 @@ def _evaluation_users(
             )
         queries = users
         seen = model._seen(np.arange(len(users)), None) if exclude_seen else None
-        user_ids = model._raw(np.arange(len(users)), "user")
+        user_ids = np.arange(len(users)) if model.user_ids_ is None else model.user_ids_
     else:
         if isinstance(user_items, Interactions) and isinstance(test, Interactions):
             model._refuse_absent("user_items", user_items, "user", test.user_ids)
