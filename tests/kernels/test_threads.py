@@ -29,7 +29,7 @@ from alternant.models.als import half_sweep as _least_squares
 from alternant.models.als.basis import Basis
 from alternant.models.als.half_sweep import RowProblems
 from alternant.models.als.solver import Solver
-from alternant.models.sgd import biases as _biased
+from alternant.models.sgd import penalty as _biased
 
 
 def interactions(seed=0, shape=(120, 60)):

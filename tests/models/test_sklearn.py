@@ -13,7 +13,7 @@ import scipy.sparse as sp
 
 from alternant import BiasedMF, CosineMF, ExplicitALS, ImplicitALS, Interactions, LogisticMF, Popularity
 from alternant.data.csr import CSR
-from alternant.data.hold_out import content_keys, hold_out, select
+from alternant.data.hold_out import content_keys, hold_out
 from alternant.evaluation import ranking_metrics
 from alternant.models import NotFittedError
 
@@ -156,7 +156,7 @@ def test_a_score_is_that_of_held_out_items_after_folding_the_others_in(case):
     for row in range(rows.shape[0]):  # a fifth of the chosen ones
         assert held[owner == row].sum() == max(1, chosen[owner == row].sum() // 5)
     assert not held[~chosen].any()
-    known, test = select(rows, ~held).to_scipy(), select(rows, held).to_scipy()
+    known, test = rows.filter(~held).to_scipy(), rows.filter(held).to_scipy()
     if case.name in RATE:
         stand_in = copy.deepcopy(model)
         stand_in.user_factors = model.fold_in_users(known)
@@ -174,7 +174,7 @@ def test_what_is_held_out_of_a_row_depends_neither_on_its_place_nor_on_the_other
 
     def held(rows):
         chosen = rows.data > 0
-        return select(rows, hold_out(rows, chosen, content_keys(rows, chosen), 0.2)).to_scipy().toarray()
+        return rows.filter(hold_out(rows, chosen, content_keys(rows, chosen), 0.2)).to_scipy().toarray()
 
     assert held(rows).any()
     np.testing.assert_array_equal(held(rows.take(order)), held(rows)[order])

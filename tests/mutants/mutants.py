@@ -315,7 +315,7 @@ MUTANTS = (
     python("model-row-of-message", f"{MODELS}/als/half_sweep.py", "raise _singular(problems, first + status - 1)",
            "raise _singular(problems, first + status)", "a singular row is called by its neighbour's number",
            "tests/models/test_explicit_als.py", "tests/models/test_implicit_als.py"),
-    python("model-bias-penalty", f"{MODELS}/sgd/biases.py", "+ biases * np.square(bias, dtype=np.float64))", ")",
+    python("model-bias-penalty", f"{MODELS}/sgd/penalty.py", "+ biases * np.square(bias, dtype=np.float64))", ")",
            "the objective leaves the biases' regularization out", "tests/models/test_biased_mf.py",
            "tests/models/test_stochastic_models.py"),
     python("model-first-word", f"{MODELS}/sgd/events.py",

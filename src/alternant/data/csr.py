@@ -53,6 +53,11 @@ class CSR:
         other = sp.csr_array(self.to_scipy().T)
         return CSR.of(other.indptr, other.indices, other.data, other.shape)
 
+    def filter(self, keep: NDArray[np.bool_]) -> CSR:
+        """Return the entries where `keep` (one truth value per entry) holds, in rows of the same shape."""
+        before = np.concatenate([[0], np.cumsum(keep)])
+        return CSR(before[self.indptr], self.indices[keep], self.data[keep], self.shape)
+
     def take(self, rows: NDArray[np.int64]) -> CSR:
         """Return the chosen rows, in the order given."""
         lengths = self.indptr[rows + 1] - self.indptr[rows]

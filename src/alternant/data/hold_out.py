@@ -27,12 +27,6 @@ def hold_out(rows: CSR, chosen: NDArray[np.bool_], keys: NDArray[Any], share: fl
     return held
 
 
-def select(rows: CSR, keep: NDArray[np.bool_]) -> CSR:
-    """Return the entries where `keep` holds, as rows of the same shape."""
-    before = np.concatenate([[0], np.cumsum(keep)])
-    return CSR(before[rows.indptr], rows.indices[keep], rows.data[keep], rows.shape)
-
-
 def content_keys(rows: CSR, chosen: NDArray[np.bool_]) -> NDArray[np.uint64]:
     """Return a pseudo-random number for each entry, a function of its column and of the chosen columns of its row.
 

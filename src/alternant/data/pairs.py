@@ -57,11 +57,8 @@ class Pairs:
 
     def select(self, keep: NDArray[np.bool_]) -> Pairs:
         """Return the entries where `keep` holds."""
-        matrix = self.matrix
-        indptr = np.concatenate([[0], np.cumsum(keep)])[matrix.indptr]
-        chosen = CSR(indptr, matrix.indices[keep], matrix.data[keep], matrix.shape)
         parts = (self.times, self.counts, self.summed)
-        return Pairs(chosen, *(None if part is None else part[keep] for part in parts))  # type: ignore[arg-type]
+        return Pairs(self.matrix.filter(keep), *(None if part is None else part[keep] for part in parts))  # type: ignore[arg-type]
 
 
 class DuplicatePairError(ValueError):

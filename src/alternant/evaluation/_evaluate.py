@@ -220,8 +220,7 @@ def _evaluation_users(
     if seen is not None:
         _refuse_leaks(seen, held)
     relevant = held.data > 0 if relevant_from is None else held.data >= relevant_from
-    chosen = CSR(np.concatenate([[0], np.cumsum(relevant)])[held.indptr], held.indices[relevant],
-                 held.data[relevant], held.shape)  # fmt: skip
+    chosen = held.filter(relevant)
     if candidates is not None:
         candidates = _check_candidates(candidates, original.shape)
         if isinstance(original, Interactions):

@@ -20,7 +20,7 @@ from .._utils.guard import snapshot_of
 from .._utils.messages import parameter, refusal
 from .._utils.validation import check_integer, check_share, random_generator
 from ..data.csr import CSR
-from ..data.hold_out import hold_out, select
+from ..data.hold_out import hold_out
 from ..data.interactions import Interactions
 from ..data.io.columns import in_utc
 from ..data.validation import check_interactions, is_sparse
@@ -83,7 +83,7 @@ class Table:
         """Return the entries where `keep` is True, as the type of the input."""
         if self.source is not None:
             return self.source._select(keep)
-        return select(self.rows, keep).to_scipy()
+        return self.rows.filter(keep).to_scipy()
 
     def split(self, held_out: NDArray[np.bool_]) -> tuple[Any, Any]:
         """Return train and test."""

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
-from ..data.hold_out import content_keys, hold_out, select
+from ..data.hold_out import content_keys, hold_out
 
 if TYPE_CHECKING:
     from ..data.csr import CSR
@@ -70,7 +70,7 @@ class ScikitLearnModel:
                 f"score needs a user with at least two {what}, to hold one out, got none among {rows.shape[0]} users: "
                 "pass more users"
             )
-        rest, test = select(rows, ~held), select(rows, held)
+        rest, test = rows.filter(~held), rows.filter(held)
         queries = model.fold_in_users(rest.to_scipy())
         if rates:
             owner, columns = test.positions()

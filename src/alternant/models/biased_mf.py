@@ -12,8 +12,9 @@ from .._utils.validation import check_pair, check_range
 from ..data.csr import CSR
 from ..data.ratings import check_ratings
 from ..kernels import Factors
+from . import _bias_columns as bias_columns
 from ._traits import Traits
-from .sgd import biases
+from .sgd.penalty import deviation, penalty
 from .sgd.trainer import EpochInputs, StochasticModel
 
 
@@ -166,7 +167,7 @@ class BiasedMF(StochasticModel):
         return ratings
 
     def _data_state(self, rows: CSR) -> dict[str, Any]:
-        return {"mean_": float(rows.data.mean(dtype=np.float64)), "deviation_": biases.deviation(rows.data)}
+        return {"mean_": float(rows.data.mean(dtype=np.float64)), "deviation_": deviation(rows.data)}
 
     def _scale(self, state: Mapping[str, Any]) -> float:
         """Return s."""
@@ -193,16 +194,16 @@ class BiasedMF(StochasticModel):
     ) -> float:  # fmt: skip
         users, items = check_pair("regularization", self.regularization, ("users", "items"))
         bias = float(self.bias_regularization)
-        return self._scale(state) ** 2 * biases.penalty(factors, row_counts, column_counts, users, items, bias)
+        return self._scale(state) ** 2 * penalty(factors, row_counts, column_counts, users, items, bias)
 
     def _pack(self, factors: Factors) -> tuple[tuple[Any, ...], tuple[Any, ...]]:
-        return biases.pack(factors)
+        return bias_columns.pack(factors)
 
     def _unpack(self, users: NDArray[Any], items: NDArray[Any]) -> Factors:
-        return biases.unpack(users, items)
+        return bias_columns.unpack(users, items)
 
     def _latent(self, factors: NDArray[Any]) -> NDArray[Any]:
-        return biases.latent(factors)
+        return bias_columns.latent(factors)
 
     def _link(self, scores: NDArray[Any], **state: Any) -> NDArray[Any]:
         mean = scores.dtype.type(state.get("mean_", getattr(self, "mean_", 0.0)))

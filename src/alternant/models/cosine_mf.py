@@ -136,8 +136,7 @@ class CosineMF(LiveFactors, StochasticModel):
                 f"{name} has {len(others)} values beside 0 (disliked) and 1 (liked), from {others[0]:g} to "
                 f"{others[-1]:g}, which count as unknown: of ratings, say from where on one is a like, as (r >= 4)"
             )
-        before = np.concatenate([[0], np.cumsum(swiped)])
-        return CSR(before[known.indptr], known.indices[swiped], known.data[swiped], known.shape)
+        return known.filter(swiped)
 
     def _data_state(self, rows: CSR) -> dict[str, Any]:
         if rows.data.all():

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from .._utils.validation import check_pair
 from ..data.csr import CSR
 from ..data.ratings import check_ratings, check_sample_weight
+from ._bias_columns import latent
 from ._fit_loop import Callback, FitOptions
 from ._sklearn import check_unused
 from ._traits import Traits
@@ -236,7 +237,7 @@ class ExplicitALS(AlternatingLeastSquares):
         return np.asarray(scores + scores.dtype.type(mean))
 
     def _latent(self, factors: NDArray[Any]) -> NDArray[Any]:
-        return factors[:, :-2] if self.biases else factors
+        return latent(factors) if self.biases else factors
 
     def _solver(self, fold_in: bool = False) -> Solver:
         solver = super()._solver(fold_in)

@@ -14,8 +14,9 @@ from .._utils.validation import check_integer, check_pair
 from ..data.csr import CSR
 from ..kernels import Factors
 from ..kernels._grid import column_counts
+from . import _bias_columns as bias_columns
 from ._traits import Traits
-from .sgd import biases
+from .sgd.penalty import penalty
 from .sgd.trainer import EpochInputs, StochasticModel
 
 # Adagrad's sums start here, so that no step is longer than a plain one. From 0.01, where any first gradient makes a
@@ -274,7 +275,7 @@ class LogisticMF(StochasticModel):
             row_steps = row_counts * (1 + self.negatives)
             column_steps = column_counts + self.negatives * row_counts.sum() / n
         lambdas = self._lambdas(state)
-        return biases.penalty(factors, row_steps, column_steps, *lambdas, float(self.bias_regularization)) / 2
+        return penalty(factors, row_steps, column_steps, *lambdas, float(self.bias_regularization)) / 2
 
     def _loss(self, total: float, count: int) -> float:
         return total / count
@@ -295,13 +296,13 @@ class LogisticMF(StochasticModel):
         return float(np.mean(np.logaddexp(0, z) - truth * z))
 
     def _pack(self, factors: Factors) -> tuple[tuple[Any, ...], tuple[Any, ...]]:
-        return biases.pack(factors)
+        return bias_columns.pack(factors)
 
     def _unpack(self, users: NDArray[Any], items: NDArray[Any]) -> Factors:
-        return biases.unpack(users, items)
+        return bias_columns.unpack(users, items)
 
     def _latent(self, factors: NDArray[Any]) -> NDArray[Any]:
-        return biases.latent(factors)
+        return bias_columns.latent(factors)
 
     def _link(self, scores: NDArray[Any], **state: Any) -> NDArray[Any]:
         return np.asarray(expit(scores), scores.dtype)

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from ..._utils.threads import weighted_sum
 from ...data.csr import CSR
+from .._bias_columns import bias_column, constant_column, with_constant, without_constant
 from .._fit_loop import HalfSweep
 from .basis import Basis
 from .half_sweep import RowProblems, half_sweep, penalty, row_lambdas
@@ -52,7 +53,7 @@ class ExplicitObjective:
         with np.errstate(over="ignore", invalid="ignore"):  # reported below
             if self.biases:
                 # To a user, an item is (y_i, 1), and its rating what mean and b_i leave of it; to an item likewise.
-                other = bias_column("item" if kind == "user" else "user")
+                other = constant_column(kind)  # to which the other side has its biases
                 design, residual = np.delete(fixed, other, axis=1), ratings - mean - fixed[problems.indices, other]
             target = (problems.weight * residual).astype(fixed.dtype)
             constant = weighted_sum(problems.weight, residual**2)
@@ -66,12 +67,11 @@ class ExplicitObjective:
 
     def unknowns(self, factors: NDArray[Any], kind: str) -> NDArray[Any]:
         """Return the columns that a half-sweep solves: ``(x_u, b_u)``, or ``(y_i, b_i)``."""
-        constant = bias_column("item" if kind == "user" else "user")
-        return np.delete(factors, constant, axis=1) if self.biases else factors
+        return without_constant(factors, kind) if self.biases else factors
 
     def with_constant(self, unknowns: NDArray[Any], kind: str) -> NDArray[Any]:
         """Undo `unknowns`."""
-        return np.insert(unknowns, unknowns.shape[1] - (kind == "item"), 1, axis=1) if self.biases else unknowns
+        return with_constant(unknowns, kind) if self.biases else unknowns
 
 
 class ExplicitSides:
@@ -106,11 +106,6 @@ class ExplicitSides:
 
     def finish_users(self, factors: NDArray[Any]) -> None:
         """Leave them as they are."""
-
-
-def bias_column(kind: str) -> int:
-    """Return the column of a side's biases."""
-    return -2 if kind == "user" else -1
 
 
 def common_bias(problems: RowProblems, biases: NDArray[Any]) -> tuple[float, float]:

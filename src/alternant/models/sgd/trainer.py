@@ -364,8 +364,4 @@ def _split(rows: CSR, fraction: float, rng: np.random.Generator) -> tuple[CSR, C
         raise ValueError(f"validation_fraction needs at least 2 known pairs to split, got {count}: set it to 0")
     chosen = np.zeros(count, bool)
     chosen[rng.choice(count, min(count - 1, max(1, round(fraction * count))), replace=False)] = True
-    parts = []
-    for keep in (~chosen, chosen):
-        before = np.concatenate([[0], np.cumsum(keep)])
-        parts.append(CSR(before[rows.indptr], rows.indices[keep], rows.data[keep], rows.shape))
-    return parts[0], parts[1]
+    return rows.filter(~chosen), rows.filter(chosen)

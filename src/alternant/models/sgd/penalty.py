@@ -1,4 +1,4 @@
-"""Biases as columns of the factors, so that the score of a pair stays a dot product."""
+"""What the models of ratings and probabilities share: the spread of values, and the penalty of factors and biases."""
 
 from __future__ import annotations
 
@@ -11,22 +11,6 @@ from ..._utils.threads import weighted_sum
 from ...kernels import Factors
 
 DEVIATION_BLOCK = 1 << 16
-
-
-def pack(factors: Factors) -> tuple[tuple[Any, ...], tuple[Any, ...]]:
-    """Return what the columns of user factors, ``(x_u, b_u, 1)``, and of item factors, ``(y_i, 1, c_i)``, are."""
-    X, Y, b, c = factors
-    return (X, b, 1), (Y, 1, c)
-
-
-def unpack(users: NDArray[Any], items: NDArray[Any]) -> Factors:
-    """Undo `pack`."""
-    return Factors(users[:, :-2], items[:, :-2], users[:, -2], items[:, -1])
-
-
-def latent(factors: NDArray[Any]) -> NDArray[Any]:
-    """Return the columns that are not biases."""
-    return factors[:, :-2]
 
 
 def deviation(values: NDArray[Any]) -> float:

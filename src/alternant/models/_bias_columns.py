@@ -1,0 +1,49 @@
+"""Biases as columns of the factors, so that the score of a pair stays a dot product.
+
+A user's factors are ``(x_u, b_u, 1)``, an item's ``(y_i, 1, b_i)``.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..kernels import Factors
+
+
+def bias_column(kind: str) -> int:
+    """Return the column of the biases of a side, "user" or "item"."""
+    return -2 if kind == "user" else -1
+
+
+def constant_column(kind: str) -> int:
+    """Return the column of ones."""
+    return -1 if kind == "user" else -2
+
+
+def without_constant(factors: NDArray[Any], kind: str) -> NDArray[Any]:
+    """Return ``(x_u, b_u)`` or ``(y_i, b_i)``: what is learned of a row."""
+    return np.delete(factors, constant_column(kind), axis=1)
+
+
+def with_constant(learned: NDArray[Any], kind: str) -> NDArray[Any]:
+    """Undo `without_constant`."""
+    return np.insert(learned, learned.shape[1] - (kind == "item"), 1, axis=1)
+
+
+def latent(factors: NDArray[Any]) -> NDArray[Any]:
+    """Return the columns that are not biases."""
+    return factors[:, :-2]
+
+
+def pack(factors: Factors) -> tuple[tuple[Any, ...], tuple[Any, ...]]:
+    """Return the columns of user factors and of item factors."""
+    X, Y, b, c = factors
+    return (X, b, 1), (Y, 1, c)
+
+
+def unpack(users: NDArray[Any], items: NDArray[Any]) -> Factors:
+    """Undo `pack`."""
+    return Factors(latent(users), latent(items), users[:, bias_column("user")], items[:, bias_column("item")])
