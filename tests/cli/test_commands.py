@@ -498,3 +498,14 @@ def test_a_model_can_be_written_to_a_pipe(folder):
 def test_parameters_become_options_and_the_rest_stays(said, heard):
     names = ("user", "separator", "header", "k", "random_state", "iterations", "regularization")
     assert cli._in_options(said, argparse.Namespace(**dict.fromkeys(names))) == (heard or said)
+
+
+def test_unknown_users_get_what_is_asked_for(run, folder):
+    model = ImplicitALS.load(folder / "model.safetensors")
+    asked = ["recommend", "model.safetensors", "--users", "77", "5", "-k", "3", "--json", "--unknown"]
+    code, out, _ = run(*asked, "empty")
+    assert code == 0
+    assert [len(json.loads(line)["items"]) for line in out.splitlines()] == [0, 3]
+    code, out, _ = run(*asked, "cold-start")
+    first = [item["item"] for item in json.loads(out.splitlines()[0])["items"]]
+    assert (code, first) == (0, model.cold_start(3)[0].tolist())

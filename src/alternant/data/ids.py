@@ -163,11 +163,12 @@ class Ids:
             return as_objects(name, np.asarray(ids))
         if isinstance(ids, (str, bytes, int, float)) or ids is None:
             return np.array(ids, object)
-        refuse_iterator(name, ids)
         try:
-            single = isinstance(ids, tuple) and self.number(ids) >= 0
+            single = isinstance(ids, (tuple, frozenset)) and self.number(ids) >= 0
         except TypeError:  # a tuple of lists
             single = False
+        if not single:
+            refuse_iterator(name, ids)
         if single or not hasattr(ids, "__len__"):
             out = np.empty((), object)
             out[()] = ids
