@@ -29,7 +29,7 @@ class _Tail:
         self.memory, self.used, self.table = memory, used, table
 
 
-_tail_lock = threading.Lock()  # held while ids are written; nothing else is locked meanwhile
+_tail_lock = threading.RLock()  # held while ids are written; nothing else is locked meanwhile
 if hasattr(os, "register_at_fork"):  # a child must find neither half an id nor a lock that nobody holds any more
     os.register_at_fork(
         before=_tail_lock.acquire, after_in_parent=_tail_lock.release, after_in_child=_tail_lock.release

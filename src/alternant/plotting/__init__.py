@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from .._utils.guard import snapshot_of
 from .._utils.validation import check_choice, check_integer
 from ..models import FactorModel
 from . import _data as data
@@ -110,6 +111,7 @@ def plot_factors(
         If `side` is not one of the two, or `names` has another length than the side.
     """
     _require_matplotlib(ax)
+    model = snapshot_of(model)
     users, items = data.factors_of(model)
     check_choice("side", side, ("items", "users"))
     kind = side[:-1]
@@ -174,6 +176,7 @@ def plot_predictions(
         interactions; if names have another length than the side.
     """
     _require_matplotlib(ax)
+    model = snapshot_of(model)
     user_factors, item_factors = data.factors_of(model)
     check_choice("color", color, ("error", "prediction"))
     rows, columns, actual = data.table(model, truth, users, items, CELLS_WITH_TEXT)
@@ -249,6 +252,7 @@ def plot_item_map(
         `names` has another length than the model has items.
     """
     _require_matplotlib(ax)
+    model = snapshot_of(model)
     item_factors = data.factors_of(model)[1]
     factors = np.asarray(model._latent(item_factors), np.float64)
     check_choice("method", method, ("pca",))
