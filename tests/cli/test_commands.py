@@ -677,3 +677,14 @@ def test_every_check_tells_which_parameter_it_refuses(number):
         call()
     assert caught.value.parameter == name
     assert str(caught.value).startswith(name)
+
+
+def test_unknown_users_get_what_is_asked_for(run, folder):
+    model = ImplicitALS.load(folder / "model.safetensors")
+    asked = ["recommend", "model.safetensors", "--users", "77", "5", "-k", "3", "--json", "--unknown"]
+    code, out, _ = run(*asked, "empty")
+    assert code == 0
+    assert [len(json.loads(line)["items"]) for line in out.splitlines()] == [0, 3]
+    code, out, _ = run(*asked, "cold-start")
+    first = [item["item"] for item in json.loads(out.splitlines()[0])["items"]]
+    assert (code, first) == (0, model.cold_start(3)[0].tolist())

@@ -31,9 +31,11 @@ def case(request):
         matrix = sp.csr_array((values, TABLE.nonzero()), shape=TABLE.shape)
         return MODELS[name].fit(matrix), [3, 5], [20, 77], (4, 15)
     change = (lambda kind, one: 7 * one) if kind == "numbers" else (lambda kind, one: f"{kind}{one}")
-    users, items = ([change(kind, one) for one in ids.tolist()] for kind, ids in zip("ui", TABLE.nonzero(), strict=True))
+    rows, columns = TABLE.nonzero()
+    users, items = [change("u", one) for one in rows.tolist()], [change("i", one) for one in columns.tolist()]
     model = MODELS[name].fit(Interactions.from_arrays(users, items, values))
-    return model, [change("u", 3), change("u", 5)], [change("u", 50), change("u", 77)], (change("i", 4), change("i", 50))
+    known, new = [change("u", 3), change("u", 5)], [change("u", 50), change("u", 77)]
+    return model, known, new, (change("i", 4), change("i", 50))
 
 
 def same(got, expected):
@@ -67,7 +69,7 @@ def test_lists_in_bulk_have_them_too(case):
     expected = model.recommend(users, 4, unknown="cold_start")
     for size in (1, 3, 9):
         blocks = list(model.recommend_all(4, users=users, unknown="cold_start", block_size=size))
-        assert sum((block[0].tolist() for block in blocks), []) == users
+        assert [user for block in blocks for user in block[0].tolist()] == users
         same((np.concatenate([block[1] for block in blocks]), np.concatenate([block[2] for block in blocks])), expected)
     frame = model.recommend_frame(users, 4, unknown="cold_start", library="pandas")
     assert frame["user"].drop_duplicates().tolist() == users

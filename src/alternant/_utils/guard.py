@@ -155,7 +155,7 @@ def _changing(method: Callable[..., Any]) -> Callable[..., Any]:
 # A child that is forked while another thread holds a lock would wait for it forever, and might find half a change: a
 # fork waits for the changes that are becoming visible, and the child gets new locks.
 
-_registry_lock = threading.Lock()
+_registry_lock = threading.RLock()
 _guards: weakref.WeakSet[Guard] = weakref.WeakSet()
 _held: list[Guard] = []
 
@@ -182,7 +182,7 @@ def _after_fork_in_child() -> None:
         if guard.owner != me:  # the thread of that fit is not here to end it
             guard.before = None
     _held.clear()
-    _registry_lock = threading.Lock()
+    _registry_lock = threading.RLock()
 
 
 if hasattr(os, "register_at_fork"):

@@ -30,7 +30,7 @@ class _Tail:
         self.memory, self.used, self.table = memory, used, table
 
 
-_tail_lock = threading.Lock()  # held while ids are written; nothing else is locked meanwhile
+_tail_lock = threading.RLock()  # held while ids are written; nothing else is locked meanwhile
 if hasattr(os, "register_at_fork"):  # a child must find neither half an id nor a lock that nobody holds any more
     os.register_at_fork(
         before=_tail_lock.acquire, after_in_parent=_tail_lock.release, after_in_child=_tail_lock.release
@@ -164,11 +164,12 @@ class Ids:
             return as_objects(name, np.asarray(ids))
         if isinstance(ids, (str, bytes, int, float)) or ids is None:
             return np.array(ids, object)
-        refuse_iterator(name, ids)
         try:
-            single = isinstance(ids, tuple) and self.number(ids) >= 0
+            single = isinstance(ids, (tuple, frozenset)) and self.number(ids) >= 0
         except TypeError:  # a tuple of lists
             single = False
+        if not single:
+            refuse_iterator(name, ids)
         if single or not hasattr(ids, "__len__"):
             out = np.empty((), object)
             out[()] = ids

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from .._utils.messages import parameter, refusal
 from .csr import CSR
-from .validation import check_structure, is_sparse
+from .validation import check_structure, is_sparse, way_from_frame
 
 if TYPE_CHECKING:
     from .interactions import Interactions
@@ -165,7 +165,7 @@ def _dense_entries(name: str, table: Any) -> tuple[tuple[int, int], NDArray[np.i
     if hasattr(table, "columns"):  # a frame of (user, item, rating) rows would pass for a table of 3 items
         raise TypeError(
             f"{name} must be a SciPy sparse matrix or a table of users x items, got {type(table).__name__}: pass "
-            "alternant.Interactions.from_frame(...) of its columns, or frame.to_numpy() of such a table"
+            f"{way_from_frame(name, table)}, or {name}.to_numpy() of a table of users x items"
         )
     if isinstance(table, np.ma.MaskedArray):
         table = np.ma.filled(table.astype(np.float64), np.nan)

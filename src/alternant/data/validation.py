@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Set, ValuesView
 from typing import Any, TypeGuard
 
 import numpy as np
@@ -11,11 +11,23 @@ from numpy.typing import NDArray
 
 from .csr import CSR
 
+MOST_ROLES = 4  # columns that say who, what, how much and when; a frame of more is a table of users x items
+
 
 def refuse_iterator(name: str, ids: Any) -> None:
-    """Refuse what can be read only once."""
+    """Refuse what can be read only once, and what has no order, where answers come in the order of the ids."""
     if isinstance(ids, Iterator):
         raise TypeError(f"{name} must be an id or a list of ids, got {type(ids).__name__}: pass list({name})")
+    if isinstance(ids, Set):
+        raise TypeError(
+            f"{name} must be an id or a list of ids, in whose order the answers come, got {type(ids).__name__}: pass "
+            f"sorted({name})"
+        )
+
+
+def unordered(ids: Any) -> Any:
+    """Return ids whose order means nothing, as a list where they are a set or a view of a dict, else as they are."""
+    return list(ids) if isinstance(ids, (Set, ValuesView)) else ids
 
 
 def row_numbers(name: str, ids: Any, kind: str) -> NDArray[Any]:
@@ -52,8 +64,7 @@ def check_interactions(
     `matrix` is not changed; with `copy` the result shares no memory with it.
     """
     if not is_sparse(matrix):
-        table = hasattr(matrix, "columns")  # a frame of (user, item, value) rows would pass for a matrix of 3 items
-        way = "alternant.Interactions.from_frame(...)" if table else f"scipy.sparse.csr_array({name})"
+        way = way_from_frame(name, matrix) if hasattr(matrix, "columns") else f"scipy.sparse.csr_array({name})"
         raise TypeError(
             f"{name} must be a SciPy sparse matrix or array, got {type(matrix).__name__}: pass {way}"
         )
@@ -72,6 +83,24 @@ def check_interactions(
         csr.eliminate_zeros()
         data = csr.data
     return CSR.of(csr.indptr, csr.indices, data, csr.shape)
+
+
+def way_from_frame(name: str, frame: Any) -> str:
+    """Return what to pass instead of a frame, which may have a row for each pair, or be a table of users x items."""
+    kinds = [str(kind) for kind in getattr(frame, "dtypes", [])]
+    numbers = [kind.lower().startswith(("int", "uint", "float", "bool")) for kind in kinds]
+    pandas, polars = hasattr(frame, "melt") and hasattr(frame, "index"), hasattr(frame, "unpivot")
+    roles = "user='user', item='item', value='value'"
+    if pandas and all(numbers):
+        labelled = frame.columns.name is not None or not all(isinstance(label, str) for label in frame.columns)
+        if labelled or frame.index.name is not None or len(kinds) > MOST_ROLES:
+            long = f"{name}.melt(ignore_index=False, var_name='item', value_name='value')"
+            return f"alternant.Interactions.from_frame({long}.rename_axis('user').reset_index(), {roles})"
+    if polars and not pandas and len(kinds) > MOST_ROLES and all(numbers[1:]):
+        first = frame.columns[0]
+        long = f"{name}.unpivot(index={first!r}, variable_name='item', value_name='value')"
+        return f"alternant.Interactions.from_frame({long}, user={first!r}, item='item', value='value')"
+    return "alternant.Interactions.from_frame(...) of its columns"
 
 
 def check_columns(name: str, matrix: Any, columns: int, kind: str, rows: int) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Set, ValuesView
+from numbers import Integral
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
@@ -11,7 +13,7 @@ from ..data.append import refuse_other_types
 from ..data.ids import Ids
 from ..data.interactions import Interactions
 from ..data.ratings import check_has_values, check_not_summed
-from ..data.validation import check_ids, is_sparse, row_numbers
+from ..data.validation import check_ids, is_sparse, row_numbers, unordered
 from ._state import State
 
 if TYPE_CHECKING:
@@ -110,6 +112,7 @@ class RawIds(State):
         those of `rows_of`; what they have of items (users) that the model does not know is refused.
         """
         if not isinstance(rows, Interactions):
+            self._refuse_ids(name, rows, kind)
             return rows
         ids = self._ids_of(kind)
         if ids is None:
@@ -141,6 +144,33 @@ class RawIds(State):
         if feedback == "ratings" and to_fit:
             check_has_values(name, interactions)
 
+    def _refuse_ids(self, name: str, rows: Any, kind: str) -> None:
+        """Refuse a list of ids in place of a matrix, and say how it becomes one."""
+        if is_sparse(rows) or hasattr(rows, "columns") or not isinstance(rows, (list, tuple, Set, np.ndarray)):
+            return
+        if isinstance(rows, np.ndarray) and rows.ndim != 1:
+            return
+        listed = list(rows)
+        flat = all(isinstance(one, (str, Integral)) for one in listed) and bool(listed)
+        if not flat or (self.traits.feedback == "ratings" and not isinstance(listed[0], str)):  # a row of ratings
+            return
+        known, given = self._ids_of(kind), f"list({name})" if isinstance(rows, Set) else name
+        if known is not None:
+            who, what = (f"[who] * {len(listed)}", given) if kind == "item" else (given, f"[what] * {len(listed)}")
+            role = ("who", "user") if kind == "item" else ("what", "item")
+            way = (
+                f"alternant.Interactions.from_arrays({who}, {what}), where {role[0]} is what the {role[1]} is called"
+            )
+        elif isinstance(listed[0], str):
+            way = "fit the model on alternant.Interactions, which know ids"
+        else:
+            shape = f"shape=(1, {self._count(kind)})"
+            way = f"pass scipy.sparse.csr_array(([1] * {len(listed)}, ([0] * {len(listed)}, {given})), {shape})"
+        raise TypeError(
+            f"{name} must be a matrix with one row for each {'user' if kind == 'item' else 'item'}, got a "
+            f"{type(rows).__name__} of ids, such as {listed[0]!r}: {way if known is None else 'pass ' + way}"
+        )
+
     def _refuse_absent(self, name: str, rows: Interactions, kind: str, wanted: NDArray[Any]) -> None:
         """Raise if one of those who are wanted, users or items, is not among the rows."""
         absent = (rows._users if kind == "user" else rows._items).find(wanted) < 0
@@ -168,8 +198,7 @@ class RawIds(State):
             lists = [matrix.indices[start:stop] for start, stop in zip(matrix.indptr, matrix.indptr[1:], strict=False)]
             lists = [np.unique(numbers).astype(np.int64) for numbers in lists]
         else:
-            lists = [self._distinct(name, list(one) if isinstance(one, (set, frozenset)) else one, kind)
-                     for one in candidates]  # fmt: skip
+            lists = [self._distinct(name, one, kind) for one in candidates]
         if queries is not None and len(lists) != queries:
             raise ValueError(f"{name} must be one list, or one for each of {queries} users, got {len(lists)} lists")
         lists = [np.setdiff1d(numbers, banned, assume_unique=True) for numbers in lists]
@@ -188,11 +217,11 @@ class RawIds(State):
         first = candidates[0]
         if isinstance(first, (tuple, frozenset)) and ids is not None and ids.number(first) >= 0:
             return False
-        return isinstance(first, (list, tuple, set, frozenset)) or len(getattr(first, "shape", ())) > 0
+        return isinstance(first, (list, tuple, range, Set, ValuesView)) or len(getattr(first, "shape", ())) > 0
 
     def _distinct(self, name: str, ids: Any, kind: str) -> NDArray[np.int64]:
         """Return the distinct row numbers of a one-dimensional list, ascending."""
-        numbers = self._numbers(name, ids, kind)
+        numbers = self._numbers(name, unordered(ids), kind)
         if numbers.ndim != 1:
             raise ValueError(f"{name} must be a list of {kind}s, got {numbers.ndim} dimensions")
         return np.unique(numbers)

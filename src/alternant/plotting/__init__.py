@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from .._utils.guard import snapshot_of
 from .._utils.validation import check_choice, check_integer
 from ..models import FactorModel
 from . import _data as data
@@ -109,6 +110,7 @@ def plot_factors(
         If `side` is invalid, or the length of `names` is not that of the side.
     """
     _require_matplotlib(ax)
+    model = snapshot_of(model)
     users, items = data.factors_of(model)
     check_choice("side", side, ("items", "users"))
     kind = side[:-1]
@@ -172,6 +174,7 @@ def plot_predictions(
         interactions, or the length of the names is not that of the side.
     """
     _require_matplotlib(ax)
+    model = snapshot_of(model)
     user_factors, item_factors = data.factors_of(model)
     check_choice("color", color, ("error", "prediction"))
     rows, columns, actual = data.table(model, truth, users, items, CELLS_WITH_TEXT)
@@ -247,6 +250,7 @@ def plot_item_map(
         the length of `names` is not the number of items.
     """
     _require_matplotlib(ax)
+    model = snapshot_of(model)
     item_factors = data.factors_of(model)[1]
     factors = np.asarray(model._latent(item_factors), np.float64)
     check_choice("method", method, ("pca",))

@@ -118,7 +118,7 @@ class Rows:
 
     def __init__(self, growing: Growing, lock: threading.RLock) -> None:
         """Begin to read, under the lock that writers hold."""
-        self._growing, self._lock = growing, lock
+        self._growing, self._lock, self._is_open = growing, lock, True
         self._memory = growing.rows
         self._before: list[tuple[int | NDArray[np.int64], NDArray[Any]]] = []
         self._whole: NDArray[Any] | None = None
@@ -152,6 +152,7 @@ class Rows:
         """Return some of the rows."""
         if self._whole is not None:
             return np.asarray(self._whole[numbers])
+        self._check_open()
         with self._lock:
             out: NDArray[Any] = self._memory[numbers]
             for rows, before in reversed(self._before):  # of several words on a row the first one is right
@@ -164,6 +165,7 @@ class Rows:
     def whole(self) -> NDArray[Any]:
         """Return all rows, read-only; another reader may get the same array."""
         if self._whole is None:
+            self._check_open()
             out = self._memory.copy()  # while the writer goes on: what it changes meanwhile is put right below
             with self._lock:
                 for rows, before in reversed(self._before):
@@ -177,10 +179,15 @@ class Rows:
         return self._whole
 
     def close(self) -> None:
-        """Stop keeping what changes."""
+        """Stop keeping what changes; what is not whole by then can't be read any more."""
+        self._is_open = False
         with self._lock:
             _leave(self._growing._readers, self._me)
             self._before = []
+
+    def _check_open(self) -> None:
+        if not self._is_open:
+            raise RuntimeError("a snapshot was read after its end: take what it is needed for while it is open")
 
 
 def _leave(readers: list[weakref.ref[Rows]], me: weakref.ref[Rows] | None) -> None:
