@@ -19,6 +19,7 @@ from alternant._utils import threads, validation
 from alternant._utils.atomic import same_file
 from alternant._utils.messages import about, parameter, refusal
 from alternant.cli import app as cli
+from alternant.cli.commands import COMMANDS
 from alternant.evaluation import evaluate, leave_one_out
 from alternant.models import MODELS
 
@@ -304,6 +305,16 @@ def test_the_example_of_every_help_runs(run, command, monkeypatch):
         code, out, err = run(*shlex.split(example))
         assert (code, err) == (0, "")
         assert out
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_help_fits_a_terminal_and_explains_every_option(run, name, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "80")
+    out = run(name, "--help")[1]
+    assert max(map(len, out.splitlines())) <= 80
+    parser = argparse.ArgumentParser()
+    COMMANDS[name].add_options(parser)
+    assert [action.option_strings for action in parser._actions if not action.help] == []
 
 
 def test_a_terminal_gets_an_aligned_table(run, monkeypatch):

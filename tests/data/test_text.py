@@ -164,6 +164,13 @@ def test_quotes_within_a_field_are_part_of_it_wherever_it_stands(tmp_path, row):
             assert set(found.item_ids.tolist()) == {"item", row.split("\t")[1]}
 
 
+@pytest.mark.parametrize("row", [b"1,2,caf\xe9\n", b'1,2,"caf\xe9"\n', b'1,2,a "caf\xe9"\n'])
+def test_a_column_that_nobody_asked_for_may_be_in_another_encoding(tmp_path, row):
+    assert read(tmp_path, b"u,i,text\n" + row).nnz == 1
+    with pytest.raises(ValueError, match="line 2 is not valid UTF-8"):
+        read(tmp_path, b"u,i,text\n" + row, item="text")
+
+
 def test_another_quote(tmp_path):
     found = read(tmp_path, b"u,i\n'a,b',\"c\n'it''s',d\"\n", quote="'")
     assert found.user_ids.tolist() == ["a,b", "it's"]

@@ -3,12 +3,20 @@
 from __future__ import annotations
 
 import argparse
+import textwrap
 from typing import NoReturn
 
 from .. import __version__
 from .commands import COMMANDS
 
 DASH = "; a value that begins with a dash is given as --option=-value"
+
+
+class _HelpFormatter(argparse.RawDescriptionHelpFormatter):
+    """Keeps the example on its line, and names such as leave-one-out in one piece."""
+
+    def _split_lines(self, text: str, width: int) -> list[str]:
+        return textwrap.wrap(text, width, break_on_hyphens=False)
 
 
 class _Parser(argparse.ArgumentParser):
@@ -25,6 +33,6 @@ def make_parser() -> argparse.ArgumentParser:
     for name, command in COMMANDS.items():
         command.add_options(subparsers.add_parser(
             name, help=command.HELP, description=f"{command.HELP[0].upper()}{command.HELP[1:]}.",
-            epilog=f"example:\n  alternant {command.EXAMPLE}", formatter_class=argparse.RawDescriptionHelpFormatter,
+            epilog=f"example:\n  alternant {command.EXAMPLE}", formatter_class=_HelpFormatter,
         ))  # fmt: skip
     return parser

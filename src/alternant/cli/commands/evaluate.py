@@ -1,4 +1,4 @@
-"""``alternant evaluate``: hold a part of a table out, and measure how well a model finds it."""
+"""``alternant evaluate``: hold out a part of a table, and measure how well a model finds it."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ if TYPE_CHECKING:
 
     from ...data.interactions import Interactions
 
-HELP = "hold a part of a table out, and measure how well a model finds it"
-EXAMPLE = "evaluate ratings.csv --user userId --item movieId --split leave-one-out -k 10"
+HELP = "hold out a part of a table, and measure how well a model finds it"
+EXAMPLE = "evaluate ratings.csv --user userId --item movieId --baseline -k 10"
 SPLITS = ("random", "leave-one-out", "leave-last-out", "by-time", "new-users")
 
 
@@ -24,12 +24,13 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
     add_table(parser)
     add_model(parser)
-    parser.add_argument("--split", choices=SPLITS, default="random", help="what is held out (default: random)")
-    parser.add_argument("--fraction", type=float, metavar="X", help="how much, for random (0.2), by-time (0.2) and "
-                        "new-users (0.1)")  # fmt: skip
+    parser.add_argument("--split", choices=SPLITS, default="random", metavar="NAME",
+                        help=f"what is held out: {', '.join(SPLITS)} (default: random)")  # fmt: skip
+    parser.add_argument("--fraction", type=float, metavar="X", help="how much is held out (default: 0.2 for random and "
+                        "by-time, 0.1 for new-users)")  # fmt: skip
     parser.add_argument("-k", nargs="+", type=positive, metavar="K", help="lengths of lists (default: 10 20 100)")
-    parser.add_argument("--metrics", nargs="+", metavar="NAME", help="such as ndcg recall auc (default: all)")
-    parser.add_argument("--baseline", action="store_true", help="measure popularity, too")
+    parser.add_argument("--metrics", nargs="+", metavar="NAME", help="metrics, such as ndcg recall auc (default: all)")
+    parser.add_argument("--baseline", action="store_true", help="measure the popularity baseline, too")
 
 
 def run(arguments: argparse.Namespace) -> None:

@@ -11,15 +11,16 @@ from ..printing import plain, print_json, print_table, title
 if TYPE_CHECKING:
     import argparse
 
-HELP = "tell which items of a user's history a score comes from"
+HELP = "show which items of a user's history a score comes from"
 EXAMPLE = "explain model.safetensors --user 1 --item 3"
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
     add_saved(parser)
-    parser.add_argument("--user", required=True, metavar="ID", help="one that begins with a dash: --user=-x")
-    parser.add_argument("--item", required=True, metavar="ID", help="likewise")
+    dash = "the user; write an id that begins with a dash as --user=-x"
+    parser.add_argument("--user", required=True, metavar="ID", help=dash)
+    parser.add_argument("--item", required=True, metavar="ID", help="the item whose score is explained")
 
 
 def run(arguments: argparse.Namespace) -> None:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     import argparse
 
 HELP = "fit a model on a table in a file, and save it"
-EXAMPLE = "fit ratings.csv --user userId --item movieId --value rating -o model.safetensors"
+EXAMPLE = "fit ratings.csv --user userId --item movieId -o model.safetensors"
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:

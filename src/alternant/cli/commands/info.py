@@ -15,7 +15,7 @@ from ..summary import summary
 if TYPE_CHECKING:
     import argparse
 
-HELP = "tell what runs here (backend, threads, BLAS), or what a model file holds"
+HELP = "show what runs here (backend, threads, BLAS), or what a model file holds"
 EXAMPLE = "info model.safetensors"
 WIDTH = 80
 

@@ -24,14 +24,14 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
     add_saved(parser, JSON_LINES.format("user"))
     who = parser.add_mutually_exclusive_group(required=True)
-    who.add_argument("--users", nargs="+", action="extend", metavar="ID", help="ids of users; " + LIKE_OPTIONS)
-    who.add_argument("--users-file", metavar="FILE", help="a file with one id a line, or /dev/stdin")
-    who.add_argument("--all", action="store_true", help="all users of the fit")
+    who.add_argument("--users", nargs="+", action="extend", metavar="ID", help="user ids; " + LIKE_OPTIONS)
+    who.add_argument("--users-file", metavar="FILE", help="a file with one user id a line, or /dev/stdin")
+    who.add_argument("--all", action="store_true", help="every user of the fit")
     parser.add_argument("-o", "--output", metavar="FILE", help="write a .parquet or .csv file instead of printing")
-    parser.add_argument("--keep-seen", action="store_true", help="list what a user has interacted with, too")
+    parser.add_argument("--keep-seen", action="store_true", help="also list what a user has interacted with")
     parser.add_argument("--unknown", choices=("raise", "empty", "cold-start"), default="raise",
-                        help="what users get whom the model does not know: an error for all (default), nothing, or "
-                        "the list of the mean user")  # fmt: skip
+                        help="what to do with users that the model does not know: fail (default), list nothing, or "
+                        "list what the mean user gets")  # fmt: skip
 
 
 def run(arguments: argparse.Namespace) -> None:

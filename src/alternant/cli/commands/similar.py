@@ -19,7 +19,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
     add_saved(parser, JSON_LINES.format("item"))
     parser.add_argument("--items", nargs="+", action="extend", required=True, metavar="ID",
-                        help="ids of items; " + LIKE_OPTIONS.replace("users", "items"))  # fmt: skip
+                        help="item ids; " + LIKE_OPTIONS.replace("users", "items"))  # fmt: skip
 
 
 def run(arguments: argparse.Namespace) -> None:

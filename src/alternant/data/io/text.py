@@ -129,12 +129,15 @@ class Text:
                 return
         except (EOFError, OSError):  # damaged: `fault` says so
             pass
-        fault = self.fault()
+        fault = self.fault(of_all_columns=False)
         if fault is not None:
             raise about(fault, f"{self.name} cannot be read: ")
 
-    def fault(self) -> ValueError | None:
-        """Return what is wrong with the first bad line, or None; slow."""
+    def fault(self, of_all_columns: bool = True) -> ValueError | None:
+        """Return what is wrong with the first bad line, or None; slow.
+
+        Columns that nobody asked for may be in another encoding than UTF-8 where pyarrow says nothing of them.
+        """
         line = self.skip
         try:
             for line, fields in self.records():
@@ -142,7 +145,7 @@ class Text:
                     return self._uneven(line, fields)
                 if self.dialect.quote == "auto" and (rows := may_be_rows(fields, self.separator)) > 1:
                     return _ambiguous_quotes(line, rows)
-                if any("\udc80" <= char <= "\udcff" for field in fields for char in field):
+                if of_all_columns and any("\udc80" <= char <= "\udcff" for field in fields for char in field):
                     return ValueError(f"line {line:,} is not valid UTF-8: save the file in UTF-8")
         except QuoteError:
             return _open_quote(line + 1)
