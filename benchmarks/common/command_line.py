@@ -93,7 +93,7 @@ COMMON: dict[str, dict[str, Any]] = {
     "shape": {"choices": list(SHAPES), "help": "random data of this shape"},
     "folder": {"type": folder, "help": "that holds the public data, one sub-folder a data set"},
     "factors": {"type": at_least(1)},
-    "iterations": {"type": at_least(2), "help": "of which the first is not timed"},
+    "iterations": {"type": at_least(2), "help": "at least 2: the first is not timed"},
     "rounds": {"type": at_least(1)},
     "trials": {"type": at_least(2), "help": "settings that the search tries"},
     "threads": {"type": at_least(1)},

@@ -4,8 +4,8 @@
     python -m benchmarks render               # into RESULTS.md and results/*.md
     python -m benchmarks render als-ml1m      # to the screen
 
-A table stands between ``<!-- table NAME -->`` and ``<!-- end -->``, without its notes after ``<!-- table NAME brief -->``,
-only these after ``<!-- table NAME notes -->``; what is outside of them is written by hand.
+A record's tables and notes stand between ``<!-- table NAME -->`` and ``<!-- end -->``; ``<!-- table NAME brief -->``
+leaves out the notes, ``<!-- table NAME notes -->`` the tables. What is outside of them is written by hand.
 """
 
 from __future__ import annotations

@@ -10,7 +10,7 @@ SHAPES = {  # users, items, interactions drawn (those drawn twice merge: ml1m ke
     "ml20m": (138_000, 27_000, 20_000_000),
     "lastfm360k": (360_000, 160_000, 17_500_000),
     "suites": (4_000, 6_000, 250_000),  # what benchmarks/suites times
-    "suites, tiny": (200, 400, 6_000),  # the same under valgrind, which is fifty times slower
+    "suites-tiny": (200, 400, 6_000),  # the same under valgrind, which is fifty times slower
 }
 
 

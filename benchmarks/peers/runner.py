@@ -95,7 +95,7 @@ class Recorder(Observer):
 
 @dataclass
 class Outcome:
-    """What is known of one library after all rounds."""
+    """What was measured of one entry in all rounds."""
 
     entry: Entry
     version: str | None = None

@@ -55,7 +55,7 @@ def rows(dtype: str) -> Rows:
 @functools.cache
 def matrix() -> Any:
     """Return the interactions that models are fitted to."""
-    return shaped("suites, tiny" if TINY else "suites")
+    return shaped("suites-tiny" if TINY else "suites")
 
 
 def sides(shape: tuple[int, int], f: int, dtype: str) -> tuple[Any, Any]:

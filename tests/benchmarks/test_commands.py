@@ -60,7 +60,7 @@ def test_a_command_writes_what_it_prints(line, folder, capsys):
     if command == "tune-budget":
         pytest.importorskip("optuna")
     output = folder / "record.json"
-    special = {"tiny": "suites, tiny", "FOLDER": str(folder)}
+    special = {"tiny": "suites-tiny", "FOLDER": str(folder)}
     assert main.main([command, *(special.get(each, each) for each in options), "--json", str(output)]) == 0
     record = json.loads(output.read_text())
     assert record["command"].startswith(f"python -m benchmarks {command} ")

@@ -160,7 +160,7 @@ def test_data_that_are_not_there_are_a_sentence(tmp_path):
 
 def commanded(entry, *more):
     task = replace(weighted.TASK, entries=[entry], check=lambda _threads, _entry: None)
-    return compare.run(task, ["--shape", "suites, tiny", "--factors", "2", "--no-memory", *more])
+    return compare.run(task, ["--shape", "suites-tiny", "--factors", "2", "--no-memory", *more])
 
 
 def test_the_command_fails_where_alternant_does_not_run(capsys):

@@ -49,8 +49,8 @@ class Implicit(Library):
             if observer.note(iteration + 1, lambda: (model.user_factors, model.item_factors)):
                 raise _Stopped
 
-        observer.begin()
         with self.limited(problem.threads), contextlib.suppress(_Stopped):
+            observer.begin()
             model.fit(rows, show_progress=False, callback=note)
         return model.user_factors, model.item_factors
 
