@@ -169,11 +169,11 @@ def tune(
 
 
 def _check_values(model: FactorModel, interactions: Any, validation: Any) -> None:
-    """Refuse what no trial could be fitted on, which would only fail one after the other."""
+    """Reject values that every trial would reject."""
     parts = validation if isinstance(validation, (tuple, list)) else ()
-    for name, one in (("interactions", interactions), *(("validation", part) for part in parts)):
-        if isinstance(one, Interactions):
-            check_values(model, name, one)
+    for name, rows in (("interactions", interactions), *(("validation", part) for part in parts)):
+        if isinstance(rows, Interactions):
+            check_values(model, name, rows)
 
 
 def _compared(
