@@ -1,4 +1,4 @@
-"""`evaluate` against other libraries' metrics and plain Python, and what it refuses."""
+"""`evaluate` against scikit-learn's metrics and plain Python, and its errors."""
 
 import json
 import math
@@ -26,7 +26,7 @@ def fitted(seed=0, **options):
 
 
 def users_of(model, train, test):
-    """Scores without what was seen, and what is wanted, of every user with test items."""
+    """Yield user, scores of unseen items, labels and number of test items, for every user with test items."""
     scores = model.user_factors @ model.item_factors.T
     for u in range(M):
         wanted = test[[u]].indices
@@ -36,7 +36,7 @@ def users_of(model, train, test):
 
 
 @pytest.mark.parametrize("k", [1, 5, 10, 50])
-def test_metrics_of_lists_equal_scikit_learn_s_and_plain_python(k):
+def test_list_metrics_match_scikit_learn_and_plain_python(k):
     model, train, test = fitted()
     result = evaluate(model, test, k=k)
     expected = {name: [] for name in ("ndcg", "precision", "recall", "truncated_recall", "hit_rate", "mrr", "map")}
@@ -60,7 +60,7 @@ def test_metrics_of_lists_equal_scikit_learn_s_and_plain_python(k):
 
 
 @pytest.mark.parametrize("seed", range(3))
-def test_auc_equals_scikit_learn_s_ties_included(seed):
+def test_auc_matches_scikit_learn_including_ties(seed):
     model, train, test = fitted(seed)
     rng = np.random.default_rng(seed)
     model.user_factors, model.item_factors = (rng.integers(-1, 2, side.shape).astype(float)
@@ -71,7 +71,7 @@ def test_auc_equals_scikit_learn_s_ties_included(seed):
     np.testing.assert_allclose(got.per_user["auc"], expected, rtol=1e-12)
 
 
-def test_auc_is_none_for_a_user_to_whom_nothing_but_test_items_is_left():
+def test_auc_is_nan_for_users_without_negatives():
     train, test = sp.csr_array([[1, 0, 1.0], [1, 0, 0]]), sp.csr_array([[0, 1.0, 0], [0, 1, 0]])
     got = evaluate(Popularity().fit(train), test, metrics="auc")
     assert np.isnan(got.per_user["auc"][0])
@@ -97,7 +97,7 @@ def ratings(seed=0):
 
 
 @pytest.mark.parametrize("model", [ExplicitALS(factors=3, random_state=0), BiasedMF(factors=3, random_state=0)])
-def test_errors_of_ratings_count_every_test_rating_zeros_too(model):
+def test_rating_errors_include_ratings_of_zero(model):
     train, test = random_split(ratings(), 0.25, random_state=1)
     model.fit(train)
     got = evaluate(model, test)
@@ -114,7 +114,7 @@ def test_errors_of_ratings_count_every_test_rating_zeros_too(model):
     assert evaluate(model, test, k=5, relevant_from=4).means["ndcg@5"] < got.means["ndcg@10"]
 
 
-def test_users_without_test_items_are_counted_and_named():
+def test_users_without_test_items_are_counted():
     model, _train, test = fitted()
     table = test.tolil()
     table[:7] = 0
@@ -171,7 +171,7 @@ def test_candidates_restrict_the_ranking():
 
 
 @pytest.mark.parametrize("kind", [ImplicitALS, CosineMF])
-def test_threads_and_blocks_change_no_bit(kind, monkeypatch):
+def test_results_do_not_depend_on_threads_or_blocks(kind, monkeypatch):
     data = choices(3)
     if kind is CosineMF:
         data.data[::3] = 0
@@ -186,7 +186,7 @@ def test_threads_and_blocks_change_no_bit(kind, monkeypatch):
     assert 0.3 < results[0].means["auc"] <= 1
 
 
-def test_the_interval_of_a_mean_covers_the_truth_as_often_as_it_says():
+def test_bootstrap_intervals_have_nominal_coverage():
     rng = np.random.default_rng(0)
     model, _, test = fitted()
     covered = 0
@@ -200,7 +200,7 @@ def test_the_interval_of_a_mean_covers_the_truth_as_often_as_it_says():
     assert 165 <= covered <= 195
 
 
-def test_a_paired_difference_is_sharper_than_two_intervals():
+def test_paired_differences_have_narrower_intervals():
     data = datasets.load_msweb().interactions[:3000]
     train, test = leave_one_out(data, random_state=0)
     good, plain = ImplicitALS(factors=16, random_state=0).fit(train), Popularity().fit(train)
@@ -218,7 +218,7 @@ def test_a_paired_difference_is_sharper_than_two_intervals():
         mine.interval("coverage@10")
 
 
-def test_printed_it_fits_a_terminal_and_as_json_it_is_whole():
+def test_the_table_fits_80_columns_and_the_json_is_complete():
     model, _, test = fitted()
     for k in (5, (5, 10, 20), (1, 2, 3, 4, 5, 6)):
         result = evaluate(model, test, k=k)
@@ -242,7 +242,7 @@ def test_printed_it_fits_a_terminal_and_as_json_it_is_whole():
     ({"candidates": sp.csr_array((3, N))}, ValueError, "candidates must be a sparse matrix of the shape of test"),
     ({"candidates": sp.csr_array((M, N)), "metrics": ["auc"]}, ValueError, "auc ranks the whole catalogue"),
 ])  # fmt: skip
-def test_what_does_not_fit_is_refused_in_one_sentence(change, error, message):
+def test_invalid_arguments_are_rejected(change, error, message):
     model, _, test = fitted()
     with pytest.raises(error, match=message):
         evaluate(**{"model": model, "test": test} | change)

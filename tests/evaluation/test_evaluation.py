@@ -13,14 +13,14 @@ FORMATS = ["bsr", "coo", "csc", "csr", "dia", "dok", "lil"]
 
 
 def random_interactions(seed, n_users=60, n_items=25, density=0.1, dtype=np.float32):
-    """Counts from 1 to 9; at this density some users have none, some one, most several."""
+    """Counts from 1 to 9; at this density, some users have no interactions, some one, most several."""
     rng = np.random.default_rng(seed)
     dense = rng.integers(1, 10, (n_users, n_items)) * (rng.random((n_users, n_items)) < density)
     return sparse.csr_array(dense.astype(dtype))
 
 
 def pairs(matrix):
-    """{(row, column): value} of what a matrix stores."""
+    """Return {(row, column): value} of the stored entries."""
     coo = sparse.coo_array(matrix)
     return {(int(u), int(i)): v for u, i, v in zip(coo.row, coo.col, coo.data.tolist(), strict=True)}
 
@@ -28,23 +28,23 @@ def pairs(matrix):
 # --- leave_one_out ----------------------------------------------------------------------------------------------------
 
 
-def test_exactly_the_users_with_two_interactions_or_more_lose_exactly_one():
+def test_leave_one_out_takes_one_interaction_of_users_with_at_least_two():
     interactions = random_interactions(0)
     train, test = leave_one_out(interactions, random_state=0)
     before = np.diff(interactions.indptr)
-    assert {0, 1, 2} <= set(before.tolist())  # the data has the cases
+    assert {0, 1, 2} <= set(before.tolist())  # all cases occur
     np.testing.assert_array_equal(np.diff(test.indptr), before >= 2)
     np.testing.assert_array_equal(np.diff(train.indptr), before - (before >= 2))
 
 
-def test_train_and_test_are_disjoint_and_together_the_interactions():
+def test_train_and_test_partition_the_interactions():
     interactions = random_interactions(1)
     train, test = leave_one_out(interactions, random_state=0)
     assert not pairs(train).keys() & pairs(test).keys()
     assert pairs(train) | pairs(test) == pairs(interactions)
 
 
-def test_a_seed_gives_one_split_and_another_seed_another():
+def test_the_split_is_a_function_of_the_seed():
     interactions = random_interactions(2)
     first, again, other = (pairs(leave_one_out(interactions, random_state=seed)[1]) for seed in (7, 7, 8))
     assert first == again
@@ -52,13 +52,13 @@ def test_a_seed_gives_one_split_and_another_seed_another():
     assert first == pairs(leave_one_out(interactions, random_state=np.random.default_rng(7))[1])
 
 
-def test_the_split_of_a_seed_stays_what_it_is():
+def test_the_split_of_a_seed_is_stable_between_versions():
     """Recipe: leave_one_out of 4 x 6 ones, random_state=0. A change here changes everyone's results."""
     _, test = leave_one_out(sparse.csr_array(np.ones((4, 6))), random_state=0)
     assert test.indices.tolist() == [5, 3, 3, 1]
 
 
-def test_each_interaction_of_a_user_is_as_likely_to_be_held_out():
+def test_each_interaction_is_equally_likely_to_be_held_out():
     n_users, n_each = 20_000, 4
     interactions = sparse.csr_array(np.ones((n_users, n_each), dtype=np.float32))
     _, test = leave_one_out(interactions, random_state=0)
@@ -94,7 +94,7 @@ def test_int64_indices_are_accepted():
     assert pairs(leave_one_out(wide, random_state=0)[1]) == pairs(leave_one_out(narrow, random_state=0)[1])
 
 
-def test_duplicates_are_one_interaction_and_never_on_both_sides():
+def test_duplicates_are_summed_before_the_split():
     # User 0 has item 3 twice: one interaction of value 2, so nothing can be held out. User 1 has items 0 and 1.
     interactions = sparse.coo_array(([1.0, 1.0, 1.0, 1.0], ([0, 0, 1, 1], [3, 3, 0, 1])), shape=(2, 4))
     train, test = leave_one_out(interactions, random_state=0)
@@ -102,14 +102,14 @@ def test_duplicates_are_one_interaction_and_never_on_both_sides():
     assert np.diff(test.indptr).tolist() == [0, 1]
 
 
-def test_an_explicit_zero_stays_but_is_nothing_to_test_or_to_train_on():
+def test_explicit_zeros_are_kept_but_do_not_count_as_interactions():
     interactions = sparse.csr_array((np.array([0.0, 5.0, 1.0, 2.0, 0.0]), [0, 1, 0, 1, 2], [0, 2, 5]), shape=(2, 3))
     train, test = leave_one_out(interactions, random_state=0)
     assert pairs(train) | pairs(test) == {(0, 0): 0.0, (0, 1): 5.0, (1, 0): 1.0, (1, 1): 2.0, (1, 2): 0.0}
     assert np.diff(test.indptr).tolist() == [0, 1]
 
 
-def test_the_input_is_left_as_it_was_even_if_unsorted_or_read_only():
+def test_the_input_is_not_modified_even_if_unsorted_or_read_only():
     matrix = sparse.csr_array((np.array([1.0, 2.0, 3.0, 0.0]), np.array([2, 0, 0, 1]), np.array([0, 4])), shape=(1, 3))
     arrays = (matrix.data, matrix.indices, matrix.indptr)
     before = [array.copy() for array in arrays]
@@ -134,7 +134,7 @@ def test_the_parts_are_valid_csr_with_ascending_columns():
         assert part.has_canonical_format
 
 
-def test_what_is_not_sparse_is_refused_with_the_way_out():
+def test_dense_input_is_rejected_with_advice():
     with pytest.raises(TypeError, match="interactions must be a SciPy sparse matrix or array, got ndarray: pass"):
         leave_one_out(np.eye(3))
 
@@ -143,7 +143,7 @@ def test_what_is_not_sparse_is_refused_with_the_way_out():
 
 
 def slow_ranking_metrics(ids, test):
-    """The formulas, one user and one place at a time, in plain Python."""
+    """The formulas in plain Python, by user and rank."""
     wanted = {}
     for (u, i), value in pairs(test).items():
         if value > 0:
@@ -167,7 +167,7 @@ def slow_ranking_metrics(ids, test):
 @pytest.mark.parametrize("seed", range(8))
 @pytest.mark.parametrize("k", [1, 3, 10])
 @pytest.mark.parametrize("dtype", [np.int32, np.int64])
-def test_the_metrics_equal_a_slow_computation_in_plain_python(seed, k, dtype):
+def test_metrics_match_plain_python(seed, k, dtype):
     test = random_interactions(seed, n_users=40, n_items=15, density=0.1 + 0.05 * seed)
     rng = np.random.default_rng(seed)
     ids = np.array([rng.permutation(15)[:k] for _ in range(40)], dtype=dtype)
@@ -180,7 +180,7 @@ def test_the_metrics_equal_a_slow_computation_in_plain_python(seed, k, dtype):
 
 
 def test_worked_example_with_one_held_out_item_each():
-    # Found in place 1 (gain 1), in place 3 (gain 1 / log2 4 = 0.5), not at all; the fourth user has nothing to find.
+    # Hits at rank 1 (gain 1), at rank 3 (gain 1 / log2 4 = 0.5) and none; the fourth user has no test items.
     test = sparse.csr_array(([1, 1, 1], ([0, 1, 2], [4, 2, 0])), shape=(4, 5))
     ids = np.array([[4, 0, 1], [3, 1, 2], [3, 1, 2], [0, 1, 2]])
     assert ranking_metrics(ids, test) == RankingMetrics(
@@ -191,32 +191,32 @@ def test_worked_example_with_one_held_out_item_each():
 
 
 def test_worked_example_with_several_test_items():
-    # Items 1 and 2 are wanted and stand in places 1 and 3: (1 + 1/2) / (1 + 1/log2 3) = 1.5 / 1.63093 = 0.91972.
+    # Test items 1 and 2 are at ranks 1 and 3: (1 + 1/2) / (1 + 1/log2 3) = 1.5 / 1.63093 = 0.91972.
     test = sparse.csr_array([[0, 1, 1, 0, 0]])
     got = ranking_metrics([[1, 0, 2]], test)
     assert got.ndcg == pytest.approx(0.91972, abs=5e-6)
     assert got.hit_rate == 1
 
 
-def test_a_list_full_of_wanted_items_scores_one_however_many_are_wanted():
+def test_ndcg_of_a_list_of_test_items_is_one():
     test = sparse.csr_array(np.ones((1, 10)))
     assert ranking_metrics([[7, 3]], test).ndcg == 1
 
 
-def test_padding_is_never_a_hit_not_even_of_the_last_item_of_the_row_before():
+def test_padding_is_never_a_hit():
     # Row 1, item -1 would be row 0, item 2 if padding took part in the arithmetic.
     test = sparse.csr_array([[0, 0, 1], [1, 0, 0]])
     got = ranking_metrics(np.full((2, 4), -1), test)
     assert (got.hit_rate, got.ndcg) == (0, 0)
 
 
-def test_the_size_of_a_test_value_does_not_matter_but_zeros_and_dislikes_are_not_wanted():
+def test_only_positive_test_values_are_relevant():
     test = sparse.csr_array((np.array([0.5, 0.0, -2.0, 9.0]), ([0, 1, 2, 3], [0, 0, 0, 0])), shape=(4, 2))
     got = ranking_metrics(np.zeros((4, 1), dtype=np.int32), test)
     assert (got.hit_rate, got.n_users_evaluated, got.n_users_without_test) == (1, 2, 2)
 
 
-def test_a_duplicate_in_the_test_matrix_is_one_wanted_item():
+def test_duplicates_in_the_test_matrix_count_once():
     test = sparse.coo_array(([1.0, 1.0], ([0, 0], [2, 2])), shape=(1, 3))
     assert ranking_metrics([[2, 1]], test).ndcg == 1
 
@@ -229,7 +229,7 @@ def test_the_test_matrix_may_have_any_format(form):
 
 
 @pytest.mark.parametrize("n_rows", [0, 3])
-def test_without_any_test_item_the_means_are_nan_and_the_counts_say_why(n_rows):
+def test_means_are_nan_without_test_items(n_rows):
     got = ranking_metrics(np.tile([0, 1], (n_rows, 1)), sparse.csr_array((n_rows, 5)))
     assert math.isnan(got.hit_rate)
     assert math.isnan(got.ndcg)
@@ -257,12 +257,12 @@ def test_row_and_item_numbers_beyond_32_bits_do_not_collide():
         ([[1, 0, 1]], ValueError, "row 0 of ids has item 1 twice"),
     ],
 )
-def test_lists_that_do_not_fit_are_refused(ids, error, message):
+def test_invalid_lists_are_rejected(ids, error, message):
     with pytest.raises(error, match=message):
         ranking_metrics(ids, sparse.csr_array([[1, 0, 0]]))
 
 
-def test_a_dense_test_matrix_is_refused_with_the_way_out():
+def test_a_dense_test_matrix_is_rejected_with_advice():
     with pytest.raises(TypeError, match="test must be a SciPy sparse matrix or array, got ndarray: pass"):
         ranking_metrics([[0]], np.eye(1))
 
@@ -273,7 +273,7 @@ def test_duplicates_that_overflow_a_narrow_dtype_are_summed_in_a_wide_one():
     assert (train + test).toarray().tolist() == [[200, 3]]
 
 
-def test_what_is_held_out_is_liked():
+def test_held_out_entries_are_positive():
     votes = sparse.csr_array(np.array([[-1.0, 2, -3], [-1, -2, 0], [1, 1, -1]]))
     for seed in range(10):
         _, test = leave_one_out(votes, random_state=seed)

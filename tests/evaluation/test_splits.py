@@ -1,4 +1,4 @@
-"""Splits: nothing leaks, nothing is lost, and each keeps its own promise."""
+"""Splits: no leaks, no lost entries, and the contract of each."""
 
 import numpy as np
 import pytest
@@ -57,7 +57,7 @@ def entries(matrix):
 
 @pytest.mark.parametrize("name", SPLITS)
 @pytest.mark.parametrize("form", ["csr", "csc", "coo", "interactions"])
-def test_no_pair_is_in_both_parts_and_none_is_lost(name, form):
+def test_train_and_test_partition_the_entries(name, form):
     timed = name in ("leave_last_out", "split_by_time")
     if form == "interactions":
         data, times = interactions(), {}
@@ -86,12 +86,12 @@ def test_no_pair_is_in_both_parts_and_none_is_lost(name, form):
 
 
 @pytest.mark.parametrize("name", [name for name in SPLITS if name not in ("leave_last_out", "split_by_time")])
-def test_a_seed_makes_the_split(name):
+def test_splits_are_reproducible(name):
     one, again = (SPLITS[name](canonical())[1] for _ in range(2))
     assert entries(one) == entries(again)
 
 
-def test_other_seeds_make_other_splits_and_the_bits_are_the_same_everywhere():
+def test_seeds_give_different_splits_that_are_stable_across_platforms():
     one, other = (random_split(canonical(), random_state=seed)[1] for seed in (1, 2))
     assert entries(one) != entries(other)
     data = sp.csr_array(np.arange(1, 13, dtype=float).reshape(3, 4))
@@ -102,7 +102,7 @@ def test_leave_k_out_takes_k_likes_or_none():
     matrix = canonical()
     _, test = leave_k_out(matrix, 3, random_state=0)
     likes = [(matrix[[u]].data > 0).sum() for u in range(M)]
-    assert np.diff(test.indptr).tolist() == [3 if n > 3 else 0 for n in likes]  # a user keeps a like to learn from
+    assert np.diff(test.indptr).tolist() == [3 if n > 3 else 0 for n in likes]  # each user keeps an entry to train on
     assert (test.data > 0).all()
 
 
@@ -117,13 +117,13 @@ def test_leave_last_out_takes_the_latest_likes():
             assert sorted(latest) == sorted(test[[u]].indices)
 
 
-def test_of_equal_times_the_higher_item_is_the_later():
+def test_ties_in_time_go_to_the_higher_item():
     data = sp.csr_array(np.ones((1, 4)))
     _, test = leave_last_out(data, 2, times=np.zeros(4))
     assert test.indices.tolist() == [2, 3]
 
 
-def test_by_time_everything_from_a_moment_on_is_held_out():
+def test_split_by_time_holds_out_the_latest_entries():
     train, test = split_by_time(interactions(), 0.3)
     assert train.times.max() < test.times.min()
     assert abs(test.nnz / len(TIMES) - 0.3) < 0.01
@@ -141,7 +141,7 @@ def test_dates_are_times():
     assert leave_last_out(data)[1].times.tolist() == days[[1, 3]].tolist()
 
 
-def test_folds_hold_every_entry_out_once():
+def test_folds_hold_out_each_entry_once():
     folds = list(k_fold(canonical(), 5, random_state=0))
     assert len(folds) == 5
     held_out = [pair for _, test in folds for pair in entries(test).items()]
@@ -216,6 +216,6 @@ def test_all_negatives_are_equally_likely():
     (lambda: hold_out_users(canonical(), 3, fold_in_fraction=1), "fold_in_fraction must be between 0 and 1"),
     (lambda: sample_negatives(canonical(), sp.csr_array((1, 1))), "train and test must have the same shape"),
 ])  # fmt: skip
-def test_what_cannot_be_split_is_refused_in_one_sentence(call, message):
+def test_invalid_splits_are_rejected(call, message):
     with pytest.raises(ValueError, match=message):
         call()

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from scipy import sparse
 
-pytest.importorskip("matplotlib", reason="pictures need matplotlib, the extra `plot`")
+pytest.importorskip("matplotlib", reason="plotting needs matplotlib, the extra `plot`")
 import matplotlib as mpl
 
 mpl.use("agg")
@@ -28,7 +28,7 @@ NAMES = [f"item number {i}" for i in range(40)]
 
 @pytest.fixture(autouse=True)
 def nothing_shown(monkeypatch):
-    monkeypatch.setattr(pyplot, "show", lambda: pytest.fail("a picture was shown"))
+    monkeypatch.setattr(pyplot, "show", lambda: pytest.fail("a figure was shown"))
     settings = dict(mpl.rcParams)
     yield
     assert dict(mpl.rcParams) == settings
@@ -59,13 +59,13 @@ def with_history(model, **history):
 
 
 def render(ax):
-    """Draw the picture as a PNG and return its pixels."""
+    """Render the figure as a PNG and return its pixels."""
     buffer = io.BytesIO()
     ax.figure.canvas.figure.savefig(buffer, format="png")
     assert buffer.getvalue().startswith(b"\x89PNG")
     buffer.seek(0)
     pixels = pyplot.imread(buffer)
-    assert np.ptp(pixels[..., :3]) > 0.5, "the picture is blank"
+    assert np.ptp(pixels[..., :3]) > 0.5, "the figure is blank"
     return pixels
 
 
@@ -86,7 +86,7 @@ def legend(ax):
     return written(ax.get_legend().get_texts())
 
 
-# The curves of fits
+# Histories of fits
 
 
 def test_the_curve_of_a_fit_is_its_history(model):
@@ -98,13 +98,13 @@ def test_the_curve_of_a_fit_is_its_history(model):
     assert (ax.get_xlabel(), ax.get_ylabel(), ax.get_legend()) == ("iteration", "objective", None)
 
 
-def test_seconds_run_along_the_axis_on_request(model):
+def test_the_x_axis_may_be_seconds(model):
     ax = plotting.plot_history(model, x="seconds")
     assert list(ax.lines[0].get_xdata()) == model.history_["seconds"]
     assert ax.get_xlabel() == "seconds since the fit began"
 
 
-def test_an_error_on_another_scale_has_an_axis_of_its_own(model):
+def test_keys_on_different_scales_get_separate_axes(model):
     fit = with_history(model, objective=[9e4, 8e4], train_rmse=[0.8, 0.7], validation_rmse=[0.9, 0.8], seconds=[1, 2])
     ax = plotting.plot_history(fit)
     render(ax)
@@ -144,7 +144,7 @@ def test_models_are_named_by_the_parameters_in_which_they_differ(model):
 
 
 @pytest.mark.parametrize("form", ["dict", "labels"])
-def test_models_have_the_names_that_the_user_gives(model, form):
+def test_models_have_the_given_names(model, form):
     models = {"one": model, "two": model}
     chosen = {"models": models} if form == "dict" else {"models": [model, model], "labels": ["one", "two"]}
     assert legend(plotting.plot_history(**chosen)) == ["one", "two"]
@@ -211,7 +211,7 @@ def test_columns_of_biases_are_left_out(ratings):
     np.testing.assert_array_equal(values, ratings.item_factors[:, :3].astype(float))
 
 
-def test_a_single_huge_value_does_not_make_all_others_pale(model):
+def test_outliers_do_not_determine_the_colour_scale(model):
     spiked = copy.deepcopy(model)
     factors = model.item_factors.copy()
     factors[0, 0] = 1000
@@ -219,7 +219,7 @@ def test_a_single_huge_value_does_not_make_all_others_pale(model):
     assert plotting.plot_factors(spiked, rows=range(40)).images[0].get_clim()[1] < 10
 
 
-def test_factors_of_zero_are_drawn_without_a_warning():
+def test_zero_factors_are_plotted_without_a_warning():
     empty = Popularity().fit(sparse.csr_array((3, 2)))
     ax = plotting.plot_factors(empty)
     render(ax)
@@ -236,7 +236,7 @@ def test_popularity_is_a_heat_map_of_one_column():
 # Tables of predictions
 
 
-def test_a_cell_says_what_is_predicted_and_what_is_known(model):
+def test_cells_are_labelled_with_predicted_and_actual_values(model):
     truth = np.full(DATA.shape, np.nan)
     truth[0, 1], truth[2, 3] = 4, 0
     ax = plotting.plot_predictions(model, truth, users=[0, 2], items=[1, 3])
@@ -261,7 +261,7 @@ def test_ratings_have_one_decimal_and_their_errors_are_the_colors(ratings):
 
 
 @pytest.mark.parametrize("form", ["coo", "csc", "csr", "dok", "lil"])
-def test_a_stored_zero_is_known_and_what_is_not_stored_is_not(model, form):
+def test_stored_zeros_are_known_values(model, form):
     truth = sparse.coo_array(([5.0, 0.0], ([0, 1], [0, 1])), shape=DATA.shape)
     if form not in ("dok", "lil"):  # which may drop zeros
         ax = plotting.plot_predictions(model, truth.asformat(form), users=[0, 1], items=[0, 1])
@@ -271,7 +271,7 @@ def test_a_stored_zero_is_known_and_what_is_not_stored_is_not(model, form):
         assert written(ax.texts)[0].endswith(f"({DATA.data[0]:g})")
 
 
-def test_what_the_fit_learned_from_is_the_default_and_colors_the_errors(model):
+def test_the_targets_of_the_fit_are_the_default_truth(model):
     ax = plotting.plot_predictions(model, item_names=NAMES)
     render(ax)
     users = np.sort(np.argsort(-np.diff(DATA.indptr), kind="stable")[:12])
@@ -310,7 +310,7 @@ def test_a_large_table_has_colors_only(model):
     assert ax.get_title() == "60 users, 40 items"
 
 
-def test_zero_is_never_written_with_a_minus(model):
+def test_zero_has_no_minus_sign(model):
     zero = copy.deepcopy(model)
     zero.item_factors = np.full_like(model.item_factors, -1e-9)
     assert all(text.startswith("0.00") for text in written(plotting.plot_predictions(zero).texts))
@@ -351,7 +351,7 @@ def test_mirrored_and_rotated_factors_give_the_same_map(model):
 
 
 @pytest.mark.parametrize("size", [(8, 6.4), (4, 4), (12, 3)])
-def test_names_on_the_map_overlap_no_others_and_stay_inside(web, size):
+def test_labels_on_the_map_do_not_overlap_and_stay_inside(web, size):
     titles = load_msweb().item_titles
     figure = Figure(figsize=size)
     ax = plotting.plot_item_map(web, titles, highlight=[3, 10], ax=figure.add_subplot())
@@ -366,7 +366,7 @@ def test_names_on_the_map_overlap_no_others_and_stay_inside(web, size):
         assert box.y1 <= frame.y1
 
 
-def test_the_most_popular_items_are_named_first_but_after_the_highlighted(web):
+def test_highlighted_items_are_labelled_first_then_the_most_popular(web):
     titles = load_msweb().item_titles
     ax = plotting.plot_item_map(web, titles, highlight=[200], max_labels=3)
     most = np.argsort(-np.bincount(load_msweb().interactions.indices, minlength=285), kind="stable")
@@ -375,7 +375,7 @@ def test_the_most_popular_items_are_named_first_but_after_the_highlighted(web):
     assert len(ax.collections[1].get_offsets()) == 1
 
 
-def test_highlighted_items_in_one_spot_are_all_named_with_lines(model):
+def test_highlighted_items_in_one_spot_are_all_labelled(model):
     crowded = copy.deepcopy(model)
     factors = model.item_factors.copy()
     factors[:12] = factors[0]
@@ -396,13 +396,13 @@ def test_items_without_factors_are_left_out_by_default(model):
     assert len(dots(plotting.plot_item_map(sparse_model, items=range(10)))) == 10
 
 
-def test_a_map_of_no_names_has_only_dots(model):
+def test_a_map_without_labels_has_only_dots(model):
     ax = plotting.plot_item_map(model, max_labels=0)
     render(ax)
     assert not ax.texts
 
 
-def test_dollars_in_names_are_no_formulas_and_long_names_are_cut(model):
+def test_dollars_in_names_are_literal_and_long_names_are_truncated(model):
     names = ["$9.99 and $\\frac", *("a very long name of an item " * 3 for _ in range(39))]
     for ax in (
         plotting.plot_item_map(model, names, highlight=0),
@@ -415,7 +415,7 @@ def test_dollars_in_names_are_no_formulas_and_long_names_are_cut(model):
         assert "$9.99 and $\\frac" in shown or ax.get_title().startswith("item factors")
 
 
-# All of them
+# All plots
 
 DRAW = {
     "history": lambda model, ax=None: plotting.plot_history(model, ax=ax),
@@ -426,7 +426,7 @@ DRAW = {
 
 
 @pytest.mark.parametrize("draw", DRAW.values(), ids=DRAW)
-def test_the_axes_given_are_drawn_on_and_pyplot_is_left_alone(model, draw):
+def test_given_axes_are_used_and_pyplot_is_not(model, draw):
     figure = Figure(figsize=(8, 4))
     parts = figure.subfigures(1, 2)
     for ax in (figure.add_subplot(), parts[1].add_subplot()):
@@ -436,7 +436,7 @@ def test_the_axes_given_are_drawn_on_and_pyplot_is_left_alone(model, draw):
 
 
 @pytest.mark.parametrize("draw", DRAW.values(), ids=DRAW)
-def test_without_axes_a_new_figure_is_made_that_a_notebook_shows(model, draw):
+def test_without_axes_a_new_pyplot_figure_is_made(model, draw):
     other = pyplot.figure().add_subplot()
     ax = draw(model)
     assert pyplot.gcf() is ax.figure is not other.figure
@@ -449,7 +449,7 @@ def test_equal_models_give_equal_pixels(model, draw):
 
 
 @pytest.mark.parametrize("draw", DRAW.values(), ids=DRAW)
-def test_what_is_no_fitted_model_is_refused(model, draw):
+def test_anything_but_a_fitted_model_is_rejected(model, draw):
     with pytest.raises(NotFittedError, match="this ImplicitALS is not fitted yet: call fit"):
         draw(ImplicitALS())
     with pytest.raises(TypeError, match="model must be an alternant model, got int: pass the fitted model itself"):
@@ -565,7 +565,7 @@ def test_what_is_no_fitted_model_is_refused(model, draw):
         (lambda m, ax: plotting.plot_item_map(m, max_labels=-1, ax=ax), ValueError, "max_labels must be at least 0"),
     ],
 )
-def test_bad_input_is_refused_in_a_sentence_and_nothing_is_drawn(model, call, error, message):
+def test_invalid_input_is_rejected_and_nothing_is_drawn(model, call, error, message):
     ax = Figure().add_subplot()
     before = len(ax.get_children())
     for target in (ax, None):
@@ -576,7 +576,7 @@ def test_bad_input_is_refused_in_a_sentence_and_nothing_is_drawn(model, call, er
     assert not pyplot.get_fignums()
 
 
-def test_a_table_needs_a_truth_where_the_model_does_not_hold_one(model, tmp_path):
+def test_a_table_needs_truth_if_the_model_holds_no_interactions(model, tmp_path):
     model.save(tmp_path / "model.safetensors", interactions=False)
     bare = ImplicitALS.load(tmp_path / "model.safetensors")
     with pytest.raises(ValueError, match="truth is required, since the model does not hold the interactions"):
@@ -585,13 +585,13 @@ def test_a_table_needs_a_truth_where_the_model_does_not_hold_one(model, tmp_path
 
 
 @pytest.mark.parametrize("draw", DRAW.values(), ids=DRAW)
-def test_without_matplotlib_a_sentence_says_what_to_install(model, draw, monkeypatch):
+def test_without_matplotlib_the_error_says_what_to_install(model, draw, monkeypatch):
     for name in [name for name in sys.modules if name.partition(".")[0] == "matplotlib"]:
         monkeypatch.setitem(sys.modules, name, None)
     with pytest.raises(ImportError, match=r"needs matplotlib, .*: pip install 'alternant\[plot\]'$"):
         draw(model)
 
 
-def test_importing_the_library_or_its_pictures_does_not_import_matplotlib():
+def test_importing_plotting_does_not_import_matplotlib():
     code = "import sys, alternant, alternant.plotting; sys.exit('matplotlib' in sys.modules)"
     subprocess.run([sys.executable, "-c", code], check=True)

@@ -25,7 +25,7 @@ def ratings():
     return data
 
 
-def test_it_finds_what_is_planted():
+def test_the_better_of_two_choices_is_found():
     """The larger of the two regularizations shrinks all factors to 0."""
     model = ImplicitALS(factors=8, iterations=3, regularization=1e6)
     result = tune(model, VISITS, {"regularization": [1e6, 1.0]}, n_trials=4)
@@ -48,13 +48,13 @@ def test_the_best_value_is_that_of_evaluate_after_the_best_iteration():
     assert best.params["iterations"] == int(np.argmax(best.values)) + 1
 
 
-def test_a_seed_makes_the_result():
+def test_the_result_is_reproducible():
     one, again = (tune(ImplicitALS(factors=4), VISITS, n_trials=5, random_state=7, refit=False) for _ in range(2))
     assert [trial.params for trial in one.trials] == [trial.params for trial in again.trials]
     assert [trial.values for trial in one.trials] == [trial.values for trial in again.trials]
 
 
-def test_what_goes_badly_is_pruned_early():
+def test_bad_trials_are_pruned_early():
     """Five good trials, then one whose factors are shrunk to 0."""
     space = {"regularization": (1.0, 1e6)}
     study = optuna.create_study(direction="maximize", sampler=optuna.samplers.RandomSampler(seed=0),
@@ -68,7 +68,7 @@ def test_what_goes_badly_is_pruned_early():
 
 
 @pytest.mark.parametrize("model", MODELS, ids=lambda model: type(model).__name__)
-def test_every_model_has_a_space_of_its_own(model):
+def test_every_model_has_a_default_space(model):
     space = default_space(model, ratings())
     assert set(space) <= set(model.get_params()) - {"factors", "iterations", "epochs"}
     result = tune(model, ratings(), n_trials=2, metric="ndcg@5")
@@ -77,7 +77,7 @@ def test_every_model_has_a_space_of_its_own(model):
     assert "ndcg@5" in str(result)
 
 
-def test_errors_of_ratings_are_minimised_and_diverging_trials_only_fail():
+def test_rating_errors_are_minimised_and_diverging_trials_fail():
     space = {"learning_rate": (1e-3, 1e9, "log")}
     result = tune(BiasedMF(factors=2, epochs=3), ratings(), space, metric="rmse", n_trials=8, random_state=1)
     states = [trial.state for trial in result.trials]
@@ -87,7 +87,7 @@ def test_errors_of_ratings_are_minimised_and_diverging_trials_only_fail():
         tune(BiasedMF(factors=2, learning_rate=1e8), ratings(), {"learning_rate": (1e8, 1e9)}, metric="mae", n_trials=2)
 
 
-def test_a_combination_that_the_model_refuses_only_fails():
+def test_a_rejected_combination_is_a_failed_trial():
     space = {"biases": [True, False], "nonnegative": [False, True]}
     sampler = optuna.samplers.GridSampler(space, seed=0)
     result = tune(ExplicitALS(factors=2, iterations=2), ratings(), space, metric="rmse", n_trials=4, sampler=sampler)
@@ -98,7 +98,7 @@ def test_a_combination_that_the_model_refuses_only_fails():
 
 @pytest.mark.parametrize("space", [{"alpha": (0.1, 10.0, "log"), "regularization": [(0.1, 0.2), (0.4, 0.4), 0.4]},
                                    lambda trial: {"alpha": trial.suggest_float("alpha", 0.1, 10.0)}])  # fmt: skip
-def test_a_study_is_gone_on_with_and_its_best_trial_stays_the_best(space):
+def test_a_study_is_continued_and_keeps_its_best_trial(space):
     model = ImplicitALS(factors=4, iterations=2)
     one = tune(model, VISITS, space, n_trials=6, refit=False)
     two = tune(model, VISITS, space, n_trials=1, study=one.study, refit=False)
@@ -109,7 +109,7 @@ def test_a_study_is_gone_on_with_and_its_best_trial_stays_the_best(space):
     assert two.best_params == best.params
 
 
-def test_what_was_found_is_not_lost_where_all_interactions_can_not_be_fitted(monkeypatch):
+def test_the_result_survives_a_failing_refit(monkeypatch):
     fit = ImplicitALS.fit
 
     def diverge_on_all(self, interactions, **options):
@@ -124,7 +124,7 @@ def test_what_was_found_is_not_lost_where_all_interactions_can_not_be_fitted(mon
     assert result.best_value > 0
 
 
-def test_any_whole_number_is_a_seed_and_optunas_verbosity_stays():
+def test_any_integer_is_a_seed_and_optuna_s_verbosity_is_restored():
     before = optuna.logging.get_verbosity()
     tune(ImplicitALS(factors=4, iterations=1), VISITS, {"alpha": (0.1, 1.0)}, n_trials=2, random_state=2**40)
     assert optuna.logging.get_verbosity() == before
@@ -143,7 +143,7 @@ def test_many_users_are_sampled(monkeypatch):
     assert (result.best_value * 100) == pytest.approx(round(result.best_value * 100))
 
 
-def test_a_function_may_draw():
+def test_a_space_may_be_a_function():
     model = ImplicitALS(factors=4, iterations=2)
     result = tune(model, VISITS, lambda trial: {"alpha": trial.suggest_float("any", 1, 2)}, n_trials=2)
     assert 1 <= result.best_model.alpha <= 2
@@ -167,7 +167,7 @@ def test_a_function_may_draw():
     ({"study": optuna.create_study(direction="maximize"), "sampler": optuna.samplers.RandomSampler()}, ValueError,
      "study already has a sampler and a pruner"),
 ])  # fmt: skip
-def test_what_cannot_be_searched_is_refused_before_anything_is_fitted(change, error, message, monkeypatch):
+def test_invalid_arguments_are_rejected_before_any_fit(change, error, message, monkeypatch):
     monkeypatch.setattr(ImplicitALS, "fit", lambda *_, **__: pytest.fail("fitted"))
     with pytest.raises(error, match=message):
         tune(**{"model": ImplicitALS, "interactions": VISITS, "n_trials": 1} | change)
@@ -179,7 +179,7 @@ def test_without_optuna_it_says_what_to_install(monkeypatch):
         tune(ImplicitALS, VISITS)
 
 
-def test_its_split_can_be_that_of_ratings():
+def test_a_split_of_ratings_may_be_given():
     train, test = random_split(ratings(), 0.3, random_state=0)
     result = tune(ExplicitALS(factors=2, iterations=2), None, {"regularization": (0.1, 1.0)}, metric="mae", n_trials=2,
                   validation=(train, test), refit=False)  # fmt: skip

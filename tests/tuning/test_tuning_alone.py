@@ -32,7 +32,7 @@ def likes():
     (ExplicitALS(factors=2, iterations=2), "rmse"), (BiasedMF(factors=2, epochs=2), "rmse"),
     (CosineMF(factors=2, epochs=2), "ndcg@20"),
 ], ids=lambda one: type(one).__name__ if not isinstance(one, str) else one)  # fmt: skip
-def test_every_model_is_tuned_without_being_told_how(model, metric):
+def test_every_model_is_tuned_by_default(model, metric):
     result = tune(model, likes(), budget=6)
     assert result.metric == metric
     assert result.best_model.get_params()["factors"] == model.factors
@@ -42,7 +42,7 @@ def test_every_model_is_tuned_without_being_told_how(model, metric):
     assert re.fullmatch(rf"{metric} \d\.\d{{4}} with .*: .*\d+ trials .*in [\d.]+ fits' worth of time", line), line
 
 
-def test_most_trials_are_small_and_the_best_is_not():
+def test_most_trials_are_reduced_and_the_best_is_of_full_size():
     result = tune(ImplicitALS(factors=64, iterations=12), VISITS, refit=False)
     small = [trial for trial in result.trials if trial.factors is not None]
     whole = [trial for trial in result.trials if trial.factors is None]
@@ -73,7 +73,7 @@ def test_the_comparison_is_on_holdout_users_that_the_search_never_measured():
     assert len(holdout) == compared.n_users == (len(validation) + len(holdout)) // 3
 
 
-def test_the_models_own_parameters_are_kept_where_nothing_is_better():
+def test_the_models_own_parameters_are_kept_if_no_trial_is_better():
     result = tune(ImplicitALS(factors=16), VISITS, {"regularization": [0.01, 1e6]}, budget=8, n_trials=5)
     assert not result.kept_own  # "auto" is neither of the two
     model = ImplicitALS(factors=16, iterations=4, regularization=0.01)
@@ -102,13 +102,13 @@ def test_the_models_own_parameters_are_kept_if_nothing_is_better_on_the_holdout_
     assert re.search(r"own parameters, kept because the best trial is \d+\.\d % worse \(95 % interval -", str(result))
 
 
-def test_a_seed_makes_the_result_of_a_budget():
+def test_the_result_of_a_budget_is_reproducible():
     one, again = (tune(ImplicitALS(factors=8, iterations=4), VISITS, budget=6, random_state=7) for _ in range(2))
     assert [trial.values for trial in one.trials] == [trial.values for trial in again.trials]
     assert str(one) == str(again)
 
 
-def test_a_budget_is_work_and_trials_may_be_fewer():
+def test_a_budget_limits_cost_and_n_trials_the_trials():
     model = ImplicitALS(factors=64, iterations=8)
     more, less = (tune(model, VISITS, budget=budget, refit=False) for budget in (16, 6))
     assert sum(trial.fits for trial in more.trials) > 2 * sum(trial.fits for trial in less.trials)
@@ -146,7 +146,7 @@ def test_all_users_measure_ratings_and_zeros_are_kept():
     assert split.validation.nnz + split.holdout.nnz == tested.nnz
 
 
-def test_cosines_are_measured_by_likes_among_what_was_rated():
+def test_cosine_models_are_measured_by_ranking_rated_items():
     """In rankings of all items, the liked ones would be lost among those never rated."""
     result = tune(CosineMF(factors=8, epochs=8, learning_rate=0.01), likes(), budget=10)
     assert result.best_value > 0.9
@@ -157,7 +157,7 @@ def test_cosines_are_measured_by_likes_among_what_was_rated():
 
 
 @pytest.mark.parametrize("call", [lambda: tune(Popularity, VISITS), lambda: default_space(Popularity())])
-def test_there_is_nothing_to_tune_in_popularity(call):
+def test_popularity_has_nothing_to_tune(call):
     with pytest.raises(ValueError, match=r"^Popularity has nothing to tune: fit it as it is, or pass space="):
         call()
 
@@ -172,7 +172,7 @@ def test_a_budget_must_be_above_0():
         tune(ImplicitALS, VISITS, budget=0)
 
 
-def test_the_surrogate_carries_an_optimum_that_moves_with_the_factors_over():
+def test_the_surrogate_transfers_an_optimum_that_depends_on_the_size():
     """Many cheap values with an optimum at 0.3, and three of full size, predict the optimum of full size at 0.4."""
     rng = np.random.default_rng(0)
     x = np.r_[rng.random(30), 0.1, 0.5, 0.9]
@@ -186,8 +186,8 @@ def test_the_surrogate_carries_an_optimum_that_moves_with_the_factors_over():
     assert surrogate.expected_improvement(grid, 1.0, -0.01).argmax() == pytest.approx(40, abs=10)
 
 
-def test_a_search_of_choices_ends_when_all_have_been_tried():
-    space = {"biases": [True, False], "nonnegative": [False, True]}  # one of the four is refused
+def test_a_search_ends_when_all_choices_have_been_tried():
+    space = {"biases": [True, False], "nonnegative": [False, True]}  # one of the four is rejected
     result = tune(ExplicitALS(factors=2, iterations=2), likes(), space, budget=50, refit=False)
     assert len(result.trials) == 4
     assert [trial.state for trial in result.trials].count("failed") == 1
@@ -209,7 +209,7 @@ def test_the_popularity_exponent_needs_no_fit_of_its_own():
     assert value == pytest.approx(result.best_value, abs=1e-3)
 
 
-def test_the_space_of_implicit_als_lies_around_what_auto_chooses():
+def test_the_space_of_implicit_als_lies_around_the_auto_values():
     model = ImplicitALS(factors=4).fit(VISITS)
     space = default_space(ImplicitALS, VISITS)
     low, high = space["unobserved_weight"][:2]
@@ -222,7 +222,7 @@ def test_the_space_of_implicit_als_lies_around_what_auto_chooses():
         default_space(ImplicitALS)
 
 
-def test_own_parameters_that_diverge_are_no_hindrance():
+def test_diverging_own_parameters_do_not_stop_the_search():
     result = tune(BiasedMF(factors=16, epochs=4, learning_rate=1e8), likes(), budget=10)
     assert result.comparison is None
     assert result.best_model.learning_rate < 1
@@ -230,7 +230,7 @@ def test_own_parameters_that_diverge_are_no_hindrance():
 
 
 @pytest.mark.parametrize("model", [ImplicitALS(factors=16, iterations=4), CosineMF(factors=16, epochs=4)])
-def test_interactions_are_tuned_on_by_their_ids(model):
+def test_models_tuned_on_interactions_keep_their_ids(model):
     data = likes()
     users, items = (
         data.nonzero() if data.data.all() else (np.repeat(np.arange(200), np.diff(data.indptr)), data.indices)
@@ -241,7 +241,7 @@ def test_interactions_are_tuned_on_by_their_ids(model):
     assert result.comparison is not None or result.kept_own
 
 
-def test_seconds_may_be_fewer_than_the_budget():
+def test_a_timeout_ends_the_search_before_its_budget():
     result = tune(ImplicitALS(factors=64, iterations=12), VISITS, timeout=1e-9)
     assert [trial.factors for trial in result.trials] == [16, None, None]
 
@@ -251,7 +251,7 @@ def test_seconds_may_be_fewer_than_the_budget():
     (LogisticMF(factors=4, epochs=2), {"regularization": ["auto", 10.0]}),
 ], ids=["ImplicitALS", "LogisticMF"])  # fmt: skip
 @pytest.mark.parametrize("limit", [{"budget": 8}, {"n_trials": 3}], ids=["budget", "trials"])
-def test_auto_among_the_choices_is_what_the_model_has_itself(model, space, limit):
+def test_auto_may_be_a_choice(model, space, limit):
     result = tune(model, VISITS, space, metric="ndcg@20", **limit)
     assert result.best_params["regularization"] == "auto"
 
@@ -270,6 +270,6 @@ def test_a_space_of_the_popularity_exponent_alone_is_searched():
     ({"show_progress": "x"}, "show_progress must be True or False"),
     ({"validation_fraction": 0}, "validation_fraction must be between 0 and 1"),
 ])  # fmt: skip
-def test_what_is_no_such_thing_is_refused_before_anything_is_fitted(options, message):
+def test_invalid_options_are_rejected_before_any_fit(options, message):
     with pytest.raises((TypeError, ValueError), match=message):
         tune(ImplicitALS(factors=4), VISITS, **options)
