@@ -60,7 +60,7 @@ def evaluate(
     Parameters
     ----------
     model : fitted model
-    test : sparse matrix or array, shape (n_users, n_items), or Interactions
+    test : as for the model's `fit`, shape (n_users, n_items)
         Held-out interactions, as a split returns them. Its rows are those of the fit, or of `user_items` if given.
     k : int or sequence of int
         List lengths.
