@@ -294,10 +294,6 @@ class FactorModel(Serving, ColdStart, Histories, RawIds, ScikitLearnModel, Descr
         """Turn dot products into predictions: a monotone function, so that the ranking is that of the dot products."""
         return scores
 
-    def _chosen(self, rows: CSR) -> dict[str, Any]:
-        """Return the parameters that may be "auto" as a fit of these rows would have them."""
-        return {}
-
     def _latent(self, factors: NDArray[Any]) -> NDArray[Any]:
         """Return the columns in which similar rows are alike: all that are not biases."""
         return factors

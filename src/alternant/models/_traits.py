@@ -44,6 +44,10 @@ class DescribedModel:
         """
         raise TypeError(f"there is no default space for {type(self).__name__}: pass space=")
 
+    def auto_parameters(self, rows: CSR) -> dict[str, Any]:
+        """Return the parameters that may be ``"auto"`` with the values that a fit of these rows would choose."""
+        return {}
+
     def iteration_work(self, n_users: int, n_items: int, n_pairs: int) -> float:
         """Return what an iteration (or a fit without iterations) costs, in nanoseconds of one core, roughly.
 

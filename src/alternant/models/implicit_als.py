@@ -297,7 +297,8 @@ class ImplicitALS(AlternatingLeastSquares):
         attributes = {**ids, **chosen_values(objective, degrees), "_degrees": degrees}
         return self._alternate(sides, user_items, start, attributes, options)
 
-    def _chosen(self, rows: CSR) -> dict[str, Any]:
+    def auto_parameters(self, rows: CSR) -> dict[str, Any]:
+        """Return the values of what may be ``"auto"``, by name."""
         objective = choose_objective(self, rows)
         assert objective.degrees is not None
         return {name.removesuffix("_"): value for name, value in chosen_values(objective, objective.degrees).items()}

@@ -255,7 +255,8 @@ class LogisticMF(StochasticModel):
             "regularization_": check_pair("regularization", lambdas, ("users", "items")),
         }  # fmt: skip
 
-    def _chosen(self, rows: CSR) -> dict[str, Any]:
+    def auto_parameters(self, rows: CSR) -> dict[str, Any]:
+        """Return the values of what may be ``"auto"``, by name."""
         state = self._data_state(rows)
         return {"init_scale": state["init_scale_"], "regularization": state["regularization_"][0]}
 

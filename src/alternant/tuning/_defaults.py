@@ -75,7 +75,7 @@ def own_values(model: FactorModel, interactions: Any) -> dict[str, Any]:
     auto = [name for name, value in own.items() if isinstance(value, str) and value == AUTO and name != "backend"]
     if not auto:
         return own
-    chosen = model._chosen(_rows(interactions))
+    chosen = model.auto_parameters(_rows(interactions))
     return own | {name: chosen[name] for name in auto}
 
 

@@ -244,10 +244,11 @@ def search_space(model: Any, rows: CSR | None) -> dict[str, Any]:
         raise ValueError(
             "the space of ImplicitALS lies around what 'auto' chooses: pass the interactions to choose for"
         )
-    chosen = model._chosen(rows)
+    chosen = model.auto_parameters(rows)
     users, items = chosen["regularization"]
     if min(users, items) <= 0:  # nothing to lie around
-        users, items = type(model)(**model.get_params() | {"regularization": AUTO})._chosen(rows)["regularization"]
+        automatic = type(model)(**model.get_params() | {"regularization": AUTO})
+        users, items = automatic.auto_parameters(rows)["regularization"]
     space: dict[str, Any] = {"regularization": ((users / 16, items / 16), (users * 4, items * 4), "log")}
     if chosen["weighting"] in OF_ALL_PAIRS:
         w0 = chosen["unobserved_weight"]
