@@ -13,7 +13,7 @@ from .csr import CSR
 
 
 def refuse_iterator(name: str, ids: Any) -> None:
-    """Refuse what can be read only once."""
+    """Refuse an iterator, which can be read only once."""
     if isinstance(ids, Iterator):
         raise TypeError(f"{name} must be an id or a list of ids, got {type(ids).__name__}: pass list({name})")
 
@@ -77,7 +77,7 @@ def check_interactions(
 def check_columns(name: str, matrix: Any, columns: int, kind: str, rows: int) -> None:
     """Refuse a matrix with another number of columns than the model's, and say when it looks transposed.
 
-    What is no matrix, sparse or dense, is left to the checks of its entries.
+    Anything that is not a matrix is left to later checks.
     """
     try:
         shape = matrix.shape if is_sparse(matrix) else np.shape(matrix)

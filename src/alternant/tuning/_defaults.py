@@ -13,6 +13,7 @@ from ..data.interactions import Interactions
 from ..data.validation import check_interactions
 from ..models import FactorModel
 from ..models._parameters import AUTO
+from ..models.internals import chosen_parameters
 
 
 def default_space(model: type[FactorModel] | FactorModel, interactions: Any = None) -> dict[str, Any]:
@@ -75,7 +76,7 @@ def own_values(model: FactorModel, interactions: Any) -> dict[str, Any]:
     auto = [name for name, value in own.items() if isinstance(value, str) and value == AUTO and name != "backend"]
     if not auto:
         return own
-    chosen = model._chosen(_rows(interactions))
+    chosen = chosen_parameters(model, _rows(interactions))
     return own | {name: chosen[name] for name in auto}
 
 
