@@ -12,7 +12,7 @@ from pathlib import Path
 
 @contextlib.contextmanager
 def whole_file(path: str | os.PathLike[str], what: str) -> Iterator[Path]:
-    """Give a name to write to, and move the file to `path` at the end; after an error or a crash `path` is as it was.
+    """Yield a name to write to, and move the file to `path` at the end; after an error or a crash `path` is as it was.
 
     A link is followed: the file that it names is replaced. A pipe or a device gets what was written, at the end.
 
@@ -20,11 +20,11 @@ def whole_file(path: str | os.PathLike[str], what: str) -> Iterator[Path]:
     ----------
     path : path
     what : str
-        What messages say is to be written, such as "a model".
+        What is written, in the words of messages, such as "a model".
     """
     target = Path(path)
     check_target(target, what)
-    streams = _is_stream(target)  # asked of the name itself: a pipe's real path is the name of no file
+    streams = _is_stream(target)  # of the name itself: the real path of a pipe names no file
     if not streams:
         target = Path(os.path.realpath(target))
     # Beside the target, because only within one file system is a rename atomic; in a folder of its own, because some

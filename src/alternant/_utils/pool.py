@@ -1,4 +1,4 @@
-"""Memory of large arrays, which is used again."""
+"""A pool that recycles large arrays."""
 
 from __future__ import annotations
 

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 
-MAX_THREADS = 512  # more than any machine has use for; tens of thousands exhaust the memory for their stacks
+MAX_THREADS = 512  # an upper bound; tens of thousands would exhaust stack memory
 
 
 def default_num_threads() -> int:
@@ -57,7 +57,7 @@ def resolve_num_threads(num_threads: int | None) -> int:
 
 
 def openmp_threads(num_threads: int) -> int:
-    """Return `num_threads` within reason, or 1 in a child forked from a process that has run OpenMP threads.
+    """Return `num_threads`, bounded, or 1 in a child forked from a process that has run OpenMP threads.
 
     Many more threads than cores only wait for each other: 128 on 2 cores took a third longer than 8.
 

@@ -96,7 +96,7 @@ def check_range(name: str, value: Any) -> tuple[float, float]:
 
 
 def check_marker(name: str, value: Any) -> None:
-    """Refuse what can't mark a missing value: anything but a number, NaN included."""
+    """Refuse what can't mark a missing value: anything but a number or NaN."""
     if isinstance(value, bool) or not isinstance(value, Real):
         raise refusal(TypeError, f"{parameter(name)} must be a number or NaN, got {value!r}")
 
@@ -110,7 +110,7 @@ def random_generator(random_state: Any) -> np.random.Generator:
 
 
 def check_random_state(random_state: Any) -> None:
-    """Raise if no Generator can be made from it; none is advanced."""
+    """Raise if no Generator can be made from it, without advancing one."""
     if isinstance(random_state, np.random.RandomState):
         return
     try:
@@ -126,5 +126,5 @@ def check_random_state(random_state: Any) -> None:
 
 
 def all_finite(array: NDArray[Any]) -> bool:
-    """Whether there is no NaN or infinite value; a NaN makes both the least and the greatest value NaN."""
+    """Whether there is no NaN or infinite value; a NaN makes both the minimum and the maximum NaN."""
     return bool(np.isfinite(array.min(initial=0)) and np.isfinite(array.max(initial=0)))

@@ -61,13 +61,13 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _open_streams() -> None:
-    """Open what the caller has closed, as if it were /dev/null: no file may get the number of a standard stream."""
+    """Open /dev/null for streams that the caller has closed, so that no file gets the descriptor of one."""
     for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
         stream = getattr(sys, name)
         if stream is None:
             setattr(sys, name, open(os.devnull, mode, encoding="utf-8"))  # noqa: SIM115, PTH123 - until the end
         elif mode == "w" and getattr(stream, "errors", "") == "strict" and hasattr(stream, "reconfigure"):
-            stream.reconfigure(errors="backslashreplace")  # an encoding that lacks a character must not end the work
+            stream.reconfigure(errors="backslashreplace")  # a character that the encoding lacks must not end the work
 
 
 def _flush() -> None:

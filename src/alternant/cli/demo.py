@@ -98,7 +98,7 @@ def _print_setting(data: MSWeb, kernels: Backend, threads: int) -> None:
     simd = f"SIMD level {kernels.simd}, " if kernels.simd else ""
     _paragraph(f"Backend {kernels.name}, {simd}{threads} thread{'s' * (threads > 1)}.")
     if kernels.name == "numpy":
-        _paragraph("These are the plain kernels, made to be read: training takes much longer than with the others.")
+        _paragraph("These are the plain kernels, written to be read: training takes much longer than with the others.")
 
 
 def _print_quality(baseline: RankingMetrics, model: RankingMetrics) -> None:
@@ -113,7 +113,7 @@ def _print_quality(baseline: RankingMetrics, model: RankingMetrics) -> None:
 def _print_visitor(
     user: int, titles: NDArray[np.str_], train: sparse.csr_array, test: sparse.csr_array, ids: NDArray[np.int32]
 ) -> None:
-    """What one visitor visited, what was held out, and the recommendations, the held-out one marked."""
+    """Print what one visitor visited, what was held out, and the recommendations, with the held-out one marked."""
     visited = train.indices[train.indptr[user] : train.indptr[user + 1]]
     held_out = test.indices[test.indptr[user]]
     found = held_out in ids

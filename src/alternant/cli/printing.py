@@ -23,7 +23,7 @@ def print_lists(blocks: Iterable[tuple[Any, Any, Any]], titles: Titles, of: str,
         As `recommend_all` gives them.
     titles : dict or None
     of, column : str
-        What the first two columns are called.
+        The names of the first two columns.
     """
     lists = _lists(blocks, titles, column)
     print_table({of: one, **row} for one, rows in lists for row in rows)
@@ -55,7 +55,7 @@ def title(titles: Titles, item: Any) -> dict[str, Any]:
 
 
 def print_table(rows: Iterable[dict[str, Any]]) -> None:
-    """Print rows: aligned, within the width of a terminal, or separated by tabs where something else reads them."""
+    """Print rows, aligned and cut to the width on a terminal, separated by tabs elsewhere."""
     rows = iter(rows)
     first = next(rows, None)
     if first is None:
@@ -88,7 +88,7 @@ def short(value: Any, digits: int = 4) -> str:
 
 
 def print_json(value: Any, indent: int | None = 2) -> None:
-    """Print a value as JSON, which has escapes for what the stream's encoding lacks."""
+    """Print a value as JSON, with escapes for what the stream's encoding lacks."""
     escape = (sys.stdout.encoding or "").lower().replace("-", "") != "utf8"
     print(json.dumps(plain(value), indent=indent, allow_nan=False, ensure_ascii=escape))
 

@@ -52,15 +52,15 @@ def run_walkthrough(backend: str = "auto", num_threads: int | None = None) -> No
     print(f"\n    sum (r - x . y)^2 + lambda (sum |x|^2 + sum |y|^2),   lambda = {REGULARIZATION}")
     _paragraph("With the items fixed, the best x of a user solves a small linear system,")
     print("\n    (Y^T Y + lambda I) x = Y^T r,")
-    _paragraph("and with the users fixed, so does the best y of an item. Take turns until nothing moves.")
+    _paragraph("and with the users fixed, so does the best y of an item. Take turns until nothing changes.")
     _tell(ExplicitALS(**COMMON, biases=False, **runs), RATINGS, RATINGS)
 
     _heading("Implicit feedback: the same numbers, as counts of plays", "=")
     _matrices(plays=RATINGS, confidence=1 + RATINGS)
     _paragraph(
-        "A play is no rating: that there is one says that the user likes the item, preference p = 1, and the more "
-        "plays, the surer: confidence c = 1 + alpha r, here with alpha = 1. (What nobody played would have p = 0 and "
-        "c = 1.) Minimise"
+        "A play is not a rating. That there is one says that the user likes the item (preference p = 1), and the more "
+        "plays, the more surely (confidence c = 1 + alpha r, here with alpha = 1). What nobody has played would have "
+        "p = 0 and c = 1. Minimise"
     )
     print(f"\n    sum c (p - x . y)^2 + lambda (sum |x|^2 + sum |y|^2),   lambda = {REGULARIZATION}")
     _paragraph("With the items fixed, the best x of a user solves, with C = diag(c),")
@@ -70,7 +70,7 @@ def run_walkthrough(backend: str = "auto", num_threads: int | None = None) -> No
 
 
 def _tell(model: FactorModel, data: Any, truth: NDArray[Any]) -> None:
-    """Fit the model from the start and print what it comes by."""
+    """Fit the model from the start and print its way to the end."""
     model.user_factors, model.item_factors = USERS, ITEMS
     print("\n  The start")
     everybody = np.arange(2)[:, None]
@@ -85,7 +85,7 @@ def _tell(model: FactorModel, data: Any, truth: NDArray[Any]) -> None:
             _state(state.user_factors, state.item_factors, state.predictions.reshape(2, 2), truth)
 
     model.fit(data, callback=tell, callback_at="half_sweep", show_progress=False)  # type: ignore[attr-defined]
-    print("\n  Until nothing moves")
+    print("\n  Until nothing changes")
     print(f"    {'iteration':>9}  {'solved':<8}{'mean squared error':>20}{'objective':>14}")
     for iteration, solved, error, objective in course:
         if iteration in SHOWN_SHORT or iteration == course[-1][0]:

@@ -1,4 +1,4 @@
-"""Compressed rows as the kernels want them: `indptr` int64, `indices` int32 wherever they fit."""
+"""CSR matrices as the kernels want them: `indptr` int64, `indices` int32 wherever they fit."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 class CSR:
     """A sparse matrix in canonical form: indices ascending within each row, none twice.
 
-    There are no stored zeros but for the models of ratings, to which they are ratings of 0.
+    It has no stored zeros, except for models of ratings, to which a stored zero is a rating of 0.
 
     Not a `scipy.sparse.csr_array`, whose two index arrays have one dtype: more than 2^31 entries would double the
     memory of all indices.
@@ -27,7 +27,7 @@ class CSR:
 
     @classmethod
     def of(cls, indptr: NDArray[Any], indices: NDArray[Any], data: NDArray[Any], shape: tuple[int, int]) -> CSR:
-        """Take arrays that are canonical already; copies only to change a dtype."""
+        """Wrap arrays that are canonical already, copying only to change a dtype."""
         narrow = np.int32 if shape[1] <= np.iinfo(np.int32).max else np.int64
         end = int(indptr[-1])
         return cls(

@@ -1,4 +1,4 @@
-"""Hold a share of every row's entries out, to see how well the rest of the row finds them."""
+"""Hold out a share of every row's entries, to see how well the rest of the row predicts them."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from .csr import CSR
 
 
 def hold_out(rows: CSR, chosen: NDArray[np.bool_], keys: NDArray[Any], share: float) -> NDArray[np.bool_]:
-    """Return which entries are held out: of a row's n `chosen` ones the ``max(1, floor(share n))`` of the least keys.
+    """Return which entries are held out: of a row's n `chosen` ones the ``max(1, floor(share n))`` of smallest keys.
 
     A row with fewer than two chosen entries keeps them all.
     """
@@ -30,7 +30,7 @@ def hold_out(rows: CSR, chosen: NDArray[np.bool_], keys: NDArray[Any], share: fl
 def content_keys(rows: CSR, chosen: NDArray[np.bool_]) -> NDArray[np.uint64]:
     """Return a pseudo-random number for each entry, a function of its column and of the chosen columns of its row.
 
-    So a row has the same numbers in whatever batch, and in whatever place of it, it comes.
+    So a row gets the same numbers in any batch, at any position.
     """
     owner, columns = rows.positions()
     hashed = _hash(columns.astype(np.uint64) + np.uint64(1))

@@ -17,7 +17,7 @@ from .validation import refuse_iterator
 from .values import as_objects, is_hashable, is_missing, object_array, open_column, plain, unmasked
 
 CHUNK = 1 << 18  # elements handled at a time, so that Python objects and copies of whole columns don't pile up
-PADDING = -1  # the row number that fills up a list
+PADDING = -1  # the row number that pads a list
 FEW = 1000  # ids that are looked up one by one, where there is a table
 
 
@@ -251,7 +251,7 @@ def refuse_missing(name: str, values: list[Any]) -> None:
 
 
 def used_ids(codes: NDArray[Any], ids: Ids) -> tuple[NDArray[Any], Ids]:
-    """Number anew what is left of the ids once rows have been left out."""
+    """Renumber the ids that are still used after rows have been dropped."""
     used = np.zeros(len(ids), bool)
     used[codes] = True
     if used.all():
@@ -282,7 +282,7 @@ def factorize(column: Any, name: str) -> tuple[NDArray[np.int32] | NDArray[np.in
     column : int64 array, or anything that can be sliced and listed
         The raw ids of all rows.
     name : str
-        What messages call it.
+        The column's name in messages.
 
     Returns
     -------
@@ -303,11 +303,11 @@ def _factorize_numbers(column: NDArray[np.int64]) -> tuple[NDArray[Any], Ids]:
     parts = [slice(start, start + CHUNK) for start in range(0, len(column), CHUNK)]
     codes = np.empty(len(column), np.int32 if min(span, len(column)) <= np.iinfo(np.int32).max else np.int64)
     if span <= len(column) + (1 << 20):  # a table of all numbers between is no larger than the column
-        there = np.zeros(span, bool)
+        present = np.zeros(span, bool)
         for part in parts:
-            there[column[part] - low] = True
-        values = np.flatnonzero(there) + low
-        numbers = np.cumsum(there, dtype=codes.dtype) - 1
+            present[column[part] - low] = True
+        values = np.flatnonzero(present) + low
+        numbers = np.cumsum(present, dtype=codes.dtype) - 1
 
         def look_up(part: slice) -> None:
             codes[part] = numbers[column[part] - low]
@@ -325,7 +325,7 @@ def _factorize_numbers(column: NDArray[np.int64]) -> tuple[NDArray[Any], Ids]:
 def _hashed_look_up(
     values: NDArray[np.int64], column: NDArray[np.int64], codes: NDArray[Any]
 ) -> Callable[[slice], None]:
-    """Return what finds the places of a part of the column in `values`, ascending.
+    """Return a function that looks up a part of the column in `values`, which are ascending.
 
     A table without collision chains answers for nearly all, and a binary search, five times slower, for the rest.
     """

@@ -48,7 +48,7 @@ class Interactions(Guarded):
     user_ids, item_ids : arrays
         The raw ids by row and by column: int64 if all are whole numbers, else objects.
     aggregate : str
-        What makes one entry of several.
+        How several events of a pair are combined.
     """
 
     _reading = ("describe", "to_frame", "__getitem__", "__getstate__", "__repr__", "_select")
@@ -85,7 +85,7 @@ class Interactions(Guarded):
         time : str or int, optional
             The column that says when: numbers, dates or datetimes.
         aggregate : {"sum", "max", "last", "mean", "error"}
-            What to make of several rows with the same pair.
+            How to combine several rows of the same pair.
 
         Returns
         -------
@@ -132,17 +132,17 @@ class Interactions(Guarded):
         path : path
             Text in UTF-8, compressed by gzip or not, or Parquet.
         user, item, value, time : str or int
-            The columns, by name or by position from 0; otherwise as in `from_frame`. In text, ids are int64 where all
-            of them are whole numbers as one writes them, else strings: one 007 keeps the column strings. Times are
-            numbers or ISO dates. An empty field and NA, N/A, NaN, nan, NULL, null and None are missing.
+            The columns, by name or by position from 0; otherwise as in `from_frame`. In text, ids are int64 if all of
+            them are plainly written whole numbers, else strings: a single 007 makes strings of the whole column. Times
+            are numbers or ISO dates. An empty field, NA, N/A, NaN, nan, NULL, null and None are missing values.
         aggregate : {"sum", "max", "last", "mean", "error"}
-            What to make of several rows with the same pair.
+            How to combine several rows of the same pair.
         separator : str, optional
             The one character between fields. By default a comma in .csv, a tab in .tsv and .tab, and in other files
             the one of tab, semicolon, comma and bar that their first line holds.
         header : bool, optional
-            Whether the first line names the columns. It must if columns are given by name; if not, it has to be said
-            where the first lines don't tell.
+            Whether the first line names the columns. It must if columns are given by name; with positions, say so
+            where the first lines leave it open.
         quote : {"auto"}, one character, or None
             What encloses fields with separators or line breaks in them; within, two stand for one. ``"auto"``: double
             quotes, where that leaves no doubt. None: quotes are part of the fields.
@@ -189,7 +189,7 @@ class Interactions(Guarded):
             By default every event counts 1.
         times : array-like of numbers or datetime64, shape (n,), optional
         aggregate : {"sum", "max", "last", "mean", "error"}
-            What to make of several events with the same pair.
+            How to combine several events of the same pair.
 
         Returns
         -------
@@ -228,7 +228,7 @@ class Interactions(Guarded):
             twin.__dict__.update(self.__dict__)
         return twin
 
-    # What it is
+    # Contents
 
     @property
     def matrix(self) -> sp.csr_array:
@@ -280,7 +280,7 @@ class Interactions(Guarded):
         Parameters
         ----------
         library : {"polars", "pandas", "pyarrow"}, optional
-            By default that of the frame it was made from, else the first that is installed.
+            By default the library of the frame it was made from, else the first that is installed.
         """
         rows, columns = self._pairs.matrix.positions()
         frame = {"user": self._users.raw(rows), "item": self._items.raw(columns), "value": self._pairs.matrix.data}
@@ -288,13 +288,13 @@ class Interactions(Guarded):
             frame["time"] = self.times
         return frames.make_frame(frame, library or self._library)
 
-    # What can be made of it
+    # Derived interactions
 
     def append(self, events: Any) -> Self:
         """Add events; users and items keep their numbers, new ones are numbered from there on.
 
-        What makes one entry of several events of a pair is `aggregate`, here too: with ``"sum"`` the new value is
-        added to the old one, with ``"last"`` it replaces it unless it is older.
+        Several events of a pair are combined by `aggregate`, here too: with ``"sum"`` the new value is added to the
+        old one, with ``"last"`` it replaces the old one unless it is older.
 
         Parameters
         ----------

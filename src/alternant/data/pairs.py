@@ -157,7 +157,7 @@ def _values(
 def _last(
     times: NDArray[Any] | None, order: NDArray[Any], starts: NDArray[np.int64], lengths: NDArray[np.int64]
 ) -> NDArray[np.int64]:
-    """Return where the latest event of every pair stands; of several at one time, the last to come."""
+    """Return the position of the latest event of every pair; of several at the same time, the last row."""
     last = starts + lengths - 1
     if times is not None:
         repeated = np.flatnonzero(lengths > 1)

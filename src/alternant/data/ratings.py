@@ -20,7 +20,7 @@ def check_ratings(
 ) -> CSR:
     """Return the known entries of a sparse or dense table, stored zeros included.
 
-    Zeros in blocks (BSR) are not: nothing tells them from what fills the blocks up. NaN is missing, and so is
+    Zeros in blocks (BSR) are left out, since nothing tells them from padding. NaN is missing, and so is
     `missing_value`. `table` is not changed; with `copy` the result shares no memory with it.
     """
     if is_sparse(table):
@@ -111,7 +111,7 @@ def _same(pairs: Any, others: Any) -> bool:
 
 
 def _whole_csr(name: str, table: Any, dtype: np.dtype[Any], missing_value: float, copy: bool) -> CSR | None:
-    """Return a CSR matrix that is in canonical form already and misses nothing, at a tenth of the cost; else None."""
+    """Return a CSR matrix that is canonical already and has no missing values, at a tenth of the cost; else None."""
     if table.ndim != 2 or table.format != "csr" or table.dtype.kind != "f":
         return None
     check_structure(name, table)

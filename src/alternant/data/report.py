@@ -1,4 +1,4 @@
-"""What became of the rows of a table: the report of `Interactions.describe`."""
+"""How many rows of a table were kept, dropped and merged: the report of `Interactions.describe`."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from .pairs import Pairs
 
 @dataclass
 class DroppedRows:
-    """Rows that were read, and why some of them are no entry of the matrix."""
+    """How many rows were read, and how many of them were dropped or merged, by reason."""
 
     n_rows: int
     n_missing_ids: int = 0
@@ -43,13 +43,13 @@ class InteractionsReport:
     n_rows : int
         Rows read, appended ones included.
     n_missing_ids, n_missing_values, n_missing_times : int
-        Rows left out because they had no user or item; else because their value was missing (NaN); else their time.
+        Rows dropped for want of a user or item; of the others, for want of a value (NaN); of the rest, of a time.
     n_merged : int
         Rows that share their pair with an earlier one.
     per_user, per_item : (int, float, int)
-        Least, median and greatest number of pairs.
+        Minimum, median and maximum of the number of pairs.
     value_range : (float, float, float)
-        Least, median and greatest value.
+        Minimum, median and maximum.
     time_range : tuple or None
         First and last time.
     """

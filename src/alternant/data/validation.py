@@ -15,7 +15,7 @@ MOST_ROLES = 4  # columns that say who, what, how much and when; a frame of more
 
 
 def refuse_iterator(name: str, ids: Any) -> None:
-    """Refuse what can be read only once, and what has no order, where answers come in the order of the ids."""
+    """Refuse an iterator, which can be read only once, and a set where the result follows the order of the ids."""
     if isinstance(ids, Iterator):
         raise TypeError(f"{name} must be an id or a list of ids, got {type(ids).__name__}: pass list({name})")
     if isinstance(ids, Set):
@@ -106,7 +106,7 @@ def way_from_frame(name: str, frame: Any) -> str:
 def check_columns(name: str, matrix: Any, columns: int, kind: str, rows: int) -> None:
     """Refuse a matrix with another number of columns than the model's, and say when it looks transposed.
 
-    What is no matrix, sparse or dense, is left to the checks of its entries.
+    Anything that is not a matrix is left to later checks.
     """
     try:
         shape = matrix.shape if is_sparse(matrix) else np.shape(matrix)

@@ -15,7 +15,9 @@ from .._utils.threads import resolve_num_threads
 from .._utils.validation import check_boolean, check_integer, check_number
 from ..data.csr import CSR
 from ..data.interactions import Interactions
+from ..data.internals import ids_of
 from ..data.validation import is_sparse
+from ..models import internals
 from ._report import Evaluation, Sums
 from .metrics import LIST_METRICS, list_metrics
 
@@ -186,31 +188,30 @@ def _evaluation_users(
     model: Any, test: Any, user_items: Any, candidates: Any, exclude_seen: bool, relevant_from: float | None
 ) -> tuple[EvaluationUsers, NDArray[Any]]:
     """Return the users of the rows of `test`, and their ids."""
-    users, items = model._factors()
-    original, rows_of = test, test._users if isinstance(test, Interactions) else None
+    users, items = internals.factors(model)
+    original, rows_of = test, ids_of(test, "user") if isinstance(test, Interactions) else None
     if user_items is None:
-        if isinstance(test, Interactions) and model.user_ids_ is not None:
-            model._numbers("test users", test.user_ids, "user")
-            model._matrix("test", test, "item")  # refuses items that the model does not know
-            rows_of = model._ids_of("user")
-            test = test.reindex(users=rows_of, items=model._ids_of("item")).matrix
-        held = model._known_columns("test", test, items, "item", len(users))
+        if isinstance(test, Interactions) and internals.model_ids(model, "user") is not None:
+            internals.refuse_unknown(model, "test", test)
+            rows_of = internals.model_ids(model, "user")
+            test = test.reindex(users=rows_of, items=internals.model_ids(model, "item")).matrix
+        held = internals.known_columns(model, "test", test, items, len(users))
         if held.shape[0] != len(users):
             raise ValueError(
                 f"test must have one row for each of the {len(users)} users of the fit, got {held.shape[0]}: pass a "
                 "test matrix with the rows of the fit, or, for new users, their known interactions as user_items"
             )
         queries = users
-        seen = model._seen(np.arange(len(users)), None) if exclude_seen else None
-        user_ids = np.arange(len(users)) if model.user_ids_ is None else model.user_ids_
+        seen = internals.seen(model, np.arange(len(users))) if exclude_seen else None
+        user_ids = internals.raw_ids(model, np.arange(len(users)), "user")
     else:
         if isinstance(user_items, Interactions) and isinstance(test, Interactions):
-            model._refuse_absent("user_items", user_items, "user", test.user_ids)
-            rows_of = user_items._users
+            internals.refuse_absent(model, "user_items", user_items, test.user_ids)
+            rows_of = ids_of(user_items, "user")
             test = test.reindex(users=rows_of)
-        known = model._known_columns("user_items", user_items, items, "item", -1)
+        known = internals.known_columns(model, "user_items", user_items, items, -1)
         user_ids = user_items.user_ids if isinstance(user_items, Interactions) else np.arange(known.shape[0])
-        held = model._known_columns("test", test, items, "item", -1)
+        held = internals.known_columns(model, "test", test, items, -1)
         if held.shape[0] != known.shape[0]:
             raise ValueError(
                 f"test and user_items must have one row for each new user, got {held.shape[0]} and {known.shape[0]}"
@@ -224,7 +225,7 @@ def _evaluation_users(
     if candidates is not None:
         candidates = _check_candidates(candidates, original.shape)
         if isinstance(original, Interactions):
-            candidates = _reindexed(candidates, original, rows_of, model._ids_of("item"))
+            candidates = _reindexed(candidates, original, rows_of, internals.model_ids(model, "item"))
     tested = held if _predicts_ratings(model) else chosen
     return EvaluationUsers(queries, items, seen, tested, chosen, candidates), user_ids
 
@@ -257,7 +258,7 @@ def _check_candidates(candidates: Any, shape: tuple[int, int]) -> CSR:
 
 def _reindexed(candidates: CSR, test: Interactions, users: Any, items: Any) -> CSR:
     """Return candidates, given in the order of `test`, in the order of `users` and `items`."""
-    if test._users == users and test._items == items:
+    if ids_of(test, "user") == users and ids_of(test, "item") == items:
         return candidates
     rows, columns = candidates.positions()
     rows, columns = users.find(test.user_ids)[rows], items.find(test.item_ids)[columns]
@@ -321,7 +322,7 @@ def _top_k_lists(model: Any, users: EvaluationUsers, rows: NDArray[np.int64], k:
     if users.candidates is not None:
         part = users.candidates.take(rows)
         allowed = part.indptr, part.indices
-    ids, _ = model._rank(users.queries[rows], users.items, k, exclude, allowed)
+    ids, _ = internals.rank(model, users.queries[rows], users.items, k, exclude, allowed)
     return np.asarray(ids)
 
 
@@ -338,12 +339,12 @@ def _auc(model: Any, users: EvaluationUsers, position: NDArray[np.int64]) -> Sum
     n_tested, n_items = int((position >= 0).sum()), len(users.items)
     values, counted = np.zeros(n_tested), np.zeros(n_tested)
     threads = resolve_num_threads(model.num_threads)
-    queries, items = model._ranked(users.queries), model._ranked(users.items)
+    queries, items = (internals.ranking_vectors(model, vectors) for vectors in (users.queries, users.items))
     for rows in users.blocks():
         relevant = users.relevant.take(rows)
         seen = None if users.seen is None else users.seen.take(rows)
         above, equal = np.empty(len(relevant.indices), np.int64), np.empty(len(relevant.indices), np.int64)
-        model._backend().count_above(
+        internals.backend_of(model).count_above(
             np.ascontiguousarray(queries[rows]), items, None if seen is None else (seen.indptr, seen.indices),
             relevant.indptr, relevant.indices, above, equal, threads,
         )  # fmt: skip
@@ -361,7 +362,7 @@ def _auc(model: Any, users: EvaluationUsers, position: NDArray[np.int64]) -> Sum
 def _rating_errors(model: Any, users: EvaluationUsers, position: NDArray[np.int64]) -> dict[str, Sums]:
     """Return the sums of squared and absolute errors of the predicted ratings."""
     rows, columns = users.test.positions()
-    predicted = model._score(users.queries, users.items, rows, columns.astype(np.int64))
+    predicted = internals.predicted(model, users.queries, users.items, rows, columns.astype(np.int64))
     errors = predicted.astype(np.float64) - users.test.data
     n_tested = int((position >= 0).sum())
     owner = position[rows]

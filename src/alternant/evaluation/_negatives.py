@@ -9,6 +9,7 @@ from scipy import sparse
 
 from .._utils.validation import check_integer, random_generator
 from ..data.interactions import Interactions
+from ..data.internals import ids_of
 from .splits import Table
 
 
@@ -67,10 +68,11 @@ def sample_negatives(train: Any, test: Any, n: int = 99, *, random_state: Any = 
 
 def _aligned(test: Interactions, train: Interactions) -> Interactions:
     """Return `train` with its users and items in the order of `test`."""
-    for kind, own, other in (("user", train._users, test._users), ("item", train._items, test._items)):
+    for kind in ("user", "item"):
+        own, other = ids_of(train, kind), ids_of(test, kind)
         if len(own) == len(other) and (unknown := other.find(own.values) < 0).any():
             raise ValueError(
                 f"train and test must have the same {kind}s, but {int(unknown.sum())} of train's are not in test, "
                 f"such as {own.values[unknown].tolist()[0]!r}: pass the two parts of one split"
             )
-    return train.reindex(users=test._users, items=test._items) if train.shape == test.shape else train
+    return train.reindex(users=ids_of(test, "user"), items=ids_of(test, "item")) if train.shape == test.shape else train

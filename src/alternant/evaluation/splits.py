@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from .._utils.guard import snapshot_of
 from .._utils.messages import parameter, refusal
 from .._utils.validation import check_integer, check_share, random_generator
+from ..data import internals
 from ..data.csr import CSR
 from ..data.hold_out import hold_out
 from ..data.interactions import Interactions
@@ -82,7 +83,7 @@ class Table:
     def part(self, keep: NDArray[np.bool_]) -> Any:
         """Return the entries where `keep` is True, as the type of the input."""
         if self.source is not None:
-            return self.source._select(keep)
+            return internals.select(self.source, keep)
         return self.rows.filter(keep).to_scipy()
 
     def split(self, held_out: NDArray[np.bool_]) -> tuple[Any, Any]:

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from ..data.csr import CSR
 from ..data.ids import Ids
 from ..data.interactions import Interactions
+from ..kernels._registry import Backend
 from ._storage import pack_ids
 
 
@@ -57,3 +58,63 @@ def check_values(model: Any, name: str, interactions: Interactions) -> None:
 def check_can_be_saved(ids: Ids, kind: str) -> None:
     """Refuse ids that a model file can't hold."""
     pack_ids(ids, kind)
+
+
+def known_columns(model: Any, name: str, rows: Any, items: NDArray[Any], n_users: int) -> CSR:
+    """Return users' interactions in canonical form, whose columns are the items of the model.
+
+    `n_users` is the number of rows of a transposed matrix, to tell one by; -1: any number of rows is right.
+    """
+    known: CSR = model._known_columns(name, rows, items, "item", n_users)
+    return known
+
+
+def refuse_unknown(model: Any, name: str, interactions: Interactions) -> None:
+    """Raise if there are users or items that the model does not know."""
+    model._numbers(f"{name} users", interactions.user_ids, "user")
+    model._matrix(name, interactions, "item")
+
+
+def refuse_absent(model: Any, name: str, interactions: Interactions, users: NDArray[Any]) -> None:
+    """Raise if one of the users is not among the interactions."""
+    model._refuse_absent(name, interactions, "user", users)
+
+
+def rank(
+    model: Any, queries: NDArray[Any], items: NDArray[Any], k: int, exclude: Any, candidates: Any
+) -> tuple[NDArray[np.int32], NDArray[Any]]:
+    """Return the best items of queries by row number, and their predictions."""
+    ids, scores = model._rank(queries, items, k, exclude, candidates)
+    return ids, scores
+
+
+def ranking_vectors(model: Any, vectors: NDArray[Any]) -> NDArray[Any]:
+    """Return vectors, of users or items, whose inner products rank as the model does."""
+    ranked: NDArray[Any] = model._ranked(vectors)
+    return ranked
+
+
+def predicted(
+    model: Any, queries: NDArray[Any], items: NDArray[Any], rows: NDArray[np.int64], columns: NDArray[np.int64]
+) -> NDArray[Any]:
+    """Return the predictions of pairs."""
+    scores: NDArray[Any] = model._score(queries, items, rows, columns)
+    return scores
+
+
+def truth(model: Any, rows: CSR) -> NDArray[Any]:
+    """Return what the predictions of the observed pairs should be."""
+    values: NDArray[Any] = model._truth(rows)
+    return values
+
+
+def latent(model: Any, vectors: NDArray[Any]) -> NDArray[Any]:
+    """Return the columns in which rows that are alike agree: all that are not biases."""
+    columns: NDArray[Any] = model._latent(vectors)
+    return columns
+
+
+def backend_of(model: Any) -> Backend:
+    """Return the kernels that the model uses."""
+    backend: Backend = model._backend()
+    return backend

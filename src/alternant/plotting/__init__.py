@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from .._utils.guard import snapshot_of
 from .._utils.validation import check_choice, check_integer
 from ..models import FactorModel
+from ..models.internals import latent
 from . import _data as data
 from . import _history as history
 from . import _labels as text
@@ -114,7 +115,7 @@ def plot_factors(
     users, items = data.factors_of(model)
     check_choice("side", side, ("items", "users"))
     kind = side[:-1]
-    factors = model._latent(items if side == "items" else users)
+    factors = latent(model, items if side == "items" else users)
     shown = data.chosen_rows("rows", rows, data.counts_of(model, kind), kind, ROWS_SHOWN)
     labels = text.labels_of("names", names, shown, len(factors), kind)
     values = np.asarray(factors[shown], np.float64)
@@ -252,7 +253,7 @@ def plot_item_map(
     _require_matplotlib(ax)
     model = snapshot_of(model)
     item_factors = data.factors_of(model)[1]
-    factors = np.asarray(model._latent(item_factors), np.float64)
+    factors = np.asarray(latent(model, item_factors), np.float64)
     check_choice("method", method, ("pca",))
     check_integer("max_labels", max_labels, 0)
     if factors.shape[1] < 2:

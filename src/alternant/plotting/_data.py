@@ -11,7 +11,7 @@ import scipy.sparse as sp
 from numpy.typing import NDArray
 
 from ..data.validation import check_ids, is_sparse
-from ..models import FactorModel, NotFittedError
+from ..models import FactorModel, NotFittedError, internals
 
 
 def factors_of(model: Any) -> tuple[NDArray[Any], NDArray[Any]]:
@@ -114,7 +114,7 @@ def table(
                 "truth is required, since the model does not hold the interactions of its users (it was saved without "
                 "them, or its factors were set by hand): pass a matrix of users x items"
             )
-        truth = replace(known, data=model._truth(known)).to_scipy()
+        truth = replace(known, data=internals.truth(model, known)).to_scipy()
     elif not is_sparse(truth):
         truth = np.asarray(truth)
     if truth.dtype.kind not in "buif":

@@ -24,13 +24,13 @@ Write = Callable[[Columns], None]
 def long_table(
     users: NDArray[Any], items: NDArray[Any], scores: NDArray[Any], titles: NDArray[Any] | None
 ) -> Columns:
-    """Return the columns of a long table; places that no item fills are left out.
+    """Return the columns of a long table, without padding.
 
     Parameters
     ----------
     users : array, shape (m,)
     items, scores : arrays, shape (m, k)
-        Scores of -inf mark places that no item fills.
+        A score of -inf marks padding.
     titles : array, shape (m, k), or None
     """
     found = ~np.isneginf(scores)
@@ -48,7 +48,7 @@ def titles_by_number(titles: Any, items: NDArray[Any]) -> NDArray[Any]:
     ----------
     titles : mapping from ids to titles (a pandas Series too), frame with ids and titles, or sequence in items' order
     items : array
-        What items are called outside.
+        The ids of the items.
     """
     if isinstance(titles, (str, bytes)) or not hasattr(titles, "__len__"):
         raise TypeError(
@@ -98,7 +98,7 @@ def _titles_of_frame(frame: Any) -> dict[Any, Any]:
 
 
 def check_destination(to: Any) -> None:
-    """Raise if lists can't be written there: neither a function nor the name of a Parquet or CSV file."""
+    """Raise if lists can't be written there: it must be a function or the name of a Parquet or CSV file."""
     if callable(to):
         return
     if not isinstance(to, (str, os.PathLike)):
@@ -118,15 +118,15 @@ def check_destination(to: Any) -> None:
 
 @contextmanager
 def open_writer(to: Any, kinds: Columns, library: str | None) -> Iterator[Write]:
-    """Give a function that writes one long table after the other.
+    """Yield a function that writes long tables, one after another.
 
     Parameters
     ----------
     to : path or function
     kinds : dict of arrays
-        All that may stand in a column, or an empty array of its dtype: what a column's type is.
+        Every value that a column may hold, or an empty array of its dtype: they decide the column's type.
     library : str or None
-        Of the frames that a function gets.
+        The library of the frames that a function gets.
     """
     if callable(to):
         yield lambda columns: to(frames.make_frame(columns, library))
@@ -161,7 +161,7 @@ def _arrow_type(name: str, values: NDArray[Any]) -> Any:
         return pa.string()
     try:
         return pa.array(frames.plain_column(values)).type
-    except (ArithmeticError, NotImplementedError, TypeError, ValueError):  # what pyarrow raises are such, too
+    except (ArithmeticError, NotImplementedError, TypeError, ValueError):  # pyarrow's errors are subclasses of these
         raise TypeError(
             f"{name}s must be of one type, such as strings or 64-bit numbers, to stand in a Parquet file, got "
             f"{frames.kinds_of(values)}: write a .csv file, or pass a function"

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from ..._utils.messages import parameter, refusal
 
-LIBRARIES = ("polars", "pandas", "pyarrow")  # in this order, where nothing says which
+LIBRARIES = ("polars", "pandas", "pyarrow")  # in order of preference
 
 
 def open_frame(name: str, frame: Any) -> nw.DataFrame[Any]:
@@ -76,7 +76,7 @@ def make_frame(columns: dict[str, NDArray[Any]], library: str | None) -> Any:
             f"library={library!r} is not installed: pip install {library}"
             + (f", or pass library={found[0]!r}" if found else "")
         ) from None
-    except (ArithmeticError, NotImplementedError, TypeError, ValueError):  # what the libraries raise are such, too
+    except (ArithmeticError, NotImplementedError, TypeError, ValueError):  # and subclasses, of the libraries
         objects = {name: column for name, column in columns.items() if column.dtype == object}
         kinds = ", ".join(f"{name}s of {kinds_of(column)}" for name, column in objects.items())
         raise TypeError(

@@ -8,17 +8,17 @@ from typing import Any, NamedTuple
 
 
 class Bad(NamedTuple):
-    """An entry that is not what it must be."""
+    """An entry that can't be converted."""
 
     row: int
     text: str
 
 
 def convert_ids(column: Any) -> Any:
-    """Return int64 where every id is a whole number as one writes it, else the strings as they stand.
+    """Return int64 if every id is a plainly written whole number, else the strings as they are.
 
-    An id such as 007 or one beyond int64 keeps the whole column strings, since as a number it would be another one.
-    Whole numbers that all end in .0, as pandas writes them beside missing ones, are whole numbers.
+    One id such as 007, or one beyond int64, leaves the whole column strings, since as a number it would be another id.
+    Numbers that all end in .0, as pandas writes whole numbers beside missing ones, are whole numbers.
     """
     import pyarrow as pa
     import pyarrow.compute as pc
@@ -65,7 +65,7 @@ def convert_numbers(column: Any, decimal: str = ".") -> tuple[Any, Bad | None]:
 
 
 def convert_times(column: Any, decimal: str = ".") -> tuple[Any, Bad | None]:
-    """Return whole numbers, numbers, or dates (UTC), whichever all entries are; or the first that is not like those."""
+    """Return integers, floats or dates (UTC), whichever fits all entries; or the first entry that does not fit."""
     import pyarrow as pa
     import pyarrow.compute as pc
 
@@ -84,7 +84,7 @@ def convert_times(column: Any, decimal: str = ".") -> tuple[Any, Bad | None]:
 
 
 def _mixed_dates(column: Any) -> tuple[Any, Bad | None]:
-    """Return dates of which some have a time zone and the others are in UTC, or the first entry that is none."""
+    """Return dates of which some have a time zone (the others are in UTC), or the first entry that is not a date."""
     import pyarrow as pa
     import pyarrow.compute as pc
 
@@ -104,7 +104,7 @@ def _mixed_dates(column: Any) -> tuple[Any, Bad | None]:
 
 
 def first_bad(column: Any, convert: Callable[[Any], Any] = bool, forbidden: str | None = None) -> Bad | None:
-    """Return the first entry that `convert` refuses, or that holds a forbidden text; None if all is well."""
+    """Return the first entry that `convert` refuses, or that contains a forbidden text; None if there is none."""
     import pyarrow as pa
     import pyarrow.compute as pc
 
