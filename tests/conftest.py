@@ -53,6 +53,11 @@ def pytest_addoption(parser):
     parser.addoption("--matrix", action="store_true", help="run every implementation with every case")
 
 
+def pytest_configure(config):
+    if config.getoption("dist", "no") == "load":  # what `pytest -n 2` means
+        config.option.dist = "loadgroup"
+
+
 def pytest_generate_tests(metafunc):
     if "kernels" in metafunc.fixturenames:
         against_numpy = metafunc.definition.get_closest_marker("against_numpy")
@@ -63,19 +68,17 @@ def pytest_generate_tests(metafunc):
 @pytest.fixture
 def kernels(request):
     """Each implementation of the kernels; one that can't run here is skipped with the reason."""
-    return _available(request.param)
+    return _available(request.param, IMPLEMENTATIONS[request.param])
 
 
 @pytest.fixture(params=_registry.BACKENDS)
 def backend(request):
     """The name of each backend, for what chooses one by name; Cython's SIMD level is the one in force."""
-    found = _registry._load(request.param)
-    _available("numba" if request.param == "numba" else request.param, found)
+    _available(request.param, _registry._load(request.param))
     return request.param
 
 
-def _available(name, found=None):
-    found = IMPLEMENTATIONS[name] if found is None else found
+def _available(name, found):
     if isinstance(found, str):
         required = os.environ.get(f"ALTERNANT_TEST_REQUIRE_{name.split('-')[0].upper()}") == "1"
         if required and not found.startswith("this CPU does not support"):  # no installation helps against that
@@ -92,6 +95,10 @@ def dtype(request):
 
 @pytest.hookimpl(tryfirst=True)  # before -k and -m choose among what is left
 def pytest_collection_modifyitems(config, items):
+    if config.pluginmanager.hasplugin("xdist"):
+        for item in items:
+            if "numba" in _values(item).values():  # one worker compiles for all
+                item.add_marker(pytest.mark.xdist_group("numba"))
     if config.getoption("matrix") or any("[" in argument for argument in config.args):  # one case was asked for
         return
     tests = {}

@@ -48,7 +48,7 @@ def problem(lengths, n, f, *, regularization=0.1, g=0.0, seed=0, positive=False)
     X[::2] = 0
     return Problem(
         indptr, indices, weight, weight * rng.integers(1, 6, len(indices)), np.abs(Y) if positive else Y,
-        g * Y.T @ Y, np.full(len(lengths), regularization), X,
+        g * Y.T @ Y, regularization * np.linspace(1, 2, len(lengths)), X,
     )  # fmt: skip
 
 

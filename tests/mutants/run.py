@@ -135,7 +135,8 @@ class Tree:
             options = []
             tests = tuple(str(self.earlier / test) for test in tests)
         likely = mutant.likely(best_level())
-        chosen = [" and ".join(filter(None, (function, likely))), likely, ""]
+        rest = "not numba" if mutant.where.startswith("cython") else ""  # Numba's kernels take their time to compile
+        chosen = [" and ".join(filter(None, (function, likely))), likely, rest]
         for only in dict.fromkeys(chosen):  # first those tests that are likely to notice, then all that concern it
             with tempfile.TemporaryDirectory() as caches:
                 code, printed = self.run(
