@@ -127,6 +127,7 @@ BAD = {
     'a\t"foo\t3\nb\tbar"\t4': "line {} and the 1 after it are one row .*, and 2 rows if .*: pass quote='\"' or ",
     'a\t"foo\t3\nb\tbar\t4"': "line {} has 2 fields and the header 3, since a quote goes on .*: pass quote=None",
     '"a\tfoo\t3\nb\tbar\t4\nc"\tbar\t4': "line {} and the 2 after it are one row",
+    'a\t"foo\t3\n\nb\tx\t3\n\n\nc\tbar"\t4': "line {} and the 2 after it are one row",
     'a\t"foo\tbar"': "line {} has 2 fields and the header 3",
 }
 

@@ -85,16 +85,17 @@ def _quoted(line: str, at: int, lines: Iterator[tuple[int, str]], quote: str) ->
 
 
 def may_be_rows(fields: list[str], separator: str) -> int:
-    """Return of how many rows a row would be made if its quotes were part of its fields; 1 if of no whole number."""
-    lines, count = [], 0
+    """Return how many rows a row would be if its quotes were part of its fields; 1 unless each had as many fields."""
+    widths, width = [], 0
     for field in fields:
-        first, *others = (1 + line.count(separator) for line in field.split("\n"))
-        count += first if others else 1
-        for more in others:
-            lines.append(count)
-            count = more
-    lines.append(count)
-    return len(lines) if set(lines) == {len(fields)} else 1
+        first, *others = field.split("\n")
+        width += 1 + first.count(separator) if others else 1
+        for at, line in enumerate(others, 1):
+            if line or at == len(others):  # an empty line is no row
+                widths.append(width)
+                width = 1 + line.count(separator)
+    widths.append(width)
+    return len(widths) if set(widths) == {len(fields)} else 1
 
 
 def has_plain_quotes(file: Path, zipped: bool, separator: str, quote: str) -> bool:
