@@ -623,6 +623,15 @@ def test_quotes_and_decimal_commas_of_a_table(run, folder):
     assert run(*both, "--no-quotes")[0] == run(*both, "--quotes")[0] == 0
 
 
+def test_the_separator_that_is_advised_can_be_typed(run, folder):
+    (folder / "tabs.csv").write_text("u\ti\n1\t2\n2\t3\n")
+    table = ("fit", "tabs.csv", "--user", "0", "--item", "1", "-o", "tabs.safetensors")
+    code, _, err = run(*table)
+    assert code == 1
+    (advice,) = re.findall(r"pass (--separator .*)$", err, re.MULTILINE)
+    assert run(*table, *shlex.split(advice))[0] == 0
+
+
 def test_quotes_in_titles(run, folder):
     (folder / "said.csv").write_text('movieId,title\n1,"weird al" yankovic\n2,x\n')
     titles = ("similar", "model.safetensors", "--items", 2, "-k", 30, "--titles", "said.csv")

@@ -190,6 +190,12 @@ def test_options_that_are_none(tmp_path, options, message):
         read(tmp_path, b"u,i\n1,2\n", **options)
 
 
+@pytest.mark.parametrize("content", [b"\xef\xbb\xbf", b"\xef\xbb\xbf\n", b"\n\n", b"\r\n"])
+def test_a_file_with_no_row_is_empty(tmp_path, content):
+    with pytest.raises(ValueError, match="is empty: it must hold a row for each interaction"):
+        read(tmp_path, content)
+
+
 # What a file is, where it is read wrongly
 
 

@@ -17,6 +17,7 @@ BY_SUFFIX = {".csv": ",", ".tsv": "\t", ".tab": "\t"}
 BLOCK = 1 << 20  # bytes that are parsed at a time
 MISSING = ["", "NA", "N/A", "NaN", "nan", "NULL", "null", "None"]
 GZIP = b"\x1f\x8b"
+NO_RECORD = Record(0, [], False)
 SEVERAL_SPACES = "(sed 's/  */\\t/g' ratings.txt > ratings.tsv)"
 
 
@@ -32,6 +33,11 @@ class Dialect:
     header: bool | None = None
     quote: str | None = "auto"
     decimal: str = "."
+
+    @property
+    def character(self) -> str | None:
+        """The character around fields, if any is."""
+        return '"' if self.quote == "auto" else self.quote
 
     def check(self) -> None:
         """Raise if an option is not of its kind."""
@@ -75,7 +81,7 @@ class Text:
     @property
     def quote(self) -> str | None:
         """The character around fields, if any is."""
-        return '"' if self.dialect.quote == "auto" else self.dialect.quote
+        return self.dialect.character
 
     @classmethod
     def open(cls, file: Path, start: bytes, roles: dict[str, Any], dialect: Dialect) -> Text:
@@ -83,15 +89,16 @@ class Text:
         name, zipped = str(file), start.startswith(GZIP)
         first = _first_line_of(file, zipped)
         separator = _check_separator(file, dialect, first)
-        quote = '"' if dialect.quote == "auto" else dialect.quote
         line = 0
         try:
-            rows = records(file, zipped, separator, quote)
-            line, top, _ = next(rows)
+            rows = records(file, zipped, separator, dialect.character)
+            line, top, _ = next(rows, NO_RECORD)
             second = next(rows, None)
             skip = second.line - 1 if second is not None else 0
         except (EOFError, OSError, QuoteError) as error:
             raise _unreadable(name, error, line) from None
+        if not top:  # nothing but a byte-order mark
+            raise ValueError(f"{name!r} is empty: it must hold a row for each interaction")
         header = dialect.header
         roles = settle(name, roles, top, header)
         positions = {role: at for role, at in roles.items() if isinstance(at, int) and not isinstance(at, bool)}
