@@ -157,6 +157,17 @@ def test_titles_are_found_where_one_file_has_numbers_and_the_other_strings(run, 
     assert "must have titles of the model's items, such as '007', got ids such as '8'" in err
 
 
+@pytest.mark.parametrize("dtype", ["int64", "float64", "decimal128(38, 0)"])
+def test_titles_are_found_whatever_type_the_ids_of_their_file_have(run, folder, dtype):
+    import pyarrow.parquet as pq
+
+    kind = pyarrow.decimal128(38, 0) if "decimal" in dtype else dtype
+    ids = pyarrow.array(range(1, 31)).cast(kind)
+    pq.write_table(pyarrow.table({"id": ids, "title": [f"<{n}>" for n in range(1, 31)]}), folder / "titles.parquet")
+    out = run("similar", "model.safetensors", "--items", 5, "-k", 2, "--titles", "titles.parquet")[1]
+    assert [row[4] for row in lines(out)[1:]] == [f"<{row[1]}>" for row in lines(out)[1:]]
+
+
 def test_ids_that_are_neither_whole_numbers_nor_strings_are_asked_for_by_what_they_look_like(run, folder):
     table = Interactions.from_arrays([1.5, 1.5, "x"], [1, 2, 1])
     ImplicitALS(factors=2).fit(table).save(folder / "odd.safetensors")
@@ -610,6 +621,15 @@ def test_quotes_and_decimal_commas_of_a_table(run, folder):
     both = ("fit", "both.tsv", *table[2:])
     assert "pass --quotes or --no-quotes" in run(*both)[2]
     assert run(*both, "--no-quotes")[0] == run(*both, "--quotes")[0] == 0
+
+
+def test_the_separator_that_is_advised_can_be_typed(run, folder):
+    (folder / "tabs.csv").write_text("u\ti\n1\t2\n2\t3\n")
+    table = ("fit", "tabs.csv", "--user", "0", "--item", "1", "-o", "tabs.safetensors")
+    code, _, err = run(*table)
+    assert code == 1
+    (advice,) = re.findall(r"pass (--separator .*)$", err, re.MULTILINE)
+    assert run(*table, *shlex.split(advice))[0] == 0
 
 
 def test_quotes_in_titles(run, folder):

@@ -127,6 +127,7 @@ BAD = {
     'a\t"foo\t3\nb\tbar"\t4': "line {} and the 1 after it are one row .*, and 2 rows if .*: pass quote='\"' or ",
     'a\t"foo\t3\nb\tbar\t4"': "line {} has 2 fields and the header 3, since a quote goes on .*: pass quote=None",
     '"a\tfoo\t3\nb\tbar\t4\nc"\tbar\t4': "line {} and the 2 after it are one row",
+    'a\t"foo\t3\n\nb\tx\t3\n\n\nc\tbar"\t4': "line {} and the 2 after it are one row",
     'a\t"foo\tbar"': "line {} has 2 fields and the header 3",
 }
 
@@ -187,6 +188,12 @@ def test_another_quote(tmp_path):
 def test_options_that_are_none(tmp_path, options, message):
     with pytest.raises(ValueError, match=message):
         read(tmp_path, b"u,i\n1,2\n", **options)
+
+
+@pytest.mark.parametrize("content", [b"\xef\xbb\xbf", b"\xef\xbb\xbf\n", b"\n\n", b"\r\n"])
+def test_a_file_with_no_row_is_empty(tmp_path, content):
+    with pytest.raises(ValueError, match="is empty: it must hold a row for each interaction"):
+        read(tmp_path, content)
 
 
 # What a file is, where it is read wrongly

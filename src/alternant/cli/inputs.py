@@ -15,7 +15,7 @@ from ..data.interactions import Interactions
 from ..data.io import files
 from ..data.io.roles import NameOrPosition
 from ..data.io.text import Dialect
-from ..data.values import object_array
+from ..data.values import object_array, plain
 from ..models import MODELS, FactorModel
 from ..models.internals import model_ids, raw_ids
 
@@ -129,7 +129,8 @@ def _texts_by_id(arguments: argparse.Namespace, given: list[Any], header: bool |
     asked = dict(zip(("id", "title"), given, strict=True))
     table, columns = files.read(arguments.titles, asked, Dialect(arguments.separator, header, _quote(arguments)))
     ids, texts = (table.column(columns[role]).to_pylist() for role in ("id", "title"))
-    return {str(one): str(text) for one, text in zip(ids, texts, strict=True) if one is not None and text is not None}
+    known = ((one, text) for one, text in zip(ids, texts, strict=True) if one is not None and text is not None)
+    return {str(plain("id", one)): str(text) for one, text in known}
 
 
 # Ids

@@ -38,10 +38,15 @@ def _of_last_words() -> list[str]:
 
 def add_text(parser: argparse.ArgumentParser, separator: str, header: str) -> None:
     """Declare how a table is written; the texts say what is between fields and what the first line may be."""
-    parser.add_argument("--separator", metavar="CHARACTER", help=f"{separator} (default: by the file's name)")
+    parser.add_argument("--separator", type=_separator, metavar="CHARACTER",
+                        help=f"{separator}, such as ';' or '\\t' (default: by the file's name)")  # fmt: skip
     parser.add_argument("--header", action=argparse.BooleanOptionalAction, help=header)
     parser.add_argument("--quotes", action=argparse.BooleanOptionalAction, help="double quotes enclose fields, or are "
                         "part of them (default: they enclose fields, unless that is in doubt)")  # fmt: skip
+
+
+def _separator(text: str) -> str:
+    return "\t" if text == r"\t" else text  # as messages write a tab, and as few shells do
 
 
 def add_model(parser: argparse.ArgumentParser) -> None:

@@ -8,13 +8,14 @@ from collections.abc import Callable
 from functools import cached_property
 from typing import Any
 
+import narwhals as nw
 import numpy as np
 from numpy.typing import NDArray
 
 from .._utils.splitmix import GOLDEN
 from .._utils.threads import default_num_threads, map_parallel
 from .validation import refuse_iterator
-from .values import as_objects, is_hashable, is_missing, object_array, open_column, plain, unmasked
+from .values import as_objects, is_hashable, is_missing, is_whole, object_array, open_column, plain, unmasked
 
 CHUNK = 1 << 18  # elements handled at a time, so that Python objects and copies of whole columns don't pile up
 PADDING = -1  # the row number that pads a list
@@ -175,10 +176,10 @@ class Ids:
             out[()] = ids
             return out
         column = open_column(ids) if hasattr(ids, "__array__") else ids
+        if isinstance(column, nw.Series):
+            column = np.asarray(column.to_numpy()) if is_whole(column) else object_array(column.to_list())
         if isinstance(column, np.ndarray):
             return self.as_array(name, column)
-        if not isinstance(column, list) and hasattr(column, "to_list"):  # a column of a frame
-            ids = column.to_list()
         return object_array([
             as_objects(name, np.asarray(value)).item() if isinstance(value, np.generic) else value for value in ids
         ])  # fmt: skip

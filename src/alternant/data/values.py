@@ -33,6 +33,11 @@ def open_column(column: Any) -> NDArray[Any] | nw.Series[Any] | list[Any]:
     return opened if isinstance(opened, nw.Series) else np.asarray(column)
 
 
+def is_whole(column: nw.Series[Any]) -> bool:
+    """Whether NumPy has an array for a column: whole numbers of at most 64 bits, none of them missing."""
+    return column.dtype.is_integer() and column.dtype not in (nw.Int128, nw.UInt128) and column.null_count() == 0
+
+
 def object_array(values: list[Any]) -> NDArray[Any]:
     """Return a one-dimensional array of objects, even where these are sequences."""
     out = np.empty(len(values), object)

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..._utils.messages import refusal
-from ..values import as_objects, is_missing, object_array, open_column, plain
+from ..values import as_objects, is_missing, is_whole, object_array, open_column, plain
 
 WHOLE = np.iinfo(np.int64)
 ANYTHING = (nw.Object, nw.Unknown, nw.Categorical, nw.Enum)  # columns whose values tell what they are
@@ -27,7 +27,7 @@ def id_column(name: str, ids: Any) -> Any:
     if isinstance(column, list):
         return column
     if isinstance(column, nw.Series):
-        if not (column.dtype.is_float() or _is_whole(column)):
+        if not (column.dtype.is_float() or is_whole(column)):
             return column
         array = np.asarray(column.to_numpy())
     else:
@@ -40,11 +40,6 @@ def id_column(name: str, ids: Any) -> Any:
     if kind == "f" and (np.isfinite(array) & (np.abs(array) < 2**53) & (array == np.rint(array))).all():
         return array.astype(np.int64)
     return as_objects(name, array) if kind in "mM" else column
-
-
-def _is_whole(column: nw.Series[Any]) -> bool:
-    """Whether NumPy has an array for the column: whole numbers of at most 64 bits, none of them missing."""
-    return column.dtype.is_integer() and column.dtype not in (nw.Int128, nw.UInt128) and column.null_count() == 0
 
 
 def _is_empty(column: nw.Series[Any]) -> bool:
@@ -62,7 +57,7 @@ def number_column(name: str, values: Any) -> NDArray[Any]:
             return np.asarray(column.to_numpy(), np.float64)
         if not (dtype.is_numeric() or dtype in (nw.Boolean, *ANYTHING) or _is_empty(column)):
             raise refusal(TypeError, f"{name} must hold numbers, got a column of type {dtype}: convert it first")
-        column = column.to_numpy() if _is_whole(column) else column.to_list()
+        column = column.to_numpy() if is_whole(column) else column.to_list()
     array = np.asarray(column)
     if array.ndim != 1:
         raise refusal(ValueError, f"{name} must be a list of numbers, got {array.ndim} dimensions")
@@ -91,7 +86,7 @@ def time_column(name: str, times: Any) -> tuple[NDArray[Any], NDArray[np.bool_]]
         dtype = column.dtype
         if dtype in (nw.Date, nw.Datetime):
             return _dates(column)
-        if dtype.is_float() or _is_whole(column):
+        if dtype.is_float() or is_whole(column):
             column = np.asarray(column.to_numpy())
         elif dtype.is_numeric() or dtype in ANYTHING or _is_empty(column):
             column = column.to_list()

@@ -10,13 +10,21 @@ import gzip
 import io
 from collections.abc import Iterator
 from pathlib import Path
-from typing import IO
+from typing import IO, NamedTuple
 
 import numpy as np
 
 WIDEST = 1 << 26  # bytes of a line; a header of a million columns has 10 MB
 PART = 1 << 22  # bytes that are looked at together
 NEWLINE, RETURN = 10, 13
+
+
+class Record(NamedTuple):
+    """A row: the line that it starts in, as an editor counts them, and whether it goes on in others."""
+
+    line: int
+    fields: list[str]
+    spans_lines: bool
 
 
 class QuoteError(ValueError):
@@ -28,8 +36,8 @@ def open_bytes(file: Path, zipped: bool) -> IO[bytes]:
     return gzip.open(file) if zipped else file.open("rb")  # type: ignore[return-value]
 
 
-def records(file: Path, zipped: bool, separator: str, quote: str | None) -> Iterator[tuple[int, list[str]]]:
-    """Yield the fields of every row with the number of the line that it starts in, as an editor counts them.
+def records(file: Path, zipped: bool, separator: str, quote: str | None) -> Iterator[Record]:
+    """Yield every row.
 
     Empty lines are passed over, as pyarrow does; bytes that are not UTF-8 become surrogates.
     """
@@ -38,9 +46,11 @@ def records(file: Path, zipped: bool, separator: str, quote: str | None) -> Iter
         lines = enumerate(text, 1)
         for number, line in lines:
             bare = line.rstrip("\n")
-            if bare:
-                quoted = quote is not None and quote in bare
-                yield number, _fields(bare, lines, separator, quote or "") if quoted else bare.split(separator)
+            if quote is not None and quote in bare:
+                fields = _fields(bare, lines, separator, quote)
+                yield Record(number, fields, any("\n" in field for field in fields))
+            elif bare:
+                yield Record(number, bare.split(separator), False)
 
 
 def _fields(line: str, lines: Iterator[tuple[int, str]], separator: str, quote: str) -> list[str]:
@@ -85,16 +95,17 @@ def _quoted(line: str, at: int, lines: Iterator[tuple[int, str]], quote: str) ->
 
 
 def may_be_rows(fields: list[str], separator: str) -> int:
-    """Return of how many rows a row would be made if its quotes were part of its fields; 1 if of no whole number."""
-    lines, count = [], 0
+    """Return how many rows a row would be if its quotes were part of its fields; 1 unless each had as many fields."""
+    widths, width = [], 0
     for field in fields:
-        first, *others = (1 + line.count(separator) for line in field.split("\n"))
-        count += first if others else 1
-        for more in others:
-            lines.append(count)
-            count = more
-    lines.append(count)
-    return len(lines) if set(lines) == {len(fields)} else 1
+        first, *others = field.split("\n")
+        width += 1 + first.count(separator) if others else 1
+        for at, line in enumerate(others, 1):
+            if line or at == len(others):  # an empty line is no row
+                widths.append(width)
+                width = 1 + line.count(separator)
+    widths.append(width)
+    return len(widths) if set(widths) == {len(fields)} else 1
 
 
 def has_plain_quotes(file: Path, zipped: bool, separator: str, quote: str) -> bool:
@@ -119,8 +130,8 @@ def has_plain_quotes(file: Path, zipped: bool, separator: str, quote: str) -> bo
             begins, stops = ends[data[opening - 1]], ends[data[closing + 1]]
             begins[1:] |= doubled
             stops[:-1] |= doubled
-            line_ends = np.flatnonzero((data == NEWLINE) | (data == RETURN))
-            within = np.searchsorted(line_ends, opening) == np.searchsorted(line_ends, closing)
+            lines = np.cumsum((data == NEWLINE) | (data == RETURN), dtype=np.int32)
+            within = lines[opening] == lines[closing]
             if not (begins.all() and stops.all() and within.all()):
                 return False
     return True

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from ..._utils.messages import about, parameter, refusal
-from .records import WIDEST, QuoteError, has_plain_quotes, may_be_rows, open_bytes, records
+from .records import WIDEST, QuoteError, Record, has_plain_quotes, may_be_rows, open_bytes, records
 from .roles import SEPARATORS, find_columns, has_header, settle
 from .text_columns import Bad, convert_ids, convert_numbers, convert_times, first_bad
 
@@ -17,6 +17,7 @@ BY_SUFFIX = {".csv": ",", ".tsv": "\t", ".tab": "\t"}
 BLOCK = 1 << 20  # bytes that are parsed at a time
 MISSING = ["", "NA", "N/A", "NaN", "nan", "NULL", "null", "None"]
 GZIP = b"\x1f\x8b"
+NO_RECORD = Record(0, [], False)
 SEVERAL_SPACES = "(sed 's/  */\\t/g' ratings.txt > ratings.tsv)"
 
 
@@ -32,6 +33,11 @@ class Dialect:
     header: bool | None = None
     quote: str | None = "auto"
     decimal: str = "."
+
+    @property
+    def character(self) -> str | None:
+        """The character around fields, if any is."""
+        return '"' if self.quote == "auto" else self.quote
 
     def check(self) -> None:
         """Raise if an option is not of its kind."""
@@ -75,7 +81,7 @@ class Text:
     @property
     def quote(self) -> str | None:
         """The character around fields, if any is."""
-        return '"' if self.dialect.quote == "auto" else self.dialect.quote
+        return self.dialect.character
 
     @classmethod
     def open(cls, file: Path, start: bytes, roles: dict[str, Any], dialect: Dialect) -> Text:
@@ -83,22 +89,23 @@ class Text:
         name, zipped = str(file), start.startswith(GZIP)
         first = _first_line_of(file, zipped)
         separator = _check_separator(file, dialect, first)
-        quote = '"' if dialect.quote == "auto" else dialect.quote
         line = 0
         try:
-            rows = records(file, zipped, separator, quote)
-            line, top = next(rows)
+            rows = records(file, zipped, separator, dialect.character)
+            line, top, _ = next(rows, NO_RECORD)
             second = next(rows, None)
-            skip = second[0] - 1 if second is not None else 0
+            skip = second.line - 1 if second is not None else 0
         except (EOFError, OSError, QuoteError) as error:
             raise _unreadable(name, error, line) from None
+        if not top:  # nothing but a byte-order mark
+            raise ValueError(f"{name!r} is empty: it must hold a row for each interaction")
         header = dialect.header
         roles = settle(name, roles, top, header)
         positions = {role: at for role, at in roles.items() if isinstance(at, int) and not isinstance(at, bool)}
         if header is None:
             find_columns(name, positions, top, True, separator)  # before asking what the first line is
             by_name = len(positions) < len(roles)
-            header = by_name or has_header(name, top, second[1] if second else None, list(positions.values()))
+            header = by_name or has_header(name, top, second.fields if second else None, list(positions.values()))
         if not header and len(positions) < len(roles):
             role, column = next((role, at) for role, at in roles.items() if role not in positions)
             raise refusal(
@@ -112,15 +119,15 @@ class Text:
         whole = Dialect(separator, header, dialect.quote, dialect.decimal)
         return cls(file, zipped, whole, len(top), skip if header else 0, block, columns)
 
-    def records(self) -> Iterator[tuple[int, list[str]]]:
-        """Yield the rows with the number of the line that each starts in; slow."""
-        for line, fields in records(self.file, self.zipped, self.separator, self.quote):
-            if line > self.skip:
-                yield line, fields
+    def records(self) -> Iterator[Record]:
+        """Yield the rows of data; slow."""
+        for record in records(self.file, self.zipped, self.separator, self.quote):
+            if record.line > self.skip:
+                yield record
 
     def line(self, row: int) -> int:
         """Return the number of the line that a row starts in."""
-        return next(line for at, (line, _) in enumerate(self.records()) if at == row)
+        return next(record.line for at, record in enumerate(self.records()) if at == row)
 
     def check_quotes(self) -> None:
         """Refuse quotes that could be read in two ways, or in none."""
@@ -140,11 +147,14 @@ class Text:
         """
         line = self.skip
         try:
-            for line, fields in self.records():
+            for record in self.records():
+                line, fields, spans_lines = record
                 if len(fields) != self.width:
-                    return self._uneven(line, fields)
-                if self.dialect.quote == "auto" and (rows := may_be_rows(fields, self.separator)) > 1:
-                    return _ambiguous_quotes(line, rows)
+                    return self._uneven(record)
+                if spans_lines and self.dialect.quote == "auto":
+                    rows = may_be_rows(fields, self.separator)
+                    if rows > 1:
+                        return _ambiguous_quotes(line, rows)
                 if of_all_columns and any("\udc80" <= char <= "\udcff" for field in fields for char in field):
                     return ValueError(f"line {line:,} is not valid UTF-8: save the file in UTF-8")
         except QuoteError:
@@ -153,10 +163,11 @@ class Text:
             return ValueError("its gzip data end too early or are damaged: copy or download it again")
         return None
 
-    def _uneven(self, line: int, fields: list[str]) -> ValueError:
+    def _uneven(self, record: Record) -> ValueError:
+        line, fields, spans_lines = record
         expected = "the header" if self.dialect.header else "the first line"
         advice = ""
-        if any("\n" in field for field in fields):
+        if spans_lines:
             no_quotes = parameter("quote", None)
             advice = f", since a quote goes on over several lines: pass {no_quotes} if quotes are part of the fields"
         elif self.separator == " " and "" in fields:
