@@ -25,6 +25,8 @@ from alternant import (
     Popularity,
     use_backend,
 )
+from alternant._utils.pool import Pool
+from alternant.data.ids import Ids
 from alternant.evaluation import evaluate
 from alternant.kernels import get_backend
 from alternant.kernels._registry import active_backend
@@ -445,6 +447,47 @@ def test_methods_that_read_may_call_each_other_while_a_writer_waits():
     model = Curious(factors=4, random_state=0).fit(SWIPES)
     run(lambda: [model.recommend(0, 3) for _ in range(3)],
         lambda: waiting.wait(10) and [model.update(0, 0, 1) for _ in range(200)])  # fmt: skip
+
+
+# What is looked up and kept
+
+
+@pytest.mark.parametrize("text", [False, True])
+def test_ids_that_grow_in_several_places_stay_apart(text):
+    """They share memory and a table; each knows its own ids only, and none ever changes."""
+    name = (lambda x: f"n{x}") if text else (lambda x: x)
+    first = Ids(np.array([name(x) for x in range(5)], object if text else np.int64))
+    made = {}
+
+    def grow(thread):
+        own = first
+        for x in range(50):
+            own = own.extended([name(100 * thread + x)])
+            assert own.number(name(100 * thread + x)) == 5 + x
+        made[thread] = own
+
+    run(*(lambda thread=thread: grow(thread) for thread in range(1, 5)))
+    assert first.values.tolist() == [name(x) for x in range(5)]
+    for thread, own in made.items():
+        expected = [name(x) for x in range(5)] + [name(100 * thread + x) for x in range(50)]
+        assert own.values.tolist() == expected
+        assert [own.number(one) for one in expected] == list(range(55))
+        assert own.find(np.array(expected, own.values.dtype)).tolist() == list(range(55))
+        assert all(own.number(name(100 * other)) == -1 for other in made if other != thread)
+        assert first.number(name(100 * thread)) == -1
+
+
+def test_a_pool_hands_no_memory_to_two():
+    pool = Pool()
+
+    def take(thread):
+        for _ in range(300):
+            array = pool.array((16,), np.dtype(np.int64))
+            array[:] = thread
+            time.sleep(0)
+            assert (array == thread).all()
+
+    run(*(lambda thread=thread: take(thread) for thread in range(4)))
 
 
 # Copies, pickles and forks

@@ -14,13 +14,13 @@ from .csr import CSR
 MOST_ROLES = 4  # columns that say who, what, how much and when; a frame of more is a table of users x items
 
 
-def refuse_iterator(name: str, ids: Any) -> None:
+def refuse_iterator(name: str, ids: Any, what: str = "an id or a list of ids") -> None:
     """Refuse an iterator, which can be read only once, and a set where the result follows the order of the ids."""
     if isinstance(ids, Iterator):
         raise TypeError(f"{name} must be an id or a list of ids, got {type(ids).__name__}: pass list({name})")
     if isinstance(ids, Set):
         raise TypeError(
-            f"{name} must be an id or a list of ids, in whose order the answers come, got {type(ids).__name__}: pass "
+            f"{name} must be {what}, got a {type(ids).__name__}, which has no order for the answers: pass "
             f"sorted({name})"
         )
 
@@ -32,7 +32,7 @@ def unordered(ids: Any) -> Any:
 
 def row_numbers(name: str, ids: Any, kind: str) -> NDArray[Any]:
     """Return whole numbers as an array."""
-    refuse_iterator(name, ids)
+    refuse_iterator(name, ids, f"whole numbers ({kind} row numbers)")
     try:
         array = np.asarray(ids)
     except ValueError:

@@ -107,9 +107,9 @@ class FoldInModel(FactorModel):
         else:
             raw = np.atleast_1d(known_ids.as_array(f"{kind}s", ids))
             ids, added = known_ids.provisional(f"{kind}s", raw)
-            refuse_other_types(f"{kind}s", kind, known_ids, added, bool((ids < len(known_ids)).any()))
             if isinstance(rows, Interactions):
                 self._refuse_absent(name, rows, kind, raw)
+            refuse_other_types(f"{kind}s", kind, known_ids, added, bool((ids < len(known_ids)).any()))
             rows = self._matrix(name, rows, other_kind, rows_of=raw)
             named = known_ids.extended(added)
         new = self._known_columns(name, rows, other, other_kind, len(own))

@@ -188,22 +188,24 @@ class RawIds(State):
         banned = np.empty(0, np.int64) if exclude is None else self._distinct(f"exclude_{kind}s", exclude, kind)
         name = f"candidate_{kind}s"
         if candidates is None or not self._are_lists(candidates, kind):
-            allowed = np.arange(count) if candidates is None else self._distinct(name, candidates, kind)
-            return np.setdiff1d(allowed, banned, assume_unique=True)
+            chosen = np.arange(count) if candidates is None else self._distinct(name, candidates, kind)
+            return np.setdiff1d(chosen, banned, assume_unique=True)
         if is_sparse(candidates):
             matrix = candidates.tocsr().astype(bool)  # a copy
+            matrix.sum_duplicates()
             matrix.eliminate_zeros()
             if matrix.shape[1] != count:
                 raise ValueError(f"{name} must have one column for each of the {count} {kind}s, got {matrix.shape}")
-            lists = [matrix.indices[start:stop] for start, stop in zip(matrix.indptr, matrix.indptr[1:], strict=False)]
-            lists = [np.unique(numbers).astype(np.int64) for numbers in lists]
+            lengths, numbers = np.diff(matrix.indptr), matrix.indices.astype(np.int64)
         else:
             lists = [self._distinct(name, one, kind) for one in candidates]
-        if queries is not None and len(lists) != queries:
-            raise ValueError(f"{name} must be one list, or one for each of {queries} users, got {len(lists)} lists")
-        lists = [np.setdiff1d(numbers, banned, assume_unique=True) for numbers in lists]
-        indptr = np.concatenate([[0], np.cumsum([len(numbers) for numbers in lists])]).astype(np.int64)
-        return indptr, np.concatenate([*lists, np.empty(0, np.int64)])
+            lengths = np.array([len(one) for one in lists], np.int64)
+            numbers = np.concatenate([*lists, np.empty(0, np.int64)])
+        if queries is not None and len(lengths) != queries:
+            raise ValueError(f"{name} must be one list, or one for each of {queries} users, got {len(lengths)} lists")
+        allowed = ~np.isin(numbers, banned)
+        indptr = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
+        return np.concatenate([[0], np.cumsum(allowed)])[indptr].astype(np.int64), numbers[allowed]
 
     def _are_lists(self, candidates: Any, kind: str) -> bool:
         """Whether there is a list of candidates for each user, and not one for all."""
