@@ -36,7 +36,7 @@ def test_its_error_is_the_one_that_is_raised():
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="the script is for POSIX shells")
-@pytest.mark.parametrize(("name", "end"), [("demo", "alternant demo"), ("test", "-m pytest tests")])
+@pytest.mark.parametrize(("name", "end"), [("demo", "alternant demo"), ("test", "-m pytest -n 2 tests")])
 def test_its_two_commands_are_found_by_ci(name, end):
     script = ROOT / ".ci" / "readme-command"
     if not script.exists():
