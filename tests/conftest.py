@@ -1,12 +1,10 @@
 """What all tests share: the implementations of the kernels, both dtypes, and which part of the products is run.
 
 `pytest tests` runs the short suite: every test on every implementation, but of the product of implementation, dtype and
-cases only so many that any two values meet (see _pairwise.py). `pytest tests --matrix` runs all of it.
+cases only so many that any two values meet (support/pairwise.py). `pytest tests --matrix` runs all of it.
 """
 
 import os
-import sys
-from pathlib import Path
 
 import hypothesis
 import numpy as np
@@ -15,8 +13,7 @@ import pytest
 if "PYTEST_XDIST_WORKER" in os.environ:  # before the first OpenMP runtime is loaded
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # threads that spin would keep the other worker waiting
 
-sys.path.insert(0, str(Path(__file__).parent))
-from _pairwise import covering, pairs
+from pairwise import covering, pairs
 
 from alternant.kernels import _registry
 
