@@ -28,11 +28,10 @@ from alternant import (
 from alternant._utils.pool import Pool
 from alternant.data.ids import Ids
 from alternant.evaluation import evaluate
-from alternant.kernels import get_backend
 from alternant.kernels._registry import active_backend
 from alternant.models._base import FactorModel
 
-SECONDS = 0.3
+SECONDS = 0.2
 rng = np.random.default_rng(0)
 COUNTS = sp.csr_array(np.where(rng.random((40, 25)) < 0.3, rng.integers(1, 5, (40, 25)), 0).astype(float))
 SWIPES = sp.csr_array((rng.integers(0, 2, COUNTS.nnz).astype(float), COUNTS.indices, COUNTS.indptr), shape=COUNTS.shape)
@@ -182,6 +181,7 @@ def test_interactions_that_threads_append_are_all_there():
 
 def test_parameters_that_threads_set_together_stay_together():
     model = ImplicitALS(factors=4)
+    shown = {repr(ImplicitALS(factors=f, iterations=n)) for f, n in ((4, 8), (1, 1), (2, 2))}
 
     def change(step):
         model.set_params(factors=1 + step % 2, iterations=1 + step % 2)
@@ -189,7 +189,7 @@ def test_parameters_that_threads_set_together_stay_together():
     def read():
         params = model.get_params()
         assert params["factors"] == params["iterations"] or (params["factors"], params["iterations"]) == (4, 8)
-        assert repr(model).count(f"={params['factors']}") in (0, 1, 2)
+        assert repr(model) in shown
 
     against(change, read, read)
 
@@ -587,7 +587,6 @@ def test_helping_threads_use_the_backend_of_the_thread_they_help():
     with use_backend("numpy"):
         model.fold_in_users(many)
     assert {name for _, name in seen} == {"numpy"}
-    assert get_backend().name != "numpy" or active_backend().name == "numpy"
 
 
 def test_one_event_costs_microseconds():

@@ -19,6 +19,15 @@ from collections.abc import Callable
 from typing import Any, ClassVar, Self
 
 
+class _Before:
+    """The state of an object before the fit that is under way."""
+
+    __slots__ = ("__weakref__", "state")
+
+    def __init__(self, state: dict[str, Any]) -> None:
+        self.state = state
+
+
 class Guard:
     """The locks of one object, and what is derived from its state for the sake of speed.
 
@@ -28,23 +37,31 @@ class Guard:
         Held while a method changes the object.
     lock : RLock
         Held while a change becomes visible or a snapshot is taken: for microseconds.
-    before : dict or None
-        During a `fit`, the state before it, which all threads but that of the fit go on seeing.
+    fit : weak reference or None
+        To the state before a `fit` that is under way, which all threads but that of the fit go on seeing. The call of
+        `fit` holds it: one that Ctrl-C cut off, at whatever line, hides nothing any more.
     owner : int
         The thread of that fit.
     derived : dict
         Caches. An entry names the objects it was derived from, is replaced and never changed, and may be lost.
     """
 
-    __slots__ = ("__weakref__", "before", "derived", "lock", "owner", "writer")
+    __slots__ = ("__weakref__", "derived", "fit", "lock", "owner", "writer")
 
     def __init__(self) -> None:
         self.writer, self.lock = threading.RLock(), threading.RLock()
-        self.before: dict[str, Any] | None = None
+        self.fit: weakref.ref[_Before] | None = None
         self.owner = 0
         self.derived: dict[str, Any] = {}
         with _registry_lock:
             _guards.add(self)
+
+    @property
+    def before(self) -> dict[str, Any] | None:
+        """The state before the fit that is under way, or None."""
+        fit = self.fit
+        kept = None if fit is None else fit()
+        return None if kept is None else kept.state
 
 
 class Guarded:
@@ -88,8 +105,9 @@ class Guarded:
         guard, twin = self._guard, object.__new__(type(self))
         twin._guard, twin._is_snapshot = guard, True
         with guard.lock:
-            hidden = guard.before is not None and guard.owner != threading.get_ident()
-            twin.__dict__.update(guard.before if hidden else self.__dict__)  # type: ignore[arg-type]
+            before = guard.before
+            hides = before is not None and guard.owner != threading.get_ident()
+            twin.__dict__.update(before if before is not None and hides else self.__dict__)
             twin._pin()
         return twin
 
@@ -140,13 +158,13 @@ def _changing(method: Callable[..., Any]) -> Callable[..., Any]:
         with guard.writer:
             if not hides or guard.before is not None:
                 return method(self, *args, **options)
+            before = _Before(dict(self.__dict__))
             with guard.lock:
-                guard.before, guard.owner = dict(self.__dict__), threading.get_ident()
+                guard.fit, guard.owner = weakref.ref(before), threading.get_ident()
             try:
                 return method(self, *args, **options)
             finally:
-                with guard.lock:
-                    guard.before = None
+                guard.fit = None
 
     change._is_guarded = True  # type: ignore[attr-defined]
     return change
@@ -180,7 +198,7 @@ def _after_fork_in_child() -> None:
     for guard in _held:
         guard.lock, guard.writer = threading.RLock(), threading.RLock()
         if guard.owner != me:  # the thread of that fit is not here to end it
-            guard.before = None
+            guard.fit = None
     _held.clear()
     _registry_lock = threading.RLock()
 
