@@ -136,8 +136,8 @@ class Tree:
             tests = tuple(str(self.earlier / test) for test in tests)
         likely = mutant.likely(best_level())
         rest = "not numba" if mutant.where.startswith("cython") else ""  # Numba's kernels take their time to compile
-        chosen = [" and ".join(filter(None, (function, likely))), likely, rest]
-        chosen = list(dict.fromkeys(chosen))[: 2 if self.earlier and suite == "full" else None]
+        chosen = [f"{function} and {likely}", function, likely, rest] if function and likely else [likely, rest]
+        chosen = list(dict.fromkeys(chosen))[: 3 if self.earlier and suite == "full" else None]
         for only in chosen:  # first those tests that are likely to notice, then all that concern it
             with tempfile.TemporaryDirectory() as caches:
                 code, printed = self.run(
