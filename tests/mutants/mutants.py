@@ -27,7 +27,8 @@ class Mutant:
     """One fault."""
 
     name: str
-    file: str
+    folder: str
+    file: str  # the one of this name in the folder, or below
     old: str
     new: str
     why: str
@@ -46,7 +47,8 @@ class Mutant:
 
     def modules(self, best: str) -> str:
         """Return which extension modules to build again, as a regular expression: of one level only."""
-        return rf"\._{self.level or best}\.{self.family}_cython$" if self.where.startswith("cython") else ""
+        folder = rf"(kernels|_{self.level or best})"  # of all levels, or of one
+        return rf"\.{folder}\.{self.family}_cython$" if self.where.startswith("cython") else ""
 
     @property
     def optimization(self) -> str:
@@ -62,22 +64,23 @@ class Mutant:
 
 def cython(name: str, file: str, old: str, new: str, why: str, level: str = "") -> Mutant:
     """Return a mutant of native code; the family is the first word of its name."""
-    return Mutant(name, f"{KERNELS}/{file}", old, new, why, name.split("-")[0], f"cython{'-' * bool(level)}{level}")
+    return Mutant(name, KERNELS, file, old, new, why, name.split("-")[0], f"cython{'-' * bool(level)}{level}")
 
 
 def numba(name: str, file: str, old: str, new: str, why: str) -> Mutant:
     """Return a mutant of a kernel compiled by Numba."""
-    return Mutant(name, f"{KERNELS}/{file}", old, new, why, name.split("-")[0], "numba")
+    return Mutant(name, KERNELS, file, old, new, why, name.split("-")[0], "numba")
 
 
 def numpy(name: str, file: str, old: str, new: str, why: str) -> Mutant:
     """Return a mutant of a reference."""
-    return Mutant(name, f"{KERNELS}/{file}", old, new, why, name.split("-")[0], "numpy")
+    return Mutant(name, KERNELS, file, old, new, why, name.split("-")[0], "numpy")
 
 
 def python(name: str, file: str, old: str, new: str, why: str, *tests: str) -> Mutant:
     """Return a mutant of what is around the kernels."""
-    return Mutant(name, file, old, new, why, "", "python", tests)
+    folder, _, last = file.rpartition("/")
+    return Mutant(name, folder, last, old, new, why, "", "python", tests)
 
 
 MUTANTS = (
