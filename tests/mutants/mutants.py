@@ -54,7 +54,7 @@ class Mutant:
         """Return which tests to run first, as an expression for `pytest -k`."""
         if self.where.startswith("cython"):
             return f"cython-{self.level or best}"
-        return "numba" if self.where == "numba" else ""
+        return {"numba": "numba", "numpy": "not numba"}.get(self.where, "")  # others are compared with NumPy's
 
 
 def cython(name: str, file: str, old: str, new: str, why: str, level: str = "") -> Mutant:
