@@ -49,7 +49,8 @@ def only(**options):
     modules = [module for module in options["ext_modules"] if re.search({pattern!r}, module.name)]
     assert modules, [module.name for module in options["ext_modules"]]
     for module in modules:
-        module.extra_compile_args = [argument.replace("-O3", {level!r}) for argument in module.extra_compile_args]
+        for flags in (module.extra_compile_args, getattr(module, "level_flags", [])):
+            flags[:] = [flag.replace("-O3", {level!r}) for flag in flags]
     whole(**options | {{"ext_modules": modules}})
 setuptools.setup = only
 exec(compile(open("setup.py").read(), "setup.py", "exec"), {{"__name__": "__main__", "__file__": "setup.py"}})
@@ -57,13 +58,13 @@ exec(compile(open("setup.py").read(), "setup.py", "exec"), {{"__name__": "__main
 
 
 def missing() -> list[str]:
-    """Return what is wrong with the records: each text must be in its file exactly once."""
+    """Return what is wrong with the records: each text must be in one file, and there exactly once."""
     found = []
     for mutant in MUTANTS:
-        path = ROOT / mutant.file
-        count = path.read_text().count(mutant.old) if path.exists() else 0
-        if count != 1:
-            found.append(f"{mutant.name}: {mutant.old!r} is {count} times in {mutant.file}")
+        texts = {path: path.read_text().count(mutant.old) for path in sorted((ROOT / mutant.folder).rglob(mutant.file))}
+        if list(texts.values()) != [1]:
+            files = ", ".join(f"{count} times in {path.relative_to(ROOT)}" for path, count in texts.items())
+            found.append(f"{mutant.name}: {mutant.old!r} is {files or 'in no file, as there is no ' + mutant.file}")
     names = [mutant.name for mutant in MUTANTS]
     return found + [f"two mutants are called {name}" for name in {name for name in names if names.count(name) > 1}]
 
@@ -107,7 +108,7 @@ class Tree:
 
     def try_one(self, mutant: Mutant, suites: list[str]) -> dict[str, tuple[str, float]]:
         """Return by suite who caught a mutant ("" for nobody), and the seconds until then."""
-        path = self.folder / mutant.file
+        (path,) = (self.folder / mutant.folder).rglob(mutant.file)
         original, modules = path.read_text(), {}
         pattern = mutant.modules(best_level())
         if pattern:
@@ -116,7 +117,7 @@ class Tree:
         path.write_text(original.replace(mutant.old, mutant.new))
         try:
             if pattern:
-                self.build(mutant.name, pattern, mutant.optimization)
+                self.build(mutant.name, pattern, "-O1")
             found: dict[str, tuple[str, float]] = {}
             for suite in sorted(suites, reverse=True):  # what the short one fails in is soon found in the full one
                 function = re.search(r"::(\w+)", found["short"][0]) if "short" in found else None
@@ -136,8 +137,8 @@ class Tree:
             tests = tuple(str(self.earlier / test) for test in tests)
         likely = mutant.likely(best_level())
         rest = "not numba" if mutant.where.startswith("cython") else ""  # Numba's kernels take their time to compile
-        chosen = [" and ".join(filter(None, (function, likely))), likely, rest]
-        chosen = list(dict.fromkeys(chosen))[: 2 if self.earlier and suite == "full" else None]
+        chosen = [f"{function} and {likely}", function, likely, rest] if function and likely else [likely, rest]
+        chosen = list(dict.fromkeys(chosen))[: 3 if self.earlier and suite == "full" else None]
         for only in chosen:  # first those tests that are likely to notice, then all that concern it
             with tempfile.TemporaryDirectory() as caches:
                 code, printed = self.run(
