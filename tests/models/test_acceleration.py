@@ -86,7 +86,7 @@ def test_a_step_that_raises_the_objective_is_dropped_and_done_again_plainly():
 
 @pytest.mark.parametrize("acceleration", ["momentum", True, 1])
 def test_other_accelerations_are_refused(acceleration):
-    with pytest.raises((TypeError, ValueError), match="acceleration must be 'nesterov', or None"):
+    with pytest.raises((TypeError, ValueError), match="acceleration must be 'nesterov' or None"):
         ImplicitALS(acceleration=acceleration)
 
 

@@ -139,7 +139,7 @@ def test_row_numbers_in_place_of_a_matrix_are_told_how_to_become_one(any_model, 
     model = fitted(any_model, "rows")
     message = refused(lambda: model.recommend(user_items=["x", "y"]))
     assert "of ids, such as 'x': pass fit the model on" not in message
-    assert "fit the model on alternant.Interactions, which know ids" in message
+    assert "fit the model on alternant.Interactions, which have ids" in message
     if model.traits.feedback != "ratings":
         items = form([0, 5, 2])
         message = refused(lambda: model.recommend(user_items=items))

@@ -505,7 +505,7 @@ def test_users_and_items_that_do_not_broadcast_are_refused():
 
 
 def test_new_users_need_interactions():
-    message = "users=None means new users and needs user_items, their interactions: pass one of the two"
+    message = "users=None needs user_items, the interactions of new users: pass users or user_items"
     refuses(ValueError, message, lambda: MODEL.recommend(), MODEL)
     refuses(ValueError, message, lambda: MODEL.explain(None, 0), MODEL)
 
@@ -515,10 +515,10 @@ def test_new_users_need_interactions():
     [
         ([13], 1, IndexError, r"between 0 and 12 \(the model knows 12 users, new ones follow without a gap\), got 13"),
         ([12, 14], 2, IndexError, "users must lie between 0 and 13 .*, got 14"),
-        ([0, 13], 2, IndexError, "users to append must be numbered from 12 on without a gap, got 13"),
+        ([0, 13], 2, IndexError, "users to append must be numbered from 12 without gaps, got 13"),
         ([-1], 1, IndexError, "users must lie between 0 and 12 .*, got -1"),
         ([2**31], 1, IndexError, "users must lie between 0 and 12 .*, got 2147483648"),
-        ([3, 3], 2, ValueError, "users must be distinct, got 1 of them twice"),
+        ([3, 3], 2, ValueError, "users must be distinct, got 1 duplicates"),
         ([1.0], 1, TypeError, "users must be whole numbers"),
         (True, 1, TypeError, "users must be whole numbers"),
         ([3], 2, ValueError, "user_items must have one row for each of the 1 users, got 2 rows"),
@@ -592,7 +592,7 @@ def test_a_warm_start_from_other_shapes_is_refused_without_a_random_number(facto
     model = ImplicitALS(factors=4, iterations=1, random_state=generator).fit(R)
     model.set_params(factors=factors, warm_start=True)
     state = generator.bit_generator.state
-    message = r"warm_start needs finite (user|item)_factors with \d columns .* set warm_start=False, or interactions"
+    message = r"warm_start needs finite (user|item)_factors with \d columns .* set warm_start=False, or pass interact"
     smaller = R[: shape[0], : shape[1]]
     refuses(ValueError, message, lambda: model.fit(smaller), model, smaller)
     assert generator.bit_generator.state == state

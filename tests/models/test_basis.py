@@ -43,16 +43,16 @@ def test_predictions_stay_and_the_dense_part_becomes_diagonal(f, common_lambda, 
     assert (basis.lambda_scale == 0) == (common_lambda is not None)
     columns = len(basis.diagonal)
     assert columns == (f if not padded else -(-f * dtype(0).itemsize // 64) * 64 // dtype(0).itemsize)
-    turned, back = np.empty((300, columns), dtype), np.empty_like(X)
-    basis.there(X, turned, solver())
-    basis.back(turned, back, solver())
+    rotated, back = np.empty((300, columns), dtype), np.empty_like(X)
+    basis.forward(X, rotated, solver())
+    basis.inverse(rotated, back, solver())
     tolerance = TOLERANCE[np.dtype(dtype)]
     np.testing.assert_allclose(back, X, rtol=0, atol=tolerance)
     wide = X.astype(np.float64)
     scores = wide @ Y.T
-    np.testing.assert_allclose(turned @ basis.factors.T, scores, rtol=0, atol=f * tolerance)
+    np.testing.assert_allclose(rotated @ basis.factors.T, scores, rtol=0, atol=f * tolerance)
     quadratic = 0.25 * (scores**2).sum(1) + (common_lambda or 0) * (wide**2).sum(1)
-    np.testing.assert_allclose((turned.astype(np.float64) ** 2) @ basis.diagonal, quadratic, rtol=10 * tolerance)
+    np.testing.assert_allclose((rotated.astype(np.float64) ** 2) @ basis.diagonal, quadratic, rtol=10 * tolerance)
 
 
 def test_a_cholesky_factor_that_would_lose_digits_is_not_used():

@@ -145,9 +145,9 @@ def test_an_item_that_one_user_praised_does_not_lead_the_lists_of_rating_models(
         ({"k": 0}, "k must be at least 1, got 0"),
         ({"method": "best"}, "method must be one of 'auto', 'mean', 'popularity', 'neighbours', 'fold_in', got 'best'"),
         ({"method": None}, "method must be one of .*, got None"),
-        ({"method": "fold_in"}, "user_items goes with method='fold_in' and with no other, .* user_items missing"),
+        ({"method": "fold_in"}, "must be given for method='fold_in' and for no other, .* user_items missing"),
         ({"method": "mean", "user_items": table("counts")[NEW]}, "got method='mean' and user_items given"),
-        ({"features": FEATURES[:N]}, "go together with method='neighbours', got method='mean', features given"),
+        ({"features": FEATURES[:N]}, "must both be given for method='neighbours' .* got method='mean', features given"),
         ({"new_features": FEATURES[NEW]}, "features missing and new_features given"),
         ({"features": FEATURES, "new_features": FEATURES[NEW]}, "one row for each of the 400 users .*, got 460"),
         ({"features": FEATURES[:N], "new_features": FEATURES[NEW, :2]}, "must have the same columns, got 4 and 2"),
@@ -167,7 +167,7 @@ def test_without_interactions_popularity_says_what_to_do_instead(tmp_path):
     model = ImplicitALS(factors=3, random_state=0, iterations=1).fit(table("counts")[:N])
     model.save(tmp_path / "m", interactions=False)
     loaded = ImplicitALS.load(tmp_path / "m")
-    with pytest.raises(ValueError, match=r"counts the interactions of the fit, .* use method='mean'"):
+    with pytest.raises(ValueError, match=r"needs the interactions of the fit, .* use method='mean'"):
         loaded.cold_start(method="popularity")
     np.testing.assert_array_equal(loaded.cold_start(5)[0], model.cold_start(5)[0])
 

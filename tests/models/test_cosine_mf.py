@@ -60,7 +60,7 @@ def test_the_worked_example(kernels, monkeypatch, way):
     elif way == "batch":
         model.update([0, 0], [0, 0], [1, np.nan])
     else:
-        with pytest.warns(UserWarning, match="there is no dislike"):
+        with pytest.warns(UserWarning, match="contain no dislikes"):
             model.fit([[1]])
     assert model.predict(0, 0) == pytest.approx(0.7339560594124371, abs=1e-14)
     assert model.user_factors[0, 0] == pytest.approx(0.86853641, abs=5e-9)
@@ -100,7 +100,7 @@ def test_likes_come_closer_and_dislikes_move_away():
 
 
 def test_a_matrix_without_dislikes_is_learned_with_a_warning_that_names_the_caller():
-    with pytest.warns(UserWarning, match=r"no dislike among the interactions, .*: give dislikes as zeros") as caught:
+    with pytest.warns(UserWarning, match=r"interactions contain no dislikes, .*: add dislikes as zeros") as caught:
         fit(sp.csr_array(LIKED))
     assert len(caught) == 1
     assert not re.search(r"[.!] [A-Z]|\.$", str(caught[0].message))
@@ -282,11 +282,11 @@ def test_a_hundred_thousand_events_in_a_batch():
     (0, 0, None, TypeError, "liked must be 1 .* and 0 for disliked, got None"),
     (0, 0, "1", TypeError, "liked must be 1"), (0, 0, 1j, TypeError, "liked must be 1"),
     ([0, 1], [0, 1], [1, None], TypeError, "liked must be 1"),
-    ([0, 1], [0, 1, 2], [1, 1], ValueError, "must be of one length, one for each event, got 2, 3 and 2"),
-    ([0, 1], [0, 1], [1, 1, 1], ValueError, "must be of one length"), ([], [0, 1], [1, 1], ValueError, "of one length"),
-    ([[0, 1]], [[0, 1]], [[1, 1]], ValueError, "must be lists, one event each, got 2 dimensions"),
-    ([[0], [1, 2]], [0, 1], [1, 1], ValueError, "users must be a list of numbers, .* uneven lists"),
-    ([0, 1], [0, 1], [[1], [0, 1]], ValueError, "liked must be a list of numbers, .* uneven lists"),
+    ([0, 1], [0, 1, 2], [1, 1], ValueError, "must have the same length, one entry per event, got 2, 3 and 2"),
+    ([0, 1], [0, 1], [1, 1, 1], ValueError, "the same length"), ([], [0, 1], [1, 1], ValueError, "the same length"),
+    ([[0, 1]], [[0, 1]], [[1, 1]], ValueError, "must be one-dimensional, one entry per event, got 2 dimensions"),
+    ([[0], [1, 2]], [0, 1], [1, 1], ValueError, "users must be a list of numbers, .* lists of unequal lengths"),
+    ([0, 1], [0, 1], [[1], [0, 1]], ValueError, "liked must be a list of numbers, .* lists of unequal lengths"),
     (sp.csr_array((1, 1)), 0, 1, TypeError, r"users must be whole numbers \(row numbers\), got csr_array"),
     (np.ones(2000), 0, 1, TypeError, r"users must be whole numbers \(row numbers\), got ndarray of dtype float64"),
 ])  # fmt: skip
@@ -372,7 +372,7 @@ def test_events_that_create_users_and_items_teach_the_same_however_they_are_grou
 
 
 def test_star_ratings_are_not_taken_for_likes_in_silence():
-    with pytest.warns(UserWarning, match=r"values beside 0 \(disliked\) and 1 \(liked\), .* say from where on one is"):
+    with pytest.warns(UserWarning, match=r"values other than 0 .* and 1 .*, .* convert ratings to likes"):
         CosineMF(factors=2, epochs=1).fit(np.array([[1, 2, 3, 0], [4, 5, 1, 0]]))
 
 
@@ -391,7 +391,7 @@ def test_the_last_word_on_every_pair_counts_whatever_came_before(actions, most):
     """Against a plain dict, with the log merged at once, soon, or only when it is read."""
     model, words, users, items = CosineMF(factors=2, epochs=1, random_state=0), {}, 0, 0
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(_events, "MOST_WAITING", most)
+        patch.setattr(_events, "MAX_PENDING", most)
         for action, argument in actions:
             if action in ("one", "batch"):
                 events = [argument] if action == "one" else argument

@@ -80,7 +80,7 @@ def test_new_users_come_with_their_own_ids(both, text):
     assert ids.ravel().tolist() == name(plain.recommend(None, 2, user_items=matrix)[0], "i", text)
     np.testing.assert_array_equal(named.fold_in_users(matrix), plain.fold_in_users(matrix))  # rows by hand work too
     strange = Interactions.from_arrays([1], ["new" if text else -5])
-    with pytest.raises(ValueError, match=r"user_items must hold items of the fit only, got 1 others, .*reindex"):
+    with pytest.raises(ValueError, match=r"user_items must contain only items of the fit, got 1 others, .*reindex"):
         named.fold_in_users(strange)
     with pytest.raises(TypeError, match=r"pass user_items\.matrix, or fit the model on Interactions"):
         plain.fold_in_users(new)

@@ -132,7 +132,7 @@ def test_user_items_may_be_one_row_per_user_or_the_whole_matrix(model):
 
 
 def test_user_items_that_can_be_read_two_ways_are_refused(model):
-    with pytest.raises(ValueError, match=r"one for each of users or the whole matrix .* pass users=numpy\.arange"):
+    with pytest.raises(ValueError, match=r"user_items is ambiguous: .* pass users=numpy\.arange"):
         model.recommend(np.arange(30)[::-1], 6, user_items=sp.csr_array(R))
 
 
