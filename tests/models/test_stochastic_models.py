@@ -344,7 +344,7 @@ def test_control_c_leaves_the_last_complete_epoch(case):
     ("BiasedMF in a range", {"learning_rate": 1e6}), ("LogisticMF", {"learning_rate": 1e6, "optimizer": "sgd"}),
     ("LogisticMF", {"learning_rate": 1e39}), ("CosineMF", {"learning_rate": 1e39}),
 ])  # fmt: skip
-def test_steps_that_diverge_raise_and_leave_the_model_as_it_was(name, params, kernels, monkeypatch):
+def test_a_fit_that_diverges_raises_and_leaves_the_model_unchanged(name, params, kernels, monkeypatch):
     case = Case(name)
     monkeypatch.setattr(case.cls, "_backend", lambda self: kernels)
     model = case.fit()
