@@ -270,7 +270,7 @@ def test_info_of_a_model(run):
     ("evaluate ratings.csv --user userId --item movieId --split new-users --fraction 3", "--fraction must be between"),
     ("evaluate twins.csv --user a --item b --split leave-one-out", "'twins.csv' that can be held out: nobody has more"),
     ("evaluate twins.csv --user a --item b --metrics rmse --baseline", "--baseline ranks and predicts no ratings"),
-    ("recommend ratings.csv --users 1", "is not a whole alternant model"),
+    ("recommend ratings.csv --users 1", "is not a complete alternant model"),
     ("recommend nothing --users 1", "there is no model file 'nothing'"),
     ("recommend model.safetensors --users 1 99", "users must be users of the fit, such as 1, got 99: leave"),
     ("recommend model.safetensors --users 77 99999999999999999999", "such as 1, got 77 and 1 more: leave them out"),
@@ -283,7 +283,7 @@ def test_info_of_a_model(run):
     ("evaluate ratings.csv --user userId --item movieId --split by-time", "--split by-time needs to know when"),
     ("evaluate ratings.csv --user userId --item movieId --metrics ndgc", "--metrics must be among"),
     ("evaluate ratings.csv --user userId --item movieId --fraction 3", "--fraction must be between 0 and 1"),
-    ("info ratings.csv", "is not a whole alternant model"),
+    ("info ratings.csv", "is not a complete alternant model"),
 ])  # fmt: skip
 def test_what_cannot_be_done_is_said_in_one_sentence_with_code_1(run, arguments, message):
     code, out, err = run(*arguments.split())
@@ -472,7 +472,7 @@ def test_pipes_are_refused_as_tables_and_models_and_taken_as_users(folder):
     assert "'/dev/stdin' is a pipe or a device, and a table is read more than once" in err
     code, _, err = shell(folder, "cat model.safetensors | ALT recommend /dev/stdin --all")
     assert (code, err.count("\n")) == (1, 1)
-    assert "'/dev/stdin' is a pipe or a device: a model is read from a file" in err
+    assert "'/dev/stdin' is a pipe or a device: pass the path of a regular file" in err
     code, out, _ = shell(folder, "echo 1 | ALT recommend model.safetensors -k 1 --users-file /dev/stdin")
     assert (code, out.count("\n")) == (0, 2)
 

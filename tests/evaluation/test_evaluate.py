@@ -139,7 +139,7 @@ def test_raw_ids_change_nothing_but_the_names():
     assert got.means == expected.means
     assert got.users.tolist() == [f"u{u:02}" for u in expected.users]
     stranger = Interactions.from_arrays(["u01"], ["unheard of"])
-    with pytest.raises(ValueError, match="test must hold items of the fit only, got 1 others, such as 'unheard of'"):
+    with pytest.raises(ValueError, match="test must contain only items of the fit, got 1 others, such as 'unheard of'"):
         evaluate(other, stranger)
 
 

@@ -165,7 +165,7 @@ def test_changes_of_basis_have_the_same_bits_whatever_the_threads_of_blas_and_of
                     other = Basis.of(Y, 1.0, solver(kernels, ours), problems)
                 np.testing.assert_array_equal(one.factors, other.factors)
                 np.testing.assert_array_equal(one.diagonal, other.diagonal)
-                np.testing.assert_array_equal(one.there.matrix, other.there.matrix)
+                np.testing.assert_array_equal(one.forward.matrix, other.forward.matrix)
 
 
 def test_sums_over_many_rows_have_the_same_bits_whatever_the_threads_of_blas(kernels):

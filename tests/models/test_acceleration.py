@@ -24,7 +24,7 @@ OBJECTIVES = {
 
 @pytest.mark.many_steps
 @pytest.mark.parametrize("params", OBJECTIVES.values(), ids=OBJECTIVES)
-def test_it_gets_where_plain_iterations_get_in_far_fewer_and_never_rises(params):
+def test_acceleration_needs_far_fewer_iterations_and_the_objective_never_rises(params):
     plain = ImplicitALS(factors=16, random_state=0, acceleration=None, **params).fit(MSWEB)
     fast = ImplicitALS(factors=16, random_state=0, iterations=30, **params).fit(MSWEB)
     objective = np.array(fast.history_["objective"])
@@ -56,7 +56,7 @@ def step(momentum, iterate, X, Y):
     return done
 
 
-def test_steps_beyond_are_taken_while_they_lower_the_objective():
+def test_extrapolation_continues_while_it_lowers_the_objective():
     momentum, X, Y = Momentum(Pool()), np.ones((1, 1)), np.ones((1, 1))
     values = []
     for _ in range(4):
@@ -67,7 +67,7 @@ def test_steps_beyond_are_taken_while_they_lower_the_objective():
     np.testing.assert_allclose(values, [1 / 2, 1 / 8, -1 / 16, -1 / 32])
 
 
-def test_a_step_that_raises_the_objective_is_dropped_and_done_again_plainly():
+def test_an_iteration_that_raises_the_objective_is_repeated_without_extrapolation():
     starts = []
 
     def iterate(X, Y):
@@ -86,7 +86,7 @@ def test_a_step_that_raises_the_objective_is_dropped_and_done_again_plainly():
 
 @pytest.mark.parametrize("acceleration", ["momentum", True, 1])
 def test_other_accelerations_are_refused(acceleration):
-    with pytest.raises((TypeError, ValueError), match="acceleration must be 'nesterov', or None"):
+    with pytest.raises((TypeError, ValueError), match="acceleration must be 'nesterov' or None"):
         ImplicitALS(acceleration=acceleration)
 
 

@@ -58,7 +58,7 @@ FORMS = {
 
 @pytest.mark.parametrize("form", FORMS)
 @pytest.mark.parametrize("kind", ["rows", "numbers", "text"])
-def test_a_set_is_as_good_as_a_list_where_order_means_nothing(any_model, kind, form):
+def test_a_set_is_accepted_where_order_does_not_matter(any_model, kind, form):
     model, form = fitted(any_model, kind), FORMS[form]
     items = model._raw(np.array([0, 5, 2]), "item").tolist()
     users = model._raw(np.array([3, 7]), "user").tolist()
@@ -82,7 +82,7 @@ def test_a_set_is_as_good_as_a_list_where_order_means_nothing(any_model, kind, f
 
 
 @pytest.mark.parametrize("kind", ["rows", "numbers", "text"])
-def test_a_set_is_refused_where_answers_come_in_the_order_of_the_ids(kind):
+def test_a_set_is_refused_where_results_are_in_the_order_of_the_ids(kind):
     model = fitted(MODELS[0], kind)
     users, items = set(model._raw(np.arange(3), "user").tolist()), set(model._raw(np.arange(3), "item").tolist())
     rows = sp.csr_array((3, 9))
@@ -117,7 +117,7 @@ def test_an_id_that_is_a_frozenset_stays_one_id():
 
 @pytest.mark.parametrize("form", [list, tuple, np.array, set])
 @pytest.mark.parametrize("kind", ["numbers", "text"])
-def test_a_list_of_ids_in_place_of_interactions_is_told_how_to_become_them(any_model, kind, form):
+def test_a_list_of_ids_in_place_of_interactions_is_refused_with_the_way_to_convert_it(any_model, kind, form):
     model = fitted(any_model, kind)
     items = form(model._raw(np.array([0, 5, 2]), "item").tolist())
     if kind == "numbers" and model.traits.feedback == "ratings":
@@ -135,11 +135,11 @@ def test_a_list_of_ids_in_place_of_interactions_is_told_how_to_become_them(any_m
 
 
 @pytest.mark.parametrize("form", [list, tuple, np.array, set])
-def test_row_numbers_in_place_of_a_matrix_are_told_how_to_become_one(any_model, form):
+def test_row_numbers_in_place_of_a_matrix_are_refused_with_the_way_to_convert_them(any_model, form):
     model = fitted(any_model, "rows")
     message = refused(lambda: model.recommend(user_items=["x", "y"]))
     assert "of ids, such as 'x': pass fit the model on" not in message
-    assert "fit the model on alternant.Interactions, which know ids" in message
+    assert "fit the model on alternant.Interactions, which have ids" in message
     if model.traits.feedback != "ratings":
         items = form([0, 5, 2])
         message = refused(lambda: model.recommend(user_items=items))
@@ -162,7 +162,7 @@ def pivots():
 
 @pytest.mark.parametrize("at", range(4))
 @pytest.mark.parametrize("cls", [ImplicitALS, Popularity, ExplicitALS, BiasedMF])
-def test_a_pivot_is_told_how_to_become_interactions_with_its_ids(cls, at):
+def test_a_pivot_table_is_refused_with_the_way_to_convert_it(cls, at):
     frame = list(pivots())[at]
     name = "ratings" if cls is ExplicitALS else "interactions"
     model = cls() if cls is Popularity else cls(factors=2)
@@ -179,14 +179,14 @@ def test_a_pivot_is_told_how_to_become_interactions_with_its_ids(cls, at):
         np.testing.assert_array_equal(model.interactions_.to_scipy().toarray(), known)
 
 
-def test_a_table_of_rows_is_still_told_to_name_its_columns():
+def test_a_table_of_interactions_is_refused_with_the_advice_to_name_its_columns():
     pandas = pytest.importorskip("pandas")
     table = pandas.DataFrame({"user": [1, 2], "item": [3, 4], "value": [1.0, 2.0]})
     for model in (ImplicitALS(), BiasedMF()):
         assert "pass alternant.Interactions.from_frame(...) of its columns" in refused(model.fit, table)
 
 
-def test_splits_take_the_same_words():
+def test_splits_give_the_same_advice():
     pandas = pytest.importorskip("pandas")
     with pytest.raises(TypeError, match=r"from_frame\(\.\.\.\) of its columns"):
         leave_one_out(pandas.DataFrame({"user": [1, 2], "item": [3, 4]}))

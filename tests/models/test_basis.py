@@ -37,22 +37,22 @@ def solver(num_threads=2):
 @pytest.mark.parametrize("f", [3, 16, 70])
 @pytest.mark.parametrize("common_lambda", [None, 0.5])
 @pytest.mark.parametrize("padded", [False, True])
-def test_predictions_stay_and_the_dense_part_becomes_diagonal(f, common_lambda, padded, dtype):
+def test_predictions_do_not_change_and_the_dense_part_is_diagonal(f, common_lambda, padded, dtype):
     X, Y = factors(300, f, dtype), factors(500, f, dtype, seed=1)
     basis = Basis.of(Y, 0.25, solver(), rows_of(common_lambda), padded=padded)
     assert (basis.lambda_scale == 0) == (common_lambda is not None)
     columns = len(basis.diagonal)
     assert columns == (f if not padded else -(-f * dtype(0).itemsize // 64) * 64 // dtype(0).itemsize)
-    turned, back = np.empty((300, columns), dtype), np.empty_like(X)
-    basis.there(X, turned, solver())
-    basis.back(turned, back, solver())
+    rotated, back = np.empty((300, columns), dtype), np.empty_like(X)
+    basis.forward(X, rotated, solver())
+    basis.inverse(rotated, back, solver())
     tolerance = TOLERANCE[np.dtype(dtype)]
     np.testing.assert_allclose(back, X, rtol=0, atol=tolerance)
     wide = X.astype(np.float64)
     scores = wide @ Y.T
-    np.testing.assert_allclose(turned @ basis.factors.T, scores, rtol=0, atol=f * tolerance)
+    np.testing.assert_allclose(rotated @ basis.factors.T, scores, rtol=0, atol=f * tolerance)
     quadratic = 0.25 * (scores**2).sum(1) + (common_lambda or 0) * (wide**2).sum(1)
-    np.testing.assert_allclose((turned.astype(np.float64) ** 2) @ basis.diagonal, quadratic, rtol=10 * tolerance)
+    np.testing.assert_allclose((rotated.astype(np.float64) ** 2) @ basis.diagonal, quadratic, rtol=10 * tolerance)
 
 
 def test_a_cholesky_factor_that_would_lose_digits_is_not_used():
@@ -68,7 +68,7 @@ def test_a_cholesky_factor_that_would_lose_digits_is_not_used():
         assert (basis.lambda_scale == 0) == used
 
 
-def test_a_cholesky_factor_of_many_columns_is_used_and_as_exact_as_eigenvectors(monkeypatch):
+def test_a_cholesky_factor_of_many_columns_is_used_and_as_accurate_as_eigenvectors(monkeypatch):
     """Its condition number by norms of columns grows with f, whatever the digits."""
     rng = np.random.default_rng(0)
     f = 256
@@ -115,7 +115,7 @@ CHANGES = [
 
 
 @pytest.mark.parametrize("same_sides", [False, True], ids=["", "users are items"])
-def test_what_a_model_was_asked_before_changes_no_bit_of_an_answer(same_sides):
+def test_results_do_not_depend_on_earlier_calls(same_sides):
     """What is kept between calls has all in its key that it follows from."""
     rng = np.random.default_rng(1)
     R = sp.csr_array(np.where(rng.random((30, 30)) < 0.3, rng.integers(1, 9, (30, 30)), 0).astype(float))

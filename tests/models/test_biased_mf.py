@@ -200,7 +200,7 @@ def test_a_stored_zero_is_a_rating_unless_zero_marks_what_is_missing():
 
 
 def test_a_table_of_zeros_marked_missing_has_nothing_to_learn_from():
-    with pytest.raises(ValueError, match=r"interactions must hold at least one known pair, got none in shape \(3, 2\)"):
+    with pytest.raises(ValueError, match=r"must contain at least one known pair, got none in shape \(3, 2\)"):
         fit(np.zeros((3, 2)), missing_value=0)
 
 

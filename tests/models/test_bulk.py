@@ -315,11 +315,11 @@ def test_an_index_leaves_out_what_was_seen_and_answers_vectors():
     (lambda m: m.recommend_all(to=3), TypeError, "to must be the name of a .parquet or .csv file"),
     (lambda m: m.recommend_all(to="x.xlsx"), ValueError, "to must end in .parquet or .csv"),
     (lambda m: m.recommend_all(to="nowhere/x.csv"), FileNotFoundError, "there is no folder 'nowhere'"),
-    (lambda m: m.recommend_all(titles={}), ValueError, "titles and library are for frames and files"),
+    (lambda m: m.recommend_all(titles={}), ValueError, "titles and library apply to frames and files"),
     (lambda m: m.to_index("annoy"), ValueError, "library must be one of 'faiss', 'hnswlib', 'usearch'"),
     (lambda m: m.to_index("faiss", trees=3), TypeError, "has the options factory, got 'trees'"),
     (lambda m: m.to_index("faiss", factory="Flatt"), ValueError, "factory must be a string for faiss.index_factory"),
-    (lambda m: m.to_index("faiss").search(), ValueError, "users=None means new users"),
+    (lambda m: m.to_index("faiss").search(), ValueError, "users=None needs user_items"),
     (lambda m: m.to_index("faiss").search(queries=np.ones(3)), ValueError, "queries must be numbers with"),
 ])  # fmt: skip
 def test_what_cannot_be_served_is_refused_in_one_sentence(call, error, message):

@@ -23,7 +23,7 @@ def test_each_user_has_candidates_of_their_own(form):
         np.testing.assert_array_equal(values, theirs)
 
 
-def test_a_table_has_a_row_for_each_user_and_what_was_seen_or_excluded_stays_out():
+def test_a_table_has_a_row_for_each_user_and_seen_or_excluded_items_stay_out():
     table = np.tile(np.arange(20), (2, 1))
     ids, _ = MODEL.recommend([5, 6], 20, candidate_items=table, exclude_items=[4])
     for u, listed in zip([5, 6], ids, strict=True):
@@ -47,6 +47,6 @@ def test_raw_ids_even_tuples():
     ([[1], [2], [999]], IndexError, "candidate_items must lie between 0 and"),
     (sp.csr_array((3, 4)), ValueError, "candidate_items must have one column for each of the 285 items"),
 ])  # fmt: skip
-def test_lists_that_do_not_fit_are_refused(candidates, error, message):
+def test_inconsistent_lists_of_candidates_are_refused(candidates, error, message):
     with pytest.raises(error, match=message):
         MODEL.recommend([5, 6, 7], 2, candidate_items=candidates)

@@ -73,7 +73,7 @@ def test_popularity_beats_random_and_counts_positive_interactions(fitted):
     np.testing.assert_array_equal(ids, np.argsort(-counts, kind="stable")[:K])
 
 
-def test_neighbours_by_other_characteristics_beat_random_and_the_mean_user(fitted):
+def test_neighbours_by_features_beat_random_and_the_mean_user(fitted):
     model, _ = fitted
     ids, _ = model.cold_start(K, features=FEATURES[:N], new_features=FEATURES[NEW])
     assert ids.shape == (60, K)
@@ -86,7 +86,7 @@ def test_neighbours_by_other_characteristics_beat_random_and_the_mean_user(fitte
     np.testing.assert_array_equal(sparse[0], ids)
 
 
-def test_a_questionnaire_beats_random_and_the_mean_user_and_is_not_asked_again(fitted):
+def test_fold_in_of_a_few_answers_beats_random_and_the_mean_user_and_excludes_them(fitted):
     model, rows = fitted
     answers = rows[NEW].tocoo()
     few = np.random.default_rng(3).random(answers.nnz) < 0.4
@@ -109,13 +109,13 @@ def test_scores_are_those_of_the_average_of_the_nearest_users():
     assert ids[0] == np.argmax(model.item_factors @ query)
 
 
-def test_a_user_like_nobody_gets_the_mean_users_list(fitted):
+def test_a_user_without_similar_users_gets_the_mean_users_list(fitted):
     model, _ = fitted
     ids, _ = model.cold_start(K, features=FEATURES[:N], new_features=np.zeros(4))
     np.testing.assert_array_equal(ids, model.cold_start(K)[0])
 
 
-def test_items_can_be_excluded_or_chosen_whatever_the_method(fitted):
+def test_items_can_be_excluded_or_chosen_with_every_method(fitted):
     model, rows = fitted
     first = model.cold_start(K)[0]
     for options in (
@@ -145,33 +145,33 @@ def test_an_item_that_one_user_praised_does_not_lead_the_lists_of_rating_models(
         ({"k": 0}, "k must be at least 1, got 0"),
         ({"method": "best"}, "method must be one of 'auto', 'mean', 'popularity', 'neighbours', 'fold_in', got 'best'"),
         ({"method": None}, "method must be one of .*, got None"),
-        ({"method": "fold_in"}, "user_items goes with method='fold_in' and with no other, .* user_items missing"),
+        ({"method": "fold_in"}, "must be given for method='fold_in' and for no other, .* user_items missing"),
         ({"method": "mean", "user_items": table("counts")[NEW]}, "got method='mean' and user_items given"),
-        ({"features": FEATURES[:N]}, "go together with method='neighbours', got method='mean', features given"),
+        ({"features": FEATURES[:N]}, "must both be given for method='neighbours' .* got method='mean', features given"),
         ({"new_features": FEATURES[NEW]}, "features missing and new_features given"),
         ({"features": FEATURES, "new_features": FEATURES[NEW]}, "one row for each of the 400 users .*, got 460"),
-        ({"features": FEATURES[:N], "new_features": FEATURES[NEW, :2]}, "must have the same columns, got 4 and 2"),
+        ({"features": FEATURES[:N], "new_features": FEATURES[NEW, :2]}, "same number of columns, .*, got 4 and 2"),
         ({"features": FEATURES[:N] * np.nan, "new_features": FEATURES[NEW]}, "features must be a finite table"),
         ({"features": [["a"]] * N, "new_features": [["b"]]}, "features must be a table of numbers, one row per user"),
         ({"features": FEATURES[:N], "new_features": FEATURES[NEW], "n_neighbours": 0}, "n_neighbours must be at least"),
         ({"min_count": -1}, "min_count must be at least 0, got -1"),
     ],
 )  # fmt: skip
-def test_what_does_not_fit_is_refused_with_one_sentence(options, message):
+def test_inconsistent_arguments_are_refused(options, message):
     model = ImplicitALS(factors=3, random_state=0, iterations=1).fit(table("counts")[:N])
     with pytest.raises((TypeError, ValueError), match=message):
         model.cold_start(**options)
 
 
-def test_without_interactions_popularity_says_what_to_do_instead(tmp_path):
+def test_popularity_without_interactions_is_refused_with_an_alternative(tmp_path):
     model = ImplicitALS(factors=3, random_state=0, iterations=1).fit(table("counts")[:N])
     model.save(tmp_path / "m", interactions=False)
     loaded = ImplicitALS.load(tmp_path / "m")
-    with pytest.raises(ValueError, match=r"counts the interactions of the fit, .* use method='mean'"):
+    with pytest.raises(ValueError, match=r"needs the interactions of the fit, .* use method='mean'"):
         loaded.cold_start(method="popularity")
     np.testing.assert_array_equal(loaded.cold_start(5)[0], model.cold_start(5)[0])
 
 
-def test_before_a_fit_there_is_nothing_to_rank():
+def test_a_cold_start_before_a_fit_raises_not_fitted_error():
     with pytest.raises(AttributeError, match="not fitted yet"):
         BiasedMF().cold_start()

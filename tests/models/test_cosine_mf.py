@@ -60,7 +60,7 @@ def test_the_worked_example(kernels, monkeypatch, way):
     elif way == "batch":
         model.update([0, 0], [0, 0], [1, np.nan])
     else:
-        with pytest.warns(UserWarning, match="there is no dislike"):
+        with pytest.warns(UserWarning, match="contain no dislikes"):
             model.fit([[1]])
     assert model.predict(0, 0) == pytest.approx(0.7339560594124371, abs=1e-14)
     assert model.user_factors[0, 0] == pytest.approx(0.86853641, abs=5e-9)
@@ -76,7 +76,7 @@ def test_the_worked_example(kernels, monkeypatch, way):
 # --- likes, dislikes, and what is neither -----------------------------------------------------------------------------
 
 
-def test_only_ones_and_zeros_teach():
+def test_values_other_than_one_and_zero_are_ignored():
     expected = bits(fit())
     for unknown in (2, -1, 0.5, np.nan):
         assert bits(fit(np.where(KNOWN, LIKED, unknown))) == expected
@@ -91,7 +91,7 @@ def test_only_ones_and_zeros_teach():
     assert known(model) == known(fit())
 
 
-def test_likes_come_closer_and_dislikes_move_away():
+def test_likes_raise_the_cosine_and_dislikes_lower_it():
     model = fit(init_scale=0.3)
     for liked in (0, 1):
         before = model.predict(2, 3)
@@ -99,8 +99,8 @@ def test_likes_come_closer_and_dislikes_move_away():
         assert (model.predict(2, 3) > before) == bool(liked)
 
 
-def test_a_matrix_without_dislikes_is_learned_with_a_warning_that_names_the_caller():
-    with pytest.warns(UserWarning, match=r"no dislike among the interactions, .*: give dislikes as zeros") as caught:
+def test_a_matrix_without_dislikes_warns_at_the_caller():
+    with pytest.warns(UserWarning, match=r"interactions contain no dislikes, .*: add dislikes as zeros") as caught:
         fit(sp.csr_array(LIKED))
     assert len(caught) == 1
     assert not re.search(r"[.!] [A-Z]|\.$", str(caught[0].message))
@@ -134,7 +134,7 @@ def random_events(count, users=M + 4, items=N + 3, seed=1):
 
 
 @pytest.mark.parametrize("update_items", [True, False])
-def test_a_batch_is_its_events_one_after_the_other_to_the_bit(kernels, monkeypatch, dtype, update_items):
+def test_a_batch_gives_the_same_bits_as_its_events_one_by_one(kernels, monkeypatch, dtype, update_items):
     monkeypatch.setattr(CosineMF, "_backend", lambda self: kernels)
     batch, single = (fit(dtype=dtype, update_items=update_items) for _ in range(2))
     events = random_events(60, M, N)
@@ -154,14 +154,14 @@ def test_one_event_may_be_numbers_numpy_scalars_lists_or_arrays():
         assert bits(fit().update([1], np.array([2]), liked)) == expected
 
 
-def test_one_value_serves_many_events(dtype):
+def test_one_value_broadcasts_to_many_events(dtype):
     expected = fit(dtype=dtype).update([1, 2, 3], [4, 5, 6], [1, 1, 1])
     for liked in (1, 1.0, True, dtype(1)):
         assert bits(fit(dtype=dtype).update([1, 2, 3], [4, 5, 6], liked)) == bits(expected)
     assert bits(fit().update([3, 3], [0, 1], [1, 0])) == bits(fit().update(3, [0, 1], [1, 0]))
 
 
-def test_nothing_happens_without_events():
+def test_an_update_without_events_changes_nothing():
     model = CosineMF()
     model.update([], [], []).update(0, 0, 2)
     with pytest.raises(NotFittedError):
@@ -197,7 +197,7 @@ def test_a_model_that_was_never_fitted_learns_from_its_first_events(first, dtype
     assert np.isfinite(model.predict(np.arange(M)[:, None], np.arange(N))).all()
 
 
-def test_items_stay_where_they_are_without_update_items():
+def test_items_do_not_change_without_update_items():
     model = fit(update_items=False)
     users, items = bits(model)
     model.update(*random_events(100, M, N)).update(0, 0, 1)
@@ -205,7 +205,7 @@ def test_items_stay_where_they_are_without_update_items():
     assert model.user_factors.tobytes() != users
 
 
-def test_zero_vectors_score_zero_and_stay():
+def test_zero_vectors_score_zero_and_do_not_change():
     model = by_hand(np.array([[0.0, 0], [1, 2]]), np.array([[3.0, 1], [0, 0]]))
     model.update(0, 0, 1).update([0, 1], [1, 1], [0, 1])
     assert model.predict([0, 0, 1], [0, 1, 1]).tolist() == [0, 0, 0]
@@ -220,7 +220,7 @@ def test_zero_vectors_score_zero_and_stay():
 
 
 @pytest.mark.parametrize("length", [1e-30, 1e30])
-def test_cosines_know_no_length(length):
+def test_cosines_do_not_depend_on_the_lengths_of_vectors(length):
     users, items = rng.standard_normal((2, 5, 3))
     model = by_hand((users * length).astype(np.float32), (items * length).astype(np.float32))
     expected = users @ items.T / np.outer(np.linalg.norm(users, axis=1), np.linalg.norm(items, axis=1))
@@ -230,7 +230,7 @@ def test_cosines_know_no_length(length):
     assert (np.abs(scores) <= 1).all()
 
 
-def test_what_was_swiped_is_not_recommended_from_that_moment_on():
+def test_a_swiped_item_is_no_longer_recommended():
     model = fit()
     ids = model.recommend(3, N)[0]
     best = int(ids[0])
@@ -246,7 +246,7 @@ def test_what_was_swiped_is_not_recommended_from_that_moment_on():
         assert model.interactions_.shape == (M + 2, N)
 
 
-def test_factors_handed_out_are_read_only_and_stay_as_they_were():
+def test_returned_factors_are_read_only_and_never_change():
     model = fit()
     for _ in range(2):  # before the vectors are the model's own, and after
         before = model.user_factors
@@ -279,18 +279,18 @@ def test_a_hundred_thousand_events_in_a_batch():
     ([0.0], [0], [1], TypeError, "users must be whole numbers"), ([True], [0], [1], TypeError, "users must be whole"),
     (True, 0, 1, TypeError, "users must be whole numbers"), (None, 0, 1, TypeError, "users must be whole numbers"),
     ("3", 0, 1, TypeError, "users must be whole numbers"), (0, ["a"], 1, TypeError, "items must be whole numbers"),
-    (0, 0, None, TypeError, "liked must be 1 .* and 0 for disliked, got None"),
+    (0, 0, None, TypeError, r"liked must be 1 \(True\) or 0 \(False\), got None"),
     (0, 0, "1", TypeError, "liked must be 1"), (0, 0, 1j, TypeError, "liked must be 1"),
     ([0, 1], [0, 1], [1, None], TypeError, "liked must be 1"),
-    ([0, 1], [0, 1, 2], [1, 1], ValueError, "must be of one length, one for each event, got 2, 3 and 2"),
-    ([0, 1], [0, 1], [1, 1, 1], ValueError, "must be of one length"), ([], [0, 1], [1, 1], ValueError, "of one length"),
-    ([[0, 1]], [[0, 1]], [[1, 1]], ValueError, "must be lists, one event each, got 2 dimensions"),
-    ([[0], [1, 2]], [0, 1], [1, 1], ValueError, "users must be a list of numbers, .* uneven lists"),
-    ([0, 1], [0, 1], [[1], [0, 1]], ValueError, "liked must be a list of numbers, .* uneven lists"),
+    ([0, 1], [0, 1, 2], [1, 1], ValueError, "must have the same length, one entry per event, got 2, 3 and 2"),
+    ([0, 1], [0, 1], [1, 1, 1], ValueError, "the same length"), ([], [0, 1], [1, 1], ValueError, "the same length"),
+    ([[0, 1]], [[0, 1]], [[1, 1]], ValueError, "must be one-dimensional, one entry per event, got 2 dimensions"),
+    ([[0], [1, 2]], [0, 1], [1, 1], ValueError, "users must be a list of numbers, .* lists of unequal lengths"),
+    ([0, 1], [0, 1], [[1], [0, 1]], ValueError, "liked must be a list of numbers, .* lists of unequal lengths"),
     (sp.csr_array((1, 1)), 0, 1, TypeError, r"users must be whole numbers \(row numbers\), got csr_array"),
     (np.ones(2000), 0, 1, TypeError, r"users must be whole numbers \(row numbers\), got ndarray of dtype float64"),
 ])  # fmt: skip
-def test_bad_events_are_refused_with_one_sentence_and_change_nothing(users, items, liked, error, message):
+def test_invalid_events_are_refused_and_change_nothing(users, items, liked, error, message):
     model = fit().update(1, 1, 1)
     before, held = copy.deepcopy(bits(model)), known(model)
     fresh = CosineMF()
@@ -306,7 +306,7 @@ def test_bad_events_are_refused_with_one_sentence_and_change_nothing(users, item
 
 
 @pytest.mark.parametrize("event", [(10**6, 0, 1), (M, 10**6, 1), ([M], [10**6], [1])])
-def test_numbers_too_large_for_the_memory_are_refused_with_one_sentence_and_change_nothing(event, monkeypatch):
+def test_row_numbers_too_large_for_memory_are_refused_and_change_nothing(event, monkeypatch):
     """Some systems promise any memory, so that this test has its own: room for a thousand vectors."""
     newcomers = CosineMF._newcomers
 
@@ -328,7 +328,7 @@ def test_numbers_too_large_for_the_memory_are_refused_with_one_sentence_and_chan
 @pytest.mark.parametrize(("users", "items"), [
     (np.ones((2, 3)), np.ones((2, 4))), (np.ones((2, 3)), np.ones((2, 3), np.float32)), (np.ones((2, 3)), None),
 ])  # fmt: skip
-def test_vectors_set_by_hand_that_do_not_fit_each_other_are_refused(users, items):
+def test_inconsistent_vectors_set_by_hand_are_refused(users, items):
     model = CosineMF()
     model.user_factors = users
     if items is not None:
@@ -340,15 +340,15 @@ def test_vectors_set_by_hand_that_do_not_fit_each_other_are_refused(users, items
 
 
 @pytest.mark.parametrize("wrong", [np.ones(3), np.ones((2, 3), int), "abc", None])
-def test_what_is_no_table_of_numbers_is_refused_at_once(wrong):
+def test_vectors_set_by_hand_must_be_two_dimensional_and_floating(wrong):
     model = fit()
     before = bits(model)
-    with pytest.raises(ValueError, match="user_factors must be a table of floating-point numbers, one row each, got"):
+    with pytest.raises(ValueError, match="user_factors must be a two-dimensional array of floating-point numbers, got"):
         model.user_factors = wrong
     assert bits(model) == before
 
 
-def test_vectors_set_by_hand_keep_what_is_known_where_as_many_rows_are_set():
+def test_vectors_set_by_hand_keep_known_pairs_if_the_number_of_rows_is_unchanged():
     model = fit()
     known = model.recommend(np.arange(M), 3)[0]
     model.user_factors = model.user_factors.copy()
@@ -358,7 +358,7 @@ def test_vectors_set_by_hand_keep_what_is_known_where_as_many_rows_are_set():
         model.recommend(0)
 
 
-def test_events_that_create_users_and_items_teach_the_same_however_they_are_grouped():
+def test_events_that_create_rows_give_the_same_result_however_they_are_grouped():
     rng = np.random.default_rng(3)
     events = rng.integers(0, 4 * M, 300), rng.integers(0, 3 * N, 300), rng.integers(0, 2, 300)
     for start in (fit, lambda: CosineMF(factors=4, random_state=5)):
@@ -371,8 +371,8 @@ def test_events_that_create_users_and_items_teach_the_same_however_they_are_grou
         assert bits(whole) == bits(pieces) == bits(single)
 
 
-def test_star_ratings_are_not_taken_for_likes_in_silence():
-    with pytest.warns(UserWarning, match=r"values beside 0 \(disliked\) and 1 \(liked\), .* say from where on one is"):
+def test_star_ratings_are_not_silently_taken_for_likes():
+    with pytest.warns(UserWarning, match=r"values other than 0 .* and 1 .*, .* convert ratings to likes"):
         CosineMF(factors=2, epochs=1).fit(np.array([[1, 2, 3, 0], [4, 5, 1, 0]]))
 
 
@@ -387,11 +387,11 @@ ACTION = st.one_of(
 
 
 @given(actions=st.lists(ACTION, max_size=12), most=st.sampled_from([0, 3, 1 << 22]))
-def test_the_last_word_on_every_pair_counts_whatever_came_before(actions, most):
+def test_the_last_event_of_every_pair_counts(actions, most):
     """Against a plain dict, with the log merged at once, soon, or only when it is read."""
     model, words, users, items = CosineMF(factors=2, epochs=1, random_state=0), {}, 0, 0
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(_events, "MOST_WAITING", most)
+        patch.setattr(_events, "MAX_PENDING", most)
         for action, argument in actions:
             if action in ("one", "batch"):
                 events = [argument] if action == "one" else argument

@@ -47,7 +47,7 @@ def test_all_public_models_have_a_name_for_the_command_line():
         assert cls.traits.feedback in ("implicit", "likes", "ratings")
 
 
-def test_lists_leave_out_what_is_known_and_are_sorted(fitted):
+def test_lists_exclude_seen_items_and_are_sorted(fitted):
     ids, scores = fitted.recommend(np.arange(M), K)
     assert not KNOWN[np.arange(M)[:, None], ids][ids >= 0].any()
     assert (np.diff(scores, axis=1) <= 0).all()
@@ -71,14 +71,14 @@ def test_a_saved_model_gives_the_same_lists(fitted, tmp_path):
                 np.testing.assert_array_equal(one, other)
 
 
-def test_new_users_get_lists_without_what_they_know(fitted):
+def test_lists_of_new_users_exclude_their_items(fitted):
     new = rows_for(fitted)[:3]
     ids, scores = fitted.recommend(user_items=new, k=K)
     assert np.isfinite(scores).all()
     assert not KNOWN[np.arange(3)[:, None], ids].any()
 
 
-def test_a_model_that_is_not_fitted_says_so(model, tmp_path):
+def test_an_unfitted_model_raises_not_fitted_error(model, tmp_path):
     for call in (
         lambda: model.recommend(0), lambda: model.predict(0, 0), lambda: model.similar_items(0),
         lambda: model.cold_start(), lambda: model.save(tmp_path / "model.safetensors"),

@@ -401,8 +401,8 @@ REFUSED = {
     "None": (None, None, TypeError, "ratings must be .*, got NoneType"),
     "one dimension": (np.ones(4), None, ValueError, "ratings must have 2 dimensions .*, got 1"),
     "three dimensions": (np.ones((2, 2, 2)), None, ValueError, "ratings must have 2 dimensions .*, got 3"),
-    "nothing rated": (np.full((3, 3), np.nan), None, ValueError, "ratings must hold at least one rating"),
-    "no user": (np.ones((0, 3)), None, ValueError, "ratings must hold at least one rating"),
+    "nothing rated": (np.full((3, 3), np.nan), None, ValueError, "ratings must contain at least one rating"),
+    "no user": (np.ones((0, 3)), None, ValueError, "ratings must contain at least one rating"),
     "weights of another shape": (GOOD, np.ones((2, 2)), ValueError, "sample_weight must have the shape of the ratings"),
     "a weight missing": (GOOD, SPARSE_WEIGHT[:, ::-1].tocsr(), ValueError, "sample_weight must store the same pairs"),
     "a negative weight": (GOOD, put(SPARSE_WEIGHT, -1), ValueError, "sample_weight must be 0 or more .*, got -1"),
@@ -438,7 +438,7 @@ def test_a_frame_of_columns_is_refused_with_the_way_to_make_a_matrix_of_it():
 @pytest.mark.parametrize(
     ("params", "error", "message"),
     [
-        ({"nonnegative": True}, ValueError, "nonnegative=True needs a model without biases, .*: pass biases=False"),
+        ({"nonnegative": True}, ValueError, "nonnegative=True requires biases=False, .*: pass biases=False"),
         ({"biases": 1}, TypeError, "biases must be True or False, got 1"),
         ({"nonnegative": "yes"}, TypeError, "nonnegative must be True or False, got 'yes'"),
         ({"missing_value": "?"}, TypeError, "missing_value must be a number or NaN, got '?'"),
@@ -471,9 +471,9 @@ def test_new_rows_of_another_width_are_refused_dense_or_sparse(dense):
 
 def test_a_singular_row_is_named_and_the_advice_is_to_regularize():
     R = rated()
-    refuses(SingularRowError, "user 0 is singular: .*; raise the regularization",
+    refuses(SingularRowError, "user 0 is singular, .*: raise the regularization",
             lambda: fitted(R, factors=20, regularization=0, biases=False), MODEL)  # fmt: skip
-    refuses(SingularRowError, "is singular: .*; raise the regularization",
+    refuses(SingularRowError, "is singular, .*: raise the regularization",
             lambda: fitted(TABLE[:10, :5], factors=8, regularization=0, biases=False), MODEL)  # fmt: skip
 
 

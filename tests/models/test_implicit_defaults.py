@@ -55,7 +55,7 @@ def test_defaults_beat_popularity_on_catalogues_of_many_kinds_with_few_and_with_
 
 
 @pytest.mark.many_steps
-def test_defaults_are_near_the_best_of_what_is_around_them_on_page_visits():
+def test_defaults_are_close_to_the_best_of_nearby_values_on_page_visits():
     train, test = random_split(datasets.load_msweb().interactions, 0.2, random_state=0)
     own = ImplicitALS(factors=32, random_state=0).fit(train)
     tried = [ndcg(own, test)]
@@ -68,7 +68,7 @@ def test_defaults_are_near_the_best_of_what_is_around_them_on_page_visits():
     assert tried[0] >= 1.2 * ndcg(Popularity().fit(train), test)
 
 
-def test_what_was_chosen_is_kept_and_given_back_gives_the_same_bits():
+def test_chosen_values_are_stored_and_passing_them_gives_the_same_bits():
     R = catalogue(200, 100, 0.1, counts=True)
     model = ImplicitALS(factors=8, random_state=0).fit(R)
     assert model.weighting_ == "ials-log"
@@ -93,7 +93,7 @@ def test_a_named_weighting_means_the_objective_of_its_paper(weighting):
 
 
 @pytest.mark.parametrize("scaling", ["none", "count", "ials"])
-def test_lambda_is_the_same_for_the_mean_row_whatever_scales_it(scaling):
+def test_lambda_of_the_mean_row_is_the_same_with_every_scaling(scaling):
     R = catalogue(200, 100, 0.1)
     model = ImplicitALS(factors=4, regularization_scaling=scaling, random_state=0, iterations=1).fit(R)
     n_u, n_i = np.diff(R.indptr), np.bincount(R.indices, minlength=100)
@@ -123,14 +123,14 @@ def test_rows_without_interactions_change_no_choice():
 @pytest.mark.parametrize("rows", [sp.csr_array((5, 4)), sp.csr_array(np.eye(5, 4)), sp.csr_array(np.ones((5, 4)))],
                          ids=["nothing", "one each", "everything"])  # fmt: skip
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
-def test_interactions_that_show_nothing_are_fitted_all_the_same(rows, dtype):
+def test_interactions_without_information_are_fitted(rows, dtype):
     model = ImplicitALS(factors=3, random_state=0, dtype=dtype).fit(rows)
     assert np.isfinite(model.user_factors).all()
     assert np.isfinite(model.item_factors).all()
     assert model.recommend([0, 1], k=2, exclude_seen=False)[0].shape == (2, 2)
 
 
-def test_a_single_dislike_changes_what_is_chosen_hardly_at_all():
+def test_a_single_dislike_hardly_changes_the_chosen_values():
     R = catalogue(300, 60, 0.2)
     one = R.copy()
     one.data[0] = -1

@@ -28,7 +28,7 @@ def test_four_times_the_ratings_give_four_times_the_predictions(rating_range):
     np.testing.assert_array_equal(wide, 4 * predictions(ratings(), rating_range=rating_range))
 
 
-def test_the_history_is_in_the_unit_of_the_ratings():
+def test_the_history_is_in_units_of_the_ratings():
     narrow, wide = (BiasedMF(random_state=0).fit(scale * ratings()).history_ for scale in (1, 4))
     np.testing.assert_allclose(wide["train_rmse"], 4 * np.array(narrow["train_rmse"]), rtol=1e-6)
     np.testing.assert_allclose(wide["objective"], 16 * np.array(narrow["objective"]), rtol=1e-6)
@@ -43,7 +43,7 @@ def test_a_user_folded_in_has_the_same_factors_on_every_scale():
     assert (narrow[:, :-1] != 0).all()
 
 
-def test_equal_ratings_have_no_deviation_to_divide_by():
+def test_equal_ratings_are_fitted_although_their_deviation_is_zero():
     matrix = sp.coo_array(np.full((3, 3), 4.0))
     model = BiasedMF(random_state=0).fit(matrix)
     assert model.deviation_ == 0

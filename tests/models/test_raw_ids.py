@@ -47,7 +47,7 @@ def both(request, text):
     return make(**model.get_params()).fit(interactions(text)), make(**model.get_params()).fit(table())
 
 
-def test_everything_is_the_same_under_other_names(both, text):
+def test_results_do_not_depend_on_the_raw_ids(both, text):
     named, plain = both
     users = name([4, 2], "u", text)
     candidates = name(range(9), "i", text)
@@ -80,7 +80,7 @@ def test_new_users_come_with_their_own_ids(both, text):
     assert ids.ravel().tolist() == name(plain.recommend(None, 2, user_items=matrix)[0], "i", text)
     np.testing.assert_array_equal(named.fold_in_users(matrix), plain.fold_in_users(matrix))  # rows by hand work too
     strange = Interactions.from_arrays([1], ["new" if text else -5])
-    with pytest.raises(ValueError, match=r"user_items must hold items of the fit only, got 1 others, .*reindex"):
+    with pytest.raises(ValueError, match=r"user_items must contain only items of the fit, got 1 others, .*reindex"):
         named.fold_in_users(strange)
     with pytest.raises(TypeError, match=r"pass user_items\.matrix, or fit the model on Interactions"):
         plain.fold_in_users(new)
@@ -102,7 +102,7 @@ def test_partial_fit_appends_new_ids(model, text):
 
 
 @pytest.mark.parametrize("model", LEARNING, ids=lambda model: type(model).__name__)
-def test_warm_start_finds_every_row_again(model, text):
+def test_warm_start_matches_rows_by_raw_id(model, text):
     """With more data, read from scratch, users and items stand elsewhere; the factors go with their ids."""
     options = {"warm_start": True, **({"iterations": 1} if hasattr(model, "iterations") else {"epochs": 1})}
     named, plain = (copy.deepcopy(model).set_params(**options) for _ in range(2))
@@ -119,7 +119,7 @@ def test_warm_start_finds_every_row_again(model, text):
     np.testing.assert_array_equal(named.item_factors, plain.item_factors)
 
 
-def test_a_file_holds_the_ids(both, text, tmp_path):
+def test_a_file_contains_the_ids(both, text, tmp_path):
     named, _ = both
     named.save(tmp_path / "m")
     for mmap in (False, True):
@@ -133,13 +133,13 @@ def test_a_file_holds_the_ids(both, text, tmp_path):
 
 
 @pytest.mark.parametrize("ids", [["ü", "\ud800", "a\nb", ""], [1, "1"], [0.5, 2.5]])
-def test_strange_texts_and_mixed_ids_survive_a_file(ids, tmp_path):
+def test_unusual_strings_and_mixed_ids_survive_a_file(ids, tmp_path):
     model = ImplicitALS(factors=2, iterations=1).fit(Interactions.from_arrays(ids, ids))
     model.save(tmp_path / "m")
     assert ImplicitALS.load(tmp_path / "m").user_ids_.tolist() == model.user_ids_.tolist()
 
 
-def test_ids_that_no_file_can_hold_are_refused_before_anything_is_written(tmp_path):
+def test_ids_that_a_file_cannot_represent_are_refused_before_anything_is_written(tmp_path):
     model = ImplicitALS(factors=2, iterations=1).fit(Interactions.from_arrays([("a", 1)], [2]))
     with pytest.raises(TypeError, match="user ids must be strings or numbers to be saved, got tuple"):
         model.save(tmp_path / "m")
@@ -161,7 +161,7 @@ def test_an_unknown_id_is_named(both, text):
         named.recommend([[1, 2], [3]])
 
 
-def test_ids_go_with_the_fit(text):
+def test_ids_are_replaced_by_each_fit(text):
     model = ImplicitALS(factors=3, random_state=0).fit(interactions(text))
     model.fit(table())
     assert model.user_ids_ is None
@@ -181,7 +181,7 @@ def test_explain_names_the_history(text):
     assert found.contributions.sum() == pytest.approx(model.predict(user, item), rel=1e-5)
 
 
-def test_events_teach_under_raw_ids_alone_and_together(text):
+def test_update_takes_raw_ids_one_at_a_time_and_in_batches(text):
     one, many = (CosineMF(factors=3, random_state=0).fit(interactions(text)) for _ in range(2))
     users, items, liked = name([3, 90, 91, 90], "u", text), name([1, 2, 90, 90], "i", text), [1, 0, 1, 1]
     for event in zip(users, items, liked, strict=True):
@@ -203,7 +203,7 @@ def test_events_teach_under_raw_ids_alone_and_together(text):
     assert many.user_ids_.tolist() == before
 
 
-def test_events_may_come_before_any_fit_under_names():
+def test_update_takes_string_ids_before_any_fit():
     model = CosineMF(factors=4, random_state=0)
     model.update("ann", "go", 1).update(["bob", "ann"], ["go", "chess"], [0, 1])
     assert (model.user_ids_.tolist(), model.item_ids_.tolist()) == (["ann", "bob"], ["go", "chess"])
@@ -220,7 +220,7 @@ def test_the_interactions_do_not_change_with_the_model(text):
     assert name([91], "u", text)[0] not in model.user_ids_.tolist()
 
 
-def test_a_validation_part_under_its_own_numbers(text):
+def test_validation_interactions_are_matched_by_raw_id(text):
     pairs = table().tocoo()
     train = interactions(text)
     held = Interactions.from_arrays(name(pairs.row[:5], "u", text), name(pairs.col[:5], "i", text), pairs.data[:5])
@@ -256,7 +256,7 @@ def twins(model, data, ids):
 
 @pytest.mark.parametrize("text", [False, True])
 @pytest.mark.parametrize("cls", [ImplicitALS, CosineMF])
-def test_ids_of_another_type_are_no_new_ids(cls, text):
+def test_ids_of_another_type_are_not_taken_for_new_ids(cls, text):
     """1 and "1" are never two users, whichever way they come."""
     users, items = np.repeat(np.arange(12), 3) + 1, np.arange(36) % 9 + 1
     as_text = lambda ids: np.array([str(one) for one in ids.tolist()], object)  # noqa: E731

@@ -368,12 +368,12 @@ def test_a_file_cut_short_anywhere_is_refused(tmp_path, whole):
     lengths = {0, 1, 7, 8, 9, header // 2, header + 7, header + 8, header + 9, len(whole) // 2, len(whole) - 1}
     for length in sorted(lengths):
         (tmp_path / "m").write_bytes(whole[:length])
-        refused(tmp_path / "m", "not a whole alternant model")
+        refused(tmp_path / "m", "not a complete alternant model")
 
 
 def test_a_file_with_something_behind_it_is_refused(tmp_path, whole):
     (tmp_path / "m").write_bytes(whole + b"\0")
-    refused(tmp_path / "m", "not a whole alternant model")
+    refused(tmp_path / "m", "not a complete alternant model")
 
 
 @pytest.mark.parametrize(
@@ -384,13 +384,13 @@ def test_a_file_with_something_behind_it_is_refused(tmp_path, whole):
 )  # fmt: skip
 def test_garbage_is_refused(tmp_path, content):
     (tmp_path / "m").write_bytes(content)
-    refused(tmp_path / "m", "not a whole alternant model")
+    refused(tmp_path / "m", "not a complete alternant model")
 
 
 @pytest.mark.parametrize("metadata", [None, {}, {"format": "pt"}, {"alternant": "first"}, {"alternant": "-1"}])
 def test_the_safetensors_file_of_another_program_is_refused(tmp_path, metadata):
     safetensors.numpy.save_file({"weight": np.ones((3, 2))}, tmp_path / "m", metadata)
-    refused(tmp_path / "m", "not a model that alternant saved")
+    refused(tmp_path / "m", "was not saved by alternant")
 
 
 def rewrite(whole, path, tensors=None, drop=(), **metadata):

@@ -75,7 +75,7 @@ def test_a_single_user_gets_a_single_list(model, user):
     np.testing.assert_array_equal(scores, several[1][0])
 
 
-def test_a_table_of_users_gets_a_table_of_lists(model):
+def test_a_two_dimensional_array_of_users_gives_an_array_of_lists(model):
     ids, scores = model.recommend([[0, 1, 2], [3, 4, 5]], 4)
     assert ids.shape == scores.shape == (2, 3, 4)
     np.testing.assert_array_equal(ids.reshape(6, 4), model.recommend(np.arange(6), 4)[0])
@@ -86,7 +86,7 @@ def test_a_disliked_item_is_seen_and_not_recommended(model):
     assert 0 in model.recommend(0, 20, exclude_seen=False)[0]
 
 
-def test_k_above_what_is_left_pads_with_id_minus_1_and_score_minus_infinity(model):
+def test_unfilled_positions_are_padded_with_minus_1_and_minus_infinity(model):
     ids, scores = model.recommend([1, 7], 50)
     for row, user in enumerate((1, 7)):
         left = 20 - (R[user] != 0).sum()
@@ -97,14 +97,14 @@ def test_k_above_what_is_left_pads_with_id_minus_1_and_score_minus_infinity(mode
     assert (model.recommend(1, 5, candidate_items=[])[0] == -1).all()
 
 
-def test_ties_go_to_the_lower_item(model):
+def test_ties_are_broken_by_the_lower_row_number(model):
     model.user_factors = np.zeros_like(model.user_factors)
     ids, scores = model.recommend(7, 20, exclude_seen=False)
     np.testing.assert_array_equal(ids, np.arange(20))
     np.testing.assert_array_equal(scores, 0)
 
 
-def test_excluded_items_go_to_nobody_and_candidates_are_the_only_ones(model):
+def test_excluded_items_are_never_returned_and_candidates_are_the_only_ones(model):
     users = np.arange(30)
     mask = R != 0
     without = mask | np.isin(np.arange(20), [2, 5, 11])
@@ -131,8 +131,8 @@ def test_user_items_may_be_one_row_per_user_or_the_whole_matrix(model):
     assert_ranks(model.recommend(3, 6, user_items=sp.csr_array(newer[[3]])), (expected[0][1], expected[1][1]))
 
 
-def test_user_items_that_can_be_read_two_ways_are_refused(model):
-    with pytest.raises(ValueError, match=r"one for each of users or the whole matrix .* pass users=numpy\.arange"):
+def test_ambiguous_user_items_are_refused(model):
+    with pytest.raises(ValueError, match=r"user_items is ambiguous: .* pass users=numpy\.arange"):
         model.recommend(np.arange(30)[::-1], 6, user_items=sp.csr_array(R))
 
 
@@ -202,7 +202,7 @@ def test_neighbours_are_ranked_by_cosine_without_the_row_itself(model, kind):
     assert (got[empty, :-1] == 0).all()  # nothing is like a row of zeros
 
 
-def test_one_row_gets_one_list_of_neighbours_and_a_table_a_table(model):
+def test_neighbours_have_the_shape_of_the_ids(model):
     ids, cosines = model.similar_items(3, 4)
     assert ids.shape == cosines.shape == (4,)
     table, _ = model.similar_items([[3, 4], [5, 3]], 4)
@@ -211,7 +211,7 @@ def test_one_row_gets_one_list_of_neighbours_and_a_table_a_table(model):
     np.testing.assert_array_equal(table[1, 1], ids)
 
 
-def test_no_cosine_is_above_one():
+def test_cosines_are_at_most_one():
     """Equal rows of float32 have a dot product of 1.0000001 after normalization."""
     rng = np.random.default_rng(0)
     model = ImplicitALS(factors=7)
@@ -233,7 +233,7 @@ def test_neighbours_come_from_the_candidates_that_are_not_excluded(model):
 # --- explain ----------------------------------------------------------------------------------------------------------
 
 
-def test_an_explanation_is_the_dense_formula_where_the_user_was_just_solved(exact):
+def test_an_explanation_equals_the_dense_formula_if_the_user_was_just_solved(exact):
     """Contribution of item j to item i: y_i . A^-1 y_j t_j (Hu, Koren and Volinsky 2008, section 5)."""
     exact.partial_fit_users(np.arange(30), sp.csr_array(R))
     Y = exact.item_factors
@@ -278,7 +278,7 @@ def test_a_new_user_can_be_explained_from_interactions(exact):
     assert abs(got.remainder) < 1e-12
 
 
-def test_the_score_of_a_user_with_nothing_is_all_remainder(model):
+def test_the_score_of_a_user_without_likes_is_all_remainder(model):
     got = model.explain(7, 3)
     assert len(got.items) == len(got.contributions) == 0
     assert got.remainder == got.score == model.predict(7, 3)
@@ -322,14 +322,14 @@ def test_a_partial_fit_of_a_known_user_with_the_same_interactions_is_a_fold_in(e
     np.testing.assert_array_equal(exact.recommend(3, 5)[0], before[0])
 
 
-def test_a_partial_fit_of_nobody_changes_nothing(model):
+def test_a_partial_fit_without_rows_changes_nothing(model):
     before = model.user_factors.tobytes()
     model.partial_fit_users([], sp.csr_array((0, 20)))
     assert model.user_factors.tobytes() == before
     np.testing.assert_array_equal(model.interactions_.to_scipy().toarray(), R.astype(model.user_factors.dtype))
 
 
-def test_a_partial_fit_leaves_old_results_as_they_were(model):
+def test_a_partial_fit_does_not_change_arrays_returned_before(model):
     """Arrays handed out before are not written to."""
     held, history = model.user_factors, model.interactions_
     before = held.tobytes(), history.data.tobytes()
@@ -348,7 +348,7 @@ def test_a_partial_fit_of_factors_set_by_hand_does_not_invent_interactions(model
         more.recommend(60)
 
 
-def test_factors_changed_by_hand_are_the_ones_that_count(exact):
+def test_factors_changed_by_hand_are_used(exact):
     """Fold-in keeps the eigenbasis of the item factors between calls, but never that of others."""
     row = sp.csr_array(R[[3]])
     exact.fold_in_users(row)
@@ -383,7 +383,7 @@ def test_parameters_are_stored_as_given_and_read_by_name():
     assert fresh.get_params(deep=False) == SET
 
 
-def test_a_clone_has_the_parameters_and_nothing_learned(model):
+def test_a_clone_has_the_parameters_but_no_factors(model):
     clone = type(model)(**model.get_params())
     assert clone.get_params() == model.get_params()
     assert not hasattr(clone, "n_iter_")
@@ -391,7 +391,7 @@ def test_a_clone_has_the_parameters_and_nothing_learned(model):
     assert clone.item_factors.tobytes() == model.item_factors.tobytes()
 
 
-def test_the_repr_shows_what_differs_from_the_defaults_and_makes_the_model_again():
+def test_the_repr_shows_parameters_that_differ_from_the_defaults_and_evaluates_to_the_model():
     assert repr(ImplicitALS()) == "ImplicitALS()"
     model = ImplicitALS(factors=8, regularization=(0.1, 0.2), weighting="ials", random_state=0)
     assert repr(model) == "ImplicitALS(factors=8, weighting='ials', regularization=(0.1, 0.2), random_state=0)"
@@ -424,7 +424,7 @@ COPIES = {
 
 
 @pytest.mark.parametrize("way", COPIES)
-def test_a_copy_answers_as_the_model_and_lives_its_own_life(model, way, tmp_path):
+def test_a_copy_gives_the_same_results_and_is_independent(model, way, tmp_path):
     model.explain(3, 4)  # fills the cache, which is not copied
     twin = COPIES[way](model, tmp_path)
     assert twin.get_params() == model.get_params()
@@ -449,7 +449,7 @@ def test_an_unfitted_model_can_be_copied(tmp_path):
         assert way(ImplicitALS(factors=3), tmp_path).get_params()["factors"] == 3
 
 
-def test_a_model_without_fold_in_says_so():
+def test_a_model_without_fold_in_raises_type_error():
     class Fixed(FactorModel):
         num_threads, backend = None, "auto"
 

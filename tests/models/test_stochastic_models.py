@@ -166,7 +166,7 @@ def test_an_epoch_of_a_fit_is_a_plain_loop_over_the_grid(name):
     model = case.make(epochs=1, dtype="float64")
     rows = model._check_rows("interactions", case.rows, np.dtype(float))
     training_state = _sgd.TrainingState(model, rows, None, np.random.default_rng(0))  # for its start and its grid
-    grid, entries, back = training_state.cut.grid, training_state.cut.entries, training_state.back
+    grid, entries, back = training_state.cut.grid, training_state.cut.entries, training_state.inverse_orders
     assert grid.blocks == 3
     factors = Factors(*(part.copy() for part in training_state.factors))
     order = np.random.default_rng([training_state.seed, 1]).permutation(grid.blocks)
@@ -344,14 +344,14 @@ def test_control_c_leaves_the_last_complete_epoch(case):
     ("BiasedMF in a range", {"learning_rate": 1e6}), ("LogisticMF", {"learning_rate": 1e6, "optimizer": "sgd"}),
     ("LogisticMF", {"learning_rate": 1e39}), ("CosineMF", {"learning_rate": 1e39}),
 ])  # fmt: skip
-def test_steps_that_diverge_raise_and_leave_the_model_as_it_was(name, params, kernels, monkeypatch):
+def test_a_fit_that_diverges_raises_and_leaves_the_model_unchanged(name, params, kernels, monkeypatch):
     case = Case(name)
     monkeypatch.setattr(case.cls, "_backend", lambda self: kernels)
     model = case.fit()
     before, held = bits(model), dict(model.__dict__)
     rate = params["learning_rate"]
     model.set_params(**params)
-    with pytest.raises(OverflowError, match=rf"steps of {case.cls.__name__} diverge in epoch \d+: lower learning_rate"):
+    with pytest.raises(OverflowError, match=rf"{case.cls.__name__} diverges in epoch \d+: lower learning_rate"):
         model.fit(case.rows)
     assert bits(model) == before
     assert model.__dict__ == held | params

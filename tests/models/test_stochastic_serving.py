@@ -154,7 +154,7 @@ def test_without_held_out_pairs_the_objective_is_watched(plain):
 @pytest.mark.parametrize(("validation", "message"), [
     (lambda rows: rows[:5], rf"shape of interactions, \({M}, {N}\), got \(5, {N}\)"),
     (lambda rows: rows.T, "validation must have the shape"),
-    (lambda rows: sp.csr_array((M, N)), "validation must hold at least one known pair, got none"),
+    (lambda rows: sp.csr_array((M, N)), "validation must contain at least one known pair, got none"),
     (lambda rows: "all", "validation must be a SciPy sparse matrix"),
 ])  # fmt: skip
 def test_a_validation_set_that_does_not_fit_is_refused(plain, validation, message):
@@ -280,7 +280,7 @@ def test_a_user_is_folded_in_alike_wherever_it_stands(case, monkeypatch):
 def test_folding_in_with_too_long_steps_says_so(plain):
     model = plain.fit().set_params(learning_rate=1e39)
     before = bits(model)
-    with pytest.raises(OverflowError, match="the steps of a new user diverge: lower learning_rate"):
+    with pytest.raises(OverflowError, match="folding in a new user diverges: lower learning_rate"):
         model.fold_in_users(plain.rows)
     assert bits(model) == before
 

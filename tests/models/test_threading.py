@@ -135,7 +135,7 @@ def test_threads_that_learn_events_neither_crash_nor_lose_users(trial):
 
 
 @pytest.mark.parametrize("text", [False, True])
-def test_users_of_their_own_learn_the_same_from_any_thread_as_from_one(text):
+def test_updates_of_separate_users_in_threads_equal_those_in_one_thread(text):
     """Where items stay, the users that one thread teaches do not depend on the others."""
     name = (lambda kind, x: f"{kind}{x}") if text else (lambda kind, x: x)
     events = [[(name("u", 100 * t + x % 7), name("i", x % 12), x % 2) for x in range(150)] for t in range(4)]
@@ -153,7 +153,7 @@ def test_users_of_their_own_learn_the_same_from_any_thread_as_from_one(text):
 
 @pytest.mark.parametrize("name", [name for name in MODELS if name != "Popularity"])
 @pytest.mark.parametrize("kind", ["user", "item"])
-def test_rows_that_threads_add_are_all_there(name, kind):
+def test_no_row_that_threads_add_is_lost(name, kind):
     make, matrix = MODELS[name]
     model = make().fit(interactions_of(matrix, text=True))
     rows = sp.csr_array((matrix if kind == "user" else sp.csr_array(matrix.T))[[0]])
@@ -169,7 +169,7 @@ def test_rows_that_threads_add_are_all_there(name, kind):
         np.testing.assert_array_equal(factors[len(known) :], np.repeat(expected, 24, axis=0))
 
 
-def test_interactions_that_threads_append_are_all_there():
+def test_no_interaction_that_threads_append_is_lost():
     data = named([0], [0])
     run(*(lambda t=t: [data.append(named([10 * x + t], [x])) for x in range(25)] for t in range(4)))
     assert data.nnz == 1 + 100 - 1  # the pair of user 0 and item 0 came twice
@@ -198,7 +198,7 @@ def test_parameters_that_threads_set_together_stay_together():
 
 
 @pytest.mark.parametrize("text", [False, True])
-def test_a_list_asked_for_during_updates_is_that_of_the_user(text):
+def test_a_list_during_updates_is_that_of_the_user(text):
     name = (lambda x: f"n{x}") if text else (lambda x: x)
     users, items = [2, 2, 2, 3, 3, 5, 5, 5], [10, 20, 30, 40, 50, 40, 50, 60]
     data = named([name(u) for u in users], [name(i) for i in items], [1, 1, 1, 0, 1, 0, 1, 1])
@@ -213,7 +213,7 @@ def test_a_list_asked_for_during_updates_is_that_of_the_user(text):
     against(lambda step: model.update(name(1000 + step), name(60), 1), read, read)
 
 
-def test_readers_see_an_event_whole_or_not_at_all():
+def test_readers_see_all_of_an_event_or_nothing():
     """The item that moves, the user that moves, and what the user has seen, belong together."""
     model = CosineMF(factors=32, random_state=0, learning_rate=1.0).fit(SWIPES)
     twin = copy.deepcopy(model)
@@ -248,7 +248,7 @@ def test_readers_see_an_event_whole_or_not_at_all():
     np.testing.assert_array_equal(model.item_factors, twin.item_factors)
 
 
-def test_factors_read_during_updates_are_those_of_one_moment():
+def test_factors_read_during_updates_are_a_consistent_snapshot():
     """Two users and their item learn in one batch: what is read has all of it or nothing."""
     model = CosineMF(factors=64, random_state=0).fit(SWIPES)
     twin = copy.copy(model)
@@ -270,7 +270,7 @@ def test_factors_read_during_updates_are_those_of_one_moment():
 
 
 @pytest.mark.parametrize("name", MODELS)
-def test_answers_during_fits_are_those_of_one_fit(name):
+def test_results_during_fits_are_those_of_a_single_fit(name):
     """Two data sets of other ids, users and items: a mix of the two is found at once."""
     make, matrix = MODELS[name]
     one, other = interactions_of(matrix), interactions_of(sp.csr_array(matrix[::-1, ::-1][:30, :20]))
@@ -293,7 +293,7 @@ def test_answers_during_fits_are_those_of_one_fit(name):
 
 
 @pytest.mark.parametrize("name", [name for name in MODELS if name != "Popularity"])
-def test_whatever_reads_works_while_users_are_added(name, tmp_path):
+def test_reading_methods_work_while_users_are_added(name, tmp_path):
     make, matrix = MODELS[name]
     data = interactions_of(matrix, text=True)
     model = make().fit(data)
@@ -397,7 +397,7 @@ def test_a_callback_sees_its_iteration_and_other_threads_the_model_before():
     assert inside[-1] == answer(model)
 
 
-def test_a_fit_that_fails_leaves_what_others_have_seen_all_along():
+def test_a_failed_fit_leaves_the_model_that_other_threads_see():
     model = MODELS["BiasedMF"][0]().fit(COUNTS)
     before = answer(model)
     model.set_params(learning_rate_decay=1e30)  # the first epoch works, and is dropped with the second one
@@ -412,7 +412,7 @@ def test_a_fit_that_fails_leaves_what_others_have_seen_all_along():
     against(change, read, read)
 
 
-def test_lists_of_all_users_are_of_the_model_as_it_was_when_they_were_asked_for():
+def test_recommend_all_uses_the_model_as_it_was_at_the_call():
     model = CosineMF(factors=4, random_state=0).fit(SWIPES)
     for _ in range(2):  # before the vectors are the model's own, and after
         right = [scores.tobytes() for _, _, scores in model.recommend_all(3, block_size=8)]
@@ -512,7 +512,7 @@ def test_copies_and_pickles_have_locks_of_their_own(name):
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
 @pytest.mark.filterwarnings("ignore:This process.*is multi-threaded:DeprecationWarning")
-def test_a_child_forked_in_the_middle_of_updates_has_a_whole_model():
+def test_a_child_forked_during_updates_has_a_consistent_model():
     model = CosineMF(factors=4, random_state=0, num_threads=1).fit(interactions_of(SWIPES, text=True))
     stop = threading.Event()
 
@@ -548,7 +548,7 @@ def test_a_child_forked_in_the_middle_of_updates_has_a_whole_model():
 
 
 @pytest.mark.parametrize("cls", [type(make()) for make, _ in MODELS.values()])
-def test_every_public_method_is_known_to_read_or_to_change(cls):
+def test_every_public_method_is_listed_as_reading_or_changing(cls):
     methods = {name for name in dir(cls) if not name.startswith("_") and callable(getattr(cls, name))}
     kept = set(FactorModel._reading) | set(FactorModel._changing)
     assert methods - kept == {"load", "to_index"}  # one makes a model, the other takes a snapshot itself
@@ -556,7 +556,7 @@ def test_every_public_method_is_known_to_read_or_to_change(cls):
         assert getattr(cls, name)._is_guarded
 
 
-def test_a_method_of_a_model_that_somebody_adds_is_guarded_too():
+def test_methods_of_new_subclasses_are_guarded_too():
     class Mine(Popularity):
         def fold_in_users(self, user_items):
             assert self._is_snapshot
@@ -572,7 +572,7 @@ def test_a_method_of_a_model_that_somebody_adds_is_guarded_too():
 # What belongs to all models
 
 
-def test_helping_threads_use_the_backend_of_the_thread_they_help():
+def test_pool_threads_use_the_backend_of_their_caller():
     seen = set()
 
     class Watched(LogisticMF):

@@ -43,7 +43,7 @@ def same(got, expected):
         np.testing.assert_array_equal(one, other)
 
 
-def test_a_batch_with_unknown_users_is_refused_as_a_whole_unless_asked_for_the_rest(case):
+def test_a_batch_with_unknown_users_is_refused_unless_unknown_allows_it(case):
     model, (a, b), (new, newer), _ = case
     users = [new, a, newer, b]
     for call in (model.recommend, model.recommend_frame, model.similar_users,
@@ -63,7 +63,7 @@ def test_a_batch_with_unknown_users_is_refused_as_a_whole_unless_asked_for_the_r
     same(model.recommend([a, b], 4, unknown="cold_start"), right)
 
 
-def test_lists_in_bulk_have_them_too(case):
+def test_bulk_lists_treat_unknown_users_the_same(case):
     model, (a, b), (new, newer), _ = case
     users = [new, a, newer, b]
     expected = model.recommend(users, 4, unknown="cold_start")
@@ -77,7 +77,7 @@ def test_lists_in_bulk_have_them_too(case):
     assert frame["user"].drop_duplicates().tolist() == [a, b]
 
 
-def test_excluded_items_stay_out_of_the_lists_of_unknown_users(case):
+def test_lists_of_unknown_users_exclude_items(case):
     model, (a, _), (new, _), _ = case
     first = model.recommend(new, 2, unknown="cold_start")[0]
     ids, _ = model.recommend([new, a], 4, unknown="cold_start", exclude_items=first)
@@ -87,7 +87,7 @@ def test_excluded_items_stay_out_of_the_lists_of_unknown_users(case):
     assert np.isneginf(scores[0, 2:]).all()
 
 
-def test_pairs_of_unknown_ids_are_predicted_as_nan_if_asked_for(case):
+def test_pairs_of_unknown_ids_are_predicted_as_nan_on_request(case):
     model, (a, b), (new, _), (item, new_item) = case
     with pytest.raises(IndexError):
         model.predict([a, new], item)
@@ -101,7 +101,7 @@ def test_pairs_of_unknown_ids_are_predicted_as_nan_if_asked_for(case):
     assert model.predict(a, item, unknown="nan") == model.predict(a, item)
 
 
-def test_unknown_rows_have_no_neighbours_if_asked_for(case):
+def test_unknown_rows_have_empty_lists_of_neighbours_on_request(case):
     model, (a, b), (new, _), (item, new_item) = case
     ids, cosines = model.similar_users([new, a, b], 3, unknown="empty")
     same((ids[1:], cosines[1:]), model.similar_users([a, b], 3))
@@ -113,7 +113,7 @@ def test_unknown_rows_have_no_neighbours_if_asked_for(case):
         model.similar_items([item, new_item])
 
 
-def test_another_choice_is_refused_with_those_there_are(case):
+def test_an_invalid_choice_is_refused_with_the_valid_ones(case):
     model, (a, _), _, (item, _) = case
     for call in (model.recommend, model.recommend_frame, lambda users, unknown: model.recommend_all(unknown=unknown)):
         with pytest.raises(ValueError, match="unknown must be one of 'raise', 'empty', 'cold_start', got 'skip'"):
@@ -125,7 +125,7 @@ def test_another_choice_is_refused_with_those_there_are(case):
 
 
 @pytest.mark.parametrize("unknown", ["empty", "cold_start"])
-def test_ids_of_another_type_are_a_mistake_and_not_unknown(unknown):
+def test_ids_of_another_type_are_refused_rather_than_unknown(unknown):
     data = Interactions.from_arrays([1, 2, 3], [1, 2, 3])
     model = ImplicitALS(factors=2, random_state=0).fit(data)
     with pytest.raises(TypeError, match=r"users must have user ids of the known type, int \(such as 1\), got str"):

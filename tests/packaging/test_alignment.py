@@ -95,16 +95,16 @@ def test_users_and_items_that_are_not_there_are_refused():
     stranger = Interactions.from_arrays([99], [item])
     in_bulk = lambda users, **rest: model.recommend_all(users=users, **rest)  # noqa: E731
     for call in (model.recommend, model.recommend_frame, in_bulk):
-        with pytest.raises(ValueError, match=f"user_items must hold all users asked for, but not {user} "):
+        with pytest.raises(ValueError, match=f"must contain all users passed, but 1 are missing, such as {user}: "):
             call([user], user_items=stranger)
-        with pytest.raises(ValueError, match="user_items must hold items of the fit only, got 1 others, such as 'zz'"):
+        with pytest.raises(ValueError, match="must contain only items of the fit, got 1 others, such as 'zz'"):
             call([user], user_items=Interactions.from_arrays([user], ["zz"]))
-    with pytest.raises(ValueError, match="user_items must hold all users asked for, but not 'typo' "):
+    with pytest.raises(ValueError, match="user_items must contain all users passed, but 1 are missing, such as 'typo'"):
         model.partial_fit_users(["typo"], mixed)
     before = model.user_factors.copy()
-    with pytest.raises(ValueError, match=f"user_items must hold all users asked for, but not {user} "):
+    with pytest.raises(ValueError, match=f"must contain all users passed, but 1 are missing, such as {user}: "):
         model.partial_fit_users(user, stranger)
-    with pytest.raises(ValueError, match="item_users must hold all items asked for, but not 'typo' "):
+    with pytest.raises(ValueError, match="item_users must contain all items passed, but 1 are missing, such as 'typo'"):
         model.partial_fit_items(["typo"], mixed)
     np.testing.assert_array_equal(model.user_factors, before)
     model.partial_fit_users([98], mixed.reindex(users=[98]))  # asked for on purpose

@@ -1,10 +1,10 @@
-"""Objects that any number of threads read while one thread at a time changes them.
+"""Objects that any number of threads can read while one thread at a time changes them.
 
-Every `Guarded` object has two locks. `writer` is held for as long as a method changes the object, a whole fit included,
-so that two changes never mix. `lock` is held for the moment in which a change becomes visible, and for the moment in
-which a reader takes a snapshot: readers wait for neither a fit nor each other. A snapshot is a shallow copy, of the
-same class, of what never changes once it is there. Reading methods run on it from beginning to end, whatever they call,
-so that nothing can wait for itself.
+Every `Guarded` object has two locks. `writer` is held while a method changes the object, including a whole fit, so that
+changes never interleave. `lock` is held only while a change becomes visible or a reader takes a snapshot, so that
+readers wait neither for a fit nor for each other. A snapshot is a shallow copy, of the same class, of state that is
+never changed in place. Reading methods run on a single snapshot from beginning to end, including the methods they call,
+so that they cannot deadlock.
 
 None of this relies on the global interpreter lock.
 """
@@ -29,21 +29,21 @@ class _Before:
 
 
 class Guard:
-    """The locks of one object, and what is derived from its state for the sake of speed.
+    """The locks of one object, and caches derived from its state.
 
     Attributes
     ----------
     writer : RLock
         Held while a method changes the object.
     lock : RLock
-        Held while a change becomes visible or a snapshot is taken: for microseconds.
+        Held while a change becomes visible or a snapshot is taken, for microseconds.
     fit : weak reference or None
-        To the state before a `fit` that is under way, which all threads but that of the fit go on seeing. The call of
-        `fit` holds it: one that Ctrl-C cut off, at whatever line, hides nothing any more.
+        To the state before a `fit` in progress, which all other threads still see. The call of `fit` owns that state, so
+        that a fit interrupted by Ctrl-C, at whatever line, hides nothing afterwards.
     owner : int
         The thread of that fit.
     derived : dict
-        Caches. An entry names the objects it was derived from, is replaced and never changed, and may be lost.
+        Caches. Entries refer to the objects they were derived from; they are replaced, never modified, and may be lost.
     """
 
     __slots__ = ("__weakref__", "derived", "fit", "lock", "owner", "writer")
@@ -65,15 +65,15 @@ class Guard:
 
 
 class Guarded:
-    """An object with a guard: a subclass names the methods that read it and those that change it.
+    """An object with a guard: a subclass lists the methods that read it and those that change it.
 
-    A method that changes the object makes what it changed visible by `_commit`, all at once. Attributes may also be set
-    one by one, as of any Python object; each of them is then a change of its own.
+    A method that changes the object makes its changes visible atomically, by `_commit`. Attributes may also be set one
+    by one, as with any Python object; each assignment is then a change of its own.
     """
 
     __slots__ = ("_guard", "_is_snapshot")
 
-    # Wrapped wherever a subclass defines them: whoever adds a model has nothing to remember.
+    # Names of methods, which are wrapped wherever a subclass defines them.
     _reading: ClassVar[tuple[str, ...]] = ()
     _changing: ClassVar[tuple[str, ...]] = ()
 
@@ -81,13 +81,13 @@ class Guarded:
     _is_snapshot: bool
 
     def __new__(cls, *_: Any, **__: Any) -> Self:
-        """Give the object a guard of its own; copies and what is unpickled come here too."""
+        """Give the object its own guard; also called for copies and unpickled objects."""
         self = super().__new__(cls)
         self._guard, self._is_snapshot = Guard(), False
         return self
 
     def __init_subclass__(cls, **options: Any) -> None:
-        """Wrap the methods that read and those that change."""
+        """Wrap the reading and changing methods."""
         super().__init_subclass__(**options)
         for names, wrap in ((cls._reading, _reading), (cls._changing, _changing)):
             for name in names:
@@ -99,57 +99,57 @@ class Guarded:
         return dict(self._snapshot().__dict__)
 
     def _snapshot(self) -> Self:
-        """Return the object as it is at one moment; of a snapshot, itself."""
+        """Return a consistent snapshot of the object; a snapshot returns itself."""
         if self._is_snapshot:
             return self
-        guard, twin = self._guard, object.__new__(type(self))
-        twin._guard, twin._is_snapshot = guard, True
+        guard, snapshot = self._guard, object.__new__(type(self))
+        snapshot._guard, snapshot._is_snapshot = guard, True
         with guard.lock:
             before = guard.before
-            hides = before is not None and guard.owner != threading.get_ident()
-            twin.__dict__.update(before if before is not None and hides else self.__dict__)
-            twin._pin()
-        return twin
+            hidden = before is not None and guard.owner != threading.get_ident()
+            snapshot.__dict__.update(before if before is not None and hidden else self.__dict__)
+            snapshot._pin()
+        return snapshot
 
     def _pin(self) -> None:
-        """Replace, in a snapshot that is being taken, what may change later."""
+        """Replace state that may change in place; called on a snapshot while it is taken."""
 
     def _release(self) -> None:
-        """Say that a snapshot has been read."""
+        """Free the resources of a snapshot after it has been read."""
 
     def _commit(self, state: dict[str, Any]) -> None:
-        """Set attributes, all at once for every reader."""
+        """Set attributes, atomically for all readers."""
         with self._guard.lock:
-            # Kept until the lock is open: what ends with an array may be Python code, which lets other threads run.
+            # Deleted only after the lock is released: finalizers may run Python code, which lets other threads run.
             replaced = dict(self.__dict__)
             self.__dict__.update(state)
         del replaced
 
 
 def snapshot_of(value: Any) -> Any:
-    """Return a guarded object as it is at one moment, and anything else as it is."""
+    """Return a snapshot of a guarded object; any other value is returned as it is."""
     return value._snapshot() if isinstance(value, Guarded) else value
 
 
 def _reading(method: Callable[..., Any]) -> Callable[..., Any]:
-    """Let a method read a snapshot."""
+    """Make a method run on a snapshot."""
 
     @functools.wraps(method)
     def read(self: Guarded, *args: Any, **options: Any) -> Any:
         if self._is_snapshot:
             return method(self, *args, **options)
-        twin = self._snapshot()
+        snapshot = self._snapshot()
         try:
-            return method(twin, *args, **options)
+            return method(snapshot, *args, **options)
         finally:
-            twin._release()
+            snapshot._release()
 
     read._is_guarded = True  # type: ignore[attr-defined]
     return read
 
 
 def _changing(method: Callable[..., Any]) -> Callable[..., Any]:
-    """Let a method change the object when no other does; other threads see a fit when it is done."""
+    """Make a method exclude other changes; other threads see the changes of `fit` when it has finished."""
     hides = method.__name__ == "fit"
 
     @functools.wraps(method)
@@ -170,8 +170,8 @@ def _changing(method: Callable[..., Any]) -> Callable[..., Any]:
     return change
 
 
-# A child that is forked while another thread holds a lock would wait for it forever, and might find half a change: a
-# fork waits for the changes that are becoming visible, and the child gets new locks.
+# A child forked while another thread holds a lock would wait for it forever, and might see half of a change. Therefore,
+# a fork waits until no `lock` is held, and the child gets new locks.
 
 _registry_lock = threading.RLock()
 _guards: weakref.WeakSet[Guard] = weakref.WeakSet()
@@ -197,7 +197,7 @@ def _after_fork_in_child() -> None:
     me = threading.get_ident()
     for guard in _held:
         guard.lock, guard.writer = threading.RLock(), threading.RLock()
-        if guard.owner != me:  # the thread of that fit is not here to end it
+        if guard.owner != me:  # the thread of that fit does not exist in the child
             guard.fit = None
     _held.clear()
     _registry_lock = threading.RLock()

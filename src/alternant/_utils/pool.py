@@ -14,20 +14,20 @@ CACHE_LINE = 64
 
 
 class Pool:
-    """Hands out arrays; the memory of one that nobody refers to any more becomes that of the next of its size.
+    """Allocates arrays and reuses the memory of those that are no longer referenced, for arrays of the same size.
 
-    The system clears the pages of new memory, which can take longer than to multiply factors of 64 columns.
+    The operating system clears the pages of new memory, which can take longer than multiplying factors of 64 columns.
     """
 
     def __init__(self) -> None:
         self._free: dict[int, list[NDArray[np.uint8]]] = defaultdict(list)
 
     def array(self, shape: tuple[int, ...], dtype: np.dtype[Any]) -> NDArray[Any]:
-        """Return an array that begins at a cache line. What it holds is undefined."""
+        """Return an uninitialized array, aligned to a cache line."""
         size = math.prod(shape) * dtype.itemsize + CACHE_LINE
         try:
             memory = self._free[size].pop()
-        except IndexError:  # asking first would not help: another thread may take the last one meanwhile
+        except IndexError:  # checked this way as another thread may take the last one meanwhile
             memory = np.empty(size, np.uint8)
         loan = _Loan(memory)
         weakref.finalize(loan, _return, weakref.ref(self), memory).atexit = False
@@ -35,12 +35,12 @@ class Pool:
         return np.asarray(loan)[start : start + size - CACHE_LINE].view(dtype).reshape(shape)
 
     def take_back(self, memory: NDArray[np.uint8]) -> None:
-        """Keep memory for the next array of its size."""
+        """Keep memory for the next array of the same size."""
         self._free[len(memory)].append(memory)
 
 
 class _Loan:
-    """What all views of an array from a pool refer to, so that its end is theirs."""
+    """The base of all views of an array from a pool: it is finalized when the last of them is gone."""
 
     def __init__(self, memory: NDArray[np.uint8]) -> None:
         self.__array_interface__ = memory.__array_interface__

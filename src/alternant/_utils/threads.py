@@ -1,4 +1,4 @@
-"""How many threads to use, and how to keep BLAS from adding its own."""
+"""The number of threads, a thread pool, and a limit on the threads of BLAS."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ MAX_THREADS = 512  # an upper bound; tens of thousands would exhaust stack memor
 
 
 def default_num_threads() -> int:
-    """Number of threads this process may use: its affinity, its cgroup's CPU quota, and ``OMP_NUM_THREADS``."""
+    """Return the number of threads available to the process: by affinity, cgroup quota and ``OMP_NUM_THREADS``."""
     affinity = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     requested = os.environ.get("OMP_NUM_THREADS", "").split(",")[0].strip()
     limits = [affinity, _cgroup_cpus()]
@@ -40,7 +40,7 @@ def default_num_threads() -> int:
 
 
 def resolve_num_threads(num_threads: int | None) -> int:
-    """Turn the public `num_threads` (None: all that the process may use) into a number."""
+    """Return the number of threads for the parameter `num_threads` (None: all that are available)."""
     if num_threads is None:
         return default_num_threads()
     try:
@@ -61,8 +61,8 @@ def openmp_threads(num_threads: int) -> int:
 
     Many more threads than cores only wait for each other: 128 on 2 cores took a third longer than 8.
 
-    GNU's OpenMP runtime keeps its threads between parallel regions; a forked child inherits the bookkeeping without
-    the threads and would wait for them forever.
+    GNU's OpenMP runtime keeps its threads between parallel regions. A forked child inherits its bookkeeping, but not
+    the threads, and would wait for them forever.
     """
     global _openmp_owner
     num_threads = min(num_threads, MAX_THREADS, max(8, 4 * (os.cpu_count() or 1)))
@@ -71,12 +71,12 @@ def openmp_threads(num_threads: int) -> int:
     return num_threads if _openmp_owner in (None, os.getpid()) else 1
 
 
-_openmp_owner: int | None = None  # the process whose OpenMP threads exist
+_openmp_owner: int | None = None  # the process that started OpenMP threads
 
 
 @functools.cache
 def _cgroup_cpus() -> int:
-    """CPUs that the cgroup's quota grants, rounded up; a large number where there is no quota."""
+    """Return the number of CPUs in the cgroup's quota, rounded up; a large number without a quota."""
     unlimited = 1 << 20
     try:
         quota, period = Path("/sys/fs/cgroup/cpu.max").read_text().split()  # cgroup v2
@@ -93,25 +93,25 @@ def _cgroup_cpus() -> int:
 
 
 class _Block:
-    """Stands for an open block of `single_threaded_blas`."""
+    """Represents an open block of `single_threaded_blas`."""
 
 
 _limit_lock = threading.Lock()
-_open_blocks: weakref.WeakSet[_Block] = weakref.WeakSet()  # one that Ctrl-C cut off vanishes by itself
-_unlimited: list[tuple[Any, int]] | None = None  # the BLAS libraries and their numbers of threads, while limited
+_open_blocks: weakref.WeakSet[_Block] = weakref.WeakSet()  # weak: one that Ctrl-C interrupted removes itself
+_unlimited: list[tuple[Any, int]] | None = None  # while limited: the BLAS libraries and their previous thread numbers
 
 
 @contextmanager
 def single_threaded_blas() -> Iterator[None]:
     """Limit BLAS to one thread inside the block.
 
-    Inside a parallel region its threads would fight ours for the same cores, and a product's last bits may depend on
-    its number of threads. The limit belongs to the process, so that overlapping blocks of several Python threads
-    share it: the first one in sets it and the last one out lifts it.
+    In a parallel region, BLAS threads would compete with ours for the same cores, and the last bits of a product may
+    depend on their number. The limit is process-wide and shared by overlapping blocks of several Python threads: the
+    first block sets it and the last one lifts it.
     """
     global _unlimited
     block = _Block()
-    try:  # around the entry too: Ctrl-C may come at any line, and must not leave BLAS at one thread
+    try:  # includes setting the limit: Ctrl-C at any line must not leave BLAS limited to one thread
         with _limit_lock:
             _open_blocks.add(block)
             if _unlimited is None:
@@ -130,14 +130,14 @@ def single_threaded_blas() -> Iterator[None]:
                             library.set_num_threads(number)
                         _unlimited = None
                 break
-            except KeyboardInterrupt as error:  # it waits until the limit is lifted
+            except KeyboardInterrupt as error:  # deferred until the limit is lifted
                 interruption = error
         if interruption is not None:
             raise interruption
 
 
 def _lift_limit_in_child() -> None:
-    """Lift the limit in a forked child: the threads whose blocks are open are not there to leave them."""
+    """Lift the limit in a forked child, which does not have the threads that would close open blocks."""
     global _limit_lock, _unlimited
     _limit_lock = threading.Lock()
     _open_blocks.clear()
@@ -153,56 +153,56 @@ if hasattr(os, "register_at_fork"):
 def weighted_sum(weights: NDArray[Any], values: NDArray[Any]) -> float:
     """Return ``sum w_i v_i`` in float64, without BLAS.
 
-    Of long vectors it takes the product on all of its threads, which then go on spinning beside ours for 20 ms, and
-    whose number changes the last bits.
+    For long vectors, BLAS would use all of its threads, which keep spinning for another 20 ms, and whose number changes
+    the last bits.
     """
     return float(np.einsum("i,i->", weights, values, dtype=np.float64))
 
 
 @functools.cache
 def _blas_libraries() -> list[Any]:
-    """Find the BLAS libraries of NumPy and SciPy, once: that takes a millisecond, longer than many a product."""
-    import scipy.linalg.blas  # noqa: F401 - it loads SciPy's
+    """Return the BLAS libraries of NumPy and SciPy; cached, as finding them takes a millisecond."""
+    import scipy.linalg.blas  # noqa: F401 - loads SciPy's BLAS
 
     return list(threadpoolctl.ThreadpoolController().select(user_api="blas").lib_controllers)
 
 
 @functools.lru_cache(maxsize=2)
 def _pool(workers: int, process: int) -> ThreadPoolExecutor:  # noqa: ARG001 - a forked child needs threads of its own
-    """Return threads that are kept from call to call: starting them takes longer than many a product."""
+    """Return a thread pool that is kept from call to call: starting threads takes longer than many products."""
     return ThreadPoolExecutor(workers, thread_name_prefix="alternant")
 
 
 def map_parallel(function: Callable[[Any], Any], arguments: Iterable[Any], num_threads: int) -> list[Any]:
-    """Call `function` (which should release the GIL) on each argument, results in order; the caller works, too."""
+    """Map `function` (which should release the GIL) over the arguments, with the caller as one of the threads."""
     arguments = list(arguments)
     workers = min(num_threads, len(arguments), MAX_THREADS)
     if workers <= 1:
         return [function(argument) for argument in arguments]
     results: list[Any] = [None] * len(arguments)
-    left = deque(range(len(arguments)))  # its methods are atomic
+    remaining = deque(range(len(arguments)))  # its methods are atomic
     errors: dict[int, Exception] = {}
 
     def work() -> None:
-        while left:
+        while remaining:
             try:
-                i = left.popleft()
-            except IndexError:  # another thread was quicker
+                i = remaining.popleft()
+            except IndexError:  # another thread took the last one
                 return
             try:
                 results[i] = function(arguments[i])
             except Exception as error:
                 errors[i] = error
-                left.clear()
+                remaining.clear()
 
     pool = _pool(min(num_threads, MAX_THREADS), os.getpid())
-    # Each in a copy of the caller's context: what `use_backend` says there holds for its helpers too.
+    # Each thread gets a copy of the caller's context, so that `use_backend` applies to it, too.
     others = [pool.submit(contextvars.copy_context().run, work) for _ in range(workers - 1)]
     try:
         work()
     finally:
-        left.clear()  # on Ctrl-C
-        wait([other for other in others if not other.cancel()])  # unless it has not begun
+        remaining.clear()  # on Ctrl-C
+        wait([other for other in others if not other.cancel()])  # those that have begun
     if errors:
-        raise errors[min(errors)]  # what came before has been called, so that it is always the same one
+        raise errors[min(errors)]  # deterministic: all arguments before the first failing one have been tried
     return results

@@ -1,4 +1,4 @@
-"""The models, one file each. The names in `__all__` are public in `alternant`; its models have commands and spaces."""
+"""The models, one file each. Names in `__all__` are public in `alternant`; `MODELS` is the registry made from them."""
 
 import re
 
@@ -33,13 +33,13 @@ __all__ = [
 
 
 def _models() -> dict[str, type[FactorModel]]:
-    """Return the public models by what the command line calls them: ImplicitALS is implicit-als."""
-    found = {}
+    """Return the public models by their names on the command line: ImplicitALS is implicit-als."""
+    models = {}
     for name in __all__:
         model = globals()[name]
         if isinstance(model, type) and issubclass(model, FactorModel) and model is not FactorModel:
-            found[re.sub(r"(?<=[a-z])(?=[A-Z])", "-", name).lower()] = model
-    return found
+            models[re.sub(r"(?<=[a-z])(?=[A-Z])", "-", name).lower()] = model
+    return models
 
 
 MODELS = _models()

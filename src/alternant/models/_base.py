@@ -1,4 +1,4 @@
-"""What all factor models share: rank by dot product, score pairs, find neighbours, save and load."""
+"""What all factor models share: ranking by dot product, predictions, similar items and users, saving and loading."""
 
 from __future__ import annotations
 
@@ -21,35 +21,35 @@ from ._parameters import Parameters
 from ._raw_ids import RawIds
 from ._serving import UNKNOWN_USERS, Serving
 from ._sklearn import ScikitLearnModel
-from ._state import NotFittedError as NotFittedError  # where it has always been
+from ._state import NotFittedError as NotFittedError  # re-exported
 from ._traits import DescribedModel
 
 
 class FactorModel(Serving, ColdStart, Histories, RawIds, ScikitLearnModel, DescribedModel, Parameters):
     """A model that ranks by the dot product of a user's and an item's factors.
 
-    A subclass states its `traits`, and provides the constructor parameters `num_threads` and `backend`, a `fit` that
-    sets the attributes below, and, where it can solve rows it has not seen, `fold_in_users`. Where the prediction is a
-    monotone function of the dot product, `_link` is that function; where it is a cosine, `_ranked` returns unit
-    vectors; where columns of the factors are biases, `_latent` leaves them out; where a stored zero is a value,
-    `_check_rows` keeps it.
+    A subclass defines `traits`, the constructor parameters `num_threads` and `backend`, a `fit` that sets the
+    attributes below and, if it supports new users, `fold_in_users`. It overrides `_link` if the prediction is a
+    monotone function of the dot product, `_ranked` (to return unit vectors) if it is a cosine, `_latent` if some
+    columns of the factors are biases, and `_check_rows` if a stored zero is a value.
 
-    Threads. Any number of threads may call any method that does not change the model: those in `_reading`, which run on
-    a snapshot taken as they begin. Methods that change it, those in `_changing`, exclude each other. Readers see the
-    model before a change or after it, never between: not one side's factors with the other's ids, not a row that is
-    half written. `fit` is one change, too: what its iterations leave behind is seen by its callback, in its own thread,
-    and by others when it is done. Reading one attribute is safe at any time, but two are two moments:
-    ``copy.copy(model)`` is a model as it was at one, and copies no factors that stay as they are. Locks are neither
-    copied nor pickled, and a forked child has its own. `set_backend` is for all threads, `use_backend` for one.
+    Threads. Any number of threads may call the methods that do not change the model: those in `_reading`, which run on
+    a snapshot taken when they begin. Methods that change it, those in `_changing`, exclude each other. Readers see the
+    model before or after a change, never in between: never one side's factors with the other side's ids, never a
+    half-written row. `fit` is a single change, too: its callback, in its own thread, sees the result of each iteration;
+    other threads see the model once `fit` has finished. Reading one attribute is safe at any time, but two reads may
+    see two different states: ``copy.copy(model)`` is a consistent snapshot, which copies only factors that change in
+    place. Locks are neither copied nor pickled, and a forked child has its own. `set_backend` applies to all threads,
+    `use_backend` to one.
 
-    A subclass changes its fitted attributes by `_assign`, all in one call, and its reading methods set none.
+    A subclass sets its fitted attributes in a single call of `_assign`; its reading methods set none.
 
     Attributes
     ----------
     user_factors : array, shape (n_users, f)
     item_factors : array, shape (n_items, f)
     interactions_ : CSR or None
-        The interactions of the fit: what `recommend` leaves out as seen.
+        The interactions of the fit, which `recommend` excludes as seen.
     """
 
     num_threads: int | None
@@ -65,7 +65,7 @@ class FactorModel(Serving, ColdStart, Histories, RawIds, ScikitLearnModel, Descr
     )  # fmt: skip
     _changing = ("fit", "update", "partial_fit_users", "partial_fit_items", "set_params")
 
-    # What `save` writes beside the parameters, the factors and the interactions: attributes that JSON can hold.
+    # JSON-serializable attributes that `save` writes beside the parameters, the factors and the interactions.
     _fitted_state: ClassVar[tuple[str, ...]] = ()
 
     def recommend(
@@ -79,44 +79,44 @@ class FactorModel(Serving, ColdStart, Histories, RawIds, ScikitLearnModel, Descr
         candidate_items: Any = None,
         unknown: str = "raise",
     ) -> tuple[NDArray[Any], NDArray[Any]]:
-        """Rank items for users, best first; ties go to the lower item number.
+        """Rank items for users, best first; ties are broken by the lower row number.
 
         Parameters
         ----------
         users : id, array of ids, or None
-            Users of the fit. Here and in all that follows, an id is a raw id where the model was fitted on
-            `Interactions`, else a row number. None: users the model has not seen, given by `user_items` and folded in.
+            Users of the fit. Ids of users and items are raw ids if the model was fitted on `Interactions`, else row
+            numbers. None: new users, folded in from `user_items`.
         k : int
-            Length of the lists.
+            Number of items per user.
         user_items : sparse matrix, shape (len(users), n_items) or (n_users, n_items), or Interactions, optional
-            Interactions to leave out instead of those of the fit: one row for each of `users`, or the whole matrix.
-            With ``users=None`` also what the users are known by. In Interactions they are found by their ids, and all
-            of them must be there.
+            Interactions to exclude instead of those of the fit, with one row for each of `users` or for each user of
+            the fit. With ``users=None``, the new users' interactions, which are also folded in. In `Interactions`,
+            users are looked up by id and all of them must be present.
         exclude_seen : bool
-            Leave out the items that a user has interacted with.
+            Exclude the items that a user has interacted with.
         exclude_items : array of ids, optional
-            Items that nobody gets.
+            Items excluded for all users.
         candidate_items : array of ids, or a list of such, or a sparse matrix, optional
-            The only items that anybody gets; a list of lists, a table or a matrix has a row for each of `users`. In a
-            matrix they are what is not 0 (or False).
+            The only items that may be recommended. A list of lists, a two-dimensional array or a sparse matrix (its
+            nonzero entries) has one row for each of `users`.
         unknown : {"raise", "empty", "cold_start"}
-            What users get whom the model does not know, so that the others get their lists: an error for all, a list
-            without items, or the list of `cold_start`.
+            How to treat users that the model does not know: raise an error, return an empty list, or return the list
+            of `cold_start`.
 
         Returns
         -------
         ids : array, shape (len(users), k), or (k,) for a single user
-            Items: row numbers (int32) or raw ids. Places that no item fills hold -1, or None where ids are no numbers;
-            where an item is called -1, the scores tell it from such a place.
+            Row numbers (int32) or raw ids of the items. Unfilled positions are padded with -1 (None where ids are not
+            integers); where -1 is an item's id, the scores tell the two apart.
         scores : array of the same shape
-            Their scores; -inf where no item is, and nowhere else.
+            Their scores; -inf in unfilled positions only.
 
         Raises
         ------
         NotFittedError
             Before `fit`.
         IndexError
-            If an item is unknown or, unless `unknown` says otherwise, a user.
+            If an item or, with ``unknown="raise"``, a user is unknown.
         TypeError
             If ids are of a type that no id of the fit has.
         ValueError
@@ -132,43 +132,45 @@ class FactorModel(Serving, ColdStart, Histories, RawIds, ScikitLearnModel, Descr
             queries, seen = self._new_users(user_items)
             shape: tuple[int, ...] = (len(queries), k)
         else:
-            ids, _ = self._asked("users", users, "user", unknown)
+            ids, _ = self._look_up("users", users, "user", unknown)
             shape = (*ids.shape, k)
             ids = ids.reshape(-1)
-            absent, ids = np.flatnonzero(ids < 0), np.maximum(ids, 0)  # any row will do for those
+            absent, ids = np.flatnonzero(ids < 0), np.maximum(ids, 0)  # row 0 stands in
             seen = self._seen(ids, user_items) if exclude_seen or user_items is not None else None
             queries = self._take("user", ids)
         exclude = (seen.indptr, seen.indices) if exclude_seen and seen is not None else None
         candidates = self._allowed(exclude_items, candidate_items, queries=len(queries))
         best, scores = self._rank(queries, item_factors, k, exclude, candidates)
         if len(absent):
-            best[absent], scores[absent] = self._list_of_unknown(unknown, k, exclude_items, candidate_items)
+            best[absent], scores[absent] = self._list_for_unknown_users(unknown, k, exclude_items, candidate_items)
         return self._raw(best.reshape(shape), "item"), scores.reshape(shape)
 
     def predict(self, users: Any, items: Any, *, unknown: str = "raise") -> Any:
-        """Score pairs of users and items.
+        """Predict pairs of users and items.
 
         Parameters
         ----------
         users, items : id or array of ids
             Broadcast against each other.
         unknown : {"raise", "nan"}
-            What becomes of pairs of which the model does not know the user or the item: an error, or NaN.
+            How to treat pairs whose user or item the model does not know: raise an error, or return NaN.
 
         Returns
         -------
         float or array
-            The predictions, from dot products accumulated in float64, in the shape that the two broadcast to.
+            The predictions, in the shape that `users` and `items` broadcast to. Dot products are accumulated in
+            float64.
         """
         self._check_fitted()
         check_choice("unknown", unknown, ("raise", "nan"))
-        rows, columns = self._asked("users", users, "user", unknown)[0], self._asked("items", items, "item", unknown)[0]
+        rows, _ = self._look_up("users", users, "user", unknown)
+        columns, _ = self._look_up("items", items, "item", unknown)
         try:
             rows, columns = np.broadcast_arrays(rows, columns)
         except ValueError:
             raise ValueError(
                 f"users and items must broadcast against each other, got shapes {rows.shape} and {columns.shape}: "
-                "pass two lists of one length, or users[:, None] for all pairs"
+                "pass two lists of the same length, or users[:, None] for all pairs"
             ) from None
         out = self._score_pairs(np.maximum(rows, 0).reshape(-1), np.maximum(columns, 0).reshape(-1))
         out[((rows < 0) | (columns < 0)).reshape(-1)] = np.nan
@@ -183,24 +185,24 @@ class FactorModel(Serving, ColdStart, Histories, RawIds, ScikitLearnModel, Descr
         candidate_items: Any = None,
         unknown: str = "raise",
     ) -> tuple[NDArray[Any], NDArray[Any]]:
-        """Find the items whose factors point the same way, by cosine; an item is not its own neighbour.
+        """Find the items of highest cosine similarity between factors; an item is not its own neighbour.
 
         Parameters
         ----------
         items : id or array of ids
         k : int
-            Length of the lists.
+            Number of neighbours per item.
         exclude_items, candidate_items : array of ids, optional
-            Items never returned, and the only ones returned.
+            Items never returned, and the only items that may be returned.
         unknown : {"raise", "empty"}
-            What becomes of items that the model does not know: an error for all, or a list without neighbours.
+            How to treat items that the model does not know: raise an error, or return an empty list.
 
         Returns
         -------
         ids : array, shape (len(items), k), or (k,) for a single item
             As `recommend` returns them.
         cosines : array of the same shape
-            Between -1 and 1; -inf where no item is. An item without interactions has cosine 0 to all others.
+            Between -1 and 1; -inf in unfilled positions. An item without interactions has cosine 0 to all others.
         """
         return self._similar(items, k, exclude_items, candidate_items, "item", unknown)
 
@@ -213,18 +215,18 @@ class FactorModel(Serving, ColdStart, Histories, RawIds, ScikitLearnModel, Descr
         candidate_users: Any = None,
         unknown: str = "raise",
     ) -> tuple[NDArray[Any], NDArray[Any]]:
-        """Find the users whose factors point the same way, by cosine. As `similar_items`."""
+        """Find the users of highest cosine similarity between factors; see `similar_items`."""
         return self._similar(users, k, exclude_users, candidate_users, "user", unknown)
 
     def save(self, path: str | os.PathLike[str], *, interactions: bool = True) -> None:
-        """Write the model to one safetensors file, atomically: a crash leaves an old file whole.
+        """Write the model to one safetensors file, atomically: after a crash, an existing file is intact.
 
         Parameters
         ----------
         path : path
         interactions : bool
-            Keep the interactions of the fit in the file. Without them a loaded model needs `user_items` to leave out
-            seen items. A `random_state` that is not a number is not kept.
+            Store the interactions of the fit, too. Without them, the loaded model needs `user_items` to exclude seen
+            items. A `random_state` that is not an integer is not stored.
         """
         self._check_fitted()
         check_boolean("interactions", interactions)
@@ -238,22 +240,22 @@ class FactorModel(Serving, ColdStart, Histories, RawIds, ScikitLearnModel, Descr
         ----------
         path : path
         mmap : bool
-            Map the factors into memory, read-only, instead of reading them: several processes then share one copy.
+            Memory-map the factors, read-only, instead of reading them, so that several processes share one copy.
 
         Raises
         ------
         ModelFileError
-            If the file is damaged, is no model, or is from a newer version.
+            If the file is damaged, is not a model, or was written by a newer version.
         """
         check_boolean("mmap", mmap)
         model: Self = _storage.load(cls, path, mmap)
         return model
 
     def fold_in_users(self, user_items: Any) -> NDArray[Any]:
-        """Return factors for users that the model has not seen; overridden by the models that can."""
+        """Return factors for new users; overridden by models that support fold-in."""
         raise TypeError(f"{type(self).__name__} cannot fold in new users, got user_items of shape {user_items.shape}")
 
-    # What subclasses use
+    # For subclasses
 
     def _backend(self) -> Backend:
         return active_backend() if self.backend == "auto" else get_backend(self.backend)
@@ -265,7 +267,7 @@ class FactorModel(Serving, ColdStart, Histories, RawIds, ScikitLearnModel, Descr
     def _score(
         self, X: NDArray[Any], Y: NDArray[Any], users: NDArray[np.int64], items: NDArray[np.int64], **state: Any
     ) -> NDArray[Any]:
-        """Predict pairs with the factors given, and with the state that goes with them if they are not the model's."""
+        """Predict pairs from the given factors, with their `state` if they are not the model's own."""
         return self._link(self._products(X, Y, users, items), **state)
 
     def _products(
@@ -281,7 +283,7 @@ class FactorModel(Serving, ColdStart, Histories, RawIds, ScikitLearnModel, Descr
         return out
 
     def _truth(self, rows: CSR) -> NDArray[Any]:
-        """Return what the predictions of the observed pairs should be."""
+        """Return the target values of the predictions of the observed pairs."""
         return rows.data
 
     def _mean_row(self, kind: str) -> NDArray[Any]:
@@ -291,11 +293,11 @@ class FactorModel(Serving, ColdStart, Histories, RawIds, ScikitLearnModel, Descr
         return mean
 
     def _link(self, scores: NDArray[Any], **state: Any) -> NDArray[Any]:
-        """Turn dot products into predictions: a monotone function, so that the ranking is that of the dot products."""
+        """Turn dot products into predictions, by a monotone function, which leaves the ranking as it is."""
         return scores
 
     def _latent(self, factors: NDArray[Any]) -> NDArray[Any]:
-        """Return the columns in which similar rows are alike: all that are not biases."""
+        """Return the columns that are compared for similarity: all but the biases."""
         return factors
 
     def _check_rows(self, name: str, rows: Any, dtype: np.dtype[Any], copy: bool = False) -> CSR:
@@ -303,7 +305,7 @@ class FactorModel(Serving, ColdStart, Histories, RawIds, ScikitLearnModel, Descr
         return check_interactions(name, rows, dtype, copy)
 
     def _known_columns(self, name: str, rows: Any, fixed: NDArray[Any], kind: str, own: int) -> CSR:
-        """Return rows in canonical form whose columns are the rows of `fixed`, which are of this kind."""
+        """Return rows in canonical form, with one column for each row of `fixed`, which are users or items (`kind`)."""
         rows = self._matrix(name, rows, kind)
         check_columns(name, rows, len(fixed), kind, own)
         return self._check_rows(name, rows, fixed.dtype)
@@ -311,7 +313,7 @@ class FactorModel(Serving, ColdStart, Histories, RawIds, ScikitLearnModel, Descr
     def _rank(
         self, queries: NDArray[Any], items: NDArray[Any], k: int, exclude: Any, candidates: Any
     ) -> tuple[NDArray[np.int32], NDArray[Any]]:
-        """Return the best items and their predictions; only those are put through the link."""
+        """Return the best items and their predictions; the link is applied to these only."""
         ids, scores = self._top_k(queries, items, k, exclude, candidates)
         found = ids >= 0
         scores[found] = self._link(scores[found])
@@ -331,11 +333,11 @@ class FactorModel(Serving, ColdStart, Histories, RawIds, ScikitLearnModel, Descr
     ) -> tuple[NDArray[Any], NDArray[Any]]:
         factors = self._side(kind)
         check_choice("unknown", unknown, ("raise", "empty"))
-        rows, _ = self._asked(f"{kind}s", ids, kind, unknown)
+        rows, _ = self._look_up(f"{kind}s", ids, kind, unknown)
         k = check_integer("k", k, 1)
         allowed = self._allowed(exclude, candidates, kind, rows.size)
-        if kind == "item":  # of users there may be many more, and they are asked for less often
-            columns = self._latent(factors).shape[1]  # with biases or without, as a parameter says
+        if kind == "item":  # users are not cached: there may be many more, and they are queried less often
+            columns = self._latent(factors).shape[1]  # depends on the parameter `biases`
             unit = self._derived(f"directions in {columns} columns", factors, self._directions)
         else:
             unit = self._directions(factors)
@@ -348,7 +350,7 @@ class FactorModel(Serving, ColdStart, Histories, RawIds, ScikitLearnModel, Descr
         return self._raw(best.reshape(*rows.shape, k), kind), cosines.reshape(*rows.shape, k)
 
     def _directions(self, factors: NDArray[Any]) -> NDArray[Any]:
-        """Return the factors without biases, each row of length 1."""
+        """Return the factors without biases, each row scaled to length 1."""
         factors = self._latent(factors)
         norms = np.sqrt(np.einsum("if,if->i", factors, factors, dtype=np.float64))
         norms[norms == 0] = 1

@@ -24,7 +24,7 @@ def constant_column(kind: str) -> int:
 
 
 def without_constant(factors: NDArray[Any], kind: str) -> NDArray[Any]:
-    """Return ``(x_u, b_u)`` or ``(y_i, b_i)``: what is learned of a row."""
+    """Return ``(x_u, b_u)`` or ``(y_i, b_i)``, the learned columns."""
     return np.delete(factors, constant_column(kind), axis=1)
 
 

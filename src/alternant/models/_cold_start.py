@@ -1,4 +1,4 @@
-"""What to show users of whom little or nothing is known."""
+"""Recommendations for users of whom little or nothing is known."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ METHODS = ("mean", "popularity", "neighbours", "fold_in")
 class ColdStart:
     """The part of a model that ranks for users it does not know."""
 
-    _min_count: ClassVar[int] = 0  # of the items of a cold start
+    _min_count: ClassVar[int] = 0  # the default of `min_count`
 
     def cold_start(
         self,
@@ -37,29 +37,30 @@ class ColdStart:
         Parameters
         ----------
         k : int
-            Length of the lists.
+            Number of items per user.
         method : {"auto", "mean", "popularity", "neighbours", "fold_in"}
-            | ``"mean"``: as for the mean user, whose factors are the average of all users'.
-            | ``"popularity"``: by the number of positive interactions of each item, which are the scores.
-            | ``"neighbours"``: as for the average of the users whose other characteristics are alike, weighted by
-              the cosine between `features` and `new_features`.
-            | ``"fold_in"``: as for users who have answered a few questions, `user_items`; what they answered is left
-              out of their lists.
-            | ``"auto"``: fold_in where `user_items` is given, neighbours where `new_features` is, else mean.
+            | ``"mean"``: rank for the mean user, whose factors are the average of all users'.
+            | ``"popularity"``: rank by the number of positive interactions of each item, which is its score.
+            | ``"neighbours"``: rank for the average of the users with similar features, weighted by the cosine
+              between `features` and `new_features`.
+            | ``"fold_in"``: fold in `user_items`, such as answers to a few questions; these items are excluded from
+              the lists.
+            | ``"auto"``: fold_in if `user_items` is given, neighbours if `new_features` is, else mean.
         user_items : as for `fit`, shape (m, n_items), optional
-            The answers of the new users.
+            Interactions of the new users.
         features : array or sparse matrix, shape (n_users, d), optional
-            Characteristics of the users of the fit, such as age or country (encoded as 0 and 1), of like scale.
+            Features of the users of the fit, such as age or country (one-hot encoded), on similar scales.
         new_features : array or sparse matrix, shape (m, d) or (d,), optional
-            Those of the new users.
+            Features of the new users.
         n_neighbours : int
-            How many of the nearest users are averaged.
+            Number of nearest users to average.
         min_count : int, optional
-            Only items with at least so many interactions, as long as k items have them. By default 20 for models of
-            ratings and swipes, whose lists would otherwise be led by items that one or two users praised, and 0 for
-            the others. Without interactions (a model saved without them) nothing is counted.
+            Recommend only items with at least this many interactions, or as many as the k-th most popular item has, if
+            that is fewer. By default 20 for models of ratings and swipes, whose lists would otherwise be led by items
+            that one or two users praised, and 0 for the others. Ignored by a model without interactions (saved without
+            them).
         exclude_items, candidate_items : array of ids, optional
-            Items that nobody gets, and the only ones that anybody gets.
+            Items excluded for all users, and the only items that may be recommended.
 
         Returns
         -------
@@ -70,7 +71,7 @@ class ColdStart:
         Raises
         ------
         NotFittedError, TypeError, ValueError, IndexError
-            As `recommend`, and where what is given does not fit the method.
+            As `recommend`, and if the arguments do not fit the method.
         """
         model: Any = self
         users, items = model._factors()
@@ -78,11 +79,11 @@ class ColdStart:
         method = choose_method(method, user_items, features, new_features)
         chosen = model._allowed(exclude_items, candidate_items)
         if isinstance(chosen, tuple):
-            raise ValueError("candidate_items must be one list of items for all new users, got a list of lists")
-        least = check_integer("min_count", self._min_count if min_count is None else min_count, 0)
+            raise ValueError("candidate_items must be one list of items for all new users, got one list for each")
+        minimum = check_integer("min_count", self._min_count if min_count is None else min_count, 0)
         known_rows = getattr(self, "interactions_", None)
-        if least and known_rows is not None and known_rows.shape[1] == len(items):
-            chosen = well_known(known_rows, chosen, least, k)
+        if minimum and known_rows is not None and known_rows.shape[1] == len(items):
+            chosen = well_known(known_rows, chosen, minimum, k)
         if method == "fold_in":
             candidates = None if chosen is None else model._raw(chosen, "item")
             lists: tuple[NDArray[Any], NDArray[Any]] = model.recommend(
@@ -103,8 +104,10 @@ class ColdStart:
         ids = model._raw(ids, "item")
         return (ids, scores) if method == "neighbours" and np.ndim(new_features) != 1 else (ids[0], scores[0])
 
-    def _list_of_unknown(self, unknown: str, k: int, exclude_items: Any, candidate_items: Any) -> tuple[Any, Any]:
-        """Return the one list of all users who are not known: row numbers of items, and scores."""
+    def _list_for_unknown_users(
+        self, unknown: str, k: int, exclude_items: Any, candidate_items: Any
+    ) -> tuple[Any, Any]:  # fmt: skip
+        """Return the list that all unknown users share: row numbers of items, and scores."""
         if unknown == "empty":
             return -1, -np.inf
         model: Any = self
@@ -116,22 +119,22 @@ class ColdStart:
 
 
 def choose_method(method: Any, user_items: Any, features: Any, new_features: Any) -> str:
-    """Return the method that was named or, for "auto", the one that uses what is given; refuse what does not fit."""
+    """Return the method, for "auto" the one that the arguments imply; refuse arguments that do not fit it."""
     if method == "auto":
         method = "fold_in" if user_items is not None else "neighbours" if new_features is not None else "mean"
     if method not in METHODS:
         raise ValueError(f"method must be one of 'auto', {', '.join(map(repr, METHODS))}, got {method!r}")
     if (user_items is not None) != (method == "fold_in"):
         raise ValueError(
-            f"user_items goes with method='fold_in' and with no other, got method={method!r} and user_items "
-            f"{'given' if user_items is not None else 'missing'}: pass what the users have answered to fold_in alone"
+            f"user_items must be given for method='fold_in' and for no other, got method={method!r} and user_items "
+            f"{'given' if user_items is not None else 'missing'}: pass both or neither"
         )
     given = features is not None, new_features is not None
     if given != ((True, True) if method == "neighbours" else (False, False)):
         raise ValueError(
-            "features (of all users of the fit) and new_features (of the new ones) go together with "
-            f"method='neighbours', got method={method!r}, features {'given' if given[0] else 'missing'} and "
-            f"new_features {'given' if given[1] else 'missing'}"
+            "features (of all users of the fit) and new_features (of the new ones) must both be given for "
+            f"method='neighbours' and for no other, got method={method!r}, features "
+            f"{'given' if given[0] else 'missing'} and new_features {'given' if given[1] else 'missing'}"
         )
     return str(method)
 
@@ -140,14 +143,14 @@ def popularity(rows: CSR | None, n_items: int) -> NDArray[np.float64]:
     """Count the positive interactions of every item."""
     if rows is None:
         raise ValueError(
-            "method='popularity' counts the interactions of the fit, which this model does not hold (it was saved "
+            "method='popularity' needs the interactions of the fit, which this model does not have (it was saved "
             "without them, or its factors were set by hand): use method='mean'"
         )
     return np.bincount(rows.indices, rows.data > 0, minlength=n_items).astype(np.float64)
 
 
 def well_known(rows: CSR, chosen: NDArray[Any] | None, min_count: int, k: int) -> NDArray[np.int64]:
-    """Return the items with at least so many interactions, or with as many as the k-th of them has."""
+    """Return the items with at least `min_count` interactions, or as many as the k-th most popular item has."""
     allowed = np.arange(rows.shape[1]) if chosen is None else chosen
     counts = np.bincount(rows.indices, minlength=rows.shape[1])[allowed]
     if len(counts):
@@ -156,7 +159,7 @@ def well_known(rows: CSR, chosen: NDArray[Any] | None, min_count: int, k: int) -
 
 
 def unit_features(features: Any, new_features: Any, n_users: int) -> tuple[NDArray[Any], NDArray[Any]]:
-    """Return both as float64 rows of length 1; a row of zeros stays one."""
+    """Return both as float64 rows scaled to length 1; a row of zeros stays as it is."""
     arrays = []
     for name, value in (("features", features), ("new_features", new_features)):
         dense = value.toarray() if is_sparse(value) else value
@@ -168,7 +171,7 @@ def unit_features(features: Any, new_features: Any, n_users: int) -> tuple[NDArr
                 "as 0 and 1"
             ) from None
         if array.ndim != 2 or not np.isfinite(array).all():
-            raise ValueError(f"{name} must be a finite table of one row per user, got shape {array.shape}")
+            raise ValueError(f"{name} must be a finite table with one row per user, got shape {array.shape}")
         lengths = np.sqrt(np.einsum("ud,ud->u", array, array))
         lengths[lengths == 0] = 1
         arrays.append(np.ascontiguousarray(array / lengths[:, None]))
@@ -176,7 +179,8 @@ def unit_features(features: Any, new_features: Any, n_users: int) -> tuple[NDArr
         raise ValueError(f"features must have one row for each of the {n_users} users of the fit, got {len(arrays[0])}")
     if arrays[0].shape[1] != arrays[1].shape[1] or arrays[0].shape[1] == 0:
         raise ValueError(
-            f"features and new_features must have the same columns, got {arrays[0].shape[1]} and {arrays[1].shape[1]}"
+            "features and new_features must have the same number of columns, at least one, got "
+            f"{arrays[0].shape[1]} and {arrays[1].shape[1]}"
         )
     return arrays[0], arrays[1]
 
@@ -184,7 +188,7 @@ def unit_features(features: Any, new_features: Any, n_users: int) -> tuple[NDArr
 def blend(
     neighbours: NDArray[np.int32], cosines: NDArray[np.float64], users: NDArray[Any], mean: NDArray[Any]
 ) -> NDArray[Any]:
-    """Average the neighbours' factors by their cosine; without any neighbour of positive cosine, the mean user."""
+    """Average the neighbours' factors, weighted by their cosine; the mean user's if no neighbour's is positive."""
     weights = np.where(neighbours >= 0, np.maximum(cosines, 0), 0)
     total = weights.sum(axis=1)
     queries = np.einsum("uk,ukf->uf", weights, users[neighbours], dtype=np.float64)

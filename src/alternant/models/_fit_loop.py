@@ -1,4 +1,4 @@
-"""The loop of a fit: progress, history, callback, early stopping, and what Ctrl-C leaves behind."""
+"""The loop of a fit: progress, history, callback, early stopping, and a consistent model after Ctrl-C."""
 
 from __future__ import annotations
 
@@ -18,26 +18,28 @@ from ..data.csr import CSR
 
 @dataclass(frozen=True)
 class FitState:
-    """What a callback sees; all arrays are read-only.
+    """The argument of a callback; all arrays are read-only.
 
     Attributes
     ----------
     iteration : int
-        The iteration (or epoch) that ended, or that the half-sweep belongs to; from 1.
+        The iteration (or epoch) that has just ended, or that the half-sweep belongs to; from 1.
     solved : {"both", "users", "items"}
-        What has changed since the last call: one side after a half-sweep (``callback_at="half_sweep"``), else both.
+        The side that has changed since the last call, with ``callback_at="half_sweep"``; else both.
     objective : float
-        The objective of these factors; of a model trained by SGD, summed up while they moved.
+        The objective of these factors; for a model trained by SGD, accumulated during the epoch.
     seconds : float
-        Since the fit began.
+        Time since the fit began.
     user_factors, item_factors : arrays
         The factors.
     history : dict of lists
-        As the model's `history_`: the iterations before this one, and this one once it has ended.
+        As the model's `history_`, of the iterations that have ended.
     users, items : int64 arrays
-        The pairs that the fit learns from, in the order of the rows of the interactions.
+        Row numbers of the observed pairs, ordered by user.
+    predictions, errors : arrays
+        Predictions of the observed pairs, and their targets (rating, preference, liked or not) minus these.
     state : dict
-        Further attributes of the model that go with these factors, as `mean_` where there are biases.
+        Further attributes of the model that go with these factors, such as `mean_` for a model with biases.
     """
 
     iteration: int
@@ -52,33 +54,33 @@ class FitState:
 
     @cached_property
     def users(self) -> NDArray[np.int64]:
-        """Row numbers of the users of the pairs."""
+        """Row numbers of the users of the observed pairs."""
         rows = self.training.observed
         return read_only_view(np.repeat(np.arange(rows.shape[0]), np.diff(rows.indptr)))
 
     @cached_property
     def items(self) -> NDArray[np.int64]:
-        """Row numbers of the items of the pairs."""
+        """Row numbers of the items of the observed pairs."""
         return read_only_view(self.training.observed.indices.astype(np.int64))
 
     @cached_property
     def predictions(self) -> NDArray[Any]:
-        """What the factors predict for the pairs."""
+        """Predictions of the observed pairs."""
         score = self.training.score(self.user_factors, self.item_factors, self.users, self.items, **self.state)
         return read_only_view(score)
 
     @cached_property
     def errors(self) -> NDArray[Any]:
-        """What the pairs should be (rating, preference, liked or not) less what is predicted."""
+        """Targets (rating, preference, liked or not) minus predictions of the observed pairs."""
         return read_only_view(self.training.truth(self.training.observed) - self.predictions)
 
 
 @dataclass(frozen=True)
 class TrainingData:
-    """What a fit learns from, for `FitState`.
+    """The training data of a fit, for `FitState`.
 
     `score` maps (user factors, item factors, users, items, and as keywords the state that goes with these factors) to
-    predictions; `truth` maps the observed pairs to what they should be.
+    predictions; `truth` maps the observed pairs to their targets.
     """
 
     observed: CSR
@@ -88,7 +90,7 @@ class TrainingData:
 
 @dataclass(frozen=True)
 class HalfSweep:
-    """What a half-sweep of a fit comes to: the solved side, and the whole objective."""
+    """The result of a half-sweep: the solved side, and the whole objective."""
 
     factors: NDArray[Any]
     objective: float
@@ -98,7 +100,7 @@ class HalfSweep:
 
 @dataclass
 class Iteration:
-    """The factors that one iteration produced, its row of the history, and what else the model is made of."""
+    """The result of an iteration: factors, a row of the history, and further attributes of the model (`state`)."""
 
     user_factors: NDArray[Any]
     item_factors: NDArray[Any]
@@ -108,9 +110,10 @@ class Iteration:
 
 @dataclass(frozen=True)
 class Stopping:
-    """Stop when `key` of the history has not fallen by more than `tolerance` of its least value for `patience` times.
+    """Stop after `patience` iterations in which `key` of the history did not fall by the fraction `tolerance`.
 
-    None as tolerance never stops. With `keep_best` the model ends with the factors of the least value.
+    The fall is measured from the lowest value so far. With a tolerance of None, never stop. With `keep_best`, the model
+    ends with the factors of the lowest value.
     """
 
     tolerance: float | None = None
@@ -125,21 +128,21 @@ History = dict[str, list[float]]
 
 @dataclass(frozen=True)
 class FitOptions:
-    """How a fit is watched: the arguments of `fit` of that name."""
+    """The arguments of `fit` of the same names."""
 
     callback: Callback | None = None
     callback_at: str = "iteration"
     show_progress: bool | None = None  # None: tqdm draws on a terminal only
 
     def __post_init__(self) -> None:
-        """Raise if a callback can't be called."""
+        """Raise if the callback is not callable."""
         check_choice("callback_at", self.callback_at, ("iteration", "half_sweep"))
         if self.callback is not None and not callable(self.callback):
             raise TypeError(f"callback must be a function of one argument, a FitState, got {self.callback!r}")
 
 
 class FitLoop:
-    """The iterations of a fit, until all are done, the watched figure stalls or the callback returns True.
+    """The iterations of a fit, until all are done, the watched value stalls or the callback returns True.
 
     ::
 
@@ -148,8 +151,8 @@ class FitLoop:
                 ...             # one iteration, with `report` between its half-sweeps
                 loop.end(done)
 
-    `commit` hands one complete iteration to the model in a single assignment, so that an exception or Ctrl-C at any
-    moment leaves the model as the last complete iteration made it.
+    `commit` passes a complete iteration to the model in a single assignment, so that after an exception or Ctrl-C the
+    model is that of the last complete iteration.
     """
 
     def __init__(
@@ -182,12 +185,12 @@ class FitLoop:
             self.commit(self._best, _copy(self._history))
 
     def report(self, X: NDArray[Any], Y: NDArray[Any], solved: str, half: HalfSweep) -> None:
-        """Call back between the half-sweeps of an iteration, if that is asked for."""
+        """Call back between the half-sweeps of an iteration, if requested."""
         if self.options.callback_at == "half_sweep":
             self._call_back(X, Y, half.objective, solved, self._seconds(), half.state)
 
     def end(self, done: Iteration) -> None:
-        """Record an iteration, hand it to the model, call back, and decide whether to go on."""
+        """Record an iteration, pass it to the model, call back, and decide whether to stop."""
         seconds = self._seconds()
         for key, value in {**done.record, "seconds": seconds}.items():
             self._history.setdefault(key, []).append(value)
@@ -226,7 +229,7 @@ def _copy(history: dict[str, list[float]]) -> dict[str, list[float]]:
 
 
 def read_only_view(array: NDArray[Any]) -> NDArray[Any]:
-    """Return a view that can't be written through."""
+    """Return a read-only view."""
     view = array.view()
     view.flags.writeable = False
     return view
@@ -241,7 +244,7 @@ def freeze(array: NDArray[Any]) -> None:
 
 
 def is_frozen(array: NDArray[Any]) -> bool:
-    """Whether neither the array nor one that it is a view of can be written to."""
+    """Whether the array and every array that it is a view of are read-only."""
     owner: Any = array
     while isinstance(owner, np.ndarray) and not owner.flags.writeable:
         owner = owner.base

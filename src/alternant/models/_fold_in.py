@@ -1,4 +1,4 @@
-"""Factors for users and items that a model has not seen, and for those of whom more is known than at the fit."""
+"""Factors for new users and items, and for those whose interactions have changed since the fit."""
 
 from __future__ import annotations
 
@@ -15,62 +15,62 @@ from ._base import FactorModel
 
 
 class FoldInModel(FactorModel):
-    """A model that finds the factors of one row while the other side stays as it is; a subclass has `_fold_in`."""
+    """A model that computes factors of new rows with the other side fixed; a subclass defines `_fold_in`."""
 
     def _fold_in(
         self, rows: CSR, fixed: NDArray[Any], kind: str, numbers: NDArray[np.int64] | None = None
     ) -> NDArray[Any]:
-        """Return factors of rows ("user" or "item", which messages call by `numbers`) with the other side fixed."""
+        """Return factors of rows (`kind`: "user" or "item"; `numbers`: for messages) with the other side fixed."""
         raise TypeError(f"{type(self).__name__} cannot fold in new {kind}s")
 
     def fold_in_users(self, user_items: Any) -> NDArray[Any]:
-        """Compute factors for users from their interactions, with the items as they are; the model is not changed.
+        """Compute factors for users from their interactions, with the items fixed; the model is not changed.
 
-        A model fitted by least squares solves for each user what a half-sweep of the fit solves, with the same solver;
-        conjugate gradients run with a tolerance of 1e-6 (or `tol`, if that is less), since no later iteration refines
-        them. A model fitted by gradient descent starts from the mean user and takes the steps of `epochs` epochs, which
-        move the user alone.
+        A model fitted by least squares solves each user's problem as a half-sweep of the fit does, with the same
+        solver; conjugate gradients run with a tolerance of 1e-6 (or `tol`, if that is lower), since no later iteration
+        refines the result. A model fitted by gradient descent starts from the mean user and takes the steps of `epochs`
+        epochs, with the items fixed.
 
         Parameters
         ----------
-        user_items : as for `fit`, shape (any, n_items)
-            What is known of the users.
+        user_items : as for `fit`, shape (m, n_items)
+            Interactions of the users.
 
         Returns
         -------
-        array, shape (len(user_items), columns of `user_factors`)
-            A user of whom nothing is known has those of the mean user, but in `ExplicitALS` factors and a bias of 0.
+        array, shape (m, columns of `user_factors`)
+            A user without interactions gets the factors of the mean user; in `ExplicitALS`, factors and a bias of 0.
 
         Raises
         ------
         NotFittedError
             Before `fit`.
         ValueError
-            If `user_items` has another number of columns than the model has items.
+            If the number of columns of `user_items` is not the number of items of the model.
         """
         users, items = self._factors()
         return self._fold_in(self._known_columns("user_items", user_items, items, "item", len(users)), items, "user")
 
     def fold_in_items(self, item_users: Any) -> NDArray[Any]:
-        """Compute factors for items from their interactions, with the users as they are; as `fold_in_users`.
+        """Compute factors for items from their interactions, with the users fixed; see `fold_in_users`.
 
         Parameters
         ----------
-        item_users : as for `fit`, transposed, shape (any, n_users)
+        item_users : as for `fit`, transposed, shape (m, n_users)
             One row per item.
         """
         users, items = self._factors()
         return self._fold_in(self._known_columns("item_users", item_users, users, "user", len(items)), users, "item")
 
     def partial_fit_users(self, users: Any, user_items: Any) -> Self:
-        """Replace the interactions and factors of users, or append new users; the items stay as they are.
+        """Replace the interactions and factors of users, or append new users, with the items fixed.
 
         Parameters
         ----------
         users : int or array of int, or raw ids
-            Row numbers: known ones are replaced, numbers from ``n_users`` on are appended and must leave no gap. Raw
-            ids where the model was fitted on `Interactions`: those that are new are appended in their order.
-        user_items : as for `fit`, shape (len(users), n_items), or Interactions that the users are looked up in
+            Row numbers: existing rows are replaced; numbers from ``n_users`` on are appended and must leave no gap. If
+            the model was fitted on `Interactions`, raw ids: new ones are appended in their order.
+        user_items : as for `fit`, shape (len(users), n_items), or Interactions that contain the users
             All interactions of these users, not only the new ones.
 
         Returns
@@ -80,14 +80,14 @@ class FoldInModel(FactorModel):
         return self._partial_fit(users, user_items, "user")
 
     def partial_fit_items(self, items: Any, item_users: Any) -> Self:
-        """Replace the interactions and factors of items, or append new items; the users stay as they are.
+        """Replace the interactions and factors of items, or append new items, with the users fixed.
 
         Parameters
         ----------
         items : int or array of int, or raw ids
-            Row numbers: known ones are replaced, numbers from ``n_items`` on are appended and must leave no gap. Raw
-            ids where the model was fitted on `Interactions`: those that are new are appended in their order.
-        item_users : as for `fit`, transposed, shape (len(items), n_users), or Interactions that the items are in
+            Row numbers: existing rows are replaced; numbers from ``n_items`` on are appended and must leave no gap. If
+            the model was fitted on `Interactions`, raw ids: new ones are appended in their order.
+        item_users : as for `fit`, transposed, shape (len(items), n_users), or Interactions that contain the items
             All interactions of these items, not only the new ones.
 
         Returns
@@ -119,10 +119,10 @@ class FoldInModel(FactorModel):
             raise ValueError(f"{name} must have one row for each of the {ids.size} {kind}s, got {new.shape[0]} rows")
         distinct, count = np.unique(ids), max(len(own), ids.max(initial=-1) + 1)
         if len(distinct) < len(ids):
-            raise ValueError(f"{kind}s must be distinct, got {len(ids) - len(distinct)} of them twice")
+            raise ValueError(f"{kind}s must be distinct, got {len(ids) - len(distinct)} duplicates: pass each once")
         if count - len(own) != (distinct >= len(own)).sum():
             raise IndexError(
-                f"{kind}s to append must be numbered from {len(own)} on without a gap, got {distinct[-1]}"
+                f"{kind}s to append must be numbered from {len(own)} without gaps, got {distinct[-1]}"
             )
         solved = self._fold_in(new, other, kind, ids)
         factors = np.zeros((count, own.shape[1]), own.dtype)
@@ -140,5 +140,5 @@ class FoldInModel(FactorModel):
         return self
 
     def _partial_state(self, kind: str, numbers: NDArray[np.int64], rows: CSR) -> dict[str, Any]:
-        """Return what else of the model changes with rows that are replaced or appended."""
+        """Return further attributes that change when rows are replaced or appended."""
         return {}

@@ -1,4 +1,4 @@
-"""What users have seen: the interactions of the fit, or others that are passed in."""
+"""Users' histories: the interactions of the fit, or others that are passed in."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from ..data.interactions import Interactions
 
 
 class Histories:
-    """The part of a model that finds the interactions of users."""
+    """The part of a model that looks up the interactions of users."""
 
     def _new_users(self, user_items: Any) -> tuple[NDArray[Any], CSR]:
-        """Return the factors of new users, and what they are known by."""
+        """Return the factors of new users, and their interactions."""
         if user_items is None:
-            raise ValueError("users=None means new users and needs user_items, their interactions: pass one of the two")
+            raise ValueError("users=None needs user_items, the interactions of new users: pass users or user_items")
         model: Any = self
         model._check_fitted()
         user_items = model._matrix("user_items", user_items, "item")
@@ -25,7 +25,7 @@ class Histories:
         return queries, model._check_rows("user_items", user_items, queries.dtype)
 
     def _seen(self, users: NDArray[np.int64], user_items: Any) -> CSR:
-        """Return what is known of users of the fit, a row for each: the interactions of the fit, or others."""
+        """Return the interactions of users of the fit, one row each: from `user_items`, or (None) those of the fit."""
         model: Any = self
         model._check_fitted()
         n_users, n_items = model._count("user"), model._count("item")
@@ -33,9 +33,8 @@ class Histories:
             known: CSR | None = getattr(self, "interactions_", None)
             if known is None or known.shape != (n_users, n_items):
                 raise ValueError(
-                    "the model does not hold the interactions of its users (it was saved without them, or its factors "
-                    "were set by hand), so that it can't tell what they have seen: pass user_items, or "
-                    "exclude_seen=False"
+                    "excluding seen items needs the interactions of the fit, which this model does not have (it was "
+                    "saved without them, or its factors were set by hand): pass user_items, or exclude_seen=False"
                 )
             return known.take(users)
         if isinstance(user_items, Interactions) and model._ids_of("user") is not None:
@@ -46,14 +45,14 @@ class Histories:
         seen: CSR = model._known_columns("user_items", user_items, model._side("item"), "item", n_users)
         if seen.shape[0] not in (len(users), n_users):
             raise ValueError(
-                f"user_items must have one row for each of the {len(users)} users asked for, or all "
-                f"{n_users} rows of the fit, got {seen.shape[0]} rows: pass user_items[users]"
+                f"user_items must have one row for each of the {len(users)} users, or for each of the {n_users} users "
+                f"of the fit, got {seen.shape[0]} rows: pass user_items[users]"
             )
         if seen.shape[0] != n_users or np.array_equal(users, np.arange(n_users)):
             return seen
         if len(users) == n_users:
             raise ValueError(
-                f"user_items has {len(users)} rows, which may be one for each of users or the whole matrix in the "
-                f"order of the fit: pass users=numpy.arange({len(users)}) to make the two the same"
+                f"user_items is ambiguous: its {len(users)} rows may be in the order of users or in that of the fit: "
+                f"pass users=numpy.arange({len(users)}), for which the two are the same"
             )
         return seen.take(users)

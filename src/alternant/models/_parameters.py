@@ -1,4 +1,4 @@
-"""Hyper-parameters in scikit-learn's manner: keyword-only, stored as given, read and set by name."""
+"""Hyperparameters by scikit-learn's conventions: keyword-only, stored as given, read and set by name."""
 
 from __future__ import annotations
 
@@ -28,11 +28,11 @@ AUTO = "auto"
 Rule = Callable[[str, Any], object]
 
 
-def _whole(minimum: int) -> Rule:
+def _minimum_integer(minimum: int) -> Rule:
     return lambda name, value: check_integer(name, value, minimum)
 
 
-def _number(minimum: float, above: bool = False) -> Rule:
+def _minimum(minimum: float, above: bool = False) -> Rule:
     return lambda name, value: check_number(name, value, minimum, above)
 
 
@@ -49,48 +49,48 @@ def _share(name: str, value: Any) -> None:
         raise refusal(ValueError, f"{parameter(name)} must be below 1, got {value!r}")
 
 
-# What a parameter of this name may be, in whichever model: a new model has its parameters checked by their names.
+# The check of each parameter, by its name, the same in all models: a new model's parameters are checked by these, too.
 RULES: dict[str, Rule] = {
-    "alpha": _number(0),
+    "alpha": _minimum(0),
     "backend": lambda name, value: check_choice(name, value, (AUTO, *BACKENDS)),
-    "bias_regularization": _number(0),
+    "bias_regularization": _minimum(0),
     "biases": check_boolean,
     "degree_normalization": _pair,
     "dtype": check_dtype,
-    "early_stopping": _or_none(_number(0)),
-    "epochs": _whole(1),
-    "epsilon": _number(0, above=True),
-    "factors": _whole(1),
-    "init_scale": _number(0, above=True),
-    "iterations": _whole(1),
-    "learning_rate": _number(0, above=True),
-    "learning_rate_decay": _number(0, above=True),
-    "max_cg_steps": _whole(1),
+    "early_stopping": _or_none(_minimum(0)),
+    "epochs": _minimum_integer(1),
+    "epsilon": _minimum(0, above=True),
+    "factors": _minimum_integer(1),
+    "init_scale": _minimum(0, above=True),
+    "iterations": _minimum_integer(1),
+    "learning_rate": _minimum(0, above=True),
+    "learning_rate_decay": _minimum(0, above=True),
+    "max_cg_steps": _minimum_integer(1),
     "missing_value": check_marker,
     "nonnegative": check_boolean,
     "num_threads": lambda _, value: resolve_num_threads(value),
-    "patience": _whole(1),
-    "popularity_exponent": _or_none(_number(-np.inf)),
+    "patience": _minimum_integer(1),
+    "popularity_exponent": _or_none(_minimum(-np.inf)),
     "random_state": lambda _, value: check_random_state(value),
     "rating_range": _or_none(check_range),
     "regularization": _pair,
-    "regularization_exponent": _number(0),
-    "tol": _number(0),
-    "unobserved_weight": _number(0),
+    "regularization_exponent": _minimum(0),
+    "tol": _minimum(0),
+    "unobserved_weight": _minimum(0),
     "update_items": check_boolean,
     "validation_fraction": _share,
     "warm_start": check_boolean,
     "weighted": check_boolean,
 }
-# What is expected where a text other than "auto" is given.
+# Parameters that may be a pair of numbers, for messages.
 _PAIRS = ("degree_normalization", "regularization")
 
 
 class Parameters(Guarded):
     """`get_params`, `set_params`, checks and a repr from the signature of ``__init__``.
 
-    Values are checked by `RULES`. A subclass lists the choices of textual parameters in `_choices` and the parameters
-    that may be ``"auto"`` in `_automatic`; it extends `_check_params` by what parameters have to do with each other.
+    Values are checked by `RULES`. A subclass lists the choices of string parameters in `_choices` and the parameters
+    that may be ``"auto"`` in `_automatic`; it extends `_check_params` to check parameters against each other.
     """
 
     _choices: ClassVar[dict[str, tuple[str, ...]]] = {}
@@ -102,32 +102,32 @@ class Parameters(Guarded):
         return {name: p.default for name, p in signature.parameters.items() if name != "self"}
 
     def get_params(self, deep: bool = True) -> dict[str, Any]:
-        """Return all hyper-parameters by name."""
+        """Return all hyperparameters by name."""
         return {name: getattr(self, name) for name in self._parameter_defaults()}
 
     def set_params(self, **params: Any) -> Self:
-        """Set hyper-parameters by name; all of them, or none if one is refused.
+        """Set hyperparameters by name; if one is refused, none is set.
 
         Raises
         ------
         ValueError, TypeError
-            If a name is unknown or a value is not allowed.
+            If a name is unknown or a value is invalid.
         """
         known = self._parameter_defaults()
         for name in params:
             if name not in known:
                 raise ValueError(f"{type(self).__name__} has no parameter {name!r}; it has {', '.join(known)}")
-        twin = self._snapshot()  # which nobody else sees, in case a value is refused
+        trial = self._snapshot()  # private to this call, in case a value is refused
         try:
-            twin.__dict__.update(params)
-            twin._check_params()
+            trial.__dict__.update(params)
+            trial._check_params()
         finally:
-            twin._release()
+            trial._release()
         self._commit(params)
         return self
 
     def _check_params(self) -> None:
-        """Raise if a hyper-parameter has a value that is not allowed."""
+        """Raise if a hyperparameter has an invalid value."""
         for name in self._parameter_defaults():
             value = getattr(self, name)
             if name in self._choices:
@@ -144,7 +144,7 @@ class Parameters(Guarded):
         self._restore_nan()
 
     def _restore_nan(self) -> None:
-        """Make NaN among the parameters numpy.nan again, which equals itself in comparisons of `get_params`."""
+        """Replace NaN among the parameters by the object numpy.nan, so that comparisons of `get_params` succeed."""
         for name, value in self.get_params().items():
             if isinstance(value, float) and np.isnan(value):
                 self.__dict__[name] = np.nan

@@ -1,4 +1,4 @@
-"""Lists for many users at once: as frames, streamed to files, and by approximate search."""
+"""Recommendations in bulk: as data frames, streamed to files, and by approximate search."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from ..data.io.export import check_destination, long_table, open_writer, titles_
 if TYPE_CHECKING:
     from ..indexes import ItemIndex
 
-UNKNOWN_USERS = ("raise", "empty", "cold_start")  # what becomes of them
+UNKNOWN_USERS = ("raise", "empty", "cold_start")  # choices of the parameter `unknown`
 BLOCK_SIZE = 8192  # users: enough to keep all threads busy, and with k = 10 about 10 MB as a frame
 
 Block = tuple[NDArray[Any], NDArray[Any], NDArray[Any]]
 
 
 class Serving:
-    """The part of a model that hands out lists in bulk; what it ranks with is the model's."""
+    """The part of a model that recommends in bulk."""
 
     def recommend_frame(
         self,
@@ -39,35 +39,34 @@ class Serving:
         candidate_items: Any = None,
         unknown: str = "raise",
     ) -> Any:
-        """Rank items for users, as `recommend` does, and return a frame with one row for every item of a list.
+        """Rank items for users, as `recommend` does, and return a data frame with one row for each recommended item.
 
         Parameters
         ----------
         users : id, array of ids, or None
-            As for `recommend`. With None, new users: they are called by the ids of `user_items` where that is
-            `Interactions`, else by their row number in it.
+            As for `recommend`. New users (None) are named by their ids if `user_items` is `Interactions`, else by
+            their row numbers.
         k : int
-            Length of the lists.
+            Number of items per user.
         titles : mapping, frame or sequence, optional
-            What the items are called: from item ids to titles (a dict, a pandas Series, or a frame with the columns
-            item and title, or just two), or all titles in the order of the items. Items without one get None.
+            Titles by item id (a dict, a pandas Series, or a frame with the columns item and title, or with just two
+            columns), or all titles in the order of the items. Items without a title get None.
         library : {"polars", "pandas", "pyarrow"}, optional
-            By default that of the frame that the model was fitted on, else the first that is installed.
+            By default that of the frame that the model was fitted on, else the first one installed.
         user_items, exclude_seen, exclude_items, candidate_items, unknown
             As for `recommend`.
 
         Returns
         -------
         frame
-            Columns user, item, score, rank (1 for the best) and, where titles are given, title. Lists that are
-            shorter than k have fewer rows.
+            Columns user, item, score, rank (from 1) and, if titles are given, title. Unfilled positions have no row.
 
         Raises
         ------
         NotFittedError, IndexError, TypeError, ValueError
-            As `recommend`, and where `titles` name no item.
+            As `recommend`, and if `titles` match no item.
         ImportError
-            If the library of frames is not installed.
+            If the data frame library is not installed.
         """
         model: Any = self
         names = None if titles is None else titles_by_number(titles, _item_names(model))
@@ -77,7 +76,7 @@ class Serving:
         )  # fmt: skip
         ids, scores = ids.reshape(-1, scores.shape[-1]), scores.reshape(-1, scores.shape[-1])
         if users is not None:
-            who = model._asked("users", users, "user", unknown)[1].reshape(-1)
+            who = model._look_up("users", users, "user", unknown)[1].reshape(-1)
         else:
             who = user_items.user_ids if isinstance(user_items, Interactions) else np.arange(len(scores))
         called = None
@@ -103,53 +102,53 @@ class Serving:
         unknown: str = "raise",
         show_progress: bool | None = None,
     ) -> Iterator[Block] | int:
-        """Rank items for all users, block by block, so that memory does not grow with their number.
+        """Rank items for all users, block by block, so that memory use does not grow with the number of users.
 
         Parameters
         ----------
         k : int
-            Length of the lists.
+            Number of items per user.
         users : array of ids, optional
             Users of the fit; all of them by default, in the order of `user_factors`.
         to : path or function, optional
             | None: return an iterator of blocks.
-            | the name of a ``.parquet`` (needs pyarrow) or ``.csv`` file: write the columns that `recommend_frame`
-              returns. The file appears under its name when it is whole; what was there before is replaced.
-            | a function: it gets such a frame for every block.
+            | the name of a ``.parquet`` (needs pyarrow) or ``.csv`` file: write the columns of `recommend_frame`. The
+              file is written atomically and replaces an existing one.
+            | a function: call it with such a frame for each block.
         block_size : int
-            How many users are ranked at a time.
+            Number of users ranked at a time.
         titles, library
-            As for `recommend_frame`; the library is that of the frames that a function gets.
+            As for `recommend_frame`; `library` applies to the frames passed to a function.
         user_items : sparse matrix or Interactions, optional
-            As for `recommend`: what is left out instead of the interactions of the fit.
+            As for `recommend`: interactions to exclude instead of those of the fit.
         exclude_seen, exclude_items, candidate_items, unknown
             As for `recommend`.
         show_progress : bool, optional
-            Draw a progress bar on stderr; None: only on a terminal.
+            Whether to show a progress bar on stderr; None: only on a terminal.
 
         Returns
         -------
         iterator of (user ids, item ids, scores), or int
-            Of shapes (b,), (b, k) and (b, k), as `recommend` returns them and with the same bits. With `to`, the
-            number of rows written. All blocks are of the model as it was at the call, whatever changes it meanwhile.
+            Of shapes (b,), (b, k) and (b, k), bit-identical to what `recommend` returns. With `to`, the number of rows
+            written. All blocks are computed from the model as it was at the call, even if it changes meanwhile.
 
         Raises
         ------
         NotFittedError, IndexError, TypeError, ValueError
-            As `recommend`, at once and not with the first block; and where `to` can't be written to.
+            As `recommend`, at the call rather than at the first block; and if `to` can't be written to.
         ImportError
-            If pyarrow, or the library of frames, is not installed.
+            If pyarrow, or the data frame library, is not installed.
         """
         model: Any = self
         work = _Work(model, k, users, block_size, user_items, exclude_seen, exclude_items, candidate_items, unknown)
         if show_progress is not None:
             check_boolean("show_progress", show_progress)
-        disable = None if show_progress is None else not show_progress  # None: tqdm draws on a terminal only
+        disable = None if show_progress is None else not show_progress  # None: on a terminal only
         if to is None:
             if titles is not None or library is not None:
                 raise ValueError(
-                    "titles and library are for frames and files, and to=None returns blocks of arrays: pass to=, the "
-                    "name of a file or a function that takes a frame"
+                    "titles and library apply to frames and files, but to=None returns arrays: pass to=, the name of a "
+                    "file or a function that takes a frame"
                 )
             return _named(model, work.blocks(disable))
         check_destination(to)
@@ -157,16 +156,16 @@ class Serving:
         return _write(model, work.blocks(disable), to, names, library)
 
     def query_vectors(self, users: Any = None, *, user_items: Any = None) -> NDArray[Any]:
-        """Return the vectors whose inner products with the items' rank as `recommend` does.
+        """Return user vectors whose inner products with the item vectors rank as `recommend` does.
 
-        They are the users' factors, biases among their columns, and where the model ranks by cosine of length 1. They
-        are what an index of `to_index` is asked with by a program that has no `alternant`.
+        They are the users' factors, biases included, scaled to length 1 if the model ranks by cosine. With them a
+        program can query an index of `to_index` without `alternant`.
 
         Parameters
         ----------
         users : id, array of ids, or None
         user_items : sparse matrix or Interactions, optional
-            With ``users=None``: new users, who are folded in.
+            With ``users=None``: interactions of new users, to fold in.
 
         Returns
         -------
@@ -177,7 +176,7 @@ class Serving:
         if users is None:
             return np.asarray(model._ranked(model._new_users(user_items)[0]))
         if user_items is not None:
-            raise ValueError("query_vectors takes users of the fit or user_items of new ones, got both: pass one")
+            raise ValueError("query_vectors takes users of the fit or user_items of new users, got both: pass one")
         numbers = model._numbers("users", users, "user")
         vectors = np.asarray(model._ranked(model._take("user", numbers.reshape(-1))))
         return vectors.reshape(*numbers.shape, vectors.shape[1])
@@ -188,37 +187,37 @@ class Serving:
         Parameters
         ----------
         library : {"faiss", "hnswlib", "usearch"}
-            Packages faiss-cpu, hnswlib and usearch; the extra ``ann`` has all three.
+            From the packages faiss-cpu, hnswlib and usearch; the extra ``ann`` installs all three.
         **options
-            | faiss: ``factory="Flat"``, what `faiss.index_factory` takes; ``"Flat"`` is exact.
+            | faiss: ``factory="Flat"``, the argument of `faiss.index_factory`; ``"Flat"`` is exact.
             | hnswlib: ``M=16, ef_construction=200, ef=128, random_seed=0, num_threads=None``.
             | usearch: ``connectivity=16, expansion_add=200, expansion_search=128, dtype="f32", num_threads=None``.
 
-            `num_threads` is for searching; construction takes one thread, so that it has the same result every time.
+            `num_threads` applies to searches; the index is built by one thread, so that the result is reproducible.
 
         Returns
         -------
         ItemIndex
-            Its `search` returns what `recommend` does. It keeps the model, whose items must stay as they are.
+            Its `search` returns lists like those of `recommend`. It refers to the model, whose items must not change.
 
         Raises
         ------
         ImportError
             If the library is not installed.
         NotFittedError, TypeError, ValueError
-            Before `fit`, and if the library or an option is unknown or out of its range.
+            Before `fit`, and if the library or an option is unknown or out of range.
         """
         from ..indexes import ItemIndex
 
         return ItemIndex(self, library, **options)
 
     def _ranked(self, factors: NDArray[Any]) -> NDArray[Any]:
-        """Return the vectors, of users or items, whose inner products rank."""
+        """Return vectors of users or items whose inner products rank as the model does."""
         return factors
 
 
 class _Work:
-    """What `recommend_all` was asked for, checked."""
+    """The checked arguments of `recommend_all`."""
 
     def __init__(
         self, model: Any, k: Any, users: Any, block_size: Any, user_items: Any, exclude_seen: bool,
@@ -233,23 +232,23 @@ class _Work:
         self.numbers = self.names = None
         self.absent: NDArray[np.bool_] | None = None
         if users is not None:
-            self.numbers, self.names = model._asked("users", users, "user", unknown)
+            self.numbers, self.names = model._look_up("users", users, "user", unknown)
             if self.numbers.ndim != 1:
-                raise ValueError(f"users must be a list of users, got {self.numbers.ndim} dimensions")
-            self.absent, self.numbers = self.numbers < 0, np.maximum(self.numbers, 0)  # any row will do for those
+                raise ValueError(f"users must be a one-dimensional list of users, got {self.numbers.ndim} dimensions")
+            self.absent, self.numbers = self.numbers < 0, np.maximum(self.numbers, 0)  # row 0 stands in
         self.n_users = len(self.user_factors) if self.numbers is None else len(self.numbers)
         self.exclude_seen = exclude_seen
         self.seen = None
         if user_items is not None:
             self.seen = model._seen(np.arange(self.n_users) if self.numbers is None else self.numbers, user_items)
         elif exclude_seen:
-            model._seen(np.empty(0, np.int64), None)  # which raises where the model has no interactions
+            model._seen(np.empty(0, np.int64), None)  # raises if the model has no interactions
         self.candidates = model._allowed(exclude_items, candidate_items, queries=self.n_users)
         if self.absent is not None and self.absent.any():
-            self.of_unknown = model._list_of_unknown(unknown, self.k, exclude_items, candidate_items)
+            self.of_unknown = model._list_for_unknown_users(unknown, self.k, exclude_items, candidate_items)
 
     def blocks(self, disable: bool | None) -> Iterator[tuple[NDArray[Any], NDArray[np.int32], NDArray[Any]]]:
-        """Yield ids of users, row numbers of items and scores."""
+        """Yield user ids, row numbers of items and scores."""
         name = f"{type(self.model).__name__}.recommend_all"
         with tqdm(total=self.n_users, desc=name, unit=" users", unit_scale=True, disable=disable) as bar:
             for start in range(0, self.n_users, self.block_size):
@@ -275,7 +274,7 @@ class _Work:
 
 
 def _item_names(model: Any) -> NDArray[Any]:
-    """Return what the items are called outside, in their order."""
+    """Return the ids of all items, in the order of the rows."""
     names: NDArray[Any] = model._raw(np.arange(len(model._factors()[1])), "item")
     return names
 

@@ -1,4 +1,4 @@
-"""scikit-learn's manners, without scikit-learn: what its searches, cross-validation and pipelines ask a model for."""
+"""scikit-learn's estimator interface, without scikit-learn, for its searches, cross-validation and pipelines."""
 
 from __future__ import annotations
 
@@ -17,40 +17,39 @@ LIST_LENGTH = 10
 
 
 class ScikitLearnModel:
-    """A model that `sklearn.base.clone`, `GridSearchCV` and `Pipeline` take for one of their own."""
+    """The part of a model that makes it work with `sklearn.base.clone`, `GridSearchCV` and `Pipeline`."""
 
     traits: ClassVar[Traits]
 
     def score(self, interactions: Any, y: Any = None) -> float:
-        """Say how well the model serves users whom it has not seen; greater is better.
+        """Score the model on new users; higher is better.
 
-        A fifth of every user's items, rounded down but at least one, is held out, the user's factors are found from
-        the rest (`fold_in_users`), and the held-out items are what these should lead to. So in scikit-learn's
-        cross-validation, which cuts a matrix into rows, a model is fitted on some users and scored on others
-        (Liang et al. 2018). What is held out is a function of the user's items alone: not of the other users, nor of
-        any seed.
+        A fifth of every user's items, rounded down but at least one, is held out; the user is folded in from the rest
+        (`fold_in_users`), and predictions are compared with the held-out items. In scikit-learn's cross-validation,
+        which splits a matrix by rows, a model is thus fitted on some users and scored on others (Liang et al. 2018).
+        Which items are held out depends only on the user's items: not on other users, nor on a seed.
 
         Parameters
         ----------
         interactions : as for `fit`, shape (m, n_items)
-            Users the model has not seen; of those it was fitted on, the item factors have learnt the held-out items.
+            Users that are not in the fit, whose item factors would have learned the held-out items.
         y : None
-            Not used; there because scikit-learn passes it.
+            Not used; present for compatibility with scikit-learn.
 
         Returns
         -------
         float
-            For models of choices (`ImplicitALS`, `LogisticMF`, `CosineMF`, `Popularity`) the mean NDCG@10 of the
-            held-out positive items, 0 to 1, with a user's other items left out of the list. For models of ratings
-            (`ExplicitALS`, `BiasedMF`) minus the root mean squared error of the held-out ratings. Users with fewer
-            than two positive items (or ratings) do not count.
+            For models of implicit feedback and likes (`ImplicitALS`, `LogisticMF`, `CosineMF`, `Popularity`), the mean
+            NDCG@10 of the held-out positive items, 0 to 1; lists exclude the user's other items. For models of ratings
+            (`ExplicitALS`, `BiasedMF`), minus the root mean squared error of the held-out ratings. Users with fewer
+            than two positive items (or ratings) are ignored.
 
         Raises
         ------
         NotFittedError
             Before `fit`.
         TypeError, ValueError
-            If `interactions` are not as required, or no user has two items to hold one out of.
+            If `interactions` are invalid, or no user has two items, of which to hold out one.
 
         References
         ----------
@@ -67,8 +66,8 @@ class ScikitLearnModel:
         if not held.any():
             what = "ratings" if rates else "positive interactions"
             raise ValueError(
-                f"score needs a user with at least two {what}, to hold one out, got none among {rows.shape[0]} users: "
-                "pass more users"
+                f"score needs a user with at least two {what}, one of which is held out, got none among "
+                f"{rows.shape[0]} users: pass more users"
             )
         rest, test = rows.filter(~held), rows.filter(held)
         queries = model.fold_in_users(rest.to_scipy())
@@ -76,7 +75,7 @@ class ScikitLearnModel:
             owner, columns = test.positions()
             predicted = model._score(queries, items, owner, columns.astype(np.int64))
             return -float(np.sqrt(np.mean(np.square(predicted - test.data, dtype=np.float64))))
-        from ..evaluation.metrics import ranking_metrics  # not above: evaluation may import models
+        from ..evaluation.metrics import ranking_metrics  # evaluation may import models: avoid a cycle
 
         ids, _ = model._rank(queries, items, LIST_LENGTH, (rest.indptr, rest.indices), None)
         return ranking_metrics(ids, test.to_scipy()).ndcg
@@ -96,9 +95,9 @@ class ScikitLearnModel:
 
 
 def check_unused(y: Any) -> None:
-    """Refuse a second matrix where scikit-learn passes targets, which no model uses: it would go unnoticed."""
+    """Refuse a matrix in place of scikit-learn's targets, which no model uses: it would be ignored silently."""
     if len(getattr(y, "shape", ())) > 1:
         raise TypeError(
-            f"y is not used, got {type(y).__name__} of shape {y.shape}: pass what to validate on by its name, "
-            "validation=, where fit has it"
+            f"y is not used and must be None, got {type(y).__name__} of shape {y.shape}: pass validation data as "
+            "validation=, if fit has this parameter"
         )

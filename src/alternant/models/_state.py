@@ -1,4 +1,4 @@
-"""The fitted state of a model: factors that are checked, replaced at once, and read-only."""
+"""The fitted state of a model: factors that are checked, replaced atomically, and read-only."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ class State(Guarded):
     """The part of a model that holds its factors."""
 
     def _factors(self) -> tuple[NDArray[Any], NDArray[Any]]:
-        """Return the factors of both sides as the kernels take them."""
+        """Return the factors of both sides as contiguous arrays, for kernels."""
         users, items = getattr(self, "user_factors", None), getattr(self, "item_factors", None)
         self._check_factors(users, items)
         return np.ascontiguousarray(users), np.ascontiguousarray(items)
 
     def _check_factors(self, users: Any, items: Any) -> None:
-        """Raise unless these are the factors of a model."""
+        """Raise unless these are valid factors."""
         if users is None or items is None:
             raise NotFittedError(f"this {type(self).__name__} is not fitted yet: call fit(interactions) first")
         shapes = np.shape(users), np.shape(items)
@@ -38,7 +38,7 @@ class State(Guarded):
         if users.dtype not in (np.float32, np.float64):
             raise TypeError(f"user_factors and item_factors must be float32 or float64, got {users.dtype}")
 
-    # What some models can do without all factors of a side
+    # What a model may override to avoid copying all factors of a side
 
     def _check_fitted(self) -> None:
         self._factors()
@@ -56,23 +56,20 @@ class State(Guarded):
         """Return the factors of some rows of a side."""
         return np.asarray(self._side(kind)[numbers])
 
-    # What changes it, and what follows from it
+    # Changes, and values cached until the next one
 
     def _assign(self, **state: Any) -> None:
-        """Set fitted attributes at once for every reader, and in one step that no signal can split.
-
-        Factors become read-only.
-        """
+        """Set fitted attributes in one step that neither a reader nor a signal can split; factors become read-only."""
         for name in ("user_factors", "item_factors"):
             if name in state:
                 freeze(state[name])
         self._commit(state)
 
     def _derived(self, name: str, source: NDArray[Any], derive: Callable[[NDArray[Any]], NDArray[Any]]) -> NDArray[Any]:
-        """Return what follows from an array of the model, kept as long as the model has the array."""
-        kept = self._guard.derived.get(name)
-        if kept is not None and kept[0] is source and is_frozen(source):
-            return np.asarray(kept[1])
+        """Return `derive` of an array of the model, cached as long as the array is read-only and the model's."""
+        cached = self._guard.derived.get(name)
+        if cached is not None and cached[0] is source and is_frozen(source):
+            return np.asarray(cached[1])
         result = derive(source)
         if is_frozen(source):
             self._guard.derived[name] = source, result

@@ -1,10 +1,10 @@
 """Model files: safetensors with a versioned header, no pickle.
 
-The tensors are the factors, unless left out the interactions (`indptr`, `indices`, `values`, `shape`), and, where the
-model knows them, the raw ids (`user_ids`, `item_ids`: int64, or the bytes of a JSON list) and the degrees of the fit
-(`user_degrees`, `item_degrees`, since version 2, with ``degrees`` in the header for their exponents). The header's
-``__metadata__`` holds ``alternant`` (the version of the format), ``model`` (the class), ``parameters`` and ``state``
-(both JSON), and ``library``, of the frames the model was fitted on.
+The tensors are the factors and, if present, the interactions (`indptr`, `indices`, `values`, `shape`), the raw ids
+(`user_ids`, `item_ids`: int64, or the bytes of a JSON list) and the degrees of the fit (`user_degrees`, `item_degrees`,
+since version 2, with their exponents as ``degrees`` in the header). The header's ``__metadata__`` contains
+``alternant`` (the version of the format), ``model`` (the class), ``parameters`` and ``state`` (both JSON), and
+``library`` (of the data frame the model was fitted on).
 """
 
 from __future__ import annotations
@@ -37,24 +37,24 @@ _DEGREES = {"user_degrees", "item_degrees"}
 _DTYPES = {"F32": np.float32, "F64": np.float64, "I32": np.int32, "I64": np.int64}
 
 
-# What comes of reading a header or tensors that `save` did not write.
+# What reading a header or tensors that `save` did not write can raise.
 _DAMAGE = (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError)
 
 
 class ModelFileError(ValueError):
-    """A file is not a model that this version can read."""
+    """The file is not a model that this version can read."""
 
 
 def save(model: Any, path: str | os.PathLike[str], interactions: bool) -> None:
     """Write a fitted model; see `FactorModel.save`."""
     tensors = {"user_factors": model.user_factors, "item_factors": model.item_factors}
-    csr = getattr(model, "interactions_", None)  # not there where factors were set by hand
+    csr = getattr(model, "interactions_", None)  # missing if factors were set by hand
     rows = len(model.user_factors), len(model.item_factors)
     if interactions and csr is not None:
         if csr.shape != rows:
             raise ValueError(
-                f"the interactions of the fit, {csr.shape}, do not fit factors of {rows[0]} users and {rows[1]} items "
-                "that were set by hand: save with interactions=False"
+                f"the interactions of the fit must have one row per user and one column per item, {rows}, got shape "
+                f"{csr.shape}, as factors were set by hand: save with interactions=False"
             )
         tensors |= {"indptr": csr.indptr, "indices": csr.indices, "values": csr.data, "shape": np.array(csr.shape)}
     for kind in ("user", "item"):
@@ -79,7 +79,7 @@ def save(model: Any, path: str | os.PathLike[str], interactions: bool) -> None:
     with whole_file(path, "a model") as temporary:
         try:
             save_file({name: np.ascontiguousarray(tensor) for name, tensor in tensors.items()}, temporary, metadata)
-        except SafetensorError as error:  # which is no OSError, even where the disk is full
+        except SafetensorError as error:  # not an OSError, even if the disk is full
             raise OSError(str(error)) from None
 
 
@@ -88,7 +88,7 @@ def load(cls: Any, path: str | os.PathLike[str], mmap: bool) -> Any:
     path = Path(path)
     if not path.is_file():
         if path.exists() and not path.is_dir():
-            raise ValueError(f"{str(path)!r} is a pipe or a device: a model is read from a file")
+            raise ValueError(f"{str(path)!r} is a pipe or a device: pass the path of a regular file")
         raise FileNotFoundError(f"there is no model file {str(path)!r}")
     try:
         with safe_open(path, framework="numpy") as file:
@@ -101,7 +101,7 @@ def load(cls: Any, path: str | os.PathLike[str], mmap: bool) -> Any:
         return _restore(known, metadata, tensors)
     except SafetensorError as error:
         raise ModelFileError(
-            f"{str(path)!r} is not a whole alternant model ({error}): it was damaged, cut short, or written by "
+            f"{str(path)!r} is not a complete alternant model ({error}): it was damaged, truncated, or written by "
             "another program; save the model again"
         ) from None
     except ModelFileError:
@@ -113,10 +113,11 @@ def load(cls: Any, path: str | os.PathLike[str], mmap: bool) -> Any:
 def _check_version(path: Path, metadata: dict[str, str]) -> None:
     version = metadata.get("alternant", "")
     if not version.isdecimal():
-        raise ModelFileError(f"{str(path)!r} is a safetensors file, but not a model that alternant saved")
+        raise ModelFileError(f"{str(path)!r} is a safetensors file, but was not saved by alternant")
     if int(version) > FORMAT_VERSION:
         raise ModelFileError(
-            f"{str(path)!r} has format {version}, this alternant reads formats up to {FORMAT_VERSION}: upgrade it"
+            f"{str(path)!r} has format {version}, but this version of alternant reads formats up to {FORMAT_VERSION}: "
+            "upgrade alternant"
         )
 
 
@@ -132,13 +133,13 @@ def _find_class(cls: Any, path: Path, name: str) -> Any:
 
 
 def _restore(cls: Any, metadata: dict[str, str], tensors: dict[str, NDArray[Any]]) -> Any:
-    """Build the model, refusing tensors that don't fit each other: kernels trust what models hold."""
-    strange = tensors.keys() - _FACTORS - _INTERACTIONS - _IDS - _DEGREES
+    """Build the model, refusing inconsistent tensors: kernels do not check the arrays of a model again."""
+    unexpected = tensors.keys() - _FACTORS - _INTERACTIONS - _IDS - _DEGREES
     missing = _FACTORS - tensors.keys()
     for together in (_INTERACTIONS, _DEGREES):
         missing |= together - tensors.keys() if together & tensors.keys() else set()
-    if strange or missing:
-        raise KeyError(*sorted(missing), *sorted(strange))
+    if unexpected or missing:
+        raise KeyError(*sorted(missing), *sorted(unexpected))
     parameters = json.loads(metadata["parameters"])
     model = cls(**{name: tuple(value) if isinstance(value, list) else value for name, value in parameters.items()})
     model._restore_nan()
@@ -146,7 +147,7 @@ def _restore(cls: Any, metadata: dict[str, str], tensors: dict[str, NDArray[Any]
     if users.ndim != 2 or items.ndim != 2 or users.shape[1] != items.shape[1] or users.dtype != items.dtype:
         raise ValueError(f"factors of shapes {users.shape} and {items.shape}")
     if users.dtype not in (np.float32, np.float64) or not (all_finite(users) and all_finite(items)):
-        raise ValueError("factors that are no finite numbers")
+        raise ValueError("factors that are not finite floating-point numbers")
     state: dict[str, Any] = {"user_factors": users, "item_factors": items, "interactions_": None}
     if "indptr" in tensors:
         csr = CSR(tensors["indptr"], tensors["indices"], tensors["values"], tuple(tensors["shape"].tolist()))
@@ -168,15 +169,15 @@ def _restore(cls: Any, metadata: dict[str, str], tensors: dict[str, NDArray[Any]
 
 
 def pack_ids(ids: Ids, kind: str) -> NDArray[Any]:
-    """Return ids as a tensor, or raise where a file can't hold them."""
+    """Return ids as a tensor, or raise if a file can't represent them."""
     if ids.are_numbers:
         return ids.values
     listed = ids.values.tolist()
     others = {type(value).__name__ for value in listed} - {"str", "int", "float", "bool"}
     if others:
         raise TypeError(
-            f"{kind} ids must be strings or numbers to be saved, got {', '.join(sorted(others))}: make strings of them "
-            "before the fit"
+            f"{kind} ids must be strings or numbers to be saved, got {', '.join(sorted(others))}: convert them to "
+            "strings before the fit"
         )
     return np.frombuffer(json.dumps(listed).encode(), np.uint8)  # ASCII: JSON escapes the rest
 
@@ -206,7 +207,7 @@ def _unpack_degrees(
 
 def _check_csr(csr: CSR, rows: int, columns: int) -> None:
     indptr, indices = csr.indptr, csr.indices
-    whole = (
+    valid = (
         csr.shape == (rows, columns)
         and indptr.dtype == np.int64
         and indices.dtype in (np.int32, np.int64)
@@ -219,12 +220,12 @@ def _check_csr(csr: CSR, rows: int, columns: int) -> None:
         and csr.data.dtype in (np.float32, np.float64)
         and all_finite(csr.data)
     )
-    if not whole:
+    if not valid:
         raise ValueError("interactions that do not fit the factors")
 
 
 def _map_factors(path: Path) -> dict[str, NDArray[Any]]:
-    """Map the factors read-only: safetensors itself copies. A file is 8 bytes of length, a JSON header, then data."""
+    """Memory-map the factors, which safetensors would copy. A file is 8 bytes of length, a JSON header, then data."""
     with path.open("rb") as file:
         (length,) = struct.unpack("<Q", file.read(8))
         header = json.loads(file.read(length))
@@ -242,7 +243,7 @@ def _map_factors(path: Path) -> dict[str, NDArray[Any]]:
 
 
 def _plain(value: Any) -> Any:
-    """Return a parameter as JSON can hold it."""
+    """Return a parameter in a JSON-serializable form."""
     if isinstance(value, (np.generic, np.ndarray)):
         return value.tolist()
     if isinstance(value, (type, np.dtype)):

@@ -1,6 +1,6 @@
-"""What the command line, `tune`, the tables of the documentation and the shared tests have to know of a model.
+"""What the command line, `tune`, the tables of the documentation and the shared tests need to know about a model.
 
-Each model states it in its own file, so that a new model is one file and a line in ``models/__init__.py``.
+Each model declares it in its own file, so that a new model is one file and a line in ``models/__init__.py``.
 """
 
 from __future__ import annotations
@@ -14,14 +14,14 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Traits:
-    """What a class of models learns from, and how.
+    """The data that a model learns from, and its method.
 
     Parameters
     ----------
     feedback : {"implicit", "likes", "ratings"}
-        | ``"implicit"``: events such as clicks and plays, which add up; what is absent is weak evidence against.
-        | ``"likes"``: 1 for a like, 0 for a dislike; the last word on a pair counts.
-        | ``"ratings"``: values to be predicted; a pair has one.
+        | ``"implicit"``: events such as clicks and plays, which are summed; a missing pair is weak negative evidence.
+        | ``"likes"``: 1 for a like, 0 for a dislike; the last event of a pair counts.
+        | ``"ratings"``: values to predict, one for each pair.
     learns_from, method : str
         The cells of the table of models in the README.
     """
@@ -37,10 +37,10 @@ class DescribedModel:
     traits: ClassVar[Traits]
 
     def search_space(self, rows: CSR | None = None) -> dict[str, Any]:
-        """Return the space that `alternant.tuning.tune` searches unless it is given another.
+        """Return the default search space of `alternant.tuning.tune`.
 
-        The parameters of the model that are texts (`weighting`, `regularization_scaling`) decide which ranges fit, and
-        so may `rows`, the interactions to be fitted.
+        It may depend on the string parameters of the model (`weighting`, `regularization_scaling`) and on `rows`, the
+        interactions to be fitted.
         """
         raise TypeError(f"there is no default space for {type(self).__name__}: pass space=")
 
@@ -49,16 +49,16 @@ class DescribedModel:
         return {}
 
     def iteration_work(self, n_users: int, n_items: int, n_pairs: int) -> float:
-        """Return what an iteration (or a fit without iterations) costs, in nanoseconds of one core, roughly.
+        """Estimate the cost of an iteration (or of a fit without iterations), in nanoseconds of one core.
 
-        Counted and not timed, so that the number of trials of a search is a function of its seed. Only what it says
-        about few factors against many matters.
+        It is computed rather than measured, so that the number of trials of a search is a function of its seed. Only
+        the ratio between different numbers of factors matters.
         """
         return 40.0 * n_pairs
 
-    # A parameter that only scales the scores of items, so that one fit serves a search for many values of it.
+    # A parameter that only scales the scores of items, so that a search tries many values of it with one fit.
     rescored_parameter: ClassVar[str | None] = None
 
     def rescored(self, value: float) -> Any:
         """Return a view of this fitted model that ranks with another value of `rescored_parameter`."""
-        raise TypeError(f"{type(self).__name__} has no parameter that scales scores alone, got {value!r}")
+        raise TypeError(f"{type(self).__name__} has no parameter that only scales scores, got {value!r}")

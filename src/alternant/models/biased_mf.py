@@ -21,58 +21,58 @@ from .sgd.trainer import EpochInputs, StochasticModel
 class BiasedMF(StochasticModel):
     r"""Matrix factorization of ratings with biases, by stochastic gradient descent.
 
-    Predicts a rating as :math:`p_{ui} = \mu + s (b_u + c_i + x_u \cdot y_i)`, with the mean and the standard deviation
-    s of the ratings, or, with `rating_range`, as the number of the range that is nearest to it. Minimises, over the
-    ratings that are known,
+    Predicts a rating as :math:`p_{ui} = \mu + s (b_u + c_i + x_u \cdot y_i)`, with the mean mu and the standard
+    deviation s of the ratings, clipped to `rating_range` if that is given. Minimises, over the observed ratings,
 
     .. math:: \sum_{(u,i)} (r_{ui} - p_{ui})^2 + s^2 (\lambda_x |x_u|^2 + \lambda_y |y_i|^2
               + \lambda_b (b_u^2 + c_i^2))
 
-    by one step along the negative gradient of half of it, over s squared, for each rating and epoch: the steps are
-    those for ratings with a deviation of 1, so that one setting fits ratings from 1 to 5 and from -10 to 10. What is
-    missing never enters.
+    with one step per rating and epoch along the negative gradient of half of it, divided by s squared. The steps are
+    thus those for ratings with standard deviation 1, so that the same parameters suit ratings from 1 to 5 and from -10
+    to 10. Missing ratings are ignored.
 
     Epochs run in parallel on a fixed grid (Gemulla et al. 2011): equal bits on any number of threads.
 
     Parameters
     ----------
     factors : int
-        Length of the vectors.
+        Number of factors: the length of the vectors x and y.
     rating_range : (float, float) or None
-        The predictions stay between the two: what lies beyond an end is moved to it, which brings it nearer to every
-        rating that there can be, so that the error is never above that without a range. (A sigmoid from end to end
-        would fit worse: it reaches its ends, which are ratings too, only at infinite scores.) The factors and the
-        order of recommendations are those without a range.
+        Clip predictions to this range, which must cover all ratings; the error is never higher than without. (A sigmoid
+        would fit worse: it reaches the ends of the range, which are possible ratings, only at infinite scores.) Factors
+        and the order of recommendations are the same as without a range.
     learning_rate : float
-        Length of the steps in the first epoch.
+        Learning rate in the first epoch.
     learning_rate_decay : float
-        What it is multiplied by after each epoch.
+        Factor by which the learning rate is multiplied after each epoch.
     regularization : float or (float, float)
         lambda of the vectors, for both sides or as (users, items).
     bias_regularization : float
         lambda of the biases.
     epochs : int
-        Passes over the ratings at most.
+        Maximum number of passes over the ratings.
     early_stopping : float or None
         Stop when the error on the held-out ratings (without any, the objective) has not fallen by more than this
-        fraction of its least value for `patience` epochs.
+        fraction of its lowest value for `patience` epochs.
     patience : int
         See `early_stopping`.
     validation_fraction : float
-        Part of the ratings held out at random to measure each epoch. With held-out ratings the model ends with the
-        factors of its best epoch.
+        Fraction of the ratings held out at random to measure the error after each epoch. With held-out ratings, the
+        model ends with the factors of the best epoch.
     missing_value : float
-        What marks a missing rating, beside NaN: 0, for example, in a table where 0 means not rated.
+        Marks a missing rating, in addition to NaN: 0, for example, in a table where 0 means not rated.
     warm_start : bool
-        Start `fit` from the factors the model holds. Users and items beyond them get new ones.
+        Start `fit` from the model's factors. Users and items that are not among them are initialised as in a first fit.
     init_scale : float
-        The vectors start as normal numbers with standard deviation ``init_scale / sqrt(factors)``, biases as 0.
+        The vectors are drawn from a normal distribution with standard deviation ``init_scale / sqrt(factors)``; biases
+        start at 0.
     dtype : {"float32", "float64"} or NumPy dtype
-        Of the factors.
+        Data type of the factors.
     random_state : int, numpy.random.Generator, numpy.random.RandomState or None
-        Seed of the start, the grid and the split. With a number, equal input gives equal bits on any number of threads.
+        Seed of the initial factors, the grid and the split. With an int, equal input gives equal bits on any number of
+        threads.
     num_threads : int or None
-        None: all that the process may use.
+        Number of threads; None uses all that are available to the process.
     backend : {"auto", "cython", "numba", "numpy"}
         ``"auto"`` follows `alternant.set_backend` and ``ALTERNANT_BACKEND``.
 
@@ -85,12 +85,12 @@ class BiasedMF(StochasticModel):
     mean_ : float
         mu: the mean rating.
     deviation_ : float
-        s: the standard deviation of the ratings. Where they are all equal, it is 0 and counts as 1.
+        s: the standard deviation of the ratings. If all ratings are equal, it is 0 and treated as 1.
     n_iter_ : int
-        Epochs done.
+        Number of epochs run.
     history_ : dict of lists
-        One entry an epoch: ``objective`` and ``train_rmse``, summed up while the factors moved, without the range;
-        ``validation_rmse`` where ratings are held out, within it; ``learning_rate``, and ``seconds`` since the fit
+        One entry per epoch: ``objective`` and ``train_rmse``, accumulated during the epoch, without clipping;
+        ``validation_rmse`` if ratings are held out, with clipping; ``learning_rate``, and ``seconds`` since the fit
         began.
     backend_ : str
         The backend that the fit used.
@@ -153,7 +153,7 @@ class BiasedMF(StochasticModel):
         self._check_params()
 
     def _bounds(self) -> tuple[float, float]:
-        """Return (low, high) of the range, infinite for none."""
+        """Return `rating_range`, infinite if it is None."""
         return (-np.inf, np.inf) if self.rating_range is None else check_range("rating_range", self.rating_range)
 
     def _check_rows(self, name: str, rows: Any, dtype: np.dtype[Any], copy: bool = False) -> CSR:
@@ -161,7 +161,7 @@ class BiasedMF(StochasticModel):
         low, high = self._bounds()
         if len(ratings.data) and not (low <= ratings.data.min() and ratings.data.max() <= high):
             raise ValueError(
-                f"rating_range must cover the ratings, but {name} go from {ratings.data.min():g} to "
+                f"rating_range must cover the ratings, but {name} range from {ratings.data.min():g} to "
                 f"{ratings.data.max():g}: widen rating_range={self.rating_range!r}, or set it to None"
             )
         return ratings
@@ -211,7 +211,7 @@ class BiasedMF(StochasticModel):
         return ratings if self.rating_range is None else _clip(ratings, *self._bounds())
 
     def search_space(self, rows: CSR | None = None) -> dict[str, Any]:
-        """Return ranges that hold for ratings of any scale, since steps are relative to their deviation."""
+        """Return ranges for ratings on any scale, since steps are relative to their standard deviation."""
         return {
             "learning_rate": (0.003, 0.06, "log"),
             "learning_rate_decay": (0.9, 1.0),
@@ -222,9 +222,9 @@ class BiasedMF(StochasticModel):
 
 
 def _clip(values: NDArray[Any], low: float, high: float) -> NDArray[Any]:
-    """Move what lies beyond an end to it, or to the number next to it inside where the dtype does not have the end."""
+    """Clip to the range; an end that the dtype can't represent is rounded inwards."""
     ends = np.array([low, high], values.dtype)
     inside = np.nextafter(ends, ends[::-1])
-    first = ends[0] if float(ends[0]) >= low else inside[0]
-    last = ends[1] if float(ends[1]) <= high else inside[1]
-    return np.asarray(np.clip(values, first, last))
+    minimum = ends[0] if float(ends[0]) >= low else inside[0]
+    maximum = ends[1] if float(ends[1]) <= high else inside[1]
+    return np.asarray(np.clip(values, minimum, maximum))

@@ -1,4 +1,4 @@
-"""Matrix factorization of likes and dislikes by cosine, which learns event by event."""
+"""Matrix factorization of likes and dislikes by cosine similarity, with online learning."""
 
 from __future__ import annotations
 
@@ -15,75 +15,77 @@ from ..data.ratings import check_ratings
 from ..data.values import object_array
 from ..kernels import Grid
 from ._traits import Traits
-from .sgd.events import MOST_ROWS, Events, Growing, as_list, event_ids, found, hashed_normal, name_events, single
+from .sgd.events import MAX_ROWS, Events, Growing, as_list, describe, event_ids, hashed_normal, name_events, single
 from .sgd.live import LiveFactors
 from .sgd.trainer import EpochInputs, StochasticModel
 
-ONE_ROUND = np.zeros(1, np.int64)  # the order of the diagonals of a grid of one block
+ONE_DIAGONAL = np.zeros(1, np.int64)  # the order of the diagonals of a grid of one block
 
 
 class CosineMF(LiveFactors, StochasticModel):
-    r"""Matrix factorization of swipes: 1 is liked, 0 is disliked, anything else is unknown.
+    r"""Matrix factorization of swipes: 1 is a like, 0 is a dislike, any other value is unknown.
 
-    The score of a pair is the cosine of its two vectors. Each event of target t moves both along the exact negative
-    gradient, through the norms, of
+    The score of a pair is the cosine of its two vectors. Each event with target t moves both along the exact negative
+    gradient (including the norms) of
 
     .. math:: (\cos(x_u, y_i) - t)^2,
         \qquad \frac{\partial \cos}{\partial x} = \frac{y}{|x| |y|} - \cos \frac{x}{|x|^2}.
 
-    `fit` goes through a matrix in epochs, in parallel on a fixed grid: equal bits on any number of threads. `update`
-    applies events as they arrive. A gradient is at right angles to its vector, so that vectors only grow, and steps
-    become shorter for users and items with many events.
+    `fit` makes epochs over a matrix, in parallel on a fixed grid: equal bits on any number of threads. `update` learns
+    from events as they arrive. Gradients are orthogonal to their vectors, so that vectors only grow longer, and steps
+    become smaller for users and items with many events.
 
     Parameters
     ----------
     factors : int
-        Length of the vectors.
+        Number of factors: the length of the vectors.
     learning_rate : float
-        Length of the steps in the first epoch, and of those of `update`.
+        Learning rate in the first epoch, and in `update`.
     learning_rate_decay : float
-        What it is multiplied by after each epoch of a fit.
+        Factor by which the learning rate is multiplied after each epoch of a fit.
     update_items : bool
-        Whether items move too; else only users do, in `fit` and in `update`.
+        Whether `fit` and `update` learn the items' vectors, too, or only the users'.
     epochs : int
-        Passes over the matrix at most.
+        Maximum number of passes over the matrix.
     early_stopping : float or None
         Stop when the error on the held-out pairs (without any, the objective) has not fallen by more than this
-        fraction of its least value for `patience` epochs.
+        fraction of its lowest value for `patience` epochs.
     patience : int
         See `early_stopping`.
     validation_fraction : float
-        Part of the known pairs held out at random to measure each epoch. With held-out pairs the model ends with the
-        vectors of its best epoch.
+        Fraction of the known pairs held out at random to measure the error after each epoch. With held-out pairs, the
+        model ends with the vectors of the best epoch.
     warm_start : bool
-        Start `fit` from the vectors the model holds. Users and items beyond them get new ones.
+        Start `fit` from the model's vectors. Users and items that are not among them are initialised as in a first fit.
     init_scale : float
-        Vectors start as ``(1 + init_scale * n) / sqrt(factors)`` with normal numbers n: the cosine of two of them is
-        about ``1 / (1 + init_scale^2)``.
+        Vectors start at ``(1 + init_scale * n) / sqrt(factors)``, with n drawn from a standard normal distribution: the
+        cosine of two of them is about ``1 / (1 + init_scale^2)``.
     dtype : {"float32", "float64"} or NumPy dtype
-        Of the vectors.
+        Data type of the vectors.
     random_state : int, numpy.random.Generator, numpy.random.RandomState or None
-        Seed of the start, the grid and the split. With a number, equal input gives equal bits on any number of threads.
+        Seed of the initial vectors, the grid and the split. With an int, equal input gives equal bits on any number of
+        threads.
     num_threads : int or None
-        None: all that the process may use. `update` takes events in their order, on one.
+        Number of threads; None uses all that are available to the process. `update` uses one.
     backend : {"auto", "cython", "numba", "numpy"}
         ``"auto"`` follows `alternant.set_backend` and ``ALTERNANT_BACKEND``.
 
     Attributes
     ----------
     user_factors : array, shape (n_users, factors)
-        The vectors, of any length other than 0, read-only. What was handed out stays as it is: after an `update` the
-        attribute is a new copy of all of them, the first time that it is read.
+        The vectors, not normalised, read-only. An array never changes once it is returned: the first access after an
+        `update` makes a new copy.
     item_factors : array, shape (n_items, factors)
     n_iter_ : int
-        Epochs done by the last fit.
+        Number of epochs run by the last fit.
     history_ : dict of lists
-        One entry an epoch of the last fit: ``objective`` (the sum of the squared errors) and ``train_rmse``, summed
-        up while the vectors moved, ``validation_rmse`` where pairs are held out, ``learning_rate``, and ``seconds``.
+        One entry per epoch of the last fit: ``objective`` (the sum of the squared errors) and ``train_rmse``,
+        accumulated during the epoch, ``validation_rmse`` if pairs are held out, ``learning_rate``, and ``seconds``
+        since the fit began.
     backend_ : str
         The backend that the fit used.
     interactions_ : CSR
-        What is known of every pair, events included: the last word on each.
+        The likes and dislikes of the fit and of later events; the last event of a pair counts.
     """
 
     def __init__(
@@ -123,26 +125,26 @@ class CosineMF(LiveFactors, StochasticModel):
     traits = Traits("likes", "likes and dislikes, one by one as they arrive", "gradient of the cosine")
     _min_count = 20
 
-    _slot: tuple[Grid, NDArray[Any]] | None  # of one event
+    _slot: tuple[Grid, NDArray[Any]] | None  # a grid and a target of one event, reused from event to event
 
-    # What an epoch is
+    # Epochs
 
     def _check_rows(self, name: str, rows: Any, dtype: np.dtype[Any], copy: bool = False) -> CSR:
         known = check_ratings(name, rows, dtype, copy=copy)
         swiped = (known.data == 0) | (known.data == 1)
         others = np.unique(known.data[~swiped])
-        if len(others) > 2:  # one or two may mark what is unknown; more look like ratings
+        if len(others) > 2:  # one or two may mark unknown pairs; more look like ratings
             warn_caller(
-                f"{name} has {len(others)} values beside 0 (disliked) and 1 (liked), from {others[0]:g} to "
-                f"{others[-1]:g}, which count as unknown: of ratings, say from where on one is a like, as (r >= 4)"
+                f"{name} has {len(others)} values other than 0 (disliked) and 1 (liked), from {others[0]:g} to "
+                f"{others[-1]:g}, which are treated as unknown: convert ratings to likes, for example by (r >= 4)"
             )
         return known.filter(swiped)
 
     def _data_state(self, rows: CSR) -> dict[str, Any]:
         if rows.data.all():
             warn_caller(
-                "there is no dislike among the interactions, so that every cosine will tend to 1: give dislikes as "
-                "zeros (stored ones, in a sparse matrix), or use ImplicitALS or LogisticMF"
+                "interactions contain no dislikes, so that all cosines will approach 1: add dislikes as zeros (stored "
+                "zeros, in a sparse matrix), or use ImplicitALS or LogisticMF"
             )
         return {}
 
@@ -181,22 +183,21 @@ class CosineMF(LiveFactors, StochasticModel):
     ) -> tuple[NDArray[np.int32], NDArray[Any]]:
         return super()._rank(_unit(queries), self._derived("unit", items, _unit), k, exclude, candidates)
 
-    # Events as they arrive
+    # Online learning
 
     def update(self, users: Any, items: Any, liked: Any) -> Self:
-        """Learn from events, one after the other in their order, as they arrive.
+        """Learn from events, one after the other; a batch gives the same result as its events one at a time.
 
         Parameters
         ----------
         users, items : id or array of ids
-            Raw ids where the model was fitted on `Interactions`, or where there was no fit and all ids are strings:
-            each new one gets the next row. Else row numbers: rows that the model does not have yet are created, up to
-            the greatest number. A new user starts as the mean user, a new item as the mean item with noise that is a
-            function of `random_state` and its row; the means are those that the first event after a fit (or a load)
-            finds. Without a fit, all start at random, as in one. So a batch teaches exactly what its events teach one
-            at a time.
+            Raw ids if the model was fitted on `Interactions`, or was not fitted and all ids are strings; each new id
+            gets the next row. Else row numbers; missing rows are created, up to the highest number. A new user starts
+            as the mean user, a new item as the mean item plus noise, which is a function of `random_state` and its row;
+            the means are taken at the first event after a fit or a load. Without a fit, all rows start at random, as in
+            a fit.
         liked : bool, number, or array of them
-            1 liked, 0 disliked; an event with any other value, NaN included, is unknown and teaches nothing.
+            1 for a like, 0 for a dislike; events with any other value, including NaN, are ignored.
 
         Returns
         -------
@@ -205,14 +206,14 @@ class CosineMF(LiveFactors, StochasticModel):
         Raises
         ------
         TypeError, ValueError, IndexError
-            If the three are not row numbers and numbers of one length; the model stays as it was.
+            If the arguments are not ids and numbers of the same length; the model is left unchanged.
         MemoryError
-            If there is no room for rows up to the greatest number; the model stays as it was.
+            If rows up to the highest number do not fit in memory; the model is left unchanged.
 
         Notes
         -----
-        An event costs some microseconds, whatever the size of the model; one step of a fit moves the same vectors in
-        the same way. `recommend` leaves out what a user has swiped, events included.
+        An event takes a few microseconds, whatever the size of the model, and the same step as in a fit. `recommend`
+        excludes what a user has swiped, events included.
         """
         if self._user_ids is None and "_users" in self.__dict__:
             return self._update(users, items, liked)
@@ -230,13 +231,13 @@ class CosineMF(LiveFactors, StochasticModel):
         return self._update(*events, _user_ids=user_ids.extended(new_users), _item_ids=item_ids.extended(new_items))
 
     def _starts_with_raw_ids(self, users: Any, items: Any) -> bool:
-        """Whether the first events of a model without factors come with names instead of row numbers."""
+        """Whether the model has no factors and all ids are strings."""
         if "_users" in self.__dict__ or "_items" in self.__dict__:
             return False
         return all(isinstance(one, str) for ids in (users, items) for one in (ids if isinstance(ids, list) else [ids]))
 
     def _update(self, users: Any, items: Any, liked: Any, **ids: Ids) -> Self:
-        """Learn from events of row numbers; `ids` are what the rows are called afterwards."""
+        """Learn from events given by row numbers; `ids` are the raw ids of the rows afterwards."""
         user = users if type(users) is int else single(users)
         item = items if type(items) is int else single(items)
         value = liked if type(liked) is int else single(liked)
@@ -259,10 +260,10 @@ class CosineMF(LiveFactors, StochasticModel):
         return self
 
     def _update_one(self, user: int, item: int, liked: float, **ids: Ids) -> Self:
-        """Learn from one event, with none of the arrays that checking many takes."""
+        """Learn from one event, faster than from an array of one."""
         for name, row in (("users", user), ("items", item)):
-            if not 0 <= row < MOST_ROWS:
-                raise IndexError(f"{name} must lie between 0 and {MOST_ROWS - 1}, got {row}")
+            if not 0 <= row < MAX_ROWS:
+                raise IndexError(f"{name} must lie between 0 and {MAX_ROWS - 1}, got {row}")
         if liked not in (0, 1):
             return self
         state, before = self.__dict__, None
@@ -288,34 +289,36 @@ class CosineMF(LiveFactors, StochasticModel):
 
     def _learn(self, grid: Grid, target: NDArray[Any], X: NDArray[Any], Y: NDArray[Any]) -> None:
         rate, moves = float(self.learning_rate), bool(self.update_items)
-        self._backend().cosine_epoch(grid, ONE_ROUND, target, X, Y, rate, moves, 1)
+        self._backend().cosine_epoch(grid, ONE_DIAGONAL, target, X, Y, rate, moves, 1)
 
     def _check_events(
         self, users: Any, items: Any, liked: Any
     ) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[Any]]:
-        """Return the events that teach something."""
+        """Return the events that are likes or dislikes."""
         rows, columns = event_ids("users", users), event_ids("items", items)
         target = as_list("liked", liked)
         if target.dtype.kind not in "buif":
-            raise TypeError(f"liked must be 1 (or True) for liked and 0 for disliked, got {found(liked, target)}")
+            raise TypeError(f"liked must be 1 (True) or 0 (False), got {describe(liked, target)}")
         if not rows.shape == columns.shape == target.shape:
             try:
                 rows, columns, target = np.broadcast_arrays(rows, columns, target)
             except ValueError:
                 raise ValueError(
-                    "users, items and liked must be of one length, one for each event, got "
+                    "users, items and liked must have the same length, one entry per event, got "
                     f"{len(rows)}, {len(columns)} and {len(target)}"
                 ) from None
         if target.ndim != 1:
-            raise ValueError(f"users, items and liked must be lists, one event each, got {target.ndim} dimensions")
+            raise ValueError(
+                f"users, items and liked must be one-dimensional, one entry per event, got {target.ndim} dimensions"
+            )
         swiped = (target == 0) | (target == 1)
         return (rows, columns, target) if swiped.all() else (rows[swiped], columns[swiped], target[swiped])
 
     def _grow(self, n_users: int, n_items: int) -> tuple[dict[str, Any], int, int]:
-        """Create the rows that are missing, or none if there is no room; return what undoes it."""
+        """Create the missing rows, or none if memory does not suffice; return what `_shrink` needs to undo it."""
         before = dict(self.__dict__)
         if "_users" in before or "_items" in before:
-            self._check_sides()  # of vectors set by hand, the shapes
+            self._check_sides()  # shapes of vectors set by hand
             users, items = self._users, self._items
         else:
             users, items = (Growing(np.empty((0, self.factors), np.dtype(self.dtype))) for _ in range(2))
@@ -330,41 +333,41 @@ class CosineMF(LiveFactors, StochasticModel):
                 side.reserve(len(vectors))
         except MemoryError:
             raise MemoryError(
-                f"vectors for {n_users} users and {n_items} items do not fit in memory: number both from 0, without "
+                f"vectors for {n_users} users and {n_items} items do not fit in memory: number both from 0 without "
                 "large gaps"
             ) from None
         for side, vectors in zip((users, items), new, strict=True):
             side.append(vectors)
         events = before.get("_events")
-        if events is None:  # what came before, if vectors were set by hand, is not known
+        if events is None:  # vectors set by hand: no known pairs
             events = Events(CSR(np.zeros(1, np.int64), np.empty(0, np.int32), np.empty(0, users.dtype), (0, 0)))
         self.__dict__.update(_users=users, _items=items, _means=means, _events=events)
         return before, *counts
 
     def _shrink(self, before: tuple[dict[str, Any], int, int] | None) -> None:
-        """Undo `_grow`: rows that taught nothing must not stay."""
+        """Undo `_grow`."""
         if before is None:
             return
         state, *counts = before
-        for kept, count in zip(("_users", "_items"), counts, strict=True):
-            self.__dict__[kept].truncate(count)
+        for side, count in zip(("_users", "_items"), counts, strict=True):
+            self.__dict__[side].truncate(count)
         self.__dict__.clear()
         self.__dict__.update(state)
 
     def _newcomers(self, kind: str, side: Growing, wanted: int, mean: NDArray[Any] | None) -> NDArray[Any]:
-        """Return vectors for users or items never seen."""
+        """Return vectors for new users or items."""
         new = np.arange(len(side), max(wanted, len(side)))
         if mean is not None and kind == "user":
             return np.asarray(np.repeat(mean.astype(side.rows.dtype)[None], len(new), axis=0))
         width = side.rows.shape[1]
         seed = self.random_state if isinstance(self.random_state, (int, np.integer)) else 0
         noise = float(self.init_scale) * hashed_normal(int(seed), ("user", "item").index(kind), new, width)
-        # Were all items alike, no gradient would tell them apart.
+        # Without noise, gradients of new items would be equal.
         vectors = (1 + noise) / np.sqrt(width) if mean is None else mean + np.sqrt(mean @ mean / width) * noise
         return np.asarray(vectors, side.rows.dtype)
 
     def search_space(self, rows: CSR | None = None) -> dict[str, Any]:
-        """Return the ranges of the steps and of the start."""
+        """Return ranges of the learning rate, its decay and the initial scale."""
         return {
             "learning_rate": (0.01, 1.0, "log"),
             "learning_rate_decay": (0.8, 1.0),
@@ -373,13 +376,13 @@ class CosineMF(LiveFactors, StochasticModel):
 
 
 def _mean(side: Growing) -> NDArray[Any] | None:
-    """Return the mean vector; None if there is none, or none with a direction."""
+    """Return the mean vector; None if there are no vectors, or if it is 0."""
     mean = side.rows.mean(axis=0, dtype=np.float64) if len(side) else np.zeros(1)
     return mean if mean.any() else None
 
 
 def _lengths(vectors: NDArray[Any]) -> NDArray[np.float64]:
-    """Return the length of every vector; 1 for a zero vector, whose cosine to all others is 0."""
+    """Return the length of every vector; 1 for a zero vector, so that its cosine to all others is 0."""
     lengths: NDArray[np.float64] = np.sqrt(np.einsum("if,if->i", vectors, vectors, dtype=np.float64))
     lengths[lengths == 0] = 1
     return lengths

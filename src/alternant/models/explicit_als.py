@@ -18,7 +18,7 @@ from .als.explicit_objective import ExplicitObjective, ExplicitSides
 from .als.solver import Solver
 from .als.trainer import AlternatingLeastSquares
 
-# Rows without negative factors are solved until this part of their gradient is left, or for so many sweeps.
+# Non-negative rows are solved until their gradient has fallen to this fraction, or for at most this many sweeps.
 NONNEGATIVE_TOL, NONNEGATIVE_SWEEPS = 1e-9, 1000
 
 
@@ -31,18 +31,18 @@ class ExplicitALS(AlternatingLeastSquares):
               + \sum_u \lambda_u (|x_u|^2 + b_u^2) + \sum_i \lambda_i (|y_i|^2 + b_i^2)
 
     by solving for all users (factors and bias jointly) with the items fixed, then for all items with the users fixed.
-    The mean mu takes up what the biases have in common after each half-sweep, the best split between the two. With
+    After each half-sweep, the weighted mean of the biases is moved to mu, which minimises the penalty. With
     ``biases=False`` there are neither biases nor mean. Predictions are not clipped to the range of the ratings.
 
     The defaults give a root mean squared error of 0.851 on held-out ratings of MovieLens latest-small (mean of five
     random splits, 80 : 20).
 
-    Ratings without gaps and without weights take the closed form: one factorization a half-sweep serves all rows.
+    A complete matrix without weights is solved in closed form, with one factorization per half-sweep for all rows.
 
     Parameters
     ----------
     factors : int
-        Length of the vectors x and y.
+        Number of factors: the length of the vectors x and y.
     regularization : float or (float, float)
         lambda, for both sides or as (users, items).
     regularization_scaling : {"none", "count"}
@@ -51,33 +51,34 @@ class ExplicitALS(AlternatingLeastSquares):
     biases : bool
         Whether to learn mu, b_u and b_i.
     nonnegative : bool
-        Keep all factors at 0 or above, each row solved by non-negative least squares whatever `solver` says. Needs
-        ``biases=False``. The ratings may be negative.
+        Constrain all factors to be at least 0. Each row is solved by non-negative least squares; `solver` is ignored.
+        Requires ``biases=False``. Ratings may be negative.
     missing_value : float
-        What marks a missing rating, in dense and in sparse ratings, beside NaN.
+        Marks a missing rating, in addition to NaN, in dense and in sparse ratings.
     solver : {"cg", "cholesky"}
-        Conjugate gradients from the factors before, or exact; see `alternant.kernels.solve_rows`.
+        Conjugate gradients, started from the previous factors, or an exact solution; see
+        `alternant.kernels.solve_rows`.
     tol : float
-        Conjugate gradients leave a row when the distance from its solution is estimated to have fallen to this part of
-        what the half-sweep began with, in the norm of the row's matrix.
+        Conjugate gradients stop when the estimated distance of a row from its solution, in the norm of the row's
+        matrix, has fallen to this fraction of its value at the start of the half-sweep.
     max_cg_steps : int
-        Conjugate-gradient steps of a row in one half-sweep at most.
+        Maximum number of conjugate-gradient steps for a row in one half-sweep.
     iterations : int
-        Iterations at most, each two half-sweeps.
+        Maximum number of iterations, of two half-sweeps each.
     early_stopping : float or None
         Stop when an iteration lowers the objective by no more than this fraction of it.
     warm_start : bool
-        Start `fit` from the factors (and mean) the model holds, from an earlier fit or set by hand. Users and items
-        beyond them get new ones.
+        Start `fit` from the model's factors (and mean), from an earlier fit or set by hand. Users and items that are
+        not among them are initialised as in a first fit.
     init_scale : float
-        The item factors start as normal numbers (their absolute values with `nonnegative`) with standard deviation
-        ``init_scale / sqrt(factors)``; the users, solved first, need no start.
+        The item factors are drawn from a normal distribution with standard deviation ``init_scale / sqrt(factors)``
+        (with `nonnegative`, its absolute values); user factors are solved first and need no initial value.
     dtype : {"float32", "float64"} or NumPy dtype
-        Of the factors and of all arithmetic on them.
+        Data type of the factors and of the arithmetic on them.
     random_state : int, numpy.random.Generator, numpy.random.RandomState or None
-        Seed of the start. With a number, equal input gives equal bits on any number of threads.
+        Seed of the initial factors. With an int, equal input gives equal bits on any number of threads.
     num_threads : int or None
-        None: all that the process may use.
+        Number of threads; None uses all that are available to the process.
     backend : {"auto", "cython", "numba", "numpy"}
         ``"auto"`` follows `alternant.set_backend` and ``ALTERNANT_BACKEND``.
 
@@ -90,11 +91,11 @@ class ExplicitALS(AlternatingLeastSquares):
     mean_ : float
         mu; 0 without biases.
     n_iter_ : int
-        Iterations done.
+        Number of iterations run.
     history_ : dict of lists
-        One entry an iteration: ``objective``, ``user_sweep_objective`` (between its two half-sweeps), ``seconds``
-        since the fit began, ``user_cg_steps`` and ``item_cg_steps`` (mean of the rows; 0 where solved exactly; sweeps
-        with `nonnegative`).
+        One entry per iteration: ``objective``, ``user_sweep_objective`` (between the two half-sweeps), ``seconds``
+        since the fit began, ``user_cg_steps`` and ``item_cg_steps`` (mean over the rows; 0 for exact solutions; with
+        `nonnegative`, sweeps).
     backend_ : str
         The backend that the fit used.
     interactions_ : CSR
@@ -175,19 +176,19 @@ class ExplicitALS(AlternatingLeastSquares):
         Parameters
         ----------
         ratings : Interactions, or sparse matrix or array, or dense array, shape (n_users, n_items)
-            Sparse in any SciPy format: every stored value is a rating, 0 too (and what the format bsr fills its blocks
-            with). Dense (a list of lists or a masked array too): NaN marks what is missing. In both, `missing_value`
-            does as well.
+            Sparse in any SciPy format: every stored value is a rating, including 0 (and the zeros that pad the blocks
+            of the format bsr). Dense, including lists of lists and masked arrays: NaN marks a missing rating. So does
+            `missing_value` in both.
         y : None
-            Not used; there because scikit-learn passes it.
+            Not used; present for compatibility with scikit-learn.
         sample_weight : like `ratings`, optional
-            The weight of every rating, 0 or above: sparse with the same stored pairs, or dense of the same shape.
+            Non-negative weights of the ratings: sparse with the same stored pairs, or dense of the same shape.
         callback : callable, optional
-            Called with a `FitState`; the fit ends with the iteration in which it returns True.
+            Called with a `FitState`; the fit stops after the iteration in which it returns True.
         callback_at : {"iteration", "half_sweep"}
-            When: after each iteration, or after each of its two half-sweeps.
+            Whether to call it after each iteration, or after each of its two half-sweeps.
         show_progress : bool, optional
-            Whether to draw a progress bar on stderr. By default, where stderr is a terminal.
+            Whether to show a progress bar on stderr. By default, only on a terminal.
 
         Returns
         -------
@@ -196,8 +197,8 @@ class ExplicitALS(AlternatingLeastSquares):
         Raises
         ------
         TypeError, ValueError
-            If the input or a parameter is not as required (a pair rated twice, for example, since ratings can't be
-            added up); the model stays as it was.
+            If the input or a parameter is invalid (a pair rated twice, for example, since ratings are not summed); the
+            model is left unchanged.
         SingularRowError
             If a row has no unique solution (`regularization` is 0 or too small).
         OverflowError
@@ -206,10 +207,10 @@ class ExplicitALS(AlternatingLeastSquares):
         self._check_params()
         check_unused(y)
         options = FitOptions(callback, callback_at, show_progress)
-        ratings, ids = self._open(ratings)
+        ratings, ids = self._matrix_and_ids(ratings)
         rows = self._check_rows("ratings", ratings, np.dtype(self.dtype), copy=True)
         if not len(rows.data):
-            raise ValueError(f"ratings must hold at least one rating, got none in shape {rows.shape}")
+            raise ValueError(f"ratings must contain at least one rating, got none in shape {rows.shape}")
         weight = None
         if sample_weight is not None:
             weight = check_sample_weight(sample_weight, ratings, rows, float(self.missing_value))
@@ -227,7 +228,7 @@ class ExplicitALS(AlternatingLeastSquares):
     def _check_params(self) -> None:
         super()._check_params()
         if self.nonnegative and self.biases:
-            raise ValueError("nonnegative=True needs a model without biases, got biases=True: pass biases=False")
+            raise ValueError("nonnegative=True requires biases=False, got biases=True: pass biases=False")
 
     def _check_rows(self, name: str, rows: Any, dtype: np.dtype[Any], copy: bool = False) -> CSR:
         return check_ratings(name, rows, dtype, float(self.missing_value), copy)
@@ -263,10 +264,10 @@ class ExplicitALS(AlternatingLeastSquares):
         return self._objective().with_constant(np.pad(latent, ((0, 0), (0, 1))), kind) if self.biases else latent
 
     def search_space(self, rows: CSR | None = None) -> dict[str, Any]:
-        """Return the range of lambda."""
+        """Return the search range of lambda."""
         low, high = (0.01, 1.0) if self.regularization_scaling == "count" else (0.1, 100.0)
         return {"regularization": (low, high, "log")}
 
     def iteration_work(self, n_users: int, n_items: int, n_pairs: int) -> float:
-        """Return the work of an iteration."""
+        """Estimate the cost of an iteration."""
         return float(n_pairs * (64 + 5 * self.factors))

@@ -1,4 +1,4 @@
-"""What the rest of the package asks of a model and its users need not know: row numbers, ids as a table, checks."""
+"""Internals of models that the rest of the package uses: row numbers, id tables, checks, ranking."""
 
 from __future__ import annotations
 
@@ -21,31 +21,31 @@ def factors(model: Any) -> tuple[NDArray[Any], NDArray[Any]]:
 
 
 def model_ids(model: Any, kind: str) -> Ids | None:
-    """Return the raw ids of users or items by row; None where row numbers are their ids."""
+    """Return the raw ids of users or items by row; None if row numbers are their ids."""
     ids: Ids | None = model._ids_of(kind)
     return ids
 
 
 def row_numbers(model: Any, name: str, ids: Any, kind: str) -> NDArray[np.int64]:
-    """Return the rows of users or items, all of which must be known."""
+    """Return the row numbers of users or items, all of which must be known."""
     numbers: NDArray[np.int64] = model._numbers(name, ids, kind)
     return numbers
 
 
 def known_rows(model: Any, name: str, ids: Any, kind: str) -> NDArray[np.int64]:
-    """Return the rows of those users or items that the model knows."""
-    numbers: NDArray[np.int64] = model._asked(name, ids, kind, "empty")[0]
+    """Return the row numbers of the users or items that the model knows."""
+    numbers: NDArray[np.int64] = model._look_up(name, ids, kind, "empty")[0]
     return numbers[numbers >= 0]
 
 
 def raw_ids(model: Any, numbers: NDArray[Any], kind: str) -> NDArray[Any]:
-    """Return what the rows of users or items are called outside."""
+    """Return the ids of rows: raw ids, or row numbers if these are the ids."""
     ids: NDArray[Any] = model._raw(numbers, kind)
     return ids
 
 
 def seen(model: Any, users: NDArray[np.int64]) -> CSR:
-    """Return the interactions that the model knows of users, by row number."""
+    """Return the interactions of users in the fit, by row number."""
     rows: CSR = model._seen(users, None)
     return rows
 
@@ -61,16 +61,16 @@ def check_can_be_saved(ids: Ids, kind: str) -> None:
 
 
 def known_columns(model: Any, name: str, rows: Any, items: NDArray[Any], n_users: int) -> CSR:
-    """Return users' interactions in canonical form, whose columns are the items of the model.
+    """Return users' interactions in canonical form, with the items of the model as columns.
 
-    `n_users` is the number of rows of a transposed matrix, to tell one by; -1: any number of rows is right.
+    `n_users` serves to recognise a transposed matrix; -1 disables this.
     """
     known: CSR = model._known_columns(name, rows, items, "item", n_users)
     return known
 
 
 def refuse_unknown(model: Any, name: str, interactions: Interactions) -> None:
-    """Raise if there are users or items that the model does not know."""
+    """Raise if the interactions have users or items that the model does not know."""
     model._numbers(f"{name} users", interactions.user_ids, "user")
     model._matrix(name, interactions, "item")
 
@@ -83,13 +83,13 @@ def refuse_absent(model: Any, name: str, interactions: Interactions, users: NDAr
 def rank(
     model: Any, queries: NDArray[Any], items: NDArray[Any], k: int, exclude: Any, candidates: Any
 ) -> tuple[NDArray[np.int32], NDArray[Any]]:
-    """Return the best items of queries by row number, and their predictions."""
+    """Return the row numbers of the best items for each query, and their predictions."""
     ids, scores = model._rank(queries, items, k, exclude, candidates)
     return ids, scores
 
 
 def ranking_vectors(model: Any, vectors: NDArray[Any]) -> NDArray[Any]:
-    """Return vectors, of users or items, whose inner products rank as the model does."""
+    """Return vectors of users or items whose inner products rank as the model does."""
     ranked: NDArray[Any] = model._ranked(vectors)
     return ranked
 
@@ -103,13 +103,13 @@ def predicted(
 
 
 def truth(model: Any, rows: CSR) -> NDArray[Any]:
-    """Return what the predictions of the observed pairs should be."""
+    """Return the target values of the predictions of the observed pairs."""
     values: NDArray[Any] = model._truth(rows)
     return values
 
 
 def latent(model: Any, vectors: NDArray[Any]) -> NDArray[Any]:
-    """Return the columns in which rows that are alike agree: all that are not biases."""
+    """Return the columns that are compared for similarity: all but the biases."""
     columns: NDArray[Any] = model._latent(vectors)
     return columns
 

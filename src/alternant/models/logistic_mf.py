@@ -19,85 +19,87 @@ from ._traits import Traits
 from .sgd.penalty import penalty
 from .sgd.trainer import EpochInputs, StochasticModel
 
-# Adagrad's sums start here, so that no step is longer than a plain one. From 0.01, where any first gradient makes a
-# step of the learning rate's length, NDCG@10 is 0.514 instead of 0.529 on msweb, 0.127 instead of 0.131 on lastfm.
+# The initial value of Adagrad's sums, so that no step is longer than a plain SGD step. With 0.01, where the first step
+# has the length of the learning rate whatever the gradient, NDCG@10 is 0.514 instead of 0.529 on msweb and 0.127
+# instead of 0.131 on lastfm.
 FIRST_SQUARE = 1.0
-# init_scale="auto": the greatest start, for rows of so many interactions or more, and the least one of a number (not of
-# init_scale: with few factors, the scores at the start would be larger).
-FULL_SCALE, FULL_COUNT, LEAST_START = 0.5, 8.0, 1 / 160
-# regularization="auto": lambda where an interaction has so much company or more, and the greatest one.
-LAMBDA, FULL_COMPANY, MOST_LAMBDA = 0.01, 50.0, 0.04
+# init_scale="auto": the maximum, reached at an average of FULL_COUNT interactions per row, and the minimum standard
+# deviation of an initial number (rather than of init_scale: with few factors, initial scores would be larger).
+FULL_SCALE, FULL_COUNT, MIN_DEVIATION = 0.5, 8.0, 1 / 160
+# regularization="auto": the minimum, reached at FULL_OVERLAP other interactions of the same user and item, and the
+# maximum.
+MIN_LAMBDA, FULL_OVERLAP, MAX_LAMBDA = 0.01, 50.0, 0.04
 
 
 class LogisticMF(StochasticModel):
-    r"""Matrix factorization of implicit feedback by the probability of an interaction.
+    r"""Logistic matrix factorization of implicit feedback: models the probability of an interaction.
 
     .. math:: P(u \text{ interacts with } i) = \sigma(z_{ui}), \qquad z_{ui} = b_u + c_i + x_u \cdot y_i
 
-    Minimises the cross-entropy of the observed pairs, held with a confidence c, and of negatives, each with weight 1
+    Minimises the cross-entropy of the observed pairs, weighted by a confidence c, and of negatives, with weight 1
     (Johnson 2014):
 
     .. math:: \sum_{\text{observed}} c_{ui}\, H(p_{ui}, z_{ui}) + \sum_{\text{negatives}} H(0, z_{ui})
               + \tfrac12 \lambda (\ldots), \qquad H(p, z) = \log(1 + e^z) - p z
 
-    with preference p = 1 where r is positive and 0 where it is negative, a dislike. Negatives are all pairs, or a
-    sample: so many for each observed pair of a user, every item as likely as any other. Each step pays its lambda, so
-    that the sums of squares count once for each step of a row.
+    with preference p = 1 if r is positive and 0 if it is negative (a dislike). Negatives are all pairs, or a sample: a
+    fixed number for each observed pair of a user, drawn uniformly from all items. Each step is regularized, so that the
+    squared norm of a row counts once for each of its steps.
 
     Parameters
     ----------
     factors : int
-        Length of the vectors.
+        Number of factors: the length of the vectors x and y.
     alpha : float
         Scale of the confidence of the observed pairs.
     weighting : {"log", "proportional"}
-        ``"log"``: ``c = alpha log(1 + |r| / epsilon)``; ``"proportional"``: ``c = alpha |r|`` (both Johnson 2014). One
-        step can't follow a count of thousands, which the logarithm tames.
+        ``"log"``: ``c = alpha log(1 + |r| / epsilon)``; ``"proportional"``: ``c = alpha |r|`` (both Johnson 2014). The
+        logarithm keeps steps stable if values are in the thousands.
     epsilon : float
         Scale of r in ``weighting="log"``.
     negatives : int or "full"
-        Negatives sampled for each observed pair of a user, in each epoch anew; "full" takes all pairs, which costs
-        ``n_users * n_items`` steps an epoch. The sample is drawn by row number, also where users are folded in: there
-        it depends on a user's place among those folded in together.
+        Number of negatives sampled for each observed pair of a user, anew in each epoch; "full" uses all pairs, which
+        costs ``n_users * n_items`` steps per epoch. The sample depends on the row number: when users are folded in, on
+        their position in the call.
     optimizer : {"adagrad", "sgd"}
-        Steps divided by the root of the sum of the squared gradients of each number so far (Duchi et al. 2011), or
-        plain ones.
+        Adagrad (Duchi et al. 2011), or plain SGD steps.
     learning_rate : float
-        Length of the steps in the first epoch.
+        Learning rate in the first epoch.
     learning_rate_decay : float
-        What it is multiplied by after each epoch.
+        Factor by which the learning rate is multiplied after each epoch.
     regularization : float, (float, float) or "auto"
         lambda of the vectors, for both sides or as (users, items). "auto": ``0.01 sqrt(50 / g)``, between 0.01 and
-        0.04, where g is the geometric mean of two numbers: how many other interactions its user has, and its item,
-        on average over the interactions. Tastes show only where interactions come together; where they hardly do,
-        what vectors learn is noise, and the biases, which rank by popularity, are better left alone.
+        0.04. g is the geometric mean of the numbers of other interactions of an interaction's user and of its item,
+        each averaged over all interactions. If users and items share few interactions, vectors mostly fit noise, and
+        ranking by the biases, that is by popularity, is better.
     bias_regularization : float
         lambda of the biases.
     epochs : int
-        Passes over the interactions at most.
+        Maximum number of passes over the interactions.
     early_stopping : float or None
         Stop when the loss of the held-out interactions (without any, the objective) has not fallen by more than this
-        fraction of its least value for `patience` epochs.
+        fraction of its lowest value for `patience` epochs.
     patience : int
         See `early_stopping`.
     validation_fraction : float
-        Part of the interactions held out at random to measure each epoch, along with as many negatives, drawn once.
-        With held-out interactions the model ends with the factors of its best epoch.
+        Fraction of the interactions held out at random to measure the loss after each epoch, with an equal number of
+        negatives, drawn once. With held-out interactions, the model ends with the factors of the best epoch.
     warm_start : bool
-        Start `fit` from the factors the model holds. Users and items beyond them get new ones.
+        Start `fit` from the model's factors. Users and items that are not among them are initialised as in a first fit.
     init_scale : float or "auto"
-        The vectors start as normal numbers with standard deviation ``init_scale / sqrt(factors)``, biases as 0.
-        "auto": ``0.5 (d / 8)^3``, between ``sqrt(factors) / 160`` and 0.5, for d interactions on average of the rows of
-        the longer side, users or items (without those that have none). A vector that takes few steps stays near its
-        start, which is noise: where d is 1.5, that noise alone can bring the lists below popularity, most of all with
-        few factors. Where d is 8 or more, it is forgotten, and lists are slightly better for it.
+        The vectors are drawn from a normal distribution with standard deviation ``init_scale / sqrt(factors)``; biases
+        start at 0. "auto": ``0.5 (d / 8)^3``, between ``sqrt(factors) / 160`` and 0.5, where d is the average number of
+        interactions per user or per item, whichever is lower (of those that have any). A vector that takes few steps
+        stays near its random initial value: if d is 1.5, this noise alone can make lists worse than popularity,
+        especially with few factors. If d is 8 or more, the initial value has little influence, and larger ones are
+        slightly better.
     dtype : {"float32", "float64"} or NumPy dtype
-        Of the factors.
+        Data type of the factors.
     random_state : int, numpy.random.Generator, numpy.random.RandomState or None
-        Seed of the start, the grid, the negatives and the split. With a number, equal input gives equal bits on any
-        number of threads.
+        Seed of the initial factors, the grid, the negatives and the split. With an int, equal input gives equal bits on
+        any number of threads.
     num_threads : int or None
-        None: all that the process may use.
+        Number of threads; None uses all that are available to the process.
     backend : {"auto", "cython", "numba", "numpy"}
         ``"auto"`` follows `alternant.set_backend` and ``ALTERNANT_BACKEND``.
 
@@ -108,18 +110,18 @@ class LogisticMF(StochasticModel):
     item_factors : array, shape (n_items, factors + 2)
         Rows ``(y_i, 1, c_i)``: the dot product of the two is z.
     n_iter_ : int
-        Epochs done.
+        Number of epochs run.
     history_ : dict of lists
-        One entry an epoch: ``objective``, and ``train_log_loss`` for each observed pair, summed up while the factors
-        moved; ``validation_log_loss`` where interactions are held out; ``learning_rate``, and ``seconds``.
+        One entry per epoch: ``objective``, and ``train_log_loss`` per observed pair, accumulated during the epoch;
+        ``validation_log_loss`` if interactions are held out; ``learning_rate``, and ``seconds`` since the fit began.
     backend_ : str
         The backend that the fit used.
     mean_item_count_ : float
-        Interactions of an item on average.
+        Average number of interactions per item.
     init_scale_ : float
-        The `init_scale` of the fit: as given, or as "auto" chose it.
+        The value of `init_scale` in the fit, given or chosen by "auto".
     regularization_ : (float, float)
-        The same of lambda, of users and items.
+        The values of `regularization` in the fit, of users and items.
     interactions_ : CSR
         The interactions of the fit.
 
@@ -198,7 +200,7 @@ class LogisticMF(StochasticModel):
         elif self.negatives != "full":
             raise refusal(
                 ValueError,
-                f"{parameter('negatives')} must be a whole number of at least 0 or 'full', got {self.negatives!r}",
+                f"{parameter('negatives')} must be a whole number of at least 0, or 'full', got {self.negatives!r}",
             )
 
     def _truth(self, rows: CSR) -> NDArray[Any]:
@@ -220,8 +222,9 @@ class LogisticMF(StochasticModel):
         if not np.isfinite(confidence).all():
             raise refusal(
                 ValueError,
-                f"confidences must be finite in {confidence.dtype}, but {parameter('alpha', self.alpha)} and "
-                f"epsilon={self.epsilon!r} make them larger: lower {parameter('alpha')} or raise epsilon",
+                f"confidences must be finite in {confidence.dtype}, but overflow with "
+                f"{parameter('alpha', self.alpha)} and epsilon={self.epsilon!r}: lower {parameter('alpha')} or raise "
+                "epsilon",
             )
         total: float = self._backend().logistic_epoch(
             inputs.grid, inputs.order, confidence, (inputs.values > 0).astype(confidence.dtype), self._samples(inputs),
@@ -234,36 +237,39 @@ class LogisticMF(StochasticModel):
         """Return the expected number of negatives of each row."""
         if isinstance(self.negatives, str):
             return None
-        if inputs.kind == "item":  # negatives are drawn for users: every item gets as many
+        if inputs.kind == "item":  # negatives are sampled per user, uniformly over the items
             if "mean_item_count_" not in inputs.state:
-                raise ValueError("items can't be folded in before a fit, which counts interactions: call fit first")
+                raise ValueError(
+                    "folding in items needs the number of interactions per item, which fit counts: call fit first"
+                )
             return np.full(len(inputs.factors.X), self.negatives * inputs.state["mean_item_count_"])
         return self.negatives * np.bincount(inputs.grid.rows, minlength=len(inputs.factors.X)).astype(np.float64)
 
     def _data_state(self, rows: CSR) -> dict[str, Any]:
         counts = np.diff(rows.indptr), column_counts(rows.indices, rows.shape[1])
-        n_users, n_items = (np.count_nonzero(each) for each in counts)  # rows without interactions change nothing
+        n_users, n_items = (np.count_nonzero(each) for each in counts)  # rows without interactions do not count
         scale, lambdas = self.init_scale, self.regularization
         if isinstance(scale, str):
             share = min(1.0, len(rows.data) / max(n_users, n_items) / FULL_COUNT)
-            scale = min(FULL_SCALE, max(LEAST_START * np.sqrt(self.factors), FULL_SCALE * share**3))
+            scale = min(FULL_SCALE, max(MIN_DEVIATION * np.sqrt(self.factors), FULL_SCALE * share**3))
         if isinstance(lambdas, str):
-            company = np.sqrt(_others(counts[0]) * _others(counts[1]))
-            lambdas = min(MOST_LAMBDA, LAMBDA * np.sqrt(max(1.0, FULL_COMPANY / max(company, 1.0))))
+            overlap = np.sqrt(_others(counts[0]) * _others(counts[1]))
+            lambdas = min(MAX_LAMBDA, MIN_LAMBDA * np.sqrt(max(1.0, FULL_OVERLAP / max(overlap, 1.0))))
         return {
             "mean_item_count_": len(rows.data) / rows.shape[1], "init_scale_": float(scale),
             "regularization_": check_pair("regularization", lambdas, ("users", "items")),
         }  # fmt: skip
 
     def auto_parameters(self, rows: CSR) -> dict[str, Any]:
-        """Return the values of what may be ``"auto"``, by name."""
+        """Return the values of the parameters that may be ``"auto"``, by name."""
         state = self._data_state(rows)
         return {"init_scale": state["init_scale_"], "regularization": state["regularization_"][0]}
 
     def _lambdas(self, state: Mapping[str, Any]) -> tuple[float, float]:
-        """Return lambda of users and items; of factors set by hand, "auto" has nothing to go by."""
-        chosen = state.get("regularization_", LAMBDA) if isinstance(self.regularization, str) else self.regularization
-        return check_pair("regularization", chosen, ("users", "items"))
+        """Return lambda of users and of items; "auto" is `MIN_LAMBDA` for factors set by hand, without a fit."""
+        automatic = isinstance(self.regularization, str)
+        value = state.get("regularization_", MIN_LAMBDA) if automatic else self.regularization
+        return check_pair("regularization", value, ("users", "items"))
 
     def _penalty(
         self, factors: Factors, state: Mapping[str, Any], row_counts: NDArray[np.int64],
@@ -284,7 +290,7 @@ class LogisticMF(StochasticModel):
     def _held_out_pairs(
         self, held_out: CSR, rng: np.random.Generator
     ) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[Any]]:
-        """Add as many negatives as there are pairs."""
+        """Add an equal number of negatives."""
         users, items, truth = super()._held_out_pairs(held_out, rng)
         others = rng.integers(0, held_out.shape[1], len(items))
         return np.concatenate([users, users]), np.concatenate([items, others]), np.concatenate([truth, 0 * truth])
@@ -293,7 +299,7 @@ class LogisticMF(StochasticModel):
         self, X: NDArray[Any], Y: NDArray[Any], state: dict[str, Any], users: NDArray[np.int64],
         items: NDArray[np.int64], truth: NDArray[Any],
     ) -> float:  # fmt: skip
-        z = self._products(X, Y, users, items).astype(np.float64)  # of a probability near 1, float32 has lost the rest
+        z = self._products(X, Y, users, items).astype(np.float64)  # float32 would lose 1 - p near p = 1
         return float(np.mean(np.logaddexp(0, z) - truth * z))
 
     def _pack(self, factors: Factors) -> tuple[tuple[Any, ...], tuple[Any, ...]]:
@@ -309,7 +315,7 @@ class LogisticMF(StochasticModel):
         return np.asarray(expit(scores), scores.dtype)
 
     def search_space(self, rows: CSR | None = None) -> dict[str, Any]:
-        """Return ranges for the optimizer, the weighting and the negatives that this model has."""
+        """Return ranges for the optimizer, the weighting and the kind of negatives of this model."""
         space: dict[str, Any] = {
             "alpha": (0.15, 3.0, "log"),
             "learning_rate": (0.08, 0.6, "log") if self.optimizer == "adagrad" else (0.001, 0.1, "log"),
@@ -322,11 +328,11 @@ class LogisticMF(StochasticModel):
         return space if isinstance(self.negatives, str) else space | {"negatives": [4, 6, 10]}
 
     def iteration_work(self, n_users: int, n_items: int, n_pairs: int) -> float:
-        """Return the work of an epoch, negatives included."""
+        """Estimate the cost of an epoch, negatives included."""
         steps = n_users * n_items if isinstance(self.negatives, str) else n_pairs * (1 + self.negatives)
         return steps * (40 + self.factors / 2)
 
 
 def _others(counts: NDArray[np.int64]) -> float:
-    """Return how many other entries the row of an entry has, on average over the entries."""
+    """Return the number of other entries in the row of an entry, on average over the entries."""
     return float((counts * (counts - 1.0)).sum() / counts.sum())

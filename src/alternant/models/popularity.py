@@ -1,4 +1,4 @@
-"""Popularity: the same items for everybody, the baseline that every model must beat."""
+"""Popularity: the same ranking for all users, the baseline that every model must beat."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ from ._traits import Traits
 
 
 class Popularity(FactorModel):
-    """Rank items by their number of interactions, for every user alike.
+    """Rank items by their number of interactions, the same for all users.
 
-    The score of an item is its popularity: a model of one factor, which is the popularity for an item and 1 for every
-    user. Users differ only by what they have seen already.
+    A model with one factor: the popularity of an item, which is its score, and 1 for every user. Lists differ only in
+    the seen items that they exclude.
 
     Parameters
     ----------
     weighted : bool
-        Take the sum of an item's values instead of their number.
+        Use the sum of an item's values instead of their number.
     num_threads : int or None
-        None: all that the process may use.
+        Number of threads; None uses all that are available to the process.
     backend : {"auto", "cython", "numba", "numpy"}
         ``"auto"`` follows `alternant.set_backend` and ``ALTERNANT_BACKEND``.
 
@@ -38,7 +38,7 @@ class Popularity(FactorModel):
     interactions_ : CSR
         The interactions of the fit.
     backend_ : str
-        The backend that was available to the fit.
+        The backend that the fit would use; it only counts.
     """
 
     traits = Traits("implicit", "anything: the baseline that any model should beat", "counting")
@@ -58,9 +58,9 @@ class Popularity(FactorModel):
         Parameters
         ----------
         interactions : Interactions, or sparse matrix or array, shape (n_users, n_items)
-            Any SciPy format; duplicates are added up to one interaction, stored zeros are none.
+            In any SciPy format; duplicates are summed into one interaction, stored zeros do not count.
         y : None
-            Not used; there because scikit-learn passes it.
+            Not used; present for compatibility with scikit-learn.
 
         Returns
         -------
@@ -69,17 +69,17 @@ class Popularity(FactorModel):
         Raises
         ------
         TypeError, ValueError
-            If the input or a parameter is not as required; the model stays as it was.
+            If the input or a parameter is invalid; the model is left unchanged.
         """
         self._check_params()
         check_unused(y)
         backend = self._backend().name
-        matrix, ids = self._open(interactions)
+        matrix, ids = self._matrix_and_ids(interactions)
         user_items = check_interactions("interactions", matrix, np.dtype(np.float64), copy=True)
         n_users, n_items = user_items.shape
         if 0 in user_items.shape:
             raise ValueError(f"interactions must have at least one user and one item, got shape {user_items.shape}")
-        values = user_items.data if self.weighted else user_items.data > 0  # a dislike does not make popular
+        values = user_items.data if self.weighted else user_items.data > 0  # dislikes do not add to popularity
         popularity = np.bincount(user_items.indices, values, minlength=n_items).astype(np.float64)
         self._assign(
             user_factors=np.ones((n_users, 1)), item_factors=popularity[:, None], interactions_=user_items,
@@ -88,7 +88,7 @@ class Popularity(FactorModel):
         return self
 
     def fold_in_users(self, user_items: Any) -> NDArray[np.float64]:
-        """Return the factors of users that the model has not seen: ones.
+        """Return the factors of new users: ones.
 
         Parameters
         ----------
@@ -102,13 +102,13 @@ class Popularity(FactorModel):
         Raises
         ------
         NotFittedError, TypeError, ValueError
-            Before `fit`, or if `user_items` is not as required.
+            Before `fit`, or if `user_items` is invalid.
         """
         users, items = self._factors()
         return np.ones((self._known_columns("user_items", user_items, items, "item", len(users)).shape[0], 1))
 
     def search_space(self, rows: CSR | None = None) -> dict[str, Any]:
-        """Refuse: there is nothing to search."""
+        """Raise: there is nothing to tune."""
         raise ValueError(
             "Popularity has nothing to tune: fit it as it is, or pass space={'weighted': [False, True]} to compare both"
         )

@@ -1,12 +1,12 @@
-"""Coordinates in which the dense part of the row problems of `_least_squares` is diagonal.
+"""Coordinates in which the dense part of the row problems of `half_sweep` is diagonal.
 
-``X' = X T`` and ``Y' = Y T^-T`` leave every prediction ``x_u . y_i`` as it is. There are two T of use:
+``X' = X T`` and ``Y' = Y T^-T`` leave every prediction ``x_u . y_i`` unchanged. Two choices of T are useful:
 
-- the eigenvectors Q of the dense part ``w0 Y^T Y = Q diag(g) Q^T``, whatever the lambdas are. They take about 9 f^3
-  operations, most of them bound by memory;
-- the Cholesky factor L of ``w0 Y^T Y + lambda I``, where all rows have one lambda: then g is 1, and lambda is in it.
-  That takes 2/3 f^3 operations, and products with L and its inverse half of those with Q. Conjugate gradients,
-  preconditioned by the dense part, take the same steps in both.
+- the eigenvectors Q of the dense part ``w0 Y^T Y = Q diag(g) Q^T``, for any lambdas. They take about 9 f^3 operations,
+  most of them memory-bound;
+- the Cholesky factor L of ``w0 Y^T Y + lambda I``, if all rows have the same lambda: g is then 1 and includes lambda.
+  It takes 2/3 f^3 operations, and products with L and its inverse take half of those with Q. Conjugate gradients,
+  preconditioned by the dense part, take the same steps with both.
 """
 
 from __future__ import annotations
@@ -25,28 +25,28 @@ from .solver import Solver
 if TYPE_CHECKING:
     from .half_sweep import RowProblems
 
-# A fixed side of more bytes than this is not in the nearest caches. It is kept in float16 where so many entries read it
-# that this pays, and that their roundings average out: the objective of a half-sweep moves by 1e-8, where the rows are
-# left as early as they may be.
+# A fixed side of more bytes than this does not fit in the L1 and L2 caches. It is stored in float16 if it is read by so
+# many entries that this pays and that their rounding errors average out: the objective of a half-sweep changes by 1e-8,
+# at the largest tolerance.
 NARROW_BYTES = 1 << 19
 NARROW_ENTRIES = 1 << 19
 NARROW_TOL = 0.05
-# Its greatest number is at most this. float16 goes on to 65504, and has all its digits from 6e-5 on: enough for columns
-# of so much less variance.
+# Its largest absolute value is at most this. float16 ranges up to 65504 and has full precision from 6e-5 on, enough for
+# the columns of least variance.
 NARROW_LARGEST = 2.0**15
 NARROW_CONDITION = 1e6
-# A row of fewer is a cache line or two anyway.
+# Shorter rows take only one or two cache lines anyway.
 NARROW_FACTORS = 32
-# Of the mean eigenvalue of the dense part: where lambda is in g and much greater, Y' is much less than 1.
+# Relative to the mean eigenvalue of the dense part: if g includes a much larger lambda, Y' is much smaller than 1.
 MOST_LAMBDA = 1e3
 LARGEST_DIAGONAL = 1e30  # of the scaled problem, in float32
-# A Cholesky factor of a greater condition number times the dtype's resolution is not used: there the objective of a
-# half-sweep would lose a digit more than with eigenvectors. Below, solutions are as exact or a little more so.
+# A Cholesky factor whose condition number times the machine epsilon is larger is not used: the objective of a half-
+# sweep would lose one more digit than with eigenvectors. Below, solutions are at least as accurate.
 ILL_CONDITIONED = 5e-3
 
 
 class Product:
-    """What rows are multiplied by; see `alternant.kernels.multiply` for the shapes."""
+    """Right multiplication of rows by a matrix; see `alternant.kernels.multiply` for its shapes."""
 
     def __init__(self, matrix: NDArray[np.float64], dtype: np.dtype[Any], shape: str = "full") -> None:
         self.matrix = np.ascontiguousarray(matrix, dtype)
@@ -59,21 +59,21 @@ class Product:
 
 @dataclass(frozen=True)
 class Basis:
-    """The fixed side in the coordinates of the solved one.
+    """The fixed side in the new coordinates, and the transformations of the solved side to them and back.
 
-    For conjugate gradients each row is filled up with zeros to whole cache lines, so that they read it where it is.
+    For conjugate gradients each row is padded with zeros to whole cache lines, so that it is read without a copy.
     Solutions are 0 there, whatever g is.
     """
 
-    factors: NDArray[Any]  # Y', in float16 where that will do
+    factors: NDArray[Any]  # Y', possibly in float16
     diagonal: NDArray[Any]  # g
-    there: Product | None = None  # T; None: the identity
-    back: Product | None = None  # its inverse
-    lambda_scale: float = 1.0  # what lambda is multiplied by; 0: it is in g
+    forward: Product | None = None  # T; None: the identity
+    inverse: Product | None = None  # its inverse
+    lambda_scale: float = 1.0  # factor of lambda; 0: g includes it
 
     @classmethod
     def identity(cls, Y: NDArray[Any], pool: Pool) -> Self:
-        """Take the fixed side as it is: there is no dense part."""
+        """Return the fixed side unchanged, for problems without a dense part."""
         factors = pool.array(Y.shape, Y.dtype)
         factors[:] = Y
         return cls(factors, np.zeros(Y.shape[1], Y.dtype))
@@ -88,9 +88,9 @@ class Basis:
         *,
         padded: bool = False,
     ) -> Self:
-        """Make ``unobserved_weight * Y^T Y`` diagonal, or that and lambda, if all rows of `problems` have one.
+        """Diagonalise ``unobserved_weight * Y^T Y``, plus lambda if it is the same in all rows of `problems`.
 
-        Without `problems`, it is for any rows at any tolerance.
+        Without `problems`, the basis is valid for any rows and tolerance.
         """
         f = Y.shape[1]
         columns = f + (-f % (CACHE_LINE // Y.dtype.itemsize) if padded else 0)
@@ -120,12 +120,12 @@ class Basis:
         Product(scale * inverse.T, Y.dtype, other_shape)(np.ascontiguousarray(Y), factors, solver)
         diagonal = np.full(columns, scale**2 * g.max(initial=0) or 1, Y.dtype)
         diagonal[:f] = scale**2 * g
-        there, back = Product(T / scale, Y.dtype, shape), Product(scale * inverse, Y.dtype, shape)
-        return cls(factors, diagonal, there, back, 0.0 if with_lambda else scale**2)
+        forward, backward = Product(T / scale, Y.dtype, shape), Product(scale * inverse, Y.dtype, shape)
+        return cls(factors, diagonal, forward, backward, 0.0 if with_lambda else scale**2)
 
 
 def _pays_narrow(Y: NDArray[Any], columns: int, problems: RowProblems, solver: Solver) -> bool:
-    """Whether rows in float16 are asked for and read faster; the other backends would widen all of them again."""
+    """Whether float16 is allowed and faster; only the Cython kernels read it directly."""
     large = len(Y) * columns * Y.dtype.itemsize > NARROW_BYTES and problems.indptr[-1] >= NARROW_ENTRIES
     wanted = solver.narrow and solver.tol >= NARROW_TOL and Y.shape[1] >= NARROW_FACTORS
     return bool(large and wanted and Y.dtype == np.float32 and solver.backend.name == "cython")
@@ -134,8 +134,8 @@ def _pays_narrow(Y: NDArray[Any], columns: int, problems: RowProblems, solver: S
 def _narrow_unit(
     n: int, unobserved_weight: float, g: NDArray[np.float64], lambdas: tuple[float, float]
 ) -> float | None:
-    """Return what the numbers of Y' are multiplied by in float16, or None where it would lose too many digits."""
-    # Rows of Y' have a mean |y'|^2 of at most f / (w0 n): where that is large, so is what rounding does.
+    """Return the scale of Y' in float16, or None if float16 would lose too much precision."""
+    # The rows of Y' have a mean |y'|^2 of at most f / (w0 n): if that is large, so are rounding errors.
     least, most = g.min() + lambdas[0], g.max() + lambdas[0]
     if not (unobserved_weight * n >= len(g) and g.max() > 0 and most <= NARROW_CONDITION * least):
         return None
@@ -147,7 +147,7 @@ def _narrow_unit(
 def _cholesky(
     dense: NDArray[np.float64], shift: float, dtype: np.dtype[Any]
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]] | None:
-    """Return the lower factor of ``dense + shift I`` and its inverse, or None if they are of no use in `dtype`."""
+    """Return the lower factor of ``dense + shift I`` and its inverse, or None if too ill-conditioned for `dtype`."""
     try:
         L = scipy.linalg.cholesky(dense + shift * np.eye(len(dense)), lower=True)
     except scipy.linalg.LinAlgError:

@@ -1,16 +1,18 @@
-r"""Degree normalization of weighted alternating least squares: what active users and popular items count for less by.
+r"""Degree normalization of weighted alternating least squares: lower weights for active users and popular items.
 
-With n_u and n_i the interactions of a user and of an item, every term of a pair is weighted by ``(d_u e_i)^2``,
+With n_u and n_i the numbers of interactions of a user and of an item, the term of a pair is weighted by
+``(d_u e_i)^2``,
 
     d_u ~ n_u^-a,   e_i ~ n_i^-b,   scaled so that the mean of d_u e_i over the observed pairs is 1,
 
-and so are the regularization terms of a row by its own ``d_u^2`` or ``e_i^2``. In ``d_u x_u`` and ``e_i y_i`` that is
-the objective without weights whose preferences are ``d_u e_i p_ui``: the dense part of the row problems stays one
-Gramian. In a row, its own d_u cancels: with the other side held as ``e_i y_i``, targets multiplied by e_i give x_u
-itself, of which ``x_u . y_i`` predicts the preference p_ui. So nothing here costs an array of all interactions.
+and the regularization term of a row by its ``d_u^2`` or ``e_i^2``. In terms of ``d_u x_u`` and ``e_i y_i``, this is the
+objective without weights and with preferences ``d_u e_i p_ui``, so that one Gramian is the dense part of all row
+problems. Within a row, its own d_u cancels: with the fixed side as ``e_i y_i`` and targets multiplied by e_i, the
+solution is x_u itself, and ``x_u . y_i`` predicts the preference p_ui. No array of the size of the interactions is
+needed.
 
-The model's item factors are ``m_i y_i``, ``m_i ~ n_i^(s - b)`` with mean 1 over the observed pairs: s is the power of
-its popularity that an item's ``e_i y_i`` is ranked with, and s = b ranks by predicted preference.
+The model's item factors are ``m_i y_i``, with ``m_i ~ n_i^(s - b)`` of mean 1 over the observed pairs: lists are ranked
+by ``n_i^s (e_i y_i) . x_u``, and s = b ranks by predicted preference.
 """
 
 from __future__ import annotations
@@ -28,9 +30,9 @@ from ...data.csr import CSR
 
 @dataclass(frozen=True)
 class Degrees:
-    """The degrees of a fit's rows, the exponents, and the constants that the fit found.
+    """The degrees of users and items in a fit, the exponents, and the scaling constants.
 
-    The constants are kept when rows change or are added later, so that the rows that stay keep their meaning.
+    The constants do not change when rows are replaced or added later, so that other rows remain valid.
     """
 
     users: NDArray[np.int64]  # n_u
@@ -41,7 +43,7 @@ class Degrees:
 
     @classmethod
     def of(cls, rows: CSR, exponents: tuple[float, float], popularity: float) -> Self:
-        """Count what a fit is given."""
+        """Return the degrees and constants of a fit."""
         (a, b), s = exponents, popularity
         users, items = np.diff(rows.indptr), np.bincount(rows.indices, minlength=rows.shape[1])
         total = max(1, len(rows.indices))
@@ -50,14 +52,14 @@ class Degrees:
             d, e = _power(users, -a) / mean_d, _power(items, -b)
             if a == 0 or b == 0:
                 mean_e = weighted_sum(items, e) / total
-            else:  # of the products: the two sides' degrees may depend on each other
+            else:  # of the products, as degrees of users and items may be correlated
                 ones = CSR(rows.indptr, rows.indices, np.ones(len(rows.indices), np.float32), rows.shape).to_scipy()
                 mean_e = weighted_sum(d, ones @ e) / total
             mean_m = weighted_sum(items, _power(items, s - b)) / total
         return cls(users, items, exponents, s, (1 / mean_d, 1 / (mean_e or 1.0), 1 / (mean_m or 1.0)))
 
     def are_numbers(self, dtype: np.dtype[Any]) -> bool:
-        """Whether all powers, and what they are multiplied by, are positive numbers that the dtype has."""
+        """Whether all powers and constants are positive, finite and normal numbers in the dtype."""
         tiny, huge = np.finfo(dtype).tiny, np.finfo(dtype).max
         with np.errstate(over="ignore", invalid="ignore"):
             powers = (self.constants, self.user_weights, self.item_weights, self.item_scores)
@@ -66,29 +68,29 @@ class Degrees:
 
     @cached_property
     def user_weights(self) -> NDArray[np.float64] | None:
-        """The d of the fit's users; None where all are 1."""
+        """The d of the fit's users; None if all are 1."""
         weights = self.constants[0] * _power(self.users, -self.exponents[0])
         return None if (weights == 1).all() else weights
 
     @cached_property
     def unknown_users(self) -> NDArray[np.bool_] | None:
-        """Which users have no interactions; None if there is none of them."""
+        """Mask of the users without interactions; None if all have some."""
         unknown = self.users == 0
         return unknown if unknown.any() else None
 
     @cached_property
     def item_weights(self) -> NDArray[np.float64] | None:
-        """The e of the fit's items; None where all are 1."""
+        """The e of the fit's items; None if all are 1."""
         weights = self.constants[1] * _power(self.items, -self.exponents[1])
         return None if (weights == 1).all() else weights
 
     @cached_property
     def item_scores(self) -> NDArray[np.float64] | None:
-        """The m of the fit's items; None where all are 1."""
+        """The m of the fit's items; None if all are 1."""
         return self.scores_of(self.items)
 
     def scores_of(self, degrees: NDArray[np.int64]) -> NDArray[np.float64] | None:
-        """Return the m of items of these degrees; None where all are 1."""
+        """Return the m of items with these degrees; None if all are 1."""
         exponent = self.popularity - self.exponents[1]
         return None if exponent == 0 else self.constants[2] * _power(degrees, exponent)
 
@@ -97,7 +99,7 @@ class Degrees:
         return self.users if kind == "user" else self.items
 
     def replaced(self, kind: str, numbers: NDArray[np.int64], degrees: NDArray[np.int64]) -> Self:
-        """Return the same with the degrees of some rows replaced, or of new rows appended."""
+        """Return a copy with the degrees of some rows replaced, or of new rows appended."""
         old = self.of_kind(kind)
         new = np.zeros(max(len(old), numbers.max(initial=-1) + 1), np.int64)
         new[: len(old)] = old
@@ -111,7 +113,7 @@ def _power(degrees: NDArray[np.int64], exponent: float) -> NDArray[np.float64]:
 
 
 def scaled(rows: NDArray[Any], by: NDArray[np.float64] | None, out: NDArray[Any] | None = None) -> NDArray[Any]:
-    """Return rows each multiplied by a number; the rows themselves if there is nothing to multiply by."""
+    """Return rows multiplied by one number each; the rows themselves if `by` is None."""
     if by is None:
         return rows
     with np.errstate(over="ignore"):  # the half-sweep reports it

@@ -1,8 +1,7 @@
-"""Why a user gets a score for an item: the parts that the interactions of the user have in it."""
+"""Explanations of a score by the contributions of the user's interactions."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -10,23 +9,24 @@ from numpy.typing import NDArray
 
 from ...data.csr import CSR
 from .basis import Basis
-from .implicit_objective import ImplicitObjective
+from .implicit_objective import ImplicitObjective, cached_basis
 
 
 class Explanation(NamedTuple):
-    """Why a user gets a score for an item.
+    """A score, broken down into the contributions of the items in the user's history.
 
     Attributes
     ----------
     score : float
         The predicted score.
     items : int64 array
-        What the user has interacted with, greatest contribution first.
+        The items in the user's history, by descending contribution.
     contributions : float64 array
-        What each of these items adds to the score; they add up to it.
+        The contribution of each of these items; they sum to the score.
     remainder : float
-        The part of the score that comes from the factors not solving the user's problem exactly (the solver's
-        tolerance, and item factors newer than the user's), spread over `contributions` in proportion to their size.
+        The part of the score that is due to the user's factors not solving the user's problem exactly (the solver's
+        tolerance, and item factors newer than the user's). It is distributed over `contributions` in proportion to
+        their absolute values.
     """
 
     score: float
@@ -35,11 +35,29 @@ class Explanation(NamedTuple):
     remainder: float
 
 
+def explain(model: Any, user: Any, item: Any, user_items: Any) -> Explanation:
+    """Explain a score; see `ImplicitALS.explain`."""
+    users, items = model._factors()
+    i = model._number("item", item, "item")
+    if user is None:
+        x, history = model._new_users(user_items)
+        score = float(x[0].astype(np.float64) @ items[i]) if len(x) == 1 else np.nan
+    else:
+        u = model._number("user", user, "user")
+        history = model._seen(np.array([u]), user_items)
+        score = float(model._score(users, items, np.array([u]), np.array([i]))[0])
+    if history.shape[0] != 1:
+        raise ValueError(f"user_items must have 1 row, that of the user, got {history.shape[0]}")
+    objective = model._objective()
+    basis = cached_basis(model, items, "item", objective, model._solver(fold_in=True))
+    history_items, contributions, remainder = break_down(history, i, score, objective, basis)
+    return Explanation(score, model._raw(history_items, "item"), contributions, remainder)
+
+
 def break_down(
-    history: CSR, item: int, score: float, objective: ImplicitObjective, basis: Basis,
-    raw: Callable[[NDArray[np.int64]], NDArray[Any]],
-) -> Explanation:  # fmt: skip
-    """Break a score down into what each item of a user's history adds to it; `raw` says what items are called."""
+    history: CSR, item: int, score: float, objective: ImplicitObjective, basis: Basis
+) -> tuple[NDArray[np.int64], NDArray[np.float64], float]:
+    """Return the items of a user's history by descending contribution, their contributions, and the remainder."""
     problem = objective.problems(history, "user")
     y = basis.factors[history.indices].astype(np.float64)
     A = np.diag(basis.diagonal.astype(np.float64) + float(problem.regularization[0]))
@@ -51,4 +69,4 @@ def break_down(
     if size.any():
         contributions += remainder * (size / size.sum())
     order = np.argsort(-contributions, kind="stable")
-    return Explanation(score, raw(history.indices[order].astype(np.int64)), contributions[order], float(remainder))
+    return history.indices[order].astype(np.int64), contributions[order], float(remainder)

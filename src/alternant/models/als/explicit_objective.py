@@ -1,4 +1,4 @@
-"""The objective of `ExplicitALS`: from ratings to row problems, biases and mean included."""
+"""The objective of `ExplicitALS`: from ratings to row problems, including biases and mean."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from .solver import Solver
 
 @dataclass(frozen=True)
 class ExplicitObjective:
-    """What `ExplicitALS` minimises.
+    """The objective of `ExplicitALS`.
 
     With biases, a user's factors are ``(x_u, b_u, 1)`` and an item's ``(y_i, 1, b_i)``.
     """
@@ -31,7 +31,7 @@ class ExplicitObjective:
     def problems(
         self, rows: CSR, weight: NDArray[Any] | None, kind: str, numbers: NDArray[np.int64] | None = None
     ) -> RowProblems:
-        """Return the row problems of one side; their target is still the ratings."""
+        """Return the row problems of one side, with the ratings as targets."""
         complete = weight is None and len(rows.data) == rows.shape[0] * rows.shape[1]
         weight = np.ones_like(rows.data) if weight is None else weight
         counts = np.diff(rows.indptr).astype(np.float64)
@@ -52,8 +52,8 @@ class ExplicitObjective:
         start = None if own is None else self.unknowns(own, kind)
         with np.errstate(over="ignore", invalid="ignore"):  # reported below
             if self.biases:
-                # To a user, an item is (y_i, 1), and its rating what mean and b_i leave of it; to an item likewise.
-                other = constant_column(kind)  # to which the other side has its biases
+                # To the unknowns (x_u, b_u), an item is (y_i, 1) with target r - mean - b_i; likewise for items.
+                other = constant_column(kind)  # the other side's biases
                 design, residual = np.delete(fixed, other, axis=1), ratings - mean - fixed[problems.indices, other]
             target = (problems.weight * residual).astype(fixed.dtype)
             constant = weighted_sum(problems.weight, residual**2)
@@ -66,7 +66,7 @@ class ExplicitObjective:
         return HalfSweep(self.with_constant(solved.factors, kind), solved.objective + constant, solved.mean_steps)
 
     def unknowns(self, factors: NDArray[Any], kind: str) -> NDArray[Any]:
-        """Return the columns that a half-sweep solves: ``(x_u, b_u)``, or ``(y_i, b_i)``."""
+        """Return the columns that a half-sweep solves for: ``(x_u, b_u)`` or ``(y_i, b_i)``."""
         return without_constant(factors, kind) if self.biases else factors
 
     def with_constant(self, unknowns: NDArray[Any], kind: str) -> NDArray[Any]:
@@ -75,7 +75,7 @@ class ExplicitObjective:
 
 
 class ExplicitSides:
-    """The row problems of both sides of a fit, and the mean, which every half-sweep moves."""
+    """The row problems of both sides of a fit, and the mean, which every half-sweep updates."""
 
     def __init__(self, objective: ExplicitObjective, rows: CSR, weight: NDArray[Any] | None, mean: float) -> None:
         self.objective, self.mean = objective, mean
@@ -90,7 +90,7 @@ class ExplicitSides:
         self.ratings = {kind: side.targets().astype(np.float64) for kind, side in self.problems.items()}
 
     def half_sweep(self, kind: str, own: NDArray[Any] | None, fixed: NDArray[Any], solver: Solver) -> HalfSweep:
-        """Solve one side with the other fixed, then let the mean take what the biases have in common."""
+        """Solve one side with the other fixed, then move the weighted mean of the biases to the mean."""
         by, problems = self.objective, self.problems[kind]
         other_kind = {"user": "item", "item": "user"}[kind]
         other = penalty(self.problems[other_kind], by.unknowns(fixed, other_kind), solver)
@@ -105,13 +105,13 @@ class ExplicitSides:
         return HalfSweep(solved.factors, objective, solved.mean_steps, {"mean_": self.mean})
 
     def finish_users(self, factors: NDArray[Any]) -> None:
-        """Leave them as they are."""
+        """Do nothing: users without ratings keep factors of 0."""
 
 
 def common_bias(problems: RowProblems, biases: NDArray[Any]) -> tuple[float, float]:
-    """Return what the mean takes from the biases of the rated rows, and by how much the objective falls.
+    """Return the shift from the biases of the rated rows to the mean, and the decrease of the objective.
 
-    The data term does not change; ``sum lambda_u (b_u - d)^2`` is least at the weighted mean d of the biases.
+    The data term does not change; ``sum lambda_u (b_u - d)^2`` is minimal at the weighted mean d of the biases.
     """
     weight = problems.regularization.astype(np.float64) * (np.diff(problems.indptr) > 0)
     total = float(weight.sum())

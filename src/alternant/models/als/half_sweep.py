@@ -2,8 +2,8 @@
 
     (diag(g) + lambda_u I + sum_j w_j y_j y_j^T) x_u = sum_j t_j y_j .
 
-in the coordinates of `_basis`, that make the dense part of the normal equations diagonal. See
-`alternant.kernels.solve_rows` for what the kernel does with it.
+in the coordinates of `basis`, in which the dense part of the normal equations is diagonal. See
+`alternant.kernels.solve_rows` for the kernel.
 """  # noqa: D400
 
 from __future__ import annotations
@@ -23,11 +23,11 @@ from ...kernels.als_reference import SINGULAR
 from .basis import Basis, gramian
 from .solver import Solver
 
-COMPLETE_BLOCK = 256  # of a table without gaps, which is copied to float64 block by block
-# Entries solved between two looks at Ctrl-C: about a quarter of a second at f = 64.
+COMPLETE_BLOCK = 256  # rows of a complete matrix converted to float64 at a time
+# Entries solved between two checks for Ctrl-C: about a quarter of a second at f = 64.
 ENTRIES_PER_CALL = 1 << 22
-# Entries times factors that are worth another thread, about 0.3 ms of work. Where other processes keep the cores busy,
-# a parallel region ends only when its last thread gets one: measured 10 ms a half-sweep on 2 cores, however small.
+# Entries times factors for each further thread, about 0.3 ms of work. If other processes keep the cores busy, a
+# parallel region ends only when its last thread is scheduled: measured 10 ms per half-sweep on 2 cores, however small.
 WORK_PER_THREAD = 1 << 18
 
 
@@ -37,18 +37,18 @@ class SingularRowError(ArithmeticError):
 
 @dataclass(frozen=True)
 class RowProblems:
-    """The sparse part of every row's problem, and how to solve it."""
+    """The sparse part of every row's problem."""
 
     indptr: NDArray[np.int64]
     indices: NDArray[Any]
     weight: NDArray[Any]
-    target: NDArray[Any] | float  # a number: what is added to the weights to get the targets
+    target: NDArray[Any] | float  # a number: targets are the weights plus this
     regularization: NDArray[Any]  # lambda_u
-    kind: str  # what a row is, for messages: "user" or "item"
-    numbers: NDArray[np.int64] | None = None  # what messages call the rows, if not 0, 1, ...
-    complete: bool = False  # whether every row has every column, in order, with weight 1, and all one lambda
-    too_large: str = "confidences (alpha) or unobserved_weight"  # what to lower where numbers overflow
-    target_scale: NDArray[Any] | None = None  # of the targets of each column
+    kind: str  # of the rows, for messages: "user" or "item"
+    numbers: NDArray[np.int64] | None = None  # of the rows in messages, if not 0, 1, ...
+    complete: bool = False  # whether every row has every column, in order, with weight 1, and all have the same lambda
+    too_large: str = "confidences (alpha) or unobserved_weight"  # what to lower on overflow, for messages
+    target_scale: NDArray[Any] | None = None  # factor of the targets of each column
 
     def targets(self) -> NDArray[Any]:
         """Return the target of every entry."""
@@ -60,11 +60,11 @@ class RowProblems:
         return self.weight + self.target if isinstance(self.target, float) else self.target
 
     def lambdas(self) -> tuple[float, float]:
-        """Return the least and the greatest lambda of any row."""
+        """Return the minimum and maximum lambda of all rows."""
         return float(self.regularization.min(initial=np.inf)), float(self.regularization.max(initial=0))
 
     def name(self, row: int) -> str:
-        """Return what messages call a row."""
+        """Return the name of a row in messages."""
         return f"{self.kind} {row if self.numbers is None else self.numbers[row]}"
 
 
@@ -81,9 +81,9 @@ def half_sweep(
     problems: RowProblems, X: NDArray[Any] | None, basis: Basis, solver: Solver,
     row_weight: NDArray[np.float64] | None = None,
 ) -> Solution:  # fmt: skip
-    """Solve all rows, with conjugate gradients starting from `X` (None: from zero); `X` is not changed.
+    """Solve all rows, with conjugate gradients starting from `X` (None: from zero), which is not changed.
 
-    The objective counts each row times the square of `row_weight` (None: 1).
+    The objective weights each row by the square of `row_weight` (None: 1).
 
     Raises
     ------
@@ -93,31 +93,31 @@ def half_sweep(
         If the numbers of a row are too large for the dtype.
     """
     m, columns, dtype = len(problems.indptr) - 1, len(basis.diagonal), basis.diagonal.dtype
-    turned = solver.pool.array((m, columns), dtype)
+    rotated = solver.pool.array((m, columns), dtype)
     if X is None:
-        turned[:] = 0
-    elif basis.there is None:
-        turned[:] = X
+        rotated[:] = 0
+    elif basis.forward is None:
+        rotated[:] = X
     else:
-        basis.there(X, turned, solver)
+        basis.forward(X, rotated, solver)
     steps = np.zeros(m, np.int32)
     objective = np.zeros(m)
     if problems.complete and solver.method != "nonnegative":  # ratings: there is no dense part
-        solve_complete(problems, basis.factors, turned, objective, solver)
+        solve_complete(problems, basis.factors, rotated, objective, solver)
     else:
-        _solve_by_kernel(problems, basis, turned, steps, objective, solver)
+        _solve_by_kernel(problems, basis, rotated, steps, objective, solver)
     if not np.isfinite(objective).all():
         raise OverflowError(
-            f"the numbers of {problems.name(int(np.isfinite(objective).argmin()))} overflow {dtype}: lower its "
+            f"the objective of {problems.name(int(np.isfinite(objective).argmin()))} overflows {dtype}: lower its "
             f"{problems.too_large}, or use dtype='float64'"
         )
-    factors = turned
-    if basis.back is None:
-        factors += 0  # no zero has a sign
+    factors = rotated
+    if basis.inverse is None:
+        factors += 0  # turns -0.0 into 0.0
     else:
-        f = len(basis.back.matrix)
-        factors = turned if columns == f else solver.pool.array((m, f), dtype)
-        basis.back(turned, factors, solver)
+        f = len(basis.inverse.matrix)
+        factors = rotated if columns == f else solver.pool.array((m, f), dtype)
+        basis.inverse(rotated, factors, solver)
     total = float(objective.sum()) if row_weight is None else weighted_sum(row_weight**2, objective)
     return Solution(factors, total, float(steps.mean()) if m else 0.0)
 
@@ -135,7 +135,7 @@ def _solve_by_kernel(
         row_lambda = row_lambda * row_lambda.dtype.type(basis.lambda_scale)
     dense = np.zeros((Y.shape[1], Y.shape[1]), Y.dtype) if nonnegative else basis.diagonal
     how = solver.method, solver.tol, solver.max_steps
-    if nonnegative and problems.complete:  # one Gramian for all rows, instead of one each
+    if nonnegative and problems.complete:  # one Gramian for all rows
         weight, dense = np.zeros_like(weight), gramian(Y, solver).astype(Y.dtype)
     for first, last in _calls(problems.indptr):
         rows = problems.indptr[first : last + 1], problems.indices, weight, target, Y
@@ -169,7 +169,7 @@ def solve_complete(
 
         def solve(block: slice) -> None:
             b = table[block].astype(np.float64) @ wide
-            with np.errstate(over="ignore"):  # the objective tells
+            with np.errstate(over="ignore"):  # the objective shows it
                 X[block] = scipy.linalg.cho_solve((U, False), b.T, check_finite=False).T
             x = X[block].astype(np.float64)
             objective[block] = np.einsum("uf,uf->u", x, x @ A - 2 * b)
@@ -179,10 +179,10 @@ def solve_complete(
 
 
 def _singular(problems: RowProblems, row: int) -> SingularRowError:
-    wider = ", or use dtype='float64', which tells smaller numbers from 0" if problems.weight.itemsize < 8 else ""
+    wider = ", or use dtype='float64', which is more precise" if problems.weight.itemsize < 8 else ""
     return SingularRowError(
-        f"the least-squares problem of {problems.name(row)} is singular: its solution is not unique; "
-        f"raise the regularization{wider}"
+        f"the least-squares problem of {problems.name(row)} is singular, so that its solution is not unique: raise the "
+        f"regularization{wider}"
     )
 
 
@@ -202,14 +202,14 @@ def row_lambdas(
 
 
 def penalty(problems: RowProblems, X: NDArray[Any], solver: Solver) -> float:
-    """Sum up ``lambda_u |x_u|^2``, in float64."""
+    """Sum ``lambda_u |x_u|^2`` in float64."""
     norms = np.empty(len(X))
     solver.backend.squared_norms(X, norms, solver.num_threads)
     return weighted_sum(problems.regularization, norms)
 
 
 def _calls(indptr: NDArray[np.int64]) -> Iterator[tuple[int, int]]:
-    """Cut the rows into ranges of about `ENTRIES_PER_CALL` entries: signals are handled between two kernel calls."""
+    """Split the rows into ranges of about `ENTRIES_PER_CALL` entries; signals are handled between kernel calls."""
     rows = len(indptr) - 1
     edges = np.arange(indptr[0], indptr[-1], ENTRIES_PER_CALL)[1:]
     cuts = [0, *np.unique(np.searchsorted(indptr, edges)).tolist(), rows]

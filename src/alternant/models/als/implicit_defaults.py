@@ -1,8 +1,8 @@
-"""What ``"auto"`` means to `ImplicitALS`: numbers that follow from the interactions a fit is given.
+"""The rules of ``"auto"`` in `ImplicitALS`, which derive parameters from the interactions of a fit.
 
-The rules and their few constants were chosen on a validation part of ten data sets, from 100 to 250,000 items and 2 to
-170 interactions a user, at 64 and 256 factors; ``python -m benchmarks defaults`` holds them against a search, and
-``benchmarks/results/accuracy.md`` says where a test part was looked at. Rows without interactions change no rule.
+The rules and their few constants were chosen on validation splits of ten data sets, with 100 to 250,000 items and 2 to
+170 interactions per user, at 64 and 256 factors; ``python -m benchmarks defaults`` compares them with a search, and
+``benchmarks/results/accuracy.md`` says where a test split was used. Rows without interactions affect no rule.
 """
 
 from __future__ import annotations
@@ -22,31 +22,32 @@ from .implicit_objective import ImplicitObjective
 
 WEIGHTINGS = ("hu", "log", "proportional", "ials", "ials-log")
 SIDES = ("users", "items")
-# The parameters that may be "auto"; a fit notes what it chose under the same name with an underscore.
+# The parameters that may be "auto"; the chosen values are attributes of the same name with a trailing underscore.
 CHOSEN = (
     "weighting", "alpha", "epsilon", "unobserved_weight", "regularization", "degree_normalization",
     "popularity_exponent",
 )  # fmt: skip
-OF_ALL_PAIRS = ("ials", "ials-log")  # weightings whose w0 is on all pairs
+OF_ALL_PAIRS = ("ials", "ials-log")  # weightings with w0 on all pairs
 
-# All unobserved pairs together weigh as much as so many times the observed ones.
+# Total weight of all pairs, relative to that of the observed ones.
 UNOBSERVED_TOTAL = 75.0
-# The regularization cuts off so much of the noise where there is as much structure as chance brings about, less where
-# there is more, and this at least.
+# The threshold of the regularization is NOISE_SHARE - STRUCTURE_SHARE * structure times the noise, with this share
+# clipped to SHARES, at most ALIKE_SHARE times the noise of uniform rows, and at least MIN_THRESHOLD.
 NOISE_SHARE = 1.35
 STRUCTURE_SHARE = 0.72
 SHARES = (0.42, 1.0)
 ALIKE_SHARE = 0.9
-LEAST_THRESHOLD = 0.15
-# The estimate of structure takes so many probes times interactions; where these are many, errors average out.
+MIN_THRESHOLD = 0.15
+# The product of probes and interactions in the estimate of structure, and the range of the number of probes; with many
+# interactions, errors average out.
 PROBED = 1 << 23
 PROBES = (8, 64)
 POWER_STEPS = 6
 
 
 def choose_objective(model: Any, rows: CSR) -> ImplicitObjective:
-    """Return the objective of a fit of these rows: parameters as given, or as the rows suggest."""
-    own = _is_auto(model.weighting)  # else the objective is a paper's, without normalization
+    """Return the objective of a fit of these rows, with parameters as given or chosen from the rows."""
+    own = _is_auto(model.weighting)  # else the objective of a paper, without normalization
     size = np.abs(rows.data)
     weighting = model.weighting
     if own:
@@ -68,9 +69,9 @@ def choose_objective(model: Any, rows: CSR) -> ImplicitObjective:
     degrees = Degrees.of(rows, exponents, float(popularity))
     if not degrees.are_numbers(rows.data.dtype):
         raise ValueError(
-            f"powers of the numbers of interactions must be positive numbers in {rows.data.dtype}, but "
+            f"powers of the numbers of interactions must be positive and finite in {rows.data.dtype}, but they are not "
             f"with degree_normalization={model.degree_normalization!r} and "
-            f"popularity_exponent={model.popularity_exponent!r} they are not: choose exponents nearer to 0"
+            f"popularity_exponent={model.popularity_exponent!r}: choose exponents closer to 0"
         )
     chosen = {"weighting": weighting, "alpha": alpha, "epsilon": epsilon, "unobserved_weight": w0}
     given = not _is_auto(model.regularization)
@@ -82,7 +83,7 @@ def choose_objective(model: Any, rows: CSR) -> ImplicitObjective:
 
 
 def fitted_objective(model: Any, degrees: Degrees | None) -> ImplicitObjective:
-    """Return the objective of a model that has factors: parameters as given, or as its fit chose them."""
+    """Return the objective of a fitted model, with parameters as given or as chosen by the fit."""
     chosen = {}
     for name in ("weighting", "alpha", "epsilon", "unobserved_weight", "regularization"):
         value = getattr(model, name)
@@ -90,14 +91,15 @@ def fitted_objective(model: Any, degrees: Degrees | None) -> ImplicitObjective:
             value = getattr(model, f"{name}_", None)
             if value is not None and model.weighting not in (AUTO, model.weighting_):
                 raise ValueError(
-                    f"{name}='auto' was chosen for weighting={model.weighting_!r}, which is {model.weighting!r} now: "
-                    f"call fit again, or pass a value for {name}"
+                    f"{name}='auto' was chosen for weighting={model.weighting_!r}, but weighting is now "
+                    f"{model.weighting!r}: call fit again, or pass a value for {name}"
                 )
             if value is None and not _is_auto(model.weighting):
                 value = _fixed(name, model.weighting)
             if value is None:
                 raise ValueError(
-                    f"{name}='auto' is chosen by fit, but the factors of this model were set by hand: pass a value"
+                    f"{name}='auto' is chosen by fit, but the factors of this model were set by hand: pass a value for "
+                    f"{name}"
                 )
         chosen[name] = value
     return objective_of(model, chosen, degrees)
@@ -118,7 +120,7 @@ def objective_of(model: Any, chosen: dict[str, Any], degrees: Degrees | None) ->
 
 
 def chosen_values(objective: ImplicitObjective, degrees: Degrees) -> dict[str, Any]:
-    """Return the parameters of `CHOSEN` as attributes of the fitted model."""
+    """Return the values of `CHOSEN` by the names of the fitted attributes."""
     return {
         "weighting_": objective.weighting,
         "alpha_": objective.alpha,
@@ -134,16 +136,16 @@ def chosen_values(objective: ImplicitObjective, degrees: Degrees) -> dict[str, A
 
 
 def _fixed(name: str, weighting: str) -> float | None:
-    """Return what does not depend on the interactions, or None."""
+    """Return the value of a parameter if it does not depend on the interactions, else None."""
     if name == "alpha" and weighting in ("proportional", "ials"):
-        return 1.0  # as the library implicit has it; without effect
+        return 1.0  # as in the library implicit; without effect in "ials"
     if name == "epsilon" and weighting in ("hu", "proportional", "ials"):
         return 1.0  # without effect
     return 1.0 if name == "unobserved_weight" and weighting not in OF_ALL_PAIRS else None
 
 
 def _scale_of_sizes(model: Any, size: NDArray[Any], weighting: str) -> tuple[float, float]:
-    """Return alpha and epsilon: half of the mean confidence is due to sizes, which count from their median on."""
+    """Return alpha, such that half of the mean confidence is due to the sizes, and epsilon, the median size."""
     epsilon = _fixed("epsilon", weighting) or float(np.median(size)) if len(size) else 1.0
     if not _is_auto(model.epsilon):
         epsilon = float(model.epsilon)
@@ -157,15 +159,15 @@ def _scale_of_sizes(model: Any, size: NDArray[Any], weighting: str) -> tuple[flo
 
 
 def _normalization(n_i: NDArray[np.float64]) -> tuple[float, float]:
-    """Return a and b, which is less where few items have most of the interactions: those are to be predicted, too."""
+    """Return a and b; b is lower if few items have most of the interactions, as these must be predicted, too."""
     if not len(n_i):
         return 0.25, 0.1
-    share = n_i.sum() ** 2 / (len(n_i) * (n_i**2).sum())  # the effective number of items, of all
+    share = n_i.sum() ** 2 / (len(n_i) * (n_i**2).sum())  # the effective fraction of items
     return 0.25, float(np.clip(0.65 * share, 0.1, 0.2))
 
 
 def _popularity_exponent(n_u: NDArray[np.float64]) -> float:
-    """Return s: the shorter the histories, the more of a list is what everybody likes."""
+    """Return s: the shorter the histories, the more popularity counts."""
     return float(min(0.7, (1 / n_u).mean())) if len(n_u) else 0.0
 
 
@@ -173,29 +175,29 @@ def _regularization(objective: ImplicitObjective, rows: CSR, degrees: Degrees) -
     """Return lambda of the users and of the items.
 
     A fit keeps the directions of the interaction matrix whose singular value is above ``sqrt(lambda_u lambda_i)``, and
-    shrinks them the more, the nearer they are. The mean lambdas are such that this is `_threshold`.
+    shrinks those close to it most. The mean lambdas are such that this equals `_threshold`.
     """
-    shown = [counts[counts > 0].astype(np.float64) for counts in _counts(rows)]
-    if not len(shown[0]):
-        return 1.0, 1.0  # nothing is learned
+    degrees_of_sides = [counts[counts > 0].astype(np.float64) for counts in _counts(rows)]
+    if not len(degrees_of_sides[0]):
+        return 1.0, 1.0  # no interactions
     threshold = _threshold(rows, degrees) * objective.mean_confidence(rows.data)
     lambdas = [
         float(threshold * counts.mean() / objective.lambda_scale(counts, columns).mean())
-        for counts, columns in zip(shown, rows.shape[::-1], strict=True)
+        for counts, columns in zip(degrees_of_sides, rows.shape[::-1], strict=True)
     ]
     return lambdas[0], lambdas[1]
 
 
 def _threshold(rows: CSR, degrees: Degrees) -> float:
-    """Return where to cut, of the singular value ``sqrt(mean n_u mean n_i)`` of a matrix whose rows are all alike.
+    """Return the threshold, relative to the singular value ``sqrt(mean n_u mean n_i)`` of a matrix of equal rows.
 
-    The largest singular value that is due to chance is about ``sqrt(r) + sqrt(c)``, with the sums of squares r of the
-    rows and c of the columns, where these are all the same. Else rows count by their share of the whole, as a few long
-    ones have noise of their own. What is structure and what is noise, singular values do not tell: below the noise of a
-    catalogue, there are many directions in which a few items go together. How much there is of that tells the number
-    of ways from a user to an item to a user to an item and back (the sum of the fourth powers of the singular values
-    but the first): it is 1 times the number of those that go back and forth between neighbours in a matrix without
-    structure but for some directions, and more in the catalogues of shops and cities.
+    The largest singular value of a random matrix whose rows all have the sum of squares r and whose columns all have c
+    is about ``sqrt(r) + sqrt(c)``. If they differ, rows are weighted by their share of the total, as a few long rows
+    have noise of their own. Singular values alone do not separate structure from noise: below the noise of a large
+    catalogue, there are many directions in which a few items co-occur. These are measured by the number of closed walks
+    user - item - user - item (the sum of the fourth powers of all singular values but the first), relative to the
+    number of those that retrace their edges: about 1 for a matrix with little structure, and more for the catalogues of
+    shops and cities.
     """
     ones = CSR(rows.indptr, rows.indices, np.ones(len(rows.indices), np.float32), rows.shape).to_scipy()
     d = np.ones(rows.shape[0]) if degrees.user_weights is None else degrees.user_weights
@@ -203,17 +205,17 @@ def _threshold(rows: CSR, degrees: Degrees) -> float:
     r, c = d**2 * (ones @ e**2), e**2 * (ones.T @ d**2)
     noise = np.sqrt((r**2).sum() / r.sum()) + np.sqrt((c**2).sum() / c.sum())
     n_u, n_i = (counts[counts > 0].mean() for counts in _counts(rows))
-    back_and_forth = (r**2).sum() + (c**2).sum() - weighted_sum(d**4, ones @ e**4)
-    structure = _fourth_powers(ones, d[:, None], e[:, None]) / back_and_forth
+    retracing = (r**2).sum() + (c**2).sum() - weighted_sum(d**4, ones @ e**4)
+    structure = _fourth_powers(ones, d[:, None], e[:, None]) / retracing
     share = np.clip(NOISE_SHARE - STRUCTURE_SHARE * structure, *SHARES)
-    alike = ALIKE_SHARE * (1 / np.sqrt(n_u) + 1 / np.sqrt(n_i))  # of the noise if all rows had the same sums
-    return float(max(min(share * noise / np.sqrt(n_u * n_i), alike), LEAST_THRESHOLD))
+    alike = ALIKE_SHARE * (1 / np.sqrt(n_u) + 1 / np.sqrt(n_i))  # if all rows had equal sums
+    return float(max(min(share * noise / np.sqrt(n_u * n_i), alike), MIN_THRESHOLD))
 
 
 def _fourth_powers(ones: Any, d: NDArray[np.float64], e: NDArray[np.float64]) -> float:
-    """Estimate the sum of the fourth powers of the singular values of ``diag(d) ones diag(e)``, but for the first.
+    """Estimate the sum of the fourth powers of the singular values of ``diag(d) ones diag(e)``, except the first.
 
-    By Hutchinson's estimator of the trace, with probes that are orthogonal to the first singular vector.
+    This is Hutchinson's trace estimator, with probes orthogonal to the first singular vector.
     """
 
     def squared(v: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -239,21 +241,21 @@ def _is_auto(value: Any) -> bool:
 
 
 def search_space(model: Any, rows: CSR | None) -> dict[str, Any]:
-    """Return the space of `tune`: ranges around what "auto" chooses for these interactions."""
+    """Return the search space of `tune`: ranges around the values that "auto" chooses for these interactions."""
     if rows is None:
         raise ValueError(
-            "the space of ImplicitALS lies around what 'auto' chooses: pass the interactions to choose for"
+            "the search space of ImplicitALS depends on the interactions, got None: pass the interactions to be fitted"
         )
     chosen = model.auto_parameters(rows)
     users, items = chosen["regularization"]
-    if min(users, items) <= 0:  # nothing to lie around
+    if min(users, items) <= 0:  # no range around 0
         automatic = type(model)(**model.get_params() | {"regularization": AUTO})
         users, items = automatic.auto_parameters(rows)["regularization"]
     space: dict[str, Any] = {"regularization": ((users / 16, items / 16), (users * 4, items * 4), "log")}
     if chosen["weighting"] in OF_ALL_PAIRS:
         w0 = chosen["unobserved_weight"]
         space["unobserved_weight"] = (w0 * 2**-2.5, w0 * 2**2.5, "log") if w0 > 0 else (0.003, 1.0, "log")
-    if chosen["weighting"] != "ials":  # where sizes count
+    if chosen["weighting"] != "ials":  # which ignores sizes
         alpha = chosen["alpha"] or 1.0
         space["alpha"] = (alpha / 16, alpha * 16, "log")
     if model.weighting != AUTO:  # the objective of a paper, which has no normalization

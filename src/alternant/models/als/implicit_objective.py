@@ -1,4 +1,4 @@
-"""The objective of `ImplicitALS` in numbers: from interactions to row problems, and from their solutions to factors."""
+"""The objective of `ImplicitALS`: from interactions to row problems, and from their solutions to factors."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from ..._utils.messages import parameter, refusal
 from ..._utils.threads import weighted_sum
 from ...data.csr import CSR
-from .._fit_loop import HalfSweep
+from .._fit_loop import HalfSweep, is_frozen
 from .basis import Basis
 from .degrees import Degrees, scaled
 from .half_sweep import RowProblems, half_sweep, penalty, row_lambdas
@@ -20,7 +20,7 @@ from .solver import Solver
 
 @dataclass(frozen=True)
 class ImplicitObjective:
-    """What `ImplicitALS` minimises, once its parameters are numbers."""
+    """The objective of `ImplicitALS`, with all parameters resolved to numbers."""
 
     weighting: str
     alpha: float
@@ -34,7 +34,7 @@ class ImplicitObjective:
     # Row problems
 
     def problems(self, rows: CSR, kind: str, numbers: NDArray[np.int64] | None = None) -> RowProblems:
-        """Return ``w = c - w0``, ``t = c p e`` and ``lambda_u``, of rows that need not be those of the fit."""
+        """Return ``w = c - w0``, ``t = c p e`` and ``lambda_u`` of rows, which may be new ones."""
         weight, target = self._weight_and_target(rows.data)
         other = None if self.degrees is None else self._weights("item" if kind == "user" else "user")
         scale = None if other is None else other.astype(rows.data.dtype)
@@ -43,7 +43,7 @@ class ImplicitObjective:
         )
 
     def constant(self, rows: CSR, problems: RowProblems) -> float:
-        """Return the objective of factors of 0: ``sum v c p^2``, where p is 0 or 1, over the users' rows."""
+        """Return the objective at factors of 0, ``sum v c p^2`` (p is 0 or 1), from the users' rows."""
         target = problems.target
         if self._weights("user") is None and self._weights("item") is None:
             if isinstance(target, float):
@@ -60,9 +60,10 @@ class ImplicitObjective:
         return self.degrees.user_weights if kind == "user" else self.degrees.item_weights
 
     def _weight_and_target(self, r: NDArray[Any]) -> tuple[NDArray[Any], NDArray[Any] | float]:
-        """Return w, and c p or, to save its memory, what c p is more than w.
+        """Return w, and c p or, to save memory, the constant c p - w.
 
-        That takes preferences of 1, and confidences of at least w0: else w + w0 would have lost digits of c.
+        The latter requires that all preferences are 1 and all confidences at least w0: otherwise, w + w0 would have
+        lost digits of c.
         """
         disliked = r.min(initial=0) < 0
         w0 = self.unobserved_weight
@@ -75,9 +76,9 @@ class ImplicitObjective:
             if not np.isfinite(self._confidence(size.max(initial=0, keepdims=True)) - np.asarray(w0, r.dtype)).all():
                 raise refusal(
                     ValueError,
-                    f"confidences must be finite in {r.dtype}, but {parameter('alpha', self.alpha)}, "
-                    f"unobserved_weight={w0!r}, epsilon={self.epsilon!r} and an interaction of {size.max():g} "
-                    "overflow: lower the largest of them, or raise epsilon",
+                    f"confidences must be finite in {r.dtype}, but overflow with {parameter('alpha', self.alpha)}, "
+                    f"unobserved_weight={w0!r}, epsilon={self.epsilon!r} and an interaction of {size.max():g}: lower "
+                    "the largest of them, or raise epsilon",
                 )
         if self.weighting == "hu" and self.alpha == w0 == 1 and not disliked:
             return r, w0
@@ -87,7 +88,7 @@ class ImplicitObjective:
         return c, t
 
     def mean_confidence(self, r: NDArray[Any]) -> float:
-        """Return the mean weight of what is observed."""
+        """Return the mean weight of the observed pairs."""
         if self.weighting == "ials":
             return 1.0
         with np.errstate(over="ignore"):  # `problems` reports it
@@ -109,14 +110,13 @@ class ImplicitObjective:
         scale = self.lambda_scale(np.diff(rows.indptr).astype(np.float64), rows.shape[1])
         if not np.isfinite(scale).all():
             raise ValueError(
-                "what scales every row's lambda must be finite, but regularization_exponent="
-                f"{self.regularization_exponent!r} overflows with unobserved_weight={self.unobserved_weight!r}: lower "
-                "it"
+                "the scale of every row's lambda must be finite, but overflows with regularization_exponent="
+                f"{self.regularization_exponent!r} and unobserved_weight={self.unobserved_weight!r}: lower one of them"
             )
         return row_lambdas(own, scale, rows.data.dtype, self.regularization_scaling)
 
     def lambda_scale(self, counts: NDArray[np.float64], columns: int) -> NDArray[np.float64]:
-        """Return what lambda is multiplied by in rows of so many entries, of so many possible ones."""
+        """Return the factor of lambda for rows with these numbers of entries, out of `columns`."""
         if self.regularization_scaling == "none":
             return np.ones_like(counts)
         if self.regularization_scaling == "count":
@@ -125,10 +125,10 @@ class ImplicitObjective:
             scale: NDArray[np.float64] = (counts + self.unobserved_weight * columns) ** self.regularization_exponent
         return scale
 
-    # Factors: those of the model, and those that a half-sweep fixes or starts from
+    # Conversion between the factors of the model and those that a half-sweep fixes or starts from
 
     def fixed(self, factors: NDArray[Any], kind: str, solver: Solver | None = None) -> NDArray[Any]:
-        """Return ``d_u x_u`` or ``e_i y_i`` of the model's factors, as the other side is solved with them."""
+        """Return ``d_u x_u`` or ``e_i y_i``, the fixed side of a half-sweep, from the model's factors."""
         by = self._weights(kind)
         if kind == "item" and self.degrees is not None and self.degrees.item_scores is not None:
             by = (1 if by is None else by) / self.degrees.item_scores
@@ -136,27 +136,27 @@ class ImplicitObjective:
         return scaled(factors, by, out)
 
     def start(self, factors: NDArray[Any] | None, kind: str) -> NDArray[Any] | None:
-        """Return the unknowns of the row problems of the fit, x_u or y_i, of the model's factors."""
+        """Return x_u or y_i, the unknowns of the row problems, from the model's factors."""
         scores = self.degrees.item_scores if self.degrees is not None and kind == "item" else None
         return factors if factors is None or scores is None else scaled(factors, 1 / scores)
 
     def score_scale(self, item: int) -> float:
-        """Return what an item's factors in the model are, of those that `fixed` returns."""
+        """Return the ratio of an item's factors in the model to those that `fixed` returns."""
         e, m = self._weights("item"), None if self.degrees is None else self.degrees.item_scores
         return float((1 if m is None else m[item]) / (1 if e is None else e[item]))
 
     def finish_items(self, factors: NDArray[Any], degrees: NDArray[np.int64]) -> NDArray[Any]:
-        """Make solutions for items with these degrees the model's item factors, in place."""
+        """Turn solutions for items with these degrees into the model's item factors, in place."""
         return factors if self.degrees is None else scaled(factors, self.degrees.scores_of(degrees), factors)
 
     def finish_users(self, factors: NDArray[Any]) -> None:
-        """Give the users of a fit of whom nothing is known, and whose factors are 0, those of the mean user."""
+        """Replace the factors of users without interactions, which are 0, by those of the mean user."""
         unknown = None if self.degrees is None else self.degrees.unknown_users
         if unknown is not None:
             factors[unknown] = factors.sum(axis=0, dtype=np.float64) / max(1, len(unknown) - unknown.sum())
 
     def fixed_for_new_rows(self, factors: NDArray[Any], kind: str) -> NDArray[Any]:
-        """Return `fixed` of a fitted side: users that `finish_users` made must not count among those that are known."""
+        """Return `fixed` of a fitted side, with the users without interactions at 0 again, as in the fit."""
         fixed = self.fixed(factors, kind)
         unknown = None if self.degrees is None or kind == "item" else self.degrees.unknown_users
         return fixed if unknown is None else np.where(unknown[:, None], fixed.dtype.type(0), fixed)
@@ -170,7 +170,7 @@ class ImplicitObjective:
 
 @dataclass(frozen=True)
 class ImplicitSides:
-    """The row problems of both sides of a fit, and the objective of factors of 0."""
+    """The row problems of both sides of a fit, and the objective at factors of 0."""
 
     objective: ImplicitObjective
     users: RowProblems
@@ -189,5 +189,24 @@ class ImplicitSides:
         return HalfSweep(factors, total, solved.mean_steps)
 
     def finish_users(self, factors: NDArray[Any]) -> None:
-        """Give users without interactions the mean user's factors."""
+        """Replace the factors of users without interactions by those of the mean user."""
         self.objective.finish_users(factors)
+
+
+def cached_basis(
+    model: Any, fixed: NDArray[Any], kind: str, objective: ImplicitObjective, solver: Solver
+) -> Basis:
+    """Return the basis of a side of a model, cached while the side is read-only and belongs to the model.
+
+    The key contains everything that a basis depends on, so that results do not depend on earlier calls.
+    """
+    padded = solver.method == "cg"
+    key = kind, objective.unobserved_weight, solver.method, padded, solver.backend.name
+    cached: list[tuple[NDArray[Any], Any, Basis]] = model._guard.derived.get("bases", [])
+    for side, made_with, basis in cached:
+        if side is fixed and made_with[0] == key and made_with[1] is objective.degrees and is_frozen(fixed):
+            return basis
+    basis = Basis.of(objective.fixed_for_new_rows(fixed, kind), objective.unobserved_weight, solver, padded=padded)
+    if any(fixed is getattr(model, name, None) for name in ("user_factors", "item_factors")) and is_frozen(fixed):
+        model._guard.derived["bases"] = [*cached[-1:], (fixed, (key, objective.degrees), basis)]
+    return basis

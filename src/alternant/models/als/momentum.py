@@ -1,16 +1,16 @@
-"""Nesterov's extrapolation of alternating least squares, restarted when the objective rises.
+"""Nesterov acceleration of alternating least squares, restarted when the objective rises.
 
-One iteration maps the item factors Y to new ones, by way of the users that fit them best. Plain ALS applies it to the
-last item factors; here it is applied to what lies beyond them,
+One iteration maps the item factors Y to new ones, by solving the users for Y and then the items. Plain ALS applies it
+to the last item factors; here it is applied to the extrapolation
 
     Y_k + beta_k (Y_k - Y_(k-1)),   beta_k = k / (k + 1).
 
-When the result has a higher objective than the factors before, it is dropped, the iteration is done plainly and k
-starts at 0 again: the objectives handed out never rise but for rounding. The users' solver starts from the last users,
-not from beyond them: where weights span many orders of magnitude, loosely solved rows would not come back from there.
+If the result has a higher objective than the previous factors, it is discarded, the iteration is repeated from Y_k, and
+k restarts at 0: the objective never rises except by rounding. The users' solver starts from the last users without
+extrapolation: if weights span many orders of magnitude, loosely solved rows would not recover from it.
 
-Of Nesterov's sequence and several constants, this beta needed the fewest iterations on five data sets under three
-objectives: 7 to 11 to where plain ALS gets in 15.
+Compared with Nesterov's sequence and several constants, this beta needed the fewest iterations on five data sets under
+three objectives: 7 to 11 for the objective that plain ALS reaches in 15.
 
 D. Mitchell, N. Ye, H. De Sterck, "Nesterov acceleration of alternating least squares for canonical tensor
 decomposition: momentum step size and restart mechanisms", Numerical Linear Algebra with Applications 27(4), 2020.
@@ -27,11 +27,11 @@ from ..._utils.pool import Pool
 from .._fit_loop import Iteration
 
 Factors = NDArray[Any]
-BLOCK = 1 << 16  # numbers extrapolated at a time, in cache
+BLOCK = 1 << 16  # numbers extrapolated at a time, to stay in cache
 
 
 class Momentum:
-    """The extrapolation of one fit; without `enabled`, none."""
+    """The extrapolation in one fit, if `enabled`."""
 
     def __init__(self, pool: Pool, enabled: bool = True) -> None:
         self._pool, self._enabled = pool, enabled
@@ -40,21 +40,21 @@ class Momentum:
         self._k = 0
 
     def extrapolate(self, Y: Factors) -> Factors:
-        """Return where the next iteration begins: beyond the last item factors, seen from those before them."""
+        """Return the item factors that the next iteration starts from."""
         if self._before is None:
             return Y
         self._k += 1
         return self._beyond(Y, self._before)
 
     def overshot(self, done: Iteration) -> bool:
-        """Whether an iteration from there raised the objective (or made it NaN), and must be done again plainly."""
+        """Whether an extrapolated iteration raised the objective (or made it NaN), and must be repeated without."""
         if self._before is None or done.record["objective"] <= self._objective:
             return False
         self._k = 0
         return True
 
     def accept(self, done: Iteration, X: Factors | None, Y: Factors) -> None:
-        """Take note of an iteration from `X` and `Y`; with no users to start from (None), the next one is plain."""
+        """Record an iteration from `X` and `Y`; after the first one (`X` is None), the next is not extrapolated."""
         self._before = Y if self._enabled and X is not None else None
         self._objective = done.record["objective"]
 

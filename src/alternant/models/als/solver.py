@@ -1,4 +1,4 @@
-"""How the row problems of alternating least squares are solved."""
+"""Settings of the row solvers of alternating least squares."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from ...kernels._registry import Backend
 
 @dataclass(frozen=True)
 class Solver:
-    """How to solve the rows."""
+    """The method, its parameters, and the resources of a row solver."""
 
     backend: Backend
     method: str  # "cg", "cholesky", or "nonnegative"
@@ -18,4 +18,4 @@ class Solver:
     max_steps: int
     num_threads: int
     narrow: bool = True  # whether a fixed side may be in float16, whose rounding the objective feels
-    pool: Pool = field(default_factory=Pool)  # where factors get their memory
+    pool: Pool = field(default_factory=Pool)  # allocates factors

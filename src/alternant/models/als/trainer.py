@@ -1,4 +1,4 @@
-"""Alternating least squares: the fit, fold-in and partial fit of every model that has row problems to solve."""
+"""Alternating least squares: the fit and its initial factors, for every model that solves row problems."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from .._fold_in import FoldInModel
 from .momentum import Momentum
 from .solver import Solver
 
-# Fold-in solves once, so that no later iteration would finish what a loose tolerance leaves.
+# Fold-in solves each row once: no later iteration refines the result.
 FOLD_IN_TOL = 1e-6
-# With a fixed side in float16, the objective that is found is off by up to 1e-5 of it. Where an iteration gains less
-# than ten times that, or nobody knows yet what it will, nothing is rounded: restarts and early stopping go by it.
+# With a fixed side in float16, the computed objective has a relative error of up to 1e-5. Restarts and early stopping
+# rely on it, so float16 is not used if the last iteration gained less than ten times that, or if the gain is unknown.
 NARROW_GAIN = 1e-4
 
 
@@ -30,13 +30,13 @@ class Sides(Protocol):
         """Solve one side ("user" or "item"), starting from `own` (None: 0), with the other side fixed."""
 
     def finish_users(self, factors: NDArray[Any]) -> None:
-        """Change, at the end of an iteration, users' factors that no problem is about."""
+        """Set, at the end of an iteration, the factors of users without interactions."""
 
 
 class AlternatingLeastSquares(FoldInModel):
-    """A factor model fitted by half-sweeps; a subclass says what the row problems are.
+    """A factor model fitted by half-sweeps, whose row problems a subclass defines.
 
-    The subclass has the constructor parameters named below, a `fit` that calls `_alternate`, and `_fold_in`.
+    The subclass has the constructor parameters listed below, a `fit` that calls `_alternate`, and `_fold_in`.
     """
 
     factors: int
@@ -65,7 +65,7 @@ class AlternatingLeastSquares(FoldInModel):
     ) -> Self:  # fmt: skip
         """Solve the users with the items fixed, then the items with the users fixed, and so on.
 
-        `attributes` are those that go with the rows of the interactions, whatever the factors.
+        `attributes` are set with every iteration; they depend on the interactions, not on the factors.
         """
         X, Y = start
         solver = replace(self._solver(), narrow=not self.warm_start)
@@ -86,7 +86,7 @@ class AlternatingLeastSquares(FoldInModel):
             for _ in loop:
                 done = _iterate(sides, X, momentum.extrapolate(Y), solver, loop)
                 if momentum.overshot(done):
-                    del done  # its memory is used again
+                    del done  # returns its memory to the pool
                     done = _iterate(sides, X, Y, solver, loop)
                 momentum.accept(done, X, Y)
                 X, Y = done.user_factors, done.item_factors
@@ -108,42 +108,44 @@ class AlternatingLeastSquares(FoldInModel):
         return Solver(self._backend(), self.solver, tol, steps, resolve_num_threads(self.num_threads))
 
     def _start(self, n_users: int, n_items: int) -> tuple[NDArray[Any] | None, NDArray[Any]]:
-        """Return the factors to start from; no users mean that they start at 0, as they are solved first."""
+        """Return the initial factors; the users', which are solved first, are None (0) without `warm_start`."""
         dtype = np.dtype(self.dtype)
-        X = self._held("user_factors", n_users, dtype) if self.warm_start else None
-        held = self._held("item_factors", n_items, dtype) if self.warm_start else None
+        X = self._previous("user_factors", n_users, dtype) if self.warm_start else None
+        previous = self._previous("item_factors", n_items, dtype) if self.warm_start else None
         scale = float(self.init_scale) / np.sqrt(self.factors)
-        # Drawn in float64, so that both dtypes start at the same place.
+        # Drawn in float64, so that both dtypes start from the same values.
         drawn = random_generator(self.random_state).standard_normal((n_items, self.factors)) * scale
         with np.errstate(over="ignore"):  # the half-sweep reports it
             Y = self._new_rows(drawn.astype(dtype), "item")
-        if held is not None:
-            Y[: len(held)] = held
+        if previous is not None:
+            Y[: len(previous)] = previous
         if X is not None and len(X) < n_users:
             X = np.concatenate([X, self._new_rows(np.zeros((n_users - len(X), self.factors), dtype), "user")])
         return X, Y
 
     def _new_rows(self, latent: NDArray[Any], kind: str) -> NDArray[Any]:
-        """Return rows of factors that begin like this."""
+        """Return the initial rows of factors for these latent vectors."""
         return latent
 
-    def _held(self, name: str, rows: int, dtype: np.dtype[Any]) -> NDArray[Any] | None:
-        """Return factors to continue from."""
-        held = getattr(self, name, None)
-        if held is None:
+    def _previous(self, name: str, rows: int, dtype: np.dtype[Any]) -> NDArray[Any] | None:
+        """Return the model's factors, checked, to continue from."""
+        previous = getattr(self, name, None)
+        if previous is None:
             return None
-        held = np.ascontiguousarray(held, dtype)
+        previous = np.ascontiguousarray(previous, dtype)
         columns = self._new_rows(np.zeros((0, self.factors), dtype), "user").shape[1]
-        if held.ndim != 2 or held.shape[1] != columns or len(held) > rows or not np.isfinite(held).all():
+        fits = previous.ndim == 2 and previous.shape[1] == columns and len(previous) <= rows
+        if not (fits and np.isfinite(previous).all()):
             raise ValueError(
                 f"warm_start needs finite {name} with {columns} columns (factors) and at most {rows} rows "
-                f"(interactions), got shape {held.shape}: set warm_start=False, or interactions that extend the old"
+                f"(interactions), got shape {previous.shape}: set warm_start=False, or pass interactions that extend "
+                "those of the last fit"
             )
-        return held
+        return previous
 
 
 def _iterate(sides: Sides, X: NDArray[Any] | None, Y: NDArray[Any], solver: Solver, loop: FitLoop) -> Iteration:
-    """Do one iteration, two half-sweeps."""
+    """Run one iteration: two half-sweeps."""
     by_users = sides.half_sweep("user", X, Y, solver)
     loop.report(by_users.factors, Y, "users", by_users)
     by_items = sides.half_sweep("item", Y, by_users.factors, solver)

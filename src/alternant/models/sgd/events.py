@@ -1,4 +1,4 @@
-"""What a model that learns event by event keeps: factors that grow, and the events since the last fit."""
+"""The state of a model with online learning: factors that grow, and the events since the last fit."""
 
 from __future__ import annotations
 
@@ -17,25 +17,25 @@ from ...data.csr import CSR
 from ...data.ids import Ids
 from .._fit_loop import freeze
 
-# Merging sorts, which takes longer than learning from an event: it is left to whoever reads the rows, unless so many
-# events wait that they would take much more memory than the rows.
-MOST_WAITING = 1 << 22
-MOST_ROWS = np.iinfo(np.int32).max
+# Merging sorts, which takes longer than learning from an event: it is left to readers, unless so many events are
+# pending that they would take much more memory than the merged rows.
+MAX_PENDING = 1 << 22
+MAX_ROWS = np.iinfo(np.int32).max
 
 
 class Growing:
-    """Rows that a model under its lock writes to and appends to (at amortized constant cost) while threads read.
+    """Rows that a model changes and appends to (at amortized constant cost), under its lock, while threads read.
 
-    Readers never see these rows themselves but `Rows`. As long as nobody has written to rows that came whole, from a
-    fit or a file, they are one and the same memory, frozen; the first write makes a copy of it.
+    Readers get `Rows`, never these rows themselves. Rows from a fit or a file share their memory, which is read-only;
+    the first write copies it.
     """
 
     def __init__(self, rows: NDArray[Any]) -> None:
         self._memory = np.ascontiguousarray(rows)
         self._count = len(rows)
-        self._own = False  # whether nobody else has this memory
+        self._owned = False  # whether the memory is not shared
         self._readers: list[weakref.ref[Rows]] = []
-        self._frozen: weakref.ref[NDArray[Any]] | None = None  # the last copy of all rows, while it is as they are
+        self._frozen: weakref.ref[NDArray[Any]] | None = None  # the last copy of all rows, while it is up to date
         freeze(self._memory)
 
     def __len__(self) -> int:
@@ -63,26 +63,26 @@ class Growing:
         return self._memory.dtype
 
     def touch(self, rows: int | NDArray[np.int64]) -> NDArray[Any]:
-        """Return memory in which these rows may be written to; those who read the rows keep them as they are."""
-        if not self._own:
-            self._memory, self._own = self._memory.copy(), True
+        """Return memory in which these rows may be written to; readers first save their present values."""
+        if not self._owned:
+            self._memory, self._owned = self._memory.copy(), True
         self._frozen = None
         if self._readers:
             for reader in tuple(self._readers):
                 if (living := reader()) is not None:
-                    living.keep(rows, self._memory[rows].copy())
+                    living.save(rows, self._memory[rows].copy())
         return self._memory[: self._count]
 
     def reserve(self, count: int) -> None:
-        """Make room for more rows; readers stay with the old memory, to which nobody writes any more."""
+        """Allocate room for more rows; readers keep the old memory, which is not written to any more."""
         total = self._count + count
         if total > len(self._memory):
             memory = np.empty((max(total, 2 * len(self._memory)), *self._memory.shape[1:]), self._memory.dtype)
             memory[: self._count] = self.rows
-            self._memory, self._own = memory, True
+            self._memory, self._owned = memory, True
 
     def append(self, rows: NDArray[Any]) -> None:
-        """Append rows, as `reserve` makes room for them."""
+        """Append rows."""
         if len(rows) == 0:
             return
         self.reserve(len(rows))
@@ -99,30 +99,30 @@ class Growing:
             self._count += 1
 
     def truncate(self, count: int) -> None:
-        """Forget what was appended after there were so many rows."""
+        """Remove all rows after the first `count`."""
         if count < self._count:
             self._count, self._frozen = count, None
 
     def drop_first(self, count: int) -> None:
-        """Forget the first rows."""
+        """Remove the first `count` rows."""
         self._memory = self._memory[count : self._count].copy()
-        self._count, self._own, self._frozen = len(self._memory), True, None
+        self._count, self._owned, self._frozen = len(self._memory), True, None
 
 
 class Rows:
-    """The rows of a `Growing` as they were at one moment, for one reader.
+    """A snapshot of the rows of a `Growing`, for one reader.
 
-    They are copied when they are asked for, a few or all of them. The model's writer hands in what a row was before it
-    changes it, so that making a snapshot costs nothing and nobody waits for a copy of all rows.
+    Rows are copied on demand, some or all of them. The writer saves the values of rows here before it changes them, so
+    that a snapshot costs nothing and no thread waits while all rows are copied.
     """
 
     def __init__(self, growing: Growing, lock: threading.RLock) -> None:
-        """Begin to read, under the lock that writers hold."""
+        """Take a snapshot, under the lock that writers hold."""
         self._growing, self._lock, self._is_open = growing, lock, True
         self._memory = growing.rows
         self._before: list[tuple[int | NDArray[np.int64], NDArray[Any]]] = []
         self._whole: NDArray[Any] | None = None
-        if not growing._own:
+        if not growing._owned:
             self._whole = self._memory
         elif growing._frozen is not None:
             self._whole = growing._frozen()
@@ -144,8 +144,8 @@ class Rows:
         """Their dtype."""
         return self._memory.dtype
 
-    def keep(self, rows: int | NDArray[np.int64], before: NDArray[Any]) -> None:
-        """Note what rows are before the writer, who holds the lock, changes them."""
+    def save(self, rows: int | NDArray[np.int64], before: NDArray[Any]) -> None:
+        """Save the values of rows before the writer, which holds the lock, changes them."""
         self._before.append((rows, before))
 
     def take(self, numbers: NDArray[np.int64]) -> NDArray[Any]:
@@ -155,7 +155,7 @@ class Rows:
         self._check_open()
         with self._lock:
             out: NDArray[Any] = self._memory[numbers]
-            for rows, before in reversed(self._before):  # of several words on a row the first one is right
+            for rows, before in reversed(self._before):  # the earliest saved values of a row win
                 changed, first = np.unique(rows, return_index=True)
                 at = np.minimum(np.searchsorted(changed, numbers), len(changed) - 1)
                 same = changed[at] == numbers
@@ -163,13 +163,13 @@ class Rows:
         return out
 
     def whole(self) -> NDArray[Any]:
-        """Return all rows, read-only; another reader may get the same array."""
+        """Return all rows, read-only; readers may share the array."""
         if self._whole is None:
             self._check_open()
-            out = self._memory.copy()  # while the writer goes on: what it changes meanwhile is put right below
+            out = self._memory.copy()  # rows that the writer changes meanwhile are restored below
             with self._lock:
                 for rows, before in reversed(self._before):
-                    known = np.flatnonzero(np.atleast_1d(rows) < len(out))  # not appended since
+                    known = np.flatnonzero(np.atleast_1d(rows) < len(out))  # not appended later
                     out[np.atleast_1d(rows)[known]] = np.atleast_2d(before)[known]
                 freeze(out)
                 self._whole = out
@@ -179,7 +179,7 @@ class Rows:
         return self._whole
 
     def close(self) -> None:
-        """Stop keeping what changes; what is not whole by then can't be read any more."""
+        """Stop saving changed rows; unless `whole` was called before, rows can't be read any more."""
         self._is_open = False
         with self._lock:
             _leave(self._growing._readers, self._me)
@@ -187,23 +187,23 @@ class Rows:
 
     def _check_open(self) -> None:
         if not self._is_open:
-            raise RuntimeError("a snapshot was read after its end: take what it is needed for while it is open")
+            raise RuntimeError("a snapshot was read after it was closed: read its rows while it is open")
 
 
 def _leave(readers: list[weakref.ref[Rows]], me: weakref.ref[Rows] | None) -> None:
-    with contextlib.suppress(ValueError):  # it has left already
+    with contextlib.suppress(ValueError):  # already removed
         readers.remove(me)  # type: ignore[arg-type]
 
 
 class Log:
-    """The last word on every pair at one moment: canonical rows, and events that are younger than these."""
+    """A snapshot of the last event of every pair: a canonical matrix, and later events."""
 
     def __init__(self, source: Events, known: CSR, events: tuple[NDArray[Any], NDArray[Any], NDArray[Any]]) -> None:
         self.source, self.known = source, known
         self.users, self.items, self.values = events
 
     def merged(self, n_users: int, n_items: int) -> CSR:
-        """Return all rows, of a matrix at least as large as given, with the events merged into them."""
+        """Return the matrix, of at least the given shape, with the events merged into it."""
         known = self.known
         rows = np.repeat(np.arange(known.shape[0]), np.diff(known.indptr))
         shape = (
@@ -212,32 +212,32 @@ class Log:
         )
         if len(self.users) == 0 and shape == known.shape:
             return known
-        return _last_words(
+        return _last_events(
             np.concatenate([rows, self.users]), np.concatenate([known.indices, self.items]),
             np.concatenate([known.data, self.values]), shape,
         )  # fmt: skip
 
     def of(self, users: NDArray[np.int64], n_items: int) -> CSR:
-        """Return the rows of some users; the others are not touched, so that this is cheap for a few."""
+        """Return the rows of some users, without work for the others."""
         old = users < self.known.shape[0]
         known = self.known.take(users[old])
-        at = np.repeat(np.flatnonzero(old), np.diff(known.indptr))
-        waiting = np.flatnonzero(np.isin(self.users, users))
+        rows = np.repeat(np.flatnonzero(old), np.diff(known.indptr))
+        pending = np.flatnonzero(np.isin(self.users, users))
         order = np.argsort(users, kind="stable")
-        first = np.searchsorted(users, self.users[waiting], sorter=order)
-        last = np.searchsorted(users, self.users[waiting], side="right", sorter=order)
-        counts = last - first  # a user may be asked for twice
-        events = np.repeat(waiting, counts)
+        first = np.searchsorted(users, self.users[pending], sorter=order)
+        last = np.searchsorted(users, self.users[pending], side="right", sorter=order)
+        counts = last - first  # users may have duplicates
+        events = np.repeat(pending, counts)
         starts = np.cumsum(counts) - counts
-        places = order[np.repeat(first - starts, counts) + np.arange(len(events))]
-        return _last_words(
-            np.concatenate([at, places]), np.concatenate([known.indices, self.items[events]]),
+        event_rows = order[np.repeat(first - starts, counts) + np.arange(len(events))]
+        return _last_events(
+            np.concatenate([rows, event_rows]), np.concatenate([known.indices, self.items[events]]),
             np.concatenate([known.data, self.values[events]]), (len(users), n_items),
         )  # fmt: skip
 
 
 class Events:
-    """The last word on every pair, for the model to add to under its lock; readers get a `Log`."""
+    """The last event of every pair, to which the model adds under its lock; readers get a `Log`."""
 
     def __init__(self, known: CSR) -> None:
         self._known = known
@@ -248,31 +248,31 @@ class Events:
         self._values = Growing(np.empty(0, self._known.data.dtype))
 
     def add(self, users: NDArray[Any], items: NDArray[Any], values: NDArray[Any]) -> None:
-        """Note events."""
+        """Add events."""
         self._users.append(users)
         self._items.append(items)
         self._values.append(values)
         self._merge_many()
 
     def add_one(self, user: int, item: int, value: float) -> None:
-        """Note one event; faster than `add`."""
+        """Add one event; faster than `add`."""
         self._users.append_one(user)
         self._items.append_one(item)
         self._values.append_one(value)
-        if len(self._users) > MOST_WAITING:
+        if len(self._users) > MAX_PENDING:
             self._merge_many()
 
     def _merge_many(self) -> None:
-        if len(self._users) > max(MOST_WAITING, 2 * len(self._known.data)):
+        if len(self._users) > max(MAX_PENDING, 2 * len(self._known.data)):
             log = self.log()
-            self.forget(log, log.merged(*self._known.shape))
+            self.replace(log, log.merged(*self._known.shape))
 
     def log(self) -> Log:
-        """Return what is known now; nothing of it changes when events are added."""
+        """Return a snapshot."""
         return Log(self, self._known, (self._users.rows, self._items.rows, self._values.rows))
 
-    def forget(self, log: Log, merged: CSR) -> None:
-        """Keep the events of a log in their merged form, unless somebody else has merged them meanwhile."""
+    def replace(self, log: Log, merged: CSR) -> None:
+        """Replace the events of a log by their merged form, unless another thread has merged them meanwhile."""
         if self._known is log.known:
             self._known = merged
             for growing in (self._users, self._items, self._values):
@@ -280,7 +280,7 @@ class Events:
 
 
 def single(value: Any) -> int | float | None:
-    """Return the one number that is given, alone or in a list; None for anything else."""
+    """Return a single number, given as a scalar or in a list of one; None for anything else."""
     if isinstance(value, list) or (isinstance(value, np.ndarray) and value.ndim == 1):
         if len(value) != 1:
             return None
@@ -291,44 +291,44 @@ def single(value: Any) -> int | float | None:
 
 
 def as_list(name: str, values: Any) -> NDArray[Any]:
-    """Return what is given for events as an array of at least one dimension."""
+    """Return an argument of `update` as an array of at least one dimension."""
     try:
         array: NDArray[Any] = np.atleast_1d(values)
     except ValueError:
-        raise ValueError(f"{name} must be a list of numbers, one for each event, got a list of uneven lists") from None
+        raise ValueError(f"{name} must be a list of numbers, one per event, got lists of unequal lengths") from None
     return array
 
 
-def found(values: Any, array: NDArray[Any]) -> str:
-    """Describe what was given, for messages."""
-    alone = values is None or np.isscalar(values)
-    return repr(values) if alone else f"{type(values).__name__} of dtype {array.dtype}"
+def describe(values: Any, array: NDArray[Any]) -> str:
+    """Describe an argument in a message."""
+    scalar = values is None or np.isscalar(values)
+    return repr(values) if scalar else f"{type(values).__name__} of dtype {array.dtype}"
 
 
 def event_ids(name: str, ids: Any) -> NDArray[np.int64]:
-    """Return row numbers of events."""
+    """Return the row numbers of events."""
     array = as_list(name, ids)
     if array.dtype.kind not in "iu" and array.size:
-        raise TypeError(f"{name} must be whole numbers (row numbers), got {found(ids, array)}")
-    if array.size and (array.min() < 0 or array.max() >= MOST_ROWS):
-        raise IndexError(f"{name} must lie between 0 and {MOST_ROWS - 1}, got {array.min()} to {array.max()}")
+        raise TypeError(f"{name} must be whole numbers (row numbers), got {describe(ids, array)}")
+    if array.size and (array.min() < 0 or array.max() >= MAX_ROWS):
+        raise IndexError(f"{name} must lie between 0 and {MAX_ROWS - 1}, got {array.min()} to {array.max()}")
     return array.astype(np.int64, copy=False)
 
 
 def name_events(
     user_ids: Ids, item_ids: Ids, users: Any, items: Any, liked: Any
 ) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[Any], list[Any], list[Any]]:
-    """Return events with row numbers in place of raw ids, and the ids that get rows by them, in their order."""
+    """Return events with row numbers in place of raw ids, and the new ids, in the order of their rows."""
     columns = [np.atleast_1d(user_ids.as_array("users", users)), np.atleast_1d(item_ids.as_array("items", items))]
     target = as_list("liked", liked)
     try:
         *columns, target = np.broadcast_arrays(*columns, target)
     except ValueError:
         raise ValueError(
-            "users, items and liked must be of one length, one for each event, got "
+            "users, items and liked must have the same length, one entry per event, got "
             f"{len(columns[0])}, {len(columns[1])} and {len(target)}"
         ) from None
-    if target.dtype.kind in "buif":  # else the check of events refuses it
+    if target.dtype.kind in "buif":  # else `_check_events` refuses it
         swiped = (target == 0) | (target == 1)
         columns, target = [column[swiped] for column in columns], target[swiped]
     rows, new_users = user_ids.provisional("users", columns[0])
@@ -339,20 +339,20 @@ def name_events(
 
 
 def hashed_normal(seed: int, stream: int, rows: NDArray[np.int64], width: int) -> NDArray[np.float64]:
-    """Return normal numbers, each a function of the seed, the stream, its row and its column (Box and Muller 1958)."""
+    """Return normal deviates, each a function of seed, stream, row and column (Box and Muller 1958)."""
     start = mix(mix(seed) + GOLDEN * (stream + 1))
-    place = np.uint64(2) * (rows.astype(np.uint64)[:, None] * np.uint64(width) + np.arange(width, dtype=np.uint64))
-    first, second = (_hash(np.uint64(start) + np.uint64(GOLDEN) * (place + np.uint64(k))) for k in (1, 2))
+    index = np.uint64(2) * (rows.astype(np.uint64)[:, None] * np.uint64(width) + np.arange(width, dtype=np.uint64))
+    first, second = (_hash(np.uint64(start) + np.uint64(GOLDEN) * (index + np.uint64(k))) for k in (1, 2))
     return np.asarray(np.sqrt(-2 * np.log1p(-first)) * np.cos(2 * np.pi * second))
 
 
 def _hash(z: NDArray[Any]) -> NDArray[Any]:
-    """Return `mix` of each number, as a number from 0 up to but not 1."""
+    """Return `mix` of each number, scaled to the half-open interval [0, 1)."""
     return np.asarray((mix_array(z) >> np.uint64(11)) * 2.0**-53)
 
 
-def _last_words(rows: NDArray[Any], columns: NDArray[Any], values: NDArray[Any], shape: tuple[int, int]) -> CSR:
-    """Put events in canonical form; of several on one pair the last one counts."""
+def _last_events(rows: NDArray[Any], columns: NDArray[Any], values: NDArray[Any], shape: tuple[int, int]) -> CSR:
+    """Return events as a canonical matrix with the last value of each pair."""
     key = rows.astype(np.int64) * max(shape[1], 1) + columns
     order = np.argsort(key, kind="stable")
     last = np.ones(len(key), bool)

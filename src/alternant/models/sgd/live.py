@@ -1,4 +1,4 @@
-"""A model whose factors move and grow one event at a time, while threads read it."""
+"""A model whose factors change and grow with every event, while other threads read it."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from .events import Events, Growing, Log, Rows
 
 
 class LiveFactors(FactorModel):
-    """The part of such a model that keeps its state, and shows it to readers as it was at one moment."""
+    """The part of such a model that holds its state, and gives readers consistent snapshots of it."""
 
-    # The vectors grow, and events are noted beside the rows they will be merged into. What is here is written to under
-    # the lock of the guard; a snapshot has `Rows` and a `Log` in their places, which do not change.
+    # Vectors grow, and events are kept beside the matrix they will be merged into. Both are written to under the lock
+    # of the guard; snapshots have immutable `Rows` and a `Log` instead.
     _users: Growing
     _items: Growing
     _events: Events
-    _means: dict[str, NDArray[Any] | None]  # the mean vectors when the first event came after a fit, a load or by hand
+    _means: dict[str, NDArray[Any] | None]  # mean vectors at the first event after a fit, a load or a change by hand
 
     @property
     def user_factors(self) -> NDArray[Any] | None:
@@ -41,33 +41,33 @@ class LiveFactors(FactorModel):
     def item_factors(self, vectors: Any) -> None:
         self._set("_items", "item_factors", vectors)
 
-    def _whole(self, kept: str) -> NDArray[Any] | None:
-        rows: Rows | None = self._snapshot().__dict__.get(kept)
+    def _whole(self, side: str) -> NDArray[Any] | None:
+        rows: Rows | None = self._snapshot().__dict__.get(side)
         return None if rows is None else rows.whole()
 
-    def _set(self, kept: str, name: str, vectors: Any) -> None:
-        """Take a copy of vectors set by hand; what is known of the pairs stays if there are as many rows as before."""
+    def _set(self, side: str, name: str, vectors: Any) -> None:
+        """Copy vectors set by hand; known pairs are kept if the number of rows is unchanged."""
         array = vectors if isinstance(vectors, np.ndarray) and is_frozen(vectors) else np.array(vectors)
         if array.ndim != 2 or array.dtype.kind != "f":
             raise ValueError(
-                f"{name} must be a table of floating-point numbers, one row each, got {array.ndim} dimensions of "
+                f"{name} must be a two-dimensional array of floating-point numbers, got {array.ndim} dimensions of "
                 f"{array.dtype}"
             )
         with self._guard.writer:
-            before = self.__dict__.get(kept)
+            before = self.__dict__.get(side)
             events = self.__dict__.get("_events") if before is not None and len(before) == len(array) else None
-            self._commit({kept: Growing(array), "_events": events, "_means": {}, "_slot": None})
+            self._commit({side: Growing(array), "_events": events, "_means": {}, "_slot": None})
 
     @property
     def interactions_(self) -> CSR | None:
-        """What is known of every pair, events included."""
-        twin = self._snapshot()
-        log: Log | None = twin.__dict__.get("_events")
+        """The likes and dislikes of the fit and of later events."""
+        snapshot = self._snapshot()
+        log: Log | None = snapshot.__dict__.get("_events")
         if log is None:
             return None
-        merged = log.merged(len(twin._users), len(twin._items))
+        merged = log.merged(len(snapshot._users), len(snapshot._items))
         with self._guard.lock:
-            log.source.forget(log, merged)  # the next reader need not merge them again
+            log.source.replace(log, merged)  # the next reader need not merge again
         return merged
 
     @interactions_.setter
@@ -77,36 +77,36 @@ class LiveFactors(FactorModel):
     def _assign(self, **state: Any) -> None:
         rows = state.pop("interactions_")
         state["_events"] = None if rows is None else Events(rows)
-        for name, kept in (("user_factors", "_users"), ("item_factors", "_items")):
+        for name, side in (("user_factors", "_users"), ("item_factors", "_items")):
             if name in state:
-                state[kept] = Growing(state.pop(name))
+                state[side] = Growing(state.pop(name))
         super()._assign(_means={}, _slot=None, **state)
 
     def _pin(self) -> None:
         state, lock = self.__dict__, self._guard.lock
         state.pop("_slot", None)
-        for kept in ("_users", "_items"):
-            if kept in state:
-                state[kept] = Rows(state[kept], lock)
+        for side in ("_users", "_items"):
+            if side in state:
+                state[side] = Rows(state[side], lock)
         if (events := state.get("_events")) is not None:
             state["_events"] = events.log()
 
     def _release(self) -> None:
-        for kept in ("_users", "_items"):
-            if (rows := self.__dict__.get(kept)) is not None:
+        for side in ("_users", "_items"):
+            if (rows := self.__dict__.get(side)) is not None:
                 rows.close()
 
     def __getstate__(self) -> dict[str, Any]:
-        """Return what a copy is made of, which then learns alone."""
+        """Return the state of a copy, which is independent of the model."""
         state = super().__getstate__()
-        for kept in ("_users", "_items"):
-            if kept in state:
-                state[kept] = Growing(state[kept].whole())
+        for side in ("_users", "_items"):
+            if side in state:
+                state[side] = Growing(state[side].whole())
         if state.get("_events") is not None:
             state["_events"] = Events(state["_events"].merged(len(state["_users"]), len(state["_items"])))
         return state
 
-    # Few rows of many are looked up without a copy of all
+    # Looking up a few rows does not copy all of them
 
     def _count(self, kind: str) -> int | None:
         rows = self.__dict__.get(f"_{kind}s")
@@ -125,7 +125,7 @@ class LiveFactors(FactorModel):
         return rows
 
     def _check_sides(self) -> None:
-        self._check_factors(*(self.__dict__.get(kept) for kept in ("_users", "_items")))
+        self._check_factors(*(self.__dict__.get(side) for side in ("_users", "_items")))
 
     def _seen(self, users: NDArray[np.int64], user_items: Any) -> CSR:
         log = self._snapshot().__dict__.get("_events")

@@ -1,4 +1,4 @@
-"""What the models of ratings and probabilities share: the spread of values, and the penalty of factors and biases."""
+"""The standard deviation of ratings, and the penalty of factors and biases."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ DEVIATION_BLOCK = 1 << 16
 
 
 def deviation(values: NDArray[Any]) -> float:
-    """Return the standard deviation, in float64, block by block: NumPy would copy all of it twice."""
+    """Return the standard deviation in float64, computed in blocks: NumPy would copy the whole array twice."""
     mean, total = values.mean(dtype=np.float64), 0.0
     for start in range(0, len(values), DEVIATION_BLOCK):
         total += float(np.square(values[start : start + DEVIATION_BLOCK] - mean).sum())
@@ -25,7 +25,7 @@ def penalty(
     factors: Factors, row_counts: NDArray[np.int64], column_counts: NDArray[np.int64], rows: float, columns: float,
     biases: float,
 ) -> float:  # fmt: skip
-    """Sum up ``lambda_x |x_u|^2 + lambda_b b_u^2`` of both sides, once for every entry of a row or column."""
+    """Sum ``lambda_x |x_u|^2 + lambda_b b_u^2`` over both sides, once for every entry of a row or column."""
     X, Y, b, c = factors
     total = 0.0
     for counts, side, bias, weight in ((row_counts, X, b, rows), (column_counts, Y, c, columns)):

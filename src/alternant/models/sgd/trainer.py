@@ -1,4 +1,4 @@
-"""Stochastic gradient descent: the fit and the fold-in of every model that takes a step for each interaction."""
+"""Stochastic gradient descent: the fit and the fold-in of models that take one step per interaction."""
 
 from __future__ import annotations
 
@@ -19,23 +19,23 @@ from .._fit_loop import Callback, FitLoop, FitOptions, History, Iteration, Stopp
 from .._fold_in import FoldInModel
 from .._sklearn import check_unused
 
-# Entries times factors of one diagonal of the grid that are worth another thread: about 0.1 ms of work.
+# Entries times factors per diagonal of the grid for each further thread: about 0.1 ms of work.
 WORK_PER_THREAD = 1 << 17
-# Rows folded in by one call of a kernel: fixed, as all that cuts work into pieces.
+# Rows folded in by one kernel call; constant, so that results do not depend on the number of threads.
 FOLD_IN_ROWS = 256
-GATHER_ROWS = 4096  # rows put in another order at a time
+GATHER_ROWS = 4096  # rows gathered at a time
 
 
 class EpochInputs(NamedTuple):
-    """What an epoch works on. Rows are users and columns items, or the other way round where items are folded in."""
+    """The inputs of an epoch. Rows are users and columns are items; the reverse if items are folded in."""
 
     grid: Grid
     order: NDArray[np.int64]
-    values: NDArray[Any]  # of the entries of the grid, as `StochasticModel._targets` has them
+    values: NDArray[Any]  # of the entries of the grid, as `StochasticModel._targets` returns them
     factors: Factors
     squares: Factors | None  # Adagrad's sums
-    state: Mapping[str, Any]  # as `StochasticModel._data_state` has them
-    kind: str  # what the rows are: "user" or "item"
+    state: Mapping[str, Any]  # as `StochasticModel._data_state` returns it
+    kind: str  # of the rows: "user" or "item"
     update_columns: bool
     seed: int
     epoch: int  # from 1
@@ -44,9 +44,9 @@ class EpochInputs(NamedTuple):
 
 
 class StochasticModel(FoldInModel):
-    """A factor model fitted by epochs; a subclass says what an epoch is.
+    """A factor model fitted in epochs, which a subclass defines.
 
-    The subclass has the constructor parameters named below, `_epoch`, and whichever of the other hooks differ.
+    The subclass has the constructor parameters listed below, defines `_epoch`, and overrides other hooks as needed.
     """
 
     factors: int
@@ -81,16 +81,15 @@ class StochasticModel(FoldInModel):
         Parameters
         ----------
         interactions : Interactions, or sparse matrix or array, or dense array, shape (n_users, n_items)
-            What is known of the pairs.
+            The values of the known pairs.
         y : None
-            Not used; there because scikit-learn passes it.
+            Not used; present for compatibility with scikit-learn.
         validation : as `interactions`, of the same shape, optional
-            Pairs that the fit is measured on after each epoch and learns nothing from, instead of the
-            `validation_fraction` that is set aside at random.
+            Held-out pairs on which the loss is measured after each epoch, instead of a random `validation_fraction`.
         callback : callable, optional
-            Called after each epoch with a `FitState`; the fit ends when it returns True.
+            Called after each epoch with a `FitState`; the fit stops when it returns True.
         show_progress : bool, optional
-            Whether to draw a progress bar on stderr. By default, where stderr is a terminal.
+            Whether to show a progress bar on stderr. By default, only on a terminal.
 
         Returns
         -------
@@ -99,21 +98,21 @@ class StochasticModel(FoldInModel):
         Raises
         ------
         TypeError, ValueError
-            If the input or a parameter is not as required; the model stays as it was.
+            If the input or a parameter is invalid; the model is left unchanged.
         OverflowError
-            If the steps diverge: `learning_rate` is too large. The model stays as it was.
+            If the fit diverges because `learning_rate` is too large; the model is left unchanged.
 
         Notes
         -----
-        Ctrl-C takes effect between two epochs and leaves the last one that the history has.
+        Ctrl-C takes effect between two epochs and leaves the model of the last complete epoch.
         """
         self._check_params()
         check_unused(y)
         options = FitOptions(callback, "iteration", show_progress)
-        matrix, ids = self._open(interactions)
+        matrix, ids = self._matrix_and_ids(interactions)
         rows = self._check_rows("interactions", matrix, np.dtype(self.dtype), copy=True)
         if len(rows.data) == 0:
-            raise ValueError(f"interactions must hold at least one known pair, got none in shape {rows.shape}")
+            raise ValueError(f"interactions must contain at least one known pair, got none in shape {rows.shape}")
         held_out = None
         if validation is not None:
             if isinstance(validation, Interactions) and ids["_user_ids"] is not None:
@@ -123,7 +122,7 @@ class StochasticModel(FoldInModel):
             if held_out.shape != rows.shape:
                 raise ValueError(f"validation must have the shape of interactions, {rows.shape}, got {held_out.shape}")
             if len(held_out.data) == 0:
-                raise ValueError("validation must hold at least one known pair, got none: use validation_fraction")
+                raise ValueError("validation must contain at least one known pair, got none: use validation_fraction")
         rng = random_generator(self.random_state)
         train = rows
         if held_out is None and self.validation_fraction > 0:
@@ -153,20 +152,20 @@ class StochasticModel(FoldInModel):
         return self
 
     def iteration_work(self, n_users: int, n_items: int, n_pairs: int) -> float:
-        """Return the work of an epoch."""
+        """Estimate the cost of an epoch."""
         return n_pairs * (40 + self.factors / 2)
 
-    # What a subclass may define, in the order in which a fit calls it; only `_epoch` has no default. A callback sees
-    # what `_link` makes of scores, beside `_truth`, which `FactorModel` has.
+    # Hooks, in the order in which a fit calls them; only `_epoch` has no default. Callbacks compare predictions
+    # (`FactorModel._link`) with targets (`FactorModel._truth`).
 
-    _loss_name = "rmse"  # of the loss in the history
+    _loss_name = "rmse"  # in the history
 
     def _data_state(self, rows: CSR) -> dict[str, Any]:
-        """Return fitted attributes that only depend on what is known, such as a mean."""
+        """Return fitted attributes that depend only on the training data, such as a mean."""
         return {}
 
     def _initial(self, count: int, rng: np.random.Generator, state: Mapping[str, Any]) -> NDArray[Any]:
-        """Draw factors to start from, in float64."""
+        """Draw initial factors, in float64."""
         scale = float(state.get("init_scale_", self.init_scale)) / np.sqrt(self.factors)
         return np.asarray(scale * rng.standard_normal((count, self.factors)))
 
@@ -175,44 +174,44 @@ class StochasticModel(FoldInModel):
         return Factors(users, items, np.zeros(len(users), users.dtype), np.zeros(len(items), items.dtype))
 
     def _targets(self, values: NDArray[Any], state: Mapping[str, Any]) -> NDArray[Any]:
-        """Turn what is known of pairs into what `_epoch` works on."""
+        """Convert the values of pairs to the values of `EpochInputs`."""
         return values
 
     def _initial_squares(self, factors: Factors) -> Factors | None:
-        """Return Adagrad's sums to start from, or None for plain steps."""
+        """Return the initial sums of Adagrad, or None for plain steps."""
         return None
 
     def _held_out_pairs(
         self, held_out: CSR, rng: np.random.Generator
     ) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[Any]]:  # fmt: skip
-        """Return users, items, and what their predictions should be."""
+        """Return users, items, and the target values of their predictions."""
         users = np.repeat(np.arange(held_out.shape[0]), np.diff(held_out.indptr))
         return users, held_out.indices.astype(np.int64), self._truth(held_out)
 
     def _epoch(self, inputs: EpochInputs) -> float:
         """Take one step for each entry and return the sum of the losses before it."""
-        raise TypeError(f"{type(self).__name__} does not say what an epoch is")
+        raise TypeError(f"{type(self).__name__} does not define _epoch")
 
     def _penalty(
         self, factors: Factors, state: Mapping[str, Any], row_counts: NDArray[np.int64],
         column_counts: NDArray[np.int64],
     ) -> float:  # fmt: skip
-        """Return the terms of the regularization, of rows and columns that so many entries visit in an epoch."""
+        """Return the regularization terms, given the number of entries of each row and column."""
         return 0.0
 
     def _loss(self, total: float, count: int) -> float:
-        """Turn the sum of the losses of an epoch into the figure of the history."""
+        """Convert the sum of the losses of an epoch to the loss in the history."""
         return float(np.sqrt(total / count))
 
     def _pack(self, factors: Factors) -> tuple[tuple[Any, ...], tuple[Any, ...]]:
-        """Return the columns of user factors and of item factors, whose dot product is the score."""
+        """Return the columns of the user factors and of the item factors, whose dot product is the score."""
         return (factors.X,), (factors.Y,)
 
     def _validation_loss(
         self, X: NDArray[Any], Y: NDArray[Any], state: dict[str, Any], users: NDArray[np.int64],
         items: NDArray[np.int64], truth: NDArray[Any],
     ) -> float:  # fmt: skip
-        """Return the same figure for pairs that were held out."""
+        """Return the same loss for the held-out pairs."""
         errors = self._score(X, Y, users, items, **state) - truth
         return float(np.sqrt(np.mean(np.square(errors, dtype=np.float64))))
 
@@ -222,14 +221,14 @@ class StochasticModel(FoldInModel):
         self, rows: CSR, fixed: NDArray[Any], kind: str, numbers: NDArray[np.int64] | None = None
     ) -> NDArray[Any]:
         users, items = self._factors()
-        own = set(self._fitted_state) - set(StochasticModel._fitted_state)
-        state = {name: getattr(self, name) for name in own if hasattr(self, name)}
+        data_state = set(self._fitted_state) - set(StochasticModel._fitted_state)
+        state = {name: getattr(self, name) for name in data_state if hasattr(self, name)}
         start = np.repeat(self._mean_row(kind)[None], rows.shape[0], axis=0)
-        held = self._unpack(start, items) if kind == "user" else self._unpack(users, start)
+        initial = self._unpack(start, items) if kind == "user" else self._unpack(users, start)
         if kind == "item":
-            held = Factors(held.Y, held.X, held.column_bias, held.row_bias)
-        X, b = np.array(held.X), np.array(held.row_bias)
-        Y, c = np.ascontiguousarray(held.Y), np.ascontiguousarray(held.column_bias)
+            initial = Factors(initial.Y, initial.X, initial.column_bias, initial.row_bias)
+        X, b = np.array(initial.X), np.array(initial.row_bias)
+        Y, c = np.ascontiguousarray(initial.Y), np.ascontiguousarray(initial.column_bias)
 
         @np.errstate(over="ignore", invalid="ignore")  # reported below
         def fold_in(first: int) -> None:
@@ -237,8 +236,8 @@ class StochasticModel(FoldInModel):
             indptr = rows.indptr[first : first + FOLD_IN_ROWS + 1]
             entries = slice(indptr[0], indptr[-1])
             factors = Factors(X[part], Y, b[part], c)
-            own = np.repeat(np.arange(len(factors.X)), np.diff(indptr))
-            grid = Grid.whole(own, rows.indices[entries], len(factors.X), len(Y))
+            entry_rows = np.repeat(np.arange(len(factors.X)), np.diff(indptr))
+            grid = Grid.whole(entry_rows, rows.indices[entries], len(factors.X), len(Y))
             squares = self._initial_squares(factors)
             values = self._targets(rows.data[entries], state)
             for epoch in range(1, self.epochs + 1):
@@ -250,9 +249,9 @@ class StochasticModel(FoldInModel):
         map_parallel(fold_in, range(0, len(X), FOLD_IN_ROWS), resolve_num_threads(self.num_threads))
         solved = Factors(X, Y, b, c) if kind == "user" else Factors(Y, X, c, b)
         packed = concatenate_columns(self._pack(solved)[0 if kind == "user" else 1], np.arange(len(X)), 1)
-        packed[np.diff(rows.indptr) == 0] = start[:1]  # the mean to the bit, whatever negatives say
+        packed[np.diff(rows.indptr) == 0] = start[:1]  # exactly the mean, even if negatives were sampled
         if not np.isfinite(packed).all():
-            raise OverflowError(f"the steps of a new {kind} diverge: lower learning_rate, {self.learning_rate!r}")
+            raise OverflowError(f"folding in a new {kind} diverges: lower learning_rate, got {self.learning_rate!r}")
         return packed
 
     # Internals
@@ -261,27 +260,27 @@ class StochasticModel(FoldInModel):
         return float(self.learning_rate) * float(self.learning_rate_decay) ** (epoch - 1)
 
     def _start(self, shape: tuple[int, int], rng: np.random.Generator, state: Mapping[str, Any]) -> Factors:
-        """Return the factors to start from, drawn or, for `warm_start`, held."""
+        """Return the initial factors: drawn at random or, with `warm_start`, the model's."""
         dtype = np.dtype(self.dtype)
-        # Drawn in float64, so that both dtypes start at the same place.
+        # Drawn in float64, so that both dtypes start from the same values.
         X, Y = (self._initial(count, rng, state).astype(dtype) for count in shape)
         b, c = (np.zeros(count, dtype) for count in shape)
         if self.warm_start and getattr(self, "user_factors", None) is not None:
             users, items = self._factors()
-            held = self._unpack(users.astype(dtype), items.astype(dtype))
-            if held.X.shape[1] != self.factors or len(users) > shape[0] or len(items) > shape[1]:
+            previous = self._unpack(users.astype(dtype), items.astype(dtype))
+            if previous.X.shape[1] != self.factors or len(users) > shape[0] or len(items) > shape[1]:
                 raise ValueError(
                     f"warm_start needs factors of {self.factors} columns for at most {shape[0]} users and {shape[1]} "
-                    f"items, got {held.X.shape[1]} columns for {len(users)} and {len(items)}: set warm_start=False, "
-                    "or interactions that extend the old"
+                    f"items, got {previous.X.shape[1]} columns for {len(users)} users and {len(items)} items: set "
+                    "warm_start=False, or pass interactions that extend those of the last fit"
                 )
-            X[: len(users)], Y[: len(items)] = held.X, held.Y
-            b[: len(users)], c[: len(items)] = held.row_bias, held.column_bias
+            X[: len(users)], Y[: len(items)] = previous.X, previous.Y
+            b[: len(users)], c[: len(items)] = previous.row_bias, previous.column_bias
         return Factors(X, Y, b, c)
 
 
 class TrainingState:
-    """The epochs of one fit: the factors in the order of the grid, so that the rows of a block lie together."""
+    """The state of a fit, with factors in the order of the grid, so that the rows of a block are contiguous."""
 
     def __init__(self, model: StochasticModel, train: CSR, held_out: CSR | None, rng: np.random.Generator) -> None:
         self.model, self.backend = model, model._backend()
@@ -306,10 +305,10 @@ class TrainingState:
         worth = len(train.data) * start.X.shape[1] // (grid.blocks * WORK_PER_THREAD)
         self.num_threads = min(resolve_num_threads(model.num_threads), 1 + worth)
         self.held_out = None if held_out is None else model._held_out_pairs(held_out, rng)
-        self.back = np.argsort(self.cut.row_order), np.argsort(self.cut.column_order)
+        self.inverse_orders = np.argsort(self.cut.row_order), np.argsort(self.cut.column_order)
 
     def step(self, epoch: int) -> Iteration:
-        """Take one epoch."""
+        """Run one epoch."""
         model, grid = self.model, self.cut.grid
         order = np.random.default_rng([self.seed, epoch]).permutation(grid.blocks)
         rate = model._learning_rate_at(epoch)
@@ -319,13 +318,12 @@ class TrainingState:
         ))  # fmt: skip
         with np.errstate(over="ignore", invalid="ignore"):  # reported below
             objective = total + model._penalty(self.factors, self.state, *self.counts)
-        # Each loss is that before its own step, so that the last steps may overflow unnoticed.
+        # Losses are those before each step, so that an overflow in the last steps does not show in them.
         if not (np.isfinite(objective) and all(map(_all_finite, self.factors))):
             raise OverflowError(
-                f"the steps of {type(model).__name__} diverge in epoch {epoch}: lower learning_rate, "
-                f"{model.learning_rate!r}"
+                f"{type(model).__name__} diverges in epoch {epoch}: lower learning_rate, got {model.learning_rate!r}"
             )
-        sides = zip(model._pack(self.factors), self.back, strict=True)
+        sides = zip(model._pack(self.factors), self.inverse_orders, strict=True)
         users, items = (concatenate_columns(parts, order, self.num_threads) for parts, order in sides)
         record = {"objective": objective, f"train_{model._loss_name}": model._loss(total, len(self.values))}
         if self.held_out is not None:
@@ -335,15 +333,15 @@ class TrainingState:
 
 
 def concatenate_columns(parts: tuple[Any, ...], order: NDArray[np.int64], num_threads: int) -> NDArray[Any]:
-    """Put arrays (the first of two dimensions) and constants side by side, their rows in another order."""
+    """Concatenate the columns of arrays (the first is two-dimensional) and constants, with rows in a new order."""
     widths = [part.shape[1] if np.ndim(part) == 2 else 1 for part in parts]
     out = Pool().array((len(order), sum(widths)), parts[0].dtype)
 
     def fill(first: int) -> None:
         rows, start = slice(first, first + GATHER_ROWS), 0
         for part, width in zip(parts, widths, strict=True):
-            at = out[rows, start : start + width]
-            at[:] = part[order[rows]].reshape(len(at), width) if np.ndim(part) else part
+            block = out[rows, start : start + width]
+            block[:] = part[order[rows]].reshape(len(block), width) if np.ndim(part) else part
             start += width
 
     map_parallel(fill, range(0, len(order), GATHER_ROWS), num_threads)
@@ -351,14 +349,14 @@ def concatenate_columns(parts: tuple[Any, ...], order: NDArray[np.int64], num_th
 
 
 def _all_finite(part: NDArray[Any]) -> bool:
-    """Whether no number is infinite or NaN, nor so large that it might as well be."""
+    """Whether all numbers, and the sum of their squares, are finite."""
     flat = part.reshape(-1)
     with np.errstate(over="ignore", invalid="ignore"):
         return bool(np.isfinite(np.vecdot(flat, flat)))
 
 
 def _split(rows: CSR, fraction: float, rng: np.random.Generator) -> tuple[CSR, CSR]:
-    """Set a part of the entries aside, at least one and not all."""
+    """Hold out a fraction of the entries, at least one and not all."""
     count = len(rows.data)
     if count < 2:
         raise ValueError(f"validation_fraction needs at least 2 known pairs to split, got {count}: set it to 0")
