@@ -130,7 +130,7 @@ def test_commands_in_the_pages_are_there():
     for page in (FOLDER / "README.md", *render.pages(), FOLDER.parent / "README.md"):
         if page.exists():
             for command in re.findall(r"python -m benchmarks ([\w-]+)", page.read_text(encoding="utf-8")):
-                assert command in main.COMMANDS, (page, command)
+                assert command in main.COMMANDS, f"{page} names {command}"
 
 
 def test_a_record_that_is_not_there(capsys):

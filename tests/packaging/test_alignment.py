@@ -140,5 +140,5 @@ def test_users_of_the_test_of_whom_nothing_is_known_are_not_left_out_in_silence(
     parts = hold_out_users(train, 5, random_state=0)
     model = ImplicitALS(factors=4, random_state=0).fit(parts.train)
     few = parts.fold_in.reindex(users=parts.fold_in.user_ids[1:])
-    with pytest.raises(ValueError, match="user_items must hold all users asked for, but not"):
+    with pytest.raises(ValueError, match="user_items must contain all users passed, but"):
         evaluate(model, parts.test, user_items=few, k=3)

@@ -38,8 +38,8 @@ class Guard:
     lock : RLock
         Held while a change becomes visible or a snapshot is taken, for microseconds.
     fit : weak reference or None
-        To the state before a `fit` in progress, which all other threads still see. The call of `fit` owns that state, so
-        that a fit interrupted by Ctrl-C, at whatever line, hides nothing afterwards.
+        To the state before a `fit` in progress, which all other threads still see. The call of `fit` owns that state,
+        so that a fit interrupted by Ctrl-C, at whatever line, hides nothing afterwards.
     owner : int
         The thread of that fit.
     derived : dict
