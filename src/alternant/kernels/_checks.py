@@ -12,6 +12,8 @@ from .._utils.validation import check_number
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+MOST_ROWS = 2**31 - 1  # that an int32 can number: 0 to 2^31 - 2, and the number itself
+
 
 def floating(name: str, array: NDArray[Any]) -> np.dtype[Any]:
     """Return the dtype that all floating-point arrays of the call must share."""
@@ -93,6 +95,18 @@ def csr(
         falls = falls[(falls > indptr[0]) & (falls < indptr[-1])]
         if len(falls) and not np.isin(falls, indptr).all():
             raise ValueError(f"the {kind} indices must be sorted within each row; call sort_indices() on the matrix")
+
+
+def fits_int32(**sizes: int) -> None:
+    """Refuse more rows, columns or candidates than the int32 ids of a kernel can number; every such kernel calls it."""
+    for name, size in sizes.items():
+        if size > MOST_ROWS:
+            raise ValueError(f"the number of {name} must be at most {MOST_ROWS}, since their ids are int32, got {size}")
+
+
+def rows_of(array: Any) -> int:
+    """Return the number of rows of what should be an array; 0 for what other checks refuse."""
+    return array.shape[0] if isinstance(array, np.ndarray) and array.ndim else 0
 
 
 def finite(**arrays: NDArray[Any] | float) -> None:

@@ -25,6 +25,8 @@ from ._registry import active_backend
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+MOST_NEGATIVES = 1 << 31  # of a row: weeks of work for one thread, and far from the limits of a 64-bit count
+
 
 def biased_epoch(
     grid: Grid,
@@ -182,7 +184,7 @@ def logistic_epoch(
     weight, target : arrays, shape (nnz,)
         ``w``, not negative, and ``t``, between 0 and 1, of every entry.
     negatives : float64 array, shape (m,), or None
-        Expected number of sampled negatives of each row; None takes every pair of row and column.
+        Expected number of sampled negatives of each row, at most 2^31; None takes every pair of row and column.
     squares : Factors or None
         Sums of squared gradients, positive, overwritten: with them each number moves by
         ``learning_rate * gradient / sqrt(sum)`` (Adagrad). None takes plain steps.
@@ -209,8 +211,11 @@ def logistic_epoch(
     _check_values("target", target, factors, grid, least=0, most=1)
     if negatives is not None:
         check.vector("negatives", negatives, np.float64, len(factors.X))
-        if not (np.isfinite(negatives).all() and (negatives >= 0).all()):
-            raise ValueError("negatives must be finite and 0 or more, got other values: pass an expected number a row")
+        if not ((negatives >= 0) & (negatives <= MOST_NEGATIVES)).all():
+            outside = negatives[~((negatives >= 0) & (negatives <= MOST_NEGATIVES))][0]
+            raise ValueError(
+                f"negatives must lie between 0 and {MOST_NEGATIVES} (an expected number for each row), got {outside:g}"
+            )
     for name, value in (("seed", seed), ("epoch", epoch)):
         if not 0 <= index(value) < 1 << 64:
             raise ValueError(f"{name} must be from 0 to 2^64 - 1, got {value}")

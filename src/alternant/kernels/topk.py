@@ -54,6 +54,7 @@ def top_k(
         Most scratch memory per thread, 64 MiB by default. Items are taken in parts that fit, but never fewer than 256
         at a time, which take about 256 rows of `items`, and at most 96 queries at a time.
     """
+    check.fits_int32(items=check.rows_of(items))
     dtype = check.floating("items", items)
     m, f = check.matrix("queries", queries, dtype).shape
     n = check.matrix("items", items, dtype, columns=f).shape[0]

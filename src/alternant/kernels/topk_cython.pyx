@@ -29,6 +29,7 @@ from ._vector cimport ALTERNANT_PREFETCH, aligned_zeros, dot, next_at_least, sco
 import numpy as np
 
 from alternant._utils.threads import openmp_threads, resolve_num_threads
+from alternant.kernels._checks import fits_int32
 
 cdef extern from *:
     const int32_t INT32_MAX
@@ -359,6 +360,7 @@ def _panels(items, chosen, itemsize, threads, scratch_bytes):
 
 def top_k(queries, items, k, exclude, candidates, out_ids, out_scores, num_threads=None, scratch_bytes=1 << 26):
     """See `alternant.kernels.top_k`."""
+    fits_int32(items=len(items))
     listed = isinstance(candidates, tuple)
     n = len(items) if candidates is None or listed else len(candidates)
     out_ids[:] = INT32_MAX    # ranks behind any item, even one that scores -inf

@@ -311,7 +311,9 @@ class Course:
         self.seed = int(rng.integers(1 << 63))
         m, n = train.shape
         blocks = block_count(m, n, len(train.data))
-        self.cut = cut(train.indptr, train.indices, n, blocks, rng, resolve_num_threads(model.num_threads))
+        self.cut = cut(
+            train.indptr, train.indices, n, blocks, rng, resolve_num_threads(model.num_threads), self.backend
+        )
         self.values = model._targets(train.data[self.cut.entries], self.facts)
         self.factors = Factors(
             gather((start.X,), self.cut.row_order, 1), gather((start.Y,), self.cut.column_order, 1),
