@@ -116,7 +116,7 @@ def cut(
     row_block, row_order, row_edges = _deal(np.diff(indptr), blocks, rng)
     column_block, column_order, column_edges = _deal(column_counts(indices, n), blocks, rng)
     block_indptr, rows, columns, entries = (backend or active_backend()).sort_into_blocks(
-        indptr, indices, row_block, column_block, _ranks(row_order), _ranks(column_order), blocks,
+        indptr, indices, row_block, column_block, _positions(row_order), _positions(column_order), blocks,
         resolve_num_threads(num_threads),
     )  # fmt: skip
     return Cut(Grid(row_edges, column_edges, block_indptr, rows, columns), row_order, column_order, entries)
@@ -135,7 +135,9 @@ def check_whole(indptr: NDArray[np.int64], indices: NDArray[Any], m: int, n: int
 def _as_int32(name: str, ids: Any) -> NDArray[np.int32]:
     ids = np.asarray(ids)
     if ids.dtype != np.int32 and len(ids) and not (ids.min() >= 0 and ids.max() <= check.MOST_ROWS):
-        raise ValueError(f"{name} must lie between 0 and {check.MOST_ROWS}, since ids are int32, got {ids.min()} to {ids.max()}")
+        raise ValueError(
+            f"{name} must lie between 0 and {check.MOST_ROWS}, since ids are int32, got {ids.min()} to {ids.max()}"
+        )
     return np.ascontiguousarray(ids, np.int32)
 
 
@@ -158,10 +160,10 @@ def _deal(
     return block, np.argsort(block, kind="stable"), edges
 
 
-def _ranks(order: NDArray[np.int64]) -> NDArray[np.int32]:
-    ranks = np.empty(len(order), np.int32)
-    ranks[order] = np.arange(len(order), dtype=np.int32)
-    return ranks
+def _positions(order: NDArray[np.int64]) -> NDArray[np.int32]:
+    positions = np.empty(len(order), np.int32)
+    positions[order] = np.arange(len(order), dtype=np.int32)
+    return positions
 
 
 def _edges(counts: NDArray[np.int64], blocks: int) -> NDArray[np.int64]:

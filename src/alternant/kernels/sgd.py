@@ -25,9 +25,6 @@ from ._registry import active_backend
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-MOST_NEGATIVES = 1 << 31  # of a row: weeks of work for one thread, and far from the limits of a 64-bit count
-
-
 def biased_epoch(
     grid: Grid,
     order: NDArray[np.int64],
@@ -207,15 +204,11 @@ def logistic_epoch(
     JMLR 12, 2011.
     """
     _check(grid, order, factors, update_columns, squares)
-    _check_values("weight", weight, factors, grid, least=0)
-    _check_values("target", target, factors, grid, least=0, most=1)
+    _check_values("weight", weight, factors, grid, minimum=0)
+    _check_values("target", target, factors, grid, minimum=0, maximum=1)
     if negatives is not None:
         check.vector("negatives", negatives, np.float64, len(factors.X))
-        if not ((negatives >= 0) & (negatives <= MOST_NEGATIVES)).all():
-            outside = negatives[~((negatives >= 0) & (negatives <= MOST_NEGATIVES))][0]
-            raise ValueError(
-                f"negatives must lie between 0 and {MOST_NEGATIVES} (an expected number for each row), got {outside:g}"
-            )
+        check.samples(negatives)
     for name, value in (("seed", seed), ("epoch", epoch)):
         if not 0 <= index(value) < 1 << 64:
             raise ValueError(f"{name} must be from 0 to 2^64 - 1, got {value}")
@@ -233,8 +226,8 @@ def sort_into_blocks(
     indices: NDArray[Any],
     row_block: NDArray[np.uint8],
     column_block: NDArray[np.uint8],
-    row_rank: NDArray[np.int32],
-    column_rank: NDArray[np.int32],
+    row_position: NDArray[np.int32],
+    column_position: NDArray[np.int32],
     blocks: int,
     num_threads: int | None = None,
 ) -> tuple[NDArray[np.int64], NDArray[np.int32], NDArray[np.int32], NDArray[np.int64]]:
@@ -250,7 +243,7 @@ def sort_into_blocks(
         Column numbers.
     row_block, column_block : uint8 arrays, shapes (m,) and (n,)
         The entries of row ``u`` in column ``i`` belong to block ``row_block[u] * blocks + column_block[i]``.
-    row_rank, column_rank : int32 arrays, shapes (m,) and (n,)
+    row_position, column_position : int32 arrays, shapes (m,) and (n,)
         The numbers of rows and columns in the grid.
     blocks : int
         Blocks on a side, from 1 to 64.
@@ -262,19 +255,20 @@ def sort_into_blocks(
     block_indptr : int64 array, shape (blocks * blocks + 1,)
         Block ``k`` has the entries from ``block_indptr[k]`` up to ``block_indptr[k + 1]`` of what follows.
     rows, columns : int32 arrays, shape (nnz,)
-        ``row_rank`` and ``column_rank`` of each entry.
+        ``row_position`` and ``column_position`` of each entry.
     entries : int64 array, shape (nnz,)
         Which entry of the matrix it is.
     """
     check_whole(indptr, indices, len(row_block), len(column_block), blocks)
-    for name, block, rank in (("row", row_block, row_rank), ("column", column_block, column_rank)):
+    for name, block, position in (("row", row_block, row_position), ("column", column_block, column_position)):
         check.vector(f"{name}_block", block, np.uint8, len(block))
-        check.vector(f"{name}_rank", rank, np.int32, len(block))
+        check.vector(f"{name}_position", position, np.int32, len(block))
         if block.max(initial=0) >= blocks:
             raise ValueError(f"{name}_block must be below {blocks} (the number of blocks), got {block.max()}")
     found: tuple[NDArray[np.int64], NDArray[np.int32], NDArray[np.int32], NDArray[np.int64]] = (
         active_backend().sort_into_blocks(
-            indptr, indices, row_block, column_block, row_rank, column_rank, blocks, resolve_num_threads(num_threads)
+            indptr, indices, row_block, column_block, row_position, column_position, blocks,
+            resolve_num_threads(num_threads),
         )
     )
     return found
@@ -287,7 +281,7 @@ def _check(
     update_columns: bool,
     squares: Factors | None = None,
 ) -> None:
-    """Refuse what would make a kernel read out of bounds, or two threads meet."""
+    """Refuse what would make a kernel read out of bounds, or two threads write the same memory."""
     dtype = check.floating("X", factors.X)
     m, f = check.matrix("X", factors.X, dtype, writeable=True).shape
     n = check.matrix("Y", factors.Y, dtype, columns=f, writeable=update_columns).shape[0]
@@ -315,12 +309,12 @@ def _check(
 
 
 def _check_values(
-    name: str, values: NDArray[Any], factors: Factors, grid: Grid, least: float = -np.inf, most: float = np.inf
+    name: str, values: NDArray[Any], factors: Factors, grid: Grid, minimum: float = -np.inf, maximum: float = np.inf
 ) -> None:
     check.vector(name, values, factors.X.dtype, len(grid.rows))
     check.finite(**{name: values})
-    if len(values) and not (values.min() >= least and values.max() <= most):
-        limits = f"between {least} and {most}" if most < np.inf else f"{least} or more"
+    if len(values) and not (values.min() >= minimum and values.max() <= maximum):
+        limits = f"between {minimum} and {maximum}" if maximum < np.inf else f"{minimum} or more"
         raise ValueError(f"{name} must be {limits}, got {values.min()} to {values.max()}")
 
 

@@ -13,7 +13,6 @@ from .._utils.validation import check_choice, check_integer, check_number, check
 from ..data.csr import CSR
 from ..kernels import Factors
 from ..kernels._grid import column_counts
-from ..kernels.sgd import MOST_NEGATIVES
 from .sgd import biases
 from .sgd.trainer import StochasticModel, Task
 
@@ -238,16 +237,8 @@ class LogisticMF(StochasticModel):
         if task.kind == "item":  # negatives are drawn for users: every item gets as many
             if "mean_item_count_" not in task.facts:
                 raise ValueError("items can't be folded in before a fit, which counts interactions: call fit first")
-            samples = np.full(len(task.factors.X), self.negatives * task.facts["mean_item_count_"])
-        else:
-            counts = np.bincount(task.grid.rows, minlength=len(task.factors.X))
-            samples = float(self.negatives) * counts
-        if samples.max(initial=0) > MOST_NEGATIVES:
-            raise ValueError(
-                f"negatives must make at most {MOST_NEGATIVES} for each row, got negatives={self.negatives!r} and a row "
-                f"with {samples.max():g}; lower negatives, or take all columns with negatives='full'"
-            )
-        return samples
+            return np.full(len(task.factors.X), self.negatives * task.facts["mean_item_count_"])
+        return self.negatives * np.bincount(task.grid.rows, minlength=len(task.factors.X)).astype(np.float64)
 
     def _facts(self, rows: CSR) -> dict[str, Any]:
         counts = np.diff(rows.indptr), column_counts(rows.indices, rows.shape[1])
