@@ -16,11 +16,16 @@ CLASSES = sorted(
 )  # fmt: skip
 
 
-def likes(seed, users=40, items=30):
+def interactions(cls, seed, users=40, items=30):
+    """Ratings from 1 to 5, or likes and dislikes where the model takes no ratings; each user and item has some."""
     rng = np.random.default_rng(seed)
-    table = (rng.random((users, items)) < 0.3) * rng.integers(1, 6, (users, items))
-    table[:, 0] = 1
-    return csr_array(table.astype(np.float32))
+    ratings = (rng.random((users, items)) < 0.3) * rng.integers(1, 6, (users, items))
+    ratings[:, 0] = 1
+    ratings[0] = 4
+    table = csr_array(ratings.astype(np.float32))
+    if cls is models.CosineMF:
+        table.data = (table.data > 2).astype(np.float32)
+    return table
 
 
 @pytest.mark.parametrize("cls", CLASSES, ids=lambda cls: cls.__name__)
@@ -36,22 +41,16 @@ def test_a_model_on_numpy_calls_no_other_backend(monkeypatch, cls):
     given = {"factors": 4, "iterations": 2, "random_state": 0}
     known = inspect.signature(cls).parameters
     model = cls(backend="numpy", **{name: value for name, value in given.items() if name in known})
-    data = likes(0)
-    if cls is models.CosineMF:
-        data.data = (data.data > 2).astype(np.float32)  # likes and dislikes
-    model.fit(data)
+    model.fit(interactions(cls, 0))
     model.recommend(np.arange(3), k=4)
     model.predict([0, 1], [1, 2])
-    test = likes(1)
-    if cls is models.CosineMF:
-        test.data[:] = 1
-    evaluation.evaluate(model, test, k=5, exclude_seen=False)
+    evaluation.evaluate(model, interactions(cls, 1), k=5, exclude_seen=False)
     if model.user_factors is not None:
         model.similar_items([0, 1], k=3)
         model.similar_users([0, 1], k=3)
     if hasattr(cls, "partial_fit_users"):
-        model.fold_in_users(likes(2, 3))
-        model.partial_fit_users(np.arange(3), likes(2, 3))
-        model.partial_fit_items(np.arange(2), likes(3, 2, 40))
+        model.fold_in_users(interactions(cls, 2, 3))
+        model.partial_fit_users(np.arange(3), interactions(cls, 2, 3))
+        model.partial_fit_items(np.arange(2), interactions(cls, 3, 2, 40))
     if hasattr(cls, "update"):
         model.update(0, 1, 1)
