@@ -1,38 +1,45 @@
-"""Builds the native kernels: one source, once per SIMD level. Everything else is declared in pyproject.toml.
+"""Builds the native kernels: the C of the hot loops once per SIMD level, all else once. The rest is in pyproject.toml.
 
 ALTERNANT_BUILD    auto (default): without a working compiler, install without native kernels and say so;
                    required: fail instead; none: don't compile.
 ALTERNANT_OPENMP   auto (default): without OpenMP, compile for one thread and say so; required: fail; off: don't use.
+ALTERNANT_LEVELS   the SIMD levels to build, such as avx2 or baseline,avx2; by default all that this machine's compiler
+                   can build. A CPU without any of them runs on Numba or NumPy, and alternant info says why.
 """
 
 import os
+import re
 import shlex
-import shutil
 import subprocess
 import sys
 import sysconfig
 import tempfile
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from Cython.Build import cythonize
 from setuptools import Extension, setup
 from setuptools.command.build_ext import build_ext
+from setuptools.modified import newer_group
 
 # isort: split
 # setuptools provides distutils, which is why it is imported first.
 from distutils.ccompiler import new_compiler
-from distutils.errors import CCompilerError, DistutilsError
+from distutils.errors import CCompilerError, CompileError, DistutilsError
 from distutils.sysconfig import customize_compiler
 
 KERNELS = "src/alternant/kernels"
-SOURCES = sorted(path.stem for path in Path(KERNELS).glob("*_cython.pyx"))
+SIMD = f"{KERNELS}/simd"
+FAMILIES = sorted(path.stem.removesuffix("_cython") for path in Path(KERNELS).glob("*_cython.pyx"))
 X86 = sysconfig.get_platform().endswith(("x86_64", "amd64", "universal2"))
 
-# NaN stays NaN and sums keep their order: no -ffast-math. No -march=native: a wheel runs on other machines.
+# NaN stays NaN and sums keep their order: no -ffast-math. No -march=native: a wheel runs on other machines. Contraction
+# of a * b + c is GCC's default, unless CFLAGS say something else (-std=c11 does): these flags come after them.
 FLAGS = {
-    "unix": ["-O3", "-g0", "-fno-math-errno", "-fno-trapping-math"],
+    "unix": ["-O3", "-g0", "-fno-math-errno", "-fno-trapping-math", "-ffp-contract=fast"],
     "msvc": ["/O2"],
 }
+GLUE = {"unix": ["-O1"], "msvc": []}  # of the Cython modules, which only convert arguments: compiled in half the time
 LEVELS = {
     "unix": {
         "baseline": [],
@@ -42,6 +49,7 @@ LEVELS = {
     },
     "msvc": {"baseline": [], "avx2": ["/arch:AVX2"], "avx512": ["/arch:AVX512"]},
 }  # fmt: skip
+STRIP = ["-s"] if sys.platform == "linux" else []
 DIRECTIVES = {
     "language_level": 3,
     "boundscheck": False,
@@ -55,6 +63,7 @@ OPENMP = {
     "unix": [(["-fopenmp"], ["-fopenmp"]), (["-Xpreprocessor", "-fopenmp"], ["-lomp"])],
     "msvc": [(["/openmp"], [])],
 }
+OMP_SIMD = {"unix": ["-fopenmp-simd"], "msvc": []}  # sums in vectors, also without threads
 COMPILER_PROBE = """
 #include <Python.h>
 int main(void) { return sizeof(PyObject) > 0 ? 0 : 1; }
@@ -84,18 +93,73 @@ def say(text):
 
 
 class Build(build_ext):
-    """Compiles the modules side by side: together they take a minute of one core."""
+    """Compiles the C of each family for each level, then links a family's levels and its Cython module into one."""
 
     def finalize_options(self):
         """Use all cores unless told otherwise."""
         super().finalize_options()
         self.parallel = self.parallel or os.cpu_count()
 
-    def copy_extensions_to_source(self):
-        """Make the folders of the levels, which an editable install copies into."""
+    def build_extensions(self):
+        """Compile side by side, the longest first, and show errors at the end, after everything else."""
+        if self.compiler.compiler_type == "unix" and sys.platform != "darwin":  # elsewhere, spawn sets an environment
+            self.compiler.spawn = spawn
+        tasks = [(extension, *level) for extension in self.extensions for level in extension.levels.items()]
+        tasks.sort(key=lambda task: -Path(task[0].level_source).stat().st_size)
+        with ThreadPoolExecutor(self.parallel) as pool:
+            jobs = [pool.submit(self.compile_level, *task) for task in tasks]
+        for (extension, *_), job in zip(tasks, jobs, strict=True):
+            extension.extra_objects.append(job.result())
         for extension in self.extensions:
-            Path("src", *extension.name.split(".")[:-1]).mkdir(exist_ok=True)
-        super().copy_extensions_to_source()
+            extension.extra_objects.sort()
+            extension.depends += extension.extra_objects
+        super().build_extensions()
+
+    def compile_level(self, extension, level, args):
+        """Compile the C of a family for one level, unless that is up to date, and return the object file."""
+        folder = str(Path(self.build_temp, level))
+        (target,) = self.compiler.object_filenames([extension.level_source], output_dir=folder)
+        if self.force or newer_group(extension.level_depends, target):
+            self.compiler.compile(
+                [extension.level_source], output_dir=folder, macros=[("ALTERNANT_LEVEL", level)],
+                include_dirs=[SIMD], extra_postargs=extension.level_flags + args,
+            )  # fmt: skip
+        return target
+
+
+def spawn(command, **_):
+    """Run a compiler and keep what it says to itself, until it fails: the error is then the last thing shown."""
+    done = subprocess.run(
+        command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace", check=False
+    )
+    if done.returncode:
+        raise CompileError(f"{shlex.join(command)} failed:\n{done.stdout}")
+    if done.stdout:
+        print(done.stdout, file=sys.stderr)
+
+
+class Family(Extension):
+    """A family's Cython module, and its C file, which is compiled for each level."""
+
+    def __init__(self, name, sources, levels, flags, stamp, **options):
+        self.level_source = f"{SIMD}/{name}.c"
+        self.levels, self.level_flags = levels, flags
+        headers = headers_of(Path(self.level_source))
+        self.level_depends = [self.level_source, *headers, stamp]
+        super().__init__(f"alternant.kernels.{name}_cython", [*sources, f"{SIMD}/memory.c"], include_dirs=[SIMD],
+                         depends=[*headers, f"{SIMD}/memory.h", stamp], **options)  # fmt: skip
+
+
+def headers_of(path):
+    """Return the headers of ours that a C file includes, directly or not."""
+    found, todo = set(), [path]
+    while todo:
+        for name in re.findall(r'#\s*include "([^"]+)"', todo.pop().read_text()):
+            header = path.with_name(name)
+            if header not in found:
+                found.add(header)
+                todo.append(header)
+    return sorted(map(str, found))
 
 
 class Compiler:
@@ -130,7 +194,7 @@ class Compiler:
         """Return the (compile, link) flags that build a program which runs threads."""
         wanted = option("ALTERNANT_OPENMP", ("auto", "required", "off"))
         if wanted == "off":
-            return [], []
+            return self.without_openmp()
         for flags in OPENMP[self.kind]:
             if self.builds(OPENMP_PROBE, *flags):
                 return flags
@@ -141,19 +205,34 @@ class Compiler:
         if wanted == "required":
             raise SystemExit(f"alternant: {message}; or set ALTERNANT_OPENMP=auto for kernels on one thread")
         say(f"{message}. The kernels will run on one thread.")
-        return [], []
+        return self.without_openmp()
 
+    def without_openmp(self):
+        """Return the flags for one thread."""
+        flags = OMP_SIMD[self.kind]
+        return (flags if self.builds(COMPILER_PROBE, flags) else []), []
 
-def for_level(source, level):
-    """Copy a C file, so that the object files of the levels do not meet in one place."""
-    copy = Path(source).with_name(f"{level}_{Path(source).name}")
-    shutil.copy2(source, copy)  # with its time: it is recompiled only when it has changed
-    return str(copy)
+    def levels(self):
+        """Return the SIMD levels to build, with their flags."""
+        known = LEVELS[self.kind]
+        wanted = [name.strip() for name in os.environ.get("ALTERNANT_LEVELS", "").split(",") if name.strip()]
+        for name in wanted:
+            if name not in known:
+                raise SystemExit(f"ALTERNANT_LEVELS must name levels among {', '.join(known)}, got {name!r}")
+        possible = {
+            level: args for level, args in known.items()
+            if level == "baseline" or (X86 and self.builds(COMPILER_PROBE, args, run=False))
+        }  # fmt: skip
+        for name in wanted:
+            if name not in possible:
+                raise SystemExit(f"ALTERNANT_LEVELS={name}: this machine's compiler cannot build that level")
+        return {level: args for level, args in possible.items() if not wanted or level in wanted}
 
 
 def stamp_of(options):
     """Write down how the modules are compiled; all are compiled again when that has changed."""
-    stamp = Path("build/cython/options.txt")
+    stamp = Path("build/options.txt")
+    stamp.parent.mkdir(exist_ok=True)
     if not stamp.exists() or stamp.read_text() != repr(options):
         stamp.write_text(repr(options))
     return str(stamp)
@@ -174,26 +253,21 @@ def extensions():
             "else on NumPy, many times slower.")  # fmt: skip
         return []
     compile_args, link_args = compiler.openmp()
-    flags = FLAGS[compiler.kind] + compile_args
-    levels = {
-        level: args for level, args in LEVELS[compiler.kind].items()
-        if level == "baseline" or (X86 and compiler.builds(COMPILER_PROBE, args, run=False))
-    }  # fmt: skip
-    modules = [Extension(f"alternant.kernels.{name}", [f"{KERNELS}/{name}.pyx"]) for name in (*SOURCES, "_cpu")]
-    cythonized = cythonize(modules, build_dir="build/cython", compiler_directives=DIRECTIVES)
-    sources = {extension.name.split(".")[-1]: extension.sources for extension in cythonized}
+    flags, link_args, levels = FLAGS[compiler.kind] + compile_args, STRIP + link_args, compiler.levels()
     stamp = stamp_of([flags, link_args, levels, sys.version,
                       [os.environ.get(name) for name in ("CC", "CFLAGS", "CPPFLAGS", "LDFLAGS")]])  # fmt: skip
-    built = [Extension("alternant.kernels._cpu", sources["_cpu"], extra_compile_args=FLAGS[compiler.kind])]
-    for level, args in levels.items():
-        built += [
-            Extension(f"alternant.kernels._{level}.{name}", [for_level(source, level) for source in sources[name]],
-                      include_dirs=[KERNELS],
-                      depends=[*map(str, Path(KERNELS).glob("*.h")), stamp],
-                      extra_compile_args=flags + args, extra_link_args=link_args)
-            for name in SOURCES
-        ]  # fmt: skip
-    return built
+    modules = [Extension(f"alternant.kernels.{name}", [f"{KERNELS}/{name}.pyx"])
+               for name in ("_cpu", *(f"{family}_cython" for family in FAMILIES))]  # fmt: skip
+    cpu, *glue = cythonize(modules, build_dir="build/cython", compiler_directives=DIRECTIVES)
+    options = {
+        "define_macros": [(f"ALTERNANT_HAS_{level.upper()}", None) for level in levels],
+        "extra_compile_args": flags + GLUE[compiler.kind],
+        "extra_link_args": link_args,
+    }
+    cpu = Extension(cpu.name, cpu.sources, depends=[stamp], **options)
+    cpu.levels = {}
+    return [cpu, *(Family(name, module.sources, levels, flags, stamp, **options)
+                   for name, module in zip(FAMILIES, glue, strict=True))]  # fmt: skip
 
 
 setup(ext_modules=extensions(), cmdclass={"build_ext": Build})

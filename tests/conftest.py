@@ -31,14 +31,15 @@ def _implementations():
     if isinstance(cython, str):
         yield "cython", cython
         return
-    supported = _registry.importlib.import_module("alternant.kernels._cpu").simd_levels()
+    from alternant.kernels import _cpu  # only where there are compiled kernels
+
     for level in _registry.SIMD_LEVELS:
-        if not _registry.importlib.util.find_spec(f"alternant.kernels._{level}"):
+        if level not in _registry.built_levels():
             yield f"cython-{level}", f"this installation was built without the SIMD level {level}"
-        elif level not in supported:
+        elif level not in _cpu.simd_levels():
             yield f"cython-{level}", f"this CPU does not support the SIMD level {level}"
         else:
-            yield f"cython-{level}", _registry._assemble("cython", f"alternant.kernels._{level}", "cython", level)
+            yield f"cython-{level}", _registry.load_level(level)
 
 
 IMPLEMENTATIONS = dict(_implementations())

@@ -9,7 +9,7 @@ import pytest
 from alternant import kernels
 from alternant.kernels import _registry
 
-FUNCTIONS = [name for names in _registry.FUNCTIONS.values() for name in names]
+FUNCTIONS = list(_registry.KERNELS)
 
 
 @pytest.mark.parametrize("function", FUNCTIONS)

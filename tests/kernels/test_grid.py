@@ -96,8 +96,8 @@ def test_entries_are_sorted_into_blocks_and_keep_their_order(kernels, blocks, in
         ({"indices": np.array([0, 1, 4], np.int32)}, ValueError, "indices must lie between 0 and 3"),
         ({"row_block": np.array([0, 1])}, TypeError, "row_block must be a uint8 array"),
         ({"row_block": np.array([0, 2], np.uint8)}, ValueError, "row_block must be below 2 (the number of blocks)"),
-        ({"column_rank": np.arange(4)}, TypeError, "column_rank must be a int32 array"),
-        ({"column_rank": np.arange(3, dtype=np.int32)}, ValueError, "column_rank must have length 4, got 3"),
+        ({"column_position": np.arange(4)}, TypeError, "column_position must be a int32 array"),
+        ({"column_position": np.arange(3, dtype=np.int32)}, ValueError, "column_position must have length 4, got 3"),
         ({"blocks": 65}, ValueError, "blocks must be from 1 to 64, got 65"),
         ({"num_threads": 0}, ValueError, "num_threads must be a whole number of at least 1"),
     ],
@@ -106,7 +106,7 @@ def test_blocks_that_would_crash_the_sort_are_refused(change, error, message):
     given = {
         "indptr": np.array([0, 2, 3]), "indices": np.array([0, 3, 1], np.int32), "blocks": 2,
         "row_block": np.array([0, 1], np.uint8), "column_block": np.array([0, 1, 1, 0], np.uint8),
-        "row_rank": np.arange(2, dtype=np.int32), "column_rank": np.arange(4, dtype=np.int32),
+        "row_position": np.arange(2, dtype=np.int32), "column_position": np.arange(4, dtype=np.int32),
     }  # fmt: skip
     assert kernels_module.sort_into_blocks(**given)[3].tolist() == [0, 1, 2]
     with pytest.raises(error, match=re.escape(message)):
@@ -275,8 +275,9 @@ LOGISTIC = [
     ({"target": np.full(4, 1.5, np.float32)}, ValueError, "target must be between 0 and 1, got 1.5 to 1.5"),
     ({"negatives": np.ones(4, np.float32)}, TypeError, "negatives must be a float64 array"),
     ({"negatives": np.ones(3)}, ValueError, "negatives must have length 4, got 3"),
-    ({"negatives": np.array([1, 1, -1.0, 1])}, ValueError, "negatives must be finite and 0 or more"),
-    ({"negatives": np.array([1, 1, np.nan, 1])}, ValueError, "negatives must be finite and 0 or more"),
+    ({"negatives": np.array([1, 1, -1.0, 1])}, ValueError, "negatives must lie between 0 and 2147483648"),
+    ({"negatives": np.array([1, 1, np.nan, 1])}, ValueError, "negatives must lie between 0 and 2147483648"),
+    ({"negatives": np.array([1, 1, 1e19, 1])}, ValueError, "negatives must lie between 0 and 2147483648"),
     ({"seed": -1}, ValueError, r"seed must be from 0 to 2\^64 - 1, got -1"),
     ({"seed": 2**64}, ValueError, "seed must be from 0"),
     ({"seed": 0.5}, TypeError, "integer"),

@@ -1,5 +1,7 @@
 """Backends: which one runs, why another can't, how to name one. Each fresh choice is made in a process of its own."""
 
+import importlib
+import inspect
 import os
 import subprocess
 import sys
@@ -98,7 +100,7 @@ def test_the_environment_names_the_simd_level_or_hears_why_not(level):
     from alternant.kernels import _cpu  # only where there are compiled kernels
 
     done = python(NAME, ALTERNANT_SIMD=level, ALTERNANT_BACKEND="cython")
-    if level in _cpu.simd_levels() and _registry.importlib.util.find_spec(f"alternant.kernels._{level}"):
+    if level in _cpu.simd_levels() and level in _registry.built_levels():
         assert done.stdout.split() == ["cython", level]
     else:
         assert "does not support" in done.stderr or "was built without the SIMD level" in done.stderr
@@ -108,7 +110,7 @@ def test_the_best_simd_level_is_taken_and_an_unknown_one_refused():
     available("cython")
     from alternant.kernels import _cpu  # only where there are compiled kernels
 
-    built = [x for x in _cpu.simd_levels() if _registry.importlib.util.find_spec(f"alternant.kernels._{x}")]
+    built = [level for level in _cpu.simd_levels() if level in _registry.built_levels()]
     assert python(NAME).stdout.split() == ["cython", built[0]]
     done = python(NAME, ALTERNANT_SIMD="sse9", ALTERNANT_BACKEND="cython")
     assert "ALTERNANT_SIMD must be one of avx512, avx2, baseline, got 'sse9'" in done.stderr
@@ -144,6 +146,40 @@ print(available_backends()["cython"])
     assert python(broken).stdout.strip() == (
         "its compiled modules do not load: libgomp.so.1: cannot open shared object file"
     )
+
+
+def test_kernels_built_for_levels_that_the_cpu_lacks_are_a_reason_that_says_so(monkeypatch):
+    available("cython")
+    from alternant.kernels import _cpu  # only where there are compiled kernels
+
+    monkeypatch.delenv("ALTERNANT_SIMD", raising=False)
+    monkeypatch.setattr(_registry, "built_levels", lambda: ("avx512", "avx2"))
+    monkeypatch.setattr(_cpu, "simd_levels", lambda: ("baseline",))
+    assert _registry._load_cython() == (
+        "its kernels were built for avx512, avx2 alone, which this CPU or operating system does not support; "
+        "build them again with ALTERNANT_LEVELS=baseline"
+    )
+    monkeypatch.setattr(_registry, "built_levels", lambda: ("avx2",))
+    monkeypatch.setattr(_cpu, "simd_levels", lambda: ("avx512", "avx2", "baseline"))
+    monkeypatch.setenv("ALTERNANT_SIMD", "baseline")
+    assert _registry._load_cython() == "this installation was built without the SIMD level baseline"
+
+
+def test_every_public_function_of_a_family_is_registered():
+    for family in set(_registry.KERNELS.values()):
+        module = importlib.import_module(f"alternant.kernels.{family}")
+        functions = [value for value in vars(module).values() if inspect.isfunction(value)]
+        own = [function for function in functions if function.__module__ == module.__name__]
+        public = {function.__name__ for function in own if not function.__name__.startswith("_")}
+        assert public == {name for name, of in _registry.KERNELS.items() if of == family}
+
+
+def test_a_backend_without_every_kernel_is_refused():
+    complete = {name: getattr(get_backend("numpy"), name) for name in _registry.KERNELS}
+    _registry.Backend("numpy", None, complete)
+    del complete["top_k"]
+    with pytest.raises(TypeError, match="the numpy backend must have every kernel, but lacks top_k"):
+        _registry.Backend("numpy", None, complete)
 
 
 def test_importing_the_package_does_not_import_numba():

@@ -394,3 +394,19 @@ def test_rows_without_negatives_and_entries_keep_every_bit(kernels, dtype):
     p = problem(density=0.0).astype(dtype)
     got = run(kernels, p, "logistic, no negatives, Adagrad", 2)
     assert_same_bits(got, (np.zeros(2), *p.factors, *p.squares))
+
+
+@pytest.mark.parametrize("f", [3, 64])
+def test_a_sigmoid_keeps_the_digits_of_its_score_beside_large_ratings(kernels, dtype, f):
+    """The score is summed up by itself: found as the target less what is left of it, it would lose all digits."""
+    rng = np.random.default_rng(0)
+    m, nnz = 5, 40
+    grid = Grid.whole(np.sort(rng.integers(0, m, nnz)), rng.integers(0, m, nnz), m, m)
+    target = rng.uniform(4e5, 6e5, nnz).astype(dtype)
+    factors = Factors(*(rng.standard_normal(shape).astype(dtype) / 4 for shape in ((m, f), (m, f), m, m)))
+    exact = Factors(*(array.astype(np.float64) for array in factors))
+    given = 0.25, (0.0, 1e6), 0.0, (0.0,) * 4
+    order = np.zeros(1, np.int64)
+    loss = kernels.biased_epoch(grid, order, target, factors, *given)
+    expected = sgd_reference.biased_epoch(grid, order, target.astype(np.float64), exact, *given)
+    assert loss == pytest.approx(expected, rel=1e-5)

@@ -2,8 +2,9 @@
 
 Each family of kernels is four files side by side: the contract (``als.py``, ``nnls.py``, ``topk.py``), whose functions
 check their arguments and hand them to one backend, and its implementations in plain NumPy (``als_reference.py``), Numba
-(``als_numba.py``) and Cython (``als_cython.pyx``), with the same names, arguments and defaults. `_registry` says which
-backend runs.
+(``als_numba.py``) and Cython (``als_cython.pyx``), with the same names, arguments and defaults. The Cython module only
+converts arguments; the loops are C (``simd/als.c``), compiled once per SIMD level. `_registry` lists the kernels and
+says which backend runs.
 
 Common to all functions: `X` is the side that is solved, `Y` the side that is fixed; ``m`` and ``n`` are their numbers
 of rows and ``f`` the number of factors. Sparse input is CSR: `indptr` int64 ``(m + 1,)``, `indices` int32 or int64.

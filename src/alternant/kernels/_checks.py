@@ -12,6 +12,9 @@ from .._utils.validation import check_number
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+MOST_NEGATIVES = 2**31  # of a row: hours of work for one thread
+MOST_ROWS = 2**31 - 1  # that an int32 can number: 0 to 2^31 - 2, and the number itself
+
 
 def floating(name: str, array: NDArray[Any]) -> np.dtype[Any]:
     """Return the dtype that all floating-point arrays of the call must share."""
@@ -95,8 +98,31 @@ def csr(
             raise ValueError(f"the {kind} indices must be sorted within each row; call sort_indices() on the matrix")
 
 
+def fits_int32(**sizes: int) -> None:
+    """Refuse more rows, columns or candidates than the int32 ids of a kernel can number; every such kernel calls it."""
+    for name, size in sizes.items():
+        if size > MOST_ROWS:
+            raise ValueError(f"the number of {name} must be at most {MOST_ROWS}, since their ids are int32, got {size}")
+
+
+def samples(negatives: NDArray[np.float64] | None) -> None:
+    """Refuse numbers of negatives that cannot be counted, or not within a lifetime."""
+    if negatives is None:
+        return
+    outside = negatives[~((negatives >= 0) & (negatives <= MOST_NEGATIVES))]
+    if len(outside):
+        raise ValueError(
+            f"negatives must lie between 0 and {MOST_NEGATIVES} (an expected number for each row), got {outside[0]:g}"
+        )
+
+
+def rows_of(array: Any) -> int:
+    """Return the number of rows of what should be an array; 0 for what other checks refuse."""
+    return array.shape[0] if isinstance(array, np.ndarray) and array.ndim else 0
+
+
 def finite(**arrays: NDArray[Any] | float) -> None:
-    """Refuse NaN and infinity, from which no solver comes back."""
+    """Refuse NaN and infinity, which no solver recovers from."""
     for name, array in arrays.items():
         if not np.isfinite(array).all():
             raise ValueError(f"{name} must be finite, got {(~np.isfinite(array)).sum()} values that are not")

@@ -1,4 +1,4 @@
-"""What this CPU and operating system can run. Compiled for the baseline, so that it loads anywhere."""
+"""What this CPU and operating system can run, and what was built. Compiled for the baseline: it loads anywhere."""
 
 cdef extern from *:
     """
@@ -35,10 +35,55 @@ cdef extern from *:
     #else
     static int cpu_level(void) { return 0; }
     #endif
+
+    #ifdef ALTERNANT_HAS_BASELINE
+    #define BUILT_BASELINE 1
+    #else
+    #define BUILT_BASELINE 0
+    #endif
+    #ifdef ALTERNANT_HAS_AVX2
+    #define BUILT_AVX2 1
+    #else
+    #define BUILT_AVX2 0
+    #endif
+    #ifdef ALTERNANT_HAS_AVX512
+    #define BUILT_AVX512 1
+    #else
+    #define BUILT_AVX512 0
+    #endif
+
+    #ifdef _OPENMP
+    #define OPENMP_VERSION _OPENMP
+    #else
+    #define OPENMP_VERSION 0
+    #endif
+    #if defined(__clang__)
+    #define COMPILER "clang " __clang_version__
+    #elif defined(__GNUC__)
+    #define COMPILER "gcc " __VERSION__
+    #elif defined(_MSC_VER)
+    #define COMPILER "msvc"
+    #else
+    #define COMPILER "unknown"
+    #endif
     """
     int cpu_level()
+    const bint BUILT_BASELINE, BUILT_AVX2, BUILT_AVX512
+    const int OPENMP_VERSION
+    const char *COMPILER
 
 
 def simd_levels():
     """The SIMD levels that can run here, best first."""
     return ("avx512", "avx2", "baseline")[2 - cpu_level():]
+
+
+def built_levels():
+    """The SIMD levels that were built, best first."""
+    built = (("avx512", BUILT_AVX512), ("avx2", BUILT_AVX2), ("baseline", BUILT_BASELINE))
+    return tuple(level for level, there in built if there)
+
+
+def build_info():
+    """How the kernels were compiled."""
+    return {"openmp": OPENMP_VERSION or None, "compiler": COMPILER.decode()}

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from .._utils.threads import resolve_num_threads
 from . import _checks as check
-from ._registry import active_backend
+from ._registry import Backend, active_backend
 
 MOST_BLOCKS = 64  # a side; the numbers of the blocks then fit in 16 bits, which NumPy sorts by radix
 PIECE = 1 << 20  # entries counted at a time
@@ -46,11 +46,13 @@ class Grid(NamedTuple):
     @classmethod
     def whole(cls, rows: Any, columns: Any, m: int, n: int) -> Grid:
         """One block: the entries are taken one after the other."""
-        rows, columns = np.ascontiguousarray(rows, np.int32), np.ascontiguousarray(columns, np.int32)
+        check.fits_int32(rows=m, columns=n)
+        rows, columns = _as_int32("rows", rows), _as_int32("columns", columns)
         return cls(np.array([0, m]), np.array([0, n]), np.array([0, len(rows)]), rows, columns)
 
     def check(self, m: int, n: int) -> None:
         """Raise unless this is a grid of an m x n matrix."""
+        check.fits_int32(rows=m, columns=n)
         if self.blocks < 1:
             raise ValueError(f"row_edges must have at least 2 edges, 0 and {m}, got {self.blocks + 1}")
         for name, edges, bound in (("row_edges", self.row_edges, m), ("column_edges", self.column_edges, n)):
@@ -97,13 +99,13 @@ def block_count(m: int, n: int, nnz: int) -> int:
 
 def cut(
     indptr: NDArray[np.int64], indices: NDArray[Any], n: int, blocks: int, rng: np.random.Generator,
-    num_threads: int | None = None,
+    num_threads: int | None = None, backend: Backend | None = None,
 ) -> Cut:  # fmt: skip
-    """Cut a CSR matrix of n columns into blocks x blocks blocks of about as many entries each, on so many threads.
+    """Cut a CSR matrix of n columns into blocks x blocks blocks of about as many entries each.
 
     Rows and columns are dealt out to the blocks at random: were new users and new items neighbours, as they are in most
     data, a few blocks would hold most entries. Within a block they keep their order. More blocks than rows or columns
-    leave some of them empty.
+    leave some of them empty. `num_threads` and `backend` (by default the one in force) do not change the result.
 
     Raises
     ------
@@ -113,8 +115,8 @@ def cut(
     check_whole(indptr, indices, len(indptr) - 1, n, blocks)
     row_block, row_order, row_edges = _deal(np.diff(indptr), blocks, rng)
     column_block, column_order, column_edges = _deal(column_counts(indices, n), blocks, rng)
-    block_indptr, rows, columns, entries = active_backend().sort_into_blocks(
-        indptr, indices, row_block, column_block, _ranks(row_order), _ranks(column_order), blocks,
+    block_indptr, rows, columns, entries = (backend or active_backend()).sort_into_blocks(
+        indptr, indices, row_block, column_block, _positions(row_order), _positions(column_order), blocks,
         resolve_num_threads(num_threads),
     )  # fmt: skip
     return Cut(Grid(row_edges, column_edges, block_indptr, rows, columns), row_order, column_order, entries)
@@ -122,11 +124,21 @@ def cut(
 
 def check_whole(indptr: NDArray[np.int64], indices: NDArray[Any], m: int, n: int, blocks: int) -> None:
     """Raise unless this is all of an m x n matrix, and a number of blocks that it can be cut into."""
+    check.fits_int32(rows=m, columns=n)
     check.csr(indptr, indices, m, n)
     if indptr[0] != 0 or indptr[-1] != len(indices):
         raise ValueError(f"indptr must rise from 0 to {len(indices)} (the number of entries), got {indptr[[0, -1]]}")
     if not 1 <= blocks <= MOST_BLOCKS:
         raise ValueError(f"blocks must be from 1 to {MOST_BLOCKS}, got {blocks}")
+
+
+def _as_int32(name: str, ids: Any) -> NDArray[np.int32]:
+    ids = np.asarray(ids)
+    if ids.dtype != np.int32 and len(ids) and not (ids.min() >= 0 and ids.max() <= check.MOST_ROWS):
+        raise ValueError(
+            f"{name} must lie between 0 and {check.MOST_ROWS}, since ids are int32, got {ids.min()} to {ids.max()}"
+        )
+    return np.ascontiguousarray(ids, np.int32)
 
 
 def column_counts(indices: NDArray[Any], n: int) -> NDArray[np.int64]:
@@ -148,10 +160,10 @@ def _deal(
     return block, np.argsort(block, kind="stable"), edges
 
 
-def _ranks(order: NDArray[np.int64]) -> NDArray[np.int32]:
-    ranks = np.empty(len(order), np.int32)
-    ranks[order] = np.arange(len(order), dtype=np.int32)
-    return ranks
+def _positions(order: NDArray[np.int64]) -> NDArray[np.int32]:
+    positions = np.empty(len(order), np.int32)
+    positions[order] = np.arange(len(order), dtype=np.int32)
+    return positions
 
 
 def _edges(counts: NDArray[np.int64], blocks: int) -> NDArray[np.int64]:

@@ -12,23 +12,32 @@ import sys
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import threadpoolctl
 
 from .._utils.threads import default_num_threads
 
+if TYPE_CHECKING:
+    from . import als, dense, nnls, ranks, sgd, topk
+
 BACKENDS = ("cython", "numba", "numpy")  # in order of preference
 SIMD_LEVELS = ("avx512", "avx2", "baseline")  # best first
-# The export line of a kernel: its family (the files ``als_*``) and its name.
-FUNCTIONS = {
-    "als": ("solve_rows", "squared_error"),
-    "dense": ("multiply", "gramian", "squared_norms"),
-    "nnls": ("solve_rows_nonnegative",),
-    "ranks": ("count_above",),
-    "sgd": ("biased_epoch", "cosine_epoch", "logistic_epoch", "sort_into_blocks"),
-    "topk": ("top_k", "score_pairs"),
+# The registry of kernels: each one's family, whose files are the contract (``als.py``) and one module for each backend.
+KERNELS = {
+    "solve_rows": "als",
+    "squared_error": "als",
+    "multiply": "dense",
+    "gramian": "dense",
+    "squared_norms": "dense",
+    "solve_rows_nonnegative": "nnls",
+    "count_above": "ranks",
+    "biased_epoch": "sgd",
+    "cosine_epoch": "sgd",
+    "logistic_epoch": "sgd",
+    "sort_into_blocks": "sgd",
+    "top_k": "topk",
+    "score_pairs": "topk",
 }
 
 
@@ -36,20 +45,34 @@ class BackendUnavailableError(ImportError):
     """A backend was named that can't run here; the message says why."""
 
 
-@dataclass(frozen=True)
 class Backend:
     """One complete set of kernels; each of them is an attribute, as ``backend.solve_rows``."""
 
-    name: str
-    functions: Mapping[str, Callable[..., Any]]
-    simd: str | None = None
-    build: dict[str, Any] | None = None
+    if TYPE_CHECKING:  # the contract's signatures, to which a test holds those of every backend
+        solve_rows = staticmethod(als.solve_rows)
+        squared_error = staticmethod(als.squared_error)
+        multiply = staticmethod(dense.multiply)
+        gramian = staticmethod(dense.gramian)
+        squared_norms = staticmethod(dense.squared_norms)
+        solve_rows_nonnegative = staticmethod(nnls.solve_rows_nonnegative)
+        count_above = staticmethod(ranks.count_above)
+        biased_epoch = staticmethod(sgd.biased_epoch)
+        cosine_epoch = staticmethod(sgd.cosine_epoch)
+        logistic_epoch = staticmethod(sgd.logistic_epoch)
+        sort_into_blocks = staticmethod(sgd.sort_into_blocks)
+        top_k = staticmethod(topk.top_k)
+        score_pairs = staticmethod(topk.score_pairs)
 
-    def __getattr__(self, function: str) -> Callable[..., Any]:
-        try:
-            return self.__dict__["functions"][function]  # type: ignore[no-any-return]
-        except KeyError:
-            raise AttributeError(f"there is no kernel {function!r}") from None
+    def __init__(self, name: str, simd: str | None, kernels: Mapping[str, Callable[..., Any]]) -> None:
+        if missing := KERNELS.keys() - kernels.keys():
+            raise TypeError(f"the {name} backend must have every kernel, but lacks {', '.join(sorted(missing))}")
+        self.name = name
+        self.simd = simd  # level of the compiled kernels, or None
+        for kernel in KERNELS:
+            setattr(self, kernel, kernels[kernel])
+
+    def __repr__(self) -> str:
+        return f"Backend({self.name!r}, simd={self.simd!r})"
 
 
 def get_backend(name: str = "auto") -> Backend:
@@ -140,40 +163,53 @@ def _load(name: str) -> Backend | str:
             import numba  # noqa: F401
         except ImportError as error:
             return f"{error}; pip install 'alternant[numba]'"
-    suffix = "numba" if name == "numba" else "reference"
-    return _assemble(name, "alternant.kernels", suffix)
+    modules = _modules("numba" if name == "numba" else "reference")
+    return Backend(name, None, {kernel: getattr(modules[family], kernel) for kernel, family in KERNELS.items()})
 
 
 def _load_cython() -> Backend | str:
-    package = "alternant.kernels"
-    if importlib.util.find_spec(f"{package}._cpu") is None:
+    built = built_levels()
+    if not built:
         return "this installation has no compiled kernels (it was built without a C compiler)"
-    supported = importlib.import_module(f"{package}._cpu").simd_levels()
+    supported = importlib.import_module("alternant.kernels._cpu").simd_levels()
     forced = os.environ.get("ALTERNANT_SIMD")
     if forced and forced not in SIMD_LEVELS:
         return f"ALTERNANT_SIMD must be one of {', '.join(SIMD_LEVELS)}, got {forced!r}"
     if forced and forced not in supported:
         return f"ALTERNANT_SIMD={forced} asks for instructions this CPU or operating system does not support"
-    for level in [forced] if forced else SIMD_LEVELS:
-        if level in supported and importlib.util.find_spec(f"{package}._{level}"):
-            return _assemble("cython", f"{package}._{level}", "cython", simd=level)
-    return f"this installation was built without the SIMD level {forced}" if forced else "no SIMD level was built"
+    if forced and forced not in built:
+        return f"this installation was built without the SIMD level {forced}"
+    usable = [level for level in built if level in supported]
+    if not usable:
+        return (
+            f"its kernels were built for {', '.join(built)} alone, which this CPU or operating system does not "
+            "support; build them again with ALTERNANT_LEVELS=baseline"
+        )
+    return load_level(forced or usable[0])
 
 
-def _assemble(name: str, package: str, suffix: str, simd: str | None = None) -> Backend:
-    functions: dict[str, Any] = {}
-    build: dict[str, Any] | None = None
-    for family, names in FUNCTIONS.items():
-        module = importlib.import_module(f"{package}.{family}_{suffix}")
-        functions |= {function: getattr(module, function) for function in names}
-        build = build or getattr(module, "build_info", lambda: None)()
-    return Backend(name, functions, simd, build)
+def built_levels() -> tuple[str, ...]:
+    """Return the SIMD levels of the compiled kernels, best first; none where there are no compiled kernels."""
+    if importlib.util.find_spec("alternant.kernels._cpu") is None:
+        return ()
+    built: tuple[str, ...] = importlib.import_module("alternant.kernels._cpu").built_levels()
+    return built
+
+
+def load_level(level: str) -> Backend:
+    """Return the compiled kernels of one SIMD level, which this CPU must have."""
+    tables = {family: module.Kernels(level) for family, module in _modules("cython").items()}
+    return Backend("cython", level, {kernel: getattr(tables[family], kernel) for kernel, family in KERNELS.items()})
+
+
+def _modules(suffix: str) -> dict[str, Any]:
+    return {family: importlib.import_module(f"alternant.kernels.{family}_{suffix}") for family in set(KERNELS.values())}
 
 
 def backend_info() -> dict[str, Any]:
     """Tell what runs here: backend, SIMD level, OpenMP, threads, BLAS, compiler, and why other backends can't run."""
     backend = active_backend()
-    build = backend.build or {}
+    build = importlib.import_module("alternant.kernels._cpu").build_info() if backend.name == "cython" else {}
     return {
         "backend": backend.name,
         "simd": backend.simd,

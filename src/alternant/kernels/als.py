@@ -52,9 +52,9 @@ def solve_rows(
     target : array, shape (nnz,), or float
         ``t`` of every entry; or what is added to each ``w`` to get ``t``, as for implicit feedback without dislikes.
     Y : array, shape (n, f)
-        The fixed side; for float32 arrays also in float16, as `multiply` writes it. The Cython kernel reads half as
-        much then, which pays where `Y` is larger than the caches; where it solves rows exactly, it first widens all of
-        it, as the other kernels do.
+        The fixed side; for float32 arrays also in float16, as `multiply` writes it. The Cython kernel then reads half
+        as much memory, which pays where `Y` is larger than the caches. To solve rows exactly it first converts all of
+        `Y` to float32, as the other backends always do.
     diagonal : array, shape (f,)
         ``g``, not negative.
     regularization : array, shape (m,)
@@ -66,15 +66,15 @@ def solve_rows(
         (numerically) singular is solved by Cholesky instead. ``"cholesky"``: exact, through the ``f x f`` system or,
         for a row with fewer than ``f`` entries and positive weights, through its dual.
     tol : float
-        A row stops when the distance from its solution, in the norm of its matrix A, is estimated to be at most `tol`
-        times what it was at the start: when what is left of the decrease of ``x^T A x - 2 b^T x`` is at most ``tol^2``
-        times the decrease so far. Left is at most ``r^T M^-1 r``, with the residual r and the preconditioner M, if no
-        weight is negative; where weights are great that says little, and twice the last step's decrease stands for it.
-        A row whose start is worse than 0 starts at 0. In any case a row stops when its residual is rounding against b.
-        From 0.05 on, the steps (not the residual they begin with) may take long float32 rows rounded to 16 bits, which
-        is much less than `tol`. Not used by ``"cholesky"``.
+        A row stops when the distance to its solution, in the norm of its matrix A, is estimated to be at most `tol`
+        times the initial distance: when the remaining decrease of ``x^T A x - 2 b^T x`` is at most ``tol^2`` times the
+        decrease so far. If no weight is negative, ``r^T M^-1 r`` (residual r, preconditioner M) bounds the remaining
+        decrease; with large weights that bound is loose, and twice the last step's decrease is used instead. A row
+        whose initial value is worse than 0 starts at 0. A row also stops when its residual is rounding error compared
+        with b. With a tolerance of 0.05 or more, the steps (but not the initial residual) may use long float32 rows
+        rounded to bfloat16, an error well below `tol`. Not used by ``"cholesky"``.
     max_steps : int
-        Steps a row takes at most. Not used by ``"cholesky"``.
+        Maximum number of steps for each row. Not used by ``"cholesky"``.
     num_threads : int, optional
         Number of threads; all that the process may use by default.
     row_steps : int32 array, shape (m,), optional
@@ -83,8 +83,8 @@ def solve_rows(
         Receives ``x^T diag(g) x + lambda_u |x|^2 + sum_j (w_j s_j^2 - 2 t_j s_j)``, ``s_j = y_j . x``, of each row:
         its share of the objective up to a constant.
     target_scale : array, shape (n,), optional
-        What the targets of each row of `Y` are multiplied by, whatever row of `X` they belong to: ``t_j`` becomes
-        ``target_scale[indices[j]]`` times what `target` says. Normalized preferences then need no array of nnz numbers.
+        Factor of the targets of each row of `Y`: ``t_j`` is multiplied by ``target_scale[indices[j]]``. Normalized
+        preferences then need no array of nnz numbers.
 
     Returns
     -------
@@ -96,8 +96,8 @@ def solve_rows(
     ----------
     Y. Hu, Y. Koren, C. Volinsky, "Collaborative Filtering for Implicit Feedback Datasets", ICDM 2008.
     """
-    narrow = isinstance(Y, np.ndarray) and Y.dtype == np.float16
-    dtype = np.dtype(np.float32) if narrow else check.floating("Y", Y)
+    half = isinstance(Y, np.ndarray) and Y.dtype == np.float16
+    dtype = np.dtype(np.float32) if half else check.floating("Y", Y)
     m, f = check.matrix("X", X, dtype, writeable=True).shape
     check.matrix("Y", Y, Y.dtype, columns=f)
     check.csr(indptr, indices, m, len(Y))

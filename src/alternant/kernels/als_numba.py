@@ -23,7 +23,7 @@ import numpy as np
 
 from .._utils.threads import map_parallel, resolve_num_threads
 from ._numba_cholesky import BLOCK, LANES, clear, copy, dot_four, inlined, inner, solve_cholesky, up
-from .als_reference import ROUNDING, SINGULAR, SMALLEST_DUAL_WEIGHT, UNDERFLOW
+from ._thresholds import ALS_ROUNDING, ALS_SINGULAR, ALS_SMALLEST_DUAL_WEIGHT, ALS_UNDERFLOW
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -82,7 +82,9 @@ def solve_rows(
     ranges = row_ranges(indptr, threads)
     entries = _with_target(indptr, indices, weight, target, target_scale)
     problem = Problem(*constant(*entries, Y, diagonal, regularization))
-    thresholds = (SINGULAR[Y.dtype], UNDERFLOW[Y.dtype], ROUNDING[Y.dtype], SMALLEST_DUAL_WEIGHT)
+    thresholds = (
+        ALS_SINGULAR[Y.dtype], ALS_UNDERFLOW[Y.dtype], ALS_ROUNDING[Y.dtype], ALS_SMALLEST_DUAL_WEIGHT,
+    )  # fmt: skip
     limits = Limits(float(tol), int(max_steps), *thresholds)
     x = X.view(np.ndarray)
     steps = np.empty(len(X), np.int32) if row_steps is None else row_steps.view(np.ndarray)

@@ -14,22 +14,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from scipy.linalg import LinAlgError, cho_solve, cholesky
 
+from ._thresholds import ALS_ROUNDING, ALS_SINGULAR, ALS_SMALLEST_DUAL_WEIGHT, ALS_UNDERFLOW
+
 if TYPE_CHECKING:
     from numpy.typing import NDArray
-
-# A diagonal entry (or a Cholesky pivot) this small against the largest one is rounding error of the data, not data:
-# the square of what the dtype resolves, with room for the sums.
-SINGULAR = {np.dtype(np.float32): 1e-13, np.dtype(np.float64): 1e-14}
-
-# A row whose right-hand side b has b^T M^-1 b at most this becomes 0. Strong regularization shrinks, for example, an
-# item that one user knows who knows nothing else, iteration by iteration, until nothing but rounding is left of it.
-UNDERFLOW = {np.dtype(np.float32): 1e-60, np.dtype(np.float64): 1e-300}
-
-# A residual this small against the right-hand side is rounding: no step improves on it.
-ROUNDING = {np.dtype(np.float32): 1e-6, np.dtype(np.float64): 1e-13}
-
-# Weights below this do not go through the dual, which divides by their square root.
-SMALLEST_DUAL_WEIGHT = 1e-20
 
 
 def solve_rows(
@@ -50,7 +38,7 @@ def solve_rows(
     target_scale: NDArray[Any] | None = None,
 ) -> int:
     """See `alternant.kernels.solve_rows`."""
-    singular, underflow, rounding = SINGULAR[X.dtype], UNDERFLOW[X.dtype], ROUNDING[X.dtype]
+    singular, underflow, rounding = ALS_SINGULAR[X.dtype], ALS_UNDERFLOW[X.dtype], ALS_ROUNDING[X.dtype]
     status = 0
     for u in range(len(X)):
         entries = slice(indptr[u], indptr[u + 1])
@@ -133,7 +121,7 @@ def _solve_cholesky(
     y: NDArray[Any], w: NDArray[Any], t: NDArray[Any], d: NDArray[Any], singular: float
 ) -> NDArray[Any]:
     """Solve exactly: through the dual where the row is short, else through the ``f x f`` system."""
-    if len(y) < len(d) and w.min() >= SMALLEST_DUAL_WEIGHT and d.min() > singular * d.max():
+    if len(y) < len(d) and w.min() >= ALS_SMALLEST_DUAL_WEIGHT and d.min() > singular * d.max():
         # x = D^-1/2 V^T (I + V V^T)^-1 (t / sqrt(w)) with V = diag(sqrt(w)) Y D^-1/2 (push-through identity)
         v = np.sqrt(w)[:, None] * y / np.sqrt(d)
         a: NDArray[Any] = cho_solve((cholesky(np.eye(len(y)) + v @ v.T), False), t / np.sqrt(w))

@@ -18,7 +18,7 @@ def multiply(
     rows: NDArray[Any],
     matrix: NDArray[Any],
     out: NDArray[Any],
-    shape: Literal["full", "lower", "upper"] = "full",
+    triangle: Literal["full", "lower", "upper"] = "full",
     num_threads: int | None = None,
 ) -> None:
     """Multiply rows by a square matrix.
@@ -33,8 +33,8 @@ def multiply(
         Receives ``rows @ matrix`` in its first columns, and zeros in the others, none of them negative. It may be
         `rows`, unless the matrix is an upper triangle. Of float32 rows it may be float16, to which they are rounded:
         11 bits, as long as they lie between 6e-5 and 65504.
-    shape : {"full", "lower", "upper"}
-        Whether the matrix is a triangle. What lies beyond it must be zero; most of it is skipped.
+    triangle : {"full", "lower", "upper"}
+        Which triangle of the matrix is not zero. The other one must be zero; most of it is skipped.
     num_threads : int, optional
         Number of threads; all that the process may use by default.
     """
@@ -43,15 +43,16 @@ def multiply(
     f = len(check.matrix("matrix", matrix, dtype))
     if matrix.shape[1] != f or f > width:
         raise ValueError(f"matrix must be square, with at most {width} columns (those of rows), got {matrix.shape}")
-    if shape not in ("full", "lower", "upper"):
-        raise ValueError(f'shape must be "full", "lower" or "upper", got {shape!r}')
-    narrow = dtype == np.float32 and isinstance(out, np.ndarray) and out.dtype == np.float16
-    columns = check.matrix("out", out, out.dtype if narrow else dtype, writeable=True).shape[1]
+    if triangle not in ("full", "lower", "upper"):
+        raise ValueError(f'triangle must be "full", "lower" or "upper", got {triangle!r}')
+    half = dtype == np.float32 and isinstance(out, np.ndarray) and out.dtype == np.float16
+    columns = check.matrix("out", out, out.dtype if half else dtype, writeable=True).shape[1]
     if len(out) != m or columns < f:
         raise ValueError(f"out must have shape ({m}, {f}) or further columns, got {out.shape}")
-    if (np.may_share_memory(out, rows) and (out is not rows or shape == "upper")) or np.may_share_memory(out, matrix):
-        raise ValueError("out must share no memory with matrix or rows, or be rows itself, if shape is not 'upper'")
-    active_backend().multiply(rows, matrix, out, shape, resolve_num_threads(num_threads))
+    in_place = out is rows and triangle != "upper"
+    if (np.may_share_memory(out, rows) and not in_place) or np.may_share_memory(out, matrix):
+        raise ValueError("out must share no memory with matrix or rows, or be rows itself, if triangle is not 'upper'")
+    active_backend().multiply(rows, matrix, out, triangle, resolve_num_threads(num_threads))
 
 
 def gramian(rows: NDArray[Any], out: NDArray[np.float64], num_threads: int | None = None) -> None:

@@ -1,4 +1,4 @@
-r"""Products of many rows with a small matrix, by NumPy's BLAS in blocks of rows.
+r"""Products of many rows with a small matrix, plainly: NumPy's, in blocks of rows.
 
 .. math:: \text{out} = R M, \qquad G = R^T R, \qquad |r_u|^2
 
@@ -7,16 +7,16 @@ Cost for m rows: ``2 m f^2`` for a product (little more than half of it for a tr
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from .._utils.threads import map_parallel, resolve_num_threads, single_threaded_blas
+from .._utils.threads import single_threaded_blas
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-# Rows a thread multiplies at a time. Fixed, so that the bits of a product depend on no thread count.
+# Rows multiplied at a time, so that their copies stay small.
 BLOCK = 1024
 # Columns of a triangular matrix that are multiplied at a time, without the zeros beside them.
 PANEL = 64
@@ -26,8 +26,8 @@ def multiply(
     rows: NDArray[Any],
     matrix: NDArray[Any],
     out: NDArray[Any],
-    shape: str = "full",
-    num_threads: int | None = None,
+    triangle: Literal["full", "lower", "upper"] = "full",
+    num_threads: int | None = None,  # noqa: ARG001 - one thread; the signature is the contract's
 ) -> None:
     """See `alternant.kernels.multiply`."""
     f = len(matrix)
@@ -36,48 +36,40 @@ def multiply(
         "full": [(slice(0, f), slice(0, f))],
         "lower": [(slice(panel.start, f), panel) for panel in panels],
         "upper": [(slice(0, panel.stop), panel) for panel in panels],
-    }[shape]  # the rows of the matrix that are not zero in some columns, and these columns
+    }[triangle]  # the rows of the matrix that are not zero in some columns, and these columns
 
-    def part(block: slice) -> None:
-        target = out[block] if out.dtype == rows.dtype else np.empty((len(rows[block]), f), rows.dtype)
-        for taken, given in parts:
-            if out is rows:
-                target[:, given] = rows[block, taken] @ matrix[taken, given]
-            else:
-                np.matmul(rows[block, taken], matrix[taken, given], out=target[:, given])
-        target[:, :f] += 0  # no zero has a sign
-        if out.dtype != rows.dtype:
-            with np.errstate(over="ignore", under="ignore"):
-                out[block, :f] = target
-        if out.shape[1] > f:
+    with single_threaded_blas():
+        for block in _blocks(len(rows)):
+            product = np.empty((len(rows[block]), f), rows.dtype)
+            for taken, given in parts:
+                product[:, given] = rows[block, taken] @ matrix[taken, given]
+            with np.errstate(over="ignore", under="ignore"):  # of float16
+                out[block, :f] = product + 0  # no zero has a sign
             out[block, f:] = 0
 
-    with single_threaded_blas():
-        map_parallel(part, _blocks(len(rows)), resolve_num_threads(num_threads))
 
-
-def gramian(rows: NDArray[Any], out: NDArray[np.float64], num_threads: int | None = None) -> None:
+def gramian(
+    rows: NDArray[Any],
+    out: NDArray[np.float64],
+    num_threads: int | None = None,  # noqa: ARG001
+) -> None:
     """See `alternant.kernels.gramian`."""
-
-    def part(block: slice) -> NDArray[np.float64]:
-        wide = rows[block].astype(np.float64)
-        with np.errstate(over="ignore", invalid="ignore"):  # the caller looks at the result
-            return wide.T @ wide
-
     out[:] = 0
-    with single_threaded_blas():
-        for summand in map_parallel(part, _blocks(len(rows)), resolve_num_threads(num_threads)):
-            out += summand
+    with single_threaded_blas(), np.errstate(over="ignore", invalid="ignore"):  # the caller looks at the result
+        for block in _blocks(len(rows)):
+            wide = rows[block].astype(np.float64)
+            out += wide.T @ wide
 
 
-def squared_norms(rows: NDArray[Any], out: NDArray[np.float64], num_threads: int | None = None) -> None:
+def squared_norms(
+    rows: NDArray[Any],
+    out: NDArray[np.float64],
+    num_threads: int | None = None,  # noqa: ARG001
+) -> None:
     """See `alternant.kernels.squared_norms`."""
-
-    def part(block: slice) -> None:
+    for block in _blocks(len(rows)):
         wide = rows[block].astype(np.float64)
         out[block] = np.einsum("uf,uf->u", wide, wide)
-
-    map_parallel(part, _blocks(len(rows)), resolve_num_threads(num_threads))
 
 
 def _blocks(rows: int) -> list[slice]:

@@ -39,7 +39,7 @@ def solve_rows_nonnegative(
 
     with the sums over the entries ``j`` of row ``u``: coordinate descent from what `X` holds (negative numbers in it
     count as 0), and, as soon as a sweep leaves the set of positive unknowns as it was, a Cholesky solve on that set,
-    taken as far as no unknown becomes negative. Neither raises the objective. All sums and all else are float64. A row
+    shortened so that no unknown becomes negative. Neither raises the objective. All arithmetic is in float64. A row
     without entries becomes exactly 0, as does one whose ``b`` has no positive entry.
 
     Parameters
@@ -61,27 +61,27 @@ def solve_rows_nonnegative(
     X : array, shape (m, f)
         The solved side: the start, overwritten.
     tol : float
-        A row stops when the largest entry of its projected gradient (``A x - b``, but for what is positive where x is
-        0) is at most `tol` times the largest of ``b``, in any case when it is rounding.
+        A row stops when the largest entry of its projected gradient (``A x - b``, without positive entries where x is
+        0) is at most `tol` times the largest entry of ``b``, or when it is mere rounding error.
     max_steps : int
         Sweeps over the unknowns of a row at most.
     num_threads : int, optional
         Number of threads; all that the process may use by default.
     row_steps : int32 array, shape (m,), optional
-        Receives the sweeps of each row; `max_steps` where it may not have come to its end.
+        Receives the sweeps of each row; `max_steps` where it may not have converged.
     row_objective : float64 array, shape (m,), optional
         Receives ``x^T A x - 2 b^T x`` of each row: its share of the objective up to a constant.
 
     Returns
     -------
     int
-        0, or ``1 + u`` for the first row ``u`` whose objective is not bounded below (an unknown of positive ``b`` and
+        0, or ``1 + u`` for the first row ``u`` whose objective is unbounded below (an unknown with positive ``b`` and
         no weight), whose matrix is not positive definite though a weight is negative, or whose numbers
         overflow. Such a row of `X` is left as it was; the others are solved.
 
     Notes
     -----
-    An unknown of no weight, ``A_kk = 0``, becomes 0 unless its ``b_k`` is positive. Where a row's matrix is singular
+    An unknown without weight, ``A_kk = 0``, becomes 0 unless its ``b_k`` is positive. Where a row's matrix is singular
     and its solution not unique, the start decides which one is found.
 
     References

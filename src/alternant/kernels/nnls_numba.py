@@ -20,8 +20,8 @@ import numpy as np
 
 from .._utils.threads import map_parallel, resolve_num_threads
 from ._numba_cholesky import BLOCK, LANES, add_block, clear, copy, factor, inner, substitute, up
+from ._thresholds import NNLS_ROUNDING, NNLS_SINGULAR, NNLS_SWEEPS
 from .als_numba import Dense, constant, entry_point, row_ranges
-from .nnls_reference import ROUNDING, SINGULAR, SWEEPS
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -50,7 +50,7 @@ def solve_rows_nonnegative(
     """See `alternant.kernels.solve_rows_nonnegative`."""
     threads = resolve_num_threads(num_threads)
     problem = Problem(*constant(indptr, indices, weight, target, Y, gramian, regularization))
-    limits = Limits(float(tol), int(max_steps), SINGULAR, ROUNDING, SWEEPS)
+    limits = Limits(float(tol), int(max_steps), NNLS_SINGULAR, NNLS_ROUNDING, NNLS_SWEEPS)
     x = X.view(np.ndarray)
     steps = np.empty(len(X), np.int32) if row_steps is None else row_steps.view(np.ndarray)
     objective = np.empty(len(X)) if row_objective is None else row_objective.view(np.ndarray)
@@ -147,7 +147,7 @@ def _descend(limits, A, C, positive, vectors, out):
         return 0, 0.0
     _gradient(A, b, x, g)
     steps = 0
-    while steps < limits.max_steps and not _at_its_end(limits, A, b, x, g):
+    while steps < limits.max_steps and not _converged(limits, A, b, x, g):
         changed = _sweep(A, x, g)
         steps += 1
         if not changed or steps % limits.sweeps == 0:
@@ -174,7 +174,7 @@ def _gradient(A, b, x, g):
 
 
 @inner
-def _at_its_end(limits, A, b, x, g):
+def _converged(limits, A, b, x, g):
     """Whether the projected gradient is small."""
     most, largest, largest_b, total = 0.0, 0.0, 0.0, 0.0
     for k in range(len(b)):

@@ -14,12 +14,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from scipy.linalg import LinAlgError, cho_solve, cholesky
 
+from ._thresholds import NNLS_ROUNDING, NNLS_SINGULAR, NNLS_SWEEPS
+
 if TYPE_CHECKING:
     from numpy.typing import NDArray
-
-SINGULAR = 1e-14  # a Cholesky pivot this small against the largest diagonal entry is rounding error
-ROUNDING = 1e-15  # an entry of the gradient this small against what was added up to it is, too
-SWEEPS = 8  # sweeps after which the step on the positive unknowns is tried though their set still changes
 
 
 def solve_rows_nonnegative(
@@ -72,7 +70,7 @@ def _check(A: NDArray[Any], b: NDArray[Any], definite: bool) -> None:
     """Raise LinAlgError where there is no least value."""
     if not (np.isfinite(A).all() and np.isfinite(b).all()) or (b[np.diag(A) <= 0] > 0).any():
         raise LinAlgError
-    if not definite and not np.diag(cholesky(A)).min() ** 2 > SINGULAR * np.diag(A).max():
+    if not definite and not np.diag(cholesky(A)).min() ** 2 > NNLS_SINGULAR * np.diag(A).max():
         raise LinAlgError
 
 
@@ -87,7 +85,7 @@ def _descend(
     g = A @ x - b
     steps = 0
     while steps < max_steps:
-        enough = max(tol * np.abs(b).max(), ROUNDING * (diagonal.max() * x.sum() + np.abs(b).max()))
+        enough = max(tol * np.abs(b).max(), NNLS_ROUNDING * (diagonal.max() * x.sum() + np.abs(b).max()))
         if np.abs(np.where(x > 0, g, np.minimum(g, 0))).max() <= enough:
             break
         before = x > 0
@@ -96,7 +94,7 @@ def _descend(
             g += (moved - x[k]) * A[k]
             x[k] = moved
         steps += 1
-        if steps % SWEEPS == 0 or np.array_equal(before, x > 0):
+        if steps % NNLS_SWEEPS == 0 or np.array_equal(before, x > 0):
             x = _step_on_positive(A, x, g)
             g = A @ x - b
     return x, steps
@@ -111,7 +109,7 @@ def _step_on_positive(A: NDArray[Any], x: NDArray[Any], g: NDArray[Any]) -> NDAr
         U = cholesky(A[np.ix_(P, P)])
     except LinAlgError:
         return x
-    if not np.diag(U).min() ** 2 > SINGULAR * np.diag(A).max():
+    if not np.diag(U).min() ** 2 > NNLS_SINGULAR * np.diag(A).max():
         return x
     step = -cho_solve((U, False), g[P])
     towards_zero = step < 0

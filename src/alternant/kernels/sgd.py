@@ -25,7 +25,6 @@ from ._registry import active_backend
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-
 def biased_epoch(
     grid: Grid,
     order: NDArray[np.int64],
@@ -182,7 +181,7 @@ def logistic_epoch(
     weight, target : arrays, shape (nnz,)
         ``w``, not negative, and ``t``, between 0 and 1, of every entry.
     negatives : float64 array, shape (m,), or None
-        Expected number of sampled negatives of each row; None takes every pair of row and column.
+        Expected number of sampled negatives of each row, at most 2^31; None takes every pair of row and column.
     squares : Factors or None
         Sums of squared gradients, positive, overwritten: with them each number moves by
         ``learning_rate * gradient / sqrt(sum)`` (Adagrad). None takes plain steps.
@@ -209,8 +208,7 @@ def logistic_epoch(
     _check_values("target", target, factors, grid, minimum=0, maximum=1)
     if negatives is not None:
         check.vector("negatives", negatives, np.float64, len(factors.X))
-        if not (np.isfinite(negatives).all() and (negatives >= 0).all()):
-            raise ValueError("negatives must be finite and 0 or more, got other values: pass an expected number a row")
+        check.samples(negatives)
     for name, value in (("seed", seed), ("epoch", epoch)):
         if not 0 <= index(value) < 1 << 64:
             raise ValueError(f"{name} must be from 0 to 2^64 - 1, got {value}")
@@ -228,8 +226,8 @@ def sort_into_blocks(
     indices: NDArray[Any],
     row_block: NDArray[np.uint8],
     column_block: NDArray[np.uint8],
-    row_rank: NDArray[np.int32],
-    column_rank: NDArray[np.int32],
+    row_position: NDArray[np.int32],
+    column_position: NDArray[np.int32],
     blocks: int,
     num_threads: int | None = None,
 ) -> tuple[NDArray[np.int64], NDArray[np.int32], NDArray[np.int32], NDArray[np.int64]]:
@@ -245,7 +243,7 @@ def sort_into_blocks(
         Column numbers.
     row_block, column_block : uint8 arrays, shapes (m,) and (n,)
         The entries of row ``u`` in column ``i`` belong to block ``row_block[u] * blocks + column_block[i]``.
-    row_rank, column_rank : int32 arrays, shapes (m,) and (n,)
+    row_position, column_position : int32 arrays, shapes (m,) and (n,)
         The numbers of rows and columns in the grid.
     blocks : int
         Blocks on a side, from 1 to 64.
@@ -257,19 +255,20 @@ def sort_into_blocks(
     block_indptr : int64 array, shape (blocks * blocks + 1,)
         Block ``k`` has the entries from ``block_indptr[k]`` up to ``block_indptr[k + 1]`` of what follows.
     rows, columns : int32 arrays, shape (nnz,)
-        ``row_rank`` and ``column_rank`` of each entry.
+        ``row_position`` and ``column_position`` of each entry.
     entries : int64 array, shape (nnz,)
         Which entry of the matrix it is.
     """
     check_whole(indptr, indices, len(row_block), len(column_block), blocks)
-    for name, block, rank in (("row", row_block, row_rank), ("column", column_block, column_rank)):
+    for name, block, position in (("row", row_block, row_position), ("column", column_block, column_position)):
         check.vector(f"{name}_block", block, np.uint8, len(block))
-        check.vector(f"{name}_rank", rank, np.int32, len(block))
+        check.vector(f"{name}_position", position, np.int32, len(block))
         if block.max(initial=0) >= blocks:
             raise ValueError(f"{name}_block must be below {blocks} (the number of blocks), got {block.max()}")
     found: tuple[NDArray[np.int64], NDArray[np.int32], NDArray[np.int32], NDArray[np.int64]] = (
         active_backend().sort_into_blocks(
-            indptr, indices, row_block, column_block, row_rank, column_rank, blocks, resolve_num_threads(num_threads)
+            indptr, indices, row_block, column_block, row_position, column_position, blocks,
+            resolve_num_threads(num_threads),
         )
     )
     return found
@@ -282,7 +281,7 @@ def _check(
     update_columns: bool,
     squares: Factors | None = None,
 ) -> None:
-    """Refuse what would make a kernel read out of bounds, or two threads meet."""
+    """Refuse what would make a kernel read out of bounds, or two threads write the same memory."""
     dtype = check.floating("X", factors.X)
     m, f = check.matrix("X", factors.X, dtype, writeable=True).shape
     n = check.matrix("Y", factors.Y, dtype, columns=f, writeable=update_columns).shape[0]

@@ -29,7 +29,6 @@ from .._utils.splitmix import FIRST, GOLDEN, MASK, SECOND, mix
 from .._utils.threads import map_parallel, resolve_num_threads
 from ._grid import Factors, Grid
 from .als_numba import constant, entry_point
-from .sgd_reference import sort_into_blocks as sort_into_blocks
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -119,6 +118,43 @@ def logistic_epoch(
         _logistic_blocks, grid, order, steps, num_threads,
         *constant(weight, target), sampled, state, moving, moving_squares, rates, update_columns or None,
     )  # fmt: skip
+
+
+def sort_into_blocks(
+    indptr: NDArray[np.int64],
+    indices: NDArray[Any],
+    row_block: NDArray[np.uint8],
+    column_block: NDArray[np.uint8],
+    row_position: NDArray[np.int32],
+    column_position: NDArray[np.int32],
+    blocks: int,
+    num_threads: int | None = None,  # noqa: ARG001 - one thread: it is bound by memory
+) -> tuple[NDArray[np.int64], NDArray[np.int32], NDArray[np.int32], NDArray[np.int64]]:
+    """See `alternant.kernels.sort_into_blocks`."""
+    nnz = len(indices)
+    block_indptr, entries = np.zeros(blocks * blocks + 1, np.int64), np.empty(nnz, np.int64)
+    rows, columns = np.empty(nnz, np.int32), np.empty(nnz, np.int32)
+    inputs = constant(indptr, indices, row_block, column_block, row_position, column_position)
+    _sort(*inputs, blocks, block_indptr, rows, columns, entries)
+    return block_indptr, rows, columns, entries
+
+
+@entry_point
+def _sort(indptr, indices, row_block, column_block, row_position, column_position, blocks, starts, rows, columns,
+          entries):  # fmt: skip
+    """Sort by counting: `starts` holds the number of entries before each block."""
+    for u in range(len(indptr) - 1):
+        for j in range(indptr[u], indptr[u + 1]):
+            starts[np.int64(row_block[u]) * blocks + column_block[indices[j]] + 1] += 1
+    for block in range(blocks * blocks):
+        starts[block + 1] += starts[block]
+    places = starts[:-1].copy()
+    for u in range(len(indptr) - 1):
+        for j in range(indptr[u], indptr[u + 1]):
+            block = np.int64(row_block[u]) * blocks + column_block[indices[j]]
+            at = places[block]
+            places[block] = at + 1
+            rows[at], columns[at], entries[at] = row_position[u], column_position[indices[j]], j
 
 
 def _moving(factors: Factors, update_columns: bool) -> Factors:

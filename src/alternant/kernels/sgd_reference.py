@@ -145,8 +145,8 @@ def sort_into_blocks(
     indices: NDArray[Any],
     row_block: NDArray[np.uint8],
     column_block: NDArray[np.uint8],
-    row_rank: NDArray[np.int32],
-    column_rank: NDArray[np.int32],
+    row_position: NDArray[np.int32],
+    column_position: NDArray[np.int32],
     blocks: int,
     num_threads: int | None = None,  # noqa: ARG001
 ) -> tuple[NDArray[np.int64], NDArray[np.int32], NDArray[np.int32], NDArray[np.int64]]:
@@ -157,7 +157,7 @@ def sort_into_blocks(
     key += column_block.astype(narrow)[indices]
     entries = np.argsort(key, kind="stable")
     block_indptr = np.concatenate([[0], np.cumsum(np.bincount(key, minlength=blocks**2))])
-    return block_indptr, np.repeat(row_rank, lengths)[entries], column_rank[indices[entries]], entries
+    return block_indptr, np.repeat(row_position, lengths)[entries], column_position[indices[entries]], entries
 
 
 def sigmoid(z: float) -> float:

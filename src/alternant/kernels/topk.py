@@ -28,8 +28,9 @@ def top_k(
 ) -> None:
     """Find the `k` items with the greatest dot product for every query.
 
-    Ties go to the lower id. Places that no item fills (`k` above the number of items left) get id -1 and score -inf;
-    a NaN score never ranks. Neither the number of threads nor the scratch memory changes a bit of the result.
+    Ties go to the lower id. Where fewer than `k` items are left, the list is padded with id -1 and score -inf; an item
+    with a NaN score is never returned. Neither the number of threads nor the scratch memory changes a bit of the
+    result.
 
     Parameters
     ----------
@@ -51,9 +52,10 @@ def top_k(
     num_threads : int, optional
         Number of threads; all that the process may use by default.
     scratch_bytes : int, optional
-        Most scratch memory per thread, 64 MiB by default. Items are taken in parts that fit, but never fewer than 256
-        at a time, which take about 256 rows of `items`, and at most 96 queries at a time.
+        Limit on the scratch memory of each thread, 64 MiB by default. Items are processed in parts that fit, of at
+        least 256 items (about the size of 256 rows of `items`), for at most 96 queries at a time.
     """
+    check.fits_int32(items=check.rows_of(items))
     dtype = check.floating("items", items)
     m, f = check.matrix("queries", queries, dtype).shape
     n = check.matrix("items", items, dtype, columns=f).shape[0]

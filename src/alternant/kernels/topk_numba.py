@@ -19,6 +19,7 @@ import numba
 import numpy as np
 
 from .._utils.threads import map_parallel, resolve_num_threads
+from ._checks import fits_int32
 from .als_numba import constant, entry_point
 
 if TYPE_CHECKING:
@@ -46,6 +47,7 @@ def top_k(
     scratch_bytes: int = 1 << 26,  # noqa: ARG001 - a thread's tile is 256 items, whatever the catalogue
 ) -> None:
     """See `alternant.kernels.top_k`."""
+    fits_int32(items=len(items))
     threads = resolve_num_threads(num_threads)
     m = len(queries)
     listed = isinstance(candidates, tuple)

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ._checks import fits_int32
+
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
@@ -25,6 +27,7 @@ def top_k(
     scratch_bytes: int = 1 << 26,
 ) -> None:
     """See `alternant.kernels.top_k`."""
+    fits_int32(items=len(items))
     block = max(1, scratch_bytes // (items.shape[1] * items.itemsize))  # bounds the gathered copies
     for u in range(len(queries)):
         allowed = np.arange(len(items)) if candidates is None else candidates

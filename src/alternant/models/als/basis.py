@@ -12,7 +12,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Literal, Self
 
 import numpy as np
 import scipy.linalg
@@ -44,17 +44,19 @@ LARGEST_DIAGONAL = 1e30  # of the scaled problem, in float32
 # sweep would lose one more digit than with eigenvectors. Below, solutions are at least as accurate.
 ILL_CONDITIONED = 5e-3
 
+Triangle = Literal["full", "lower", "upper"]
+
 
 class Product:
-    """Right multiplication of rows by a matrix; see `alternant.kernels.multiply` for its shapes."""
+    """Right multiplication of rows by a matrix; see `alternant.kernels.multiply` for its triangles."""
 
-    def __init__(self, matrix: NDArray[np.float64], dtype: np.dtype[Any], shape: str = "full") -> None:
+    def __init__(self, matrix: NDArray[np.float64], dtype: np.dtype[Any], triangle: Triangle = "full") -> None:
         self.matrix = np.ascontiguousarray(matrix, dtype)
-        self.shape = shape
+        self.triangle: Triangle = triangle
 
     def __call__(self, rows: NDArray[Any], out: NDArray[Any], solver: Solver) -> None:
         """Write ``rows @ matrix`` to `out`, which may be `rows` unless the matrix is an upper triangle."""
-        solver.backend.multiply(rows, self.matrix, out, self.shape, solver.num_threads)
+        solver.backend.multiply(rows, self.matrix, out, self.triangle, solver.num_threads)
 
 
 @dataclass(frozen=True)
@@ -115,12 +117,13 @@ class Basis:
             lambdas = (0.0, 0.0) if with_lambda else (least, greatest)
             unit = _narrow_unit(len(Y), unobserved_weight, g, lambdas)
         scale = 1.0 if unit is None else unit  # of Y'; a power of 2
-        shape, other_shape = ("lower", "upper") if with_lambda else ("full", "full")
+        triangle: Triangle = "lower" if with_lambda else "full"
+        transposed: Triangle = "upper" if with_lambda else "full"
         factors = solver.pool.array((len(Y), columns), Y.dtype if unit is None else np.dtype(np.float16))
-        Product(scale * inverse.T, Y.dtype, other_shape)(np.ascontiguousarray(Y), factors, solver)
+        Product(scale * inverse.T, Y.dtype, transposed)(np.ascontiguousarray(Y), factors, solver)
         diagonal = np.full(columns, scale**2 * g.max(initial=0) or 1, Y.dtype)
         diagonal[:f] = scale**2 * g
-        forward, backward = Product(T / scale, Y.dtype, shape), Product(scale * inverse, Y.dtype, shape)
+        forward, backward = Product(T / scale, Y.dtype, triangle), Product(scale * inverse, Y.dtype, triangle)
         return cls(factors, diagonal, forward, backward, 0.0 if with_lambda else scale**2)
 
 

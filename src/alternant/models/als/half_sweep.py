@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from ..._utils.messages import parameter, refusal
 from ..._utils.threads import map_parallel, single_threaded_blas, weighted_sum
-from ...kernels.als_reference import SINGULAR
+from ...kernels._thresholds import ALS_SINGULAR
 from .basis import Basis, gramian
 from .solver import Solver
 
@@ -129,22 +129,28 @@ def _solve_by_kernel(
     Y, nonnegative = basis.factors, solver.method == "nonnegative"
     threads = min(solver.num_threads, 1 + int(problems.indptr[-1]) * Y.shape[1] // WORK_PER_THREAD)
     weight = problems.weight
-    target = problems.targets() if nonnegative else problems.target
     row_lambda = problems.regularization
     if basis.lambda_scale != 1:
         row_lambda = row_lambda * row_lambda.dtype.type(basis.lambda_scale)
     dense = np.zeros((Y.shape[1], Y.shape[1]), Y.dtype) if nonnegative else basis.diagonal
-    how = solver.method, solver.tol, solver.max_steps
+    target = problems.targets() if nonnegative else np.empty(0, Y.dtype)  # formed once for all calls
     if nonnegative and problems.complete:  # one Gramian for all rows
         weight, dense = np.zeros_like(weight), gramian(Y, solver).astype(Y.dtype)
     for first, last in _calls(problems.indptr):
-        rows = problems.indptr[first : last + 1], problems.indices, weight, target, Y
-        own = row_lambda[first:last], X[first:last]
-        out = threads, steps[first:last], objective[first:last]
+        rows, indptr = slice(first, last), problems.indptr[first : last + 1]
         if nonnegative:
-            status = solver.backend.solve_rows_nonnegative(*rows, dense, *own, solver.tol, solver.max_steps, *out)
+            status = solver.backend.solve_rows_nonnegative(
+                indptr, problems.indices, weight, target, Y, dense, row_lambda[rows], X[rows],
+                tol=solver.tol, max_steps=solver.max_steps, num_threads=threads, row_steps=steps[rows],
+                row_objective=objective[rows],
+            )  # fmt: skip
         else:
-            status = solver.backend.solve_rows(*rows, dense, *own, *how, *out, problems.target_scale)
+            status = solver.backend.solve_rows(
+                indptr, problems.indices, weight, problems.target, Y, dense, row_lambda[rows], X[rows],
+                method="cg" if solver.method == "cg" else "cholesky", tol=solver.tol, max_steps=solver.max_steps,
+                num_threads=threads, row_steps=steps[rows], row_objective=objective[rows],
+                target_scale=problems.target_scale,
+            )  # fmt: skip
         if status:
             raise _singular(problems, first + status - 1)
 
@@ -164,7 +170,7 @@ def solve_complete(
             U = scipy.linalg.cholesky(A)
         except (scipy.linalg.LinAlgError, ValueError):  # ValueError: not finite
             raise _singular(problems, 0) from None
-        if not np.diag(U).min() ** 2 > SINGULAR[Y.dtype] * np.diag(A).max():
+        if not np.diag(U).min() ** 2 > ALS_SINGULAR[Y.dtype] * np.diag(A).max():
             raise _singular(problems, 0)
 
         def solve(block: slice) -> None:

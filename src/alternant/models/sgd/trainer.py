@@ -289,7 +289,9 @@ class TrainingState:
         self.seed = int(rng.integers(1 << 63))
         m, n = train.shape
         blocks = block_count(m, n, len(train.data))
-        self.cut = cut(train.indptr, train.indices, n, blocks, rng, resolve_num_threads(model.num_threads))
+        self.cut = cut(
+            train.indptr, train.indices, n, blocks, rng, resolve_num_threads(model.num_threads), self.backend
+        )
         self.values = model._targets(train.data[self.cut.entries], self.state)
         rows, columns = self.cut.row_order, self.cut.column_order
         self.factors = Factors(

@@ -1,4 +1,4 @@
-/* Short vectors for the row kernels: one source, compiled once per SIMD level.
+/* Short vectors for the kernels: one source, compiled once per SIMD level.
  *
  * GCC's and Clang's vector extension states what a lane does and leaves the instructions to the compiler: the width
  * below follows from the target flags alone (16 bytes: SSE2, NEON; 32: AVX2; 64: AVX-512). A compiler without the
@@ -14,11 +14,12 @@
 #include <math.h>
 #include <stddef.h>
 #include <stdint.h>
-#include <stdlib.h>
 #include <string.h>
 
 #ifdef __AVX2__
 #  include <immintrin.h>
+#elif defined(__GNUC__) && defined(__aarch64__)
+#  include <arm_neon.h>
 #endif
 
 #define ALTERNANT_ALIGNMENT 64
@@ -46,12 +47,13 @@
 #  define ALTERNANT_TILE_ROWS 2
 #  define ALTERNANT_INLINE static
 #  define ALTERNANT_FUNCTION static
-#  define ALTERNANT_PREFETCH(address) ((void)0)
+#  define ALTERNANT_PREFETCH(address) ((void)(address))
 #  define ALTERNANT_ALIGNED
 #endif
 
 #if defined(_MSC_VER) && !defined(__clang__)
 #  define ALTERNANT_RESTRICT __restrict
+#  define ALTERNANT_PRAGMA(...) __pragma(__VA_ARGS__)
 #  define ALTERNANT_UNROLL
 #  define ALTERNANT_SIMD_SUM(...)
 #else
@@ -89,41 +91,72 @@
 #define ALTERNANT_JOIN_(a, b) a##_##b
 #define ALTERNANT_JOIN(a, b) ALTERNANT_JOIN_(a, b)
 
-/* malloc'ed memory aligned to 64 bytes and set to zero; *base is what free() takes. */
-ALTERNANT_INLINE char *aligned_zeros(size_t bytes, void **base)
-{
-    *base = calloc(1, bytes + ALTERNANT_ALIGNMENT);
-    if (*base == NULL) return NULL;
-    return (char *)(((uintptr_t)*base + ALTERNANT_ALIGNMENT - 1) & ~(uintptr_t)(ALTERNANT_ALIGNMENT - 1));
-}
-
-ALTERNANT_INLINE const char *compiler_version(void)
-{
-#if defined(__clang__)
-    return "clang " __clang_version__;
-#elif defined(__GNUC__)
-    return "gcc " __VERSION__;
-#elif defined(_MSC_VER)
-    return "msvc";
-#else
-    return "unknown";
+/* Fused on levels that have the instruction, and only there: whether a compiler contracts a * b + c by itself depends on
+ * its flags, and scores must have the same bits wherever they are formed. setup.py pins contraction for all other sums,
+ * where it is a matter of speed; MSVC's is switched off. */
+#if defined(_MSC_VER) && !defined(__clang__)
+#  pragma fp_contract(off)
 #endif
+#if defined(__GNUC__) && (defined(__FMA__) || defined(__AVX512F__) || defined(__aarch64__))
+#  define ALTERNANT_FMA 1
+#endif
+
+/* The rows that the entries of a sparse matrix name, int32 or int64. */
+typedef struct {
+    const void *at;
+    int is_int64;
+} index_list;
+
+ALTERNANT_INLINE ptrdiff_t index_at(index_list list, ptrdiff_t j)
+{
+    return list.is_int64 ? (ptrdiff_t)((const int64_t *)list.at)[j] : (ptrdiff_t)((const int32_t *)list.at)[j];
 }
 
-#define REAL float
-#define REAL_BYTES 4
-#define NAME(name) ALTERNANT_JOIN(name, f32)
-#include "_vector_real.h"
-#undef REAL
-#undef REAL_BYTES
-#undef NAME
+ALTERNANT_INLINE index_list indices_from(index_list list, ptrdiff_t j)
+{
+    list.at = (const char *)list.at + j * (list.is_int64 ? 8 : 4);
+    return list;
+}
 
-#define REAL double
-#define REAL_BYTES 8
-#define NAME(name) ALTERNANT_JOIN(name, f64)
-#include "_vector_real.h"
-#undef REAL
-#undef REAL_BYTES
-#undef NAME
+ALTERNANT_INLINE ptrdiff_t smaller(ptrdiff_t a, ptrdiff_t b) { return a < b ? a : b; }
+ALTERNANT_INLINE ptrdiff_t larger(ptrdiff_t a, ptrdiff_t b) { return a > b ? a : b; }
+
+/* The number of elements in a row of f, rounded up to a multiple of 64 bytes. */
+ALTERNANT_INLINE ptrdiff_t padded(ptrdiff_t f, ptrdiff_t itemsize)
+{
+    const ptrdiff_t lanes = ALTERNANT_ALIGNMENT / itemsize;
+    return (f + lanes - 1) / lanes * lanes;
+}
+
+/* Rows gathered at a time, and rows prefetched ahead of the one being copied. */
+#define CHUNK 64
+#define AHEAD 12
+
+#include "use_float32.h"
+#include "vector_real.h"
+#include "use_none.h"
+
+#include "use_float64.h"
+#include "vector_real.h"
+#include "use_none.h"
+
+/* Bits of float32, as wide as its vectors. */
+#ifdef ALTERNANT_VECTORS
+typedef uint32_t words_t __attribute__((vector_size(ALTERNANT_VECTOR_BYTES), may_alias));
+#else
+typedef uint32_t words_t;
+#endif
+
+/* Copy n rows of float32 into padded rows of float64. */
+ALTERNANT_FUNCTION void gather_f32_f64(ptrdiff_t n, ptrdiff_t f, ptrdiff_t fp, const float *Y, index_list indices,
+                                       ptrdiff_t left, double *packed)
+{
+    ptrdiff_t j, k;
+    for (j = 0; j < n; j++) {
+        const float *y = Y + index_at(indices, j) * f;
+        if (j + AHEAD < left) prefetch_row_f32(f, Y + index_at(indices, j + AHEAD) * f);
+        for (k = 0; k < f; k++) packed[j * fp + k] = y[k];
+    }
+}
 
 #endif

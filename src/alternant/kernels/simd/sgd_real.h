@@ -1,16 +1,9 @@
-/* The blocks of _sgd.h for one real type: included with REAL and NAME(x) defined. No include guard.
+/* Blocks of stochastic gradient descent, for one real type. No include guard: see use_float32.h.
  *
  * Rows of factors have any length and alignment: whole vectors, then a tail of single numbers. */
 
-typedef REAL NAME(loose) SGD_LOOSE(REAL);
-#ifdef ALTERNANT_VECTORS
-#  define VL ((ptrdiff_t)(ALTERNANT_VECTOR_BYTES / sizeof(REAL)))
-#else
-#  define VL ((ptrdiff_t)1)
-#endif
-#define VECTOR NAME(vector)
-#define GET(pointer) (*(const NAME(loose) *)(pointer))
-#define PUT(pointer) (*(NAME(loose) *)(pointer))
+#define GET(pointer) LOOSE(pointer)
+#define PUT(pointer) LOOSE_AT(pointer)
 
 /* A constant length lets the compiler unroll and keep a row in registers. */
 #define WITH_CONSTANT_LENGTH(f, BODY)                                                                                 \
@@ -94,14 +87,14 @@ ALTERNANT_INLINE void NAME(fetch)(const ptrdiff_t f, const REAL *row)
 
 /* --- biased ------------------------------------------------------------------------------------------------------ */
 
-/* What multiplies the other side in a step: rate times error, times the slope of the sigmoid where there is one. `rest`
- * is the target less all of the score but the dot product. */
-ALTERNANT_INLINE REAL NAME(biased_error)(const int bounded, REAL target, REAL rest, REAL dot, REAL *slope,
+/* What is left of the target, and the slope of the sigmoid where there is one. `base` is all of the score but the dot
+ * product, `rest` the target less that. */
+ALTERNANT_INLINE REAL NAME(biased_error)(const int bounded, REAL target, REAL base, REAL rest, REAL dot, REAL *slope,
                                          const sgd_step *step)
 {
     *slope = 1;
     if (bounded) {
-        const REAL z = dot + (target - rest), e = EXP(-FABS(z)), s = (z >= 0 ? 1 : e) / (1 + e);
+        const REAL z = base + dot, e = EXP(-FABS(z)), s = (z >= 0 ? 1 : e) / (1 + e);
         *slope = (REAL)step->height * e / ((1 + e) * (1 + e));
         return target - ((REAL)step->low + (REAL)step->height * s);
     }
@@ -124,7 +117,8 @@ ALTERNANT_FUNCTION double NAME(biased_any)(ptrdiff_t f, ptrdiff_t n, const int32
         if (j + SGD_AHEAD < n) NAME(fetch)(f, Y + columns[j + SGD_AHEAD] * f);
         const REAL b = row_bias[u], c = column_bias[i], rest = target[j] - offset - c - b;
         const REAL dot = NAME(row_dot)(f, x, y);
-        const REAL error = NAME(biased_error)(step->height < INFINITY, target[j], rest, dot, &slope, step);
+        const REAL error = NAME(biased_error)(step->height < INFINITY, target[j], offset + b + c, rest,
+                                              dot, &slope, step);
         const REAL g = rate * error * slope;
         loss += (double)error * error;
         NAME(move)(f, x, y, g, dx, dy, step->columns);
@@ -165,7 +159,8 @@ ALTERNANT_INLINE double NAME(biased_run)(const int vectors, const int bounded, c
             ALTERNANT_UNROLL
             for (k = 0; k < vectors; k++) s[k % 4] += x[k] * GET(y + k * VL);
             const VECTOR sum = NAME(lane_sums)((s[0] + s[1]) + (s[2] + s[3]));
-            const REAL error = NAME(biased_error)(bounded, target[j], left - b, sum[0], &slope, step);
+            const REAL error = NAME(biased_error)(bounded, target[j], offset + b + c, left - b, sum[0],
+                                                  &slope, step);
             const VECTOR g = bounded ? (VECTOR){0} + rate * error * slope : rate * ((left - b) - sum);
             loss += (double)error * error;
             if (both) {
@@ -394,8 +389,77 @@ ALTERNANT_FUNCTION double NAME(logistic_negatives)(ptrdiff_t f, ptrdiff_t u, ptr
 #undef BODY
 }
 
-#undef VL
-#undef VECTOR
+/* --- epochs ------------------------------------------------------------------------------------------------------ */
+
+/* The loss of block `block` of a biased epoch, and so on for the others. */
+ALTERNANT_INLINE double NAME(biased_task)(const sgd_epoch *p, ptrdiff_t a, ptrdiff_t b)
+{
+    const sgd_sides *s = &p->sides;
+    const int64_t j = p->block_indptr[a * p->blocks + b], n = p->block_indptr[a * p->blocks + b + 1] - j;
+    return NAME(biased_block)(p->f, (ptrdiff_t)n, p->rows + j, p->columns + j, (const REAL *)p->target + j,
+                              (REAL *)s->X, (REAL *)s->Y, (REAL *)s->row_bias, (REAL *)s->column_bias, &p->step);
+}
+
+ALTERNANT_INLINE double NAME(cosine_task)(const sgd_epoch *p, ptrdiff_t a, ptrdiff_t b)
+{
+    const int64_t j = p->block_indptr[a * p->blocks + b], n = p->block_indptr[a * p->blocks + b + 1] - j;
+    return NAME(cosine_block)(p->f, (ptrdiff_t)n, p->rows + j, p->columns + j, (const REAL *)p->target + j,
+                              (REAL *)p->sides.X, (REAL *)p->sides.Y, &p->step);
+}
+
+ALTERNANT_INLINE double NAME(logistic_task)(const sgd_epoch *p, ptrdiff_t a, ptrdiff_t b)
+{
+    const int64_t j = p->block_indptr[a * p->blocks + b], n = p->block_indptr[a * p->blocks + b + 1] - j;
+    const ptrdiff_t first = (ptrdiff_t)p->column_edges[b], width = (ptrdiff_t)p->column_edges[b + 1] - first;
+    double loss = 0;
+    int64_t u;
+    if (n > 0)
+        loss = NAME(logistic_entries)(p->f, (ptrdiff_t)n, p->rows + j, p->columns + j, (const REAL *)p->weight + j,
+                                      (const REAL *)p->target + j, &p->sides, &p->step);
+    for (u = p->row_edges[a]; width > 0 && u < p->row_edges[a + 1]; u++) {
+        if (p->negatives == NULL) {
+            loss += NAME(logistic_negatives)(p->f, (ptrdiff_t)u, first, width, NULL, width, &p->sides, &p->step);
+        } else {
+            const uint64_t key = mix(p->seed + SGD_GOLDEN * (uint64_t)(u * p->blocks + b + 1));
+            const double expected = p->negatives[u] * width / p->n + (double)(key >> 40) * 5.9604644775390625e-08;
+            loss += NAME(logistic_negatives)(p->f, (ptrdiff_t)u, first, width, &key, (ptrdiff_t)expected, &p->sides,
+                                             &p->step);
+        }
+    }
+    return loss;
+}
+
+/* The blocks are dealt out statically, so that a thread keeps its rows in its own cache from one diagonal to the next:
+ * 68 million entries a second on two threads, against 47 where whoever is free takes a block. */
+#ifdef _OPENMP
+#  define IN_PARALLEL ALTERNANT_PRAGMA(omp parallel num_threads(p->threads))
+#  define DEALT_OUT ALTERNANT_PRAGMA(omp for schedule(static))
+#else
+#  define IN_PARALLEL
+#  define DEALT_OUT
+#endif
+#define EPOCH(name, task)                                                                                             \
+    static void NAME(name)(const sgd_epoch *p)                                                                        \
+    {                                                                                                                 \
+        IN_PARALLEL                                                                                                   \
+        {                                                                                                             \
+            ptrdiff_t d, a;                                                                                           \
+            for (d = 0; d < p->blocks; d++) {                                                                         \
+                DEALT_OUT                                                                                             \
+                for (a = 0; a < p->blocks; a++) {                                                                     \
+                    const ptrdiff_t b = (ptrdiff_t)((a + p->order[d]) % p->blocks);                                   \
+                    p->loss[a * p->blocks + b] = NAME(task)(p, a, b);                                                 \
+                }                                                                                                     \
+            }                                                                                                         \
+        }                                                                                                             \
+    }
+EPOCH(biased_epoch, biased_task)
+EPOCH(cosine_epoch, cosine_task)
+EPOCH(logistic_epoch, logistic_task)
+
+#undef EPOCH
+#undef IN_PARALLEL
+#undef DEALT_OUT
 #undef GET
 #undef PUT
 #undef WITH_CONSTANT_LENGTH

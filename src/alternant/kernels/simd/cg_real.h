@@ -1,4 +1,4 @@
-/* Conjugate gradients on packed rows, for one real type: included by _vector_real.h, whose macros it uses. */
+/* Conjugate gradients on packed rows, for one real type. No include guard: see use_float32.h. */
 
 /* q += sum_j w_j (y_j . p) y_j over 4 or 8 packed rows. Called with constant numbers of rows and vectors, it keeps the
  * rows' sums in registers: eight rows share the loads of p and q. */
@@ -91,34 +91,35 @@ ALTERNANT_INLINE void NAME(first_column)(const int rows, const REAL **y, const R
 /* Rows that are read in the first pass: of REAL, wherever they are, or of float16. */
 typedef struct {
     const REAL **rows;
-    const uint16_t **narrow; /* of float16, or NULL */
+    const uint16_t **f16; /* of float16, or NULL */
     REAL *wide;              /* scratch for four rows of REAL */
 } NAME(source);
 
 /* q += sum_j w_j (y_j . p) y_j and b += sum_j t_j y_j over 1 or 4 rows from `j` on. They are loaded twice for all of
- * that and for their copy at `packed`, in 16 bits if `half`. Those from `next` on are prefetched meanwhile. */
-ALTERNANT_INLINE void NAME(first_rows)(const int rows, const ptrdiff_t vectors, const int half, const int coarse,
+ * that and for their copy at `packed`, as bfloat16 if `bf16`. Those from `next` on are prefetched meanwhile. */
+ALTERNANT_INLINE void NAME(first_rows)(const int rows, const ptrdiff_t vectors, const int bf16, const int f16,
                                        const NAME(source) *Y, ptrdiff_t j, ptrdiff_t next, const REAL *w,
                                        const REAL *t, const REAL *p, REAL *q, REAL *b, REAL *packed)
 {
-    const ptrdiff_t length = vectors * VL, step = half ? 2 * VL : VL;
-    const ptrdiff_t line = coarse ? 2 * LANES : LANES, width = coarse ? 2 : REAL_BYTES; /* numbers in 64 bytes; bytes */
+    const ptrdiff_t length = vectors * VL, step = bf16 ? 2 * VL : VL;
+    const ptrdiff_t line = f16 ? 2 * LANES : LANES, width = f16 ? 2 : REAL_BYTES; /* numbers in 64 bytes; bytes */
     VECTOR s[4] = {{0}}, column[4], right[4];
     REAL c[4] ALTERNANT_ALIGNED, u[4]; /* and y: no store to `packed` can change a local */
-    REAL *const wide = half ? Y->wide : packed;
+    REAL *const wide = bf16 ? Y->wide : packed;
     const REAL *y[4];
-    const uint16_t *narrow[4];
+    const uint16_t *half[4]; /* of float32 only */
     const char *z[4];
     ptrdiff_t k;
     int r;
+    (void)half;
     ALTERNANT_UNROLL
     for (r = 0; r < rows; r++) {
-        y[r] = coarse ? wide + r * length : Y->rows[j + r];
-        z[r] = coarse ? (const char *)Y->narrow[next + r] : (const char *)Y->rows[next + r];
-        narrow[r] = coarse ? Y->narrow[j + r] : NULL;
+        y[r] = f16 ? wide + r * length : Y->rows[j + r];
+        z[r] = f16 ? (const char *)Y->f16[next + r] : (const char *)Y->rows[next + r];
+        half[r] = f16 ? Y->f16[j + r] : NULL;
     }
     /* Where memory does not begin at a cache line, rows end in one more. (The processor sees longer ones coming.) */
-    if (coarse && ((uintptr_t)z[0] | (uintptr_t)z[rows - 1]) % 64 != 0) {
+    if (f16 && ((uintptr_t)z[0] | (uintptr_t)z[rows - 1]) % 64 != 0) {
         ALTERNANT_UNROLL
         for (r = 0; r < rows; r++) ALTERNANT_PREFETCH(z[r] + length * width - 1);
     }
@@ -130,9 +131,9 @@ ALTERNANT_INLINE void NAME(first_rows)(const int rows, const ptrdiff_t vectors, 
         }
         ALTERNANT_UNROLL
         for (r = 0; r < rows; r++) {
-#if REAL_BYTES == 4
-            if (coarse) {
-                const VECTOR yk = NAME(widen_vector)(narrow[r] + k);
+#ifdef REAL_IS_FLOAT32
+            if (f16) {
+                const VECTOR yk = vector_from_f16(half[r] + k);
                 AT(wide + r * length + k) = yk;
                 s[r] += yk * pk;
                 continue;
@@ -157,57 +158,57 @@ ALTERNANT_INLINE void NAME(first_rows)(const int rows, const ptrdiff_t vectors, 
             }
         }
         NAME(first_column)(rows, y, c, u, q, b, k, column);
-#ifdef HALVES
-        if (half) {
+#ifdef REAL_IS_FLOAT32
+        if (bf16) {
             NAME(first_column)(rows, y, c, u, q, b, k + VL, right);
             ALTERNANT_UNROLL
             for (r = 0; r < rows; r++)
-                *(WORDS *)(packed + (r * length + k) / 2) = NAME(halves)(column[r], right[r]);
+                *(words_t *)(packed + (r * length + k) / 2) = NAME(pack_bf16)(column[r], right[r]);
             continue;
         }
 #else
         (void)right;
 #endif
-        if (coarse) continue; /* they are there */
+        if (f16) continue; /* they are there */
         ALTERNANT_UNROLL
         for (r = 0; r < rows; r++) AT(packed + r * length + k) = column[r];
     }
 }
 
 /* The same over the first n of `known` rows, prefetching `ahead` rows beyond those at hand. */
-ALTERNANT_INLINE void NAME(first_vectors)(const ptrdiff_t vectors, const int half, const int coarse, ptrdiff_t n,
+ALTERNANT_INLINE void NAME(first_vectors)(const ptrdiff_t vectors, const int bf16, const int f16, ptrdiff_t n,
                                           ptrdiff_t known, ptrdiff_t ahead, const NAME(source) *Y, const REAL *w,
                                           const REAL *t, const REAL *p, REAL *q, REAL *b, REAL *packed)
 {
-    const ptrdiff_t stride = half ? vectors * VL / 2 : vectors * VL;
+    const ptrdiff_t stride = bf16 ? vectors * VL / 2 : vectors * VL;
     ptrdiff_t j = 0;
     for (; j + 4 <= n; j += 4) {
         const ptrdiff_t next = j + ahead + 4 <= known ? j + ahead : j;
-        NAME(first_rows)(4, vectors, half, coarse, Y, j, next, w, t, p, q, b, packed + j * stride);
+        NAME(first_rows)(4, vectors, bf16, f16, Y, j, next, w, t, p, q, b, packed + j * stride);
     }
     for (; j < n; j++) {
         const ptrdiff_t next = j + ahead < known ? j + ahead : j;
-        NAME(first_rows)(1, vectors, half, coarse, Y, j, next, w, t, p, q, b, packed + j * stride);
+        NAME(first_rows)(1, vectors, bf16, f16, Y, j, next, w, t, p, q, b, packed + j * stride);
     }
 }
 
 /* total += Y^T (w * (Y p)) and total_b += Y^T t over so few rows that REAL will do for their sums; q, b are scratch. */
-ALTERNANT_FUNCTION void NAME(first_pass)(ptrdiff_t n, ptrdiff_t fp, int half, ptrdiff_t known, ptrdiff_t ahead,
+ALTERNANT_FUNCTION void NAME(first_pass)(ptrdiff_t n, ptrdiff_t fp, int bf16, ptrdiff_t known, ptrdiff_t ahead,
                                          const NAME(source) *Y, const REAL *w, const REAL *t, const REAL *p, REAL *q,
                                          REAL *b, double *ALTERNANT_RESTRICT total,
                                          double *ALTERNANT_RESTRICT total_b, REAL *packed)
 {
-    const int coarse = REAL_BYTES == 4 && Y->narrow != NULL;
+    const int f16 = REAL_BYTES == 4 && Y->f16 != NULL;
     ptrdiff_t k;
     memset(q, 0, fp * sizeof(REAL));
     memset(b, 0, fp * sizeof(REAL));
-#define FIRST(vectors, half, coarse)                                                                                  \
-    NAME(first_vectors)(vectors, half, coarse, n, known, ahead, Y, w, t, p, q, b, packed)
-    if (half && coarse) FIRST(fp / VL, 1, 1);
-    else if (coarse && fp == 8 * VL) FIRST(8, 0, 1);
-    else if (coarse) FIRST(fp / VL, 0, 1);
-    else if (half && fp == 8 * VL) FIRST(8, 1, 0);
-    else if (half) FIRST(fp / VL, 1, 0);
+#define FIRST(vectors, bf16, f16)                                                                                  \
+    NAME(first_vectors)(vectors, bf16, f16, n, known, ahead, Y, w, t, p, q, b, packed)
+    if (bf16 && f16) FIRST(fp / VL, 1, 1);
+    else if (f16 && fp == 8 * VL) FIRST(8, 0, 1);
+    else if (f16) FIRST(fp / VL, 0, 1);
+    else if (bf16 && fp == 8 * VL) FIRST(8, 1, 0);
+    else if (bf16) FIRST(fp / VL, 1, 0);
     else if (fp == VL) FIRST(1, 0, 0);
     else if (fp == 2 * VL) FIRST(2, 0, 0);
     else if (fp == 4 * VL) FIRST(4, 0, 0);

@@ -1,59 +1,8 @@
-/* The operations of _vector.h for one real type: included with REAL and NAME(x) defined. No include guard. */
+/* Cholesky factors and weighted Gramians of packed rows, for one real type. No include guard: see use_float32.h. */
 
-#define LANES ((ptrdiff_t)(ALTERNANT_ALIGNMENT / sizeof(REAL))) /* row lengths are multiples of this */
-
-#ifdef ALTERNANT_VECTORS
-#  define VL ((ptrdiff_t)(ALTERNANT_VECTOR_BYTES / sizeof(REAL)))
-typedef REAL NAME(vector) __attribute__((vector_size(ALTERNANT_VECTOR_BYTES), may_alias));
-typedef REAL NAME(loose) __attribute__((vector_size(ALTERNANT_VECTOR_BYTES), may_alias, aligned(REAL_BYTES)));
-#else
-#  define VL ((ptrdiff_t)1)
-typedef REAL NAME(vector);
-typedef REAL NAME(loose);
-#endif
-#define VECTOR NAME(vector)
 #define TILE_VECTORS (ALTERNANT_ALIGNMENT / (VL * sizeof(REAL))) /* vectors in 64 bytes */
 #define TILE_ROWS (ALTERNANT_TILE_ROWS < LANES ? ALTERNANT_TILE_ROWS : LANES)
 #define MAX_TILE_ROWS ALTERNANT_TILE_ROWS
-#define AT(pointer) (*(VECTOR *)(pointer))
-#define CAT(pointer) (*(const VECTOR *)(pointer))
-#define LOOSE(pointer) (*(const NAME(loose) *)(pointer)) /* of any alignment */
-
-/* The sum of a vector's lanes, halving: an order fixed at compile time. */
-ALTERNANT_INLINE REAL NAME(lane_sum)(VECTOR v)
-{
-#if defined(ALTERNANT_VECTORS) && defined(ALTERNANT_SWAP)
-    /* In registers; through memory, as below, it takes three times as long. */
-#  if ALTERNANT_VECTOR_BYTES == 16 * REAL_BYTES
-    v += ALTERNANT_SWAP(16, v, 8);
-    v += ALTERNANT_SWAP(16, v, 4);
-    v += ALTERNANT_SWAP(16, v, 2);
-#  elif ALTERNANT_VECTOR_BYTES == 8 * REAL_BYTES
-    v += ALTERNANT_SWAP(8, v, 4);
-    v += ALTERNANT_SWAP(8, v, 2);
-#  elif ALTERNANT_VECTOR_BYTES == 4 * REAL_BYTES
-    v += ALTERNANT_SWAP(4, v, 2);
-#  endif
-    return v[0] + v[1];
-#elif defined(ALTERNANT_VECTORS)
-    REAL lanes[ALTERNANT_VECTOR_BYTES / REAL_BYTES];
-    ptrdiff_t half, l;
-    memcpy(lanes, &v, sizeof v);
-    for (half = VL / 2; half > 0; half /= 2)
-        for (l = 0; l < half; l++) lanes[l] += lanes[l + half];
-    return lanes[0];
-#else
-    return v;
-#endif
-}
-
-/* Copy a row of f numbers of any alignment into a padded row. The padding, zero since the allocation, is not touched. */
-ALTERNANT_INLINE void NAME(copy_row)(ptrdiff_t f, const REAL *ALTERNANT_RESTRICT source, REAL *ALTERNANT_RESTRICT row)
-{
-    ptrdiff_t k = 0;
-    for (; k + VL <= f; k += VL) AT(row + k) = LOOSE(source + k);
-    for (; k < f; k++) row[k] = source[k];
-}
 
 /* Z_j = w_j y_j and b += sum_j t_j y_j over packed rows. */
 ALTERNANT_INLINE void NAME(scale_rows)(ptrdiff_t n, ptrdiff_t fp, const REAL *ALTERNANT_RESTRICT Y,
@@ -67,16 +16,6 @@ ALTERNANT_INLINE void NAME(scale_rows)(ptrdiff_t n, ptrdiff_t fp, const REAL *AL
             AT(Z + j * fp + k) = y * w[j];
             AT(b + k) += y * t[j];
         }
-}
-
-/* x . y in float64 lanes. */
-ALTERNANT_INLINE double NAME(dot)(ptrdiff_t f, const REAL *ALTERNANT_RESTRICT x, const REAL *ALTERNANT_RESTRICT y)
-{
-    double sum = 0;
-    ptrdiff_t k;
-    ALTERNANT_SIMD_SUM(sum)
-    for (k = 0; k < f; k++) sum += (double)x[k] * y[k];
-    return sum;
 }
 
 /* A[i, c] += sum_j Z[j, i] Y[j, c] for the 64-byte column blocks on and right of the diagonal, rows i >= first.
@@ -230,65 +169,6 @@ ALTERNANT_FUNCTION double NAME(quadratic)(ptrdiff_t size, const REAL *ALTERNANT_
     return total;
 }
 
-/* out[q, c] = sum_k q[k] T[k, c] for 4 queries and `width` packed columns (a multiple of 64): the sum runs over k in
- * order, so that the bits of a score depend on nothing but its query and its item. */
-ALTERNANT_FUNCTION void NAME(scores)(ptrdiff_t f, ptrdiff_t stride, ptrdiff_t width,
-                                     const REAL *ALTERNANT_RESTRICT q0, const REAL *ALTERNANT_RESTRICT q1,
-                                     const REAL *ALTERNANT_RESTRICT q2, const REAL *ALTERNANT_RESTRICT q3,
-                                     const REAL *ALTERNANT_RESTRICT T, REAL *ALTERNANT_RESTRICT out)
-{
-    ptrdiff_t c, k;
-    for (c = 0; c < width; c += 2 * VL) {
-        VECTOR a0 = {0}, a1 = {0}, a2 = {0}, a3 = {0}, b0 = {0}, b1 = {0}, b2 = {0}, b3 = {0};
-        for (k = 0; k < f; k++) {
-            const VECTOR a = CAT(T + k * stride + c), b = CAT(T + k * stride + c + VL);
-            a0 += q0[k] * a;
-            a1 += q1[k] * a;
-            a2 += q2[k] * a;
-            a3 += q3[k] * a;
-            b0 += q0[k] * b;
-            b1 += q1[k] * b;
-            b2 += q2[k] * b;
-            b3 += q3[k] * b;
-        }
-        AT(out + c) = a0;
-        AT(out + c + VL) = b0;
-        AT(out + stride + c) = a1;
-        AT(out + stride + c + VL) = b1;
-        AT(out + 2 * stride + c) = a2;
-        AT(out + 2 * stride + c + VL) = b2;
-        AT(out + 3 * stride + c) = a3;
-        AT(out + 3 * stride + c + VL) = b3;
-    }
-}
-
-/* The first c >= start with values[c] >= threshold, or width. A NaN is never found. */
-ALTERNANT_INLINE ptrdiff_t NAME(next_at_least)(ptrdiff_t start, ptrdiff_t width, const REAL *values, REAL threshold)
-{
-    ptrdiff_t c = start, l;
-    for (; c < width && c % LANES; c++)
-        if (values[c] >= threshold) return c;
-    for (; c + LANES <= width; c += LANES) {
-        int any = 0;
-        for (l = 0; l < LANES; l++) any |= values[c + l] >= threshold;
-        if (any) break;
-    }
-    for (; c < width; c++)
-        if (values[c] >= threshold) return c;
-    return width;
-}
-
-#include "_half_real.h"
-#include "_cg_real.h"
-
-#undef LANES
-#undef VL
-#undef VECTOR
 #undef TILE_VECTORS
 #undef TILE_ROWS
 #undef MAX_TILE_ROWS
-#undef AT
-#undef CAT
-#undef LOOSE
-#undef HALVES
-#undef WORDS

@@ -1,4 +1,4 @@
-/* The operations of _topk.h for one real type: included with REAL, its limits and NAME(x) defined. No include guard. */
+/* Bounds and rounding of topk_int8.h, for one real type. No include guard: see use_float32.h. */
 
 /* An upper bound of a row's norm, in float64; the constant is for squares that underflow. NaN and infinity stay. */
 ALTERNANT_INLINE double NAME(norm)(ptrdiff_t f, const REAL *row)
@@ -32,9 +32,9 @@ ALTERNANT_INLINE double NAME(step)(ptrdiff_t f, const REAL *row)
 {
     double largest = 0, squares = 0;
     ptrdiff_t start, k;
-    for (start = 0; start < f; start += TOPK_CHUNK) {
+    for (start = 0; start < f; start += INT8_CHUNK) {
         double half[2] = {0, 0};
-        const ptrdiff_t stop = start + TOPK_CHUNK < f ? start + TOPK_CHUNK : f;
+        const ptrdiff_t stop = start + INT8_CHUNK < f ? start + INT8_CHUNK : f;
         for (k = start; k < stop; k++) {
             const double size = fabs((double)row[k]);
             half[(k & 2) / 2] += size * size;
@@ -43,14 +43,13 @@ ALTERNANT_INLINE double NAME(step)(ptrdiff_t f, const REAL *row)
         squares = half[0] > squares ? half[0] : squares;
         squares = half[1] > squares ? half[1] : squares;
     }
-    largest /= TOPK_RANGE;
-    squares = sqrt(squares) / TOPK_HALF_NORM;
+    largest /= INT8_RANGE;
+    squares = sqrt(squares) / INT8_HALF_NORM;
     largest = largest > squares ? largest : squares;
     return largest > 1e-140 ? largest : 1e-140; /* where squares would underflow, all is error */
 }
 
-/* Round a row to bytes, f of them at the distances of the packed layout (stride: from one 4 factors to the next;
- * correction: whether rows of corrections lie between chunks); return the norm of what is left. */
+/* Round a query to f bytes, INT8_RANGE added to each; return the norm of what rounding left. */
 ALTERNANT_INLINE double NAME(round_query)(ptrdiff_t f, const REAL *row, double step, uint8_t *bytes)
 {
     const double inverse = 1 / step;
@@ -58,15 +57,15 @@ ALTERNANT_INLINE double NAME(round_query)(ptrdiff_t f, const REAL *row, double s
     ptrdiff_t k;
     for (k = 0; k < f; k++) {
         const double whole = rint(row[k] * inverse), left = row[k] - step * whole;
-        bytes[k] = (uint8_t)((int)whole + TOPK_RANGE);
+        bytes[k] = (uint8_t)((int)whole + INT8_RANGE);
         squares += left * left;
     }
-    for (; k % 4; k++) bytes[k] = TOPK_RANGE;
+    for (; k % 4; k++) bytes[k] = INT8_RANGE;
     return 1.000001 * sqrt(squares) + 1e-150;
 }
 
 /* A query's bytes and bounds. */
-ALTERNANT_INLINE void NAME(pack_query)(ptrdiff_t f, const REAL *query, uint8_t *bytes, rounded_t *rounded)
+ALTERNANT_INLINE void NAME(pack_query)(ptrdiff_t f, const REAL *query, uint8_t *bytes, topk_rounded *rounded)
 {
     rounded->step = NAME(step)(f, query);
     rounded->norm = NAME(norm)(f, query);
@@ -79,19 +78,19 @@ ALTERNANT_INLINE double NAME(pack_item)(ptrdiff_t f, const REAL *item, double st
     const double inverse = 1 / step;
     double squares = 0;
     ptrdiff_t start, k;
-    for (start = 0; start < f; start += TOPK_CHUNK) {
-        const ptrdiff_t stop = start + TOPK_CHUNK < f ? start + TOPK_CHUNK : f;
+    for (start = 0; start < f; start += INT8_CHUNK) {
+        const ptrdiff_t stop = start + INT8_CHUNK < f ? start + INT8_CHUNK : f;
         char *at = tile + packed_at(f, c, start);
         int half[2] = {0, 0};
         uint16_t correction[2];
         for (k = start; k < stop; k++) {
             const double whole = rint(item[k] * inverse), left = item[k] - step * whole;
-            at[(1 + (k - start) / 4) * 2 * TOPK_BYTES + (k & 3)] = (char)(int)whole;
+            at[(1 + (k - start) / 4) * 2 * INT8_BYTES + (k & 3)] = (char)(int)whole;
             half[(k & 2) / 2] += (int)whole;
             squares += left * left;
         }
-        correction[0] = (uint16_t)(-TOPK_RANGE * half[0]);
-        correction[1] = (uint16_t)(-TOPK_RANGE * half[1]);
+        correction[0] = (uint16_t)(-INT8_RANGE * half[0]);
+        correction[1] = (uint16_t)(-INT8_RANGE * half[1]);
         memcpy(at, correction, 4);
     }
     return 1.000001 * sqrt(squares) + 1e-150;
@@ -99,7 +98,7 @@ ALTERNANT_INLINE double NAME(pack_item)(ptrdiff_t f, const REAL *item, double st
 
 /* Pack the items `ids` in a tile with one step. Padding stays zero since the allocation. */
 ALTERNANT_FUNCTION void NAME(pack_items)(ptrdiff_t width, ptrdiff_t f, const REAL *items, const int32_t *ids,
-                                         char *tile, rounded_t *rounded)
+                                         char *tile, topk_rounded *rounded)
 {
     double step = 0, norm = 0, error = 0;
     ptrdiff_t c;
@@ -116,18 +115,4 @@ ALTERNANT_FUNCTION void NAME(pack_items)(ptrdiff_t width, ptrdiff_t f, const REA
     rounded->step = step;
     rounded->norm = norm;
     rounded->error = error + 1e-15 * norm;
-}
-
-/* out[h] = q[h] . y[h] for TOPK_TOGETHER pairs. A score is one sum in the order of the factors, as `scores` forms it,
- * which takes the latency of f FMAs; side by side it is bound by their throughput. The FMA is explicit: GCC would form
- * the products first, as vectors, and add them without fusing. */
-ALTERNANT_FUNCTION void NAME(exact_scores)(ptrdiff_t f, const REAL *const *q, const REAL *const *y, REAL *out)
-{
-    REAL s[TOPK_TOGETHER] = {0};
-    ptrdiff_t k, h;
-    for (k = 0; k < f; k++) {
-        ALTERNANT_UNROLL
-        for (h = 0; h < TOPK_TOGETHER; h++) s[h] = REAL_FMA(q[h][k], y[h][k], s[h]);
-    }
-    for (h = 0; h < TOPK_TOGETHER; h++) out[h] = s[h];
 }

@@ -1,0 +1,33 @@
+/* How many items score higher than chosen ones: tiles of scores in cache, a histogram over the targets' scores.
+ *
+ *     score(u, i) = sum_k queries[u, k] items[i, k],  k ascending
+ *     above(u, j) = |{i not excluded : score(u, i) > score(u, j)}|
+ *
+ * Cost of a query with t targets: n f multiply-adds and, for each score above the least of the targets, a search among
+ * them (log t). The targets' scores are formed tile by tile like all others, so that equal items tie to the bit.
+ * Excluded items are counted with the rest and then taken off again. */
+#include "ranks.h"
+
+#include "memory.h"
+#include "vector.h"
+
+#define ITEM_TILE 256  /* items scored at a time: 64 KiB packed at f = 64, float32 */
+#define QUERY_BLOCK 64 /* queries that share a packed tile */
+#define QUERY_GROUP 4  /* queries scored at a time */
+#define PAIRED 8       /* of paired_scores, which is not used here */
+
+#include "use_float32.h"
+#include "scores_real.h"
+#include "ranks_real.h"
+#include "use_none.h"
+
+#include "use_float64.h"
+#include "scores_real.h"
+#include "ranks_real.h"
+#include "use_none.h"
+
+extern const ranks_table ALTERNANT_TABLE(ranks);
+const ranks_table ALTERNANT_TABLE(ranks) = {
+    {score_lists_f32, score_lists_f64},
+    {count_f32, count_f64},
+};

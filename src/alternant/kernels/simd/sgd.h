@@ -1,0 +1,78 @@
+/* Entry points of stochastic gradient descent on a grid: see sgd.c. */
+#ifndef ALTERNANT_SGD_H
+#define ALTERNANT_SGD_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "levels.h"
+
+/* What a step needs beside the arrays. */
+typedef struct {
+    double offset, low, height; /* p = low + height sigmoid(z), or z where height is infinite */
+    double rate;                /* learning rate */
+    double shrink_x, shrink_y, shrink_b, shrink_c; /* lambda of X, Y and the biases */
+    int columns;                /* whether the columns' side moves */
+} sgd_step;
+
+/* The two sides and, for Adagrad, the sums of their squared gradients (NULL for plain steps); float32 or float64. */
+typedef struct {
+    void *X, *Y, *row_bias, *column_bias, *XX, *YY, *row_bias_squares, *column_bias_squares;
+} sgd_sides;
+
+typedef struct {
+    ptrdiff_t blocks, f, n;       /* blocks on a side; factors; columns */
+    const int64_t *row_edges;     /* blocks + 1 */
+    const int64_t *column_edges;  /* blocks + 1 */
+    const int64_t *block_indptr;  /* blocks * blocks + 1 */
+    const int32_t *rows;          /* nnz */
+    const int32_t *columns;       /* nnz */
+    const int64_t *order;         /* blocks */
+    const void *target;           /* nnz */
+    const void *weight;           /* nnz; only of logistic_epoch, as are the next two */
+    const double *negatives;      /* m, or NULL for all columns */
+    uint64_t seed;
+    sgd_sides sides;
+    sgd_step step;
+    double *loss;                 /* blocks * blocks, OUT */
+    int threads;
+} sgd_epoch;
+
+/* A matrix whose entries are sorted into blocks, in parts of its rows. */
+typedef struct {
+    ptrdiff_t blocks, parts;
+    const int64_t *part_edges;     /* parts + 1: rows */
+    const int64_t *indptr;         /* m + 1 */
+    const void *indices;           /* nnz, int32 or int64 */
+    int int64_indices;
+    const uint8_t *row_block;      /* m */
+    const uint8_t *column_block;   /* n */
+    const int32_t *row_position;   /* m */
+    const int32_t *column_position; /* n */
+    int64_t *places;               /* parts x blocks^2: counts, OUT; then where each part's entries go, moved on */
+    int32_t *rows, *columns;       /* nnz, OUT */
+    int64_t *entries;              /* nnz, OUT */
+    int threads;
+} sgd_sort;
+
+typedef struct {
+    void (*biased_epoch[2])(const sgd_epoch *); /* float32, float64 */
+    void (*cosine_epoch[2])(const sgd_epoch *);
+    void (*logistic_epoch[2])(const sgd_epoch *);
+    void (*count_blocks)(const sgd_sort *);
+    void (*fill_blocks)(const sgd_sort *);
+} sgd_table;
+
+ALTERNANT_TABLES(sgd)
+
+/* SplitMix64: see ../../_utils/splitmix.py. */
+#define SGD_GOLDEN 0x9E3779B97F4A7C15u
+
+static inline uint64_t mix(uint64_t z)
+{
+    z = (z ^ (z >> 30)) * 0xBF58476D1CE4E5B9u;
+    z = (z ^ (z >> 27)) * 0x94D049BB133111EBu;
+    return z ^ (z >> 31);
+}
+
+#endif

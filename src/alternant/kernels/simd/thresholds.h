@@ -1,0 +1,18 @@
+/* Thresholds that the kernels of all backends share: ../_thresholds.py says what they mean, and a test holds the two
+ * equal. */
+#ifndef ALTERNANT_THRESHOLDS_H
+#define ALTERNANT_THRESHOLDS_H
+
+#define ALS_SINGULAR_F32 1e-13
+#define ALS_SINGULAR_F64 1e-14
+#define ALS_UNDERFLOW_F32 1e-60
+#define ALS_UNDERFLOW_F64 1e-300
+#define ALS_ROUNDING_F32 1e-6
+#define ALS_ROUNDING_F64 1e-13
+#define ALS_SMALLEST_DUAL_WEIGHT 1e-20
+
+#define NNLS_SINGULAR 1e-14
+#define NNLS_ROUNDING 1e-15
+#define NNLS_SWEEPS 8
+
+#endif

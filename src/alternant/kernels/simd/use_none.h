@@ -1,0 +1,19 @@
+/* The end of a templated header's run over one real type. */
+#undef REAL
+#undef REAL_BYTES
+#undef REAL_MAX
+#undef REAL_MIN
+#undef REAL_EPSILON
+#undef SQRT
+#undef EXP
+#undef FABS
+#undef REAL_IS_FLOAT32
+#undef REAL_IS_FLOAT64
+#undef NAME
+#undef LANES
+#undef VL
+#undef VECTOR
+#undef AT
+#undef CAT
+#undef LOOSE
+#undef LOOSE_AT
