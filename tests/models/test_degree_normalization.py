@@ -267,7 +267,7 @@ def test_the_mean_user_of_no_users_is_zero():
 def test_auto_values_are_refused_after_a_change_of_weighting():
     model = ImplicitALS(factors=3, random_state=0).fit(sp.csr_array(feedback()))
     model.set_params(weighting="hu")
-    with pytest.raises(ValueError, match="was chosen for weighting='ials-log', which is 'hu' now: call fit again"):
+    with pytest.raises(ValueError, match="for weighting='ials-log', but weighting is now 'hu': call fit again"):
         model.fold_in_users(sp.csr_array(feedback(2, empty=False)))
 
 

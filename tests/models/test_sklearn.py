@@ -205,7 +205,7 @@ def test_a_greater_score_is_a_better_model():
 def test_users_with_one_item_can_not_be_scored(case):
     model = case.make().fit(case.rows)
     one_each = sp.csr_array((np.ones(5), (np.arange(5), np.arange(5))), shape=(5, N))
-    with pytest.raises(ValueError, match=r"at least two .* to hold one out, got none among 5 users: pass more users"):
+    with pytest.raises(ValueError, match=r"at least two .* is held out, got none among 5 users: pass more users"):
         model.score(one_each)
     with pytest.raises(ValueError, match="must have 30 columns"):
         model.score(case.rows[:, :10])
