@@ -14,7 +14,7 @@ import subprocess
 import sys
 import sysconfig
 import tempfile
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from pathlib import Path
 
 from Cython.Build import cythonize
@@ -25,7 +25,7 @@ from setuptools.modified import newer_group
 # isort: split
 # setuptools provides distutils, which is why it is imported first.
 from distutils.ccompiler import new_compiler
-from distutils.errors import CCompilerError, CompileError, DistutilsError
+from distutils.errors import CCompilerError, DistutilsError
 from distutils.sysconfig import customize_compiler
 
 KERNELS = "src/alternant/kernels"
@@ -101,15 +101,16 @@ class Build(build_ext):
         self.parallel = self.parallel or os.cpu_count()
 
     def build_extensions(self):
-        """Compile side by side, the longest first, and show errors at the end, after everything else."""
-        if self.compiler.compiler_type == "unix" and sys.platform != "darwin":  # elsewhere, spawn sets an environment
-            self.compiler.spawn = spawn
+        """Compile side by side, the longest first, and stop at the first error, so that it stands at the end."""
         tasks = [(extension, *level) for extension in self.extensions for level in extension.levels.items()]
         tasks.sort(key=lambda task: -Path(task[0].level_source).stat().st_size)
         with ThreadPoolExecutor(self.parallel) as pool:
             jobs = [pool.submit(self.compile_level, *task) for task in tasks]
+            wait(jobs, return_when=FIRST_EXCEPTION)
+            pool.shutdown(cancel_futures=True)  # there are none left, unless one has failed
         for (extension, *_), job in zip(tasks, jobs, strict=True):
-            extension.extra_objects.append(job.result())
+            if not job.cancelled():
+                extension.extra_objects.append(job.result())
         for extension in self.extensions:
             extension.extra_objects.sort()
             extension.depends += extension.extra_objects
@@ -125,17 +126,6 @@ class Build(build_ext):
                 include_dirs=[SIMD], extra_postargs=extension.level_flags + args,
             )  # fmt: skip
         return target
-
-
-def spawn(command, **_):
-    """Run a compiler and keep what it says to itself, until it fails: the error is then the last thing shown."""
-    done = subprocess.run(
-        command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace", check=False
-    )
-    if done.returncode:
-        raise CompileError(f"{shlex.join(command)} failed:\n{done.stdout}")
-    if done.stdout:
-        print(done.stdout, file=sys.stderr)
 
 
 class Family(Extension):

@@ -22,10 +22,12 @@
 
 #include "use_float32.h"
 #include "sgd_real.h"
+#include "sgd_epoch_real.h"
 #include "use_none.h"
 
 #include "use_float64.h"
 #include "sgd_real.h"
+#include "sgd_epoch_real.h"
 #include "use_none.h"
 
 /* How many entries of each part of the rows belong to each block. */
