@@ -99,16 +99,24 @@ def pytest_collection_modifyitems(config, items):
                 item.add_marker(pytest.mark.xdist_group("numba"))
     if config.getoption("matrix") or any("[" in argument for argument in config.args):  # one case was asked for
         return
-    tests = {}
+    tests, left_out = {}, set()
     for item in items:
         if "kernels" in getattr(item, "fixturenames", ()) or item.get_closest_marker("pairwise"):
             tests.setdefault(item.nodeid.partition("[")[0], []).append(item)
-    left_out = set()
     for cases in tests.values():
-        chosen = set(covering([_values(item) for item in cases], lambda case: pairs(case, OTHER_LEVELS)))
-        left_out |= {id(item) for number, item in enumerate(cases) if number not in chosen}
-    config.hook.pytest_deselected(items=[item for item in items if id(item) in left_out])
-    items[:] = [item for item in items if id(item) not in left_out]
+        left_out.update(cases)
+        cases = [item for item in cases if not _compiled_for_it_alone(item)]
+        chosen = covering([_values(item) for item in cases], lambda case: pairs(case, OTHER_LEVELS))
+        left_out.difference_update(cases[number] for number in chosen)
+    config.hook.pytest_deselected(items=[item for item in items if item in left_out])
+    items[:] = [item for item in items if item not in left_out]
+
+
+def _compiled_for_it_alone(item):
+    """Whether Numba runs this in float64 and no test against the reference does: compiling is half of what all cost."""
+    values = _values(item)
+    against_numpy = item.get_closest_marker("against_numpy")
+    return values.get("kernels") == "numba" and values.get("dtype") is np.float64 and not against_numpy
 
 
 def _values(item):
