@@ -3,7 +3,16 @@
  * A score is one sum in the order of the factors, fused where the level has the instruction: equal items tie to the bit
  * wherever they stand, in whichever of these functions. */
 
-/* q y + s in every lane. */
+/* q y + s. Left to itself, GCC would also form products as vectors first, and add them without fusing. */
+#if defined(ALTERNANT_FMA) && defined(REAL_IS_FLOAT32)
+#  define FUSE(q, y, s) __builtin_fmaf(q, y, s)
+#elif defined(ALTERNANT_FMA)
+#  define FUSE(q, y, s) __builtin_fma(q, y, s)
+#else
+#  define FUSE(q, y, s) ((s) + (q) * (y))
+#endif
+
+/* The same in every lane. */
 ALTERNANT_INLINE VECTOR NAME(fuse)(REAL q, VECTOR y, VECTOR s)
 {
 #if defined(ALTERNANT_VECTORS) && defined(ALTERNANT_FMA) && defined(__AVX512F__)
@@ -24,20 +33,12 @@ ALTERNANT_INLINE VECTOR NAME(fuse)(REAL q, VECTOR y, VECTOR s)
 #  else
     return (VECTOR)vfmaq_n_f64((float64x2_t)s, (float64x2_t)y, q);
 #  endif
+#elif !defined(ALTERNANT_VECTORS)
+    return FUSE(q, y, s);
 #else
     return s + q * y; /* no level without the instruction can fuse */
 #endif
 }
-
-/* The same for single numbers. The FMA is explicit also because GCC would form the products first, as vectors, and add
- * them without fusing. */
-#if defined(ALTERNANT_FMA) && defined(REAL_IS_FLOAT32)
-#  define FUSE(q, y, s) __builtin_fmaf(q, y, s)
-#elif defined(ALTERNANT_FMA)
-#  define FUSE(q, y, s) __builtin_fma(q, y, s)
-#else
-#  define FUSE(q, y, s) ((s) + (q) * (y))
-#endif
 
 /* out[q, c] = sum_k q[k] T[k, c] for 4 queries and `width` packed columns (a multiple of 64): the sum runs over k in
  * order, so that the bits of a score depend on nothing but its query and its item. */
