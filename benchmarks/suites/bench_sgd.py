@@ -30,18 +30,18 @@ class Problem(NamedTuple):
 
     def epoch(self, kernels: Any, kind: str, rate: float) -> float:
         """Run one epoch; the logistic ones take one negative for each entry."""
-        order = np.arange(self.grid.blocks)
+        schedule = self.grid.diagonals(np.arange(self.grid.blocks))
         if kind.startswith("biased"):
             bounds = (0.5, 5.5) if "sigmoid" in kind else (-np.inf, np.inf)
             return kernels.biased_epoch(
-                self.grid, order, self.target, self.factors, 0.0, bounds, rate, LAMBDAS, True, THREADS
+                self.grid, schedule, self.target, self.factors, 0.0, bounds, rate, LAMBDAS, True, THREADS
             )
         if kind == "cosine":
-            return kernels.cosine_epoch(self.grid, order, self.liked, *self.factors[:2], rate, True, THREADS)
+            return kernels.cosine_epoch(self.grid, schedule, self.liked, *self.factors[:2], rate, True, THREADS)
         negatives = np.bincount(self.grid.rows, minlength=len(self.factors.X)).astype(np.float64)
         squares = self.squares if "Adagrad" in kind else None
         return kernels.logistic_epoch(
-            self.grid, order, np.ones_like(self.liked), self.liked, negatives, self.factors, squares, rate, LAMBDAS,
+            self.grid, schedule, np.ones_like(self.liked), self.liked, negatives, self.factors, squares, rate, LAMBDAS,
             0, 0, True, THREADS,
         )  # fmt: skip
 
@@ -98,7 +98,8 @@ def test_update(benchmark, f, dtype, backend):
     for event in events[:50]:
         model.update(*event)
     grid = Grid.whole(users[:50], items[:50], len(X), len(Y))
-    REFERENCE.cosine_epoch(grid, np.array([0]), liked[:50].astype(np.float64), X, Y, model.learning_rate)
+    schedule = grid.diagonals(np.array([0]))
+    REFERENCE.cosine_epoch(grid, schedule, liked[:50].astype(np.float64), X, Y, model.learning_rate)
     assert_close(model.user_factors, X, TOLERANCE[dtype])
     assert_close(model.item_factors, Y, TOLERANCE[dtype])
 

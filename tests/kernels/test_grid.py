@@ -152,8 +152,8 @@ def arguments(dtype=np.float32):
     grid = Grid(np.array([0, 2, 4]), np.array([0, 2, 4]), np.array([0, 1, 2, 3, 4]),
                 np.array([0, 1, 2, 3], np.int32), np.array([1, 2, 0, 3], np.int32))  # fmt: skip
     return {
-        "grid": grid, "order": np.array([1, 0]), "weight": np.ones(4, dtype), "target": np.full(4, 0.5, dtype),
-        "negatives": np.ones(4),
+        "grid": grid, "schedule": grid.diagonals(np.array([1, 0])), "weight": np.ones(4, dtype),
+        "target": np.full(4, 0.5, dtype), "negatives": np.ones(4),
         "factors": Factors(
             np.ones((4, 3), dtype), np.eye(4, 3, dtype=dtype) + 1, np.zeros(4, dtype), np.zeros(4, dtype)
         ),
@@ -164,9 +164,9 @@ def arguments(dtype=np.float32):
 
 
 NAMES = {
-    "biased_epoch": ("grid", "order", "target", "factors", "offset", "bounds", "learning_rate", "regularization"),
-    "cosine_epoch": ("grid", "order", "target", "X", "Y", "learning_rate"),
-    "logistic_epoch": ("grid", "order", "weight", "target", "negatives", "factors", "squares", "learning_rate",
+    "biased_epoch": ("grid", "schedule", "target", "factors", "offset", "bounds", "learning_rate", "regularization"),
+    "cosine_epoch": ("grid", "schedule", "target", "X", "Y", "learning_rate"),
+    "logistic_epoch": ("grid", "schedule", "weight", "target", "negatives", "factors", "squares", "learning_rate",
                        "regularization", "seed", "epoch"),
 }  # fmt: skip
 
@@ -230,10 +230,12 @@ EVERYWHERE = [
     (with_grid(rows=int32(0, 1, 2, 4)), ValueError, r"rows must lie within .* got 4 in block \(1, 1\)"),
     (with_grid(rows=int32(-1, 1, 2, 3)), ValueError, r"rows must lie within .* got -1 in block \(0, 0\)"),
     (with_grid(columns=int32(1, 0, 0, 3)), ValueError, r"columns must lie within .* got 0 in block \(0, 1\)"),
-    ({"order": np.array([0, 0])}, ValueError, "order must be a permutation of 0 to 1"),
-    ({"order": np.array([0, 2])}, ValueError, "order must be a permutation of 0 to 1"),
-    ({"order": np.array([0])}, ValueError, "order must have length 2, got 1"),
-    ({"order": [0, 1]}, TypeError, "order must be a int64 array, got list"),
+    ({"schedule": np.array([[[0, 0], [1, 2]]])}, ValueError, "schedule must name blocks from 0 to 1, got 0 to 2"),
+    ({"schedule": np.array([[[0, 0], [0, 1]]])}, ValueError, "the tasks of a round .* must not share row blocks"),
+    ({"schedule": np.array([[[0, 1], [1, 1]]])}, ValueError, "the tasks of a round .* must not share column blocks"),
+    ({"schedule": np.array([[[0, 1]], [[0, 1]]])}, ValueError, "schedule must not process a block twice"),
+    ({"schedule": np.array([0, 1])}, ValueError, r"schedule must have shape \(rounds, tasks, 2\) .*, got \(2,\)"),
+    ({"schedule": [0, 1]}, TypeError, r"schedule must be a int64 array, got list: pass grid.diagonals\(order\)"),
     ({"target": np.ones(4)}, TypeError, "target must be a float32 array, got a float64 array"),
     ({"target": np.ones(3, np.float32)}, ValueError, "target must have length 4, got 3"),
     ({"target": np.full(4, np.nan, np.float32)}, ValueError, "target must be finite, got 4 values that are not"),
@@ -348,3 +350,24 @@ def test_entries_that_are_taken_one_by_one_come_in_any_integers():
     grid.check(3, 2)
     assert grid.blocks == 1
     assert grid.rows.dtype == grid.columns.dtype == np.int32
+
+
+def test_the_diagonals_process_every_block_once_and_none_twice_in_a_round():
+    grid = Grid(np.arange(6), np.arange(6), np.zeros(26, np.int64), np.empty(0, np.int32), np.empty(0, np.int32))
+    schedule = grid.diagonals(np.array([3, 0, 1, 4, 2]))
+    assert schedule[1].tolist() == [[a, a] for a in range(5)]
+    assert sorted(map(tuple, schedule.reshape(-1, 2).tolist())) == [(a, b) for a in range(5) for b in range(5)]
+
+
+def test_a_schedule_may_leave_blocks_out_and_have_rounds_of_one_task(kernels):
+    call = arguments(np.float64)
+    grid, factors = call["grid"], call["factors"]
+    rest = (call["target"], *factors[:2], 0.1)
+    one = kernels.cosine_epoch(grid, np.array([[[0, 1]]]), *rest)
+    moved = [part.copy() for part in factors[:2]]
+    assert one > 0
+    assert (moved[0][2:] == 1).all(), "rows of other blocks stay"
+    again = arguments(np.float64)
+    both = kernels.cosine_epoch(grid, np.array([[[0, 1]], [[1, 0]]]), again["target"], *again["factors"][:2], 0.1)
+    assert both > one
+    np.testing.assert_array_equal(again["factors"].X[:2], moved[0][:2])

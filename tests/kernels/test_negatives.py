@@ -16,7 +16,8 @@ def counts(kernels, negatives, n, blocks, seed=0, epoch=0, edges_seed=1):
     grid = Grid(*edges, np.zeros(blocks**2 + 1, np.int64), none, none)
     factors = Factors(np.zeros((m, 1)), np.zeros((n, 1)), np.zeros(m), np.zeros(n))
     grid.check(m, n)
-    kernels.logistic_epoch(grid, np.arange(blocks), np.empty(0), np.empty(0), negatives, factors, None, tiny,
+    schedule = grid.diagonals(np.arange(blocks))
+    kernels.logistic_epoch(grid, schedule, np.empty(0), np.empty(0), negatives, factors, None, tiny,
                            (0.0, 0.0, 0.0, 0.0), seed, epoch)  # fmt: skip
     assert (factors.X == 0).all()
     whole = []

@@ -16,11 +16,13 @@ TOLERANCE = {np.float32: 2e-5, np.float64: 1e-11}
 
 LAMBDA = (0.1, 0.2, 0.3, 0.4)  # all different: a swapped pair shows
 
+ONE_TASK = np.zeros((1, 1, 2), np.int64)  # the schedule of a grid of one block
+
 
 @dataclass
 class Problem:
     grid: Grid
-    order: Any
+    schedule: Any
     weight: Any
     target: Any
     negatives: Any
@@ -52,7 +54,8 @@ def problem(m=30, n=24, f=8, blocks=3, density=0.3, scale=1.0, full_row=False, s
         return np.asarray(values, np.float32).astype(np.float64)
 
     return Problem(
-        grid, rng.permutation(blocks), numbers(3 * rng.random(nnz)), numbers(rng.random(nnz)), 4 * rng.random(m),
+        grid, grid.diagonals(rng.permutation(blocks)), numbers(3 * rng.random(nnz)), numbers(rng.random(nnz)),
+        4 * rng.random(m),
         Factors(*(numbers(scale * rng.standard_normal(shape) / f**0.25) for shape in shapes)),
         Factors(*(numbers(0.1 + rng.random(shape)) for shape in shapes)),
     )  # fmt: skip
@@ -67,7 +70,7 @@ def events(p):
     """Entries in any order, many of them twice, in one block."""
     chosen = np.random.default_rng(1).integers(0, len(p.grid.rows), 300)
     grid = Grid.whole(p.grid.rows[chosen], p.grid.columns[chosen], len(p.factors.X), len(p.factors.Y))
-    return replace(p, grid=grid, order=np.array([0]), weight=p.weight[chosen], target=p.target[chosen])
+    return replace(p, grid=grid, schedule=ONE_TASK, weight=p.weight[chosen], target=p.target[chosen])
 
 
 CASES = {
@@ -95,18 +98,18 @@ CASES = {
 
 
 def biased(backend, p, epoch, bounds, **options):
-    return backend.biased_epoch(p.grid, p.order, p.target, p.factors, 0.3, bounds, 0.05, LAMBDA, **options)
+    return backend.biased_epoch(p.grid, p.schedule, p.target, p.factors, 0.3, bounds, 0.05, LAMBDA, **options)
 
 
 def cosine(backend, p, epoch, **options):
-    return backend.cosine_epoch(p.grid, p.order, p.target, *p.cosine_factors(), 0.05, **options)
+    return backend.cosine_epoch(p.grid, p.schedule, p.target, *p.cosine_factors(), 0.05, **options)
 
 
 def logistic(backend, p, epoch, negatives, squares, **options):
     p_negatives = {"full": None, "none": np.zeros_like(p.negatives), "sampled": p.negatives}[negatives]
     p_squares = p.squares if squares else None
-    return backend.logistic_epoch(p.grid, p.order, p.weight, p.target, p_negatives, p.factors, p_squares, 0.05, LAMBDA,
-                                  2**64 - 1, epoch, **options)  # fmt: skip
+    return backend.logistic_epoch(p.grid, p.schedule, p.weight, p.target, p_negatives, p.factors, p_squares, 0.05,
+                                  LAMBDA, 2**64 - 1, epoch, **options)  # fmt: skip
 
 
 KINDS = {
@@ -197,7 +200,7 @@ def test_inputs_may_be_read_only_memory_maps(kernels, dtype, kind, tmp_path):
         array.tofile(tmp_path / name)
         return np.memmap(tmp_path / name, array.dtype, "r", shape=array.shape)
 
-    inputs = {name: mapped(name, getattr(p, name)) for name in ("order", "weight", "target", "negatives")}
+    inputs = {name: mapped(name, getattr(p, name)) for name in ("schedule", "weight", "target", "negatives")}
     grid = Grid(*(mapped(name, array) for name, array in p.grid._asdict().items()))
     assert_same_bits(run(kernels, replace(p, grid=grid, **inputs), kind), one)
 
@@ -207,7 +210,7 @@ def test_the_worked_example_of_the_cosine(kernels, dtype):
     u = np.array([[0.87, 0.62, 0.16, 0.79, 0.92, 0.02, 0.01, 0.61, 0.57, 0.52]], dtype)
     c = np.array([[0.54, 0.26, 0.52, 0.36, 0.71, 0.93, 0.6, 0.2, 0.89, 0.63]], dtype)
     exact = dtype == np.float64
-    loss = kernels.cosine_epoch(Grid.whole([0], [0], 1, 1), np.array([0]), np.ones(1, dtype), u, c, 0.1)
+    loss = kernels.cosine_epoch(Grid.whole([0], [0], 1, 1), ONE_TASK, np.ones(1, dtype), u, c, 0.1)
     assert 1 - np.sqrt(loss) == pytest.approx(0.719319229837224, abs=1e-14 if exact else 1e-6)
     after = (u @ c.T).item() / np.linalg.norm(u) / np.linalg.norm(c)
     assert after == pytest.approx(0.7339560594124371, abs=1e-14 if exact else 1e-6)
@@ -266,13 +269,13 @@ def small(seed=3):
 def steps(kernels, p, kind, learning_rate):
     """Return how far each array moves in one epoch, for a learning rate of 1."""
     factors = Factors(*(array.copy() for array in p.factors))
-    grid, order, w, t = p.grid, p.order, p.weight, p.target
+    grid, schedule, w, t = p.grid, p.schedule, p.weight, p.target
     if kind is cosine_loss:
-        kernels.cosine_epoch(grid, order, t, factors.X, factors.Y, learning_rate)
+        kernels.cosine_epoch(grid, schedule, t, factors.X, factors.Y, learning_rate)
     elif kind is logistic_loss:
-        kernels.logistic_epoch(grid, order, w, t, p.negatives, factors, None, learning_rate, LAMBDA)
+        kernels.logistic_epoch(grid, schedule, w, t, p.negatives, factors, None, learning_rate, LAMBDA)
     else:
-        kernels.biased_epoch(grid, order, t, factors, 0.3, kind, learning_rate, LAMBDA)
+        kernels.biased_epoch(grid, schedule, t, factors, 0.3, kind, learning_rate, LAMBDA)
     return [(after - before) / learning_rate for after, before in zip(factors, p.factors, strict=True)]
 
 
@@ -313,7 +316,7 @@ def test_adagrad_divides_the_gradient_by_the_root_of_the_sum_of_squares(kernels)
     p = small()
     gradient = gradients(logistic_loss, p.factors, p.grid.rows, p.grid.columns, p.weight, p.target)
     factors, squares = (Factors(*(array.copy() for array in arrays)) for arrays in (p.factors, p.squares))
-    kernels.logistic_epoch(p.grid, p.order, p.weight, p.target, np.zeros(3), factors, squares, 0.2, LAMBDA)
+    kernels.logistic_epoch(p.grid, p.schedule, p.weight, p.target, np.zeros(3), factors, squares, 0.2, LAMBDA)
     for after, before, total, start, slope in zip(factors, p.factors, squares, p.squares, gradient, strict=True):
         np.testing.assert_allclose(total, start + slope**2, rtol=1e-7)
         np.testing.assert_allclose(after, before - 0.2 * slope / np.sqrt(start + slope**2), rtol=1e-7)
@@ -329,15 +332,15 @@ def test_the_returned_loss_is_the_sum_of_the_losses_of_the_entries(kernels, dtyp
     before = [array.copy() for array in factors]
     cells = b[:, None] + c + X @ Y.T
     if loss == "cosine":
-        got = kernels.cosine_epoch(p.grid, p.order, p.target, factors.X, factors.Y, 0.0)
+        got = kernels.cosine_epoch(p.grid, p.schedule, p.target, factors.X, factors.Y, 0.0)
         cos = X @ Y.T / np.outer(np.linalg.norm(X, axis=1), np.linalg.norm(Y, axis=1))
         exact = ((cos[u, i] - t) ** 2).sum()
     elif loss == "logistic":
-        got = kernels.logistic_epoch(p.grid, p.order, p.weight, p.target, None, factors, None, 0.0, LAMBDA)
+        got = kernels.logistic_epoch(p.grid, p.schedule, p.weight, p.target, None, factors, None, 0.0, LAMBDA)
         exact = (w * (np.log(1 + np.exp(cells[u, i])) - t * cells[u, i])).sum() + np.log(1 + np.exp(cells)).sum()
     else:
         low, high = bounds = (1.0, 5.0) if loss == "sigmoid" else (-np.inf, np.inf)
-        got = kernels.biased_epoch(p.grid, p.order, p.target, factors, 0.3, bounds, 0.0, LAMBDA)
+        got = kernels.biased_epoch(p.grid, p.schedule, p.target, factors, 0.3, bounds, 0.0, LAMBDA)
         z = 0.3 + cells[u, i]
         prediction = low + (high - low) / (1 + np.exp(-z)) if loss == "sigmoid" else z
         exact = ((t - prediction) ** 2).sum()
@@ -350,20 +353,20 @@ def test_the_returned_loss_is_the_sum_of_the_losses_of_the_entries(kernels, dtyp
 @pytest.mark.parametrize("target", [0.0, 1.0])
 def test_extreme_scores_give_exact_losses_and_finite_steps(kernels, dtype, score, target):
     """The exponential of 1e4 overflows, and the logarithm of the sigmoid of -1e4 is minus infinity."""
-    grid, order, t = Grid.whole([0], [0], 1, 1), np.array([0]), np.array([target], dtype)
+    grid, schedule, t = Grid.whole([0], [0], 1, 1), ONE_TASK, np.array([target], dtype)
 
     def factors():
         return Factors(*(np.array(a, dtype) for a in ([[score, 0]], [[1, 0]], [0], [0])))
 
     moved, none = factors(), (0.0, 0.0, 0.0, 0.0)
-    loss = kernels.logistic_epoch(grid, order, np.ones(1, dtype), t, np.zeros(1), moved, None, 1.0, none)
+    loss = kernels.logistic_epoch(grid, schedule, np.ones(1, dtype), t, np.zeros(1), moved, None, 1.0, none)
     wrong = (score > 0) != (target > 0)
     assert loss == (1e4 if wrong else 0)
     step = -np.sign(score) if wrong else 0.0  # the gradient is sigmoid - target, which is -1, 0 or 1
     np.testing.assert_array_equal(moved.row_bias, [step])
     np.testing.assert_array_equal(moved.X, [[score + step, 0]])
     moved = factors()
-    loss = kernels.biased_epoch(grid, order, t, moved, 0.0, (0.0, 1.0), 1.0, none)
+    loss = kernels.biased_epoch(grid, schedule, t, moved, 0.0, (0.0, 1.0), 1.0, none)
     assert loss == (1 if wrong else 0)
     assert_same_bits(moved, factors())  # the sigmoid is flat there
 
@@ -372,7 +375,7 @@ def test_where_a_vector_is_zero_the_cosine_counts_as_zero_and_nothing_moves(kern
     X, Y = np.array([[0, 0, 0], [1, 2, 3]], dtype), np.array([[4, 5, 6], [0, 0, 0]], dtype)
     before = X.copy(), Y.copy()
     grid = Grid.whole([0, 1, 0], [0, 1, 1], 2, 2)
-    loss = kernels.cosine_epoch(grid, np.array([0]), np.array([1, 0.5, -1], dtype), X, Y, 0.1)
+    loss = kernels.cosine_epoch(grid, ONE_TASK, np.array([1, 0.5, -1], dtype), X, Y, 0.1)
     assert loss == 1 + 0.25 + 1
     assert_same_bits((X, Y), before)
 
@@ -386,7 +389,7 @@ def test_vectors_whose_squares_float32_cannot_hold_have_a_cosine_all_the_same(ke
     X, Y = p.cosine_factors()
     x, y = X[0].astype(np.float64), Y[0].astype(np.float64)
     cos = x @ y / np.linalg.norm(x) / np.linalg.norm(y)
-    loss = kernels.cosine_epoch(p.grid, p.order, p.target, X, Y, 0.0)
+    loss = kernels.cosine_epoch(p.grid, p.schedule, p.target, X, Y, 0.0)
     assert loss == pytest.approx((cos - float(p.target[0])) ** 2, rel=1e-5)
 
 
@@ -406,7 +409,7 @@ def test_a_sigmoid_keeps_the_digits_of_its_score_beside_large_ratings(kernels, d
     factors = Factors(*(rng.standard_normal(shape).astype(dtype) / 4 for shape in ((m, f), (m, f), m, m)))
     exact = Factors(*(array.astype(np.float64) for array in factors))
     given = 0.25, (0.0, 1e6), 0.0, (0.0,) * 4
-    order = np.zeros(1, np.int64)
-    loss = kernels.biased_epoch(grid, order, target, factors, *given)
-    expected = sgd_reference.biased_epoch(grid, order, target.astype(np.float64), exact, *given)
+    schedule = ONE_TASK
+    loss = kernels.biased_epoch(grid, schedule, target, factors, *given)
+    expected = sgd_reference.biased_epoch(grid, schedule, target.astype(np.float64), exact, *given)
     assert loss == pytest.approx(expected, rel=1e-5)

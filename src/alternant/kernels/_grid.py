@@ -50,6 +50,21 @@ class Grid(NamedTuple):
         rows, columns = _as_int32("rows", rows), _as_int32("columns", columns)
         return cls(np.array([0, m]), np.array([0, n]), np.array([0, len(rows)]), rows, columns)
 
+    def diagonals(self, order: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Return the schedule that takes every block once: round ``d`` takes the blocks ``(a, (a + order[d]) % B)``.
+
+        Parameters
+        ----------
+        order : int64 array, shape (B,)
+            A permutation of 0 to B - 1.
+
+        Returns
+        -------
+        int64 array, shape (B, B, 2)
+        """
+        rows = np.broadcast_to(np.arange(self.blocks), (self.blocks, self.blocks))
+        return np.stack([rows, (rows + np.asarray(order, np.int64)[:, None]) % self.blocks], axis=2)
+
     def check(self, m: int, n: int) -> None:
         """Raise unless this is a grid of an m x n matrix."""
         check.fits_int32(rows=m, columns=n)

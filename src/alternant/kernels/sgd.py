@@ -1,9 +1,10 @@
 """The contract of stochastic gradient descent: `biased_epoch`, `cosine_epoch`, `logistic_epoch` over a `Grid`.
 
 Parallel without locks and reproducible to the bit (Gemulla et al. 2011): the entries are cut into B x B blocks of rows
-x columns. The B blocks of one diagonal share no row and no column, so that they are taken in parallel; within a block
-the entries are taken one after the other, in their order. B belongs to the grid and never depends on the number of
-threads. `sort_into_blocks` is how `cut` makes a grid.
+x columns, and a schedule says in which rounds the blocks are processed. The blocks of one round share no row and no
+column, so that they run in parallel; within a block the entries are processed one after the other, in their order.
+Neither grid nor schedule depends on the number of threads. `Grid.diagonals` is the schedule of a whole epoch,
+`sort_into_blocks` is how `cut` makes a grid.
 
 R. Gemulla, E. Nijkamp, P. J. Haas, Y. Sismanis, "Large-Scale Matrix Factorization with Distributed Stochastic Gradient
 Descent", KDD 2011.
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
 
 def biased_epoch(
     grid: Grid,
-    order: NDArray[np.int64],
+    schedule: NDArray[np.int64],
     target: NDArray[Any],
     factors: Factors,
     offset: float,
@@ -54,9 +55,9 @@ def biased_epoch(
     ----------
     grid : Grid
         The entries in blocks.
-    order : int64 array, shape (B,)
-        The order of the diagonals, a permutation of 0 to B - 1: round ``d`` takes the blocks
-        ``(a, (a + order[d]) % B)``.
+    schedule : int64 array, shape (rounds, tasks, 2)
+        The block ``(row block, column block)`` of each task. The tasks of a round share no row block and no column
+        block, and no block comes twice.
     target : array, shape (nnz,)
         ``t`` of every entry.
     factors : Factors
@@ -83,7 +84,7 @@ def biased_epoch(
     ----------
     Y. Koren, R. Bell, C. Volinsky, "Matrix Factorization Techniques for Recommender Systems", Computer 42(8), 2009.
     """
-    _check(grid, order, factors, update_columns)
+    _check(grid, schedule, factors, update_columns)
     _check_values("target", target, factors, grid)
     if not bounds[0] < bounds[1]:
         raise ValueError(f"bounds must be (low, high) with low below high, got {bounds}")
@@ -92,14 +93,14 @@ def biased_epoch(
     _check_rates(learning_rate, regularization)
     threads = resolve_num_threads(num_threads)
     loss: float = active_backend().biased_epoch(
-        grid, order, target, factors, offset, bounds, learning_rate, regularization, update_columns, threads
+        grid, schedule, target, factors, offset, bounds, learning_rate, regularization, update_columns, threads
     )
     return loss
 
 
 def cosine_epoch(
     grid: Grid,
-    order: NDArray[np.int64],
+    schedule: NDArray[np.int64],
     target: NDArray[Any],
     X: NDArray[Any],
     Y: NDArray[Any],
@@ -118,7 +119,7 @@ def cosine_epoch(
 
     Parameters
     ----------
-    grid, order, num_threads
+    grid, schedule, num_threads
         As for `biased_epoch`.
     target : array, shape (nnz,)
         ``t`` of every entry.
@@ -138,17 +139,17 @@ def cosine_epoch(
     """
     check.floating("X", X)
     factors = Factors(X, Y, np.zeros(len(X), X.dtype), np.zeros(len(Y), X.dtype))
-    _check(grid, order, factors, update_columns)
+    _check(grid, schedule, factors, update_columns)
     _check_values("target", target, factors, grid)
     _check_rates(learning_rate)
     threads = resolve_num_threads(num_threads)
-    loss: float = active_backend().cosine_epoch(grid, order, target, X, Y, learning_rate, update_columns, threads)
+    loss: float = active_backend().cosine_epoch(grid, schedule, target, X, Y, learning_rate, update_columns, threads)
     return loss
 
 
 def logistic_epoch(
     grid: Grid,
-    order: NDArray[np.int64],
+    schedule: NDArray[np.int64],
     weight: NDArray[Any],
     target: NDArray[Any],
     negatives: NDArray[np.float64] | None,
@@ -176,7 +177,7 @@ def logistic_epoch(
 
     Parameters
     ----------
-    grid, order, factors, learning_rate, regularization, update_columns, num_threads
+    grid, schedule, factors, learning_rate, regularization, update_columns, num_threads
         As for `biased_epoch`.
     weight, target : arrays, shape (nnz,)
         ``w``, not negative, and ``t``, between 0 and 1, of every entry.
@@ -203,7 +204,7 @@ def logistic_epoch(
     J. Duchi, E. Hazan, Y. Singer, "Adaptive Subgradient Methods for Online Learning and Stochastic Optimization",
     JMLR 12, 2011.
     """
-    _check(grid, order, factors, update_columns, squares)
+    _check(grid, schedule, factors, update_columns, squares)
     _check_values("weight", weight, factors, grid, minimum=0)
     _check_values("target", target, factors, grid, minimum=0, maximum=1)
     if negatives is not None:
@@ -215,7 +216,7 @@ def logistic_epoch(
     _check_rates(learning_rate, regularization)
     threads = resolve_num_threads(num_threads)
     loss: float = active_backend().logistic_epoch(
-        grid, order, weight, target, negatives, factors, squares, learning_rate, regularization, seed, epoch,
+        grid, schedule, weight, target, negatives, factors, squares, learning_rate, regularization, seed, epoch,
         update_columns, threads,
     )  # fmt: skip
     return loss
@@ -276,7 +277,7 @@ def sort_into_blocks(
 
 def _check(
     grid: Grid,
-    order: NDArray[np.int64],
+    schedule: NDArray[np.int64],
     factors: Factors,
     update_columns: bool,
     squares: Factors | None = None,
@@ -303,9 +304,29 @@ def _check(
         if np.may_share_memory(first, second):
             raise ValueError(f"{a} and {b} move at the same time, but the two share memory: pass a copy of one of them")
     grid.check(m, n)
-    check.vector("order", order, np.int64, grid.blocks)
-    if not np.array_equal(np.sort(order), np.arange(grid.blocks)):
-        raise ValueError(f"order must be a permutation of 0 to {grid.blocks - 1}, got {order}")
+    _check_schedule(schedule, grid.blocks)
+
+
+def _check_schedule(schedule: NDArray[np.int64], blocks: int) -> None:
+    """Refuse tasks that two threads could not take at the same time."""
+    if not isinstance(schedule, np.ndarray) or schedule.dtype != np.int64:
+        found = schedule.dtype if isinstance(schedule, np.ndarray) else type(schedule).__name__
+        raise TypeError(f"schedule must be a int64 array, got {found}: pass grid.diagonals(order)")
+    if schedule.ndim != 3 or schedule.shape[2] != 2 or not schedule.flags.c_contiguous:
+        raise ValueError(
+            f"schedule must have shape (rounds, tasks, 2) in C order, got {schedule.shape}: pass grid.diagonals(order)"
+        )
+    if schedule.size and not (schedule.min() >= 0 and schedule.max() < blocks):
+        raise ValueError(
+            f"schedule must name blocks from 0 to {blocks - 1}, got {schedule.min()} to {schedule.max()}"
+        )
+    for side, name in ((0, "row"), (1, "column")):
+        in_order = np.sort(schedule[:, :, side], axis=1)
+        if (in_order[:, 1:] == in_order[:, :-1]).any():
+            raise ValueError(f"the tasks of a round in schedule must not share {name} blocks: give each round its own")
+    numbers = (schedule[:, :, 0] * blocks + schedule[:, :, 1]).reshape(-1)
+    if len(np.unique(numbers)) < len(numbers):
+        raise ValueError("schedule must not process a block twice: leave the second one out")
 
 
 def _check_values(

@@ -34,7 +34,8 @@ cdef extern from "sgd.h" nogil:
         const int64_t *block_indptr
         const int32_t *rows
         const int32_t *columns
-        const int64_t *order
+        const int64_t *schedule
+        ptrdiff_t rounds, tasks
         const void *target
         const void *weight
         const double *negatives
@@ -77,24 +78,25 @@ cdef enum:
     ENTRIES_PER_PART = 65536    # at least: a part's histogram has up to 4096 numbers
 
 
-cdef sgd_epoch epoch_of(grid, order, X, Y, target, learning_rate, bint update_columns, loss, num_threads,
+cdef sgd_epoch epoch_of(grid, schedule, X, Y, target, learning_rate, bint update_columns, loss, num_threads,
                         Py_ssize_t size) except *:
     """What all epochs are given."""
     cdef sgd_epoch p
     row_edges, column_edges, block_indptr, rows, columns = grid
-    p.blocks, p.f, p.n = len(order), X.shape[1], len(Y)
+    p.blocks, p.f, p.n = len(row_edges) - 1, X.shape[1], len(Y)
     p.row_edges = <const int64_t *> integers(row_edges, "row_edges", 8)
     p.column_edges = <const int64_t *> integers(column_edges, "column_edges", 8)
     p.block_indptr = <const int64_t *> integers(block_indptr, "block_indptr", 8)
     p.rows = <const int32_t *> integers(rows, "rows", 4)
     p.columns = <const int32_t *> integers(columns, "columns", 4)
-    p.order = <const int64_t *> integers(order, "order", 8)
+    p.schedule = <const int64_t *> integers(schedule, "schedule", 8)
+    p.rounds, p.tasks = schedule.shape[0], schedule.shape[1]
     p.target, p.weight, p.negatives, p.seed = floats(target, "target", size), NULL, NULL, 0
     p.sides.X, p.sides.Y = floats_out(X, "X", size), side(Y, "Y", size, update_columns)
     p.sides.row_bias, p.sides.column_bias, p.sides.XX = NULL, NULL, NULL
     p.step.rate, p.step.columns = learning_rate, update_columns
     p.loss = <double *> floats_out(loss, "loss", 8)
-    p.threads = openmp_threads(min(resolve_num_threads(num_threads), len(order)))
+    p.threads = openmp_threads(min(resolve_num_threads(num_threads), max(1, p.tasks)))
     return p
 
 
@@ -113,13 +115,14 @@ cdef class Kernels:
         if self.table == NULL:
             raise ImportError(f"the kernels were built without the SIMD level {level}")
 
-    def biased_epoch(self, grid, order, target, factors, offset, bounds, learning_rate, regularization,
+    def biased_epoch(self, grid, schedule, target, factors, offset, bounds, learning_rate, regularization,
                      update_columns=True, num_threads=None):
         """See `alternant.kernels.biased_epoch`."""
         cdef Py_ssize_t size = real_size(target)
         X, Y, row_bias, column_bias = factors
-        loss = np.zeros(len(order) * len(order))
-        cdef sgd_epoch p = epoch_of(grid, order, X, Y, target, learning_rate, update_columns, loss, num_threads, size)
+        loss = np.zeros(grid.blocks**2)
+        cdef sgd_epoch p = epoch_of(grid, schedule, X, Y, target, learning_rate, update_columns, loss,
+                                    num_threads, size)
         low, high = bounds
         p.step.offset, p.step.low, p.step.height = offset, low, high - low
         if not isfinite(p.step.height):
@@ -131,16 +134,17 @@ cdef class Kernels:
             self.table.biased_epoch[size == 8](&p)
         return sum(loss.tolist())    # in float64, in the order of the blocks
 
-    def cosine_epoch(self, grid, order, target, X, Y, learning_rate, update_columns=True, num_threads=None):
+    def cosine_epoch(self, grid, schedule, target, X, Y, learning_rate, update_columns=True, num_threads=None):
         """See `alternant.kernels.cosine_epoch`."""
         cdef Py_ssize_t size = real_size(target)
-        loss = np.zeros(len(order) * len(order))
-        cdef sgd_epoch p = epoch_of(grid, order, X, Y, target, learning_rate, update_columns, loss, num_threads, size)
+        loss = np.zeros(grid.blocks**2)
+        cdef sgd_epoch p = epoch_of(grid, schedule, X, Y, target, learning_rate, update_columns, loss,
+                                    num_threads, size)
         with nogil:
             self.table.cosine_epoch[size == 8](&p)
         return sum(loss.tolist())
 
-    def logistic_epoch(self, grid, order, weight, target, negatives, factors, squares, learning_rate, regularization,
+    def logistic_epoch(self, grid, schedule, weight, target, negatives, factors, squares, learning_rate, regularization,
                        seed=0, epoch=0, update_columns=True, num_threads=None):
         """See `alternant.kernels.logistic_epoch`."""
         cdef Py_ssize_t size = real_size(target)
@@ -149,8 +153,9 @@ cdef class Kernels:
             return 0.0
         samples(negatives)
         cdef uint64_t first = seed, number = epoch
-        loss = np.zeros(len(order) * len(order))
-        cdef sgd_epoch p = epoch_of(grid, order, X, Y, target, learning_rate, update_columns, loss, num_threads, size)
+        loss = np.zeros(grid.blocks**2)
+        cdef sgd_epoch p = epoch_of(grid, schedule, X, Y, target, learning_rate, update_columns, loss,
+                                    num_threads, size)
         p.weight = floats(weight, "weight", size)
         p.negatives = <const double *> floats_or_null(negatives, "negatives", 8)
         p.seed = mix(first + SGD_GOLDEN * (number + 1))

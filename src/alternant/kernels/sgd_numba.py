@@ -35,8 +35,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-ROUND_STEPS = 4096  # steps on a diagonal: fewer are taken by one thread, since handing them out takes 0.1 ms
-PIECES = 4  # of a diagonal for each thread, so that the threads end together
+ROUND_STEPS = 4096  # steps in a round: fewer are taken by one thread, since handing them out takes 0.1 ms
+PIECES = 4  # of a round for each thread, so that the threads end together
 
 # Sums of squares between these bounds have lost nothing to the range of float32; others are formed anew in float64.
 SHORTEST, LONGEST = 1e-24, 1e30
@@ -53,7 +53,7 @@ _inner = numba.njit(nogil=True, error_model="numpy", fastmath={"contract"}, forc
 
 def biased_epoch(
     grid: Grid,
-    order: NDArray[np.int64],
+    schedule: NDArray[np.int64],
     target: NDArray[Any],
     factors: Factors,
     offset: float,
@@ -69,14 +69,14 @@ def biased_epoch(
     rates = Rates(float(learning_rate), *map(float, regularization))
     moving = _moving(factors, update_columns)
     return _run(
-        _biased_blocks, grid, order, len(grid.rows), num_threads,
+        _biased_blocks, grid, schedule, len(grid.rows), num_threads,
         constant(target)[0], moving, score, rates, update_columns or None,
     )  # fmt: skip
 
 
 def cosine_epoch(
     grid: Grid,
-    order: NDArray[np.int64],
+    schedule: NDArray[np.int64],
     target: NDArray[Any],
     X: NDArray[Any],
     Y: NDArray[Any],
@@ -87,14 +87,14 @@ def cosine_epoch(
     """See `alternant.kernels.cosine_epoch`."""
     x, y = X.view(np.ndarray), Y.view(np.ndarray) if update_columns else constant(Y)[0]
     return _run(
-        _cosine_blocks, grid, order, len(grid.rows), num_threads,
+        _cosine_blocks, grid, schedule, len(grid.rows), num_threads,
         constant(target)[0], x, y, float(learning_rate), update_columns or None,
     )  # fmt: skip
 
 
 def logistic_epoch(
     grid: Grid,
-    order: NDArray[np.int64],
+    schedule: NDArray[np.int64],
     weight: NDArray[Any],
     target: NDArray[Any],
     negatives: NDArray[np.float64] | None,
@@ -115,7 +115,7 @@ def logistic_epoch(
     moving = _moving(factors, update_columns)
     moving_squares = None if squares is None else _moving(squares, update_columns)
     return _run(
-        _logistic_blocks, grid, order, steps, num_threads,
+        _logistic_blocks, grid, schedule, steps, num_threads,
         *constant(weight, target), sampled, state, moving, moving_squares, rates, update_columns or None,
     )  # fmt: skip
 
@@ -168,37 +168,37 @@ def _moving(factors: Factors, update_columns: bool) -> Factors:
 def _run(
     kernel: Callable[..., None],
     grid: Grid,
-    order: NDArray[np.int64],
+    schedule: NDArray[np.int64],
     steps: float,
     num_threads: int | None,
     *arguments: Any,
 ) -> float:
-    """Take all blocks, those of a diagonal in parallel where they are worth it, and return the sum of their losses."""
-    blocks, threads = grid.blocks, resolve_num_threads(num_threads)
-    losses = np.zeros(blocks * blocks)
-    *views, rounds = constant(*grid, order)
+    """Process all tasks, those of a round in parallel where they are worth it, and return the sum of their losses."""
+    (rounds, tasks, _), threads = schedule.shape, resolve_num_threads(num_threads)
+    losses = np.zeros(rounds * tasks)
+    *views, schedule = constant(*grid, schedule)
     place = Grid(*views)
-    if threads == 1 or steps < ROUND_STEPS * blocks:
-        kernel(0, blocks, 0, blocks, place, rounds, *arguments, losses)
+    if threads == 1 or steps < ROUND_STEPS * rounds:
+        kernel(0, rounds, 0, tasks, place, schedule, *arguments, losses)
     else:
-        count = min(blocks, PIECES * threads)
-        pieces = list(pairwise(blocks * piece // count for piece in range(count + 1)))
-        for d in range(blocks):
-            tasks = [(d, d + 1, *piece) for piece in pieces]
-            map_parallel(lambda task: kernel(*task, place, rounds, *arguments, losses), tasks, threads)
+        count = min(tasks, PIECES * threads)
+        pieces = list(pairwise(tasks * piece // count for piece in range(count + 1)))
+        for d in range(rounds):
+            parts = [(d, d + 1, *piece) for piece in pieces]
+            map_parallel(lambda part: kernel(*part, place, schedule, *arguments, losses), parts, threads)
     return float(sum(losses.tolist()))
 
 
 @entry_point
-def _biased_blocks(first, last, begin, end, grid, order, target, factors, score, rates, update, losses):
-    """Take the rows of blocks ``begin:end`` through the rounds ``first:last``."""
-    blocks = len(order)
+def _biased_blocks(first, last, begin, end, grid, schedule, target, factors, score, rates, update, losses):
+    """Process the tasks ``begin:end`` of the rounds ``first:last``."""
+    blocks, tasks = len(grid.row_edges) - 1, schedule.shape[1]
     for d in range(first, last):
-        for a in range(begin, end):
-            loss, block = 0.0, a * blocks + (a + order[d]) % blocks
+        for task in range(begin, end):
+            loss, block = 0.0, schedule[d, task, 0] * blocks + schedule[d, task, 1]
             for j in range(grid.block_indptr[block], grid.block_indptr[block + 1]):
                 loss += _biased_step(grid.rows[j], grid.columns[j], target[j], factors, score, rates, update)
-            losses[d * blocks + a] = loss
+            losses[d * tasks + task] = loss
 
 
 @_inner
@@ -220,19 +220,19 @@ def _biased_step(u, i, target, factors, score, rates, update):
 
 
 @entry_point
-def _cosine_blocks(first, last, begin, end, grid, order, target, X, Y, learning_rate, update, losses):
-    """Take the rows of blocks ``begin:end`` through the rounds ``first:last``."""
-    blocks = len(order)
+def _cosine_blocks(first, last, begin, end, grid, schedule, target, X, Y, learning_rate, update, losses):
+    """Process the tasks ``begin:end`` of the rounds ``first:last``."""
+    blocks, tasks = len(grid.row_edges) - 1, schedule.shape[1]
     for d in range(first, last):
-        for a in range(begin, end):
-            loss, block = 0.0, a * blocks + (a + order[d]) % blocks
+        for task in range(begin, end):
+            loss, block = 0.0, schedule[d, task, 0] * blocks + schedule[d, task, 1]
             for j in range(grid.block_indptr[block], grid.block_indptr[block + 1]):
                 u, i, t = grid.rows[j], grid.columns[j], np.float64(target[j])
                 one = _cosine_step(u, i, t, X, Y, learning_rate, update, X.dtype.type(0), True)
                 if one < 0:
                     one = _cosine_step(u, i, t, X, Y, learning_rate, update, 0.0, False)
                 loss += one
-            losses[d * blocks + a] = loss
+            losses[d * tasks + task] = loss
 
 
 @_inner
@@ -270,13 +270,13 @@ def _move(X, u, Y, i, a, x_decay, y_decay, update, zero):
 
 @entry_point
 def _logistic_blocks(
-    first, last, begin, end, grid, order, weight, target, negatives, state, factors, squares, rates, update, losses
+    first, last, begin, end, grid, schedule, weight, target, negatives, state, factors, squares, rates, update, losses
 ):
-    """Take the rows of blocks ``begin:end`` through the rounds ``first:last``."""
-    blocks = len(order)
+    """Process the tasks ``begin:end`` of the rounds ``first:last``."""
+    blocks, tasks = len(grid.row_edges) - 1, schedule.shape[1]
     for d in range(first, last):
-        for a in range(begin, end):
-            b = (a + order[d]) % blocks
+        for task in range(begin, end):
+            a, b = schedule[d, task, 0], schedule[d, task, 1]
             loss, block = 0.0, a * blocks + b
             for j in range(grid.block_indptr[block], grid.block_indptr[block + 1]):
                 w, t = np.float64(weight[j]), np.float64(target[j])
@@ -287,7 +287,7 @@ def _logistic_blocks(
                 for k in range(count):
                     i = left + _column(negatives, key, k, width)
                     loss += _logistic_step(u, i, 1.0, 0.0, factors, squares, rates, update)
-            losses[d * blocks + a] = loss
+            losses[d * tasks + task] = loss
 
 
 @_inner

@@ -24,7 +24,7 @@ quiet = np.errstate(over="ignore", invalid="ignore")
 @quiet
 def biased_epoch(
     grid: Grid,
-    order: NDArray[np.int64],
+    schedule: NDArray[np.int64],
     target: NDArray[Any],
     factors: Factors,
     offset: float,
@@ -40,7 +40,7 @@ def biased_epoch(
     bounded = np.isfinite(low) and np.isfinite(high)
     lambda_x, lambda_y, lambda_b, lambda_c = regularization
     loss = 0.0
-    for a, b in _blocks(grid, order):
+    for a, b in schedule.reshape(-1, 2).tolist():
         for j in _entries(grid, a, b):
             u, i = grid.rows[j], grid.columns[j]
             x, y = X[u].astype(np.float64), Y[i].astype(np.float64)
@@ -64,7 +64,7 @@ def biased_epoch(
 @quiet
 def cosine_epoch(
     grid: Grid,
-    order: NDArray[np.int64],
+    schedule: NDArray[np.int64],
     target: NDArray[Any],
     X: NDArray[Any],
     Y: NDArray[Any],
@@ -74,7 +74,7 @@ def cosine_epoch(
 ) -> float:
     """See `alternant.kernels.cosine_epoch`."""
     loss = 0.0
-    for a, b in _blocks(grid, order):
+    for a, b in schedule.reshape(-1, 2).tolist():
         for j in _entries(grid, a, b):
             u, i, t = grid.rows[j], grid.columns[j], float(target[j])
             x, y = X[u].astype(np.float64), Y[i].astype(np.float64)
@@ -95,7 +95,7 @@ def cosine_epoch(
 @quiet
 def logistic_epoch(
     grid: Grid,
-    order: NDArray[np.int64],
+    schedule: NDArray[np.int64],
     weight: NDArray[Any],
     target: NDArray[Any],
     negatives: NDArray[np.float64] | None,
@@ -131,7 +131,7 @@ def logistic_epoch(
         return w * (max(z, 0.0) + float(np.log1p(np.exp(-abs(z)))) - t * z)
 
     loss = 0.0
-    for a, b in _blocks(grid, order):
+    for a, b in schedule.reshape(-1, 2).tolist():
         for j in _entries(grid, a, b):
             loss += step(grid.rows[j], grid.columns[j], float(weight[j]), float(target[j]))
         for u in range(grid.row_edges[a], grid.row_edges[a + 1]):
@@ -164,12 +164,6 @@ def sigmoid(z: float) -> float:
     """Return ``1 / (1 + exp(-z))`` at any z."""
     e = np.exp(-abs(z))
     return float(1 / (1 + e) if z >= 0 else e / (1 + e))
-
-
-def _blocks(grid: Grid, order: NDArray[np.int64]) -> Iterator[tuple[int, int]]:
-    for d in order.tolist():
-        for a in range(grid.blocks):
-            yield a, (a + d) % grid.blocks
 
 
 def _entries(grid: Grid, a: int, b: int) -> range:

@@ -183,7 +183,7 @@ class BiasedMF(StochasticModel):
         s = self._scale(inputs.state)
         mean = inputs.state.get("mean_", 0.0) / s
         total: float = self._backend().biased_epoch(
-            inputs.grid, inputs.order, inputs.values, inputs.factors, mean, (-np.inf, np.inf), inputs.learning_rate,
+            inputs.grid, inputs.schedule, inputs.values, inputs.factors, mean, (-np.inf, np.inf), inputs.learning_rate,
             (rows, columns, bias, bias), inputs.update_columns, inputs.num_threads,
         )  # fmt: skip
         return s**2 * total

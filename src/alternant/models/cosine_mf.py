@@ -17,9 +17,7 @@ from ..kernels import Grid
 from ._traits import Traits
 from .sgd.events import MAX_ROWS, Events, Growing, as_list, describe, event_ids, hashed_normal, name_events, single
 from .sgd.live import LiveFactors
-from .sgd.trainer import EpochInputs, StochasticModel
-
-ONE_DIAGONAL = np.zeros(1, np.int64)  # the order of the diagonals of a grid of one block
+from .sgd.trainer import ONE_TASK, EpochInputs, StochasticModel
 
 
 class CosineMF(LiveFactors, StochasticModel):
@@ -154,7 +152,7 @@ class CosineMF(LiveFactors, StochasticModel):
 
     def _epoch(self, inputs: EpochInputs) -> float:
         total: float = self._backend().cosine_epoch(
-            inputs.grid, inputs.order, inputs.values, inputs.factors.X, inputs.factors.Y, inputs.learning_rate,
+            inputs.grid, inputs.schedule, inputs.values, inputs.factors.X, inputs.factors.Y, inputs.learning_rate,
             inputs.update_columns and bool(self.update_items), inputs.num_threads,
         )  # fmt: skip
         return total
@@ -289,7 +287,7 @@ class CosineMF(LiveFactors, StochasticModel):
 
     def _learn(self, grid: Grid, target: NDArray[Any], X: NDArray[Any], Y: NDArray[Any]) -> None:
         rate, moves = float(self.learning_rate), bool(self.update_items)
-        self._backend().cosine_epoch(grid, ONE_DIAGONAL, target, X, Y, rate, moves, 1)
+        self._backend().cosine_epoch(grid, ONE_TASK, target, X, Y, rate, moves, 1)
 
     def _check_events(
         self, users: Any, items: Any, liked: Any

@@ -227,9 +227,9 @@ class LogisticMF(StochasticModel):
                 "epsilon",
             )
         total: float = self._backend().logistic_epoch(
-            inputs.grid, inputs.order, confidence, (inputs.values > 0).astype(confidence.dtype), self._samples(inputs),
-            inputs.factors, inputs.squares, inputs.learning_rate, (rows, columns, bias, bias), inputs.seed,
-            inputs.epoch, inputs.update_columns, inputs.num_threads,
+            inputs.grid, inputs.schedule, confidence, (inputs.values > 0).astype(confidence.dtype),
+            self._samples(inputs), inputs.factors, inputs.squares, inputs.learning_rate, (rows, columns, bias, bias),
+            inputs.seed, inputs.epoch, inputs.update_columns, inputs.num_threads,
         )  # fmt: skip
         return total
 

@@ -27,7 +27,8 @@ typedef struct {
     const int64_t *block_indptr;  /* blocks * blocks + 1 */
     const int32_t *rows;          /* nnz */
     const int32_t *columns;       /* nnz */
-    const int64_t *order;         /* blocks */
+    const int64_t *schedule;      /* rounds * tasks * 2: the row block and the column block of a task */
+    ptrdiff_t rounds, tasks;
     const void *target;           /* nnz */
     const void *weight;           /* nnz; only of logistic_epoch, as are the next two */
     const double *negatives;      /* m, or NULL for all columns */

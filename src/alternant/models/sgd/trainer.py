@@ -19,6 +19,7 @@ from .._fit_loop import Callback, FitLoop, FitOptions, History, Iteration, Stopp
 from .._fold_in import FoldInModel
 from .._sklearn import check_unused
 
+ONE_TASK = np.zeros((1, 1, 2), np.int64)  # the schedule of a grid of one block
 # Entries times factors per diagonal of the grid for each further thread: about 0.1 ms of work.
 WORK_PER_THREAD = 1 << 17
 # Rows folded in by one kernel call; constant, so that results do not depend on the number of threads.
@@ -30,7 +31,7 @@ class EpochInputs(NamedTuple):
     """The inputs of an epoch. Rows are users and columns are items; the reverse if items are folded in."""
 
     grid: Grid
-    order: NDArray[np.int64]
+    schedule: NDArray[np.int64]  # of the blocks
     values: NDArray[Any]  # of the entries of the grid, as `StochasticModel._targets` returns them
     factors: Factors
     squares: Factors | None  # Adagrad's sums
@@ -242,7 +243,7 @@ class StochasticModel(FoldInModel):
             values = self._targets(rows.data[entries], state)
             for epoch in range(1, self.epochs + 1):
                 self._epoch(EpochInputs(
-                    grid, np.zeros(1, np.int64), values, factors, squares, state, kind, False,
+                    grid, ONE_TASK, values, factors, squares, state, kind, False,
                     first, epoch, self._learning_rate_at(epoch), 1,
                 ))  # fmt: skip
 
@@ -312,10 +313,10 @@ class TrainingState:
     def step(self, epoch: int) -> Iteration:
         """Run one epoch."""
         model, grid = self.model, self.cut.grid
-        order = np.random.default_rng([self.seed, epoch]).permutation(grid.blocks)
+        schedule = grid.diagonals(np.random.default_rng([self.seed, epoch]).permutation(grid.blocks))
         rate = model._learning_rate_at(epoch)
         total = model._epoch(EpochInputs(
-            grid, order, self.values, self.factors, self.squares, self.state, "user", True, self.seed, epoch, rate,
+            grid, schedule, self.values, self.factors, self.squares, self.state, "user", True, self.seed, epoch, rate,
             self.num_threads,
         ))  # fmt: skip
         with np.errstate(over="ignore", invalid="ignore"):  # reported below
