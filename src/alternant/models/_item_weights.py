@@ -125,7 +125,8 @@ class ItemWeightsModel(FoldInUsersModel):
     def _neighbours(
         self, factors: Any, rows: NDArray[np.int64], k: int, candidates: Any, kind: str
     ) -> tuple[NDArray[np.int32], NDArray[Any]]:
-        """Return the users whose rows point the same way, by cosine; items a subclass compares."""
+        if kind == "item":
+            return super()._neighbours(factors, rows, k, candidates, kind)
         unit = _unit_rows(self._latent(factors))
         columns = sp.csr_array(unit.T)
         everybody = np.empty((len(factors), 0), factors.dtype)  # who is ranked: their number and dtype
@@ -135,6 +136,15 @@ class ItemWeightsModel(FoldInUsersModel):
 
         itself = (np.arange(len(rows) + 1), rows)
         return self._best_of(cosines, len(rows), everybody, k, itself, candidates)
+
+
+    def _directions(self, factors: NDArray[Any]) -> NDArray[Any]:
+        """Return the rows of items, each of length 1, in C order and with no other copy."""
+        unit = np.array(self._latent(factors), order="C")
+        norms = np.sqrt(np.einsum("if,if->i", unit, unit, dtype=np.float64))
+        norms[norms == 0] = 1
+        unit /= norms[:, None].astype(unit.dtype)
+        return unit
 
 
 def _row_of(csr: tuple[NDArray[np.int64], NDArray[Any]], row: int) -> NDArray[Any]:

@@ -38,13 +38,15 @@ class EASE(ItemWeightsModel):
     .. math:: B_{ij} = -P_{ij} / P_{jj} \quad (i \ne j), \qquad b = \mu - \mu B,
 
     and the scores of a user with the row x are :math:`b + x B`. There are no users among the parameters: whoever has
-    interactions gets scores, of the fit or not, and neither users nor time of day change a weight. With
+    interactions gets scores, of the fit or not. With
     ``intercept=False``, G is of X itself and b is 0, as in the paper; a user without interactions then gets the scores
     of the mean user. Short histories gain much from the intercept.
 
     It takes memory for n^2 pairs of items and time for n^3 multiply-adds, whatever the number of users: seconds for
     5,000 items, minutes for 20,000. `fit` says what it needs before it begins, where that will not fit. Arithmetic is
     in float64 and cut into strips at fixed places, so that the weights have the same bits on any number of threads.
+    `similar_items` compares the columns of B, which say what leads to an item; its first call takes the memory of B
+    again.
 
     Parameters
     ----------
@@ -59,7 +61,7 @@ class EASE(ItemWeightsModel):
         | ``"log"``: ``log2(1 + |r| / epsilon)`` with the sign of r, and epsilon the median of all sizes, of which the
           median counts 1.
         | ``"proportional"``: r itself.
-        | ``"auto"``: ``"binary"``.
+        | ``"auto"``: ``"binary"``, which ranked better than ``"log"`` where interactions are hours or counts.
     intercept : bool
         Learn b, what is good for everybody.
     dtype : {"float32", "float64"} or NumPy dtype
@@ -183,29 +185,6 @@ class EASE(ItemWeightsModel):
         """
         return super().fold_in_users(user_items)
 
-    def similar_items(
-        self,
-        items: Any,
-        k: int = 10,
-        *,
-        exclude_items: Any = None,
-        candidate_items: Any = None,
-        unknown: str = "raise",
-    ) -> tuple[NDArray[Any], NDArray[Any]]:
-        r"""Find the items that go together with an item, whatever else a user has, by partial correlation.
-
-        That is :math:`-P_{ij} / \sqrt{P_{ii} P_{jj}}`, the correlation of two items that is left when the others are
-        accounted for: the measure of similarity that the weights are made of, since its square is
-        :math:`B_{ij} B_{ji}`. Unlike these it is symmetric and between -1 and 1. A cosine of weights would compare what
-        items say of third ones, and take as much memory again as the model.
-
-        Parameters and returned arrays are those of other models: the scores are partial correlations, 0 for an item
-        without interactions.
-        """
-        return super().similar_items(
-            items, k, exclude_items=exclude_items, candidate_items=candidate_items, unknown=unknown
-        )
-
     def explain(self, user: Any, item: Any, *, user_items: Any = None) -> Explanation:
         """Break a score down into what each item of the user's history adds to it: ``x_j B_ji``, exactly.
 
@@ -309,24 +288,8 @@ class EASE(ItemWeightsModel):
         intercept = getattr(self, "has_intercept_", self.intercept)
         return _user_rows(rows, weighting, getattr(self, "epsilon_", 1.0), intercept)
 
-    # What shared methods ask for
-
     def _latent(self, factors: Any) -> Any:
         return factors[:, :-1]
-
-    def _neighbours(
-        self, factors: Any, rows: NDArray[np.int64], k: int, candidates: Any, kind: str
-    ) -> tuple[NDArray[np.int32], NDArray[Any]]:
-        if kind == "user":
-            return super()._neighbours(factors, rows, k, candidates, kind)
-        weights = self._latent(factors).T
-
-        def correlations(start: int, stop: int) -> NDArray[Any]:
-            there, back = weights[rows[start:stop]], weights[:, rows[start:stop]].T
-            return np.asarray(np.sign(there) * np.sqrt(np.maximum(there * back, 0)))
-
-        itself = (np.arange(len(rows) + 1), rows)
-        return self._best_of(correlations, len(rows), factors, k, itself, candidates)
 
 
 def _values(data: NDArray[Any], weighting: str, epsilon: float) -> NDArray[Any]:
