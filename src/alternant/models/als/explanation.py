@@ -26,7 +26,8 @@ class Explanation(NamedTuple):
         What each of these items adds to the score; they add up to it.
     remainder : float
         The part of the score that comes from the factors not solving the user's problem exactly (the solver's
-        tolerance, and item factors newer than the user's), spread over `contributions` in proportion to their size.
+        tolerance, and item factors newer than the user's), spread over `contributions` in proportion to their size. Of
+        `EASE`, what everybody gets, which is not spread.
     """
 
     score: float
