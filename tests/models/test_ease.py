@@ -175,7 +175,7 @@ def test_metrics_are_those_of_the_scores():
 # The linear algebra, in several strips
 
 
-@pytest.mark.parametrize("n", [1, 127, 128, 300])
+@pytest.mark.parametrize("n", [1, 127, 128, 300, 2100])
 @pytest.mark.parametrize("density", [0.02, 0.5])
 def test_gram_and_inverse_are_those_of_numpy(n, density):
     X = sp.random_array((150, n), density=density, rng=1, format="csr")
@@ -186,6 +186,15 @@ def test_gram_and_inverse_are_those_of_numpy(n, density):
     out[np.diag_indices(n)] += 1
     _ridge.negative_inverse(out, 2)
     np.testing.assert_allclose(np.tril(out), -np.tril(np.linalg.inv(dense.T @ dense + np.eye(n))), atol=1e-12)
+
+
+def test_a_gram_matrix_has_the_same_bits_whether_rows_are_cut_or_not(monkeypatch):
+    X = sp.random_array((200, 300), density=0.02, rng=3, format="csr")
+    cut, whole = np.zeros((300, 300)), np.zeros((300, 300))
+    _ridge.gram(X, cut, 1)
+    monkeypatch.setattr(_ridge, "CUT_BELOW", 0)
+    _ridge.gram(X, whole, 1)
+    assert np.tril(cut).tobytes() == np.tril(whole).tobytes()
 
 
 @pytest.mark.parametrize("density", [0.02, 0.5])
@@ -212,12 +221,12 @@ def test_auto_grows_with_the_interactions_and_with_their_size():
 
 @pytest.mark.parametrize(("itemsize", "each"), [("float32", 12), ("float64", 8)])
 def test_what_does_not_fit_is_refused_before_anything_is_computed(monkeypatch, itemsize, each):
-    model = EASE(dtype=itemsize).fit(ROWS)
+    model = EASE(dtype=itemsize, num_threads=2).fit(ROWS)
     before = model.item_factors
     monkeypatch.setattr(ease, "available_bytes", lambda: 2 << 30)
     n = 20_000
     wide = sp.csr_array(([1.0], ([0], [n - 1])), shape=(1, n))
-    needed = (each * n * (n + 1) + 2**28) / 2**30
+    needed = (each * n * (n + 1) + 2**28 + 2 * 2**25) / 2**30
     message = rf"^EASE needs {needed:.1f} GiB of memory for the pairs of 20,000 items, got 2\.0 GiB.*or use ImplicitALS"
     with pytest.raises(MemoryError, match=message):
         model.fit(wide)

@@ -17,6 +17,9 @@ from .._utils.threads import map_parallel, single_threaded_blas
 
 DENSE_FROM = 100  # a product of two stored entries takes as long as so many in a dense product
 DENSE_ROWS = 1 << 23  # entries of a dense block of rows
+SPARSE_HEIGHT = 64  # rows of a sparse product at a time: up to 20 bytes for each of their entries
+CUT_BELOW = 1 << 21  # entries that each thread may copy, to leave out what lies above the diagonal
+WIDTH = 2048  # columns of a dense product at a time
 Strip = tuple[int, int]
 
 
@@ -24,6 +27,10 @@ def strips(n: int) -> list[Strip]:
     """Return where the rows of an n x n matrix are cut."""
     height = 512 if n > 4096 else 128
     return [(start, min(start + height, n)) for start in range(0, n, height)]
+
+
+def _columns(n: int) -> list[Strip]:
+    return [(first, min(first + WIDTH, n)) for first in range(0, n, WIDTH)]
 
 
 def gram(rows: sp.csr_array, out: NDArray[np.float64], num_threads: int) -> None:
@@ -35,7 +42,10 @@ def gram(rows: sp.csr_array, out: NDArray[np.float64], num_threads: int) -> None
 
         def multiply(strip: Strip) -> None:
             start, stop = strip
-            out[start:stop, :stop] = (columns[start:stop] @ rows[:, :stop]).toarray()
+            left = rows[:, :stop] if rows.nnz < CUT_BELOW else rows
+            for first in range(start, stop, SPARSE_HEIGHT):
+                last = min(first + SPARSE_HEIGHT, stop)
+                out[first:last, :stop] = (columns[first:last] @ left).toarray()[:, :stop]
 
         map_parallel(multiply, strips(n), num_threads)
         return
@@ -48,7 +58,8 @@ def gram(rows: sp.csr_array, out: NDArray[np.float64], num_threads: int) -> None
 def _add_gram(block: NDArray[np.float64], out: NDArray[np.float64], num_threads: int) -> None:
     def add(strip: Strip) -> None:
         start, stop = strip
-        out[start:stop, :stop] += block[:, start:stop].T @ block[:, :stop]
+        for first, last in _columns(stop):
+            out[start:stop, first:last] += block[:, start:stop].T @ block[:, first:last]
 
     with single_threaded_blas():
         map_parallel(add, strips(len(out)), num_threads)
@@ -99,7 +110,8 @@ def _sweep(
 
     def sweep(strip: Strip) -> None:
         start, stop = strip
-        matrix[start:stop, :stop] -= row[:, start:stop].T @ solved[:, :stop]  # 0 in the columns of the pivots
+        for first, last in _columns(stop):  # 0 in those of the pivots
+            matrix[start:stop, first:last] -= row[:, start:stop].T @ solved[:, first:last]
         if start >= pivot[1]:
             matrix[start:stop, pivot[0] : pivot[1]] = solved[:, start:stop].T
 

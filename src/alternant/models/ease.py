@@ -22,7 +22,8 @@ from ._traits import Traits
 from .als.explanation import Explanation
 
 WEIGHTINGS = ("binary", "log", "proportional")
-WORKSPACE = 1 << 28  # bytes, of strips
+WORKSPACE = 1 << 28  # bytes, and of each thread:
+THREAD_SPACE = 1 << 25
 
 
 class EASE(ItemWeightsModel):
@@ -157,7 +158,7 @@ class EASE(ItemWeightsModel):
         rows = self._check_rows("interactions", matrix, np.dtype(self.dtype), copy=True)
         if 0 in rows.shape:
             raise ValueError(f"interactions must have at least one user and one item, got shape {rows.shape}")
-        _check_memory(rows.shape[1], np.dtype(self.dtype).itemsize)
+        _check_memory(rows, resolve_num_threads(self.num_threads))
         chosen = self._chosen(rows)
         users = _user_rows(rows, chosen["weighting"], chosen["epsilon"], self.intercept)
         columns = self._learn(users, float(chosen["regularization"]))
@@ -321,12 +322,14 @@ def _regularization(rows: CSR, values: NDArray[Any]) -> float:
     return float(15 * np.square(values, dtype=np.float64).mean() * (n_u * n_i) ** 0.3)
 
 
-def _check_memory(n_items: int, itemsize: int) -> None:
+def _check_memory(rows: CSR, threads: int) -> None:
     """Refuse catalogues whose pairs do not fit into memory."""
+    n_items, itemsize = rows.shape[1], rows.data.itemsize
     each = 8 + (itemsize if itemsize < 8 else 0)  # the Gram matrix, which becomes its inverse, and the weights
-    needed, available = each * n_items * (n_items + 1) + WORKSPACE, available_bytes()
+    space, available = WORKSPACE + threads * THREAD_SPACE + 32 * len(rows.data), available_bytes()
+    needed = each * n_items * (n_items + 1) + space
     if available is not None and needed > available:
-        most = int(np.sqrt(max(0, available - WORKSPACE) / each))
+        most = int(np.sqrt(max(0, available - space) / each))
         raise MemoryError(
             f"EASE needs {needed / GIB:.1f} GiB of memory for the pairs of {n_items:,} items, got "
             f"{available / GIB:.1f} GiB that are available: fit it on the {most:,} items with the most interactions, "
