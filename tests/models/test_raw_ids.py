@@ -13,6 +13,8 @@ from alternant import BiasedMF, CosineMF, ImplicitALS, Interactions
 M, N = 20, 15
 MODELS = every_model(factors=3)
 LEARNING = [model for model in MODELS if hasattr(model, "partial_fit_users")]
+OF_ITEMS = [model for model in LEARNING if hasattr(model, "partial_fit_items")]
+STARTING_WARM = [model for model in MODELS if "warm_start" in model.get_params()]
 
 
 def table(seed=0):
@@ -95,13 +97,18 @@ def test_partial_fit_appends_new_ids(model, text):
     assert len(named.user_factors) == M + 1
     assert named.user_ids_[-1] == new
     assert not set(name([1, 2], "i", text)) & set(named.recommend(new, N - 2)[0].tolist())
+
+
+@pytest.mark.parametrize("model", OF_ITEMS, ids=lambda model: type(model).__name__)
+def test_partial_fit_appends_new_ids_of_items(model, text):
+    named = copy.deepcopy(model).fit(interactions(text))
     events = Interactions.from_arrays(name([1, 2], "u", text), name([90, 90], "i", text))
     named.partial_fit_items(name([90], "i", text), events)
     assert named.item_ids_[-1] == name([90], "i", text)[0]
-    assert np.isfinite(named.predict(new, name([90], "i", text)[0]))
+    assert np.isfinite(named.predict(name([3], "u", text)[0], name([90], "i", text)[0]))
 
 
-@pytest.mark.parametrize("model", LEARNING, ids=lambda model: type(model).__name__)
+@pytest.mark.parametrize("model", STARTING_WARM, ids=lambda model: type(model).__name__)
 def test_warm_start_matches_rows_by_raw_id(model, text):
     """With more data, read from scratch, users and items stand elsewhere; the factors go with their ids."""
     options = {"warm_start": True, **({"iterations": 1} if hasattr(model, "iterations") else {"epochs": 1})}

@@ -16,6 +16,7 @@ import pytest
 import scipy.sparse as sp
 
 from alternant import (
+    EASE,
     BiasedMF,
     CosineMF,
     ExplicitALS,
@@ -41,8 +42,14 @@ MODELS = {
     "BiasedMF": (lambda: BiasedMF(factors=4, epochs=2, random_state=0), COUNTS),
     "LogisticMF": (lambda: LogisticMF(factors=4, epochs=2, random_state=0), COUNTS),
     "CosineMF": (lambda: CosineMF(factors=4, epochs=2, random_state=0), SWIPES),
+    "EASE": (lambda: EASE(), COUNTS),
     "Popularity": (lambda: Popularity(), COUNTS),
 }
+# Who can append what.
+APPENDING = [
+    (name, kind) for name, (make, _) in MODELS.items() for kind in ("user", "item")
+    if hasattr(make(), f"partial_fit_{kind}s")
+]  # fmt: skip
 
 
 @pytest.fixture(autouse=True)
@@ -151,8 +158,7 @@ def test_updates_of_separate_users_in_threads_equal_those_in_one_thread(text):
     np.testing.assert_array_equal(parallel.recommend(users, 5)[0], serial.recommend(users, 5)[0])
 
 
-@pytest.mark.parametrize("name", [name for name in MODELS if name != "Popularity"])
-@pytest.mark.parametrize("kind", ["user", "item"])
+@pytest.mark.parametrize(("name", "kind"), APPENDING)
 def test_no_row_that_threads_add_is_lost(name, kind):
     make, matrix = MODELS[name]
     model = make().fit(interactions_of(matrix, text=True))
@@ -164,9 +170,9 @@ def test_no_row_that_threads_add_is_lost(name, kind):
     assert sorted(ids) == sorted(known + [f"new{t}-{x}" for t in range(4) for x in range(6)])
     factors = getattr(model, f"{kind}_factors")
     assert len(factors) == len(ids) == model.interactions_.shape[kind == "item"]
-    if name.endswith("ALS"):  # the others begin with the mean user, which moves
+    if name.endswith(("ALS", "EASE")):  # the others begin with the mean user, which moves
         expected = getattr(model, f"fold_in_{kind}s")(rows)
-        np.testing.assert_array_equal(factors[len(known) :], np.repeat(expected, 24, axis=0))
+        np.testing.assert_array_equal(factors[len(known) :], np.repeat(np.asarray(expected), 24, axis=0))
 
 
 def test_no_interaction_that_threads_append_is_lost():

@@ -11,7 +11,6 @@ from numpy.typing import NDArray
 
 from .._utils.guard import snapshot_of
 from .._utils.messages import parameter, refusal
-from .._utils.threads import resolve_num_threads
 from .._utils.validation import check_boolean, check_integer, check_number
 from ..data.csr import CSR
 from ..data.interactions import Interactions
@@ -338,16 +337,11 @@ def _hits(ids: NDArray[np.int32], relevant: CSR) -> tuple[NDArray[np.bool_], NDA
 def _auc(model: Any, users: EvaluationUsers, position: NDArray[np.int64]) -> Sums:
     n_tested, n_items = int((position >= 0).sum()), len(users.items)
     values, counted = np.zeros(n_tested), np.zeros(n_tested)
-    threads = resolve_num_threads(model.num_threads)
     queries, items = (internals.ranking_vectors(model, vectors) for vectors in (users.queries, users.items))
     for rows in users.blocks():
         relevant = users.relevant.take(rows)
         seen = None if users.seen is None else users.seen.take(rows)
-        above, equal = np.empty(len(relevant.indices), np.int64), np.empty(len(relevant.indices), np.int64)
-        internals.backend_of(model).count_above(
-            np.ascontiguousarray(queries[rows]), items, None if seen is None else (seen.indptr, seen.indices),
-            relevant.indptr, relevant.indices, above, equal, threads,
-        )  # fmt: skip
+        above, equal = internals.count_above(model, queries[rows], items, seen, relevant)
         positives = np.diff(relevant.indptr)
         negatives = n_items - positives - (0 if seen is None else np.diff(seen.indptr))
         # Every pair of positives contributes 1 to the sum (one is above the other, or each counts half): subtract.

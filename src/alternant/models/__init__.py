@@ -10,6 +10,7 @@ from .als.explanation import Explanation
 from .als.half_sweep import SingularRowError
 from .biased_mf import BiasedMF
 from .cosine_mf import CosineMF
+from .ease import EASE
 from .explicit_als import ExplicitALS
 from .implicit_als import ImplicitALS
 from .logistic_mf import LogisticMF
@@ -18,6 +19,7 @@ from .popularity import Popularity
 __all__ = [
     "BiasedMF",
     "CosineMF",
+    "EASE",
     "Explanation",
     "ExplicitALS",
     "FactorModel",

@@ -329,6 +329,17 @@ class FactorModel(Serving, ColdStart, Histories, RawIds, ScikitLearnModel, Descr
         self._backend().top_k(queries, items, k, exclude, candidates, ids, scores, threads)
         return ids, scores
 
+    def _count_above(
+        self, queries: NDArray[Any], items: NDArray[Any], seen: CSR | None, relevant: CSR
+    ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Count, for each relevant item of vectors that `_ranked` returned, the items above it and those equal."""
+        above, equal = np.empty(len(relevant.indices), np.int64), np.empty(len(relevant.indices), np.int64)
+        self._backend().count_above(
+            np.ascontiguousarray(queries), items, None if seen is None else (seen.indptr, seen.indices),
+            relevant.indptr, relevant.indices, above, equal, resolve_num_threads(self.num_threads),
+        )  # fmt: skip
+        return above, equal
+
     def _similar(
         self, ids: Any, k: int, exclude: Any, candidates: Any, kind: str, unknown: str
     ) -> tuple[NDArray[Any], NDArray[Any]]:
@@ -337,18 +348,23 @@ class FactorModel(Serving, ColdStart, Histories, RawIds, ScikitLearnModel, Descr
         rows, _ = self._look_up(f"{kind}s", ids, kind, unknown)
         k = check_integer("k", k, 1)
         allowed = self._allowed(exclude, candidates, kind, rows.size)
+        best, cosines = self._neighbours(factors, np.maximum(rows, 0).reshape(-1), k, allowed, kind)
+        np.clip(cosines, -1, 1, out=cosines, where=best >= 0)  # rounding
+        absent = rows.reshape(-1) < 0
+        best[absent], cosines[absent] = -1, -np.inf
+        return self._raw(best.reshape(*rows.shape, k), kind), cosines.reshape(*rows.shape, k)
+
+    def _neighbours(
+        self, factors: NDArray[Any], rows: NDArray[np.int64], k: int, candidates: Any, kind: str
+    ) -> tuple[NDArray[np.int32], NDArray[Any]]:
+        """Return the rows of a side that are most similar to some of them, and their cosines."""
         if kind == "item":  # users are not cached: there may be many more, and they are queried less often
             columns = self._latent(factors).shape[1]  # depends on the parameter `biases`
             unit = self._derived(f"directions in {columns} columns", factors, self._directions)
         else:
             unit = self._directions(factors)
-        flat = np.maximum(rows, 0).reshape(-1)
-        itself = (np.arange(len(flat) + 1), flat)
-        best, cosines = self._top_k(np.ascontiguousarray(unit[flat]), unit, k, itself, allowed)
-        np.clip(cosines, -1, 1, out=cosines, where=best >= 0)  # rounding
-        absent = rows.reshape(-1) < 0
-        best[absent], cosines[absent] = -1, -np.inf
-        return self._raw(best.reshape(*rows.shape, k), kind), cosines.reshape(*rows.shape, k)
+        itself = (np.arange(len(rows) + 1), rows)
+        return self._top_k(np.ascontiguousarray(unit[rows]), unit, k, itself, candidates)
 
     def _directions(self, factors: NDArray[Any]) -> NDArray[Any]:
         """Return the factors without biases, each row scaled to length 1."""

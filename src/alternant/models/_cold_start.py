@@ -99,10 +99,28 @@ class ColdStart:
             known, new = unit_features(features, new_features, len(users))
             nearest = model._top_k(new, known, check_integer("n_neighbours", n_neighbours, 1), None, None)
             neighbours, cosines = nearest
-            queries = blend(neighbours, cosines, users, model._mean_row("user"))
+            queries = self._blend(neighbours, cosines, users)
             ids, scores = model._rank(queries, items, k, None, chosen)
         ids = model._raw(ids, "item")
         return (ids, scores) if method == "neighbours" and np.ndim(new_features) != 1 else (ids[0], scores[0])
+
+    def _blend(
+        self, neighbours: NDArray[np.int32], cosines: NDArray[np.float64], users: NDArray[Any]
+    ) -> NDArray[Any]:
+        """Average the neighbours' factors, weighted by their cosine; the mean user's if no neighbour's is positive."""
+        model: Any = self
+        weights = np.where(neighbours >= 0, np.maximum(cosines, 0), 0)
+        total = weights.sum(axis=1)
+        queries = self._weighted_sums(weights, neighbours, users)
+        queries /= np.where(total == 0, 1, total)[:, None]
+        queries[total == 0] = model._mean_row("user")
+        return np.ascontiguousarray(queries, users.dtype)
+
+    def _weighted_sums(
+        self, weights: NDArray[np.float64], neighbours: NDArray[np.int32], users: NDArray[Any]
+    ) -> NDArray[np.float64]:
+        """Return, for each row of neighbours, the weighted sum of their factors."""
+        return np.asarray(np.einsum("uk,ukf->uf", weights, users[neighbours], dtype=np.float64))
 
     def _list_for_unknown_users(
         self, unknown: str, k: int, exclude_items: Any, candidate_items: Any
@@ -183,15 +201,3 @@ def unit_features(features: Any, new_features: Any, n_users: int) -> tuple[NDArr
             f"{arrays[0].shape[1]} and {arrays[1].shape[1]}"
         )
     return arrays[0], arrays[1]
-
-
-def blend(
-    neighbours: NDArray[np.int32], cosines: NDArray[np.float64], users: NDArray[Any], mean: NDArray[Any]
-) -> NDArray[Any]:
-    """Average the neighbours' factors, weighted by their cosine; the mean user's if no neighbour's is positive."""
-    weights = np.where(neighbours >= 0, np.maximum(cosines, 0), 0)
-    total = weights.sum(axis=1)
-    queries = np.einsum("uk,ukf->uf", weights, users[neighbours], dtype=np.float64)
-    queries /= np.where(total == 0, 1, total)[:, None]
-    queries[total == 0] = mean
-    return np.ascontiguousarray(queries, users.dtype)

@@ -14,6 +14,7 @@ from tqdm import tqdm
 
 from .._utils.validation import check_choice
 from ..data.csr import CSR
+from ._sparse_rows import SparseRows
 
 
 @dataclass(frozen=True)
@@ -235,8 +236,12 @@ def read_only_view(array: NDArray[Any]) -> NDArray[Any]:
     return view
 
 
-def freeze(array: NDArray[Any]) -> None:
+def freeze(array: NDArray[Any] | SparseRows) -> None:
     """Make an array read-only, and every array that it is a view of."""
+    if isinstance(array, SparseRows):
+        for part in (array.data, array.indices, array.indptr):
+            freeze(part)
+        return
     owner: Any = array
     while isinstance(owner, np.ndarray):
         owner.flags.writeable = False

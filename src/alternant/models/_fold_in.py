@@ -14,8 +14,8 @@ from ..data.validation import check_ids, row_numbers
 from ._base import FactorModel
 
 
-class FoldInModel(FactorModel):
-    """A model that computes factors of new rows with the other side fixed; a subclass defines `_fold_in`."""
+class FoldInUsersModel(FactorModel):
+    """A model that computes factors of new users with the items fixed; a subclass defines `_fold_in`."""
 
     def _fold_in(
         self, rows: CSR, fixed: NDArray[Any], kind: str, numbers: NDArray[np.int64] | None = None
@@ -51,17 +51,6 @@ class FoldInModel(FactorModel):
         users, items = self._factors()
         return self._fold_in(self._known_columns("user_items", user_items, items, "item", len(users)), items, "user")
 
-    def fold_in_items(self, item_users: Any) -> NDArray[Any]:
-        """Compute factors for items from their interactions, with the users fixed; see `fold_in_users`.
-
-        Parameters
-        ----------
-        item_users : as for `fit`, transposed, shape (m, n_users)
-            One row per item.
-        """
-        users, items = self._factors()
-        return self._fold_in(self._known_columns("item_users", item_users, users, "user", len(items)), users, "item")
-
     def partial_fit_users(self, users: Any, user_items: Any) -> Self:
         """Replace the interactions and factors of users, or append new users, with the items fixed.
 
@@ -78,23 +67,6 @@ class FoldInModel(FactorModel):
         self
         """
         return self._partial_fit(users, user_items, "user")
-
-    def partial_fit_items(self, items: Any, item_users: Any) -> Self:
-        """Replace the interactions and factors of items, or append new items, with the users fixed.
-
-        Parameters
-        ----------
-        items : int or array of int, or raw ids
-            Row numbers: existing rows are replaced; numbers from ``n_items`` on are appended and must leave no gap. If
-            the model was fitted on `Interactions`, raw ids: new ones are appended in their order.
-        item_users : as for `fit`, transposed, shape (len(items), n_users), or Interactions that contain the items
-            All interactions of these items, not only the new ones.
-
-        Returns
-        -------
-        self
-        """
-        return self._partial_fit(items, item_users, "item")
 
     def _partial_fit(self, ids: Any, rows: Any, kind: str) -> Self:
         users, items = self._factors()
@@ -125,9 +97,7 @@ class FoldInModel(FactorModel):
                 f"{kind}s to append must be numbered from {len(own)} without gaps, got {distinct[-1]}"
             )
         solved = self._fold_in(new, other, kind, ids)
-        factors = np.zeros((count, own.shape[1]), own.dtype)
-        factors[: len(own)] = own
-        factors[ids] = solved
+        factors = self._with_rows(own, ids, solved, count)
         known = getattr(self, "interactions_", None)
         if known is not None and known.shape != (len(users), len(items)):  # the factors were set by hand
             known = None
@@ -142,3 +112,44 @@ class FoldInModel(FactorModel):
     def _partial_state(self, kind: str, numbers: NDArray[np.int64], rows: CSR) -> dict[str, Any]:
         """Return further attributes that change when rows are replaced or appended."""
         return {}
+
+    def _with_rows(
+        self, own: NDArray[Any], numbers: NDArray[np.int64], solved: NDArray[Any], count: int
+    ) -> NDArray[Any]:
+        """Return the factors of a side with some rows replaced, and rows appended up to `count`."""
+        factors = np.zeros((count, own.shape[1]), own.dtype)
+        factors[: len(own)] = own
+        factors[numbers] = solved
+        return factors
+
+
+class FoldInModel(FoldInUsersModel):
+    """A model that computes factors of new rows of either side with the other side fixed."""
+
+    def fold_in_items(self, item_users: Any) -> NDArray[Any]:
+        """Compute factors for items from their interactions, with the users fixed; see `fold_in_users`.
+
+        Parameters
+        ----------
+        item_users : as for `fit`, transposed, shape (m, n_users)
+            One row per item.
+        """
+        users, items = self._factors()
+        return self._fold_in(self._known_columns("item_users", item_users, users, "user", len(items)), users, "item")
+
+    def partial_fit_items(self, items: Any, item_users: Any) -> Self:
+        """Replace the interactions and factors of items, or append new items, with the users fixed.
+
+        Parameters
+        ----------
+        items : int or array of int, or raw ids
+            Row numbers: existing rows are replaced; numbers from ``n_items`` on are appended and must leave no gap. If
+            the model was fitted on `Interactions`, raw ids: new ones are appended in their order.
+        item_users : as for `fit`, transposed, shape (len(items), n_users), or Interactions that contain the items
+            All interactions of these items, not only the new ones.
+
+        Returns
+        -------
+        self
+        """
+        return self._partial_fit(items, item_users, "item")

@@ -1,10 +1,11 @@
 """Model files: safetensors with a versioned header, no pickle.
 
-The tensors are the factors and, if present, the interactions (`indptr`, `indices`, `values`, `shape`), the raw ids
-(`user_ids`, `item_ids`: int64, or the bytes of a JSON list) and the degrees of the fit (`user_degrees`, `item_degrees`,
-since version 2, with their exponents as ``degrees`` in the header). The header's ``__metadata__`` contains
-``alternant`` (the version of the format), ``model`` (the class), ``parameters`` and ``state`` (both JSON), and
-``library`` (of the data frame the model was fitted on).
+The tensors are the factors (`user_factors` and `item_factors`; if users are sparse rows, `user_factors_indptr`,
+`user_factors_indices`, `user_factors_values` and `item_factors_transposed`) and, if present, the interactions
+(`indptr`, `indices`, `values`, `shape`), the raw ids (`user_ids`, `item_ids`: int64, or the bytes of a JSON list) and
+the degrees of the fit (`user_degrees`, `item_degrees`, since version 2, with their exponents as ``degrees`` in the
+header). The header's ``__metadata__`` contains ``alternant`` (the version of the format), ``model`` (the class),
+``parameters`` and ``state`` (both JSON), and ``library`` (of the data frame the model was fitted on).
 """
 
 from __future__ import annotations
@@ -27,10 +28,12 @@ from ..data.csr import CSR
 from ..data.ids import Ids
 from ..data.values import object_array
 from ._fit_loop import freeze
+from ._sparse_rows import SparseRows
 from .als.degrees import Degrees
 
 FORMAT_VERSION = 2
 _FACTORS = {"user_factors", "item_factors"}
+_SPARSE = {"user_factors_indptr", "user_factors_indices", "user_factors_values", "item_factors_transposed"}
 _INTERACTIONS = {"indptr", "indices", "values", "shape"}
 _IDS = {"user_ids", "item_ids"}
 _DEGREES = {"user_degrees", "item_degrees"}
@@ -47,7 +50,7 @@ class ModelFileError(ValueError):
 
 def save(model: Any, path: str | os.PathLike[str], interactions: bool) -> None:
     """Write a fitted model; see `FactorModel.save`."""
-    tensors = {"user_factors": model.user_factors, "item_factors": model.item_factors}
+    tensors = _pack_factors(model.user_factors, model.item_factors)
     csr = getattr(model, "interactions_", None)  # missing if factors were set by hand
     rows = len(model.user_factors), len(model.item_factors)
     if interactions and csr is not None:
@@ -134,8 +137,9 @@ def _find_class(cls: Any, path: Path, name: str) -> Any:
 
 def _restore(cls: Any, metadata: dict[str, str], tensors: dict[str, NDArray[Any]]) -> Any:
     """Build the model, refusing inconsistent tensors: kernels do not check the arrays of a model again."""
-    unexpected = tensors.keys() - _FACTORS - _INTERACTIONS - _IDS - _DEGREES
-    missing = _FACTORS - tensors.keys()
+    sides = _SPARSE if _SPARSE & tensors.keys() else _FACTORS
+    unexpected = tensors.keys() - sides - _INTERACTIONS - _IDS - _DEGREES
+    missing = sides - tensors.keys()
     for together in (_INTERACTIONS, _DEGREES):
         missing |= together - tensors.keys() if together & tensors.keys() else set()
     if unexpected or missing:
@@ -143,10 +147,10 @@ def _restore(cls: Any, metadata: dict[str, str], tensors: dict[str, NDArray[Any]
     parameters = json.loads(metadata["parameters"])
     model = cls(**{name: tuple(value) if isinstance(value, list) else value for name, value in parameters.items()})
     model._restore_nan()
-    users, items = tensors["user_factors"], tensors["item_factors"]
+    users, items = _unpack_factors(tensors)
     if users.ndim != 2 or items.ndim != 2 or users.shape[1] != items.shape[1] or users.dtype != items.dtype:
         raise ValueError(f"factors of shapes {users.shape} and {items.shape}")
-    if users.dtype not in (np.float32, np.float64) or not (all_finite(users) and all_finite(items)):
+    if users.dtype not in (np.float32, np.float64) or not (_is_finite(users) and all_finite(items)):
         raise ValueError("factors that are not finite floating-point numbers")
     state: dict[str, Any] = {"user_factors": users, "item_factors": items, "interactions_": None}
     if "indptr" in tensors:
@@ -166,6 +170,33 @@ def _restore(cls: Any, metadata: dict[str, str], tensors: dict[str, NDArray[Any]
     for name, value in (state | {name: fitted[name] for name in cls._fitted_state if name in fitted}).items():
         setattr(model, name, tuple(value) if isinstance(value, list) else value)
     return model
+
+
+def _pack_factors(users: Any, items: Any) -> dict[str, NDArray[Any]]:
+    """Return factors as tensors: where those of the users are sparse, the items' are kept by columns."""
+    if not isinstance(users, SparseRows):
+        return {"user_factors": users, "item_factors": items}
+    rows = users.to_csr()
+    return {
+        "user_factors_indptr": rows.indptr,
+        "user_factors_indices": rows.indices,
+        "user_factors_values": rows.data,
+        "item_factors_transposed": items.T,
+    }
+
+
+def _unpack_factors(tensors: dict[str, NDArray[Any]]) -> tuple[Any, NDArray[Any]]:
+    if "user_factors" in tensors:
+        return tensors["user_factors"], tensors["item_factors"]
+    indptr, columns = tensors["user_factors_indptr"], tensors["item_factors_transposed"]
+    shape = (len(indptr) - 1, len(columns))
+    rows = CSR(indptr, tensors["user_factors_indices"], tensors["user_factors_values"], shape)
+    _check_csr(rows, *shape)
+    return SparseRows.of(rows), columns.T
+
+
+def _is_finite(factors: Any) -> bool:
+    return all_finite(factors.data if isinstance(factors, SparseRows) else factors)
 
 
 def pack_ids(ids: Ids, kind: str) -> NDArray[Any]:
@@ -230,7 +261,7 @@ def _map_factors(path: Path) -> dict[str, NDArray[Any]]:
         (length,) = struct.unpack("<Q", file.read(8))
         header = json.loads(file.read(length))
     tensors = {}
-    for name in ("user_factors", "item_factors"):
+    for name in (name for name in header if "factors" in name):
         entry = header[name]
         offset = 8 + length + entry["data_offsets"][0]
         shape = tuple(entry["shape"])

@@ -10,7 +10,6 @@ from numpy.typing import NDArray
 from ..data.csr import CSR
 from ..data.ids import Ids
 from ..data.interactions import Interactions
-from ..kernels._registry import Backend
 from ._storage import pack_ids
 
 
@@ -114,7 +113,9 @@ def latent(model: Any, vectors: NDArray[Any]) -> NDArray[Any]:
     return columns
 
 
-def backend_of(model: Any) -> Backend:
-    """Return the kernels that the model uses."""
-    backend: Backend = model._backend()
-    return backend
+def count_above(
+    model: Any, queries: NDArray[Any], items: NDArray[Any], seen: CSR | None, relevant: CSR
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Return, for each relevant item, the numbers of items that rank above it and equal to it."""
+    above, equal = model._count_above(queries, items, seen, relevant)
+    return above, equal

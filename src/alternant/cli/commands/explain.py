@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from ...models import MODELS
 from ..inputs import load_model, read_titles, to_ids
 from ..options import add_saved
 from ..printing import plain, print_json, print_table, title
@@ -28,7 +29,8 @@ def run(arguments: argparse.Namespace) -> None:
     model = load_model(arguments)
     titles = read_titles(model, arguments)
     if not hasattr(model, "explain"):
-        raise ValueError(f"{arguments.model_file!r} holds {type(model).__name__}, which can't explain: ImplicitALS can")
+        able = " and ".join(cls.__name__ for cls in MODELS.values() if hasattr(cls, "explain"))
+        raise ValueError(f"{arguments.model_file!r} holds {type(model).__name__}, which can't explain: {able} can")
     user, item = (to_ids(model, [text], kind)[0] for text, kind in ((arguments.user, "user"), (arguments.item, "item")))
     found = model.explain(user, item)
     pairs = zip(found.items[: arguments.k].tolist(), found.contributions[: arguments.k].tolist(), strict=True)

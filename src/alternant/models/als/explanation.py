@@ -26,7 +26,7 @@ class Explanation(NamedTuple):
     remainder : float
         The part of the score that is due to the user's factors not solving the user's problem exactly (the solver's
         tolerance, and item factors newer than the user's). It is distributed over `contributions` in proportion to
-        their absolute values.
+        their absolute values. For `EASE`, the part that is the same for every user, which is not distributed.
     """
 
     score: float

@@ -1,0 +1,52 @@
+"""How much memory this process may still use."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+GIB = 1 << 30
+
+
+def available_bytes() -> int | None:
+    """Return the memory that is free or can be freed at once, within the limits of cgroups; None if nobody says.
+
+    Where the system tells only how much memory there is, this is all of it.
+    """
+    known = [size for size in (_of_system(), _of_cgroup()) if size is not None]
+    return min(known) if known else None
+
+
+def _of_system() -> int | None:
+    try:
+        for line in Path("/proc/meminfo").read_text().splitlines():
+            if line.startswith("MemAvailable:"):
+                return int(line.split()[1]) * 1024
+    except (OSError, ValueError):
+        pass
+    try:
+        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    except (AttributeError, OSError, ValueError):  # Windows
+        return None
+
+
+def _of_cgroup() -> int | None:
+    for limit, usage in (
+        ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory.current"),  # v2
+        ("/sys/fs/cgroup/memory/memory.limit_in_bytes", "/sys/fs/cgroup/memory/memory.usage_in_bytes"),  # v1
+    ):
+        try:
+            bound, used = int(Path(limit).read_text()), int(Path(usage).read_text())
+        except (OSError, ValueError):  # "max": no limit
+            continue
+        return max(0, bound - max(0, used - _page_cache(Path(limit).parent)))
+    return None
+
+
+def _page_cache(folder: Path) -> int:
+    """Return what of a cgroup's memory holds pages of files, which the system drops for others."""
+    try:
+        counts = dict(line.split() for line in (folder / "memory.stat").read_text().splitlines())
+        return int(counts.get("inactive_file", 0)) + int(counts.get("active_file", 0))
+    except (OSError, ValueError):
+        return 0

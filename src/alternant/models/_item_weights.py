@@ -1,0 +1,167 @@
+"""Models that score an item by its weights for what a user has interacted with: users are sparse rows."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import scipy.sparse as sp
+from numpy.typing import NDArray
+
+from .._utils.threads import map_parallel, resolve_num_threads
+from ..data.csr import CSR
+from ._fold_in import FoldInUsersModel
+from ._sparse_rows import SparseRows, cut_by_entries, sparse_rows
+
+BLOCK_BYTES = 1 << 23  # of the scores that one thread holds
+PAIR_ENTRIES = 1 << 21  # entries of users whose pairs are scored together
+
+# (start, stop) -> the scores of these rows for all items
+Scores = Callable[[int, int], NDArray[Any]]
+
+
+class ItemWeightsModel(FoldInUsersModel):
+    """A model whose score is a product of a sparse row of the user and a dense row of the item.
+
+    `user_factors` are `SparseRows`, and `item_factors` the transpose of an array in C order whose row j holds what item
+    j, once a user has it, adds to the score of every item: a user's scores are the sum of a few such rows. Scores are
+    formed for a few users at a time, each by one thread in the order of the items, and ranked by the kernel `top_k`.
+    Factors that are set by hand may be dense.
+
+    A subclass has `fit`, which assigns such factors, and `_fold_in`, which makes sparse rows of interactions; if its
+    last columns are no items, `_latent` leaves them out.
+    """
+
+    def _factors(self) -> tuple[Any, NDArray[Any]]:
+        users, items = getattr(self, "user_factors", None), getattr(self, "item_factors", None)
+        self._check_factors(users, items)
+        return sparse_rows(users), np.asarray(items)
+
+    def _take(self, kind: str, numbers: NDArray[np.int64]) -> Any:
+        return self._side(kind)[numbers]
+
+    def _with_rows(self, own: Any, numbers: NDArray[np.int64], solved: Any, count: int) -> Any:
+        return SparseRows.of(own.to_csr().replace(numbers, solved.to_csr()))
+
+    def _weighted_sums(
+        self, weights: NDArray[np.float64], neighbours: NDArray[np.int32], users: Any
+    ) -> NDArray[np.float64]:
+        indptr = np.arange(len(weights) + 1) * weights.shape[1]
+        chosen = (weights.reshape(-1), np.maximum(neighbours, 0).reshape(-1), indptr)
+        sums: NDArray[np.float64] = (sp.csr_array(chosen, shape=(len(weights), len(users))) @ users).toarray()
+        return sums
+
+    def _products(
+        self, X: Any, Y: NDArray[Any], users: NDArray[np.int64], items: NDArray[np.int64]
+    ) -> NDArray[Any]:
+        rows = sparse_rows(X).to_csr()
+        out = np.empty(users.size, Y.dtype)
+        for start, stop in cut_by_entries(np.diff(rows.indptr)[users], PAIR_ENTRIES):
+            histories = rows.take(users[start:stop])
+            owner, columns = histories.positions()
+            products = Y[items[start:stop][owner], columns].astype(np.float64) * histories.data
+            out[start:stop] = np.bincount(owner, products, minlength=stop - start)
+        return out
+
+    def _rank(
+        self, queries: Any, items: NDArray[Any], k: int, exclude: Any, candidates: Any
+    ) -> tuple[NDArray[np.int32], NDArray[Any]]:
+        scores = self._scores(queries, items)
+        ids, best = self._best_of(scores, len(queries), items, k, exclude, candidates)
+        found = ids >= 0
+        best[found] = self._link(best[found])
+        return ids, best
+
+    def _scores(self, queries: Any, items: NDArray[Any]) -> Scores:
+        """Return what computes the scores of a range of users."""
+        rows = sparse_rows(queries).astype(items.dtype, copy=False)
+        weights = np.ascontiguousarray(items.T)
+        return lambda start, stop: np.asarray(rows[start:stop] @ weights)
+
+    def _best_of(
+        self, scores: Scores, m: int, items: NDArray[Any], k: int, exclude: Any, candidates: Any
+    ) -> tuple[NDArray[np.int32], NDArray[Any]]:
+        """Return the items with the greatest of m rows of scores."""
+        ids, best = np.empty((m, k), np.int32), np.empty((m, k), items.dtype)
+        kernel, one = self._backend().top_k, np.ones((1, 1), items.dtype)
+
+        def rank(row: int, values: NDArray[Any]) -> None:
+            allowed = _row_of(candidates, row) if isinstance(candidates, tuple) else candidates
+            at = slice(row, row + 1)
+            kernel(one, values[:, None], k, _csr_row(exclude, row), allowed, ids[at], best[at], 1)
+
+        self._for_each_row(scores, m, items, rank)
+        return ids, best
+
+    def _for_each_row(
+        self, scores: Scores, m: int, items: NDArray[Any], use: Callable[[int, NDArray[Any]], None]
+    ) -> None:
+        """Call a function with the number and the scores of every row, on all threads."""
+        height = int(np.clip(BLOCK_BYTES // max(1, len(items) * items.itemsize), 1, 256))
+
+        def work(start: int) -> None:
+            block = scores(start, min(start + height, m))
+            for offset, values in enumerate(block):
+                use(start + offset, values)
+
+        map_parallel(work, range(0, m, height), resolve_num_threads(self.num_threads))
+
+    def _count_above(
+        self, queries: Any, items: NDArray[Any], seen: CSR | None, relevant: CSR
+    ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        above, equal = np.empty(len(relevant.indices), np.int64), np.empty(len(relevant.indices), np.int64)
+        kernel, one = self._backend().count_above, np.ones((1, 1), items.dtype)
+        exclude = None if seen is None else (seen.indptr, seen.indices)
+
+        def count(row: int, values: NDArray[Any]) -> None:
+            at = slice(*relevant.indptr[row : row + 2])
+            indptr, targets = _csr_row((relevant.indptr, relevant.indices), row)
+            kernel(one, values[:, None], _csr_row(exclude, row), indptr, targets, above[at], equal[at], 1)
+
+        self._for_each_row(self._scores(queries, items), len(queries), items, count)
+        return above, equal
+
+    def _neighbours(
+        self, factors: Any, rows: NDArray[np.int64], k: int, candidates: Any, kind: str
+    ) -> tuple[NDArray[np.int32], NDArray[Any]]:
+        if kind == "item":
+            return super()._neighbours(factors, rows, k, candidates, kind)
+        unit = _unit_rows(self._latent(factors))
+        columns = sp.csr_array(unit.T)
+        everybody = np.empty((len(factors), 0), factors.dtype)  # who is ranked: their number and dtype
+
+        def cosines(start: int, stop: int) -> NDArray[Any]:
+            return np.asarray((unit[rows[start:stop]] @ columns).toarray())
+
+        itself = (np.arange(len(rows) + 1), rows)
+        return self._best_of(cosines, len(rows), everybody, k, itself, candidates)
+
+    def _directions(self, factors: NDArray[Any]) -> NDArray[Any]:
+        """Return the rows of items, each of length 1, in C order and with no other copy."""
+        unit = np.array(self._latent(factors), order="C")
+        norms = np.sqrt(np.einsum("if,if->i", unit, unit, dtype=np.float64))
+        norms[norms == 0] = 1
+        unit /= norms[:, None].astype(unit.dtype)
+        return unit
+
+
+def _row_of(csr: tuple[NDArray[np.int64], NDArray[Any]], row: int) -> NDArray[Any]:
+    indptr, indices = csr
+    return indices[indptr[row] : indptr[row + 1]]
+
+
+def _csr_row(csr: Any, row: int) -> Any:
+    """Return one row of CSR arrays, as CSR arrays of one row."""
+    if csr is None:
+        return None
+    indices = _row_of(csr, row)
+    return np.array([0, len(indices)]), indices
+
+
+def _unit_rows(rows: Any) -> sp.csr_array:
+    """Return rows of length 1; a row of zeros stays one."""
+    lengths = np.sqrt(np.asarray(rows.power(2).sum(axis=1, dtype=np.float64)))
+    lengths[lengths == 0] = 1
+    scaled = rows.data / np.repeat(lengths, np.diff(rows.indptr))
+    return sp.csr_array((scaled.astype(rows.dtype), rows.indices, rows.indptr), shape=rows.shape)

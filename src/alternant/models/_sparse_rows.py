@@ -1,0 +1,57 @@
+"""Factors of users that are mostly zeros: a row is what the user has interacted with."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import scipy.sparse as sp
+from numpy.typing import NDArray
+
+from ..data.csr import CSR
+
+
+class SparseRows(sp.csr_array):
+    """A SciPy CSR array that has the length and the bytes of an array, and becomes one where NumPy needs it.
+
+    So it takes the place of the dense factors of users wherever these are only counted, cut, chosen from, copied or
+    compared.
+    """
+
+    def __len__(self) -> int:
+        return int(self.shape[0])
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> NDArray[Any]:
+        """Return all entries, zeros too."""
+        if copy is False:
+            raise ValueError("a sparse array becomes a dense one by a copy only: leave out copy=False")
+        return self.toarray().astype(self.dtype if dtype is None else dtype, copy=False)
+
+    def tobytes(self) -> bytes:
+        """Return the bytes of the stored entries, their columns and the ends of the rows."""
+        return b"".join(part.tobytes() for part in (self.data, self.indices, self.indptr))
+
+    @classmethod
+    def of(cls, rows: CSR) -> SparseRows:
+        """Share the memory of rows in canonical form."""
+        return cls(rows.to_scipy())
+
+    def to_csr(self) -> CSR:
+        """Return them for the library's own algorithms, sharing memory where dtypes allow."""
+        return CSR.of(self.indptr, self.indices, self.data, self.shape)
+
+
+def sparse_rows(factors: Any) -> SparseRows:
+    """Return factors as sparse rows, whatever they are."""
+    return factors if isinstance(factors, SparseRows) else SparseRows(factors)
+
+
+def cut_by_entries(lengths: NDArray[np.int64], most: int) -> list[tuple[int, int]]:
+    """Cut rows of these lengths into ranges of at most so many entries, or of one row."""
+    ranges, start, size = [], 0, 0
+    for at, length in enumerate(lengths.tolist()):
+        if at > start and size + length > most:
+            ranges.append((start, at))
+            start, size = at, 0
+        size += length
+    return [*ranges, (start, len(lengths))] if len(lengths) > start else ranges
