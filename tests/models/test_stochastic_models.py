@@ -292,7 +292,7 @@ def test_warm_start_keeps_old_rows_and_draws_new_ones(plain):
     np.testing.assert_allclose(model.item_factors[:20, f], old[1][:, f], atol=1e-8)
     assert len(np.unique(model.user_factors[25:], axis=0)) == M - 25
     before = bits(model)
-    with pytest.raises(ValueError, match=f"at most 25 users and {N} items, got 5 columns for {M} and {N}"):
+    with pytest.raises(ValueError, match=f"at most 25 users and {N} items, got 5 columns for {M} users and {N} items"):
         model.fit(plain.rows[:25])
     with pytest.raises(ValueError, match="warm_start needs factors of 3 columns"):
         model.set_params(factors=3).fit(plain.rows)

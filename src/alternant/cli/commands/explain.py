@@ -12,6 +12,7 @@ from ..printing import plain, print_json, print_table, title
 if TYPE_CHECKING:
     import argparse
 
+BASE_SHARE = 1e-4  # of a score: less is rounding
 HELP = "show which items of a user's history a score comes from"
 EXAMPLE = "explain model.safetensors --user 1 --item 3"
 
@@ -35,8 +36,13 @@ def run(arguments: argparse.Namespace) -> None:
     found = model.explain(user, item)
     pairs = zip(found.items[: arguments.k].tolist(), found.contributions[: arguments.k].tolist(), strict=True)
     parts = [{"item": one, "contribution": part, **title(titles, one)} for one, part in pairs]
+    base = found.score - float(found.contributions.sum())  # what every user gets, if the model has such a part
     if arguments.json:
-        print_json({"user": plain(user), "item": plain(item), "score": found.score, "because_of": parts})
+        print_json({
+            "user": plain(user), "item": plain(item), "score": found.score, "base": base, "because_of": parts,
+        })  # fmt: skip
         return
     print(f"score {found.score:.4f}, of which")
     print_table(parts)
+    if abs(base) > BASE_SHARE * abs(found.score):
+        print(f"and {base:.4f} for every user")
