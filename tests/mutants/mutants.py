@@ -280,7 +280,7 @@ MUTANTS = (
            "tests/packaging/test_alignment.py"),
     python("model-partial-fit-loses-factors", f"{MODELS}/_fold_in.py", "factors[: len(own)] = own",
            "factors[: len(own) - 1] = own[:-1]", "appending a user clears the last one",
-           "tests/models/test_implicit_als.py", "tests/models/test_explicit_als.py"),
+           "tests/models/test_serving.py", "tests/models/test_raw_ids.py", "tests/models/test_degree_normalization.py"),
     python("model-row-of-message", f"{MODELS}/als/half_sweep.py", "raise _singular(problems, first + status - 1)",
            "raise _singular(problems, first + status)", "a singular row is called by its neighbour's number",
            "tests/models/test_explicit_als.py", "tests/models/test_implicit_als.py"),
