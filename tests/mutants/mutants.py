@@ -45,10 +45,10 @@ class Mutant:
         """The only SIMD level at which it shows, or nothing."""
         return self.where.partition("-")[2]
 
-    def modules(self, best: str) -> str:
-        """Return which extension modules to build again, as a regular expression: of one level only."""
-        folder = rf"(kernels|_{self.level or best})"  # of all levels, or of one
-        return rf"\.{folder}\.{self.family}_cython$" if self.where.startswith("cython") else ""
+    @property
+    def module(self) -> str:
+        """Which extension module to build again, as a regular expression."""
+        return rf"\.{self.family}_cython$" if self.where.startswith("cython") else ""
 
     def likely(self, best: str) -> str:
         """Return which tests to run first, as an expression for `pytest -k`."""
@@ -274,13 +274,13 @@ MUTANTS = (
            "exclude = (seen.indptr, seen.indices) if exclude_seen and seen is not None else None", "exclude = None",
            "items that a user has seen are recommended", "tests/models/test_implicit_als.py"),
     python("model-similar-to-itself", f"{MODELS}/_base.py", "itself = (np.arange(len(rows) + 1), rows)",
-           "itself = None", "an item is similar to itself", "tests/models/test_implicit_als.py"),
+           "itself = None", "an item is similar to itself", "tests/models/test_serving.py"),
     python("model-bulk-offset", f"{MODELS}/_serving.py", "at = np.arange(start, stop)",
            "at = np.arange(stop - start)", "later blocks leave out what the first users have seen",
-           "tests/models/test_bulk.py"),
+           "tests/packaging/test_alignment.py"),
     python("model-partial-fit-loses-factors", f"{MODELS}/_fold_in.py", "factors[: len(own)] = own",
            "factors[: len(own) - 1] = own[:-1]", "appending a user clears the last one",
-           "tests/models/test_implicit_als.py", "tests/models/test_explicit_als.py"),
+           "tests/models/test_serving.py", "tests/models/test_raw_ids.py", "tests/models/test_degree_normalization.py"),
     python("model-row-of-message", f"{MODELS}/als/half_sweep.py", "raise _singular(problems, first + status - 1)",
            "raise _singular(problems, first + status)", "a singular row is called by its neighbour's number",
            "tests/models/test_explicit_als.py", "tests/models/test_implicit_als.py"),

@@ -40,17 +40,21 @@ seconds are from the start of Python to the first failure, on a machine that was
 | mutant | where | what is wrong | full suite: first test that fails | s | short suite: first test that fails | s |
 |---|---|---|---|---|---|---|
 """
-# Runs setup.py for those extension modules only whose name matches: a mutant of one kernel needs no other. What is
-# wrong with it does not depend on how far the compiler optimizes, and -O1 takes a third of the time.
+# Runs setup.py for those extension modules only whose name matches: a mutant of one kernel needs no other. Its C is
+# compiled for one SIMD level; the object files of the others are those of the last whole build. (With the flags of any
+# build: with -O1, which takes a third of the time, tests of accuracy fail without a mutant.)
 BUILD = """
-import re, setuptools
+import glob, re, setuptools
 whole = setuptools.setup
 def only(**options):
     modules = [module for module in options["ext_modules"] if re.search({pattern!r}, module.name)]
     assert modules, [module.name for module in options["ext_modules"]]
-    for module in modules:
-        for flags in (module.extra_compile_args, getattr(module, "level_flags", [])):
-            flags[:] = [flag.replace("-O3", {level!r}) for flag in flags]
+    for module in modules if {level!r} else ():
+        family = module.name.split(".")[-1].removesuffix("_cython")
+        for name in module.levels:
+            if name != {level!r}:
+                module.extra_objects += glob.glob(f"build/temp*/{{name}}/**/{{family}}.o", recursive=True)
+        module.levels = {{name: flags for name, flags in module.levels.items() if name == {level!r}}}
     whole(**options | {{"ext_modules": modules}})
 setuptools.setup = only
 exec(compile(open("setup.py").read(), "setup.py", "exec"), {{"__name__": "__main__", "__file__": "setup.py"}})
@@ -82,11 +86,10 @@ class Tree:
                 shutil.copy2(source, folder / name)
         self.environment = {name: value for name, value in os.environ.items() if not name.startswith("ALTERNANT_")}
         self.environment |= {"PYTHONPATH": str(folder / "src"), "PYTHONDONTWRITEBYTECODE": "1", "MPLBACKEND": "agg"}
-        if not any((folder / "src").rglob("*.so")):
-            self.build("for all mutants", "", "-O3")
+        self.build("the tree without mutants", "", "")
 
     def build(self, name: str, pattern: str, level: str) -> None:
-        """Build the extension modules whose name matches."""
+        """Build the extension modules whose name matches, for one SIMD level (all of them if there is none named)."""
         code, printed = self.run(
             "-c", BUILD.format(pattern=pattern, level=level), "-q", "build_ext", "--inplace", timeout=1800
         )
@@ -109,24 +112,25 @@ class Tree:
     def try_one(self, mutant: Mutant, suites: list[str]) -> dict[str, tuple[str, float]]:
         """Return by suite who caught a mutant ("" for nobody), and the seconds until then."""
         (path,) = (self.folder / mutant.folder).rglob(mutant.file)
-        original, modules = path.read_text(), {}
-        pattern = mutant.modules(best_level())
+        original, built = path.read_text(), {}
+        pattern = mutant.module
         if pattern:
-            compiled = (self.folder / "src").rglob("*.so")
-            modules = {module: module.read_bytes() for module in compiled if re.search(pattern, dotted(module))}
+            compiled = [path for path in (self.folder / "src").rglob("*.so") if re.search(pattern, dotted(path))]
+            compiled += (self.folder / "build").rglob(f"{mutant.family}.o")
+            built = {path: path.read_bytes() for path in compiled}
         path.write_text(original.replace(mutant.old, mutant.new))
         try:
             if pattern:
-                self.build(mutant.name, pattern, "-O1")
+                self.build(mutant.name, pattern, mutant.level or best_level())
             found: dict[str, tuple[str, float]] = {}
             for suite in sorted(suites, reverse=True):  # what the short one fails in is soon found in the full one
                 function = re.search(r"::(\w+)", found["short"][0]) if "short" in found else None
                 found[suite] = self.caught(mutant, suite, function[1] if function else "")
             return found
         finally:
-            path.write_text(original)  # newer than what was built from it, which is built again when it is needed
-            for module, content in modules.items():
-                module.write_bytes(content)
+            path.write_text(original)
+            for compiled_file, content in built.items():  # now newer than the source
+                compiled_file.write_bytes(content)
 
     def caught(self, mutant: Mutant, suite: str, function: str) -> tuple[str, float]:
         begin = time.monotonic()
