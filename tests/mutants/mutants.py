@@ -204,16 +204,16 @@ MUTANTS = (
            "(REAL)(g * cosine / xx), step->columns);", "a column shrinks by the norm of the row"),
     cython("sgd-c-cosine-underflow", "sgd_real.h", "xx > SGD_SHORTEST && xx < SGD_LONGEST && yy", "xx > 0 && yy",
            "squares that float32 cannot hold are divided by"),
-    cython("sgd-c-key-of-negatives", "sgd_real.h", "(uint64_t)(u * p->blocks + b + 1)", "(uint64_t)(u * p->blocks + 1)",
+    cython("sgd-c-key-of-negatives", "sgd_epoch_real.h", "(uint64_t)(u * p->blocks + b + 1)", "(uint64_t)(u * p->blocks + 1)",
            "a row draws the same columns of every block"),
     cython("sgd-c-columns-move-always", "sgd_real.h", "if (step->columns) column_bias[i] = c + (g - dc * c);",
            "column_bias[i] = c + (g - dc * c);", "biases of fixed columns move"),
     cython("sgd-c-128-factors", "sgd_real.h", "else if ((f) == 128) { BODY(128); }",
            "else if ((f) == 128) { BODY(64); }", "half of 128 factors do not take part"),
-    cython("sgd-c-loss-race", "sgd_real.h", "p->loss[a * p->blocks + b] = NAME(task)(p, a, b);",
+    cython("sgd-c-loss-race", "sgd_epoch_real.h", "p->loss[a * p->blocks + b] = NAME(task)(p, a, b);",
            "p->loss[0] += NAME(task)(p, a, b);", "threads add their losses to one number, unsynchronised"),
-    cython("sgd-c-no-barrier", "sgd_real.h", "ALTERNANT_PRAGMA(omp for schedule(static))",
-           "ALTERNANT_PRAGMA(omp for schedule(static) nowait)", "threads do not wait for each other between diagonals"),
+    cython("sgd-c-no-barrier", "sgd_epoch_real.h", "ALTERNANT_PRAGMA(omp for schedule(static))",
+           "ALTERNANT_PRAGMA(omp for schedule(static) nowait)", "threads do not wait for each other between rounds"),
     cython("sgd-c-lanes-avx512", "sgd_real.h", "    v += ALTERNANT_SWAP(16, v, 1);\n", "",
            "neighbouring lanes of 16 keep different sums", "avx512"),
     cython("sgd-c-lanes-baseline", "sgd_real.h", "    v += ALTERNANT_SWAP(4, v, 1);\n", "",
@@ -235,12 +235,12 @@ MUTANTS = (
     numba("ranks-numba-equals", "ranks_numba.py", "out[at] == indices[target] else 1)",
           "out[at] == indices[target] else 0)", "a target counts itself among its equals"),
     numba("sgd-numba-no-barrier", "sgd_numba.py",
-          "        for d in range(blocks):\n"
-          "            tasks = [(d, d + 1, *piece) for piece in pieces]\n"
-          "            map_parallel(lambda task: kernel(*task, place, rounds, *arguments, losses), tasks, threads)",
-          "        tasks = [(d, d + 1, *piece) for d in range(blocks) for piece in pieces]\n"
-          "        map_parallel(lambda task: kernel(*task, place, rounds, *arguments, losses), tasks, threads)",
-          "threads do not wait for each other between diagonals"),
+          "        for d in range(rounds):\n"
+          "            parts = [(d, d + 1, *piece) for piece in pieces]\n"
+          "            map_parallel(lambda part: kernel(*part, place, schedule, *arguments, losses), parts, threads)",
+          "        parts = [(d, d + 1, *piece) for d in range(rounds) for piece in pieces]\n"
+          "        map_parallel(lambda part: kernel(*part, place, schedule, *arguments, losses), parts, threads)",
+          "threads do not wait for each other between rounds"),
     numba("sgd-numba-negative-columns", "sgd_numba.py", "high = _mix(key + _GOLDEN * np.uint64(k + 1))",
           "high = _mix(key + _GOLDEN * np.uint64(k))", "the columns drawn are not those of the other backends"),
     # --- the references
@@ -264,11 +264,11 @@ MUTANTS = (
           "numbers of blocks wrap at 256"),
     # --- models and threads
     python("model-objective-without-penalty", f"{MODELS}/als/implicit_objective.py",
-           "objective = solved.objective + penalty(other, fixed, solver) + constant",
-           "objective = solved.objective + constant", "the objective leaves one side's regularization out",
+           "total = solved.objective + penalty(other, Y, solver) + self.constant",
+           "total = solved.objective + self.constant", "the objective leaves one side's regularization out",
            "tests/models/test_implicit_als.py"),
     python("model-no-restart", f"{MODELS}/als/momentum.py",
-           'if not done.record["objective"] <= self._objective:', "if False:",
+           'if self._before is None or done.record["objective"] <= self._objective:', "if True:",
            "momentum goes on although the objective rises", "tests/models/test_acceleration.py"),
     python("model-seen-not-excluded", f"{MODELS}/_base.py",
            "exclude = (seen.indptr, seen.indices) if exclude_seen and seen is not None else None", "exclude = None",
