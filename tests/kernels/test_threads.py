@@ -29,7 +29,7 @@ from alternant.kernels import Factors
 from alternant.kernels._registry import BackendUnavailableError
 from alternant.models.als import half_sweep as _least_squares
 from alternant.models.als.basis import Basis
-from alternant.models.als.half_sweep import RowProblems
+from alternant.models.als.problems import RowProblems
 from alternant.models.als.solver import Solver
 from alternant.models.sgd import penalty as _biased
 

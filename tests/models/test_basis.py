@@ -12,7 +12,8 @@ from alternant import ImplicitALS
 from alternant.kernels import active_backend
 from alternant.models.als import basis as _basis
 from alternant.models.als.basis import Basis
-from alternant.models.als.half_sweep import RowProblems, half_sweep
+from alternant.models.als.half_sweep import half_sweep
+from alternant.models.als.problems import RowProblems
 from alternant.models.als.solver import Solver
 
 TOLERANCE = {np.dtype(np.float32): 2e-5, np.dtype(np.float64): 1e-12}

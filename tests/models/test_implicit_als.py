@@ -18,6 +18,7 @@ from alternant.models.als import basis as _basis
 from alternant.models.als import half_sweep as _least_squares
 from alternant.models.als import implicit_objective as _implicit_objective
 from alternant.models.als import trainer as _als
+from alternant.models.als.problems import RowProblems
 from alternant.models.als.solver import Solver
 
 WEIGHTINGS = ["hu", "log", "proportional", "ials"]
@@ -634,7 +635,7 @@ def test_a_fixed_side_in_float16_moves_the_objective_of_a_half_sweep_by_1e_7(mon
     rows = sp.random_array((m, n), density=0.01, format="csr", rng=rng, dtype=np.float32)
     lam = (np.geomspace(*lambdas, m) * w0 * size**2).astype(np.float32)
     weight, indices = 5 * rows.data, rows.indices
-    problems = _least_squares.RowProblems(rows.indptr.astype(np.int64), indices, weight, w0, lam, "user")
+    problems = RowProblems(rows.indptr.astype(np.int64), indices, weight, w0, lam, "user")
     gram, wide = w0 * Y.T.astype(np.float64) @ Y, Y.astype(np.float64)
 
     def solve(narrow_bytes):

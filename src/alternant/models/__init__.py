@@ -7,7 +7,7 @@ from ._fit_loop import FitState
 from ._storage import ModelFileError
 from ._traits import Traits
 from .als.explanation import Explanation
-from .als.half_sweep import SingularRowError
+from .als.problems import SingularRowError
 from .biased_mf import BiasedMF
 from .cosine_mf import CosineMF
 from .ease import EASE

@@ -12,7 +12,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal, Self
+from typing import Any, Literal, Self
 
 import numpy as np
 import scipy.linalg
@@ -20,10 +20,8 @@ from numpy.typing import NDArray
 
 from ..._utils.pool import CACHE_LINE, Pool
 from ..._utils.threads import single_threaded_blas
+from .problems import RowProblems
 from .solver import Solver
-
-if TYPE_CHECKING:
-    from .half_sweep import RowProblems
 
 # A fixed side of more bytes than this does not fit in the L1 and L2 caches. It is stored in float16 if it is read by so
 # many entries that this pays and that their rounding errors average out: the objective of a half-sweep changes by 1e-8,

@@ -13,7 +13,8 @@ from ...data.csr import CSR
 from .._bias_columns import bias_column, constant_column, with_constant, without_constant
 from .._fit_loop import HalfSweep
 from .basis import Basis
-from .half_sweep import RowProblems, half_sweep, penalty, row_lambdas
+from .half_sweep import half_sweep, penalty
+from .problems import RowProblems, row_lambdas
 from .solver import Solver
 
 

@@ -14,7 +14,8 @@ from ...data.csr import CSR
 from .._fit_loop import HalfSweep, is_frozen
 from .basis import Basis
 from .degrees import Degrees, scaled
-from .half_sweep import RowProblems, half_sweep, penalty, row_lambdas
+from .half_sweep import half_sweep, penalty
+from .problems import RowProblems, row_lambdas
 from .solver import Solver
 
 
