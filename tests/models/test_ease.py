@@ -242,7 +242,7 @@ def test_the_memory_that_is_available_is_known_here():
 
 @pytest.mark.parametrize(("params", "error", "message"), [
     ({"regularization": 0}, ValueError, "regularization must be greater than 0 and finite, got 0"),
-    ({"regularization": (1, 2)}, TypeError, r"regularization must be a number or 'auto', got \(1, 2\)"),
+    ({"regularization": (1, 2)}, TypeError, r"regularization must be a number, got \(1, 2\)"),
     ({"regularization": "much"}, TypeError, "regularization must be a number or 'auto', got 'much'"),
     ({"weighting": "hu"}, ValueError, "weighting must be one of 'auto', 'binary', 'log', 'proportional', got 'hu'"),
     ({"intercept": 1}, TypeError, "intercept must be True or False, got 1"),

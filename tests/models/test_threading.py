@@ -10,16 +10,15 @@ import pickle
 import sys
 import threading
 import time
+from functools import partial
 
 import numpy as np
 import pytest
 import scipy.sparse as sp
+from every_model import small
 
 from alternant import (
-    EASE,
-    BiasedMF,
     CosineMF,
-    ExplicitALS,
     ImplicitALS,
     Interactions,
     LogisticMF,
@@ -30,6 +29,7 @@ from alternant._utils.pool import Pool
 from alternant.data.ids import Ids
 from alternant.evaluation import evaluate
 from alternant.kernels._registry import active_backend
+from alternant.models import MODELS as REGISTRY
 from alternant.models._base import FactorModel
 
 SECONDS = 0.2
@@ -37,13 +37,8 @@ rng = np.random.default_rng(0)
 COUNTS = sp.csr_array(np.where(rng.random((40, 25)) < 0.3, rng.integers(1, 5, (40, 25)), 0).astype(float))
 SWIPES = sp.csr_array((rng.integers(0, 2, COUNTS.nnz).astype(float), COUNTS.indices, COUNTS.indptr), shape=COUNTS.shape)
 MODELS = {
-    "ImplicitALS": (lambda: ImplicitALS(factors=4, iterations=2, random_state=0), COUNTS),
-    "ExplicitALS": (lambda: ExplicitALS(factors=4, iterations=2, random_state=0), COUNTS),
-    "BiasedMF": (lambda: BiasedMF(factors=4, epochs=2, random_state=0), COUNTS),
-    "LogisticMF": (lambda: LogisticMF(factors=4, epochs=2, random_state=0), COUNTS),
-    "CosineMF": (lambda: CosineMF(factors=4, epochs=2, random_state=0), SWIPES),
-    "EASE": (lambda: EASE(), COUNTS),
-    "Popularity": (lambda: Popularity(), COUNTS),
+    cls.__name__: (partial(small, cls, epochs=2), SWIPES if cls.traits.feedback == "likes" else COUNTS)
+    for cls in REGISTRY.values()
 }
 # Who can append what.
 APPENDING = [

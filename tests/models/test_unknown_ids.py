@@ -3,22 +3,13 @@
 import numpy as np
 import pytest
 import scipy.sparse as sp
+from every_model import every_model, name_of
 
-from alternant import BiasedMF, CosineMF, ExplicitALS, ImplicitALS, Interactions, LogisticMF, Popularity
+from alternant import ImplicitALS, Interactions
 
 rng = np.random.default_rng(0)
 TABLE = sp.csr_array(np.where(rng.random((20, 15)) < 0.4, rng.integers(0, 2, (20, 15)) + 1.0, 0))
-MODELS = {
-    cls.__name__: cls(**params)
-    for cls, params in [
-        (ImplicitALS, {"factors": 3, "iterations": 2, "random_state": 0}),
-        (ExplicitALS, {"factors": 3, "iterations": 2, "random_state": 0}),
-        (BiasedMF, {"factors": 3, "epochs": 2, "random_state": 0}),
-        (CosineMF, {"factors": 3, "epochs": 2, "random_state": 0}),
-        (LogisticMF, {"factors": 3, "epochs": 2, "random_state": 0}),
-        (Popularity, {}),
-    ]
-}
+MODELS = {name_of(model): model for model in every_model(factors=3)}
 KINDS = ["rows", "numbers", "text"]
 
 

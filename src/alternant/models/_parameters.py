@@ -28,15 +28,18 @@ AUTO = "auto"
 Rule = Callable[[str, Any], object]
 
 
-def _minimum_integer(minimum: int) -> Rule:
+def integer_rule(minimum: int) -> Rule:
+    """Return the check of an integer of at least `minimum`."""
     return lambda name, value: check_integer(name, value, minimum)
 
 
-def _minimum(minimum: float, above: bool = False) -> Rule:
+def number_rule(minimum: float, above: bool = False) -> Rule:
+    """Return the check of a finite number of at least (or, with `above`, greater than) `minimum`."""
     return lambda name, value: check_number(name, value, minimum, above)
 
 
-def _or_none(rule: Rule) -> Rule:
+def none_or(rule: Rule) -> Rule:
+    """Return a check that also accepts None."""
     return lambda name, value: None if value is None else rule(name, value)
 
 
@@ -51,32 +54,33 @@ def _share(name: str, value: Any) -> None:
 
 # The check of each parameter, by its name, the same in all models: a new model's parameters are checked by these, too.
 RULES: dict[str, Rule] = {
-    "alpha": _minimum(0),
+    "alpha": number_rule(0),
     "backend": lambda name, value: check_choice(name, value, (AUTO, *BACKENDS)),
-    "bias_regularization": _minimum(0),
+    "bias_regularization": number_rule(0),
     "biases": check_boolean,
     "degree_normalization": _pair,
     "dtype": check_dtype,
-    "early_stopping": _or_none(_minimum(0)),
-    "epochs": _minimum_integer(1),
-    "epsilon": _minimum(0, above=True),
-    "factors": _minimum_integer(1),
-    "init_scale": _minimum(0, above=True),
-    "iterations": _minimum_integer(1),
-    "learning_rate": _minimum(0, above=True),
-    "learning_rate_decay": _minimum(0, above=True),
-    "max_cg_steps": _minimum_integer(1),
+    "early_stopping": none_or(number_rule(0)),
+    "epochs": integer_rule(1),
+    "epsilon": number_rule(0, above=True),
+    "factors": integer_rule(1),
+    "intercept": check_boolean,
+    "init_scale": number_rule(0, above=True),
+    "iterations": integer_rule(1),
+    "learning_rate": number_rule(0, above=True),
+    "learning_rate_decay": number_rule(0, above=True),
+    "max_cg_steps": integer_rule(1),
     "missing_value": check_marker,
     "nonnegative": check_boolean,
     "num_threads": lambda _, value: resolve_num_threads(value),
-    "patience": _minimum_integer(1),
-    "popularity_exponent": _or_none(_minimum(-np.inf)),
+    "patience": integer_rule(1),
+    "popularity_exponent": none_or(number_rule(-np.inf)),
     "random_state": lambda _, value: check_random_state(value),
-    "rating_range": _or_none(check_range),
+    "rating_range": none_or(check_range),
     "regularization": _pair,
-    "regularization_exponent": _minimum(0),
-    "tol": _minimum(0),
-    "unobserved_weight": _minimum(0),
+    "regularization_exponent": number_rule(0),
+    "tol": number_rule(0),
+    "unobserved_weight": number_rule(0),
     "update_items": check_boolean,
     "validation_fraction": _share,
     "warm_start": check_boolean,
@@ -89,12 +93,14 @@ _PAIRS = ("degree_normalization", "regularization")
 class Parameters(Guarded):
     """`get_params`, `set_params`, checks and a repr from the signature of ``__init__``.
 
-    Values are checked by `RULES`. A subclass lists the choices of string parameters in `_choices` and the parameters
-    that may be ``"auto"`` in `_automatic`; it extends `_check_params` to check parameters against each other.
+    Values are checked by `RULES`, unless a subclass has a check of its own in `_rules`. It lists the choices of string
+    parameters in `_choices` and the parameters that may be ``"auto"`` in `_automatic`, and extends `_check_params` to
+    check parameters against each other.
     """
 
     _choices: ClassVar[dict[str, tuple[str, ...]]] = {}
     _automatic: ClassVar[tuple[str, ...]] = ()
+    _rules: ClassVar[dict[str, Rule]] = {}  # where they differ from `RULES`
 
     @classmethod
     def _parameter_defaults(cls) -> dict[str, Any]:
@@ -134,10 +140,10 @@ class Parameters(Guarded):
                 check_choice(name, value, self._choices[name])
             elif name in self._automatic and isinstance(value, str):
                 if value != AUTO:
-                    what = "a number, a pair of numbers" if name in _PAIRS else "a number"
+                    what = "a number, a pair of numbers" if name in _PAIRS and name not in self._rules else "a number"
                     raise refusal(TypeError, f"{parameter(name)} must be {what} or 'auto', got {value!r}")
-            elif name in RULES:
-                RULES[name](name, value)
+            elif rule := self._rules.get(name, RULES.get(name)):
+                rule(name, value)
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)

@@ -9,13 +9,11 @@ import scipy.sparse as sp
 from numpy.typing import NDArray
 
 from .._utils.memory import GIB, available_bytes
-from .._utils.messages import parameter, refusal
 from .._utils.threads import resolve_num_threads
-from .._utils.validation import check_boolean, check_number
 from ..data.csr import CSR
 from . import _ridge
 from ._item_weights import ItemWeightsModel
-from ._parameters import AUTO
+from ._parameters import AUTO, Rule, number_rule
 from ._sklearn import check_unused
 from ._sparse_rows import SparseRows
 from ._traits import Traits
@@ -95,6 +93,7 @@ class EASE(ItemWeightsModel):
     traits = Traits("implicit", "clicks, plays, purchases of up to 20,000 items", "ridge regression in closed form")
     _choices: ClassVar[dict[str, tuple[str, ...]]] = {"weighting": (AUTO, *WEIGHTINGS)}
     _automatic = ("regularization",)
+    _rules: ClassVar[dict[str, Rule]] = {"regularization": number_rule(0, above=True)}
     _fitted_state = ("regularization_", "weighting_", "epsilon_", "has_intercept_", "backend_")
 
     regularization_: float
@@ -120,15 +119,6 @@ class EASE(ItemWeightsModel):
         self.num_threads = num_threads
         self.backend = backend
         self._check_params()
-
-    def _check_params(self) -> None:
-        if isinstance(self.regularization, (str, tuple, list)) and self.regularization != AUTO:
-            message = f"{parameter('regularization')} must be a number or 'auto', got {self.regularization!r}"
-            raise refusal(TypeError, message)
-        if self.regularization != AUTO:
-            check_number("regularization", self.regularization, 0, above=True)
-        check_boolean("intercept", self.intercept)
-        super()._check_params()
 
     def fit(self, interactions: Any, y: Any = None) -> Self:
         """Learn the weights.
