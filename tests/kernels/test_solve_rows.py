@@ -486,3 +486,9 @@ def test_squared_error_equals_the_sum_over_all_pairs(kernels, dtype, case):
     ]
     assert got[0] == got[1] == got[2]
     assert got[0] == pytest.approx(expected, rel=1e-6 if dtype == np.float32 else 1e-12, abs=1e-12)
+
+
+def test_the_squared_error_of_many_rows_is_the_same_on_any_number_of_threads(kernels, dtype):
+    p = problem(np.random.default_rng(1).integers(0, 40, 300), 50, 24).astype(dtype)
+    inputs = p.indptr, p.indices, p.weight, p.target, p.X, p.Y, p.diagonal
+    assert len({kernels.squared_error(*inputs, threads) for threads in (1, 2, 3, 8)}) == 1
