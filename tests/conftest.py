@@ -1,7 +1,7 @@
 """What all tests share: the implementations of the kernels, both dtypes, and which part of the products is run.
 
-`pytest tests` runs the short suite: every test on every implementation; all cases on the Cython kernels in force, and on
-the others so many that any two values meet (support/pairwise.py). `pytest tests --matrix` runs all of them on all.
+`pytest tests` runs the short suite: every test on every implementation; all cases on the Cython kernels in force, and
+on the others so many that any two values meet (support/pairwise.py). `pytest tests --matrix` runs all of them on all.
 """
 
 import os

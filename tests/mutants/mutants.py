@@ -159,7 +159,7 @@ MUTANTS = (
            "!excludes(call, u, panel->ids[first + c])",
            "the prefilter excludes what queries of the first block have seen"),
     cython("topk-c-bound-of-tile", "topk_real.h", "if (q * y + NAME(slack)(f, q, y) >= score[u * k])",
-           "if (0.5 * q * y >= score[u * k])", "tiles that may hold better items are passed over"),
+           "if (0.9 * q * y >= score[u * k])", "tiles that may hold better items are passed over"),
     cython("topk-c-bound-of-error", "topk_int8.h", "const double score = (worst - error)",
            "const double score = (worst + error)", "the prefilter drops items that rounding may have lowered"),
     cython("topk-c-candidates-of-query-0", "topk_real.h", "filled += !excludes(call, u, i[filled]);",
