@@ -1,7 +1,7 @@
 """What all tests share: the implementations of the kernels, both dtypes, and which part of the products is run.
 
-`pytest tests` runs the short suite: every test on every implementation, but of the product of implementation, dtype and
-cases only so many that any two values meet (support/pairwise.py). `pytest tests --matrix` runs all of it.
+`pytest tests` runs the short suite: every test on every implementation; all cases on the Cython kernels in force, and
+on the others so many that any two values meet (support/pairwise.py). `pytest tests --matrix` runs all of them on all.
 """
 
 import os
@@ -104,6 +104,7 @@ def pytest_collection_modifyitems(config, items):
         if "kernels" in getattr(item, "fixturenames", ()) or item.get_closest_marker("pairwise"):
             tests.setdefault(item.nodeid.partition("[")[0], []).append(item)
     for cases in tests.values():
+        cases = [item for item in cases if _values(item).get("kernels") != f"cython-{IN_FORCE}"]  # it is fast: all
         left_out.update(cases)
         cases = [item for item in cases if not _compiled_for_it_alone(item)]
         chosen = covering([_values(item) for item in cases], lambda case: pairs(case, OTHER_LEVELS))

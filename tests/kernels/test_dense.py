@@ -80,7 +80,7 @@ def test_every_float32_is_rounded_to_float16_as_numpy_rounds_it(kernels):
         np.testing.assert_array_equal(out[:, 0].view(np.uint16), expected.view(np.uint16))
 
 
-@pytest.mark.parametrize(("m", "f"), [(1, 1), (300, 15), (20_000, 16), (2500, 64), (600, 130), (0, 3), (300, 600)])
+@pytest.mark.parametrize(("m", "f"), [(1, 1), (300, 15), (200_000, 16), (2500, 64), (600, 130), (0, 3), (300, 600)])
 def test_a_gramian_is_numpy_s_in_float64(kernels, dtype, m, f):
     rows = normal(m, f, dtype)
     rows.flags.writeable = False

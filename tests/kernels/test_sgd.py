@@ -381,10 +381,11 @@ def test_where_a_vector_is_zero_the_cosine_counts_as_zero_and_nothing_moves(kern
 
 
 @pytest.mark.parametrize("scale", [1e-25, 1e-22, 1e18, 1e25])
-def test_vectors_whose_squares_float32_cannot_hold_have_a_cosine_all_the_same(kernels, dtype, scale):
+@pytest.mark.parametrize("sides", [(0,), (1,), (0, 1)], ids=["row", "column", "both"])
+def test_vectors_whose_squares_float32_cannot_hold_have_a_cosine_all_the_same(kernels, dtype, scale, sides):
     p = problem(1, 1, 13, 1, density=1.0)
-    for array in p.cosine_factors():
-        array *= scale
+    for side in sides:
+        p.cosine_factors()[side][:] *= scale
     p = p.astype(dtype)
     X, Y = p.cosine_factors()
     x, y = X[0].astype(np.float64), Y[0].astype(np.float64)

@@ -75,6 +75,7 @@ CASES = {
     "one factor": lambda: problem([1, 5, 12], 12, 1),
     "factors that fill no vector": lambda: problem([2, 40, 13, 14, 0], 60, 13),
     "factors that just overflow one": lambda: problem([2, 40, 17, 16], 60, 17),
+    "the dual of a short row before a long row": lambda: problem([20, 40, 23, 60], 70, 25),
     "64 factors, short and long rows": lambda: problem([1, 63, 64, 65, 130, 300, 2], 400, 64, g=5.0),
     "128 factors": lambda: problem([3, 127, 128, 200], 300, 128, g=5.0),
     "160 factors, no special case": lambda: problem([3, 100, 200], 250, 160, g=5.0),
@@ -486,3 +487,9 @@ def test_squared_error_equals_the_sum_over_all_pairs(kernels, dtype, case):
     ]
     assert got[0] == got[1] == got[2]
     assert got[0] == pytest.approx(expected, rel=1e-6 if dtype == np.float32 else 1e-12, abs=1e-12)
+
+
+def test_the_squared_error_of_many_rows_is_the_same_on_any_number_of_threads(kernels, dtype):
+    p = problem(np.random.default_rng(1).integers(0, 40, 300), 50, 24).astype(dtype)
+    inputs = p.indptr, p.indices, p.weight, p.target, p.X, p.Y, p.diagonal
+    assert len({kernels.squared_error(*inputs, threads) for threads in (1, 2, 3, 8)}) == 1

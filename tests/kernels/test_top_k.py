@@ -188,6 +188,13 @@ def test_many_queries_rank_items_of_any_norm_as_a_full_sort_does(kernels, dtype,
     assert_ranks(kernels, queries, items, 10)
 
 
+def test_where_all_norms_are_equal_no_tile_is_passed_over(kernels, dtype):
+    """The best items of a query are in its very direction: their scores are all that the norms allow."""
+    queries, items = heavy_tailed((MANY, 2), np.float64), heavy_tailed((700, 2), np.float64, 1)
+    queries, items = (rows / np.linalg.norm(rows, axis=1, keepdims=True) for rows in (queries, items))
+    assert_ranks(kernels, queries.astype(dtype), items.astype(dtype), 10)
+
+
 def test_many_queries_leave_out_thousands_of_seen_items(kernels, dtype):
     queries, items = heavy_tailed((MANY, 8), dtype), heavy_tailed((3000, 8), dtype, 1)
     assert_ranks(kernels, queries, items, 5, exclusions(MANY, 3000, density=0.9))
