@@ -294,6 +294,19 @@ def test_negative_weights_are_solved_as_long_as_the_matrix_is_positive_definite(
     np.testing.assert_array_equal(X[2], p.X[2])
 
 
+def test_an_indefinite_matrix_is_named_although_its_diagonal_is_positive(kernels, dtype):
+    """``1.5 I - y y^T`` with y = (1, 1): the objective falls for ever along y."""
+    inputs = [np.array([0, 1]), np.array([0], np.int32), *(np.array(x, dtype) for x in (
+        [-1], [1], [[1, 1]], np.zeros((2, 2)), [1.5],
+    ))]  # fmt: skip
+    X = np.zeros((1, 2), dtype)
+    assert kernels.solve_rows_nonnegative(*inputs, X, 1e-6, 100, 1) == 1
+    assert (X == 0).all()
+    inputs[-1][:] = 2.5  # definite
+    assert kernels.solve_rows_nonnegative(*inputs, X, 1e-6, 100, 1) == 0
+    np.testing.assert_allclose(X, 2, rtol=1e-5)
+
+
 def test_numbers_that_overflow_name_their_row_instead_of_becoming_infinite(kernels):
     p = problem([3, 3], 20, 4)
     p.indices[:] = [0, 1, 2, 1, 2, 3]
