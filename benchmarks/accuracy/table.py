@@ -36,7 +36,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import scipy.sparse as sp
 
-from alternant import ImplicitALS, Popularity
+from alternant import EASE, ImplicitALS, Popularity
 from alternant.evaluation import ranking_metrics
 
 from ..common.command_line import at_least, file_to_read, folder, parser, picture_to_write
@@ -216,14 +216,18 @@ class Judge:
         seconds = time.perf_counter() - start
         return self._row("alternant, defaults", factors, seconds, model.user_factors, model.item_factors)
 
-    def popularity(self) -> dict[str, Any]:
-        """Return the row of the baseline."""
+    def baseline(self, model: Popularity | EASE) -> dict[str, Any]:
+        """Return the row of a model without factors, with its defaults."""
+        name = type(model).__name__
         start = time.perf_counter()
-        model = Popularity().fit(self.train)
+        try:
+            model.fit(self.train)
+        except MemoryError as error:  # EASE of a large catalogue
+            return {"model": name, "skipped": error_line(error)}
         seconds = time.perf_counter() - start
         ids, _ = model.recommend(np.arange(self.train.shape[0]), k=K)
         metrics = ranking_metrics(ids, self.test)
-        return {"model": "Popularity", "seconds": seconds, "recall": metrics.recall, "ndcg": metrics.ndcg}
+        return {"model": name, "seconds": seconds, "recall": metrics.recall, "ndcg": metrics.ndcg}
 
     def _row(self, name: str, factors: int, seconds: float, X: np.ndarray, Y: np.ndarray) -> dict[str, Any]:
         recall, ndcg = measure(X, Y, self.train, self.test, self.threads)
@@ -273,8 +277,9 @@ def setting_rows(chosen: list[tuple[Contender, Choices]]) -> list[dict[str, Any]
 
 
 def judge_all(judge: Judge, chosen: list[tuple[Contender, Choices]], factors: Sequence[int]) -> list[dict[str, Any]]:
-    """Return the rows of the baseline, of the defaults, and of what was chosen."""
-    rows = [judge.popularity(), *(judge.defaults(f) for f in factors)]
+    """Return the rows of the baselines, of the defaults, and of what was chosen."""
+    simple = (Popularity(num_threads=judge.threads), EASE(num_threads=judge.threads))
+    rows = [*map(judge.baseline, simple), *(judge.defaults(f) for f in factors)]
     return rows + [judge.chosen(one, f, *found[f]) for one, found in chosen for f in factors if f in found]
 
 
