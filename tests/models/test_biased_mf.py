@@ -156,7 +156,7 @@ def test_ratings_outside_the_range_are_refused(value):
     model = fit(rating_range=(0.5, 5.5))
     before, wrong = bits(model), TABLE.copy()
     wrong[3, 4] = value
-    message = r"rating_range must cover the ratings, but {} go from .*: widen rating_range=\(0\.5, 5\.5\), or set"
+    message = r"rating_range must cover the ratings, but {} range from .*: widen rating_range=\(0\.5, 5\.5\), or set"
     for name, call in (
         ("interactions", lambda: model.fit(wrong)), ("validation", lambda: model.fit(TABLE, validation=wrong)),
         ("user_items", lambda: model.fold_in_users(wrong)), ("item_users", lambda: model.fold_in_items(wrong.T)),

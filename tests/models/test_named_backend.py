@@ -51,6 +51,7 @@ def test_a_model_on_numpy_calls_no_other_backend(monkeypatch, cls):
     if hasattr(cls, "partial_fit_users"):
         model.fold_in_users(interactions(cls, 2, 3))
         model.partial_fit_users(np.arange(3), interactions(cls, 2, 3))
+    if hasattr(cls, "partial_fit_items"):
         model.partial_fit_items(np.arange(2), interactions(cls, 3, 2, 40))
     if hasattr(cls, "update"):
         model.update(0, 1, 1)

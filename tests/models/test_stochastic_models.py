@@ -356,7 +356,7 @@ def test_a_fit_that_diverges_raises_and_leaves_the_model_unchanged(name, params,
     assert bits(model) == before
     assert model.__dict__ == held | params
     fresh = case.make(**params)
-    with pytest.raises(OverflowError, match=f"lower learning_rate, {rate!r}".replace("+", r"\+")):
+    with pytest.raises(OverflowError, match=f"lower learning_rate, got {rate!r}".replace("+", r"\+")):
         fresh.fit(case.rows)
     with pytest.raises(NotFittedError):
         fresh.recommend(0)

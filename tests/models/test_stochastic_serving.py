@@ -207,7 +207,7 @@ def test_dense_tables_and_whole_matrices_name_what_was_seen(plain):
     for table in tables:
         np.testing.assert_array_equal(model.recommend([5, 2], 6, user_items=table)[0], expected)
         if len(tables) == 4:
-            with pytest.raises(ValueError, match=r"one row for each of the 2 users .*, got 3 rows"):
+            with pytest.raises(ValueError, match=r"one row for each of the 2 users, .*, got 3 rows"):
                 model.recommend([5, 2], 6, user_items=tables[-1][[0, 0, 1]])
 
 
