@@ -248,8 +248,13 @@ def test_targets_are_scaled_by_the_column_of_their_entry(kernels, dtype, method,
         X, objective = p.X[part].copy(), np.empty(3)
         options = (method, CG_TOL[dtype], 1000, threads, None, objective, scale)
         assert kernels.solve_rows(*inputs, X, *options) == 0
-        np.testing.assert_array_equal(X, expected[1][part])
-        np.testing.assert_array_equal(objective, expected[3][part])
+        if kernels.name == "numba":  # compiled anew for int64 indices, maybe with sums in another order
+            rtol = 1e-4 if dtype == np.float32 else 1e-11
+            np.testing.assert_allclose(X, expected[1][part], rtol, rtol * np.abs(X).max())
+            np.testing.assert_allclose(objective, expected[3][part], rtol)
+        else:
+            np.testing.assert_array_equal(X, expected[1][part])
+            np.testing.assert_array_equal(objective, expected[3][part])
 
 
 @pytest.mark.parametrize("weights", ["alike", "over four orders of magnitude"])

@@ -340,7 +340,8 @@ def test_explanations_add_up_while_users_are_added():
 
 @pytest.mark.parametrize("library", ["faiss", "hnswlib", "usearch"])
 def test_an_index_is_searched_while_its_model_learns(library):
-    pytest.importorskip(library)
+    reasons = {"hnswlib": "hnswlib has no wheels: pip builds it from source"}
+    pytest.importorskip(library, reason=reasons.get(library))
     model = CosineMF(factors=4, random_state=0, update_items=False).fit(SWIPES)
     index = model.to_index(library)
     right = index.search(3, 5)[0].tolist()
