@@ -36,7 +36,9 @@ X86 = sysconfig.get_platform().endswith(("x86_64", "amd64", "universal2"))
 # NaN stays NaN and sums keep their order: no -ffast-math. No -march=native: a wheel runs on other machines. Contraction
 # of a * b + c is GCC's default, unless CFLAGS say something else (-std=c11 does): these flags come after them.
 FLAGS = {
-    "unix": ["-O3", "-g0", "-fno-math-errno", "-fno-trapping-math", "-ffp-contract=fast"],
+    # After the user's CFLAGS, of which the last one counts: -Ofast and its kin are switched off again.
+    "unix": ["-O3", "-g0", "-fno-fast-math", "-fno-unsafe-math-optimizations", "-fno-finite-math-only",
+             "-fno-math-errno", "-fno-trapping-math", "-ffp-contract=fast"],
     "msvc": ["/O2"],
 }
 GLUE = {"unix": ["-O1"], "msvc": []}  # of the Cython modules, which only convert arguments: compiled in half the time
@@ -243,7 +245,10 @@ def extensions():
             "else on NumPy, many times slower.")  # fmt: skip
         return []
     compile_args, link_args = compiler.openmp()
-    flags, link_args, levels = FLAGS[compiler.kind] + compile_args, STRIP + link_args, compiler.levels()
+    flags, levels = FLAGS[compiler.kind] + compile_args, compiler.levels()
+    # With fast math at the end, a linker would add code that flushes denormal numbers in the whole process.
+    exact = ["-fno-fast-math", "-fno-unsafe-math-optimizations"] if compiler.kind == "unix" else []
+    link_args = STRIP + link_args + exact
     stamp = stamp_of([flags, link_args, levels, sys.version,
                       [os.environ.get(name) for name in ("CC", "CFLAGS", "CPPFLAGS", "LDFLAGS")]])  # fmt: skip
     modules = [Extension(f"alternant.kernels.{name}", [f"{KERNELS}/{name}.pyx"])

@@ -127,7 +127,7 @@ def test_squared_norms_are_summed_in_float64(kernels, dtype, m, f):
         ({"out": "matrix"}, "out must have shape"),
         ({"num_threads": 0}, "num_threads must be a whole number"),
         ({"out": np.zeros((4, 2), np.float16)}, "out must be a float64 array, got a float16 array"),
-        (SINGLE | {"out": np.zeros((4, 2), np.int16)}, "out must be a float32 array, got a int16 array"),
+        (SINGLE | {"out": np.zeros((4, 2), np.int16)}, "out must be a float32 array, got an int16 array"),
         (SINGLE | {"out": [[0, 0]] * 4}, "out must be a float32 array, got list"),
     ],
 )

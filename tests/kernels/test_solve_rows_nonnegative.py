@@ -351,7 +351,7 @@ def test_equal_factors_without_regularization_still_reach_the_least_objective(ke
         ({"tol": np.nan}, ValueError, "tol must be at least 0 and finite"),
         ({"max_steps": 0}, ValueError, "max_steps must be at least 1"),
         ({"num_threads": 0}, ValueError, "num_threads must be a whole number of at least 1"),
-        ({"row_steps": np.zeros(2, np.int64)}, TypeError, "row_steps must be a int32 array"),
+        ({"row_steps": np.zeros(2, np.int64)}, TypeError, "row_steps must be an int32 array"),
     ],
 )
 def test_the_public_function_refuses_what_would_crash_a_kernel(change, error, message):

@@ -27,7 +27,7 @@ from alternant._utils.threads import (
 )
 from alternant.kernels import Factors
 from alternant.kernels._registry import BackendUnavailableError
-from alternant.models.als import half_sweep as _least_squares
+from alternant.models.als import half_sweep as _half_sweep
 from alternant.models.als.basis import Basis
 from alternant.models.als.problems import RowProblems
 from alternant.models.als.solver import Solver
@@ -178,7 +178,7 @@ def test_sums_over_many_rows_have_the_same_bits_whatever_the_threads_of_blas(ker
     found = []
     for blas in (1, 2, 3):
         with threadpoolctl.threadpool_limits(blas):
-            of_least_squares = _least_squares.penalty(problems, X, solver(kernels, 2))
+            of_least_squares = _half_sweep.penalty(problems, X, solver(kernels, 2))
             found.append((of_least_squares, _biased.penalty(Factors(X, X, b, b), counts, counts, 0.1, 0.2, 0.3)))
     assert found[0] == found[1] == found[2]
     np.testing.assert_allclose(found[0][0], (lambdas[:, None] * X**2).sum(), rtol=1e-12)

@@ -15,7 +15,7 @@ from alternant.datasets import planted
 from alternant.evaluation import leave_one_out, ranking_metrics
 from alternant.kernels import active_backend
 from alternant.models.als import basis as _basis
-from alternant.models.als import half_sweep as _least_squares
+from alternant.models.als import half_sweep as _half_sweep
 from alternant.models.als import implicit_objective as _implicit_objective
 from alternant.models.als import trainer as _als
 from alternant.models.als.problems import RowProblems
@@ -643,7 +643,7 @@ def test_a_fixed_side_in_float16_moves_the_objective_of_a_half_sweep_by_1e_7(mon
         monkeypatch.setattr(_basis, "NARROW_ENTRIES", 0)
         loose = Solver(active_backend(), "cg", 0.3, 200, 2)
         basis = _basis.Basis.of(Y, w0, loose, problems, padded=True)
-        solution = _least_squares.half_sweep(problems, None, basis, dataclasses.replace(loose, tol=1e-5))
+        solution = _half_sweep.half_sweep(problems, None, basis, dataclasses.replace(loose, tol=1e-5))
         X = solution.factors.astype(np.float64)
         scores = np.einsum("ef,ef->e", np.repeat(X, np.diff(rows.indptr), axis=0), wide[indices])
         objective = np.einsum("uf,fg,ug", X, gram, X) + (lam * (X**2).sum(axis=1)).sum()
@@ -683,9 +683,9 @@ def test_cutting_a_half_sweep_into_calls_changes_no_bit(monkeypatch):
     R = sp.random_array((200, 80), density=0.1, format="csr", rng=np.random.default_rng(0))
     whole = ImplicitALS(factors=8, iterations=2, random_state=0).fit(R)
     calls = []
-    cut = _least_squares._calls
-    monkeypatch.setattr(_least_squares, "ENTRIES_PER_CALL", 100)
-    monkeypatch.setattr(_least_squares, "_calls", lambda indptr: calls.append(list(cut(indptr))) or calls[-1])
+    cut = _half_sweep._calls
+    monkeypatch.setattr(_half_sweep, "ENTRIES_PER_CALL", 100)
+    monkeypatch.setattr(_half_sweep, "_calls", lambda indptr: calls.append(list(cut(indptr))) or calls[-1])
     parts = ImplicitALS(factors=8, iterations=2, random_state=0).fit(R)
     assert min(map(len, calls)) > 10
     assert parts.user_factors.tobytes() == whole.user_factors.tobytes()

@@ -221,7 +221,8 @@ def test_both_optimizers_bring_the_objective_down(optimizer, negatives):
 def test_confidences_beyond_the_dtype_are_refused(params):
     model = fit()
     before = model.user_factors.tobytes()
-    with pytest.raises(ValueError, match=r"confidences must be finite in float32, but overflow with alpha=1e\+3\d .*: lower alpha"):
+    message = r"confidences must be finite in float32, but overflow with alpha=1e\+3\d .*: lower alpha"
+    with pytest.raises(ValueError, match=message):
         model.set_params(**params).fit(COUNTS)
     assert model.user_factors.tobytes() == before
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import re
 import sys
 import warnings
 from typing import TYPE_CHECKING, Any
@@ -99,4 +100,4 @@ def _in_options(error: Exception, arguments: argparse.Namespace) -> str:
             return "--header" if parameter.value == "True" else "--no-header"
         return options[parameter.name] + ("" if parameter.value is None else f" {parameter.value}")
 
-    return " ".join(message_of(error, named).split()) or type(error).__name__
+    return re.sub(r"\s*\n\s*", " ", message_of(error, named).strip()) or type(error).__name__

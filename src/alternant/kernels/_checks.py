@@ -50,7 +50,7 @@ def vector_or_number(name: str, value: Any, dtype: Any, length: int) -> NDArray[
         vector(name, value, dtype, length)
         return value
     if isinstance(value, bool) or not isinstance(value, Real):
-        raise TypeError(f"{name} must be a {dtype} array or a number, got {_kind(value)}")
+        raise TypeError(f"{name} must be {_array_of(dtype)} or a number, got {_kind(value)}")
     number = check_number(name, value, -np.inf)
     if abs(number) > float(np.finfo(dtype).max):
         raise ValueError(f"{name} must be finite in {dtype}, got {number:g}")
@@ -170,7 +170,7 @@ def _indices(name: str, array: NDArray[Any]) -> None:
 
 def _typed(name: str, array: NDArray[Any], dtype: np.dtype[Any], ndim: int) -> None:
     if not isinstance(array, np.ndarray) or array.dtype != dtype:
-        raise TypeError(f"{name} must be a {dtype} array, got {_kind(array)}")
+        raise TypeError(f"{name} must be {_array_of(dtype)}, got {_kind(array)}")
     if array.ndim != ndim:
         raise ValueError(f"{name} must have {ndim} dimension{'s' * (ndim > 1)}, got {array.ndim}")
     if not array.flags.c_contiguous:
@@ -183,4 +183,9 @@ def _within(name: str, array: NDArray[Any], bound: int) -> None:
 
 
 def _kind(value: object) -> str:
-    return f"a {value.dtype} array" if isinstance(value, np.ndarray) else type(value).__name__
+    return _array_of(value.dtype) if isinstance(value, np.ndarray) else type(value).__name__
+
+
+def _array_of(dtype: Any) -> str:
+    name = str(np.dtype(dtype))
+    return f"{'an' if name[0] in 'io' else 'a'} {name} array"

@@ -21,7 +21,7 @@ from .._utils.threads import default_num_threads
 if TYPE_CHECKING:
     from . import als, dense, nnls, ranks, sgd, topk
 
-BACKENDS = ("cython", "numba", "numpy")  # in order of preference
+BACKENDS = ("cython", "numba", "numpy")  # in order of preference; numpy, which always runs, is the last
 SIMD_LEVELS = ("avx512", "avx2", "baseline")  # best first
 # The registry of kernels: each one's family, whose files are the contract (``als.py``) and one module for each backend.
 KERNELS = {
@@ -163,7 +163,7 @@ def _load(name: str) -> Backend | str:
             import numba  # noqa: F401
         except ImportError as error:
             return f"{error}; pip install 'alternant[numba]'"
-    modules = _modules("numba" if name == "numba" else "reference")
+    modules = _modules("reference" if name == "numpy" else name)
     return Backend(name, None, {kernel: getattr(modules[family], kernel) for kernel, family in KERNELS.items()})
 
 

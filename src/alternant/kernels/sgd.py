@@ -311,7 +311,7 @@ def _check_schedule(schedule: NDArray[np.int64], blocks: int) -> None:
     """Refuse tasks that two threads could not take at the same time."""
     if not isinstance(schedule, np.ndarray) or schedule.dtype != np.int64:
         found = schedule.dtype if isinstance(schedule, np.ndarray) else type(schedule).__name__
-        raise TypeError(f"schedule must be a int64 array, got {found}: pass grid.diagonals(order)")
+        raise TypeError(f"schedule must be an int64 array, got {found}: pass grid.diagonals(order)")
     if schedule.ndim != 3 or schedule.shape[2] != 2 or not schedule.flags.c_contiguous:
         raise ValueError(
             f"schedule must have shape (rounds, tasks, 2) in C order, got {schedule.shape}: pass grid.diagonals(order)"
