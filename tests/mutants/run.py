@@ -35,7 +35,8 @@ HEADER = """# Which test notices which mutant
 
 Written by `python tests/mutants/run.py --suite full short`: the full suite is every SIMD level and backend with every
 case (`pytest --matrix`), the short one what `pytest tests` runs. "where" is the implementation that was changed; the
-seconds are from the start of Python to the first failure, on a machine that was busy with other things.
+seconds are from the start of Python to the first failure, on a machine that was busy with other things. An empty cell
+has not been run yet on this code; `--keep` runs what is missing.
 
 | mutant | where | what is wrong | full suite: first test that fails | s | short suite: first test that fails | s |
 |---|---|---|---|---|---|---|
