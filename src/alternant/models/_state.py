@@ -56,6 +56,14 @@ class State(Guarded):
         """Return the factors of some rows of a side."""
         return np.asarray(self._side(kind)[numbers])
 
+    def _version(self, kind: str) -> tuple[object, int] | None:
+        """Return what tells whether the rows of a side have changed since: an object, and its number of changes.
+
+        None if that cannot be told, because the factors can be written to. Rows may have been appended.
+        """
+        factors = getattr(self, f"{kind}_factors", None)
+        return (factors, 0) if factors is not None and is_frozen(factors) else None
+
     # Changes, and values cached until the next one
 
     def _assign(self, **state: Any) -> None:

@@ -124,6 +124,10 @@ class LiveFactors(FactorModel):
         rows: Rows = self._snapshot().__dict__[f"_{kind}s"]
         return rows
 
+    def _version(self, kind: str) -> tuple[object, int] | None:
+        rows: Rows | None = self._snapshot().__dict__.get(f"_{kind}s")
+        return None if rows is None else rows.version
+
     def _check_sides(self) -> None:
         self._check_factors(*(self.__dict__.get(side) for side in ("_users", "_items")))
 
