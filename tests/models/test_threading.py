@@ -10,7 +10,7 @@ import pickle
 import sys
 import threading
 import time
-from functools import partial
+from functools import cached_property, partial
 
 import numpy as np
 import pytest
@@ -510,6 +510,37 @@ def test_copies_and_pickles_have_locks_of_their_own(name):
         with data._guard.writer:
             run(lambda other=other: other.append(named([-1], [-1])))
     assert data.shape == matrix.shape
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_what_a_model_holds_is_copied_without_what_readers_cache(name):
+    """A copy that goes through an attribute dictionary fails when another thread adds to it meanwhile."""
+    make, data = MODELS[name]
+    model = make().fit(data)
+    held = [value for value in model._snapshot().__dict__.values() if hasattr(value, "__dict__")]
+    for value in held:
+        cached = {one for one in dir(type(value)) if isinstance(getattr(type(value), one), cached_property)}
+        for one in cached:
+            getattr(value, one)
+        assert not cached or not cached & set(value.__reduce_ex__(4)[2])
+    assert pickle.loads(pickle.dumps(model)).user_factors.tobytes() == model.user_factors.tobytes()
+
+
+@pytest.mark.parametrize("name", ["ImplicitALS", "EASE"])
+def test_a_model_is_copied_while_others_read_it(name):
+    make, data = MODELS[name]
+    fitted = pickle.dumps(make().fit(data))
+    fresh = [pickle.loads(fitted)]
+
+    def change(_):
+        fresh[0] = pickle.loads(fitted)
+
+    def read():
+        fresh[0].fold_in_users(COUNTS[:2])
+        fresh[0].recommend([0, 1], 3)
+        _ = getattr(fresh[0].user_factors, "has_canonical_format", True)
+
+    against(change, read, lambda: copy.deepcopy(fresh[0]), lambda: pickle.dumps(fresh[0]))
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
