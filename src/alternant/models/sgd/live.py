@@ -72,7 +72,8 @@ class LiveFactors(FactorModel):
 
     @interactions_.setter
     def interactions_(self, rows: CSR | None) -> None:
-        self._commit({"_events": None if rows is None else Events(rows)})
+        with self._guard.writer:
+            self._commit({"_events": None if rows is None else Events(rows)})
 
     def _assign(self, **state: Any) -> None:
         rows = state.pop("interactions_")
