@@ -1,6 +1,7 @@
 """CosineMF: swipes, learned from a matrix or event by event."""
 
 import copy
+import pickle
 import re
 
 import numpy as np
@@ -414,3 +415,31 @@ def test_the_last_event_of_every_pair_counts(actions, most):
             assert known(model) == words
             assert model.interactions_.shape == (users, items)
             assert len(model.user_factors) == users
+
+
+@pytest.mark.parametrize(("name", "value", "error", "message"), [
+    ("learning_rate", float("nan"), ValueError, "learning_rate must be greater than 0 and finite, got nan"),
+    ("learning_rate", -1, ValueError, "learning_rate must be greater than 0 and finite, got -1"),
+    ("learning_rate", "fast", TypeError, "learning_rate must be a number, got 'fast'"),
+    ("learning_rate", 1e300, OverflowError, r"CosineMF diverges in update: lower learning_rate, got 1e\+300"),
+    ("init_scale", float("nan"), ValueError, "init_scale must be greater than 0 and finite, got nan"),
+])  # fmt: skip
+@pytest.mark.parametrize("events", [(0, 3, 1), (0, 9, 0), ([0, 9], [0, 9], [1, 0])])
+def test_an_update_with_a_bad_parameter_set_by_hand_changes_nothing(name, value, error, message, events):
+    model = CosineMF(factors=4, random_state=0).update(list(range(4)), list(range(4)), [1, 0, 1, 0])
+    before = pickle.dumps(model)
+    setattr(model, name, value)
+    if name == "init_scale" and events[1] == 3:  # no new item
+        model.update(*events)
+        return
+    with pytest.raises(error, match=message):
+        model.update(*events)
+    setattr(model, name, getattr(CosineMF(), name))
+    assert pickle.dumps(model) == before
+
+
+def test_a_first_update_checks_all_parameters():
+    model = CosineMF()
+    model.factors = -1
+    with pytest.raises(ValueError, match="factors must be at least 1, got -1"):
+        model.update(0, 0, 1)

@@ -14,10 +14,13 @@ from ..data.ids import Ids
 from ..data.ratings import check_ratings
 from ..data.values import object_array
 from ..kernels import Grid
+from ._parameters import RULES
 from ._traits import Traits
 from .sgd.events import MAX_ROWS, Events, Growing, as_list, describe, event_ids, hashed_normal, name_events, single
 from .sgd.live import LiveFactors
 from .sgd.trainer import ONE_TASK, EpochInputs, StochasticModel
+
+HUGE_RATE = 1e6  # learning rates with which a vector may overflow, and is looked at after every step
 
 
 class CosineMF(LiveFactors, StochasticModel):
@@ -207,6 +210,8 @@ class CosineMF(LiveFactors, StochasticModel):
             If the arguments are not ids and numbers of the same length; the model is left unchanged.
         MemoryError
             If rows up to the highest number do not fit in memory; the model is left unchanged.
+        OverflowError
+            If `learning_rate` is so large that a vector overflows; the model is left unchanged.
 
         Notes
         -----
@@ -286,8 +291,21 @@ class CosineMF(LiveFactors, StochasticModel):
         return self._items.touch(numbers) if self.update_items else self._items.rows
 
     def _learn(self, grid: Grid, target: NDArray[Any], X: NDArray[Any], Y: NDArray[Any]) -> None:
-        rate, moves = float(self.learning_rate), bool(self.update_items)
+        rate, moves = self._positive("learning_rate"), bool(self.update_items)
+        before = (X.copy(), Y.copy()) if rate > HUGE_RATE else None
         self._backend().cosine_epoch(grid, ONE_TASK, target, X, Y, rate, moves, 1)
+        if before is not None and not (np.isfinite(X).all() and np.isfinite(Y).all()):
+            X[:] = before[0]
+            if moves:
+                Y[:] = before[1]
+            raise OverflowError(f"{type(self).__name__} diverges in update: lower learning_rate, got {rate!r}")
+
+    def _positive(self, name: str) -> float:
+        """Return a parameter, which may have been set by hand since the last check of all."""
+        value = getattr(self, name)
+        if not (type(value) is float and 0 < value < np.inf):
+            RULES[name](name, value)
+        return float(value)
 
     def _check_events(
         self, users: Any, items: Any, liked: Any
@@ -319,6 +337,7 @@ class CosineMF(LiveFactors, StochasticModel):
             self._check_sides()  # shapes of vectors set by hand
             users, items = self._users, self._items
         else:
+            self._check_params()
             users, items = (Growing(np.empty((0, self.factors), np.dtype(self.dtype))) for _ in range(2))
         counts = len(users), len(items)
         means = before.get("_means") or {"user": _mean(users), "item": _mean(items)}
@@ -359,7 +378,7 @@ class CosineMF(LiveFactors, StochasticModel):
             return np.asarray(np.repeat(mean.astype(side.rows.dtype)[None], len(new), axis=0))
         width = side.rows.shape[1]
         seed = self.random_state if isinstance(self.random_state, (int, np.integer)) else 0
-        noise = float(self.init_scale) * hashed_normal(int(seed), ("user", "item").index(kind), new, width)
+        noise = self._positive("init_scale") * hashed_normal(int(seed), ("user", "item").index(kind), new, width)
         # Without noise, gradients of new items would be equal.
         vectors = (1 + noise) / np.sqrt(width) if mean is None else mean + np.sqrt(mean @ mean / width) * noise
         return np.asarray(vectors, side.rows.dtype)
