@@ -21,6 +21,7 @@ from .._fit_loop import freeze
 # pending that they would take much more memory than the merged rows.
 MAX_PENDING = 1 << 22
 MAX_ROWS = np.iinfo(np.int32).max
+AT_A_TIME = 16
 
 
 class Growing:
@@ -339,12 +340,34 @@ def name_events(
     return rows, cells, target, new_users, new_items
 
 
+def with_new(user: tuple[Ids, int | str, int], item: tuple[Ids, int | str, int]) -> tuple[Ids, Ids]:
+    """Return the ids of users and of items with those of one event, which `Ids.number` found in a row or not (-1).
+
+    Faster than `name_events`.
+    """
+    for kind, (known, value, row) in (("user", user), ("item", item)):
+        if row < 0:
+            refuse_other_types(f"{kind}s", kind, known, [value], False)
+    users, items = (known if row >= 0 else known.extended([value]) for known, value, row in (user, item))
+    return users, items
+
+
 def hashed_normal(seed: int, stream: int, rows: NDArray[np.int64], width: int) -> NDArray[np.float64]:
     """Return normal deviates, each a function of seed, stream, row and column (Box and Muller 1958)."""
     start = mix(mix(seed) + GOLDEN * (stream + 1))
     index = np.uint64(2) * (rows.astype(np.uint64)[:, None] * np.uint64(width) + np.arange(width, dtype=np.uint64))
-    first, second = (_hash(np.uint64(start) + np.uint64(GOLDEN) * (index + np.uint64(k))) for k in (1, 2))
+    first, second = _hash(np.uint64(start) + np.uint64(GOLDEN) * (index + np.array([[[1]], [[2]]], np.uint64)))
     return np.asarray(np.sqrt(-2 * np.log1p(-first)) * np.cos(2 * np.pi * second))
+
+
+def hashed_row(seed: int, stream: int, row: int, width: int) -> NDArray[np.float64]:
+    """Return one row of `hashed_normal`: of several at a time, which take little longer than one."""
+    return np.asarray(_hashed_rows(seed, stream, row // AT_A_TIME, width)[row % AT_A_TIME])
+
+
+@functools.lru_cache(maxsize=8)
+def _hashed_rows(seed: int, stream: int, block: int, width: int) -> NDArray[np.float64]:
+    return hashed_normal(seed, stream, np.arange(block * AT_A_TIME, (block + 1) * AT_A_TIME), width)
 
 
 def _hash(z: NDArray[Any]) -> NDArray[Any]:
