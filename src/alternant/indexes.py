@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from ._utils.threads import resolve_num_threads
 from ._utils.validation import check_boolean, check_choice, check_integer
 from .data.csr import CSR
+from .models._fit_loop import is_frozen
 
 # (queries, count) -> row numbers of up to `count` distinct items per query, padded with -1
 Find = Callable[[NDArray[np.float32], int], NDArray[np.int64]]
@@ -58,10 +59,11 @@ class ItemIndex:
                 "with pip install 'alternant[ann]'"
             ) from None
         vectors = np.ascontiguousarray(model._ranked(items), np.float32)
-        self._items = items
+        self._items = items if is_frozen(items) else items.copy()
+        self._names = model._raw(np.arange(len(items)), "item")
+        self._checked = model._version("item"), model._ids_of("item")
         self.library = library
-        item_ids = model.item_ids_
-        self.item_ids: NDArray[Any] = np.arange(len(items)) if item_ids is None else item_ids.copy()
+        self.item_ids: NDArray[Any] = self._names.copy()
         self.index, self._find = build(native, vectors, **options)
 
     def __repr__(self) -> str:
@@ -104,11 +106,13 @@ class ItemIndex:
         Raises
         ------
         IndexError, TypeError, ValueError
-            As `recommend`, and if the number of columns of `queries` is not that of the factors.
+            As `recommend`, if the number of columns of `queries` is not that of the factors, and if factors or ids of
+            the items have changed since `to_index`; users may change, and items may be added, which are not found.
         """
         k = check_integer("k", k, 1)
         check_boolean("exclude_seen", exclude_seen)
         model, seen = self._model._snapshot(), None
+        self._check_items(model)
         if queries is not None:
             if users is not None or user_items is not None:
                 raise ValueError("search takes users (with or without user_items) or queries, got both: pass one")
@@ -126,6 +130,24 @@ class ItemIndex:
             vectors = model._take("user", numbers)
         ids, scores = self._search(model, vectors, k, self._known(seen) if exclude_seen else None)
         return model._raw(ids.reshape(*shape, k), "item"), scores.reshape(*shape, k)
+
+    def _check_items(self, model: Any) -> None:
+        """Raise if the items have changed since the index was made."""
+        version, ids = model._version("item"), model._ids_of("item")
+        checked, checked_ids = self._checked
+        if version and checked and version[0] is checked[0] and version[1] == checked[1] and ids is checked_ids:
+            return
+        items, n = model._side("item"), len(self._items)
+        if not (
+            items.dtype == self._items.dtype
+            and np.array_equal(items[:n], self._items, equal_nan=True)
+            and np.array_equal(model._raw(np.arange(n), "item"), self._names)
+        ):
+            raise ValueError(
+                "search needs the items that the index was made of, but the model's items have changed since: build it "
+                f"again with model.to_index({self.library!r})"
+            )
+        self._checked = version, ids
 
     def _known(self, seen: CSR | None) -> CSR | None:
         """Leave out items that the model has learned of since the index was made."""

@@ -123,12 +123,12 @@ def test_a_list_of_ids_in_place_of_interactions_is_refused_with_the_way_to_conve
                  lambda rows: model.cold_start(user_items=rows)):  # fmt: skip
         message = refused(call, items)
         assert "user_items must be a matrix with one row for each user, got a" in message
-        call(typed(message, user_items=items, who="somebody"))
+        call(typed(message, user_items=items, who="somebody", ratings=[4.0, 1, 5]))
     if not hasattr(model, "fold_in_items"):
         return
     users = form(model._raw(np.array([0, 5, 2]), "user").tolist())
     message = refused(lambda: model.fold_in_items(users))
-    model.fold_in_items(typed(message, item_users=users, what="something"))
+    model.fold_in_items(typed(message, item_users=users, what="something", ratings=[4.0, 1, 5]))
 
 
 @pytest.mark.parametrize("form", [list, tuple, np.array, set])

@@ -335,3 +335,55 @@ def test_without_the_library_it_says_what_to_install(monkeypatch):
         monkeypatch.setitem(sys.modules, library, None)
         with pytest.raises(ImportError, match=f"pip install {package}"):
             model.to_index(library)
+
+
+# An index and later changes of its model
+
+
+def searchable(kind, **params):
+    pytest.importorskip("usearch", reason="the index is one of usearch")
+    data = Interactions.from_arrays([1, 1, 2, 2, 3, 3], ["a", "b", "b", "c", "c", "a"], [1, 0, 1, 1, 0, 1])
+    model = kind(**{"factors": 4, "random_state": 0, **params}).fit(data)
+    return model, model.to_index("usearch")
+
+
+def test_an_index_of_items_that_a_fit_replaced_is_refused():
+    for ids in (["d", "e", "f"], ["a", "b", "c"], ["a"], ["a", "b", "c", "d"]):
+        model, index = searchable(ImplicitALS)
+        model.fit(Interactions.from_arrays([1] * len(ids), ids, range(1, len(ids) + 1)))
+        for options in ({"users": 1}, {"queries": np.ones(4)}):
+            with pytest.raises(ValueError, match=r"items have changed since: build it again with model\.to_index\('us"):
+                index.search(**options)
+    model, index = searchable(ImplicitALS)
+    model.item_factors = model.item_factors.copy()  # equal ones
+    assert index.search(1, 2)[0].tolist() == model.recommend(1, 2)[0].tolist()
+    model.item_factors[0] += 1
+    with pytest.raises(ValueError, match="items have changed since"):
+        index.search(1)
+
+
+def test_an_index_of_items_that_events_moved_is_refused():
+    model, index = searchable(CosineMF)
+    right = index.search(2, 1)
+    model.update(1, "c", float("nan"))  # ignored
+    assert index.search(2, 1) == right
+    model.update(1, "c", 1)
+    with pytest.raises(ValueError, match="items have changed since"):
+        index.search(2, 1)
+
+
+def test_an_index_serves_users_and_beside_items_that_came_later():
+    model, index = searchable(CosineMF, update_items=False)
+    model.update([4, 4, 1], ["a", "new", "newer"], [1, 0, 1])
+    ids, scores = index.search([4, 1], 3)
+    exact, theirs = model.recommend([4, 1], 3, exclude_items=["new", "newer"])
+    assert ids.tolist() == exact.tolist()
+    assert scores.tolist() == theirs.tolist()
+    model, index = searchable(ImplicitALS)
+    model.partial_fit_users([4], sp.csr_array([[1.0, 0, 0]]))
+    assert index.search(4, 2)[0].tolist() == model.recommend(4, 2)[0].tolist()
+    model.partial_fit_items(["new"], sp.csr_array([[1.0, 0, 0, 1]]))
+    assert index.search(1, 2)[0].tolist() == model.recommend(1, 2, exclude_items=["new"])[0].tolist()
+    model.partial_fit_items(["a"], sp.csr_array([[0, 0, 0, 9.0]]))
+    with pytest.raises(ValueError, match="items have changed since"):
+        index.search(1)

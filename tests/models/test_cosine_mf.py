@@ -1,6 +1,7 @@
 """CosineMF: swipes, learned from a matrix or event by event."""
 
 import copy
+import pickle
 import re
 
 import numpy as np
@@ -9,7 +10,7 @@ import scipy.sparse as sp
 from hypothesis import given
 from hypothesis import strategies as st
 
-from alternant import CosineMF
+from alternant import CosineMF, Interactions
 from alternant.models import NotFittedError
 from alternant.models.sgd import events as _events
 
@@ -414,3 +415,53 @@ def test_the_last_event_of_every_pair_counts(actions, most):
             assert known(model) == words
             assert model.interactions_.shape == (users, items)
             assert len(model.user_factors) == users
+
+
+@pytest.mark.parametrize(("name", "value", "error", "message"), [
+    ("learning_rate", float("nan"), ValueError, "learning_rate must be greater than 0 and finite, got nan"),
+    ("learning_rate", -1, ValueError, "learning_rate must be greater than 0 and finite, got -1"),
+    ("learning_rate", "fast", TypeError, "learning_rate must be a number, got 'fast'"),
+    ("learning_rate", 1e300, OverflowError, r"CosineMF diverges in update: lower learning_rate, got 1e\+300"),
+    ("init_scale", float("nan"), ValueError, "init_scale must be greater than 0 and finite, got nan"),
+])  # fmt: skip
+@pytest.mark.parametrize("events", [(0, 3, 1), (0, 9, 0), ([0, 9], [0, 9], [1, 0])])
+def test_an_update_with_a_bad_parameter_set_by_hand_changes_nothing(name, value, error, message, events):
+    model = CosineMF(factors=4, random_state=0).update(list(range(4)), list(range(4)), [1, 0, 1, 0])
+    before = pickle.dumps(model)
+    setattr(model, name, value)
+    if name == "init_scale" and events[1] == 3:  # no new item
+        model.update(*events)
+        return
+    with pytest.raises(error, match=message):
+        model.update(*events)
+    setattr(model, name, getattr(CosineMF(), name))
+    assert pickle.dumps(model) == before
+
+
+def test_a_first_update_checks_all_parameters():
+    model = CosineMF()
+    model.factors = -1
+    with pytest.raises(ValueError, match="factors must be at least 1, got -1"):
+        model.update(0, 0, 1)
+
+
+@pytest.mark.parametrize("text", [True, False])
+def test_new_ids_one_at_a_time_and_in_a_batch_make_the_same_model(text):
+    """One at a time they take a shorter way."""
+    rng = np.random.default_rng(0)
+    users, items, liked = rng.integers(0, 40, 300).tolist(), rng.integers(0, 60, 300).tolist(), rng.integers(0, 3, 300)
+    if text:
+        users, items = [f"u{user}" for user in users], [f"i{item}" for item in items]
+    first = Interactions.from_arrays(users[:20], items[:20], liked[:20] % 2, aggregate="last")
+    one_by_one, at_once = (CosineMF(factors=5, epochs=1, random_state=3).fit(first) for _ in range(2))
+    for user, item, value in zip(users, items, liked.tolist(), strict=True):
+        one_by_one.update(user, item, value)  # 2 is ignored, its ids too
+    at_once.update(users, items, liked)
+    for name in ("user_ids_", "item_ids_", "user_factors", "item_factors"):
+        np.testing.assert_array_equal(getattr(one_by_one, name), getattr(at_once, name))
+    before, wrong = one_by_one.user_factors, 1 if text else "u1"
+    for event in ((wrong, items[0]), ("new" if text else 1000, wrong), (users[0], wrong)):
+        with pytest.raises(TypeError, match="ids of the known type"):
+            one_by_one.update(*event, 1)
+    assert one_by_one.user_factors.tobytes() == before.tobytes()
+    assert ("new" if text else 1000) not in one_by_one.user_ids_.tolist()

@@ -1,5 +1,7 @@
 """EASE against ridge regression in plain NumPy, one item at a time and in closed form."""
 
+from fractions import Fraction
+
 import numpy as np
 import pytest
 import scipy.sparse as sp
@@ -259,6 +261,40 @@ def test_a_lambda_that_rounding_swallows_is_refused():
     with pytest.raises(ValueError, match=r"regularization must be greater than the rounding errors.*got 1e-200"):
         model.set_params(regularization=1e-200, weighting="proportional").fit(same)
     assert model.item_factors is before
+
+
+@pytest.mark.parametrize("intercept", [True, False])
+@pytest.mark.parametrize("regularization", [1e-18, 1e-17, 1e-16, 1e-15, 1e-14, 1e-12, 1e-11, 1e-9, 1e-6])
+def test_weights_are_those_of_exact_arithmetic_or_refused(regularization, intercept):
+    """Items that others determine, or that everybody has, leave pivots of the size of lambda."""
+    X = np.array([[1, 1, 0, 1], [1, 1, 1, 1], [0, 0, 1, 1]])
+    m, n = X.shape
+    model = EASE(regularization=regularization, intercept=intercept, dtype="float64")
+    if regularization < 1e-13:
+        with pytest.raises(ValueError, match="regularization must be greater than the rounding errors"):
+            model.fit(sp.csr_array(X.astype(float)))
+        return
+    model.fit(sp.csr_array(X.astype(float)))
+    lam, rows = Fraction(regularization), [[Fraction(int(x)) for x in row] for row in X]
+    means = [sum(column) / m * intercept for column in zip(*rows, strict=True)]
+    for j in range(n):  # (G_jj + lambda) B_j = g_j over the other items
+        others = [i for i in range(n) if i != j]
+        table = [
+            [sum((row[a] - means[a]) * (row[b] - means[b]) for row in rows) + lam * (a == b) for b in [*others, j]]
+            for a in others
+        ]
+        expected = [float(x) for x in solved(table)]
+        np.testing.assert_allclose(model.item_factors[j, others], expected, rtol=0.02, atol=0.02)
+
+
+def solved(table):
+    """The solution of a system of fractions: each row of the table ends with its right-hand side."""
+    for at in range(len(table)):
+        table[at] = [x / table[at][at] for x in table[at]]
+        for other in range(len(table)):
+            if other != at:
+                table[other] = [x - table[other][at] * y for x, y in zip(table[other], table[at], strict=True)]
+    return [row[-1] for row in table]
 
 
 @pytest.mark.parametrize("mmap", [True, False])

@@ -6,9 +6,9 @@ import pickle
 import numpy as np
 import pytest
 import scipy.sparse as sp
-from every_model import every_model
+from every_model import every_model, small
 
-from alternant import BiasedMF, CosineMF, ImplicitALS, Interactions
+from alternant import BiasedMF, CosineMF, ExplicitALS, ImplicitALS, Interactions
 
 M, N = 20, 15
 MODELS = every_model(factors=3)
@@ -75,13 +75,13 @@ def test_results_do_not_depend_on_the_raw_ids(both, text):
 def test_new_users_come_with_their_own_ids(both, text):
     named, plain = both
     pairs = ([0, 0, 1], [2, 5, 2])
-    new = Interactions.from_arrays(name(np.add(pairs[0], 90), "u", text), name(pairs[1], "i", text))
+    new = Interactions.from_arrays(name(np.add(pairs[0], 90), "u", text), name(pairs[1], "i", text), np.ones(3))
     matrix = sp.csr_array((np.ones(3), pairs), shape=(2, N))
     np.testing.assert_array_equal(named.fold_in_users(new), plain.fold_in_users(matrix))
     ids, _ = named.recommend(None, 2, user_items=new)
     assert ids.ravel().tolist() == name(plain.recommend(None, 2, user_items=matrix)[0], "i", text)
     np.testing.assert_array_equal(named.fold_in_users(matrix), plain.fold_in_users(matrix))  # rows by hand work too
-    strange = Interactions.from_arrays([1], ["new" if text else -5])
+    strange = Interactions.from_arrays([1], ["new" if text else -5], [1])
     with pytest.raises(ValueError, match=r"user_items must contain only items of the fit, got 1 others, .*reindex"):
         named.fold_in_users(strange)
     with pytest.raises(TypeError, match=r"pass user_items\.matrix, or fit the model on Interactions"):
@@ -92,17 +92,48 @@ def test_new_users_come_with_their_own_ids(both, text):
 def test_partial_fit_appends_new_ids(model, text):
     named = copy.deepcopy(model).fit(interactions(text))
     new, old = name([90], "u", text)[0], name([3], "u", text)[0]
-    events = Interactions.from_arrays([new, new, old], name([1, 2, 4], "i", text))
+    events = Interactions.from_arrays([new, new, old], name([1, 2, 4], "i", text), [1, 1, 1])
     named.partial_fit_users([old, new], events)
     assert len(named.user_factors) == M + 1
     assert named.user_ids_[-1] == new
     assert not set(name([1, 2], "i", text)) & set(named.recommend(new, N - 2)[0].tolist())
 
 
+@pytest.mark.parametrize("kind", [BiasedMF, ExplicitALS])
+def test_interactions_without_values_are_no_ratings(kind, text):
+    model = small(kind).fit(interactions(text))
+    users, items = name([90, 90], "u", text), name([1, 2], "i", text)
+    bare = Interactions.from_arrays(users, items)
+    before = model.user_factors
+    known = Interactions.from_arrays(name([3, 3], "u", text), items)
+    calls = [
+        lambda: model.fold_in_users(bare),
+        lambda: model.partial_fit_users(users[:1], bare),
+        lambda: model.recommend(user_items=bare),
+        lambda: model.recommend(known.user_ids, user_items=known),
+        lambda: model.cold_start(user_items=bare),
+        lambda: model.query_vectors(user_items=bare),
+    ]
+    if hasattr(model, "fold_in_items"):
+        calls += [
+            lambda: model.fold_in_items(Interactions.from_arrays(name([1, 2], "u", text), name([90, 90], "i", text))),
+            lambda: model.partial_fit_items(
+                name([90], "i", text), Interactions.from_arrays(name([1], "u", text), name([90], "i", text))
+            ),
+        ]
+    for call in calls:
+        with pytest.raises(ValueError, match=r"(user_items|item_users) must hold ratings, got Interactions made witho"):
+            call()
+    if kind is BiasedMF:
+        with pytest.raises(ValueError, match="validation must hold ratings"):
+            model.fit(interactions(text), validation=known)
+    assert model.user_factors is before
+
+
 @pytest.mark.parametrize("model", OF_ITEMS, ids=lambda model: type(model).__name__)
 def test_partial_fit_appends_new_ids_of_items(model, text):
     named = copy.deepcopy(model).fit(interactions(text))
-    events = Interactions.from_arrays(name([1, 2], "u", text), name([90, 90], "i", text))
+    events = Interactions.from_arrays(name([1, 2], "u", text), name([90, 90], "i", text), [1, 1])
     named.partial_fit_items(name([90], "i", text), events)
     assert named.item_ids_[-1] == name([90], "i", text)[0]
     assert np.isfinite(named.predict(name([3], "u", text)[0], name([90], "i", text)[0]))

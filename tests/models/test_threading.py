@@ -10,7 +10,7 @@ import pickle
 import sys
 import threading
 import time
-from functools import partial
+from functools import cached_property, partial
 
 import numpy as np
 import pytest
@@ -399,6 +399,63 @@ def test_a_callback_sees_its_iteration_and_other_threads_the_model_before():
     assert inside[-1] == answer(model)
 
 
+def fitted_attributes(model):
+    names = [name for name in dir(model) if name.endswith(("_", "_factors")) and not name.startswith("_")]
+    return {name: getattr(model, name, None) for name in names}
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_other_threads_read_the_attributes_of_the_model_before(name):
+    make, data = MODELS[name]
+    model = make().fit(interactions_of(data))
+    before, outside, waited = fitted_attributes(model), [], []
+
+    def look():
+        outside.append(fitted_attributes(model))
+
+    def set_by_hand():
+        model.interactions_ = None
+        waited.append(len(outside))
+
+    writer = threading.Thread(target=set_by_hand)
+
+    def callback(state):
+        if not outside:
+            writer.start()
+        run(look)
+        assert model.history_ == state.history
+        np.testing.assert_array_equal(model.user_factors, state.user_factors)
+        assert len(model.user_factors) == model.interactions_.shape[0] == 20
+
+    fit_more = {"callback": callback} if "history_" in before else {}
+    if not fit_more:  # at the last moment before the fit is done
+        model._assign = lambda **state: (type(model)._assign(model, **state), writer.start(), run(look))
+    model.fit(data[:20], **fit_more)
+    writer.join(20)
+    assert {"user_factors", "item_factors", "interactions_", "user_ids_", "backend_"} <= set(before)
+    assert waited == [len(outside)]  # until the fit was done
+    assert model.interactions_ is None
+    for seen in outside:
+        for one, value in before.items():
+            assert seen[one] is value or np.array_equal(seen[one], value), one  # ids and live vectors are views
+
+
+def test_the_last_iteration_of_an_interrupted_fit_is_seen_by_all():
+    model = MODELS["ImplicitALS"][0]().fit(COUNTS)
+    states = []
+
+    def callback(state):
+        states.append(state)
+        if state.iteration == 2:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        model.set_params(iterations=5).fit(COUNTS[:20], callback=callback)
+    run(lambda: np.testing.assert_array_equal(model.user_factors, states[1].user_factors))
+    run(lambda: states.append(model.history_))
+    assert states[-1] == states[1].history == model.history_
+
+
 def test_a_failed_fit_leaves_the_model_that_other_threads_see():
     model = MODELS["BiasedMF"][0]().fit(COUNTS)
     before = answer(model)
@@ -510,6 +567,37 @@ def test_copies_and_pickles_have_locks_of_their_own(name):
         with data._guard.writer:
             run(lambda other=other: other.append(named([-1], [-1])))
     assert data.shape == matrix.shape
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_what_a_model_holds_is_copied_without_what_readers_cache(name):
+    """A copy that goes through an attribute dictionary fails when another thread adds to it meanwhile."""
+    make, data = MODELS[name]
+    model = make().fit(data)
+    held = [value for value in model._snapshot().__dict__.values() if hasattr(value, "__dict__")]
+    for value in held:
+        cached = {one for one in dir(type(value)) if isinstance(getattr(type(value), one), cached_property)}
+        for one in cached:
+            getattr(value, one)
+        assert not cached or not cached & set(value.__reduce_ex__(4)[2])
+    assert pickle.loads(pickle.dumps(model)).user_factors.tobytes() == model.user_factors.tobytes()
+
+
+@pytest.mark.parametrize("name", ["ImplicitALS", "EASE"])
+def test_a_model_is_copied_while_others_read_it(name):
+    make, data = MODELS[name]
+    fitted = pickle.dumps(make().fit(data))
+    fresh = [pickle.loads(fitted)]
+
+    def change(_):
+        fresh[0] = pickle.loads(fitted)
+
+    def read():
+        fresh[0].fold_in_users(COUNTS[:2])
+        fresh[0].recommend([0, 1], 3)
+        _ = getattr(fresh[0].user_factors, "has_canonical_format", True)
+
+    against(change, read, lambda: copy.deepcopy(fresh[0]), lambda: pickle.dumps(fresh[0]))
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")

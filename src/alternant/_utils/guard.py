@@ -105,11 +105,14 @@ class Guarded:
         guard, snapshot = self._guard, object.__new__(type(self))
         snapshot._guard, snapshot._is_snapshot = guard, True
         with guard.lock:
-            before = guard.before
-            hidden = before is not None and guard.owner != threading.get_ident()
-            snapshot.__dict__.update(before if before is not None and hidden else self.__dict__)
+            snapshot.__dict__.update(self._visible())
             snapshot._pin()
         return snapshot
+
+    def _visible(self) -> dict[str, Any]:
+        """Return the state that this thread sees, under the lock: during a fit of another thread, that before it."""
+        before = None if self._is_snapshot else self._guard.before
+        return self.__dict__ if before is None or self._guard.owner == threading.get_ident() else before
 
     def _pin(self) -> None:
         """Replace state that may change in place; called on a snapshot while it is taken."""
@@ -124,6 +127,36 @@ class Guarded:
             replaced = dict(self.__dict__)
             self.__dict__.update(state)
         del replaced
+
+
+class Fitted:
+    """An attribute that a fit sets: during a fit, other threads still read the value before it, and wait to set it."""
+
+    def __set_name__(self, owner: type, name: str) -> None:
+        self.name = name
+
+    def __get__(self, instance: Guarded | None, owner: type | None = None) -> Any:
+        if instance is None:
+            return self
+        with instance._guard.lock:
+            state = instance._visible()
+            if self.name in state:
+                return state[self.name]
+        raise AttributeError(f"{type(instance).__name__!r} object has no attribute {self.name!r}")
+
+    def __set__(self, instance: Guarded, value: Any) -> None:
+        if instance._is_snapshot:
+            instance.__dict__[self.name] = value
+            return
+        with instance._guard.writer:
+            instance._commit({self.name: value})
+
+    def __delete__(self, instance: Guarded) -> None:
+        with instance._guard.writer, instance._guard.lock:
+            if self.name not in instance.__dict__:
+                raise AttributeError(f"{type(instance).__name__!r} object has no attribute {self.name!r}")
+            removed = instance.__dict__.pop(self.name)
+        del removed  # after the lock is released, as in `_commit`
 
 
 def snapshot_of(value: Any) -> Any:

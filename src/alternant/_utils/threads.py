@@ -65,7 +65,8 @@ def openmp_threads(num_threads: int) -> int:
     the threads, and would wait for them forever.
     """
     global _openmp_owner
-    num_threads = min(num_threads, MAX_THREADS, max(8, 4 * (os.cpu_count() or 1)))
+    if num_threads > 8:  # the system is asked only then: that takes longer than a small kernel
+        num_threads = min(num_threads, MAX_THREADS, max(8, 4 * (os.cpu_count() or 1)))
     if num_threads > 1 and _openmp_owner is None:
         _openmp_owner = os.getpid()
     return num_threads if _openmp_owner in (None, os.getpid()) else 1

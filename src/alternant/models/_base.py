@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from typing import Any, ClassVar, Self
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -37,10 +37,10 @@ class FactorModel(Serving, ColdStart, Histories, RawIds, ScikitLearnModel, Descr
     a snapshot taken when they begin. Methods that change it, those in `_changing`, exclude each other. Readers see the
     model before or after a change, never in between: never one side's factors with the other side's ids, never a
     half-written row. `fit` is a single change, too: its callback, in its own thread, sees the result of each iteration;
-    other threads see the model once `fit` has finished. Reading one attribute is safe at any time, but two reads may
-    see two different states: ``copy.copy(model)`` is a consistent snapshot, which copies only factors that change in
-    place. Locks are neither copied nor pickled, and a forked child has its own. `set_backend` applies to all threads,
-    `use_backend` to one.
+    other threads see the new model, its attributes included, once `fit` has finished. Reading one attribute is safe at
+    any time, but two reads may see two different states: ``copy.copy(model)`` is a consistent snapshot, which copies
+    only factors that change in place. Locks are neither copied nor pickled, and a forked child has its own.
+    `set_backend` applies to all threads, `use_backend` to one.
 
     A subclass sets its fitted attributes in a single call of `_assign`; its reading methods set none.
 
@@ -65,9 +65,6 @@ class FactorModel(Serving, ColdStart, Histories, RawIds, ScikitLearnModel, Descr
         "__getstate__",
     )  # fmt: skip
     _changing = ("fit", "update", "partial_fit_users", "partial_fit_items", "set_params")
-
-    # JSON-serializable attributes that `save` writes beside the parameters, the factors and the interactions.
-    _fitted_state: ClassVar[tuple[str, ...]] = ()
 
     def recommend(
         self,

@@ -89,7 +89,7 @@ class RawIds(State):
         if not isinstance(interactions, Interactions):
             return interactions, {"_user_ids": None, "_item_ids": None, "_library": None}
         interactions = interactions._snapshot()  # consistent ids, shape and values
-        self._check_values("interactions", interactions, to_fit=True)
+        self._check_values("interactions", interactions)
         users, items = interactions._users, interactions._items
         if getattr(self, "warm_start", False):
             old_users, old_items = self._ids_of("user"), self._ids_of("item")
@@ -136,12 +136,12 @@ class RawIds(State):
             return rows.reindex(users=rows_of, items=ids).matrix
         return rows.reindex(users=ids, items=rows_of).matrix.T
 
-    def _check_values(self, name: str, interactions: Interactions, *, to_fit: bool = False) -> None:
-        """Refuse summed duplicates, except for implicit feedback, and fits of ratings without values."""
+    def _check_values(self, name: str, interactions: Interactions) -> None:
+        """Refuse summed duplicates, except for implicit feedback, and ratings without values."""
         feedback = self.traits.feedback if hasattr(self, "traits") else "implicit"
         if feedback != "implicit":
             check_not_summed(name, interactions)
-        if feedback == "ratings" and to_fit:
+        if feedback == "ratings":
             check_has_values(name, interactions)
 
     def _refuse_ids(self, name: str, rows: Any, kind: str) -> None:
@@ -152,14 +152,17 @@ class RawIds(State):
             return
         listed = list(rows)
         flat = all(isinstance(one, (str, Integral)) for one in listed) and bool(listed)
-        if not flat or (self.traits.feedback == "ratings" and not isinstance(listed[0], str)):  # a row of ratings
+        rated = self.traits.feedback == "ratings"
+        if not flat or (rated and not isinstance(listed[0], str)):  # a row of ratings
             return
         known, given = self._ids_of(kind), f"list({name})" if isinstance(rows, Set) else name
         if known is not None:
             who, what = (f"[who] * {len(listed)}", given) if kind == "item" else (given, f"[what] * {len(listed)}")
             role = ("who", "user") if kind == "item" else ("what", "item")
+            values, meant = (", ratings", f" and ratings are those of the {kind}s") if rated else ("", "")
             way = (
-                f"alternant.Interactions.from_arrays({who}, {what}), where {role[0]} is the id of the {role[1]}"
+                f"alternant.Interactions.from_arrays({who}, {what}{values}), where {role[0]} is the id of the {role[1]}"
+                f"{meant}"
             )
         elif isinstance(listed[0], str):
             way = "fit the model on alternant.Interactions, which have ids"

@@ -71,7 +71,9 @@ def center(matrix: NDArray[np.float64], means: NDArray[np.float64], m: int) -> N
         matrix[start:stop, :stop] -= (m * means[start:stop])[:, None] * means[:stop]
 
 
-def negative_inverse(matrix: NDArray[np.float64], num_threads: int) -> None:
+def negative_inverse(
+    matrix: NDArray[np.float64], num_threads: int, scale: NDArray[np.float64] | None = None
+) -> None:
     r"""Replace a positive definite matrix by minus its inverse, in place.
 
     By the sweep operator, a block of pivots D after the other: with :math:`R = D^{-1} A_{D\cdot}`,
@@ -80,12 +82,16 @@ def negative_inverse(matrix: NDArray[np.float64], num_threads: int) -> None:
 
     in n^3 multiply-adds, as many as a Cholesky factorization and the inverse from it, nearly all in products of strips.
 
+    `scale`: the size of what the entries of the diagonal were computed from, if that is greater than they are. A pivot
+    is known up to about n roundings of that size, and must be known to a percent.
+
     Raises
     ------
     numpy.linalg.LinAlgError
-        If it is not positive definite; the matrix is then of no use.
+        If it is not positive definite beyond rounding; the matrix is then of no use.
     """
     n = len(matrix)
+    smallest = 100 * n * np.finfo(np.float64).eps * (matrix.diagonal() if scale is None else scale)
     cuts = strips(n)
     with single_threaded_blas():
         for pivot in cuts:
@@ -95,6 +101,8 @@ def negative_inverse(matrix: NDArray[np.float64], num_threads: int) -> None:
             row[:, last:] = matrix[last:, first:last].T
             block = np.tril(matrix[first:last, first:last])
             factor = scipy.linalg.cho_factor(block, lower=True, check_finite=False)
+            if not (factor[0].diagonal() ** 2 > smallest[first:last]).all():
+                raise np.linalg.LinAlgError("a pivot is all rounding")
             inverse = scipy.linalg.cho_solve(factor, np.eye(last - first), check_finite=False)
             inverse = (inverse + inverse.T) / 2
             solved = inverse @ row

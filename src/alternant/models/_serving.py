@@ -198,7 +198,8 @@ class Serving:
         Returns
         -------
         ItemIndex
-            Its `search` returns lists like those of `recommend`. It refers to the model, whose items must not change.
+            Its `search` returns lists like those of `recommend`. It refers to the model, and raises once the factors or
+            ids of the items have changed.
 
         Raises
         ------

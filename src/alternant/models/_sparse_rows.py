@@ -21,6 +21,10 @@ class SparseRows(sp.csr_array):
     def __len__(self) -> int:
         return int(self.shape[0])
 
+    def __getstate__(self) -> dict[str, Any]:
+        """Return a copy of the attributes: SciPy adds flags to them whenever a thread asks whether rows are sorted."""
+        return dict(self.__dict__)
+
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> NDArray[Any]:
         """Return all entries, zeros too."""
         if copy is False:

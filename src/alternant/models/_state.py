@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from .._utils.guard import Guarded
+from .._utils.guard import Fitted, Guarded
 from ._fit_loop import freeze, is_frozen
 
 
@@ -18,6 +18,18 @@ class NotFittedError(ValueError, AttributeError):
 
 class State(Guarded):
     """The part of a model that holds its factors."""
+
+    # JSON-serializable attributes that `save` writes beside the parameters, the factors and the interactions.
+    _fitted_state: ClassVar[tuple[str, ...]] = ()
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        """Make what a fit sets visible to other threads when the fit has finished."""
+        super().__init_subclass__(**options)
+        for name in ("user_factors", "item_factors", "interactions_", *cls._fitted_state):
+            if not hasattr(cls, name):
+                attribute = Fitted()
+                attribute.__set_name__(cls, name)
+                setattr(cls, name, attribute)
 
     def _factors(self) -> tuple[NDArray[Any], NDArray[Any]]:
         """Return the factors of both sides as contiguous arrays, for kernels."""
@@ -55,6 +67,14 @@ class State(Guarded):
     def _take(self, kind: str, numbers: NDArray[np.int64]) -> NDArray[Any]:
         """Return the factors of some rows of a side."""
         return np.asarray(self._side(kind)[numbers])
+
+    def _version(self, kind: str) -> tuple[object, int] | None:
+        """Return what tells whether the rows of a side have changed since: an object, and its number of changes.
+
+        None if that cannot be told, because the factors can be written to. Rows may have been appended.
+        """
+        factors = getattr(self, f"{kind}_factors", None)
+        return (factors, 0) if factors is not None and is_frozen(factors) else None
 
     # Changes, and values cached until the next one
 

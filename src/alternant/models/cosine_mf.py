@@ -14,10 +14,25 @@ from ..data.ids import Ids
 from ..data.ratings import check_ratings
 from ..data.values import object_array
 from ..kernels import Grid
+from ._parameters import RULES
 from ._traits import Traits
-from .sgd.events import MAX_ROWS, Events, Growing, as_list, describe, event_ids, hashed_normal, name_events, single
+from .sgd.events import (
+    MAX_ROWS,
+    Events,
+    Growing,
+    as_list,
+    describe,
+    event_ids,
+    hashed_normal,
+    hashed_row,
+    name_events,
+    single,
+    with_new,
+)
 from .sgd.live import LiveFactors
 from .sgd.trainer import ONE_TASK, EpochInputs, StochasticModel
+
+HUGE_RATE = 1e6  # learning rates with which a vector may overflow, and is looked at after every step
 
 
 class CosineMF(LiveFactors, StochasticModel):
@@ -207,11 +222,13 @@ class CosineMF(LiveFactors, StochasticModel):
             If the arguments are not ids and numbers of the same length; the model is left unchanged.
         MemoryError
             If rows up to the highest number do not fit in memory; the model is left unchanged.
+        OverflowError
+            If `learning_rate` is so large that a vector overflows; the model is left unchanged.
 
         Notes
         -----
-        An event takes a few microseconds, whatever the size of the model, and the same step as in a fit. `recommend`
-        excludes what a user has swiped, events included.
+        An event takes some ten microseconds, whatever the size of the model (several times as long if it adds a user or
+        an item), and the same step as in a fit. `recommend` excludes what a user has swiped, events included.
         """
         if self._user_ids is None and "_users" in self.__dict__:
             return self._update(users, items, liked)
@@ -223,8 +240,10 @@ class CosineMF(LiveFactors, StochasticModel):
         item_ids = item_ids or Ids(object_array([]))
         if type(users) in (int, str) and type(items) in (int, str) and (value := single(liked)) is not None:
             row, column = user_ids.number(users), item_ids.number(items)
-            if row >= 0 and column >= 0:
-                return self._update_one(row, column, value)
+            if value in (0, 1):
+                user_ids, item_ids = with_new((user_ids, users, row), (item_ids, items, column))
+                row, column = row if row >= 0 else len(user_ids) - 1, column if column >= 0 else len(item_ids) - 1
+                return self._update_one(row, column, value, _user_ids=user_ids, _item_ids=item_ids)
         *events, new_users, new_items = name_events(user_ids, item_ids, users, items, liked)
         return self._update(*events, _user_ids=user_ids.extended(new_users), _item_ids=item_ids.extended(new_items))
 
@@ -286,8 +305,21 @@ class CosineMF(LiveFactors, StochasticModel):
         return self._items.touch(numbers) if self.update_items else self._items.rows
 
     def _learn(self, grid: Grid, target: NDArray[Any], X: NDArray[Any], Y: NDArray[Any]) -> None:
-        rate, moves = float(self.learning_rate), bool(self.update_items)
+        rate, moves = self._positive("learning_rate"), bool(self.update_items)
+        before = (X.copy(), Y.copy()) if rate > HUGE_RATE else None
         self._backend().cosine_epoch(grid, ONE_TASK, target, X, Y, rate, moves, 1)
+        if before is not None and not (np.isfinite(X).all() and np.isfinite(Y).all()):
+            X[:] = before[0]
+            if moves:
+                Y[:] = before[1]
+            raise OverflowError(f"{type(self).__name__} diverges in update: lower learning_rate, got {rate!r}")
+
+    def _positive(self, name: str) -> float:
+        """Return a parameter, which may have been set by hand since the last check of all."""
+        value = getattr(self, name)
+        if not (type(value) is float and 0 < value < np.inf):
+            RULES[name](name, value)
+        return float(value)
 
     def _check_events(
         self, users: Any, items: Any, liked: Any
@@ -319,6 +351,7 @@ class CosineMF(LiveFactors, StochasticModel):
             self._check_sides()  # shapes of vectors set by hand
             users, items = self._users, self._items
         else:
+            self._check_params()
             users, items = (Growing(np.empty((0, self.factors), np.dtype(self.dtype))) for _ in range(2))
         counts = len(users), len(items)
         means = before.get("_means") or {"user": _mean(users), "item": _mean(items)}
@@ -354,12 +387,18 @@ class CosineMF(LiveFactors, StochasticModel):
 
     def _newcomers(self, kind: str, side: Growing, wanted: int, mean: NDArray[Any] | None) -> NDArray[Any]:
         """Return vectors for new users or items."""
-        new = np.arange(len(side), max(wanted, len(side)))
+        if wanted <= len(side):
+            return side.rows[:0]
+        new = np.arange(len(side), wanted)
         if mean is not None and kind == "user":
             return np.asarray(np.repeat(mean.astype(side.rows.dtype)[None], len(new), axis=0))
         width = side.rows.shape[1]
         seed = self.random_state if isinstance(self.random_state, (int, np.integer)) else 0
-        noise = float(self.init_scale) * hashed_normal(int(seed), ("user", "item").index(kind), new, width)
+        scale, stream = self._positive("init_scale"), ("user", "item").index(kind)
+        if len(new) == 1:
+            noise = scale * hashed_row(int(seed), stream, len(side), width)[None]
+        else:
+            noise = scale * hashed_normal(int(seed), stream, new, width)
         # Without noise, gradients of new items would be equal.
         vectors = (1 + noise) / np.sqrt(width) if mean is None else mean + np.sqrt(mean @ mean / width) * noise
         return np.asarray(vectors, side.rows.dtype)

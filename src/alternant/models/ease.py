@@ -257,11 +257,12 @@ class EASE(ItemWeightsModel):
         x: Any = sp.csr_array(users[:, :n], dtype=np.float64)
         means = np.asarray(x.sum(axis=0)) / m
         _ridge.gram(x, matrix, threads)
+        scale = matrix.diagonal() + regularization
         if self.intercept:
             _ridge.center(matrix, means, m)
         matrix[np.diag_indices(n)] += regularization
         try:
-            _ridge.negative_inverse(matrix, threads)
+            _ridge.negative_inverse(matrix, threads, scale)
         except np.linalg.LinAlgError:
             raise ValueError(
                 f"regularization must be greater than the rounding errors of the Gram matrix, got {regularization!r}: "

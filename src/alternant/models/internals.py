@@ -51,7 +51,7 @@ def seen(model: Any, users: NDArray[np.int64]) -> CSR:
 
 def check_values(model: Any, name: str, interactions: Interactions) -> None:
     """Refuse interactions that the model can't be fitted on: sums of ratings, or ratings without values."""
-    model._check_values(name, interactions, to_fit=True)
+    model._check_values(name, interactions)
 
 
 def check_can_be_saved(ids: Ids, kind: str) -> None:

@@ -17,7 +17,7 @@ by ``n_i^s (e_i y_i) . x_u``, and s = b ranks by predicted preference.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from functools import cached_property
 from typing import Any, Self
 
@@ -57,6 +57,10 @@ class Degrees:
                 mean_e = weighted_sum(d, ones @ e) / total
             mean_m = weighted_sum(items, _power(items, s - b)) / total
         return cls(users, items, exponents, s, (1 / mean_d, 1 / (mean_e or 1.0), 1 / (mean_m or 1.0)))
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Return the fields: other threads may be adding cached powers while a copy or a pickle is made."""
+        return {one.name: getattr(self, one.name) for one in fields(self)}
 
     def are_numbers(self, dtype: np.dtype[Any]) -> bool:
         """Whether all powers and constants are positive, finite and normal numbers in the dtype."""

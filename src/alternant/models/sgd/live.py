@@ -72,7 +72,8 @@ class LiveFactors(FactorModel):
 
     @interactions_.setter
     def interactions_(self, rows: CSR | None) -> None:
-        self._commit({"_events": None if rows is None else Events(rows)})
+        with self._guard.writer:
+            self._commit({"_events": None if rows is None else Events(rows)})
 
     def _assign(self, **state: Any) -> None:
         rows = state.pop("interactions_")
@@ -123,6 +124,10 @@ class LiveFactors(FactorModel):
     def _rows(self, kind: str) -> Rows:
         rows: Rows = self._snapshot().__dict__[f"_{kind}s"]
         return rows
+
+    def _version(self, kind: str) -> tuple[object, int] | None:
+        rows: Rows | None = self._snapshot().__dict__.get(f"_{kind}s")
+        return None if rows is None else rows.version
 
     def _check_sides(self) -> None:
         self._check_factors(*(self.__dict__.get(side) for side in ("_users", "_items")))
