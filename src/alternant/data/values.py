@@ -97,6 +97,39 @@ def plain(name: str, value: Any) -> Any:
     return value
 
 
+def refuse_unlike_ids(name: str, values: list[Any]) -> None:
+    """Raise if a value equals ids that it does not mean: a boolean, or a float that stands for several whole numbers.
+
+    Python takes True for 1, and a float from 2^53 on (2^24, if it has 32 bits) for all that is rounded to it.
+    """
+    for kind in set(map(type, values)) - {int, str}:
+        if issubclass(kind, (bool, np.bool_)):
+            found = next(value for value in values if type(value) is kind)
+            raise boolean_ids(name, f"{found}, a boolean")
+        if issubclass(kind, (float, np.floating)):
+            dtype = kind if issubclass(kind, np.floating) else np.float64
+            refuse_rounded(name, np.array([value for value in values if type(value) is kind], dtype))
+
+
+def refuse_rounded(name: str, floats: NDArray[Any]) -> None:
+    """Raise if a float is a whole number beyond those that its type can tell apart."""
+    size = np.abs(floats)
+    rounded = (size >= 2.0 ** (np.finfo(floats.dtype).nmant + 1)) & (size < np.inf)
+    if rounded.any():
+        raise refusal(
+            ValueError,
+            f"{name} must be ids that are not rounded, got the float {float(floats[rounded][0])!r}, which stands for "
+            "several whole numbers: read the column as Int64 or as strings",
+        )
+
+
+def boolean_ids(name: str, found: str) -> TypeError:
+    """Return the error for booleans where ids are expected."""
+    return refusal(
+        TypeError, f"{name} must be ids (numbers, strings), got {found}: pass the number or string that it stands for"
+    )
+
+
 def _too_fine(name: str, found: str) -> TypeError:
     return refusal(
         TypeError, f"{name} must be dates of whole microseconds, got {found}: round them, or pass their text"

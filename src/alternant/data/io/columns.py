@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..._utils.messages import refusal
-from ..values import as_objects, is_missing, is_whole, object_array, open_column, plain
+from ..values import as_objects, boolean_ids, is_missing, is_whole, object_array, open_column, plain, refuse_rounded
 
 WHOLE = np.iinfo(np.int64)
 ANYTHING = (nw.Object, nw.Unknown, nw.Categorical, nw.Enum)  # columns whose values tell what they are
@@ -27,6 +27,8 @@ def id_column(name: str, ids: Any) -> Any:
     if isinstance(column, list):
         return column
     if isinstance(column, nw.Series):
+        if column.dtype == nw.Boolean:
+            raise boolean_ids(name, f"a column of type {column.dtype}")
         if not (column.dtype.is_float() or is_whole(column)):
             return column
         array = np.asarray(column.to_numpy())
@@ -35,9 +37,13 @@ def id_column(name: str, ids: Any) -> Any:
     if array.ndim != 1:
         raise refusal(ValueError, f"{name} must be a list of ids, got {array.ndim} dimensions")
     kind = array.dtype.kind
+    if kind == "b":
+        raise boolean_ids(name, f"dtype {array.dtype}")
+    if kind == "f":
+        refuse_rounded(name, array)
     if kind in "iu" and (array.dtype != np.uint64 or array.max(initial=0) <= WHOLE.max):
         return np.ascontiguousarray(array, np.int64)
-    if kind == "f" and (np.isfinite(array) & (np.abs(array) < 2**53) & (array == np.rint(array))).all():
+    if kind == "f" and (np.isfinite(array) & (array == np.rint(array))).all():
         return array.astype(np.int64)
     return as_objects(name, array) if kind in "mM" else column
 
