@@ -1,5 +1,9 @@
 """What is refused as an id, or for a twin of another one, wherever ids come in."""
 
+import datetime
+from decimal import Decimal
+from uuid import UUID
+
 import numpy as np
 import pytest
 import scipy.sparse as sp
@@ -74,3 +78,47 @@ def test_whole_floats_that_are_exact_stay_whole_numbers():
     with pytest.raises(ValueError, match="Int64 or as strings"):  # where 32 bits end
         Interactions.from_arrays(pl.Series([2.0**24], dtype=pl.Float32), [1])
     assert Interactions.from_arrays(pl.Series([2.0**24 - 1], dtype=pl.Float32), [1]).user_ids.tolist() == [2**24 - 1]
+
+
+DAY = datetime.date(2024, 1, 2)
+MIDNIGHT = datetime.datetime(2024, 1, 2)
+TWINS = [
+    (1, "1"), (1, b"1"), ("1", b"1"), (-7, "-7"), (2.5, "2.5"), (Decimal("2.5"), "2.5"), (Decimal("2.50"), "2.5"),
+    (0.1, Decimal("0.1")), (DAY, "2024-01-02"), (MIDNIGHT, "2024-01-02 00:00:00"), (MIDNIGHT, "2024-01-02T00:00:00"),
+    (DAY, MIDNIGHT), (b"ann", "ann"), (2**70, str(2**70)), (UUID(int=5), str(UUID(int=5))),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("one", "twin"), [*TWINS, *(pair[::-1] for pair in TWINS)], ids=repr)
+@pytest.mark.parametrize("other", ["first", 77])
+def test_ids_of_other_types_that_are_written_the_same_are_refused(one, twin, other):
+    """Beside a known id, beside one of the right type, and beside each other."""
+    known = Interactions.from_arrays([one, other], [one, other], [1.0, 0])
+    before = known.user_ids.tolist()
+    model, als = CosineMF(factors=2, epochs=1).fit(known), ImplicitALS(factors=2, iterations=1).fit(known)
+    row = sp.csr_array(np.ones((2, 2)))
+    more = Interactions.from_arrays([twin, other], [twin, other], [1.0, 0])
+    calls = [
+        lambda: Interactions.from_arrays([one, other, twin], [1, 2, 3]),
+        lambda: Interactions.from_arrays([1, 2, 3], [twin, other, one]),
+        lambda: known.append(more), lambda: known.reindex(users=[other, twin]),
+        lambda: known.reindex(items=[other, twin]), lambda: known.reindex(users=[one, twin]),
+        lambda: model.update([other, twin], [other] * 2, [1, 1]),
+        lambda: model.update([other] * 2, [other, twin], [1, 1]), lambda: als.partial_fit_users([other, twin], row),
+        lambda: als.recommend([other, twin], unknown="empty"), lambda: als.set_params(warm_start=True).fit(more),
+    ]  # fmt: skip
+    for call in calls:
+        with pytest.raises(TypeError, match="convert them first"):
+            call()
+    assert known.user_ids.tolist() == model.user_ids_.tolist() == als.user_ids_.tolist() == before
+    model = CosineMF(factors=2, epochs=1).fit(Interactions.from_arrays([other, "more"], [1, 2], [1.0, 0]))
+    with pytest.raises(TypeError, match="convert them first"):  # both are new
+        model.update([other, one, twin], [1, 1, 1], [1, 1, 1])
+
+
+def test_ids_of_other_types_that_are_written_otherwise_are_accepted():
+    for ids in ([1, "01"], [1, "1.0"], [2, "²"], [DAY, "20240102"], [("1",), "('1',)"], [b"\xff", "a"]):
+        known = Interactions.from_arrays(ids, ids)
+        assert set(known.user_ids.tolist()) == set(ids)
+        assert known.reindex(users=ids[::-1]).user_ids.tolist() == ids[::-1]
+    assert Interactions.from_arrays([1, 1.0, Decimal("1")], [1, 2, 3]).user_ids.tolist() == [1]

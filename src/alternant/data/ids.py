@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from .._utils.splitmix import GOLDEN
 from .._utils.threads import default_num_threads, map_parallel
+from .twins import refuse_twins
 from .validation import refuse_iterator
 from .values import (
     as_objects,
@@ -289,6 +290,7 @@ def distinct_ids(name: str, ids: Any, known: Ids) -> Ids:
         raise ValueError(f"{name} must be a list of ids, got {values.ndim} dimensions")
     refuse_missing(name, values.tolist())
     listed = [plain(name, value) for value in values.tolist()]
+    refuse_twins(name, listed)
     whole = all(type(value) is int and -(2**63) <= value < 2**63 for value in listed)
     if len(set(listed)) < len(listed):
         raise ValueError(f"{name} must be distinct ids, got {len(listed)}, some of them twice")
@@ -401,6 +403,7 @@ def _factorize_objects(column: Any, name: str) -> tuple[NDArray[Any], Ids]:
     rank = np.full(len(values) + 1, PADDING, codes.dtype)  # the last one is that of what is missing
     rank[order] = np.arange(len(order))
     ids = [values[number] for number in order.tolist()]
+    refuse_twins(name, ids)
     whole = all(type(value) is int and -(2**63) <= value < 2**63 for value in ids)
     return rank[place][codes], Ids(np.array(ids, np.int64) if whole else object_array(ids))
 

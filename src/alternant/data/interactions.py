@@ -368,10 +368,10 @@ class Interactions(Guarded):
         events = here._pairs.events()
         places = []
         for kind, known, new in (("user", here._users, new_users), ("item", here._items, new_items)):
-            found = new.find(known.values)
-            if not (found >= 0).any():
-                refuse_other_types(f"{kind}s", kind, known, new.values.tolist(), False)
-            places.append(found)
+            if len(known.types | new.types) > 1:
+                unknown = known.find(new.values) < 0
+                refuse_other_types(f"{kind}s", kind, known, new.values[unknown].tolist(), not unknown.all())
+            places.append(new.find(known.values))
         rows = places[0][events.users] if len(here._users) else events.users
         columns = places[1][events.items]
         kept = np.flatnonzero((rows >= 0) & (columns >= 0))
