@@ -122,3 +122,17 @@ def test_ids_of_other_types_that_are_written_otherwise_are_accepted():
         assert set(known.user_ids.tolist()) == set(ids)
         assert known.reindex(users=ids[::-1]).user_ids.tolist() == ids[::-1]
     assert Interactions.from_arrays([1, 1.0, Decimal("1")], [1, 2, 3]).user_ids.tolist() == [1]
+
+
+@pytest.mark.parametrize(("column", "message"), [
+    ({1, 2}, r"a set, which has no order .*: pass sorted\(NAME\)"), (frozenset({1}), r"a frozenset.*sorted\(NAME\)"),
+    ({1: 2, 3: 4}, r"a dict: pass list\(NAME\) for its keys, or list\(NAME.values\(\)\)"),
+    ({1: 2, 3: 4}.values(), r"dict_values: pass list\(NAME\)"), ({1: 2}.keys(), r"dict_keys: pass list\(NAME\)"),
+    ((one for one in [1, 2]), r"generator: pass list\(NAME\)"), (map(int, "12"), r"map: pass list\(NAME\)"),
+    ("ab", "a single one, 'ab': pass a list"), (b"ab", "a single one, b'ab': pass a list"),
+], ids=lambda one: type(one).__name__)  # fmt: skip
+def test_what_is_no_column_is_told_how_to_become_one(column, message):
+    for name in ("users", "items", "values", "times"):
+        columns = {"users": [1, 2], "items": [1, 2], name: column}
+        with pytest.raises(TypeError, match=f"^{name} must be a list of .*got " + message.replace("NAME", name)):
+            Interactions.from_arrays(**columns)
