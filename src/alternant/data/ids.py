@@ -166,6 +166,14 @@ class Ids:
         except TypeError:
             raise TypeError(f"{name} must be {kind} ids, which can be hashed (numbers, strings), got {ids!r}") from None
 
+    def spelled(self, name: str, values: NDArray[Any]) -> NDArray[Any]:
+        """Return ids, known or not, as `values` has them: as int64 where all are whole numbers, here and there."""
+        if values.dtype == object:
+            values = object_array([plain(name, value) for value in values.ravel().tolist()]).reshape(values.shape)
+            return values.astype(np.int64) if self.are_numbers and _are_int64(values) else values
+        fits = values.dtype != np.uint64 or values.max(initial=0) <= np.iinfo(np.int64).max
+        return values.astype(np.int64, copy=False) if fits else values
+
     def as_array(self, name: str, ids: Any) -> NDArray[Any]:
         """Return what was passed as an array of ids; a string, a number and a tuple that is an id are single ones."""
         values = self._as_array(name, ids)

@@ -67,7 +67,7 @@ class RawIds(State):
         values, numbers = known.look_up(name, ids, kind)
         new = values[numbers < 0].tolist()
         refuse_other_types(name, kind, known, new, bool((numbers >= 0).any()))
-        return numbers, values
+        return numbers, known.spelled(name, values)
 
     def _number(self, name: str, one: Any, kind: str) -> int:
         """Return the row number of a single user or item."""
