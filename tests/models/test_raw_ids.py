@@ -154,6 +154,23 @@ def test_ids_that_a_file_cannot_represent_are_refused_before_anything_is_written
     assert model.recommend(("a", 1), 1, exclude_seen=False)[0].tolist() == [2]
 
 
+@pytest.mark.parametrize("form", ["array", "objects", "tuple", "pandas", "polars", "pyarrow"])
+def test_a_model_without_fit_starts_with_texts_in_any_container(form):
+    library = pytest.importorskip(form, reason="frames") if form in ("pandas", "polars", "pyarrow") else None
+    make = {
+        "array": np.array, "objects": lambda ids: np.array(ids, object), "tuple": tuple,
+        "pandas": lambda ids: library.Series(ids), "polars": lambda ids: library.Series(ids),
+        "pyarrow": lambda ids: library.array(ids),
+    }[form]  # fmt: skip
+    model = CosineMF(factors=2, random_state=0).update(make(["bob", "ann"]), make(["go", "chess"]), [0, 1])
+    listed = CosineMF(factors=2, random_state=0).update(["bob", "ann"], ["go", "chess"], [0, 1])
+    assert model.user_ids_.tolist() == ["bob", "ann"]
+    assert model.item_ids_.tolist() == ["go", "chess"]
+    np.testing.assert_array_equal(model.user_factors, listed.user_factors)
+    with pytest.raises(TypeError, match="whole numbers"):
+        CosineMF(factors=2).update(make(["bob", "ann"]), [1, 2], [0, 1])
+
+
 def test_an_unknown_id_is_named(both, text):
     named, _ = both
     unknown = "zoe" if text else 5
