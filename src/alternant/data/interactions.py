@@ -184,7 +184,8 @@ class Interactions(Guarded):
         Parameters
         ----------
         users, items : array-like, shape (n,)
-            Raw ids: whole numbers, strings, anything that can be hashed.
+            Raw ids: whole numbers, strings, anything that can be hashed, but for booleans, floats that stand for
+            several whole numbers, and ids of different types that are written the same, such as 1 and "1".
         values : array-like of numbers, shape (n,), optional
             By default every event counts 1.
         times : array-like of numbers or datetime64, shape (n,), optional

@@ -80,8 +80,8 @@ def as_objects(name: str, array: NDArray[Any]) -> NDArray[Any]:
 def plain(name: str, value: Any) -> Any:
     """Return a value as the Python object that all its spellings share, equal to it and of equal hash.
 
-    A NumPy scalar becomes a Python one, pandas' Timestamp a datetime, and a whole float or Decimal an int, except that
-    a float beyond int64 stays one: it stands for a range of numbers, and 1e300 is not an id of 301 digits.
+    A NumPy scalar becomes a Python one, pandas' Timestamp a datetime, and a whole float or Decimal an int. (Floats
+    beyond int64, which stand for many numbers, are no ids: see `refuse_unlike_ids`.)
     """
     if isinstance(value, np.generic):
         value = as_objects(name, np.asarray(value)).item()
