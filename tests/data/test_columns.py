@@ -58,11 +58,6 @@ def test_what_an_array_masks_is_missing():
         _model([1, 2, 3]).recommend(ids)
 
 
-def test_a_great_float_is_no_whole_number():
-    assert Interactions.from_arrays([1e300, 2.0], [1, 2]).user_ids.tolist() == [2, 1e300]
-    assert [type(one) for one in Interactions.from_arrays([1e300, 2.0], [1, 2]).user_ids] == [int, float]
-
-
 def test_whole_times_keep_all_digits_beside_missing_ones():
     for times in ([BIG, None, BIG + 1], np.array([BIG, None, BIG + 1], object)):
         found = Interactions.from_arrays([1, 1, 1], [1, 2, 3], times=times)

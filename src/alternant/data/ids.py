@@ -14,8 +14,20 @@ from numpy.typing import NDArray
 
 from .._utils.splitmix import GOLDEN
 from .._utils.threads import default_num_threads, map_parallel
+from .twins import refuse_twins
 from .validation import refuse_iterator
-from .values import as_objects, is_hashable, is_missing, is_whole, object_array, open_column, plain, unmasked
+from .values import (
+    as_objects,
+    is_hashable,
+    is_missing,
+    is_whole,
+    object_array,
+    open_column,
+    plain,
+    refuse_rounded,
+    refuse_unlike_ids,
+    unmasked,
+)
 
 CHUNK = 1 << 18  # elements handled at a time, so that Python objects and copies of whole columns don't pile up
 PADDING = -1  # the row number that pads a list
@@ -119,9 +131,7 @@ class Ids:
 
     def number(self, value: Any) -> int:
         """Return the row number of one id, -1 if it is not here."""
-        # True == 1 and 1.0 == 1 to a dictionary: a whole number that came as float in a frame is meant, a truth is not.
-        if isinstance(value, bool) and self.are_numbers:
-            return PADDING
+        # 1.0 == 1 to a dictionary, so that a whole number that came as float in a frame is found.
         number = (self._tail.table or self._table()).get(value, PADDING)
         return number if number < self._count else PADDING
 
@@ -156,13 +166,29 @@ class Ids:
         except TypeError:
             raise TypeError(f"{name} must be {kind} ids, which can be hashed (numbers, strings), got {ids!r}") from None
 
+    def spelled(self, name: str, values: NDArray[Any]) -> NDArray[Any]:
+        """Return ids, known or not, as `values` has them: as int64 where all are whole numbers, here and there."""
+        if values.dtype == object:
+            values = object_array([plain(name, value) for value in values.ravel().tolist()]).reshape(values.shape)
+            return values.astype(np.int64) if self.are_numbers and _are_int64(values) else values
+        fits = values.dtype != np.uint64 or values.max(initial=0) <= np.iinfo(np.int64).max
+        return values.astype(np.int64, copy=False) if fits else values
+
     def as_array(self, name: str, ids: Any) -> NDArray[Any]:
         """Return what was passed as an array of ids; a string, a number and a tuple that is an id are single ones."""
+        values = self._as_array(name, ids)
+        if values.dtype == object:
+            refuse_unlike_ids(name, values.ravel().tolist())
+        return values
+
+    def _as_array(self, name: str, ids: Any) -> NDArray[Any]:
         if isinstance(ids, np.ndarray):
             ids = unmasked(ids)
+            if ids.dtype.kind == "f":
+                refuse_rounded(name, ids)  # as Python floats, all would have 53 bits
             return ids if ids.dtype.kind in "iuO" else as_objects(name, ids)
         if isinstance(ids, np.generic):
-            return as_objects(name, np.asarray(ids))
+            return self._as_array(name, np.asarray(ids))
         if isinstance(ids, (str, bytes, int, float)) or ids is None:
             return np.array(ids, object)
         try:
@@ -177,11 +203,14 @@ class Ids:
             return out
         column = open_column(ids) if hasattr(ids, "__array__") else ids
         if isinstance(column, nw.Series):
-            column = np.asarray(column.to_numpy()) if is_whole(column) else object_array(column.to_list())
+            is_array = is_whole(column) or column.dtype.is_float()
+            column = np.asarray(column.to_numpy()) if is_array else object_array(column.to_list())
         if isinstance(column, np.ndarray):
-            return self.as_array(name, column)
+            return self._as_array(name, column)
+        listed = list(ids)
+        refuse_unlike_ids(name, listed)
         return object_array([
-            as_objects(name, np.asarray(value)).item() if isinstance(value, np.generic) else value for value in ids
+            as_objects(name, np.asarray(value)).item() if isinstance(value, np.generic) else value for value in listed
         ])  # fmt: skip
 
     def raw(self, numbers: NDArray[Any]) -> NDArray[Any]:
@@ -269,6 +298,7 @@ def distinct_ids(name: str, ids: Any, known: Ids) -> Ids:
         raise ValueError(f"{name} must be a list of ids, got {values.ndim} dimensions")
     refuse_missing(name, values.tolist())
     listed = [plain(name, value) for value in values.tolist()]
+    refuse_twins(name, listed)
     whole = all(type(value) is int and -(2**63) <= value < 2**63 for value in listed)
     if len(set(listed)) < len(listed):
         raise ValueError(f"{name} must be distinct ids, got {len(listed)}, some of them twice")
@@ -362,6 +392,7 @@ def _factorize_objects(column: Any, name: str) -> tuple[NDArray[Any], Ids]:
     for start in range(0, len(column), CHUNK):
         chunk = column[start : start + CHUNK]
         values = chunk if isinstance(chunk, list) else chunk.tolist() if hasattr(chunk, "tolist") else chunk.to_list()
+        refuse_unlike_ids(name, values)
         if any(issubclass(kind, np.generic) for kind in set(map(type, values))):  # which a Decimal can't compare to
             values = [plain(name, value) for value in values]
         try:
@@ -380,6 +411,7 @@ def _factorize_objects(column: Any, name: str) -> tuple[NDArray[Any], Ids]:
     rank = np.full(len(values) + 1, PADDING, codes.dtype)  # the last one is that of what is missing
     rank[order] = np.arange(len(order))
     ids = [values[number] for number in order.tolist()]
+    refuse_twins(name, ids)
     whole = all(type(value) is int and -(2**63) <= value < 2**63 for value in ids)
     return rank[place][codes], Ids(np.array(ids, np.int64) if whole else object_array(ids))
 

@@ -184,7 +184,8 @@ class Interactions(Guarded):
         Parameters
         ----------
         users, items : array-like, shape (n,)
-            Raw ids: whole numbers, strings, anything that can be hashed.
+            Raw ids: whole numbers, strings, anything that can be hashed, but for booleans, floats that stand for
+            several whole numbers, and ids of different types that are written the same, such as 1 and "1".
         values : array-like of numbers, shape (n,), optional
             By default every event counts 1.
         times : array-like of numbers or datetime64, shape (n,), optional
@@ -368,10 +369,10 @@ class Interactions(Guarded):
         events = here._pairs.events()
         places = []
         for kind, known, new in (("user", here._users, new_users), ("item", here._items, new_items)):
-            found = new.find(known.values)
-            if not (found >= 0).any():
-                refuse_other_types(f"{kind}s", kind, known, new.values.tolist(), False)
-            places.append(found)
+            if len(known.types | new.types) > 1:
+                unknown = known.find(new.values) < 0
+                refuse_other_types(f"{kind}s", kind, known, new.values[unknown].tolist(), not unknown.all())
+            places.append(new.find(known.values))
         rows = places[0][events.users] if len(here._users) else events.users
         columns = places[1][events.items]
         kept = np.flatnonzero((rows >= 0) & (columns >= 0))

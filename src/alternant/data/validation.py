@@ -33,6 +33,7 @@ def unordered(ids: Any) -> Any:
 def row_numbers(name: str, ids: Any, kind: str) -> NDArray[Any]:
     """Return whole numbers as an array."""
     refuse_iterator(name, ids, f"whole numbers ({kind} row numbers)")
+    refuse_boolean_rows(name, ids, f"whole numbers ({kind} row numbers)")
     try:
         array = np.asarray(ids)
     except ValueError:
@@ -42,6 +43,16 @@ def row_numbers(name: str, ids: Any, kind: str) -> NDArray[Any]:
     if array.dtype.kind not in "iu":
         raise TypeError(f"{name} must be whole numbers ({kind} row numbers), got {_dtype_or_type(ids, array)}")
     return array
+
+
+def refuse_boolean_rows(name: str, ids: Any, what: str = "whole numbers (row numbers)") -> None:
+    """Refuse a list with a boolean in it, of which NumPy makes the row number 1 or 0."""
+    if isinstance(ids, (list, tuple)):
+        for one in ids:
+            if isinstance(one, (list, tuple)):
+                refuse_boolean_rows(name, one, what)
+            elif isinstance(one, (bool, np.bool_)):
+                raise TypeError(f"{name} must be {what}, got {one} among them: pass the number that it stands for")
 
 
 def check_ids(name: str, ids: Any, count: int, kind: str, new: int = 0) -> NDArray[np.int64]:

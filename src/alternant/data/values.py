@@ -80,8 +80,8 @@ def as_objects(name: str, array: NDArray[Any]) -> NDArray[Any]:
 def plain(name: str, value: Any) -> Any:
     """Return a value as the Python object that all its spellings share, equal to it and of equal hash.
 
-    A NumPy scalar becomes a Python one, pandas' Timestamp a datetime, and a whole float or Decimal an int, except that
-    a float beyond int64 stays one: it stands for a range of numbers, and 1e300 is not an id of 301 digits.
+    A NumPy scalar becomes a Python one, pandas' Timestamp a datetime, and a whole float or Decimal an int. (Floats
+    beyond int64, which stand for many numbers, are no ids: see `refuse_unlike_ids`.)
     """
     if isinstance(value, np.generic):
         value = as_objects(name, np.asarray(value)).item()
@@ -95,6 +95,39 @@ def plain(name: str, value: Any) -> Any:
                 raise _too_fine(name, repr(value))
             return getattr(value, convert)()
     return value
+
+
+def refuse_unlike_ids(name: str, values: list[Any]) -> None:
+    """Raise if a value equals ids that it does not mean: a boolean, or a float that stands for several whole numbers.
+
+    Python takes True for 1, and a float from 2^53 on (2^24, if it has 32 bits) for all that is rounded to it.
+    """
+    for kind in set(map(type, values)) - {int, str}:
+        if issubclass(kind, (bool, np.bool_)):
+            found = next(value for value in values if type(value) is kind)
+            raise boolean_ids(name, f"{found}, a boolean")
+        if issubclass(kind, (float, np.floating)):
+            dtype = kind if issubclass(kind, np.floating) else np.float64
+            refuse_rounded(name, np.array([value for value in values if type(value) is kind], dtype))
+
+
+def refuse_rounded(name: str, floats: NDArray[Any]) -> None:
+    """Raise if a float is a whole number beyond those that its type can tell apart."""
+    size = np.abs(floats)
+    rounded = (size >= 2.0 ** (np.finfo(floats.dtype).nmant + 1)) & (size < np.inf)
+    if rounded.any():
+        raise refusal(
+            ValueError,
+            f"{name} must be ids that are not rounded, got the float {float(floats[rounded][0])!r}, which stands for "
+            "several whole numbers: read the column as Int64 or as strings",
+        )
+
+
+def boolean_ids(name: str, found: str) -> TypeError:
+    """Return the error for booleans where ids are expected."""
+    return refusal(
+        TypeError, f"{name} must be ids (numbers, strings), got {found}: pass the number or string that it stands for"
+    )
 
 
 def _too_fine(name: str, found: str) -> TypeError:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Set, ValuesView
+from collections.abc import Sequence, Set, ValuesView
 from numbers import Integral
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -67,7 +67,7 @@ class RawIds(State):
         values, numbers = known.look_up(name, ids, kind)
         new = values[numbers < 0].tolist()
         refuse_other_types(name, kind, known, new, bool((numbers >= 0).any()))
-        return numbers, values
+        return numbers, known.spelled(name, values)
 
     def _number(self, name: str, one: Any, kind: str) -> int:
         """Return the row number of a single user or item."""
@@ -225,7 +225,10 @@ class RawIds(State):
         first = candidates[0]
         if isinstance(first, (tuple, frozenset)) and ids is not None and ids.number(first) >= 0:
             return False
-        return isinstance(first, (list, tuple, range, Set, ValuesView)) or len(getattr(first, "shape", ())) > 0
+        if isinstance(first, (str, bytes)):
+            return False
+        is_column = hasattr(first, "__array__") and getattr(first, "shape", None) != ()  # pyarrow's have no shape
+        return is_column or isinstance(first, (Sequence, Set, ValuesView))
 
     def _distinct(self, name: str, ids: Any, kind: str) -> NDArray[np.int64]:
         """Return the distinct row numbers of a one-dimensional list, ascending."""

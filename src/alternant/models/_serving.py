@@ -153,7 +153,7 @@ class Serving:
             return _named(model, work.blocks(disable))
         check_destination(to)
         names = None if titles is None else titles_by_number(titles, _item_names(model))
-        return _write(model, work.blocks(disable), to, names, library)
+        return _write(model, work, disable, to, names, library)
 
     def query_vectors(self, users: Any = None, *, user_items: Any = None) -> NDArray[Any]:
         """Return user vectors whose inner products with the item vectors rank as `recommend` does.
@@ -286,10 +286,15 @@ def _named(model: Any, blocks: Iterator[Block]) -> Iterator[Block]:
 
 
 def _write(
-    model: Any, blocks: Iterator[Block], to: Any, titles: NDArray[Any] | None, library: str | None
+    model: Any, work: _Work, disable: bool | None, to: Any, titles: NDArray[Any] | None, library: str | None
 ) -> int:
+    users = np.empty(0, np.int64) if model.user_ids_ is None else model.user_ids_
+    if work.absent is not None and work.absent.any() and work.names is not None:  # unknown ones may be of another type
+        users = work.names
+        if callable(to):
+            frames.make_frame({"user": users}, library or model._library)  # raises now rather than at their block
     kinds = {
-        "user": np.empty(0, np.int64) if model.user_ids_ is None else model.user_ids_,
+        "user": users,
         "item": np.empty(0, np.int32) if model.item_ids_ is None else model.item_ids_,
         "score": np.empty(0, model.user_factors.dtype),
         "rank": np.empty(0, np.int64),
@@ -298,7 +303,7 @@ def _write(
         kinds["title"] = titles
     written = 0
     with open_writer(to, kinds, library or model._library) as write:
-        for users, items, scores in blocks:
+        for users, items, scores in work.blocks(disable):
             called = None if titles is None else titles[np.maximum(items, 0)]
             table = long_table(users, model._raw(items, "item"), scores, called)
             write(table)

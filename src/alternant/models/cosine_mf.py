@@ -251,7 +251,13 @@ class CosineMF(LiveFactors, StochasticModel):
         """Whether the model has no factors and all ids are strings."""
         if "_users" in self.__dict__ or "_items" in self.__dict__:
             return False
-        return all(isinstance(one, str) for ids in (users, items) for one in (ids if isinstance(ids, list) else [ids]))
+        if type(users) is int or type(items) is int:
+            return False
+        try:
+            columns = [Ids(object_array([])).as_array("ids", ids) for ids in (users, items)]
+        except (TypeError, ValueError):  # no ids: refused as row numbers
+            return False
+        return all(isinstance(one, str) for column in columns for one in column.ravel().tolist())
 
     def _update(self, users: Any, items: Any, liked: Any, **ids: Ids) -> Self:
         """Learn from events given by row numbers; `ids` are the raw ids of the rows afterwards."""

@@ -5,6 +5,7 @@ The one way in for arrays, frames and files, so that a value is the same id, num
 
 from __future__ import annotations
 
+from collections.abc import ItemsView, Iterator, KeysView, Mapping, Set, ValuesView
 from datetime import UTC
 from decimal import Decimal
 from numbers import Real
@@ -15,18 +16,36 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..._utils.messages import refusal
-from ..values import as_objects, is_missing, is_whole, object_array, open_column, plain
+from ..values import as_objects, boolean_ids, is_missing, is_whole, object_array, open_column, plain, refuse_rounded
 
 WHOLE = np.iinfo(np.int64)
 ANYTHING = (nw.Object, nw.Unknown, nw.Categorical, nw.Enum)  # columns whose values tell what they are
 
 
+def refuse_no_column(name: str, column: Any, what: str) -> None:
+    """Refuse what has no element for each event, or none in order, and say how to make a list of it."""
+    if isinstance(column, (str, bytes)):
+        found = f"a single one, {column!r}: pass a list of them"
+    elif isinstance(column, (KeysView, ItemsView, ValuesView, Iterator)):
+        found = f"{type(column).__name__}: pass list({name})"
+    elif isinstance(column, Set):
+        found = f"a {type(column).__name__}, which has no order that fits that of the events: pass sorted({name})"
+    elif isinstance(column, Mapping):
+        found = f"a {type(column).__name__}: pass list({name}) for its keys, or list({name}.values())"
+    else:
+        return
+    raise refusal(TypeError, f"{name} must be a list of {what}, one for each event, got {found}")
+
+
 def id_column(name: str, ids: Any) -> Any:
     """Return ids as `factorize` takes them: an int64 array, or what can be sliced and listed."""
+    refuse_no_column(name, ids, "ids")
     column = open_column(ids)
     if isinstance(column, list):
         return column
     if isinstance(column, nw.Series):
+        if column.dtype == nw.Boolean:
+            raise boolean_ids(name, f"a column of type {column.dtype}")
         if not (column.dtype.is_float() or is_whole(column)):
             return column
         array = np.asarray(column.to_numpy())
@@ -35,9 +54,13 @@ def id_column(name: str, ids: Any) -> Any:
     if array.ndim != 1:
         raise refusal(ValueError, f"{name} must be a list of ids, got {array.ndim} dimensions")
     kind = array.dtype.kind
+    if kind == "b":
+        raise boolean_ids(name, f"dtype {array.dtype}")
+    if kind == "f":
+        refuse_rounded(name, array)
     if kind in "iu" and (array.dtype != np.uint64 or array.max(initial=0) <= WHOLE.max):
         return np.ascontiguousarray(array, np.int64)
-    if kind == "f" and (np.isfinite(array) & (np.abs(array) < 2**53) & (array == np.rint(array))).all():
+    if kind == "f" and (np.isfinite(array) & (array == np.rint(array))).all():
         return array.astype(np.int64)
     return as_objects(name, array) if kind in "mM" else column
 
@@ -48,6 +71,7 @@ def _is_empty(column: nw.Series[Any]) -> bool:
 
 def number_column(name: str, values: Any) -> NDArray[Any]:
     """Return values as float32 or float64, missing ones as NaN."""
+    refuse_no_column(name, values, "numbers")
     column = open_column(values)
     if isinstance(column, nw.Series):
         dtype = column.dtype
@@ -81,6 +105,7 @@ def _numbers_of_objects(name: str, values: list[Any]) -> NDArray[np.float64]:
 
 def time_column(name: str, times: Any) -> tuple[NDArray[Any], NDArray[np.bool_]]:
     """Return times as int64, float64 or datetime64 (in UTC), and which are missing."""
+    refuse_no_column(name, times, "times")
     column = open_column(times)
     if isinstance(column, nw.Series):
         dtype = column.dtype

@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import importlib.util
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, KeysView, Mapping, Set
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -54,6 +54,11 @@ def titles_by_number(titles: Any, items: NDArray[Any]) -> NDArray[Any]:
         raise TypeError(
             "titles must be a mapping from item ids to titles, a list of all titles in the order of the items, or a "
             f"frame with ids and titles, got {type(titles).__name__}"
+        )
+    if isinstance(titles, Set) and not isinstance(titles, KeysView):
+        raise TypeError(
+            f"titles must be in the order of the items, got a {type(titles).__name__}, which has none: pass a list, or "
+            "a mapping from item ids to titles"
         )
     if hasattr(titles, "to_dict") and hasattr(titles, "index") and not hasattr(titles, "columns"):  # a pandas Series
         titles = titles.to_dict()

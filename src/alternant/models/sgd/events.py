@@ -15,6 +15,7 @@ from ..._utils.splitmix import GOLDEN, mix, mix_array
 from ...data.append import refuse_other_types
 from ...data.csr import CSR
 from ...data.ids import Ids
+from ...data.validation import refuse_boolean_rows
 from .._fit_loop import freeze
 
 # Merging sorts, which takes longer than learning from an event: it is left to readers, unless so many events are
@@ -309,6 +310,7 @@ def describe(values: Any, array: NDArray[Any]) -> str:
 
 def event_ids(name: str, ids: Any) -> NDArray[np.int64]:
     """Return the row numbers of events."""
+    refuse_boolean_rows(name, ids)
     array = as_list(name, ids)
     if array.dtype.kind not in "iu" and array.size:
         raise TypeError(f"{name} must be whole numbers (row numbers), got {describe(ids, array)}")
