@@ -8,7 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .._utils.messages import parameter, refusal
-from .ids import Ids, factorize, used_ids
+from .factorize import factorize
+from .ids import Ids, used_ids
 from .pairs import DuplicatePairError, EventTable, Pairs, merge_pairs
 from .report import DroppedRows
 

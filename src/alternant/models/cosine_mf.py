@@ -14,21 +14,8 @@ from ..data.ids import Ids
 from ..data.ratings import check_ratings
 from ..data.values import object_array
 from ..kernels import Grid
-from ._parameters import RULES
 from ._traits import Traits
-from .sgd.events import (
-    MAX_ROWS,
-    Events,
-    Growing,
-    as_list,
-    describe,
-    event_ids,
-    hashed_normal,
-    hashed_row,
-    name_events,
-    single,
-    with_new,
-)
+from .sgd.events import MAX_ROWS, check_events, name_events, single, with_new
 from .sgd.live import LiveFactors
 from .sgd.trainer import ONE_TASK, EpochInputs, StochasticModel
 
@@ -266,7 +253,7 @@ class CosineMF(LiveFactors, StochasticModel):
         value = liked if type(liked) is int else single(liked)
         if type(user) is int and type(item) is int and value is not None:
             return self._update_one(user, item, value, **ids)
-        rows, columns, target = self._check_events(users, items, liked)
+        rows, columns, target = check_events(users, items, liked)
         if len(rows) == 0:
             return self
         with self._guard.lock:
@@ -320,95 +307,6 @@ class CosineMF(LiveFactors, StochasticModel):
                 Y[:] = before[1]
             raise OverflowError(f"{type(self).__name__} diverges in update: lower learning_rate, got {rate!r}")
 
-    def _positive(self, name: str) -> float:
-        """Return a parameter, which may have been set by hand since the last check of all."""
-        value = getattr(self, name)
-        if not (type(value) is float and 0 < value < np.inf):
-            RULES[name](name, value)
-        return float(value)
-
-    def _check_events(
-        self, users: Any, items: Any, liked: Any
-    ) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[Any]]:
-        """Return the events that are likes or dislikes."""
-        rows, columns = event_ids("users", users), event_ids("items", items)
-        target = as_list("liked", liked)
-        if target.dtype.kind not in "buif":
-            raise TypeError(f"liked must be 1 (True) or 0 (False), got {describe(liked, target)}")
-        if not rows.shape == columns.shape == target.shape:
-            try:
-                rows, columns, target = np.broadcast_arrays(rows, columns, target)
-            except ValueError:
-                raise ValueError(
-                    "users, items and liked must have the same length, one entry per event, got "
-                    f"{len(rows)}, {len(columns)} and {len(target)}"
-                ) from None
-        if target.ndim != 1:
-            raise ValueError(
-                f"users, items and liked must be one-dimensional, one entry per event, got {target.ndim} dimensions"
-            )
-        swiped = (target == 0) | (target == 1)
-        return (rows, columns, target) if swiped.all() else (rows[swiped], columns[swiped], target[swiped])
-
-    def _grow(self, n_users: int, n_items: int) -> tuple[dict[str, Any], int, int]:
-        """Create the missing rows, or none if memory does not suffice; return what `_shrink` needs to undo it."""
-        before = dict(self.__dict__)
-        if "_users" in before or "_items" in before:
-            self._check_sides()  # shapes of vectors set by hand
-            users, items = self._users, self._items
-        else:
-            self._check_params()
-            users, items = (Growing(np.empty((0, self.factors), np.dtype(self.dtype))) for _ in range(2))
-        counts = len(users), len(items)
-        means = before.get("_means") or {"user": _mean(users), "item": _mean(items)}
-        try:
-            new = [
-                self._newcomers(kind, side, wanted, means[kind])
-                for kind, side, wanted in (("user", users, n_users), ("item", items, n_items))
-            ]
-            for side, vectors in zip((users, items), new, strict=True):
-                side.reserve(len(vectors))
-        except MemoryError:
-            raise MemoryError(
-                f"vectors for {n_users} users and {n_items} items do not fit in memory: number both from 0 without "
-                "large gaps"
-            ) from None
-        for side, vectors in zip((users, items), new, strict=True):
-            side.append(vectors)
-        events = before.get("_events")
-        if events is None:  # vectors set by hand: no known pairs
-            events = Events(CSR(np.zeros(1, np.int64), np.empty(0, np.int32), np.empty(0, users.dtype), (0, 0)))
-        self.__dict__.update(_users=users, _items=items, _means=means, _events=events)
-        return before, *counts
-
-    def _shrink(self, before: tuple[dict[str, Any], int, int] | None) -> None:
-        """Undo `_grow`."""
-        if before is None:
-            return
-        state, *counts = before
-        for side, count in zip(("_users", "_items"), counts, strict=True):
-            self.__dict__[side].truncate(count)
-        self.__dict__.clear()
-        self.__dict__.update(state)
-
-    def _newcomers(self, kind: str, side: Growing, wanted: int, mean: NDArray[Any] | None) -> NDArray[Any]:
-        """Return vectors for new users or items."""
-        if wanted <= len(side):
-            return side.rows[:0]
-        new = np.arange(len(side), wanted)
-        if mean is not None and kind == "user":
-            return np.asarray(np.repeat(mean.astype(side.rows.dtype)[None], len(new), axis=0))
-        width = side.rows.shape[1]
-        seed = self.random_state if isinstance(self.random_state, (int, np.integer)) else 0
-        scale, stream = self._positive("init_scale"), ("user", "item").index(kind)
-        if len(new) == 1:
-            noise = scale * hashed_row(int(seed), stream, len(side), width)[None]
-        else:
-            noise = scale * hashed_normal(int(seed), stream, new, width)
-        # Without noise, gradients of new items would be equal.
-        vectors = (1 + noise) / np.sqrt(width) if mean is None else mean + np.sqrt(mean @ mean / width) * noise
-        return np.asarray(vectors, side.rows.dtype)
-
     def search_space(self, rows: CSR | None = None) -> dict[str, Any]:
         """Return ranges of the learning rate, its decay and the initial scale."""
         return {
@@ -416,12 +314,6 @@ class CosineMF(LiveFactors, StochasticModel):
             "learning_rate_decay": (0.8, 1.0),
             "init_scale": (0.3, 3.0, "log"),
         }
-
-
-def _mean(side: Growing) -> NDArray[Any] | None:
-    """Return the mean vector; None if there are no vectors, or if it is 0."""
-    mean = side.rows.mean(axis=0, dtype=np.float64) if len(side) else np.zeros(1)
-    return mean if mean.any() else None
 
 
 def _lengths(vectors: NDArray[Any]) -> NDArray[np.float64]:

@@ -11,7 +11,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..._utils.splitmix import GOLDEN, mix, mix_array
 from ...data.append import refuse_other_types
 from ...data.csr import CSR
 from ...data.ids import Ids
@@ -22,7 +21,6 @@ from .._fit_loop import freeze
 # pending that they would take much more memory than the merged rows.
 MAX_PENDING = 1 << 22
 MAX_ROWS = np.iinfo(np.int32).max
-AT_A_TIME = 16
 
 
 class Growing:
@@ -319,6 +317,30 @@ def event_ids(name: str, ids: Any) -> NDArray[np.int64]:
     return array.astype(np.int64, copy=False)
 
 
+def check_events(
+    users: Any, items: Any, liked: Any
+) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[Any]]:
+    """Return the events that are likes or dislikes."""
+    rows, columns = event_ids("users", users), event_ids("items", items)
+    target = as_list("liked", liked)
+    if target.dtype.kind not in "buif":
+        raise TypeError(f"liked must be 1 (True) or 0 (False), got {describe(liked, target)}")
+    if not rows.shape == columns.shape == target.shape:
+        try:
+            rows, columns, target = np.broadcast_arrays(rows, columns, target)
+        except ValueError:
+            raise ValueError(
+                "users, items and liked must have the same length, one entry per event, got "
+                f"{len(rows)}, {len(columns)} and {len(target)}"
+            ) from None
+    if target.ndim != 1:
+        raise ValueError(
+            f"users, items and liked must be one-dimensional, one entry per event, got {target.ndim} dimensions"
+        )
+    swiped = (target == 0) | (target == 1)
+    return (rows, columns, target) if swiped.all() else (rows[swiped], columns[swiped], target[swiped])
+
+
 def name_events(
     user_ids: Ids, item_ids: Ids, users: Any, items: Any, liked: Any
 ) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[Any], list[Any], list[Any]]:
@@ -332,7 +354,7 @@ def name_events(
             "users, items and liked must have the same length, one entry per event, got "
             f"{len(columns[0])}, {len(columns[1])} and {len(target)}"
         ) from None
-    if target.dtype.kind in "buif":  # else `_check_events` refuses it
+    if target.dtype.kind in "buif":  # else `check_events` refuses it
         swiped = (target == 0) | (target == 1)
         columns, target = [column[swiped] for column in columns], target[swiped]
     rows, new_users = user_ids.provisional("users", columns[0])
@@ -352,29 +374,6 @@ def with_new(user: tuple[Ids, int | str, int], item: tuple[Ids, int | str, int])
             refuse_other_types(f"{kind}s", kind, known, [value], False)
     users, items = (known if row >= 0 else known.extended([value]) for known, value, row in (user, item))
     return users, items
-
-
-def hashed_normal(seed: int, stream: int, rows: NDArray[np.int64], width: int) -> NDArray[np.float64]:
-    """Return normal deviates, each a function of seed, stream, row and column (Box and Muller 1958)."""
-    start = mix(mix(seed) + GOLDEN * (stream + 1))
-    index = np.uint64(2) * (rows.astype(np.uint64)[:, None] * np.uint64(width) + np.arange(width, dtype=np.uint64))
-    first, second = _hash(np.uint64(start) + np.uint64(GOLDEN) * (index + np.array([[[1]], [[2]]], np.uint64)))
-    return np.asarray(np.sqrt(-2 * np.log1p(-first)) * np.cos(2 * np.pi * second))
-
-
-def hashed_row(seed: int, stream: int, row: int, width: int) -> NDArray[np.float64]:
-    """Return one row of `hashed_normal`: of several at a time, which take little longer than one."""
-    return np.asarray(_hashed_rows(seed, stream, row // AT_A_TIME, width)[row % AT_A_TIME])
-
-
-@functools.lru_cache(maxsize=8)
-def _hashed_rows(seed: int, stream: int, block: int, width: int) -> NDArray[np.float64]:
-    return hashed_normal(seed, stream, np.arange(block * AT_A_TIME, (block + 1) * AT_A_TIME), width)
-
-
-def _hash(z: NDArray[Any]) -> NDArray[Any]:
-    """Return `mix` of each number, scaled to the half-open interval [0, 1)."""
-    return np.asarray((mix_array(z) >> np.uint64(11)) * 2.0**-53)
 
 
 def _last_events(rows: NDArray[Any], columns: NDArray[Any], values: NDArray[Any], shape: tuple[int, int]) -> CSR:

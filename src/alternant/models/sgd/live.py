@@ -7,9 +7,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ..._utils.splitmix import hashed_normal, hashed_row
 from ...data.csr import CSR
 from .._base import FactorModel
 from .._fit_loop import is_frozen
+from .._parameters import RULES
 from .events import Events, Growing, Log, Rows
 
 
@@ -22,6 +24,11 @@ class LiveFactors(FactorModel):
     _items: Growing
     _events: Events
     _means: dict[str, NDArray[Any] | None]  # mean vectors at the first event after a fit, a load or a change by hand
+
+    factors: int
+    init_scale: float | str
+    dtype: Any
+    random_state: Any
 
     @property
     def user_factors(self) -> NDArray[Any] | None:
@@ -137,3 +144,77 @@ class LiveFactors(FactorModel):
         if user_items is None and log is not None:
             return log.of(users, len(self._items))  # type: ignore[no-any-return]
         return super()._seen(users, user_items)
+
+    # Growth: new users start as the mean user, new items as the mean item with noise
+
+    def _grow(self, n_users: int, n_items: int) -> tuple[dict[str, Any], int, int]:
+        """Create the missing rows, or none if memory does not suffice; return what `_shrink` needs to undo it."""
+        before = dict(self.__dict__)
+        if "_users" in before or "_items" in before:
+            self._check_sides()  # shapes of vectors set by hand
+            users, items = self._users, self._items
+        else:
+            self._check_params()
+            users, items = (Growing(np.empty((0, self.factors), np.dtype(self.dtype))) for _ in range(2))
+        counts = len(users), len(items)
+        means = before.get("_means") or {"user": _mean(users), "item": _mean(items)}
+        try:
+            new = [
+                self._newcomers(kind, side, wanted, means[kind])
+                for kind, side, wanted in (("user", users, n_users), ("item", items, n_items))
+            ]
+            for side, vectors in zip((users, items), new, strict=True):
+                side.reserve(len(vectors))
+        except MemoryError:
+            raise MemoryError(
+                f"vectors for {n_users} users and {n_items} items do not fit in memory: number both from 0 without "
+                "large gaps"
+            ) from None
+        for side, vectors in zip((users, items), new, strict=True):
+            side.append(vectors)
+        events = before.get("_events")
+        if events is None:  # vectors set by hand: no known pairs
+            events = Events(CSR(np.zeros(1, np.int64), np.empty(0, np.int32), np.empty(0, users.dtype), (0, 0)))
+        self.__dict__.update(_users=users, _items=items, _means=means, _events=events)
+        return before, *counts
+
+    def _shrink(self, before: tuple[dict[str, Any], int, int] | None) -> None:
+        """Undo `_grow`."""
+        if before is None:
+            return
+        state, *counts = before
+        for side, count in zip(("_users", "_items"), counts, strict=True):
+            self.__dict__[side].truncate(count)
+        self.__dict__.clear()
+        self.__dict__.update(state)
+
+    def _newcomers(self, kind: str, side: Growing, wanted: int, mean: NDArray[Any] | None) -> NDArray[Any]:
+        """Return vectors for new users or items."""
+        if wanted <= len(side):
+            return side.rows[:0]
+        new = np.arange(len(side), wanted)
+        if mean is not None and kind == "user":
+            return np.asarray(np.repeat(mean.astype(side.rows.dtype)[None], len(new), axis=0))
+        width = side.rows.shape[1]
+        seed = self.random_state if isinstance(self.random_state, (int, np.integer)) else 0
+        scale, stream = self._positive("init_scale"), ("user", "item").index(kind)
+        if len(new) == 1:
+            noise = scale * hashed_row(int(seed), stream, len(side), width)[None]
+        else:
+            noise = scale * hashed_normal(int(seed), stream, new, width)
+        # Without noise, gradients of new items would be equal.
+        vectors = (1 + noise) / np.sqrt(width) if mean is None else mean + np.sqrt(mean @ mean / width) * noise
+        return np.asarray(vectors, side.rows.dtype)
+
+    def _positive(self, name: str) -> float:
+        """Return a parameter, which may have been set by hand since the last check of all."""
+        value = getattr(self, name)
+        if not (type(value) is float and 0 < value < np.inf):
+            RULES[name](name, value)
+        return float(value)
+
+
+def _mean(side: Growing) -> NDArray[Any] | None:
+    """Return the mean vector; None if there are no vectors, or if it is 0."""
+    mean = side.rows.mean(axis=0, dtype=np.float64) if len(side) else np.zeros(1)
+    return mean if mean.any() else None
