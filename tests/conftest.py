@@ -5,6 +5,7 @@ on the others so many that any two values meet (support/pairwise.py). `pytest te
 """
 
 import os
+from pathlib import Path
 
 import hypothesis
 import numpy as np
@@ -21,6 +22,14 @@ QUIET = {"deadline": None, "suppress_health_check": [hypothesis.HealthCheck.func
 hypothesis.settings.register_profile("short", max_examples=25, derandomize=True, **QUIET)
 hypothesis.settings.register_profile("nightly", max_examples=300, **QUIET)
 hypothesis.settings.load_profile("short")  # --hypothesis-profile=nightly
+
+
+def _changed_since_the_build(folder):
+    """Return the native source that is newer than all extension modules beside it, if there is one."""
+    built = [path.stat().st_mtime for path in folder.iterdir() if path.suffix in (".so", ".pyd")]
+    sources = [path for path in folder.rglob("*") if path.suffix in (".pyx", ".pxd", ".c", ".h")]  # not in a wheel
+    newest = max(sources, key=lambda path: path.stat().st_mtime, default=None)
+    return newest if built and newest and newest.stat().st_mtime > max(built) else None
 
 
 def _implementations():
@@ -52,6 +61,10 @@ def pytest_addoption(parser):
 
 
 def pytest_configure(config):
+    if changed := _changed_since_the_build(Path(_registry.__file__).parent):
+        raise pytest.UsageError(
+            f"{changed.name} has changed since the kernels were built: python setup.py -q build_ext --inplace"
+        )
     if config.getoption("dist", "no") == "load":  # what `pytest -n 2` means
         config.option.dist = "loadgroup"
 
