@@ -1,16 +1,16 @@
 """The kernels: every hot loop of the library, on plain arrays.
 
-Each family of kernels is four files side by side: the contract (``als.py``, ``nnls.py``, ``topk.py``), whose functions
-check their arguments and hand them to one backend, and its implementations in plain NumPy (``als_reference.py``), Numba
+Each family of kernels has four files: the contract (``als.py``, ``nnls.py``, ``topk.py``), whose functions check their
+arguments and pass them to one backend, and the implementations in plain NumPy (``als_reference.py``), Numba
 (``als_numba.py``) and Cython (``als_cython.pyx``), with the same names, arguments and defaults. The Cython module only
-converts arguments; the loops are C (``simd/als.c``), compiled once per SIMD level. `_registry` lists the kernels and
-says which backend runs.
+converts arguments; the loops are in C (``simd/als.c``), compiled once per SIMD level. `_registry` lists the kernels and
+selects the backend.
 
-Common to all functions: `X` is the side that is solved, `Y` the side that is fixed; ``m`` and ``n`` are their numbers
-of rows and ``f`` the number of factors. Sparse input is CSR: `indptr` int64 ``(m + 1,)``, `indices` int32 or int64.
-All floating-point arrays of one call are float32, or all are float64, in C order; only the fixed side of float32 rows
-may be float16. Inputs may be read-only; outputs are allocated by the caller, unless they are returned. `num_threads` is
-a number of threads, or None for all that the process may use; it never changes a bit of the result.
+Conventions: `X` is the solved side and `Y` the fixed side; ``m`` and ``n`` are their numbers of rows, and ``f`` is the
+number of factors. Sparse input is CSR: `indptr` int64 ``(m + 1,)``, `indices` int32 or int64. Floating-point arrays of
+a call are in C order and all float32 or all float64, unless documented otherwise (float16 copies of float32 rows,
+float64 outputs). Inputs may be read-only; outputs are allocated by the caller unless they are returned. `num_threads`
+is a number of threads, or None for all available to the process; results are bitwise identical for any value.
 """
 
 from ._grid import Cut, Factors, Grid, block_count, cut

@@ -1,7 +1,7 @@
-"""Addresses of arrays' elements, after a look at their type: the glue between NumPy and the C of the kernels.
+"""Type-checked data pointers of arrays: the glue between NumPy and the C kernels.
 
-A typed memoryview for each argument would be compiled once for every combination of types. The array outlives the call
-that its address is taken for, and NumPy does not move what is referred to from elsewhere.
+With typed memoryviews, each function would be compiled once per combination of types. The pointers remain valid: the
+array outlives the call, and NumPy does not reallocate an array that has other references.
 """
 
 from cpython.buffer cimport (
@@ -13,7 +13,7 @@ cdef extern from "memory.h" nogil:
 
 
 cdef inline char *_address(object array, str name, const char *kinds, Py_ssize_t itemsize, int flags) except? NULL:
-    """The first element of a C-ordered array of one of `kinds` (of the struct module) and this size."""
+    """The data pointer of a C-ordered array with this itemsize and one of these format characters (module struct)."""
     cdef Py_buffer view
     cdef char *address
     cdef const char *kind = kinds
@@ -42,7 +42,7 @@ cdef inline const void *unsigned_bytes(object array, str name) except? NULL:
 
 
 cdef inline const void *floats(object array, str name, Py_ssize_t itemsize) except? NULL:
-    """Of float16, float32 or float64, by the size."""
+    """For float16, float32 or float64, depending on the itemsize."""
     return _address(array, name, b"efd", itemsize, 0)
 
 
@@ -50,7 +50,7 @@ cdef inline void *floats_out(object array, str name, Py_ssize_t itemsize) except
     return _address(array, name, b"efd", itemsize, PyBUF_WRITABLE)
 
 
-# The same, and NULL for None.
+# The same, but NULL for None.
 
 cdef inline const void *integers_or_null(object array, str name, Py_ssize_t itemsize) except? NULL:
     if array is None:
@@ -77,7 +77,7 @@ cdef inline void *floats_out_or_null(object array, str name, Py_ssize_t itemsize
 
 
 cdef inline Py_ssize_t real_size(object array) except 0:
-    """4 for float32, 8 for float64, which the tables of kernels are ordered by."""
+    """4 for float32, 8 for float64; kernel tables are indexed by whether it is 8."""
     cdef Py_ssize_t itemsize = array.itemsize
     if itemsize != 4 and itemsize != 8:
         raise ValueError(f"the kernels take float32 and float64 arrays, got {array.dtype}")

@@ -1,4 +1,4 @@
-"""Argument checks of the public kernels: one sentence each, before anything is written."""
+"""Argument checks of the public kernels: each raises a one-sentence message before any output is written."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from .._utils.validation import check_number
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-MOST_NEGATIVES = 2**31  # of a row: hours of work for one thread
-MOST_ROWS = 2**31 - 1  # that an int32 can number: 0 to 2^31 - 2, and the number itself
+MOST_NEGATIVES = 2**31  # per row: hours of work for one thread
+MOST_ROWS = 2**31 - 1  # so that all ids, 0 to 2^31 - 2, and the count itself fit in int32
 
 
 def floating(name: str, array: NDArray[Any]) -> np.dtype[Any]:
@@ -45,7 +45,7 @@ def vector(name: str, array: NDArray[Any], dtype: Any, length: int) -> None:
 
 
 def vector_or_number(name: str, value: Any, dtype: Any, length: int) -> NDArray[Any] | float:
-    """Check a one-dimensional array, or one number for all, which is returned as a float."""
+    """Check a one-dimensional array, or a scalar for all entries, which is returned as a float."""
     if isinstance(value, np.ndarray):
         vector(name, value, dtype, length)
         return value
@@ -67,7 +67,7 @@ def output(name: str, array: NDArray[Any], dtype: Any, shape: tuple[int, ...]) -
 
 
 def optional_output(name: str, array: NDArray[Any] | None, dtype: Any, length: int) -> None:
-    """Check an output that may be left out."""
+    """Check an optional output."""
     if array is not None:
         output(name, array, dtype, (length,))
 
@@ -92,21 +92,21 @@ def csr(
         raise ValueError(f"indptr must not decrease, but does at row {int(np.argmax(indptr[1:] < indptr[:-1]))}")
     _within("indices", indices[indptr[0] : indptr[-1]], columns)
     if sorted_within_rows and len(indices) > 1:
-        falls = np.flatnonzero(indices[1:] < indices[:-1]) + 1  # entries less than the one before
+        falls = np.flatnonzero(indices[1:] < indices[:-1]) + 1  # entries less than their predecessor
         falls = falls[(falls > indptr[0]) & (falls < indptr[-1])]
         if len(falls) and not np.isin(falls, indptr).all():
             raise ValueError(f"the {kind} indices must be sorted within each row; call sort_indices() on the matrix")
 
 
 def fits_int32(**sizes: int) -> None:
-    """Refuse more rows, columns or candidates than the int32 ids of a kernel can number; every such kernel calls it."""
+    """Refuse sizes whose ids do not fit in int32; called by every kernel with int32 ids."""
     for name, size in sizes.items():
         if size > MOST_ROWS:
             raise ValueError(f"the number of {name} must be at most {MOST_ROWS}, since their ids are int32, got {size}")
 
 
 def samples(negatives: NDArray[np.float64] | None) -> None:
-    """Refuse numbers of negatives that cannot be counted, or not within a lifetime."""
+    """Refuse numbers of negatives that are below 0, NaN, or too large to process."""
     if negatives is None:
         return
     outside = negatives[~((negatives >= 0) & (negatives <= MOST_NEGATIVES))]
@@ -117,7 +117,7 @@ def samples(negatives: NDArray[np.float64] | None) -> None:
 
 
 def rows_of(array: Any) -> int:
-    """Return the number of rows of what should be an array; 0 for what other checks refuse."""
+    """Return the number of rows of an array; 0 for arguments that other checks refuse."""
     return array.shape[0] if isinstance(array, np.ndarray) and array.ndim else 0
 
 
@@ -149,13 +149,13 @@ def not_negative(name: str, array: NDArray[Any]) -> None:
 
 
 def ids(name: str, array: NDArray[Any], bound: int) -> None:
-    """Check a list of row numbers."""
+    """Check an array of row numbers."""
     _typed(name, array, np.dtype(np.int64), 1)
     _within(name, array, bound)
 
 
 def ascending(name: str, array: NDArray[Any], bound: int) -> None:
-    """Check a strictly ascending list of row numbers."""
+    """Check a strictly ascending array of row numbers."""
     _indices(name, array)
     _within(name, array, bound)
     if (array[1:] <= array[:-1]).any():

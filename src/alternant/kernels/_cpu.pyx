@@ -1,16 +1,16 @@
-"""What this CPU and operating system can run, and what was built. Compiled for the baseline: it loads anywhere."""
+"""The SIMD levels that can run here, and those built. Compiled for the baseline level, so it loads anywhere."""
 
 cdef extern from *:
     """
     #if defined(__x86_64__) && (defined(__GNUC__) || defined(__clang__))
     #include <cpuid.h>
-    /* The compiler's runtime asks the CPU and, for the wide registers, the operating system (XGETBV). */
+    /* The compiler's runtime queries the CPU and, for wide registers, the operating system (XGETBV). */
     static int cpu_level(void)
     {
         unsigned a, b, c, d;
         __builtin_cpu_init();
         if (!(__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma"))) return 0;
-        /* F16C, which compilers cannot all ask for. */
+        /* F16C, which not all compilers' __builtin_cpu_supports can query. */
         if (!__get_cpuid(1, &a, &b, &c, &d) || !(c & (1u << 29))) return 0;
         return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512dq")
             && __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512vl") ? 2 : 1;

@@ -1,4 +1,4 @@
-"""The grid on which stochastic gradient descent runs in parallel, and how a matrix is cut into one."""
+"""The block grid for parallel stochastic gradient descent, and the partitioning of a matrix into one."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from .._utils.threads import resolve_num_threads
 from . import _checks as check
 from ._registry import Backend, active_backend
 
-MOST_BLOCKS = 64  # a side; the numbers of the blocks then fit in 16 bits, which NumPy sorts by radix
+MOST_BLOCKS = 64  # per side; block numbers then fit in 16 bits, for which NumPy has a radix sort
 PIECE = 1 << 20  # entries counted at a time
-FEWEST_ENTRIES = 64  # a block on average: fewer are not worth handing to a thread
+FEWEST_ENTRIES = 64  # per block on average: fewer are not worth the overhead of a task
 
 
 class Factors(NamedTuple):
-    """Two sides of a biased factorization."""
+    """The two sides of a biased factorization."""
 
     X: NDArray[Any]  # (m, f)
     Y: NDArray[Any]  # (n, f)
@@ -26,10 +26,10 @@ class Factors(NamedTuple):
 
 
 class Grid(NamedTuple):
-    """Entries of an m x n matrix in B x B blocks.
+    """The entries of an m x n matrix, grouped into B x B blocks.
 
-    Block ``(a, b)`` has the rows from ``row_edges[a]`` and the columns from ``column_edges[b]`` up to the next edge,
-    and owns the entries from ``block_indptr[a * B + b]`` up to ``block_indptr[a * B + b + 1]``.
+    Block ``(a, b)`` covers rows ``row_edges[a]:row_edges[a + 1]`` and columns ``column_edges[b]:column_edges[b + 1]``,
+    and owns entries ``block_indptr[k]:block_indptr[k + 1]`` with ``k = a * B + b``.
     """
 
     row_edges: NDArray[np.int64]  # (B + 1,)
@@ -40,18 +40,18 @@ class Grid(NamedTuple):
 
     @property
     def blocks(self) -> int:
-        """B, the number of blocks on a side."""
+        """B, the number of blocks per side."""
         return len(self.row_edges) - 1
 
     @classmethod
     def whole(cls, rows: Any, columns: Any, m: int, n: int) -> Grid:
-        """One block: the entries are taken one after the other."""
+        """Return a grid of one block: entries are processed in the given order."""
         check.fits_int32(rows=m, columns=n)
         rows, columns = _as_int32("rows", rows), _as_int32("columns", columns)
         return cls(np.array([0, m]), np.array([0, n]), np.array([0, len(rows)]), rows, columns)
 
     def diagonals(self, order: NDArray[np.int64]) -> NDArray[np.int64]:
-        """Return the schedule that takes every block once: round ``d`` takes the blocks ``(a, (a + order[d]) % B)``.
+        """Return the schedule that processes every block once: round ``d`` has the blocks ``(a, (a + order[d]) % B)``.
 
         Parameters
         ----------
@@ -66,7 +66,7 @@ class Grid(NamedTuple):
         return np.stack([rows, (rows + np.asarray(order, np.int64)[:, None]) % self.blocks], axis=2)
 
     def check(self, m: int, n: int) -> None:
-        """Raise unless this is a grid of an m x n matrix."""
+        """Raise an error unless this is a valid grid of an m x n matrix."""
         check.fits_int32(rows=m, columns=n)
         if self.blocks < 1:
             raise ValueError(f"row_edges must have at least 2 edges, 0 and {m}, got {self.blocks + 1}")
@@ -94,19 +94,19 @@ class Grid(NamedTuple):
 
 
 class Cut(NamedTuple):
-    """A matrix cut into a grid. Row ``r`` of the grid is row ``row_order[r]`` of the matrix, and so for the columns."""
+    """A matrix partitioned into a grid, whose row ``r`` is row ``row_order[r]`` of the matrix; likewise for columns."""
 
     grid: Grid
     row_order: NDArray[np.int64]  # (m,)
     column_order: NDArray[np.int64]  # (n,)
-    entries: NDArray[np.int64]  # (nnz,): the matrix's entry that each entry of the grid is
+    entries: NDArray[np.int64]  # (nnz,): position in the matrix of each entry of the grid
 
 
 def block_count(m: int, n: int, nnz: int) -> int:
-    """Return B: as many blocks as many threads can use, but no more than the entries are worth.
+    """Return B: enough blocks for many threads, but no more than the number of entries justifies.
 
-    More blocks cut the entries of a row into shorter runs, and rows are fetched once for each run: on 20 million
-    entries of 138,000 rows an epoch takes twice as long with 32 as with 16.
+    More blocks split the entries of a row into shorter runs, and a row is loaded once per run: on 20 million entries
+    in 138,000 rows, an epoch takes twice as long with B = 32 as with B = 16.
     """
     wanted = 16 if nnz < 1 << 27 else 32
     return int(max(1, min(wanted, np.sqrt(nnz / FEWEST_ENTRIES), m, n)))
@@ -116,16 +116,17 @@ def cut(
     indptr: NDArray[np.int64], indices: NDArray[Any], n: int, blocks: int, rng: np.random.Generator,
     num_threads: int | None = None, backend: Backend | None = None,
 ) -> Cut:  # fmt: skip
-    """Cut a CSR matrix of n columns into blocks x blocks blocks of about as many entries each.
+    """Partition a CSR matrix with n columns into blocks x blocks blocks of roughly equal numbers of entries.
 
-    Rows and columns are dealt out to the blocks at random: were new users and new items neighbours, as they are in most
-    data, a few blocks would hold most entries. Within a block they keep their order. More blocks than rows or columns
-    leave some of them empty. `num_threads` and `backend` (by default the one in force) do not change the result.
+    Rows and columns are assigned to blocks at random: in most data, new users and new items are adjacent, so that a
+    few contiguous blocks would hold most entries. Within a block, rows and columns keep their order. If there are more
+    blocks than rows or columns, some are empty. `num_threads` and `backend` (default: the active one) do not change
+    the result.
 
     Raises
     ------
     TypeError, ValueError
-        If the matrix is not a whole CSR matrix of n columns, or `blocks` is not between 1 and 64.
+        If this is not a complete CSR matrix with n columns, or `blocks` is not between 1 and 64.
     """
     check_whole(indptr, indices, len(indptr) - 1, n, blocks)
     row_block, row_order, row_edges = _deal(np.diff(indptr), blocks, rng)
@@ -138,7 +139,7 @@ def cut(
 
 
 def check_whole(indptr: NDArray[np.int64], indices: NDArray[Any], m: int, n: int, blocks: int) -> None:
-    """Raise unless this is all of an m x n matrix, and a number of blocks that it can be cut into."""
+    """Raise an error unless this is a complete m x n CSR matrix and `blocks` is valid."""
     check.fits_int32(rows=m, columns=n)
     check.csr(indptr, indices, m, n)
     if indptr[0] != 0 or indptr[-1] != len(indices):
@@ -157,7 +158,7 @@ def _as_int32(name: str, ids: Any) -> NDArray[np.int32]:
 
 
 def column_counts(indices: NDArray[Any], n: int) -> NDArray[np.int64]:
-    """Count the entries of each column, piece by piece: NumPy widens all indices that it counts at once."""
+    """Count the entries of each column, in pieces: `numpy.bincount` converts all of its input to int64."""
     counts = np.zeros(n, np.int64)
     for start in range(0, len(indices), PIECE):
         counts += np.bincount(indices[start : start + PIECE], minlength=n)
@@ -167,7 +168,7 @@ def column_counts(indices: NDArray[Any], n: int) -> NDArray[np.int64]:
 def _deal(
     counts: NDArray[np.int64], blocks: int, rng: np.random.Generator
 ) -> tuple[NDArray[np.uint8], NDArray[np.int64], NDArray[np.int64]]:
-    """Deal rows out at random; return the block of each, the rows block by block, and the blocks' edges."""
+    """Assign rows to blocks at random; return the block of each row, the rows ordered by block, and the block edges."""
     shuffled = rng.permutation(len(counts))
     edges = _edges(counts[shuffled], blocks)
     block = np.empty(len(counts), np.uint8)
@@ -182,7 +183,7 @@ def _positions(order: NDArray[np.int64]) -> NDArray[np.int32]:
 
 
 def _edges(counts: NDArray[np.int64], blocks: int) -> NDArray[np.int64]:
-    """Cut rows where the entries before them reach equal parts; where one row has several parts, some stay empty."""
+    """Place edges at equal shares of the entries; if one row holds several shares, some blocks are empty."""
     before = np.concatenate([[0], np.cumsum(counts)])
     edges = np.searchsorted(before, before[-1] * np.arange(blocks + 1) / blocks)
     edges[0], edges[-1] = 0, len(counts)

@@ -1,6 +1,7 @@
-"""Small dense Cholesky for `als_numba`: of a row's ``f x f`` system, or of its dual.
+"""Small dense Cholesky for `als_numba` and `nnls_numba`: of a row's ``f x f`` system, or of its dual.
 
-Numba's own linear algebra would call LAPACK, whose overhead small systems feel and whose bits depend on its threads.
+Numba's own linear algebra calls LAPACK, which has a high overhead for small systems and whose last bits depend on its
+number of threads.
 """
 
 # Numba infers types from the arguments of a call; annotations would only repeat them.
@@ -12,12 +13,12 @@ import numba
 import numpy as np
 
 BLOCK = 64  # entries summed in the dtype of the arrays before they are added to a float64 sum
-LANES = 16  # inner loops run over a multiple of this, which spares them the slow end of a vectorised loop
+LANES = 16  # inner loops run over a multiple of this, so that vectorized loops have no scalar remainder
 
-# The error model spares every division a branch. Sums may be reordered, so that they vectorise; NaN stays NaN.
+# The error model avoids a branch per division. Sums may be reordered, so that they vectorize; NaN is preserved.
 FAST = {"reassoc", "contract", "nsz"}
 inner = numba.njit(nogil=True, error_model="numpy", fastmath=FAST)
-# Where constants among the arguments shall be seen.
+# Inlined, so that constant arguments are propagated.
 inlined = numba.njit(nogil=True, error_model="numpy", fastmath=FAST, inline="always")
 
 
@@ -28,7 +29,7 @@ def up(count, multiple):
 
 @inner
 def clear(a, n):
-    for i in range(n):  # Numba would take much longer to compile a slice assignment
+    for i in range(n):  # Numba takes much longer to compile a slice assignment
         a[i] = 0
 
 
@@ -40,7 +41,7 @@ def copy(source, n, a):
 
 @inner
 def dot_four(y, j, p, n):
-    """The products of `p` with four rows at a time: four independent sums hide the latency of one."""
+    """Return the dot products of `p` with four rows: independent sums hide the latency of additions."""
     s0 = s1 = s2 = s3 = y.dtype.type(0)
     for i in range(n):
         s0 += y[j, i] * p[i]
@@ -52,7 +53,7 @@ def dot_four(y, j, p, n):
 
 @inner
 def solve_cholesky(problem, u, limits, loss, regular, dense, A, vectors):
-    """Solve exactly, in the precision of `dense`; False where that precision is lost or the matrix is singular."""
+    """Solve exactly, in the precision of `dense`; return False if that is too low or the matrix is singular."""
     first, last = problem.indptr[u], problem.indptr[u + 1]
     dual = regular and last - first < len(vectors.d)
     for j in range(first, last if dual else first):
@@ -90,15 +91,15 @@ def _solve_primal(problem, u, loss, singular, dense, A, vectors):
 def add_block(problem, start, count, dense, A, b):
     """Add ``w_j y_j y_j^T`` and ``t_j y_j`` of a block of entries to the upper triangle of `A` and to `b`.
 
-    The block is transposed, so that the innermost loop is as long as the block for any f. (The rows of `columns` are a
-    little longer: a power of two apart, they would fall on the same few lines of a cache.)
+    The block is transposed, so that the innermost loop has the length of the block for any f. (The rows of `columns`
+    are padded: with a stride that is a power of two, they would share a few cache sets.)
     """
     _, columns, w, t, p = dense
     indices, weight, target, Y = problem.indices, problem.weight, problem.target, problem.Y
     for j in range(BLOCK):
         w[j] = weight[start + j] if j < count else 0
         t[j] = target[start + j] if j < count else 0
-        column = indices[start + min(j, count - 1)]  # past the end any finite value will do, its weight being 0
+        column = indices[start + min(j, count - 1)]  # past the end, any finite row will do, as its weight is 0
         for i in range(len(b)):
             columns[i, j] = Y[column, i]
     for i in range(len(b)):
@@ -131,7 +132,7 @@ def _solve_dual(problem, u, loss, dense, A, vectors):
         for i in range(f):
             V[j, i] = root * inverse[i] * problem.Y[column, i]
         clear(A[j], A.shape[1])
-    for j in range(n, n + 3):  # no NaN of an earlier row may reach what the four at a time multiply with zero
+    for j in range(n, n + 3):  # these end up in columns of A that `factor` multiplies by zero: no stale NaN
         clear(V[j], f)
     for j in range(n):
         copy(V[j], V.shape[1], p)
@@ -150,8 +151,8 @@ def _solve_dual(problem, u, loss, dense, A, vectors):
 
 @inner
 def factor(A, n, floor):
-    """Turn the upper triangle into `L` of ``A = L L^T``, lower; False once a pivot is not above its floor and 0."""
-    p = np.zeros(A.shape[1])  # row j of L, then zeros, which let the innermost loop run over a multiple of LANES
+    """Factor ``A = L L^T``, from the upper into the lower triangle; False if a pivot is not above its floor and 0."""
+    p = np.zeros(A.shape[1])  # row j of L, zero-padded so that the innermost loop runs over a multiple of LANES
     for j in range(n):
         copy(A[j], j, p)
         for i in range(j, n, 4):
@@ -170,7 +171,7 @@ def factor(A, n, floor):
 
 @inner
 def substitute(L, n, x):
-    """Overwrite `x` with the solution of ``L L^T x = x``."""
+    """Solve ``L L^T z = x``, and overwrite `x` with `z`."""
     for j in range(n):
         s = x[j]
         for i in range(j):

@@ -21,9 +21,9 @@ from .._utils.threads import default_num_threads
 if TYPE_CHECKING:
     from . import als, dense, nnls, ranks, sgd, topk
 
-BACKENDS = ("cython", "numba", "numpy")  # in order of preference; numpy, which always runs, is the last
+BACKENDS = ("cython", "numba", "numpy")  # in order of preference; numpy, which is always available, comes last
 SIMD_LEVELS = ("avx512", "avx2", "baseline")  # best first
-# The registry of kernels: each one's family, whose files are the contract (``als.py``) and one module for each backend.
+# The kernels and their families. A family's files are the contract (``als.py``) and one module per backend.
 KERNELS = {
     "solve_rows": "als",
     "squared_error": "als",
@@ -42,13 +42,13 @@ KERNELS = {
 
 
 class BackendUnavailableError(ImportError):
-    """A backend was named that can't run here; the message says why."""
+    """The requested backend cannot run here; the message says why."""
 
 
 class Backend:
-    """One complete set of kernels; each of them is an attribute, as ``backend.solve_rows``."""
+    """A complete set of kernels, each of them an attribute, such as ``backend.solve_rows``."""
 
-    if TYPE_CHECKING:  # the contract's signatures, to which a test holds those of every backend
+    if TYPE_CHECKING:  # the contract's signatures; a test checks that every backend has the same
         solve_rows = staticmethod(als.solve_rows)
         squared_error = staticmethod(als.squared_error)
         multiply = staticmethod(dense.multiply)
@@ -67,7 +67,7 @@ class Backend:
         if missing := KERNELS.keys() - kernels.keys():
             raise TypeError(f"the {name} backend must have every kernel, but lacks {', '.join(sorted(missing))}")
         self.name = name
-        self.simd = simd  # level of the compiled kernels, or None
+        self.simd = simd  # SIMD level of the compiled kernels, or None
         for kernel in KERNELS:
             setattr(self, kernel, kernels[kernel])
 
@@ -81,7 +81,7 @@ def get_backend(name: str = "auto") -> Backend:
     Parameters
     ----------
     name : {"auto", "cython", "numba", "numpy"}
-        ``"auto"`` is the first of the others that can run here; it warns once where that is NumPy.
+        ``"auto"`` selects the first of the others that can run here, and warns once if that is NumPy.
 
     Raises
     ------
@@ -106,7 +106,7 @@ def available_backends() -> dict[str, str | None]:
 
 
 def set_backend(name: str) -> None:
-    """Use one backend from now on, in every thread (``"auto"``: the best one)."""
+    """Use this backend from now on, in all threads (``"auto"``: the best one available)."""
     global _default
     get_backend(name)
     _default = name
@@ -114,7 +114,7 @@ def set_backend(name: str) -> None:
 
 @contextmanager
 def use_backend(name: str) -> Iterator[Backend]:
-    """Use one backend inside a ``with`` block, in this thread or task only."""
+    """Use this backend inside a ``with`` block, in the current thread or task only."""
     backend = get_backend(name)
     token = _override.set(name)
     try:
@@ -124,7 +124,7 @@ def use_backend(name: str) -> Iterator[Backend]:
 
 
 def active_backend() -> Backend:
-    """Return the backend in force: `use_backend`, else `set_backend`, else ``ALTERNANT_BACKEND``, else the best."""
+    """Return the active backend: from `use_backend`, else `set_backend`, else ``ALTERNANT_BACKEND``, else the best."""
     return get_backend(_override.get() or _default or os.environ.get("ALTERNANT_BACKEND") or "auto")
 
 
@@ -138,7 +138,7 @@ def _choose() -> Backend:
         loaded = _load(name)
         if isinstance(loaded, Backend):
             return loaded
-        if name == "cython" and os.environ.get("ALTERNANT_SIMD"):  # asked for by name: no silent substitute
+        if name == "cython" and os.environ.get("ALTERNANT_SIMD"):  # requested explicitly: no silent fallback
             raise BackendUnavailableError(f"the cython backend can't run here: {loaded}")
     warnings.warn(
         "alternant runs on plain NumPy, hundreds of times slower than its native kernels: "
@@ -152,7 +152,7 @@ def _choose() -> Backend:
 
 @functools.cache
 def _load(name: str) -> Backend | str:
-    """Import a backend, or say why that is not possible."""
+    """Import a backend, or return the reason why it cannot run."""
     if name == "cython":
         try:
             return _load_cython()
@@ -189,7 +189,7 @@ def _load_cython() -> Backend | str:
 
 
 def built_levels() -> tuple[str, ...]:
-    """Return the SIMD levels of the compiled kernels, best first; none where there are no compiled kernels."""
+    """Return the SIMD levels of the compiled kernels, best first; empty if there are no compiled kernels."""
     if importlib.util.find_spec("alternant.kernels._cpu") is None:
         return ()
     built: tuple[str, ...] = importlib.import_module("alternant.kernels._cpu").built_levels()
@@ -197,7 +197,7 @@ def built_levels() -> tuple[str, ...]:
 
 
 def load_level(level: str) -> Backend:
-    """Return the compiled kernels of one SIMD level, which this CPU must have."""
+    """Return the compiled kernels of one SIMD level, which this CPU must support."""
     tables = {family: module.Kernels(level) for family, module in _modules("cython").items()}
     return Backend("cython", level, {kernel: getattr(tables[family], kernel) for kernel, family in KERNELS.items()})
 
@@ -207,7 +207,7 @@ def _modules(suffix: str) -> dict[str, Any]:
 
 
 def backend_info() -> dict[str, Any]:
-    """Tell what runs here: backend, SIMD level, OpenMP, threads, BLAS, compiler, and why other backends can't run."""
+    """Describe the active backend, SIMD level, OpenMP, threads, BLAS, compiler, and why other backends can't run."""
     backend = active_backend()
     build = importlib.import_module("alternant.kernels._cpu").build_info() if backend.name == "cython" else {}
     return {

@@ -32,65 +32,67 @@ def solve_rows(
     row_objective: NDArray[np.float64] | None = None,
     target_scale: NDArray[Any] | None = None,
 ) -> int:
-    r"""Solve one regularized weighted least-squares problem for every row.
+    r"""Solve a regularized weighted least-squares problem for each row.
 
-    Row ``u`` becomes the solution of
+    Row ``u`` of `X` is set to the solution of
 
     .. math:: (\mathrm{diag}(g) + \lambda_u I + \sum_j w_j y_j y_j^T)\, x_u = \sum_j t_j y_j
 
-    with the sums over the entries ``j`` of row ``u``. A row without entries becomes exactly 0.
+    where the sums run over the entries ``j`` of row ``u``. A row without entries is set to exactly 0. All
+    floating-point inputs, including the initial `X`, must be finite.
 
     Parameters
     ----------
     indptr : int64 array, shape (m + 1,)
-        Row ``u`` owns the entries ``indptr[u]:indptr[u + 1]``. It need not start at 0: a slice of a larger `indptr`
-        solves a range of rows.
+        Row ``u`` owns entries ``indptr[u]:indptr[u + 1]``. `indptr` need not start at 0: a slice of a larger one solves
+        a range of rows.
     indices : int32 or int64 array, shape (nnz,)
-        Row numbers of `Y`. They need not be sorted; a repeated one counts as often as it stands there.
+        Rows of `Y`, in any order; an index that is repeated counts once per occurrence.
     weight : array, shape (nnz,)
-        ``w`` of every entry, negative only as far as each row's matrix stays positive definite.
+        ``w`` of each entry; may be negative as long as each row's matrix is positive definite.
     target : array, shape (nnz,), or float
-        ``t`` of every entry; or what is added to each ``w`` to get ``t``, as for implicit feedback without dislikes.
+        ``t`` of each entry, or a number: then ``t = w + target``, as for implicit feedback without dislikes.
     Y : array, shape (n, f)
-        The fixed side; for float32 arrays also in float16, as `multiply` writes it. The Cython kernel then reads half
-        as much memory, which pays where `Y` is larger than the caches. To solve rows exactly it first converts all of
-        `Y` to float32, as the other backends always do.
+        The fixed side. With float32 arrays it may also be float16, as written by `multiply`: the Cython kernel then
+        reads half as much memory, which pays off if `Y` is larger than the caches. To solve rows exactly, it first
+        converts all of `Y` to float32, as the Numba kernel always does.
     diagonal : array, shape (f,)
-        ``g``, not negative.
+        ``g``, 0 or more.
     regularization : array, shape (m,)
-        ``lambda_u``, not negative. All of these must be finite.
+        ``lambda_u``, 0 or more.
     X : array, shape (m, f)
-        The solved side, overwritten. ``method="cg"`` starts from what it holds.
+        The solved side, overwritten. For ``method="cg"`` it holds the initial guess.
     method : {"cg", "cholesky"}
         ``"cg"``: conjugate gradients preconditioned by ``diag(g) + lambda_u``; a row whose preconditioner is
-        (numerically) singular is solved by Cholesky instead. ``"cholesky"``: exact, through the ``f x f`` system or,
-        for a row with fewer than ``f`` entries and positive weights, through its dual.
+        (numerically) singular is solved by Cholesky instead. ``"cholesky"``: exact, by the ``f x f`` system or, for a
+        row with fewer than ``f`` entries, positive weights and a nonsingular ``diag(g) + lambda_u``, by its dual.
     tol : float
-        A row stops when the distance to its solution, in the norm of its matrix A, is estimated to be at most `tol`
-        times the initial distance: when the remaining decrease of ``x^T A x - 2 b^T x`` is at most ``tol^2`` times the
-        decrease so far. If no weight is negative, ``r^T M^-1 r`` (residual r, preconditioner M) bounds the remaining
-        decrease; with large weights that bound is loose, and twice the last step's decrease is used instead. A row
-        whose initial value is worse than 0 starts at 0. A row also stops when its residual is rounding error compared
-        with b. With a tolerance of 0.05 or more, the steps (but not the initial residual) may use long float32 rows
-        rounded to bfloat16, an error well below `tol`. Not used by ``"cholesky"``.
+        Relative tolerance: iteration on a row stops when its error, in the norm of its matrix A, is estimated to be at
+        most `tol` times the initial error, that is, when the estimated remaining decrease of ``x^T A x - 2 b^T x`` is
+        at most ``tol^2`` times the decrease so far. The estimate is the smaller of ``r^T M^-1 r`` (residual r,
+        preconditioner M), which is an upper bound unless weights are negative but loose for large weights, and twice
+        the decrease in the last step. Iteration also stops when the residual is rounding error compared with b. If the
+        initial guess is worse than 0, the row starts from 0. With a tolerance of 0.05 or more, the steps (but not the
+        initial residual) may round the ``y_j`` of long float32 rows to bfloat16, an error well below `tol`. Ignored by
+        ``"cholesky"``.
     max_steps : int
-        Maximum number of steps for each row. Not used by ``"cholesky"``.
+        Maximum number of steps per row. Ignored by ``"cholesky"``.
     num_threads : int, optional
-        Number of threads; all that the process may use by default.
+        Number of threads; by default, all available to the process.
     row_steps : int32 array, shape (m,), optional
-        Receives the conjugate-gradient steps of each row (0 where the row was solved exactly).
+        Receives the number of conjugate-gradient steps of each row (0 if it was solved exactly).
     row_objective : float64 array, shape (m,), optional
-        Receives ``x^T diag(g) x + lambda_u |x|^2 + sum_j (w_j s_j^2 - 2 t_j s_j)``, ``s_j = y_j . x``, of each row:
-        its share of the objective up to a constant.
+        Receives ``x^T diag(g) x + lambda_u |x|^2 + sum_j (w_j s_j^2 - 2 t_j s_j)``, ``s_j = y_j . x``, for each row:
+        its share of the objective, up to a constant.
     target_scale : array, shape (n,), optional
-        Factor of the targets of each row of `Y`: ``t_j`` is multiplied by ``target_scale[indices[j]]``. Normalized
-        preferences then need no array of nnz numbers.
+        Scale factor per row of `Y`: ``t_j`` is multiplied by ``target_scale[indices[j]]``, so that normalized
+        preferences need no array of length nnz.
 
     Returns
     -------
     int
-        0, or ``1 + u`` for the first row ``u`` whose matrix is singular or not positive definite. Such a row of `X`
-        is left as it was; the others are solved.
+        0, or ``1 + u`` for the first row ``u`` whose matrix is singular or not positive definite. Such rows of `X` are
+        left unchanged; all others are solved.
 
     References
     ----------
@@ -139,22 +141,22 @@ def squared_error(
     diagonal: NDArray[Any],
     num_threads: int | None = None,
 ) -> float:
-    r"""Evaluate the data term of the objective, up to the constant that depends on neither factor.
+    r"""Evaluate the data term of the objective, up to a constant that depends on neither factor.
 
     .. math:: \sum_u \Big( x_u^T \mathrm{diag}(g)\, x_u + \sum_j w_j s_{uj}^2 - 2 t_j s_{uj} \Big),
               \qquad s_{uj} = x_u \cdot y_j
 
-    The constant is ``sum c p^2`` for implicit feedback and ``sum weight * rating^2`` for explicit ratings. Sums are
-    accumulated in float64, row by row, whatever the dtype of the arrays.
+    The constant is ``sum c p^2`` for implicit feedback and ``sum weight * rating^2`` for explicit ratings. Sums over
+    entries and rows are accumulated in float64, whatever the dtype of the arrays.
 
     Parameters
     ----------
     indptr, indices, weight, target, Y, diagonal
-        As for `solve_rows`, and `Y` of the dtype of `X`.
+        As for `solve_rows`, but `Y` must have the dtype of `X`.
     X : array, shape (m, f)
-        The other side; not changed.
+        The other side; only read.
     num_threads : int, optional
-        Number of threads; all that the process may use by default.
+        Number of threads; by default, all available to the process.
 
     Returns
     -------

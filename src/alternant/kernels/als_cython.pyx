@@ -1,4 +1,4 @@
-"""The row problem of alternating least squares: what leads from NumPy's arrays to simd/als.c."""
+"""The row problem of alternating least squares: Cython bindings of simd/als.c."""
 
 from libc.stddef cimport ptrdiff_t
 from libc.stdint cimport int8_t, int32_t, int64_t, uint16_t
@@ -49,7 +49,7 @@ cdef extern from "als.h" nogil:
 
 
 cdef als_problem problem_of(indptr, indices, weight, target, Y, diagonal, Py_ssize_t size) except *:
-    """What both kernels are given."""
+    """Convert the arguments common to both kernels."""
     cdef als_problem p
     p.m, p.f = len(indptr) - 1, len(diagonal)
     p.indptr = <const int64_t *> integers(indptr, "indptr", 8)

@@ -2,11 +2,12 @@ r"""The row problem of alternating least squares, compiled by Numba.
 
 .. math:: (\mathrm{diag}(g) + \lambda_u I + \sum_j w_j y_j y_j^T)\, x_u = \sum_j t_j y_j
 
-Cost of a row of ``n`` entries: ``2 n f`` a step for conjugate gradients, over the row's ``y_j`` packed once into a
-contiguous buffer; ``n f^2 / 2 + f^3 / 6`` for Cholesky, ``n^2 f / 2 + n^3 / 6`` through the dual.
+Cost of a row with ``n`` entries: ``2 n f`` per step of conjugate gradients, with the row's ``y_j`` packed once into a
+contiguous buffer; ``n f^2 / 2 + f^3 / 6`` for Cholesky, ``n^2 f / 2 + n^3 / 6`` with the dual.
 
-Products with ``y_j`` are formed in the dtype of the arrays and summed in it over `BLOCK` entries at a time; all else
-is float64. Each row is solved by one thread, in an order that is its own: the number of threads changes no bit.
+Products with ``y_j`` are computed in the dtype of the arrays and summed in it over blocks of `BLOCK` entries; all other
+sums are float64. Each row is solved by one thread in a fixed order, so results are bitwise identical for any number of
+threads.
 """
 
 # Numba infers types from the arguments of a call; annotations would only repeat them.
@@ -30,21 +31,21 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-LONGEST_PACKED = 1 << 15  # a longer row is gathered anew at every step: bounds the scratch memory of a thread
+LONGEST_PACKED = 1 << 15  # longer rows are gathered again in every step, to limit each thread's scratch memory
 
-# Cholesky is tried in these precisions. A row is left to the next one where a pivot is smaller than the given part of
-# its diagonal entry: so many digits were lost to cancellation.
+# Cholesky is tried in these precisions, in order. A row is left to the next one if a pivot is smaller than this
+# fraction of its diagonal entry: too many digits were lost to cancellation.
 PRECISIONS = {
     np.dtype(np.float32): ((np.float32, 1e-3), (np.float64, 0.0)),
     np.dtype(np.float64): ((np.float64, 0.0),),
 }
 
-ROW_COST = 8  # what a row costs besides its entries, in entries
-TASK_COST = 8192  # fewer entries than this are not worth handing to a thread
+ROW_COST = 8  # fixed cost of a row, in entries
+TASK_COST = 8192  # of a task, in entries: less is not worth handing to a thread
 
-LEFT, FAILED = 1, 2  # the state of a row; 0 is solved
+LEFT, FAILED = 1, 2  # states of a row; 0 means solved
 
-# Arguments and scratch that travel together. The limits are arguments since Numba's cache would freeze globals.
+# Arguments and scratch passed together. The limits are arguments because Numba would cache globals as constants.
 Problem = namedtuple("Problem", "indptr indices weight target Y diagonal regularization")
 Limits = namedtuple("Limits", "tol max_steps singular underflow rounding dual_weight")
 Packed = namedtuple("Packed", "y w t p sums sums_b")  # for conjugate gradients: the entries of a row
@@ -52,10 +53,10 @@ Dense = namedtuple("Dense", "rows columns w t p")  # for Cholesky: V of the dual
 Vectors = namedtuple("Vectors", "d inverse b x r q")  # in float64; d = g + lambda, inverse = 1 / d or 1 / sqrt(d)
 
 def entry_point(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Compile at the first call, and keep the machine code on disk where there is a directory to keep it in."""
+    """Compile on the first call, and cache the machine code on disk if a cache directory is writable."""
     try:
         return numba.njit(nogil=True, error_model="numpy", cache=True)(function)
-    except RuntimeError:  # neither __pycache__ nor the user's cache can be written: a read-only container
+    except RuntimeError:  # neither __pycache__ nor the user's cache is writable, as in a read-only container
         return numba.njit(nogil=True, error_model="numpy")(function)
 
 
@@ -99,7 +100,7 @@ def solve_rows(
     if method == "cg":
         run(_cg_range)
     for dtype, loss in PRECISIONS[Y.dtype]:
-        if (state == LEFT).any():  # only what is needed is compiled
+        if (state == LEFT).any():  # compile only what is needed
             run(_cholesky_range, loss, np.empty(0, dtype))
     unsolved = np.flatnonzero(state)
     return int(unsolved[0]) + 1 if len(unsolved) else 0
@@ -128,24 +129,24 @@ def _with_target(
     indptr: NDArray[np.int64], indices: NDArray[Any], weight: NDArray[Any], target: NDArray[Any] | float,
     scale: NDArray[Any] | None = None,
 ) -> tuple[NDArray[Any], ...]:  # fmt: skip
-    """Return the entries with an array of targets."""
+    """Return the entries with their targets as an array."""
     if not isinstance(target, (int, float)) and scale is None:
         return indptr, indices, weight, target
-    own = slice(indptr[0], indptr[-1])  # the call's, which may be few of all
+    own = slice(indptr[0], indptr[-1])  # the entries of this call, possibly a small part of all
     t = weight[own] + weight.dtype.type(target) if isinstance(target, (int, float)) else target[own]
     return indptr - indptr[0], indices[own], weight[own], t if scale is None else t * scale[indices[own]]
 
 
 def constant(*arrays: NDArray[Any]) -> list[NDArray[Any]]:
-    """Read-only views: one type, hence one compilation, for any mix of arrays, read-only arrays and memory maps."""
+    """Return read-only views: one type, so one compilation, for arrays, read-only arrays and memory maps alike."""
     views = [array.view(np.ndarray) for array in arrays]
     for view in views:
-        view.setflags(write=False)  # faster than view.flags, which single events feel
+        view.setflags(write=False)  # faster than view.flags, which matters for updates by single events
     return views
 
 
 def row_ranges(indptr: NDArray[np.int64], threads: int) -> list[tuple[int, int]]:
-    """Cut the rows into ranges of like cost, enough of them that the threads end together."""
+    """Split the rows into ranges of similar cost, enough of them to balance the load."""
     cost = indptr - indptr[0] + ROW_COST * np.arange(len(indptr))
     count = max(1, min(8 * threads, int(cost[-1]) // TASK_COST))
     cuts = np.unique(np.searchsorted(cost, cost[-1] * np.arange(count + 1) // count)).tolist()
@@ -154,7 +155,7 @@ def row_ranges(indptr: NDArray[np.int64], threads: int) -> list[tuple[int, int]]
 
 @entry_point
 def _cg_range(begin, end, problem, limits, X, state, row_steps, row_objective):
-    """Solve the rows ``begin:end``, but leave those with a singular preconditioner."""
+    """Solve the rows ``begin:end``, except those with a singular preconditioner, which are marked LEFT."""
     indptr, f, dtype = problem.indptr, X.shape[1], X.dtype
     longest = 0
     for u in range(begin, end):
@@ -182,9 +183,9 @@ def _cg_range(begin, end, problem, limits, X, state, row_steps, row_objective):
 
 @entry_point
 def _cholesky_range(begin, end, problem, limits, loss, like, X, state, row_steps, row_objective):
-    """Solve those of the rows ``begin:end`` that are left, in the precision of `like`."""
+    """Solve those of the rows ``begin:end`` that are marked LEFT, in the precision of `like`."""
     indptr, f, dtype = problem.indptr, X.shape[1], like.dtype
-    width = up(f + 3, LANES)  # three spare rows and columns, since they are taken four at a time
+    width = up(f + 3, LANES)  # three spare rows and columns, as they are processed four at a time
     dense = Dense(np.zeros((f + 3, up(f, LANES)), dtype), np.zeros((f + 3, BLOCK + LANES), dtype),
                   np.zeros(BLOCK, dtype), np.zeros(BLOCK, dtype), np.zeros(max(width, BLOCK), dtype))  # fmt: skip
     vectors, A = _vectors(f), np.zeros((f + 3, width))
@@ -211,7 +212,7 @@ def _vectors(f):
 
 @inner
 def _start(problem, u, X, singular, d, x):
-    """Set ``d = g + lambda`` and `x`; return whether `d` can be divided by."""
+    """Set ``d = g + lambda`` and `x`; return whether `d` is numerically nonsingular."""
     most = -np.inf
     for i in range(len(d)):
         d[i] = np.float64(problem.diagonal[i]) + np.float64(problem.regularization[u])
@@ -227,8 +228,8 @@ def _start(problem, u, X, singular, d, x):
 def _solve_cg(problem, u, limits, packed, vectors):
     """Conjugate gradients preconditioned by ``d`` (Saad, Iterative Methods for Sparse Linear Systems, alg. 9.1).
 
-    als_reference.py says when they stop. Returns the number of steps, -1 where the matrix is not positive definite, and
-    the row's objective.
+    als_reference.py documents the stopping rule. Returns the number of steps (-1 if the matrix is not positive
+    definite) and the row's objective.
     """
     d, inverse, b, x, r, q = vectors
     y, w, _, p, sums, _ = packed
@@ -247,7 +248,7 @@ def _solve_cg(problem, u, limits, packed, vectors):
     if whole <= limits.underflow:
         clear(x, f)
         return 0, 0.0
-    if value > 0:  # a worse start than 0
+    if value > 0:  # the initial guess is worse than 0
         rz = whole
         for i in range(f):
             x[i], r[i] = 0.0, b[i]
@@ -285,12 +286,12 @@ def _solve_cg(problem, u, limits, packed, vectors):
 
 @inner
 def _gather_product(problem, u, packed, q, b):
-    """Form ``q = sum w_j y_j y_j^T p`` while packing the row; add ``sum t_j y_j`` to `b`, unless that is empty."""
+    """Compute ``q = sum w_j y_j y_j^T p`` while packing the row; add ``sum t_j y_j`` to `b` unless `b` is empty."""
     y, w, t, p, sums, sums_b = packed
     indices, weight, target, Y = problem.indices, problem.weight, problem.target, problem.Y
     first, last = problem.indptr[u], problem.indptr[u + 1]
     clear(q, len(q))
-    for start in range(first, last, BLOCK):  # what was just packed is used while the nearest cache holds it
+    for start in range(first, last, BLOCK):  # each block is used while it is still in the L1 cache
         at, count = start - first if last - first <= len(w) else 0, min(BLOCK, last - start)
         for j in range(count):
             column = indices[start + j]
@@ -311,9 +312,9 @@ def _gather_product(problem, u, packed, q, b):
 
 @inner
 def _add_product(y, w, begin, end, p, sums, q):
-    """Add ``sum w_j y_j y_j^T p`` over a packed block to `q`: one pass, which uses each ``y_j`` twice while near."""
+    """Add ``sum w_j y_j y_j^T p`` over a packed block to `q`, in one pass that uses each ``y_j`` twice in cache."""
     clear(sums, len(sums))
-    if len(sums) == 32:  # constants spare the loops their ends: up to 1.5 times as fast
+    if len(sums) == 32:  # constant lengths leave no loop remainders: up to 1.5 times as fast
         _add_rows(y, w, begin, end, p, sums, 32)
     elif len(sums) == 64:
         _add_rows(y, w, begin, end, p, sums, 64)
@@ -338,7 +339,7 @@ def _add_products(y, w, t, begin, end, p, sums, sums_b):
 
 @inlined
 def _add_rows(y, w, begin, end, p, sums, f):
-    """Take the rows by fours: `sums` is loaded and stored once for the four."""
+    """Process rows in fours, so that `sums` is loaded and stored once per four rows."""
     for j in range(begin, end, 4):
         s0, s1, s2, s3 = dot_four(y, j, p, f)
         a0, a1, a2, a3 = w[j] * s0, w[j + 1] * s1, w[j + 2] * s2, w[j + 3] * s3

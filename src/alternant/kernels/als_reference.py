@@ -1,10 +1,9 @@
-r"""The row problem of alternating least squares, plainly: what the other backends are held to.
+r"""The row problem of alternating least squares in plain NumPy: the reference for the other backends.
 
 .. math:: (\mathrm{diag}(g) + \lambda_u I + \sum_j w_j y_j y_j^T)\, x_u = \sum_j t_j y_j
 
-One row at a time, all arithmetic in float64 whatever the dtype of the arrays. Cost of a row of ``n`` entries:
-``2 n f`` a step for conjugate gradients, ``n f^2 / 2 + f^3 / 6`` for Cholesky, ``n^2 f / 2 + n^3 / 6`` through the
-dual.
+One row at a time, with all arithmetic in float64 whatever the dtype of the arrays. Cost of a row with ``n`` entries:
+``2 n f`` per step of conjugate gradients, ``n f^2 / 2 + f^3 / 6`` for Cholesky, ``n^2 f / 2 + n^3 / 6`` with the dual.
 """
 
 from __future__ import annotations
@@ -82,10 +81,11 @@ def _solve_cg(
 ) -> tuple[NDArray[Any], int]:
     """Conjugate gradients preconditioned by ``d`` (Saad, Iterative Methods for Sparse Linear Systems, alg. 9.1).
 
-    A step lowers the row's objective ``x.Ax - 2 b.x`` by `gain`, known without computing it. What is `left` to gain is
-    at most ``r.r/d``, as A is at least d; where d is far below A, it is about the last gains: twice the last one where
-    each is two thirds of the one before (Strakos and Tichy, On error estimation in the conjugate gradient method, ETNA
-    13, 2002). That is held against the decrease so far. A row whose start is worse than 0 starts at 0.
+    A step lowers the row's objective ``x.Ax - 2 b.x`` by `gain`, known without evaluating it. The decrease `left` is at
+    most ``r.r/d``, since A is at least d (unless weights are negative); where d is much smaller than A, recent gains
+    are a better estimate: twice the last one if each is two thirds of the one before (Strakos and Tichy, On error
+    estimation in the conjugate gradient method, ETNA 13, 2002). Iteration stops when the smaller of the two is small
+    relative to the decrease so far. If the initial guess is worse than 0, the row starts from 0.
     """
     b = y.T @ t
     whole = b @ (b / d)
@@ -120,7 +120,7 @@ def _solve_cg(
 def _solve_cholesky(
     y: NDArray[Any], w: NDArray[Any], t: NDArray[Any], d: NDArray[Any], singular: float
 ) -> NDArray[Any]:
-    """Solve exactly: through the dual where the row is short, else through the ``f x f`` system."""
+    """Solve exactly: by the dual if the row is short, else by the ``f x f`` system."""
     if len(y) < len(d) and w.min() >= ALS_SMALLEST_DUAL_WEIGHT and d.min() > singular * d.max():
         # x = D^-1/2 V^T (I + V V^T)^-1 (t / sqrt(w)) with V = diag(sqrt(w)) Y D^-1/2 (push-through identity)
         v = np.sqrt(w)[:, None] * y / np.sqrt(d)

@@ -26,17 +26,17 @@ def multiply(
     Parameters
     ----------
     rows : array, shape (m, b), b >= f
-        Their first f columns are multiplied.
+        The left factor; only its first f columns are used.
     matrix : array, shape (f, f)
-        What they are multiplied by, from the right.
+        The right factor.
     out : array, shape (m, c), c >= f
-        Receives ``rows @ matrix`` in its first columns, and zeros in the others, none of them negative. It may be
-        `rows`, unless the matrix is an upper triangle. Of float32 rows it may be float16, to which they are rounded:
-        11 bits, as long as they lie between 6e-5 and 65504.
+        Receives ``rows[:, :f] @ matrix`` in its first f columns, with -0.0 normalized to 0.0, and zeros in the others.
+        It may be `rows` itself, unless `triangle` is ``"upper"``. With float32 rows it may be float16: the normalized
+        products are then rounded to nearest even, to 11 significant bits for magnitudes between 6e-5 and 65504.
     triangle : {"full", "lower", "upper"}
-        Which triangle of the matrix is not zero. The other one must be zero; most of it is skipped.
+        Which triangle of the matrix may be nonzero. The other one must be zero; most of it is skipped.
     num_threads : int, optional
-        Number of threads; all that the process may use by default.
+        Number of threads; by default, all available to the process.
     """
     dtype = check.floating("rows", rows)
     m, width = check.matrix("rows", rows, dtype).shape
@@ -56,7 +56,7 @@ def multiply(
 
 
 def gramian(rows: NDArray[Any], out: NDArray[np.float64], num_threads: int | None = None) -> None:
-    """Form ``rows^T rows`` in float64.
+    """Compute ``rows^T rows`` in float64.
 
     Parameters
     ----------
@@ -65,7 +65,7 @@ def gramian(rows: NDArray[Any], out: NDArray[np.float64], num_threads: int | Non
     out : float64 array, shape (f, f)
         Receives their Gramian; infinite or NaN where it overflows.
     num_threads : int, optional
-        Number of threads; all that the process may use by default.
+        Number of threads; by default, all available to the process.
     """
     f = check.matrix("rows", rows, check.floating("rows", rows)).shape[1]
     check.output("out", out, np.float64, (f, f))
@@ -74,7 +74,7 @@ def gramian(rows: NDArray[Any], out: NDArray[np.float64], num_threads: int | Non
 
 
 def squared_norms(rows: NDArray[Any], out: NDArray[np.float64], num_threads: int | None = None) -> None:
-    """Form the squared length of every row in float64.
+    """Compute the squared Euclidean norm of each row in float64.
 
     Parameters
     ----------
@@ -83,7 +83,7 @@ def squared_norms(rows: NDArray[Any], out: NDArray[np.float64], num_threads: int
     out : float64 array, shape (m,)
         Receives ``|row|^2``.
     num_threads : int, optional
-        Number of threads; all that the process may use by default.
+        Number of threads; by default, all available to the process.
     """
     m = check.matrix("rows", rows, check.floating("rows", rows)).shape[0]
     check.output("out", out, np.float64, (m,))

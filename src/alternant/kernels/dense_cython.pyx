@@ -1,4 +1,4 @@
-"""Products of many rows with a small matrix: what leads from NumPy's arrays and SciPy's BLAS to simd/dense.c."""
+"""Products of many rows with a small matrix: Cython bindings of simd/dense.c, which calls SciPy's BLAS."""
 
 from cpython.pycapsule cimport PyCapsule_GetName, PyCapsule_GetPointer
 from libc.stddef cimport ptrdiff_t
@@ -43,10 +43,10 @@ cdef extern from "dense.h" nogil:
 
 
 cdef void *blas(str name) except NULL:
-    """Look a routine up at run time, so that no SciPy is needed to build this module."""
+    """Look up a routine at run time, so that building this module does not require SciPy."""
     capsule = scipy.linalg.cython_blas.__pyx_capi__[name]
     signature = PyCapsule_GetName(capsule)
-    if b"int *" not in signature:    # 64-bit integers, some day
+    if b"int *" not in signature:    # should SciPy switch to 64-bit integers
         raise ImportError(f"SciPy's BLAS has another interface than expected: {signature.decode()}")
     return PyCapsule_GetPointer(capsule, signature)
 
@@ -60,9 +60,9 @@ TRIANGLES = {"lower": LOWER_TRIANGLE, "full": FULL_MATRIX, "upper": UPPER_TRIANG
 
 
 cdef dense_product product_of(rows, Py_ssize_t size) except *:
-    """What is the same for all kernels."""
+    """Convert the arguments common to all kernels."""
     cdef dense_product p
-    fits_int32(columns=rows.shape[1])    # BLAS counts in int32, too
+    fits_int32(columns=rows.shape[1])    # BLAS dimensions are int32, too
     p.m, p.f, p.width, p.columns = len(rows), rows.shape[1], rows.shape[1], rows.shape[1]
     p.rows, p.matrix, p.out, p.out_f16 = floats(rows, "rows", size), NULL, NULL, NULL
     p.triangle, p.blas = FULL_MATRIX, &ROUTINES
@@ -115,7 +115,7 @@ cdef class Kernels:
             return
         cdef Py_ssize_t size = real_size(rows)
         cdef dense_product p = product_of(rows, size)
-        # As many as there are rows for, and no more than 16 MB of them, but for large f.
+        # At most one per block of rows; up to 32 within 16 MB in total, but 8 even if f is large.
         cdef ptrdiff_t parts = min(-(-m // ROW_BLOCK), max(8, min(32, (1 << 21) // (f * f))))
         sums = np.zeros((parts, f, f))
         cdef double *partial = <double *> floats_out(sums, "sums", 8)

@@ -1,8 +1,8 @@
-r"""Products of many rows with a small matrix, by NumPy's BLAS in blocks of rows on Python's threads.
+r"""Products of many rows with a small matrix, by NumPy's BLAS in blocks of rows on Python threads.
 
 .. math:: \text{out} = R M, \qquad G = R^T R, \qquad |r_u|^2
 
-Cost for m rows: ``2 m f^2`` for a product (little more than half of it for a triangle), ``m f^2`` for the Gramian.
+Cost for m rows: ``2 m f^2`` for a product (little more than half of that for a triangle), ``m f^2`` for the Gramian.
 """
 
 from __future__ import annotations
@@ -16,9 +16,9 @@ from .._utils.threads import map_parallel, resolve_num_threads, single_threaded_
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-# Rows a thread multiplies at a time. Fixed, so that the bits of a product depend on no thread count.
+# Rows multiplied at a time. Fixed, so that results do not depend on the number of threads.
 BLOCK = 1024
-# Columns of a triangular matrix that are multiplied at a time, without the zeros beside them.
+# Columns of a triangular matrix multiplied at a time, without the rows in which all of them are zero.
 PANEL = 64
 
 
@@ -36,7 +36,7 @@ def multiply(
         "full": [(slice(0, f), slice(0, f))],
         "lower": [(slice(panel.start, f), panel) for panel in panels],
         "upper": [(slice(0, panel.stop), panel) for panel in panels],
-    }[triangle]  # the rows of the matrix that are not zero in some columns, and these columns
+    }[triangle]  # slices of the matrix: the nonzero rows of some columns, and these columns
 
     def part(block: slice) -> None:
         target = out[block] if out.dtype == rows.dtype else np.empty((len(rows[block]), f), rows.dtype)
@@ -45,7 +45,7 @@ def multiply(
                 target[:, given] = rows[block, taken] @ matrix[taken, given]
             else:
                 np.matmul(rows[block, taken], matrix[taken, given], out=target[:, given])
-        target[:, :f] += 0  # no zero has a sign
+        target[:, :f] += 0  # normalize -0.0 to 0.0
         if out.dtype != rows.dtype:
             with np.errstate(over="ignore", under="ignore"):
                 out[block, :f] = target
@@ -61,7 +61,7 @@ def gramian(rows: NDArray[Any], out: NDArray[np.float64], num_threads: int | Non
 
     def part(block: slice) -> NDArray[np.float64]:
         wide = rows[block].astype(np.float64)
-        with np.errstate(over="ignore", invalid="ignore"):  # the caller looks at the result
+        with np.errstate(over="ignore", invalid="ignore"):  # the caller checks the result
             return wide.T @ wide
 
     out[:] = 0

@@ -1,8 +1,8 @@
-r"""Products of many rows with a small matrix, plainly: NumPy's, in blocks of rows.
+r"""Products of many rows with a small matrix in plain NumPy, in blocks of rows.
 
 .. math:: \text{out} = R M, \qquad G = R^T R, \qquad |r_u|^2
 
-Cost for m rows: ``2 m f^2`` for a product (little more than half of it for a triangle), ``m f^2`` for the Gramian.
+Cost for m rows: ``2 m f^2`` for a product (little more than half of that for a triangle), ``m f^2`` for the Gramian.
 """
 
 from __future__ import annotations
@@ -16,9 +16,9 @@ from .._utils.threads import single_threaded_blas
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-# Rows multiplied at a time, so that their copies stay small.
+# Rows multiplied at a time, to limit the size of copies.
 BLOCK = 1024
-# Columns of a triangular matrix that are multiplied at a time, without the zeros beside them.
+# Columns of a triangular matrix multiplied at a time, without the rows in which all of them are zero.
 PANEL = 64
 
 
@@ -36,15 +36,15 @@ def multiply(
         "full": [(slice(0, f), slice(0, f))],
         "lower": [(slice(panel.start, f), panel) for panel in panels],
         "upper": [(slice(0, panel.stop), panel) for panel in panels],
-    }[triangle]  # the rows of the matrix that are not zero in some columns, and these columns
+    }[triangle]  # slices of the matrix: the nonzero rows of some columns, and these columns
 
     with single_threaded_blas():
         for block in _blocks(len(rows)):
             product = np.empty((len(rows[block]), f), rows.dtype)
             for taken, given in parts:
                 product[:, given] = rows[block, taken] @ matrix[taken, given]
-            with np.errstate(over="ignore", under="ignore"):  # of float16
-                out[block, :f] = product + 0  # no zero has a sign
+            with np.errstate(over="ignore", under="ignore"):  # in the conversion to float16
+                out[block, :f] = product + 0  # normalize -0.0 to 0.0
             out[block, f:] = 0
 
 
@@ -55,7 +55,7 @@ def gramian(
 ) -> None:
     """See `alternant.kernels.gramian`."""
     out[:] = 0
-    with single_threaded_blas(), np.errstate(over="ignore", invalid="ignore"):  # the caller looks at the result
+    with single_threaded_blas(), np.errstate(over="ignore", invalid="ignore"):  # the caller checks the result
         for block in _blocks(len(rows)):
             wide = rows[block].astype(np.float64)
             out += wide.T @ wide

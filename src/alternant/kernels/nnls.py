@@ -30,59 +30,60 @@ def solve_rows_nonnegative(
     row_steps: NDArray[np.int32] | None = None,
     row_objective: NDArray[np.float64] | None = None,
 ) -> int:
-    r"""Solve one regularized weighted least-squares problem without negative unknowns for every row.
+    r"""Solve a regularized weighted least-squares problem with non-negative unknowns for each row.
 
-    Row ``u`` becomes
+    Row ``u`` of `X` is set to
 
     .. math:: \mathrm{argmin}_{x \ge 0}\; x^T A_u x - 2 b_u^T x, \qquad
               A_u = G + \lambda_u I + \sum_j w_j y_j y_j^T, \qquad b_u = \sum_j t_j y_j
 
-    with the sums over the entries ``j`` of row ``u``: coordinate descent from what `X` holds (negative numbers in it
-    count as 0), and, as soon as a sweep leaves the set of positive unknowns as it was, a Cholesky solve on that set,
-    shortened so that no unknown becomes negative. Neither raises the objective. All arithmetic is in float64. A row
-    without entries becomes exactly 0, as does one whose ``b`` has no positive entry.
+    where the sums run over the entries ``j`` of row ``u``. Coordinate descent starts from the contents of `X` (negative
+    values count as 0). Whenever a sweep leaves the set of positive unknowns unchanged, and after every 8 sweeps, a
+    Cholesky solve moves to the minimum over that set, or towards it until an unknown reaches 0. Neither increases the
+    objective. All arithmetic is in float64. A row without entries is set to exactly 0, as is one whose ``b`` has no
+    positive entry. All floating-point inputs, including the initial `X`, must be finite.
 
     Parameters
     ----------
     indptr : int64 array, shape (m + 1,)
-        Row ``u`` owns the entries ``indptr[u]:indptr[u + 1]``. It need not start at 0: a slice of a larger `indptr`
-        solves a range of rows.
+        Row ``u`` owns entries ``indptr[u]:indptr[u + 1]``. `indptr` need not start at 0: a slice of a larger one solves
+        a range of rows.
     indices : int32 or int64 array, shape (nnz,)
-        Row numbers of `Y`. They need not be sorted; a repeated one counts as often as it stands there.
+        Rows of `Y`, in any order; an index that is repeated counts once per occurrence.
     weight, target : arrays, shape (nnz,)
-        ``w`` and ``t`` of every entry. A weight may be 0 where the target is not (what weighs on all rows alike is
-        then in `gramian`), or negative as long as the row's matrix stays positive definite.
+        ``w`` and ``t`` of each entry. A weight may be 0 where the target is not (if weights common to all rows are in
+        `gramian`), or negative as long as the row's matrix is positive definite.
     Y : array, shape (n, f)
         The fixed side.
     gramian : array, shape (f, f)
-        ``G``, symmetric and positive semidefinite; its upper triangle is read.
+        ``G``, symmetric and positive semidefinite; only its upper triangle is read.
     regularization : array, shape (m,)
-        ``lambda_u``, not negative. All of these must be finite.
+        ``lambda_u``, 0 or more.
     X : array, shape (m, f)
-        The solved side: the start, overwritten.
+        The solved side: the initial guess, overwritten.
     tol : float
-        A row stops when the largest entry of its projected gradient (``A x - b``, without positive entries where x is
-        0) is at most `tol` times the largest entry of ``b``, or when it is mere rounding error.
+        Relative tolerance: iteration on a row stops when the largest magnitude in its projected gradient (``A x - b``,
+        without positive entries where x is 0) is at most `tol` times that in ``b``, or is rounding error.
     max_steps : int
-        Sweeps over the unknowns of a row at most.
+        Maximum number of sweeps over the unknowns of a row.
     num_threads : int, optional
-        Number of threads; all that the process may use by default.
+        Number of threads; by default, all available to the process.
     row_steps : int32 array, shape (m,), optional
-        Receives the sweeps of each row; `max_steps` where it may not have converged.
+        Receives the number of sweeps of each row; `max_steps` if it may not have converged.
     row_objective : float64 array, shape (m,), optional
-        Receives ``x^T A x - 2 b^T x`` of each row: its share of the objective up to a constant.
+        Receives ``x^T A x - 2 b^T x`` for each row: its share of the objective, up to a constant.
 
     Returns
     -------
     int
-        0, or ``1 + u`` for the first row ``u`` whose objective is unbounded below (an unknown with positive ``b`` and
-        no weight), whose matrix is not positive definite though a weight is negative, or whose numbers
-        overflow. Such a row of `X` is left as it was; the others are solved.
+        0, or ``1 + u`` for the first row ``u`` whose objective is unbounded below (``A_kk = 0`` with positive ``b_k``),
+        which has a negative weight and a matrix that is not positive definite, or whose values overflow. Such rows of
+        `X` are left unchanged; all others are solved.
 
     Notes
     -----
-    An unknown without weight, ``A_kk = 0``, becomes 0 unless its ``b_k`` is positive. Where a row's matrix is singular
-    and its solution not unique, the start decides which one is found.
+    An unknown with ``A_kk = 0`` is set to 0, unless its ``b_k`` is positive. If a row's matrix is singular and its
+    solution is not unique, the initial guess determines which one is found.
 
     References
     ----------

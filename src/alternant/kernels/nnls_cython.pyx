@@ -1,4 +1,4 @@
-"""The non-negative row problem of alternating least squares: what leads from NumPy's arrays to simd/nnls.c."""
+"""The non-negative row problem of alternating least squares: Cython bindings of simd/nnls.c."""
 
 from libc.stddef cimport ptrdiff_t
 from libc.stdint cimport int8_t, int32_t, int64_t

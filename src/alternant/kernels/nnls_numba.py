@@ -3,9 +3,9 @@ r"""The non-negative row problem of alternating least squares, compiled by Numba
 .. math:: \mathrm{argmin}_{x \ge 0}\; x^T A x - 2 b^T x, \qquad
           A = G + \lambda_u I + \sum_j w_j y_j y_j^T, \quad b = \sum_j t_j y_j
 
-Cost of a row of ``n`` entries: ``n f^2 / 2`` to form its matrix, ``f^2`` a sweep of coordinate descent, ``p^3 / 6`` a
-solve with ``p`` positive unknowns; all in float64. Each row is solved by one thread, in an order that is its own: the
-number of threads changes no bit.
+Cost of a row with ``n`` entries: ``n f^2 / 2`` to form its matrix, ``f^2`` per sweep of coordinate descent, ``p^3 / 6``
+per solve with ``p`` positive unknowns; all in float64. Each row is solved by one thread in a fixed order, so results
+are bitwise identical for any number of threads.
 """
 
 # Numba infers types from the arguments of a call; annotations would only repeat them.
@@ -26,7 +26,7 @@ from .als_numba import Dense, constant, entry_point, row_ranges
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-# Arguments and scratch that travel together. The limits are arguments since Numba's cache would freeze globals.
+# Arguments and scratch passed together. The limits are arguments because Numba would cache globals as constants.
 Problem = namedtuple("Problem", "indptr indices weight target Y gramian regularization")
 Limits = namedtuple("Limits", "tol max_steps singular rounding sweeps")
 Vectors = namedtuple("Vectors", "b x g step floor")
@@ -67,7 +67,7 @@ def solve_rows_nonnegative(
 def _solve_range(begin, end, problem, limits, X, failed, row_steps, row_objective):
     """Solve the rows ``begin:end``."""
     f = X.shape[1]
-    width = up(f + 3, LANES)  # three spare rows and columns, since they are taken four at a time
+    width = up(f + 3, LANES)  # three spare rows and columns, as they are processed four at a time
     dense = Dense(np.zeros((0, 0)), np.zeros((f + 3, BLOCK + LANES)), np.zeros(BLOCK), np.zeros(BLOCK),
                   np.zeros(max(width, BLOCK)))  # fmt: skip
     A, C, positive = np.zeros((f + 3, width)), np.zeros((f + 3, width)), np.empty(f, np.int64)
@@ -88,7 +88,7 @@ def _solve_range(begin, end, problem, limits, X, failed, row_steps, row_objectiv
 
 @inner
 def _form(problem, u, singular, dense, A, C, positive, vectors):
-    """Form A, whole, and b; False if the row has no least value."""
+    """Form `b` and both triangles of `A`; return False if the objective has no minimum or overflows."""
     b, f = vectors.b, len(vectors.b)
     first, last = problem.indptr[u], problem.indptr[u + 1]
     for i in range(f):
@@ -108,7 +108,7 @@ def _form(problem, u, singular, dense, A, C, positive, vectors):
             A[i, k] = A[k, i]
             total += A[i, k]
         total += A[i, i] + b[i]
-    if not abs(total) < np.inf:  # Numba's isfinite is x - x == 0, which reordering turns into True
+    if not abs(total) < np.inf:  # Numba's isfinite is x - x == 0, which reassociation turns into True
         return False
     for i in range(f):
         if A[i, i] <= 0 and b[i] > 0:
@@ -118,7 +118,7 @@ def _form(problem, u, singular, dense, A, C, positive, vectors):
 
 @inner
 def _factor_positive(A, C, positive, p, singular, floor):
-    """Cholesky of the rows and columns of A that the first p of `positive` name, into C."""
+    """Factor the rows and columns ``positive[:p]`` of `A` into `C`; return whether that succeeds."""
     most = 0.0
     for i in range(len(floor)):
         most = max(most, A[i, i])
@@ -132,9 +132,9 @@ def _factor_positive(A, C, positive, p, singular, floor):
 
 @inner
 def _descend(limits, A, C, positive, vectors, out):
-    """Coordinate descent from `out`, with a solve on the positive unknowns whenever their set stands still.
+    """Coordinate descent from `out`, with a solve on the positive unknowns whenever their set is unchanged.
 
-    Returns the number of sweeps, -1 where the result overflows, and the row's objective.
+    Returns the number of sweeps (-1 if the result overflows) and the row's objective.
     """
     b, x, g, _, _ = vectors
     f = len(b)
@@ -142,7 +142,7 @@ def _descend(limits, A, C, positive, vectors, out):
     for k in range(f):
         gains |= b[k] > 0
         x[k] = max(np.float64(out[k]), 0.0) if A[k, k] > 0 else 0.0
-    if not gains:  # A being positive semidefinite, nothing is gained by any x >= 0
+    if not gains:  # A is positive semidefinite, so no x >= 0 is better than 0
         clear(out, f)
         return 0, 0.0
     _gradient(A, b, x, g)
@@ -175,7 +175,7 @@ def _gradient(A, b, x, g):
 
 @inner
 def _converged(limits, A, b, x, g):
-    """Whether the projected gradient is small."""
+    """Return whether the projected gradient is small."""
     most, largest, largest_b, total = 0.0, 0.0, 0.0, 0.0
     for k in range(len(b)):
         total += x[k]
@@ -186,7 +186,7 @@ def _converged(limits, A, b, x, g):
 
 @inner
 def _sweep(A, x, g):
-    """Minimise over one unknown after another; whether the set of the positive ones has changed."""
+    """Minimize over one unknown at a time; return whether the set of positive unknowns has changed."""
     changed = False
     for i in range(len(x)):
         if A[i, i] <= 0:
@@ -203,7 +203,7 @@ def _sweep(A, x, g):
 
 @inner
 def _step_on_positive(singular, A, C, positive, vectors):
-    """Go to the minimum over the positive unknowns, or as far towards it as none becomes negative."""
+    """Move to the minimum over the positive unknowns, or towards it until one of them reaches 0."""
     b, x, g, step, floor = vectors
     p = 0
     for k in range(len(x)):

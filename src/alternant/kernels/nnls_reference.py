@@ -1,10 +1,10 @@
-r"""The non-negative row problem of alternating least squares, plainly: what the other backends are held to.
+r"""The non-negative row problem of alternating least squares in plain NumPy: the reference for the other backends.
 
 .. math:: \mathrm{argmin}_{x \ge 0}\; x^T A x - 2 b^T x, \qquad
           A = G + \lambda_u I + \sum_j w_j y_j y_j^T, \quad b = \sum_j t_j y_j
 
-One row at a time, all arithmetic in float64 whatever the dtype of the arrays. Cost of a row of ``n`` entries:
-``n f^2 / 2`` to form its matrix, ``f^2`` a sweep, ``p^3 / 6`` a solve with ``p`` positive unknowns.
+One row at a time, with all arithmetic in float64 whatever the dtype of the arrays. Cost of a row with ``n`` entries:
+``n f^2 / 2`` to form its matrix, ``f^2`` per sweep, ``p^3 / 6`` per solve with ``p`` positive unknowns.
 """
 
 from __future__ import annotations
@@ -67,7 +67,7 @@ def solve_rows_nonnegative(
 
 
 def _check(A: NDArray[Any], b: NDArray[Any], definite: bool) -> None:
-    """Raise LinAlgError where there is no least value."""
+    """Raise LinAlgError if the objective has no minimum, or overflows."""
     if not (np.isfinite(A).all() and np.isfinite(b).all()) or (b[np.diag(A) <= 0] > 0).any():
         raise LinAlgError
     if not definite and not np.diag(cholesky(A)).min() ** 2 > NNLS_SINGULAR * np.diag(A).max():
@@ -77,8 +77,8 @@ def _check(A: NDArray[Any], b: NDArray[Any], definite: bool) -> None:
 def _descend(
     A: NDArray[Any], b: NDArray[Any], x: NDArray[Any], tol: float, max_steps: int
 ) -> tuple[NDArray[Any], int]:
-    """Coordinate descent, with a solve on the positive unknowns whenever their set stands still."""
-    if not (b > 0).any():  # A being positive semidefinite, nothing is gained by any x >= 0
+    """Coordinate descent, with a solve on the positive unknowns whenever their set is unchanged."""
+    if not (b > 0).any():  # A is positive semidefinite, so no x >= 0 is better than 0
         return np.zeros_like(x), 0
     diagonal = np.diag(A)
     x[diagonal <= 0] = 0
@@ -101,7 +101,7 @@ def _descend(
 
 
 def _step_on_positive(A: NDArray[Any], x: NDArray[Any], g: NDArray[Any]) -> NDArray[Any]:
-    """Go from x to the minimum over the positive unknowns, or as far towards it as none becomes negative."""
+    """Move from x to the minimum over the positive unknowns, or towards it until one of them reaches 0."""
     P = np.flatnonzero(x > 0)
     if not len(P):
         return x

@@ -1,4 +1,4 @@
-"""The contract of ranks without lists: `count_above`."""
+"""The contract of computing ranks without sorting: `count_above`."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ def count_above(
     out_equal: NDArray[np.int64],
     num_threads: int | None = None,
 ) -> None:
-    """Count, for chosen items of every query, the items that have a greater dot product, and those of an equal one.
+    """Count, for each target item of each query, the items with a greater dot product, and those with an equal one.
 
-    So the rank of any item, and with it the AUC, is known without sorting all scores or keeping them. A NaN score
-    counts as -inf.
+    This gives the rank of any item, and thus the AUC, without sorting or storing all scores. A NaN score counts as
+    -inf.
 
     Parameters
     ----------
@@ -36,13 +36,13 @@ def count_above(
     items : array, shape (n, f)
         One row per item.
     exclude : (indptr, indices) or None
-        CSR: the items that are not counted for query ``u``, sorted within each row.
+        CSR: the items excluded from the counts of query ``u``, sorted within each row.
     indptr, indices : int64 array, shape (m + 1,), and int32 or int64 array
-        CSR: the items whose ranks are asked for, sorted within each row; they may be excluded ones.
+        CSR: the target items, sorted within each row; they may be excluded items.
     out_above, out_equal : int64 arrays, shape (len(indices),)
-        Receive how many items that are not excluded score higher, and how many others score the same.
+        Receive, for each target, how many items that are not excluded score higher, and how many others score the same.
     num_threads : int, optional
-        Number of threads; all that the process may use by default.
+        Number of threads; by default, all available to the process.
     """
     dtype = check.floating("items", items)
     m, f = check.matrix("queries", queries, dtype).shape

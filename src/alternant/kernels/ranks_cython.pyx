@@ -1,4 +1,4 @@
-"""How many items score higher than chosen ones: what leads from NumPy's arrays to simd/ranks.c."""
+"""How many items score higher than given targets: Cython bindings of simd/ranks.c."""
 
 from libc.stddef cimport ptrdiff_t
 from libc.stdint cimport int64_t
@@ -46,7 +46,7 @@ cdef class Kernels:
         return alternant_fail_allocation(n)
 
     cdef score_lists(self, const ranks_call *call, Py_ssize_t size, indptr, indices, dtype):
-        """The scores of the items that a CSR matrix lists."""
+        """Return the scores of the items listed in a CSR matrix."""
         cdef const int64_t *rows = <const int64_t *> integers(indptr, "indptr", 8)
         cdef bint int64_indices = indices.itemsize == 8, no_memory
         cdef const void *listed = integers(indices, "indices", 8 if int64_indices else 4)
@@ -86,7 +86,7 @@ cdef class Kernels:
             no_memory = self.table.count[size == 8](&call, &counts)
         if no_memory:
             raise out_of_memory(call.threads)
-        # A target counted itself among its equals, unless it is excluded and was taken off again.
+        # Each target was counted as its own equal, unless it is excluded and was subtracted again.
         key = rows * len(items) + indices
         out_rows = np.repeat(np.arange(len(queries)), np.diff(excluded[0]))
         itself = ~np.isin(key, out_rows * len(items) + excluded[1], kind="sort")

@@ -1,9 +1,9 @@
-r"""How many items score higher than chosen ones, compiled by Numba.
+r"""How many items score higher than given targets, compiled by Numba.
 
 .. math:: \text{above}_{uj} = |\{i : q_u \cdot y_i > q_u \cdot y_j\}|
 
-Cost of a query with t targets: ``n f`` for the scores and a search among the targets for each score above the least of
-them. Each score is summed in the order of the factors, so that equal items tie to the bit.
+Cost of a query with t targets: ``n f`` for the scores, and a binary search among the targets for each score that is not
+below the lowest of them. Each score is summed in the order of the factors, so that identical items tie exactly.
 """
 
 # Numba infers types from the arguments of a call; annotations would only repeat them.
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 TILE = 256  # items scored at a time
-QUERIES = 32  # that share a transposed tile
+QUERIES = 32  # queries that share a transposed tile
 
 _inner = numba.njit(nogil=True, error_model="numpy", fastmath={"contract"})
 
@@ -50,7 +50,7 @@ def count_above(
 
 @entry_point
 def _count_range(begin, end, queries, items, excluded_indptr, excluded, indptr, indices, above, equal):
-    """Count for the queries ``begin:end``: all items tile by tile, then the excluded ones off again."""
+    """Count for the queries ``begin:end``: add all items tile by tile, then subtract the excluded ones."""
     f, n = queries.shape[1], len(items)
     first, last = indptr[begin], indptr[end]
     if first == last:
@@ -104,7 +104,7 @@ def _gather(items, listed, start, width, tile):
 
 @_inner
 def _multiply(query, tile, products):
-    """Form the products of a query with the items of a tile; a NaN becomes -inf."""
+    """Compute the products of a query with the items of a tile; NaN becomes -inf."""
     for j in range(TILE):
         products[j] = 0
     for i in range(len(tile)):
@@ -118,7 +118,7 @@ def _multiply(query, tile, products):
 
 @_inner
 def _count(values, ascending, by, above, equal):
-    """Add `by` to the targets below and at each value: above[b] counts for all targets up to b."""
+    """Add `by` to the counts of targets below and equal to each value; ``above[b]`` applies to all targets up to b."""
     for j in range(len(values)):
         value = values[j]
         if value < ascending[0]:

@@ -1,4 +1,4 @@
-"""How many items score higher than chosen ones, plainly: all scores of a query, compared with those of its targets.
+"""How many items score higher than given targets, in plain NumPy: compares all scores of a query with its targets.
 
 Cost of a query with t targets: ``n f`` for the scores and ``n t`` for the comparisons.
 """
@@ -28,7 +28,7 @@ def count_above(
         part = slice(indptr[u], indptr[u + 1])
         if part.start == part.stop:
             continue
-        # einsum keeps one order of summation for every item, so that equal items tie to the bit; BLAS may not.
+        # einsum sums in the same order for every item, so that identical items tie exactly; BLAS may not.
         scores = np.einsum("if,f->i", items, queries[u])
         scores = np.where(np.isnan(scores), -np.inf, scores)
         counted = np.ones(len(items), bool)

@@ -1,10 +1,10 @@
 """The contract of stochastic gradient descent: `biased_epoch`, `cosine_epoch`, `logistic_epoch` over a `Grid`.
 
-Parallel without locks and reproducible to the bit (Gemulla et al. 2011): the entries are cut into B x B blocks of rows
-x columns, and a schedule says in which rounds the blocks are processed. The blocks of one round share no row and no
-column, so that they run in parallel; within a block the entries are processed one after the other, in their order.
-Neither grid nor schedule depends on the number of threads. `Grid.diagonals` is the schedule of a whole epoch,
-`sort_into_blocks` is how `cut` makes a grid.
+Lock-free parallelism with bitwise reproducible results (Gemulla et al. 2011): the entries are partitioned into B x B
+blocks of rows x columns, and a schedule assigns blocks to rounds. The blocks of a round share no rows and no columns,
+so they run in parallel; within a block, entries are processed sequentially in their given order. Neither grid nor
+schedule depends on the number of threads. `Grid.diagonals` returns the schedule of a full epoch; `cut` builds a grid
+with `sort_into_blocks`.
 
 R. Gemulla, E. Nijkamp, P. J. Haas, Y. Sismanis, "Large-Scale Matrix Factorization with Distributed Stochastic Gradient
 Descent", KDD 2011.
@@ -38,47 +38,47 @@ def biased_epoch(
     update_columns: bool = True,
     num_threads: int | None = None,
 ) -> float:
-    r"""Take one gradient step for every entry of biased matrix factorization, with or without a sigmoid.
+    r"""Take one gradient step per entry for biased matrix factorization, with or without a sigmoid.
 
-    Entry ``j`` in row ``u`` and column ``i``, of target ``t``, is predicted by
+    The prediction for an entry in row ``u`` and column ``i``, with target ``t``, is
 
     .. math:: z = \mu + b_u + c_i + x_u \cdot y_i, \qquad
               p = \mathrm{low} + (\mathrm{high} - \mathrm{low})\, \sigma(z)
 
-    or ``p = z`` where a bound is infinite. The step goes along the exact negative gradient of
+    or ``p = z`` if a bound is infinite. The step follows the exact negative gradient of
 
     .. math:: \tfrac12 (t - p)^2 + \tfrac12 (\lambda_x |x_u|^2 + \lambda_y |y_i|^2 + \lambda_b b_u^2 + \lambda_c c_i^2)
 
-    with the gradients of both sides taken before either moves.
+    where the gradients of both sides are evaluated before either is updated.
 
     Parameters
     ----------
     grid : Grid
         The entries in blocks.
     schedule : int64 array, shape (rounds, tasks, 2)
-        The block ``(row block, column block)`` of each task. The tasks of a round share no row block and no column
-        block, and no block comes twice.
+        The block ``(row block, column block)`` of each task. The tasks of a round share no row blocks and no column
+        blocks, and no block occurs twice.
     target : array, shape (nnz,)
-        ``t`` of every entry.
+        ``t`` of each entry.
     factors : Factors
-        ``X`` (m, f), ``Y`` (n, f), ``row_bias`` (m,) and ``column_bias`` (n,), overwritten.
+        ``X`` (m, f), ``Y`` (n, f), ``row_bias`` (m,) and ``column_bias`` (n,), updated in place.
     offset : float
         The constant ``mu``.
     bounds : (float, float)
         ``low`` and ``high`` of the scaled sigmoid; ``(-inf, inf)`` for none.
     learning_rate : float
-        Length of a step along the gradient.
+        The step size.
     regularization : (float, float, float, float)
         ``lambda`` of X, Y, row biases and column biases.
     update_columns : bool
-        Whether `Y` and `column_bias` move too; else they are only read.
+        Whether to update `Y` and `column_bias` as well; otherwise they are only read.
     num_threads : int, optional
-        Number of threads; all that the process may use by default.
+        Number of threads; by default, all available to the process.
 
     Returns
     -------
     float
-        The sum of ``(t - p)^2``, each before its own step, in float64.
+        The sum of ``(t - p)^2`` in float64, each term evaluated before its own step.
 
     References
     ----------
@@ -108,34 +108,34 @@ def cosine_epoch(
     update_columns: bool = True,
     num_threads: int | None = None,
 ) -> float:
-    r"""Take one gradient step for every entry of cosine matrix factorization.
+    r"""Take one gradient step per entry for cosine matrix factorization.
 
-    The step of an entry of target ``t`` goes along the exact negative gradient, through the norms, of
+    The step for an entry with target ``t`` follows the exact negative gradient, including that of the norms, of
 
     .. math:: (\cos - t)^2, \qquad \cos = \frac{x_u \cdot y_i}{|x_u| |y_i|}
 
-    with the gradients of both sides taken before either moves. Where a vector is zero, the cosine counts as 0 and
-    nothing moves. A grid of one block takes the entries in the order they have.
+    where the gradients of both sides are evaluated before either is updated. If a vector is zero, the cosine counts as
+    0 and nothing is updated. With a grid of one block, entries are processed in the given order.
 
     Parameters
     ----------
     grid, schedule, num_threads
         As for `biased_epoch`.
     target : array, shape (nnz,)
-        ``t`` of every entry.
+        ``t`` of each entry.
     X : array, shape (m, f)
-        The rows' side, overwritten.
+        The factors of the rows, updated in place.
     Y : array, shape (n, f)
-        The columns' side, overwritten where `update_columns`.
+        The factors of the columns, updated in place if `update_columns`.
     learning_rate : float
-        Length of a step along the gradient.
+        The step size.
     update_columns : bool
-        Whether `Y` moves too; else it is only read.
+        Whether to update `Y` as well; otherwise it is only read.
 
     Returns
     -------
     float
-        The sum of ``(cos - t)^2``, each before its own step, in float64.
+        The sum of ``(cos - t)^2`` in float64, each term evaluated before its own step.
     """
     check.floating("X", X)
     factors = Factors(X, Y, np.zeros(len(X), X.dtype), np.zeros(len(Y), X.dtype))
@@ -162,39 +162,39 @@ def logistic_epoch(
     update_columns: bool = True,
     num_threads: int | None = None,
 ) -> float:
-    r"""Take one gradient step for every entry of logistic matrix factorization, and for negatives.
+    r"""Take one gradient step per entry, and per negative, for logistic matrix factorization.
 
-    An entry of weight ``w`` and target ``t`` is scored by ``z = b_u + c_i + x_u . y_i``; its step goes along the exact
+    An entry with weight ``w`` and target ``t`` has the score ``z = b_u + c_i + x_u . y_i``; its step follows the exact
     negative gradient of
 
     .. math:: w\, (\log(1 + e^z) - t z)
               + \tfrac12 (\lambda_x |x_u|^2 + \lambda_y |y_i|^2 + \lambda_b b_u^2 + \lambda_c c_i^2)
 
-    with the gradients of both sides taken before either moves. When the entries of a block are done, each row of the
-    block takes steps with ``w = 1``, ``t = 0`` for columns of the block: for all of them, or for a sample whose
-    expected size over all blocks is ``negatives[u]``, every column as likely as any other. The sample is a function of
-    (`seed`, `epoch`, row, block) alone, and the same in every backend.
+    where the gradients of both sides are evaluated before either is updated. After the entries of a block, each row of
+    the block takes steps with ``w = 1``, ``t = 0`` for columns of the block: for all of them, or for a uniform sample
+    (with replacement) whose expected size over all blocks is ``negatives[u]``. The sample depends only on (`seed`,
+    `epoch`, row, block), and is the same in every backend.
 
     Parameters
     ----------
     grid, schedule, factors, learning_rate, regularization, update_columns, num_threads
         As for `biased_epoch`.
     weight, target : arrays, shape (nnz,)
-        ``w``, not negative, and ``t``, between 0 and 1, of every entry.
+        ``w``, 0 or more, and ``t``, between 0 and 1, of each entry.
     negatives : float64 array, shape (m,), or None
-        Expected number of sampled negatives of each row, at most 2^31; None takes every pair of row and column.
+        Expected number of sampled negatives per row, at most 2^31; None takes every pair of row and column.
     squares : Factors or None
-        Sums of squared gradients, positive, overwritten: with them each number moves by
+        Positive sums of squared gradients, updated in place: each parameter then changes by
         ``learning_rate * gradient / sqrt(sum)`` (Adagrad). None takes plain steps.
     seed : int
-        Of the sample; from 0 to 2^64 - 1.
+        Seed of the sample, from 0 to 2^64 - 1.
     epoch : int
-        Number of the pass, which changes the sample.
+        Number of the epoch, from 0 to 2^64 - 1; each epoch has its own sample.
 
     Returns
     -------
     float
-        The sum of the losses (without the terms of lambda), each before its own step, in float64.
+        The sum of the losses (without regularization) in float64, each term evaluated before its own step.
 
     References
     ----------
@@ -232,33 +232,33 @@ def sort_into_blocks(
     blocks: int,
     num_threads: int | None = None,
 ) -> tuple[NDArray[np.int64], NDArray[np.int32], NDArray[np.int32], NDArray[np.int64]]:
-    """Put the entries of a CSR matrix in the order of the blocks that they belong to.
+    """Sort the entries of a CSR matrix by block.
 
-    Entries of one block keep their order.
+    The sort is stable: entries of the same block keep their order.
 
     Parameters
     ----------
     indptr : int64 array, shape (m + 1,)
-        From 0 to nnz.
+        Row pointers, from 0 to nnz.
     indices : int32 or int64 array, shape (nnz,)
         Column numbers.
     row_block, column_block : uint8 arrays, shapes (m,) and (n,)
-        The entries of row ``u`` in column ``i`` belong to block ``row_block[u] * blocks + column_block[i]``.
+        An entry in row ``u`` and column ``i`` belongs to block ``row_block[u] * blocks + column_block[i]``.
     row_position, column_position : int32 arrays, shapes (m,) and (n,)
-        The numbers of rows and columns in the grid.
+        The position of each row and column in the grid.
     blocks : int
-        Blocks on a side, from 1 to 64.
+        Blocks per side, from 1 to 64.
     num_threads : int, optional
-        Number of threads; all that the process may use by default.
+        Number of threads; by default, all available to the process.
 
     Returns
     -------
     block_indptr : int64 array, shape (blocks * blocks + 1,)
-        Block ``k`` has the entries from ``block_indptr[k]`` up to ``block_indptr[k + 1]`` of what follows.
+        Block ``k`` owns entries ``block_indptr[k]:block_indptr[k + 1]`` of the following arrays.
     rows, columns : int32 arrays, shape (nnz,)
         ``row_position`` and ``column_position`` of each entry.
     entries : int64 array, shape (nnz,)
-        Which entry of the matrix it is.
+        Position in the matrix of each entry.
     """
     check_whole(indptr, indices, len(row_block), len(column_block), blocks)
     for name, block, position in (("row", row_block, row_position), ("column", column_block, column_position)):
@@ -282,7 +282,7 @@ def _check(
     update_columns: bool,
     squares: Factors | None = None,
 ) -> None:
-    """Refuse what would make a kernel read out of bounds, or two threads write the same memory."""
+    """Refuse arguments that would make a kernel read out of bounds, or two threads write to the same memory."""
     dtype = check.floating("X", factors.X)
     m, f = check.matrix("X", factors.X, dtype, writeable=True).shape
     n = check.matrix("Y", factors.Y, dtype, columns=f, writeable=update_columns).shape[0]
@@ -308,7 +308,7 @@ def _check(
 
 
 def _check_schedule(schedule: NDArray[np.int64], blocks: int) -> None:
-    """Refuse tasks that two threads could not take at the same time."""
+    """Refuse rounds whose tasks conflict, and blocks that occur twice."""
     if not isinstance(schedule, np.ndarray) or schedule.dtype != np.int64:
         found = schedule.dtype if isinstance(schedule, np.ndarray) else type(schedule).__name__
         raise TypeError(f"schedule must be an int64 array, got {found}: pass grid.diagonals(order)")

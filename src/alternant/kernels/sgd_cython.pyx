@@ -1,4 +1,4 @@
-"""Stochastic gradient descent on a grid: what leads from NumPy's arrays to simd/sgd.c."""
+"""Stochastic gradient descent on a grid: Cython bindings of simd/sgd.c."""
 
 from libc.math cimport INFINITY, isfinite
 from libc.stddef cimport ptrdiff_t
@@ -74,13 +74,13 @@ cdef extern from "sgd.h" nogil:
 
 
 cdef enum:
-    PARTS = 32                  # of a matrix, whose entries are sorted by themselves
-    ENTRIES_PER_PART = 65536    # at least: a part's histogram has up to 4096 numbers
+    PARTS = 32                  # of a matrix, sorted independently
+    ENTRIES_PER_PART = 65536    # at least: a part's histogram has up to 4096 counts
 
 
 cdef sgd_epoch epoch_of(grid, schedule, X, Y, target, learning_rate, bint update_columns, loss, num_threads,
                         Py_ssize_t size) except *:
-    """What all epochs are given."""
+    """Convert the arguments common to all epochs."""
     cdef sgd_epoch p
     row_edges, column_edges, block_indptr, rows, columns = grid
     p.blocks, p.f, p.n = len(row_edges) - 1, X.shape[1], len(Y)
@@ -101,7 +101,7 @@ cdef sgd_epoch epoch_of(grid, schedule, X, Y, target, learning_rate, bint update
 
 
 cdef inline void *side(array, str name, Py_ssize_t size, bint moves) except? NULL:
-    """The columns' side is only read where it does not move."""
+    """The data pointer of an array of the columns' side, which is only read unless it is updated."""
     return floats_out(array, name, size) if moves else <void *> floats(array, name, size)
 
 

@@ -1,15 +1,15 @@
 r"""Stochastic gradient descent on a grid, compiled by Numba: biased, cosine and logistic matrix factorization.
 
-Each step goes from the score of one entry to both of its vectors:
+Each step computes the score of one entry and updates both of its vectors:
 
 .. math:: z = b_u + c_i + x_u \cdot y_i, \qquad x_u \mathrel{-}= \eta (g y_i + \lambda_x x_u), \qquad
           y_i \mathrel{-}= \eta (g x_u + \lambda_y y_i)
 
-Cost of an entry: ``3 f`` multiply-adds (``5 f`` for the cosine) in the dtype of the arrays, and the score's own
-function in float64.
+Cost per entry: ``3 f`` multiply-adds (``5 f`` for the cosine) in the dtype of the arrays, plus the nonlinear function
+of the score in float64.
 
-The blocks of one diagonal share no row and no column and are taken by several threads; each writes the loss to a place
-of its own. The number of threads changes no bit.
+The blocks of a round share no rows and no columns and are processed in parallel; each stores its loss separately.
+Results are bitwise identical for any number of threads.
 """
 
 # Numba infers types from the arguments of a call; annotations would only repeat them.
@@ -35,18 +35,18 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-ROUND_STEPS = 4096  # steps in a round: fewer are taken by one thread, since handing them out takes 0.1 ms
-PIECES = 4  # of a round for each thread, so that the threads end together
+ROUND_STEPS = 4096  # steps per round; shorter ones are run by one thread, since dispatching takes 0.1 ms
+PIECES = 4  # of a round per thread, for load balancing
 
-# Sums of squares between these bounds have lost nothing to the range of float32; others are formed anew in float64.
+# Sums of squares within these bounds are safe from float32 overflow and underflow; others are recomputed in float64.
 SHORTEST, LONGEST = 1e-24, 1e30
 
 Rates = namedtuple("Rates", "learning_rate x y row_bias column_bias")  # lambda of each array
 Score = namedtuple("Score", "offset bounded low span")
 
 _GOLDEN, _FIRST, _SECOND = np.uint64(GOLDEN), np.uint64(FIRST), np.uint64(SECOND)
-# A call would copy the descriptors of all arrays, which takes longer than a step. Sums of products may be reordered, so
-# that they vectorise; elsewhere the compiler may at most fuse multiplications and additions. NaN stays NaN.
+# Inlined: a call would copy all array descriptors, which takes longer than a step. Dot products may be reordered, so
+# that they vectorize; elsewhere the compiler may only fuse multiplications and additions. NaN is preserved.
 _dots = numba.njit(nogil=True, error_model="numpy", fastmath={"reassoc", "contract", "nsz"}, forceinline=True)
 _inner = numba.njit(nogil=True, error_model="numpy", fastmath={"contract"}, forceinline=True)
 
@@ -142,7 +142,7 @@ def sort_into_blocks(
 @entry_point
 def _sort(indptr, indices, row_block, column_block, row_position, column_position, blocks, starts, rows, columns,
           entries):  # fmt: skip
-    """Sort by counting: `starts` holds the number of entries before each block."""
+    """Counting sort; `starts` receives the number of entries before each block."""
     for u in range(len(indptr) - 1):
         for j in range(indptr[u], indptr[u + 1]):
             starts[np.int64(row_block[u]) * blocks + column_block[indices[j]] + 1] += 1
@@ -158,7 +158,7 @@ def _sort(indptr, indices, row_block, column_block, row_position, column_positio
 
 
 def _moving(factors: Factors, update_columns: bool) -> Factors:
-    """Plain views: the rows' side writeable, the columns' side only where it moves."""
+    """Return plain views, writeable for the rows' side, and for the columns' side only if it is updated."""
     X, Y, row_bias, column_bias = (array.view(np.ndarray) for array in factors)
     if not update_columns:
         Y, column_bias = constant(Y, column_bias)
@@ -173,7 +173,7 @@ def _run(
     num_threads: int | None,
     *arguments: Any,
 ) -> float:
-    """Process all tasks, those of a round in parallel where they are worth it, and return the sum of their losses."""
+    """Process all tasks, those of a round in parallel if that pays off, and return the sum of their losses."""
     (rounds, tasks, _), threads = schedule.shape, resolve_num_threads(num_threads)
     losses = np.zeros(rounds * tasks)
     *views, schedule = constant(*grid, schedule)
@@ -237,7 +237,7 @@ def _cosine_blocks(first, last, begin, end, grid, schedule, target, X, Y, learni
 
 @_inner
 def _cosine_step(u, i, t, X, Y, learning_rate, update, zero, bounded):
-    """Take a step in the precision of `zero` and return its loss, or -1 where its range is too small, if `bounded`."""
+    """Take a step in the precision of `zero` and return its loss, or -1 if `bounded` and its range is too small."""
     xy, x2, y2 = _three_dots(X, u, Y, i, zero)
     if bounded and not (SHORTEST < x2 < LONGEST and SHORTEST < y2 < LONGEST):
         return -1.0
@@ -254,7 +254,7 @@ def _cosine_step(u, i, t, X, Y, learning_rate, update, zero, bounded):
 def _move(X, u, Y, i, a, x_decay, y_decay, update, zero):
     """Set ``x += a y - x_decay x`` and ``y += a x - y_decay y`` in one pass, in the precision of `zero`.
 
-    Adding a small difference keeps digits of the decay that ``1 - x_decay`` would round away.
+    Adding the small difference preserves digits of the decay that ``1 - x_decay`` would round away.
     """
     a, x_decay, y_decay = type(zero)(a), type(zero)(x_decay), type(zero)(y_decay)
     if update is None:
@@ -367,7 +367,7 @@ def _sigmoid(z):
 
 @_inner
 def _draw(negatives, state, u, place, width, n):
-    """Return a key for row `u` in a block, and how many columns of the block it takes."""
+    """Return the hash key of row `u` in a block, and the number of columns of the block that it takes."""
     if negatives is None:
         return np.uint64(0), width
     key = _mix(state + _GOLDEN * np.uint64(place + 1))
@@ -379,7 +379,7 @@ def _draw(negatives, state, u, place, width, n):
 
 @_inner
 def _column(negatives, key, k, width):
-    """Return the k-th of them."""
+    """Return the k-th of these columns, relative to the block."""
     if negatives is None:
         return k
     high = _mix(key + _GOLDEN * np.uint64(k + 1)) >> np.uint64(32)
@@ -388,7 +388,7 @@ def _column(negatives, key, k, width):
 
 @_inner
 def _mix(z):
-    """The hash `mix` of the reference."""
+    """Return the same hash as `mix` of the reference."""
     z = (z ^ (z >> np.uint64(30))) * _FIRST
     z = (z ^ (z >> np.uint64(27))) * _SECOND
     return z ^ (z >> np.uint64(31))

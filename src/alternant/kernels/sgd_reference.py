@@ -1,6 +1,6 @@
-"""Stochastic gradient descent on a grid, plainly: one entry after the other, all arithmetic of a step in float64.
+"""Stochastic gradient descent on a grid in plain NumPy: one entry at a time, all arithmetic of a step in float64.
 
-Cost of an entry: ``3 f`` multiply-adds (``5 f`` for the cosine), and the score's own function.
+Cost per entry: ``3 f`` multiply-adds (``5 f`` for the cosine), plus the nonlinear function of the score.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from ._grid import Factors, Grid
 
-# Steps that diverge end in inf and NaN, for the caller to find, as in the other backends.
+# Diverging steps end in inf and NaN, which the caller has to detect, as in the other backends.
 quiet = np.errstate(over="ignore", invalid="ignore")
 
 
@@ -152,7 +152,7 @@ def sort_into_blocks(
 ) -> tuple[NDArray[np.int64], NDArray[np.int32], NDArray[np.int32], NDArray[np.int64]]:
     """See `alternant.kernels.sort_into_blocks`."""
     lengths = np.diff(indptr)
-    narrow = np.uint8 if blocks <= 16 else np.uint16  # sorted by radix, in one pass or two
+    narrow = np.uint8 if blocks <= 16 else np.uint16  # radix-sorted, in one or two passes
     key = np.repeat((row_block.astype(np.int64) * blocks).astype(narrow), lengths)
     key += column_block.astype(narrow)[indices]
     entries = np.argsort(key, kind="stable")
@@ -161,7 +161,7 @@ def sort_into_blocks(
 
 
 def sigmoid(z: float) -> float:
-    """Return ``1 / (1 + exp(-z))`` at any z."""
+    """Return ``1 / (1 + exp(-z))`` without overflow."""
     e = np.exp(-abs(z))
     return float(1 / (1 + e) if z >= 0 else e / (1 + e))
 
@@ -174,7 +174,7 @@ def _entries(grid: Grid, a: int, b: int) -> range:
 def _negatives(
     grid: Grid, u: int, b: int, negatives: NDArray[np.float64] | None, seed: int, epoch: int
 ) -> Iterator[int]:
-    """The columns of block b that row u takes as negatives: a hash of what they depend on, no state."""
+    """Yield the columns of block b that row u takes as negatives; they are a hash of seed, epoch, row and block."""
     first, width = int(grid.column_edges[b]), int(grid.column_edges[b + 1] - grid.column_edges[b])
     if negatives is None:
         yield from range(first, first + width)

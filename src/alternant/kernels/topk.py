@@ -26,11 +26,11 @@ def top_k(
     num_threads: int | None = None,
     scratch_bytes: int = 1 << 26,
 ) -> None:
-    """Find the `k` items with the greatest dot product for every query.
+    """Find the `k` items with the greatest dot products for each query.
 
-    Ties go to the lower id. Where fewer than `k` items are left, the list is padded with id -1 and score -inf; an item
-    with a NaN score is never returned. Neither the number of threads nor the scratch memory changes a bit of the
-    result.
+    Ties are broken by the lower id. If fewer than `k` items are left, the list is padded with id -1 and score -inf;
+    items with a NaN score are never returned. Results are bitwise identical for any number of threads and any amount of
+    scratch memory.
 
     Parameters
     ----------
@@ -41,19 +41,19 @@ def top_k(
     k : int
         Length of the lists.
     exclude : (indptr, indices) or None
-        CSR: the items that query ``u`` must not get, sorted within each row.
+        CSR: the items to exclude for query ``u``, sorted within each row.
     candidates : int32 or int64 array, (indptr, indices) or None
-        The only items that may be returned, strictly ascending: one list for all queries, or CSR with one list for
-        each query. None allows all.
+        The only items that may be returned, strictly ascending: one list for all queries, or CSR with one list per
+        query. None allows all.
     out_ids : int32 array, shape (m, k)
         Receives the ids, best first.
     out_scores : array, shape (m, k)
         Receives their scores.
     num_threads : int, optional
-        Number of threads; all that the process may use by default.
+        Number of threads; by default, all available to the process.
     scratch_bytes : int, optional
-        Limit on the scratch memory of each thread, 64 MiB by default. Items are processed in parts that fit, of at
-        least 256 items (about the size of 256 rows of `items`), for at most 96 queries at a time.
+        Limit on the scratch memory per thread, 64 MiB by default. Items are processed in parts that fit, of at least
+        256 items (about the size of 256 rows of `items`), for at most 128 queries at a time.
     """
     check.fits_int32(items=check.rows_of(items))
     dtype = check.floating("items", items)
@@ -78,7 +78,7 @@ def top_k(
 
 
 def _distinct_within_rows(indptr: NDArray[np.int64], indices: NDArray[Any]) -> None:
-    """Refuse an item that a query's sorted list names twice."""
+    """Refuse duplicate items in the sorted list of a query."""
     again = np.flatnonzero(indices[1:] == indices[:-1]) + 1
     again = again[(again > indptr[0]) & (again < indptr[-1])]
     if len(again) and not np.isin(again, indptr).all():
@@ -98,13 +98,13 @@ def score_pairs(
     Parameters
     ----------
     rows, columns : int64 arrays, shape (p,)
-        Row numbers of `X` and of `Y`.
+        Rows of `X` and of `Y`.
     X, Y : arrays, shape (m, f) and (n, f)
         The factors.
     out : array, shape (p,)
         Receives the scores.
     num_threads : int, optional
-        Number of threads; all that the process may use by default.
+        Number of threads; by default, all available to the process.
     """
     dtype = check.floating("Y", Y)
     m, f = check.matrix("X", X, dtype).shape

@@ -1,4 +1,4 @@
-"""Ranking by dot product: what leads from NumPy's arrays to simd/topk.c."""
+"""Ranking by dot product: Cython bindings of simd/topk.c."""
 
 from libc.stddef cimport ptrdiff_t
 from libc.stdint cimport int32_t, int64_t
@@ -58,10 +58,10 @@ cdef extern from "topk.h" nogil:
 
 
 cdef enum:
-    BATCH = 128              # queries from which on ordering and packing the items pays
-    MOST_FACTORS = 1 << 16   # of the prefilter: its whole numbers fit in 32 bits, and rounding errors stay small
+    BATCH = 128              # number of queries from which ordering and packing the items pays off
+    MOST_FACTORS = 1 << 16   # for the prefilter: its integer sums fit in 32 bits, and rounding errors stay small
 
-EMPTY = np.iinfo(np.int32).max    # the id of a heap's free place: it ranks behind any item, even one that scores -inf
+EMPTY = np.iinfo(np.int32).max    # the id of an empty heap slot: it ranks behind any item, even one with score -inf
 
 
 cdef class Kernels:
@@ -124,7 +124,7 @@ cdef class Kernels:
             self.table.sort[real](&call)
 
     def _panels(self, items, chosen, int threads, scratch_bytes):
-        """Yield (size, rows, bounds of the tiles, tiles in bytes) of panels that fit the scratch memory."""
+        """Yield (size, item ids, bounds of the tiles, packed tiles) of panels that fit in the scratch memory."""
         cdef Py_ssize_t itemsize = real_size(items)
         cdef int real = itemsize == 8
         cdef topk_call call
@@ -136,7 +136,7 @@ cdef class Kernels:
         tile_bytes = (ITEM_TILE * self.table.packed_item_bytes(f)
                       if self.table.prefilters and f <= MOST_FACTORS else 0)
         fixed = (f + QUERY_GROUP) * ITEM_TILE * itemsize + QUERY_BLOCK * (f + 3) + self.table.block_bytes
-        # an item's norm, its negative, its place in the order and its row, before and after ordering
+        # 32 bytes per item: its norm, the negated norm, its position in the order, its id before and after ordering
         fitting = max(1, (scratch_bytes - fixed) * threads // (tile_bytes + 32 * ITEM_TILE))
         size = min(n, fitting * ITEM_TILE)
         fitting = -(-size // ITEM_TILE)

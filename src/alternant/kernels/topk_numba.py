@@ -1,11 +1,11 @@
-r"""The best dot products of every query, compiled by Numba.
+r"""The greatest dot products of each query, compiled by Numba.
 
 .. math:: s_{ui} = q_u \cdot y_i
 
-Cost of a query: ``n f`` for the scores and ``log k`` for every score that enters the heap of the best so far.
+Cost of a query: ``n f`` for the scores and ``log k`` for each score that enters the heap of the best so far.
 
-Items are transposed in tiles, so that the innermost loop runs over the items of a tile and each score is summed in
-the order of the factors: equal items tie to the bit wherever they stand, and whatever the number of threads.
+Items are transposed in tiles, so that the innermost loop runs over the items of a tile and each score is summed in the
+order of the factors: identical items tie exactly, wherever they are stored and for any number of threads.
 """
 
 # Numba infers types from the arguments of a call; annotations would only repeat them.
@@ -26,12 +26,12 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 TILE = 256  # items scored at a time
-SKEW = 16  # added to the row length: rows a power of two apart fall on the same few lines of a cache (9 times slower)
-MOST_QUERIES = 128  # that share a transposed tile: the transposition is then a small part of the work
+SKEW = 16  # padding of the rows: with a power-of-two stride, they would share a few cache sets (9 times slower)
+MOST_QUERIES = 128  # that share a transposed tile, to amortize the transposition
 FEWEST_QUERIES = 8
 PAIRS = 1 << 14  # scored by one task
 
-# "contract" lets the compiler fuse multiplications and additions; no other license is needed, and NaN stays NaN.
+# "contract" lets the compiler fuse multiplications and additions; nothing else is needed, and NaN is preserved.
 _inner = numba.njit(nogil=True, error_model="numpy", fastmath={"contract"})
 
 
@@ -82,7 +82,7 @@ def score_pairs(
 
 @entry_point
 def _top_k_range(begin, end, listed, queries, items, ends, allowed, excluded_indptr, excluded, ids, scores):
-    """Rank the allowed items for the queries ``begin:end``, all together or each one's own list."""
+    """Rank the allowed items for the queries ``begin:end``, from a common list or from each query's own."""
     if listed:
         for u in range(begin, end):
             _rank(u, u + 1, queries, items, allowed[ends[u] : ends[u + 1]], excluded_indptr, excluded, ids, scores)
@@ -92,14 +92,14 @@ def _top_k_range(begin, end, listed, queries, items, ends, allowed, excluded_ind
 
 @_inner
 def _rank(begin, end, queries, items, allowed, excluded_indptr, excluded, ids, scores):
-    """Rank the allowed items for the queries ``begin:end``; the rows of the outputs serve as heaps meanwhile."""
+    """Rank the allowed items for the queries ``begin:end``, using the rows of the outputs as heaps."""
     f = queries.shape[1]
-    width = (f + 3) // 4 * 4  # zeros fill up what is taken four at a time
+    width = (f + 3) // 4 * 4  # zero-padded, as factors are processed four at a time
     tile = np.zeros((width, TILE + SKEW), items.dtype)
     pair = np.zeros((2, width), items.dtype)
     products = np.empty((2, TILE), items.dtype)
     sizes = np.zeros(end - begin, np.int64)  # of the heaps
-    cursors = excluded_indptr[begin:end].copy()  # excluded items before these are below the tile
+    cursors = excluded_indptr[begin:end].copy()  # excluded items before these precede the tile
     for start in range(0, len(allowed), TILE):
         count = min(TILE, len(allowed) - start)
         _transpose(items, allowed, start, count, tile)
@@ -126,7 +126,7 @@ def _transpose(items, allowed, start, count, tile):
 
 @_inner
 def _multiply(pair, tile, products):
-    """Form the products of two queries with all items of a tile, four factors at a time."""
+    """Compute the products of two queries with all items of a tile, four factors at a time."""
     for j in range(TILE):
         products[0, j] = 0
         products[1, j] = 0
@@ -144,7 +144,7 @@ def _keep_best(products, allowed, start, count, excluded, cursor, last, size, sc
     """Offer the scores of a tile to the heap of a query, whose root is the worst one kept."""
     for j in range(count):
         score = products[j]
-        # Ids ascend, so that a tie with the worst one kept loses to it; a NaN is greater than nothing.
+        # Ids ascend, so a score that ties with the worst one kept loses. Comparisons with NaN are false.
         if not (score > scores[0] if size == len(scores) else score == score):
             continue
         item = allowed[start + j]
@@ -162,7 +162,7 @@ def _keep_best(products, allowed, start, count, excluded, cursor, last, size, sc
 
 @_inner
 def _sift_up(scores, ids, at, score, item):
-    """Put an entry into the heap whose free place is `at`; a later item never has the lower id."""
+    """Insert an entry into a heap whose free slot is `at`; ids ascend, so a new entry never has the lower id."""
     while at > 0 and score <= scores[(at - 1) // 2]:
         parent = (at - 1) // 2
         scores[at], ids[at] = scores[parent], ids[parent]
@@ -172,7 +172,7 @@ def _sift_up(scores, ids, at, score, item):
 
 @_inner
 def _sift_down(scores, ids, size, score, item):
-    """Put an entry in place of the root of a heap."""
+    """Replace the root of a heap by an entry."""
     at, child = 0, 1
     while child < size:
         if child + 1 < size and _worse(scores[child + 1], ids[child + 1], scores[child], ids[child]):
@@ -191,7 +191,7 @@ def _worse(score, item, than_score, than_item):
 
 @_inner
 def _sort(scores, ids, size):
-    """Turn the heap into a list, best first, and fill up the places behind it."""
+    """Turn the heap into a list, best first, and pad it."""
     for last in range(size - 1, 0, -1):
         score, item = scores[last], ids[last]
         scores[last], ids[last] = scores[0], ids[0]

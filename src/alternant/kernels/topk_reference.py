@@ -1,4 +1,4 @@
-"""The best dot products of every query, plainly: scores of all items, then a full stable sort.
+"""The greatest dot products of each query in plain NumPy: scores of all items, then a full stable sort.
 
 Cost of a query: ``n f`` for the scores and ``n log n`` for the sort.
 """
@@ -28,12 +28,12 @@ def top_k(
 ) -> None:
     """See `alternant.kernels.top_k`."""
     fits_int32(items=len(items))
-    block = max(1, scratch_bytes // (items.shape[1] * items.itemsize))  # bounds the gathered copies
+    block = max(1, scratch_bytes // (items.shape[1] * items.itemsize))  # limits the size of the gathered copies
     for u in range(len(queries)):
         allowed = np.arange(len(items)) if candidates is None else candidates
         if isinstance(candidates, tuple):
             allowed = candidates[1][candidates[0][u] : candidates[0][u + 1]]
-        # einsum keeps one order of summation for every item, so that equal items tie to the bit; BLAS may not.
+        # einsum sums in the same order for every item, so that identical items tie exactly; BLAS may not.
         scores = np.empty(len(allowed), items.dtype)
         for start in range(0, len(allowed), block):
             part = slice(start, start + block)
@@ -59,7 +59,7 @@ def score_pairs(
     num_threads: int | None = None,  # noqa: ARG001
 ) -> None:
     """See `alternant.kernels.score_pairs`."""
-    block = 1 << 14  # bounds the gathered copies
+    block = 1 << 14  # limits the size of the gathered copies
     for start in range(0, len(rows), block):
         part = slice(start, start + block)
         out[part] = np.einsum("pf,pf->p", X[rows[part]], Y[columns[part]], dtype=np.float64)

@@ -1,10 +1,10 @@
-/* The row problem of alternating least squares, one row a task, rows spread over OpenMP threads.
+/* The row problem of alternating least squares, parallel over rows with OpenMP.
  *
  *     (diag(g) + lambda_u I + sum_j w_j y_j y_j^T) x_u = sum_j t_j y_j
  *
- * Cost of a row of n entries by conjugate gradients: gathering its y_j from memory once (n f numbers, what bounds the
- * whole on large data), then 2 n f multiply-adds a step; exactly: n f^2 / 2 + f^3 / 6, or n^2 f / 2 + n^3 / 6 through
- * the dual. Every row is computed by one thread in an order of its own, so the number of threads changes no bit. */
+ * Cost of a row with n entries: by conjugate gradients, gathering its y_j from memory once (n f numbers, the bottleneck
+ * on large data) and 2 n f multiply-adds per step; exactly, n f^2 / 2 + f^3 / 6, or n^2 f / 2 + n^3 / 6 by the dual.
+ * Each row is computed by one thread in a fixed order, so results are bitwise identical for any number of threads. */
 #include "als.h"
 
 #include "f16.h"
@@ -12,12 +12,12 @@
 #include "thresholds.h"
 #include "vector.h"
 
-#define AHEAD_BYTES 3072    /* prefetched ahead of the rows of the first pass */
+#define AHEAD_BYTES 3072    /* prefetch distance in the first pass */
 #define PACK_BYTES 12582912 /* longer rows are gathered again in every step instead of being kept packed */
-#define BF16_BYTES 524288   /* longer rows are kept as bfloat16, where that does not matter: BF16_TOL */
-/* Steps from an exact residual that only reduce it to this part may take rows that are rounded to bfloat16, 2^-9. */
+#define BF16_BYTES 524288   /* longer rows are packed as bfloat16 if the tolerance permits: BF16_TOL */
+/* From this tolerance on, steps (but not the initial residual) may use rows rounded to bfloat16 (error 2^-9). */
 #define BF16_TOL 0.05
-/* A float32 pivot below this against the largest diagonal entry is left to float64. */
+/* If a float32 pivot is at most this times the largest diagonal entry, the row is solved in float64. */
 #define DOUBTFUL_F32 1e-5
 
 static int is_singular(double smallest, double largest, double singular)
@@ -38,7 +38,7 @@ static int is_singular(double smallest, double largest, double singular)
 #include "als_row_real.h"
 #include "use_none.h"
 
-/* Rows of float32 are solved in float64 where float32 cannot tell small pivots from zero. */
+/* float32 rows are solved in float64 if float32 cannot tell small pivots from zero. */
 #include "use_float32.h"
 #define WORK float
 #define WORK_NAME(name) ALTERNANT_JOIN(name, f32)

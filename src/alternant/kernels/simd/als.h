@@ -9,7 +9,7 @@
 
 enum { ROW_SOLVED = 0, ROW_SINGULAR = 1 };
 
-/* All arrays of real numbers are float32 or float64 alike. */
+/* The arrays of real numbers are all float32 or all float64. */
 typedef struct {
     ptrdiff_t m, f;
     const int64_t *indptr;      /* m + 1 */
@@ -19,11 +19,11 @@ typedef struct {
     const void *target;         /* nnz, or NULL: then t = w + added */
     double added;
     const void *target_scale;   /* n, or NULL */
-    const void *X;              /* m x f; only of squared_error */
+    const void *X;              /* m x f; only for squared_error */
     const void *Y;              /* n x f; or NULL */
-    const uint16_t *Y_f16;      /* the same in float16, where Y is NULL */
+    const uint16_t *Y_f16;      /* the same in float16, if Y is NULL */
     const void *diagonal;       /* f */
-    const void *regularization; /* m; only of solve_rows */
+    const void *regularization; /* m; only for solve_rows */
     int threads;
 } als_problem;
 
@@ -32,7 +32,7 @@ typedef struct {
     int exact;                 /* Cholesky for every row */
     double tol;
     int max_steps;
-    int8_t *status;            /* m, 0 before */
+    int8_t *status;            /* m, initially 0 */
     int32_t *row_steps;        /* m, or NULL */
     double *row_objective;     /* m, or NULL */
 } als_solution;
@@ -40,7 +40,7 @@ typedef struct {
 enum { ALS_DONE = 0, ALS_NO_MEMORY = 1, ALS_NEEDS_Y = 2 };
 
 typedef struct {
-    /* ALS_NEEDS_Y, and nothing done, if rows must be solved exactly and Y is in float16. */
+    /* Returns ALS_NEEDS_Y without doing anything if rows must be solved exactly and Y is in float16. */
     int (*solve_rows[2])(const als_problem *, const als_solution *); /* float32, float64 */
     void (*squared_error[2])(const als_problem *, double *row_error);
 } als_table;

@@ -1,4 +1,4 @@
-/* Cholesky of a row's f x f matrix: data of REAL, arithmetic of WORK. No include guard; it undefines WORK, WORK_NAME,
+/* Cholesky of a row's f x f matrix: data in REAL, arithmetic in WORK. No include guard; it undefines WORK, WORK_NAME,
  * PRIMAL and GATHER. */
 
 ALTERNANT_FUNCTION int PRIMAL(NAME(row) *row, WORK *scratch, REAL *out)
@@ -10,7 +10,7 @@ ALTERNANT_FUNCTION int PRIMAL(NAME(row) *row, WORK *scratch, REAL *out)
     WORK *const chunk_w = inverse + fp;
     WORK *const chunk_t = chunk_w + CHUNK;
     WORK *const A = chunk_t + CHUNK;
-    WORK *const kept = A + fp * fp; /* A and b before they are overwritten */
+    WORK *const kept = A + fp * fp; /* copies of A and b, which are overwritten */
     WORK *const kept_b = kept + fp * fp;
     WORK *const pack = kept_b + fp;
     WORK *const Z = pack + CHUNK * fp;
@@ -18,7 +18,7 @@ ALTERNANT_FUNCTION int PRIMAL(NAME(row) *row, WORK *scratch, REAL *out)
     double largest = 0, least;
     ptrdiff_t j, k;
 
-    if (f < fp) memset(pack, 0, CHUNK * fp * sizeof(WORK)); /* solve_dual shares the memory and knows no padding */
+    if (f < fp) memset(pack, 0, CHUNK * fp * sizeof(WORK)); /* solve_dual shares the memory and ignores padding */
     memset(A, 0, fp * fp * sizeof(WORK));
     memset(b, 0, fp * sizeof(WORK));
     for (j = 0; j < row->n; j += CHUNK) {
@@ -38,7 +38,7 @@ ALTERNANT_FUNCTION int PRIMAL(NAME(row) *row, WORK *scratch, REAL *out)
         A[k * fp + k] += (WORK)row->g[k] + (WORK)row->lambda;
         if ((double)A[k * fp + k] > largest) largest = (double)A[k * fp + k];
     }
-    for (k = f; k < fp; k++) A[k * fp + k] = (WORK)largest; /* padding passes as a pivot whatever the row's scale */
+    for (k = f; k < fp; k++) A[k * fp + k] = (WORK)largest; /* padding passes the pivot test at any scale */
     memcpy(kept, A, fp * fp * sizeof(WORK));
     memcpy(kept_b, b, fp * sizeof(WORK));
     least = (sizeof(WORK) == 4 ? DOUBTFUL_F32 : row->singular) * largest;

@@ -1,6 +1,6 @@
 /* The row solvers of als.c, for one real type. No include guard: see use_float32.h. */
 
-/* x = D^-1/2 V^T (I + V V^T)^-1 (t / sqrt(w)),  V = diag(sqrt(w)) Y D^-1/2,  D = diag(g) + lambda, V^T kept. */
+/* x = D^-1/2 V^T (I + V V^T)^-1 (t / sqrt(w)),  V = diag(sqrt(w)) Y D^-1/2,  D = diag(g) + lambda; V^T is stored. */
 ALTERNANT_FUNCTION int NAME(solve_dual)(NAME(row) *row, REAL *scratch, REAL *out)
 {
     const ptrdiff_t f = row->f, n = row->n, np = padded(n, sizeof(REAL));
@@ -45,15 +45,15 @@ ALTERNANT_FUNCTION int NAME(solve_dual)(NAME(row) *row, REAL *scratch, REAL *out
     return ROW_SOLVED;
 }
 
-/* Bytes of scratch that solve_primal and solve_dual share. */
+/* Size of the scratch buffer shared by solve_primal and solve_dual. */
 ALTERNANT_INLINE size_t NAME(exact_bytes)(ptrdiff_t f)
 {
     const size_t fp = padded(f, sizeof(REAL));
     return (2 * fp * fp + 2 * CHUNK * fp + 32 * fp + 2 * CHUNK) * sizeof(REAL);
 }
 
-/* Through the dual where that is cheaper and possible; in float64 where float32 cannot tell small from zero. Sets
- * *no_memory if there is none for that. */
+/* Solve by the dual if that is cheaper and possible; in float64 if float32 cannot tell small pivots from zero. Sets
+ * *no_memory if the allocation for that fails. */
 ALTERNANT_FUNCTION int NAME(solve_exact)(NAME(row) *row, char *scratch, REAL *out, int *no_memory)
 {
     int dual = row->n < row->f && row->well_posed, status;
@@ -77,12 +77,12 @@ ALTERNANT_FUNCTION int NAME(solve_exact)(NAME(row) *row, char *scratch, REAL *ou
     return status;
 }
 
-/* What conjugate gradients work with, beside the row. */
+/* Scratch buffers of conjugate gradients. */
 typedef struct {
     REAL *d, *inverse, *x, *r, *p; /* d = g + lambda and its inverse; iterate; residual; direction */
     REAL *q, *qb;                  /* sums over a chunk */
     double *total, *b;             /* sums over the row: A p - d p, and the right-hand side */
-    REAL *chunk, *pack;            /* rows of Y: CHUNK of them; those that are kept */
+    REAL *chunk, *pack;            /* rows of Y: one chunk; those that are kept */
     int keep, bf16;                /* whether all rows are kept; whether as bfloat16 */
 } NAME(cg);
 
@@ -92,7 +92,7 @@ ALTERNANT_INLINE size_t NAME(cg_bytes)(ptrdiff_t f, ptrdiff_t pack_rows)
     return (7 + CHUNK + larger(pack_rows, CHUNK)) * fp * sizeof(REAL) + 2 * fp * sizeof(double);
 }
 
-/* Copy the rows of entries j to j + rows. */
+/* Copy the rows of Y of entries j to j + rows. */
 ALTERNANT_INLINE void NAME(gather_any)(const NAME(row) *row, ptrdiff_t rows, ptrdiff_t j, REAL *out)
 {
     const index_list indices = indices_from(row->indices, j);
@@ -106,7 +106,7 @@ ALTERNANT_INLINE void NAME(gather_any)(const NAME(row) *row, ptrdiff_t rows, ptr
     NAME(gather)(rows, row->f, row->fp, row->Y, indices, row->left - j, out);
 }
 
-/* total = sum_j w_j (y_j . p) y_j and b = sum_j t_j y_j, packing the rows if they are to be kept. */
+/* total = sum_j w_j (y_j . x) y_j and b = sum_j t_j y_j, packing the rows if they are kept. */
 ALTERNANT_FUNCTION void NAME(apply_first)(const NAME(row) *row, const NAME(cg) *s)
 {
     const ptrdiff_t f = row->f, fp = row->fp;
@@ -127,7 +127,7 @@ ALTERNANT_FUNCTION void NAME(apply_first)(const NAME(row) *row, const NAME(cg) *
             for (k = 0; k < known; k++) halves[k] = row->Y_f16 + index_at(row->indices, j + k) * f;
         } else if (unpadded) {
             for (k = 0; k < known; k++) y[k] = row->Y + index_at(row->indices, j + k) * f;
-        } else { /* they need their padding */
+        } else { /* copy them, to add padding */
             NAME(gather_any)(row, rows, j, s->chunk);
             for (k = 0; k < rows; k++) y[k] = s->chunk + k * fp;
         }
@@ -138,7 +138,7 @@ ALTERNANT_FUNCTION void NAME(apply_first)(const NAME(row) *row, const NAME(cg) *
     }
 }
 
-/* total = sum_j w_j (y_j . p) y_j over the packed rows or, if they were not kept, gathering them again. */
+/* total = sum_j w_j (y_j . p) y_j over the packed rows or, if they are not kept, over rows gathered again. */
 ALTERNANT_FUNCTION void NAME(apply_again)(const NAME(row) *row, const NAME(cg) *s)
 {
     ptrdiff_t j;
@@ -157,7 +157,7 @@ ALTERNANT_FUNCTION void NAME(apply_again)(const NAME(row) *row, const NAME(cg) *
     }
 }
 
-/* Conjugate gradients preconditioned by d = g + lambda, from and to `out`; als_reference.py says when they stop. */
+/* Conjugate gradients preconditioned by d = g + lambda, in place in `out`; als_reference.py has the stopping rule. */
 ALTERNANT_FUNCTION int NAME(solve_cg)(NAME(row) *row, double tol, int max_steps, ptrdiff_t pack_rows, char *scratch,
                                       REAL *out)
 {
@@ -186,7 +186,7 @@ ALTERNANT_FUNCTION int NAME(solve_cg)(NAME(row) *row, double tol, int max_steps,
         return ROW_SOLVED;
     }
     start = NAME(value)(fp, s.b, s.r, s.x);
-    if (start > 0) { /* worse than 0 */
+    if (start > 0) { /* the initial guess is worse than 0 */
         start = 0;
         memset(s.x, 0, fp * sizeof(REAL));
         memset(s.total, 0, fp * sizeof(double));
@@ -206,12 +206,12 @@ ALTERNANT_FUNCTION int NAME(solve_cg)(NAME(row) *row, double tol, int max_steps,
         row->steps++;
     }
     memcpy(out, s.x, f * sizeof(REAL));
-    /* The residual of rounded rows is off by their rounding times x, the decrease by that times what x has moved. */
+    /* With rounded rows, the residual is off by the rounding times x, the decrease by that times the change in x. */
     row->objective = s.bf16 ? start - decrease : NAME(value)(fp, s.b, s.r, s.x);
     return ROW_SOLVED;
 }
 
-/* What is the same for all rows. */
+/* The fields common to all rows. */
 ALTERNANT_INLINE NAME(row) NAME(any_row)(const als_problem *p)
 {
     NAME(row) row = {0};
@@ -265,7 +265,7 @@ static int NAME(solve_rows)(const als_problem *p, const als_solution *s)
     cg_bytes = s->exact ? 0 : NAME(cg_bytes)(f, pack_rows);
     cg_bytes = (cg_bytes + ALTERNANT_ALIGNMENT - 1) / ALTERNANT_ALIGNMENT * ALTERNANT_ALIGNMENT;
     exact_bytes = any_exact ? NAME(exact_bytes)(f) : 0;
-    (void)share; /* without OpenMP */
+    (void)share; /* unused without OpenMP */
 #ifdef _OPENMP
 #  pragma omp parallel num_threads(p->threads) reduction(| : no_memory)
 #endif

@@ -1,7 +1,7 @@
 /* Passes over rows of float32 that are packed as bfloat16. No include guard: see use_float32.h. */
 
-/* Two vectors in one, each number rounded to its upper 16 bits (bfloat16: 8 bits of the mantissa, all of the exponent);
- * and the two again. */
+/* Pack two vectors into one, each number rounded to its upper 16 bits (bfloat16: 8 significant bits and the full
+ * exponent), and unpack them. */
 ALTERNANT_INLINE words_t NAME(pack_bf16)(VECTOR left, VECTOR right)
 {
     words_t a, b;

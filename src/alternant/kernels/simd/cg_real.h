@@ -1,7 +1,7 @@
 /* Conjugate gradients on packed rows, for one real type. No include guard: see use_float32.h. */
 
-/* q += sum_j w_j (y_j . p) y_j over 4 or 8 packed rows. Called with constant numbers of rows and vectors, it keeps the
- * rows' sums in registers: eight rows share the loads of p and q. */
+/* q += sum_j w_j (y_j . p) y_j over 4 or 8 packed rows. With constant `rows` and `vectors`, the sums of the
+ * rows stay in registers, and eight rows share the loads of p and q. */
 ALTERNANT_INLINE void NAME(pass_rows)(const int rows, const ptrdiff_t vectors, const REAL *ALTERNANT_RESTRICT Y,
                                       const REAL *ALTERNANT_RESTRICT w, const REAL *ALTERNANT_RESTRICT p,
                                       REAL *ALTERNANT_RESTRICT q)
@@ -20,7 +20,7 @@ ALTERNANT_INLINE void NAME(pass_rows)(const int rows, const ptrdiff_t vectors, c
     ALTERNANT_UNROLL
     for (r = 0; r < rows; r++) c[r] *= w[r];
     for (k = 0; k < length; k += VL) {
-        VECTOR sum = AT(q + k), other = {0}; /* two chains of additions */
+        VECTOR sum = AT(q + k), other = {0}; /* two independent chains of additions */
         ALTERNANT_UNROLL
         for (r = 0; r < rows; r += 2) {
             sum += CAT(Y + r * length + k) * c[r];
@@ -56,13 +56,13 @@ ALTERNANT_FUNCTION void NAME(pass)(ptrdiff_t n, ptrdiff_t fp, const REAL *ALTERN
                                    const REAL *ALTERNANT_RESTRICT w, const REAL *ALTERNANT_RESTRICT p,
                                    REAL *ALTERNANT_RESTRICT q, double *ALTERNANT_RESTRICT total)
 {
-    const ptrdiff_t chunk = 64; /* rows summed in REAL before the float64 total takes over */
+    const ptrdiff_t chunk = 64; /* rows summed in REAL before they are added to the float64 total */
     ptrdiff_t j, k;
     for (j = 0; j < n; j += chunk) {
         const ptrdiff_t rows = n - j < chunk ? n - j : chunk;
         const REAL *y = Y + j * fp, *v = w + j;
         memset(q, 0, fp * sizeof(REAL));
-        /* A constant length lets the compiler unroll, and keep p and q of short rows in registers. */
+        /* A constant length lets the compiler unroll the loops, and keep p and q of short rows in registers. */
         if (fp == VL) NAME(pass_vectors)(1, rows, y, v, p, q);
         else if (fp == 2 * VL) NAME(pass_vectors)(2, rows, y, v, p, q);
         else if (fp == 4 * VL) NAME(pass_vectors)(4, rows, y, v, p, q);
@@ -72,7 +72,7 @@ ALTERNANT_FUNCTION void NAME(pass)(ptrdiff_t n, ptrdiff_t fp, const REAL *ALTERN
     }
 }
 
-/* One vector of the sums of `first_rows`; the rows' own go to `column`. */
+/* Update one vector of the sums of `first_rows`; the vectors of the rows are returned in `column`. */
 ALTERNANT_INLINE void NAME(first_column)(const int rows, const REAL **y, const REAL *c, const REAL *u, REAL *q, REAL *b,
                                          const ptrdiff_t k, VECTOR *column)
 {
@@ -88,26 +88,26 @@ ALTERNANT_INLINE void NAME(first_column)(const int rows, const REAL **y, const R
     AT(b + k) = sum_b;
 }
 
-/* Rows that are read in the first pass: of REAL, wherever they are, or of float16. */
+/* Rows read in the first pass: of REAL, at any address, or of float16. */
 typedef struct {
     const REAL **rows;
     const uint16_t **f16; /* of float16, or NULL */
     REAL *wide;              /* scratch for four rows of REAL */
 } NAME(source);
 
-/* q += sum_j w_j (y_j . p) y_j and b += sum_j t_j y_j over 1 or 4 rows from `j` on. They are loaded twice for all of
- * that and for their copy at `packed`, as bfloat16 if `bf16`. Those from `next` on are prefetched meanwhile. */
+/* q += sum_j w_j (y_j . p) y_j and b += sum_j t_j y_j over 1 or 4 rows from `j` on. Each row is loaded only twice for
+ * this and for its copy in `packed` (bfloat16 if `bf16`). Meanwhile, rows from `next` on are prefetched. */
 ALTERNANT_INLINE void NAME(first_rows)(const int rows, const ptrdiff_t vectors, const int bf16, const int f16,
                                        const NAME(source) *Y, ptrdiff_t j, ptrdiff_t next, const REAL *w,
                                        const REAL *t, const REAL *p, REAL *q, REAL *b, REAL *packed)
 {
     const ptrdiff_t length = vectors * VL, step = bf16 ? 2 * VL : VL;
-    const ptrdiff_t line = f16 ? 2 * LANES : LANES, width = f16 ? 2 : REAL_BYTES; /* numbers in 64 bytes; bytes */
+    const ptrdiff_t line = f16 ? 2 * LANES : LANES, width = f16 ? 2 : REAL_BYTES; /* numbers in 64 bytes; itemsize */
     VECTOR s[4] = {{0}}, column[4], right[4];
-    REAL c[4] ALTERNANT_ALIGNED, u[4]; /* and y: no store to `packed` can change a local */
+    REAL c[4] ALTERNANT_ALIGNED, u[4]; /* like y, local: stores to `packed` cannot alias them */
     REAL *const wide = bf16 ? Y->wide : packed;
     const REAL *y[4];
-    const uint16_t *half[4]; /* of float32 only */
+    const uint16_t *half[4]; /* only used for float32 */
     const char *z[4];
     ptrdiff_t k;
     int r;
@@ -118,7 +118,7 @@ ALTERNANT_INLINE void NAME(first_rows)(const int rows, const ptrdiff_t vectors, 
         z[r] = f16 ? (const char *)Y->f16[next + r] : (const char *)Y->rows[next + r];
         half[r] = f16 ? Y->f16[j + r] : NULL;
     }
-    /* Where memory does not begin at a cache line, rows end in one more. (The processor sees longer ones coming.) */
+    /* Unaligned rows extend into one more cache line. (Longer rows are left to the hardware prefetcher.) */
     if (f16 && ((uintptr_t)z[0] | (uintptr_t)z[rows - 1]) % 64 != 0) {
         ALTERNANT_UNROLL
         for (r = 0; r < rows; r++) ALTERNANT_PREFETCH(z[r] + length * width - 1);
@@ -169,13 +169,13 @@ ALTERNANT_INLINE void NAME(first_rows)(const int rows, const ptrdiff_t vectors, 
 #else
         (void)right;
 #endif
-        if (f16) continue; /* they are there */
+        if (f16) continue; /* already stored */
         ALTERNANT_UNROLL
         for (r = 0; r < rows; r++) AT(packed + r * length + k) = column[r];
     }
 }
 
-/* The same over the first n of `known` rows, prefetching `ahead` rows beyond those at hand. */
+/* The same over the first n of `known` rows, prefetching `ahead` rows ahead. */
 ALTERNANT_INLINE void NAME(first_vectors)(const ptrdiff_t vectors, const int bf16, const int f16, ptrdiff_t n,
                                           ptrdiff_t known, ptrdiff_t ahead, const NAME(source) *Y, const REAL *w,
                                           const REAL *t, const REAL *p, REAL *q, REAL *b, REAL *packed)
@@ -192,7 +192,7 @@ ALTERNANT_INLINE void NAME(first_vectors)(const ptrdiff_t vectors, const int bf1
     }
 }
 
-/* total += Y^T (w * (Y p)) and total_b += Y^T t over so few rows that REAL will do for their sums; q, b are scratch. */
+/* total += Y^T (w * (Y p)) and total_b += Y^T t over few enough rows to sum them in REAL; q, b are scratch. */
 ALTERNANT_FUNCTION void NAME(first_pass)(ptrdiff_t n, ptrdiff_t fp, int bf16, ptrdiff_t known, ptrdiff_t ahead,
                                          const NAME(source) *Y, const REAL *w, const REAL *t, const REAL *p, REAL *q,
                                          REAL *b, double *ALTERNANT_RESTRICT total,
@@ -231,7 +231,7 @@ ALTERNANT_INLINE void NAME(precondition)(ptrdiff_t f, ptrdiff_t fp, const REAL *
     for (k = 0; k < fp; k++) inverse[k] = 1 / d[k];
 }
 
-/* Begin conjugate gradients, q = A x - d x: r = b - A x, p = r / d; returns r . r / d, and b . b / d. */
+/* Start conjugate gradients from q = A x - d x: r = b - A x, p = r / d; returns r . r / d, and b . b / d in *whole. */
 ALTERNANT_INLINE double NAME(begin)(ptrdiff_t fp, const double *ALTERNANT_RESTRICT b,
                                     const double *ALTERNANT_RESTRICT q, const REAL *ALTERNANT_RESTRICT d,
                                     const REAL *ALTERNANT_RESTRICT inverse, const REAL *ALTERNANT_RESTRICT x,
@@ -251,7 +251,7 @@ ALTERNANT_INLINE double NAME(begin)(ptrdiff_t fp, const double *ALTERNANT_RESTRI
     return sum;
 }
 
-/* One step of conjugate gradients along p, q = A p - d p: the curvature p . A p. */
+/* The curvature p . A p along the direction p, from q = A p - d p. */
 ALTERNANT_INLINE double NAME(curvature)(ptrdiff_t fp, const REAL *ALTERNANT_RESTRICT p,
                                         const REAL *ALTERNANT_RESTRICT d, const double *ALTERNANT_RESTRICT q)
 {

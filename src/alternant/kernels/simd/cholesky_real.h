@@ -28,7 +28,7 @@ ALTERNANT_FUNCTION void NAME(syrk)(ptrdiff_t n, ptrdiff_t stride, ptrdiff_t firs
     int a, v;
     for (i = first; i < size; i += TILE_ROWS)
         for (c = i - i % LANES; c < size; c += LANES) {
-            VECTOR sum[MAX_TILE_ROWS][TILE_VECTORS]; /* from zero: long rows are summed in two levels */
+            VECTOR sum[MAX_TILE_ROWS][TILE_VECTORS]; /* starting at zero: long rows are summed in two levels */
             ALTERNANT_UNROLL
             for (a = 0; a < TILE_ROWS; a++)
                 ALTERNANT_UNROLL
@@ -49,7 +49,7 @@ ALTERNANT_FUNCTION void NAME(syrk)(ptrdiff_t n, ptrdiff_t stride, ptrdiff_t firs
         }
 }
 
-/* Factor the LANES x LANES diagonal block at `start` as U^T U; below its diagonal it is left undefined. */
+/* Factor the LANES x LANES diagonal block at `start` as U^T U; entries below its diagonal become undefined. */
 ALTERNANT_INLINE int NAME(cholesky_block)(ptrdiff_t size, ptrdiff_t start, REAL least, REAL *ALTERNANT_RESTRICT A,
                                           REAL *ALTERNANT_RESTRICT inverse)
 {
@@ -70,8 +70,8 @@ ALTERNANT_INLINE int NAME(cholesky_block)(ptrdiff_t size, ptrdiff_t start, REAL 
     return 1;
 }
 
-/* Rows start to start + LANES of A, right of the factored block, become U^-T A, and their negative goes to the panel.
- * The rows of one column of vectors stay in registers. */
+/* Replace rows start to start + LANES of A, right of the factored block, by U^-T A, and store their negatives in the
+ * panel. The rows of one column of vectors stay in registers. */
 ALTERNANT_INLINE void NAME(cholesky_rows)(ptrdiff_t size, ptrdiff_t start, REAL *ALTERNANT_RESTRICT A,
                                           const REAL *ALTERNANT_RESTRICT inverse, REAL *ALTERNANT_RESTRICT panel)
 {
@@ -108,7 +108,7 @@ ALTERNANT_FUNCTION int NAME(cholesky)(ptrdiff_t size, REAL least, REAL *A, REAL 
     return 1;
 }
 
-/* Solve U^T U x = b in place, a block of LANES unknowns at a time, which stay in registers. */
+/* Solve U^T U x = b in place, in blocks of LANES unknowns that stay in registers. */
 ALTERNANT_FUNCTION void NAME(cholesky_solve)(ptrdiff_t size, const REAL *ALTERNANT_RESTRICT U,
                                              const REAL *ALTERNANT_RESTRICT inverse, REAL *ALTERNANT_RESTRICT x)
 {
@@ -152,7 +152,7 @@ ALTERNANT_FUNCTION void NAME(cholesky_solve)(ptrdiff_t size, const REAL *ALTERNA
     }
 }
 
-/* x . A x - 2 b . x from the blocks of A on and right of the diagonal; summed up in float64. */
+/* x . A x - 2 b . x from the blocks of A on and right of the diagonal; rows are added in float64. */
 ALTERNANT_FUNCTION double NAME(quadratic)(ptrdiff_t size, const REAL *ALTERNANT_RESTRICT A,
                                           const REAL *ALTERNANT_RESTRICT b, const REAL *ALTERNANT_RESTRICT x)
 {

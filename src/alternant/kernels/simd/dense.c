@@ -1,19 +1,19 @@
-/* Products of many rows with a small matrix, by SciPy's BLAS in blocks of rows on OpenMP's threads.
+/* Products of many rows with a small matrix, by SciPy's BLAS in blocks of rows on OpenMP threads.
  *
  *     out = R M,    G = R^T R,    |r_u|^2
  *
- * Cost for m rows: 2 m f^2 for a product (half of it for a triangle), m f^2 for the Gramian.
+ * Cost for m rows: 2 m f^2 for a product (half of that for a triangle), m f^2 for the Gramian.
  *
- * Python's threads would have to wait for OpenMP's, which go on spinning for milliseconds after each parallel region: on
- * 2 cores everything between two kernels took twice as long as on one thread. */
+ * Python threads would have to wait for those of OpenMP, which keep spinning for milliseconds after each parallel
+ * region: on 2 cores, everything between two kernels took twice as long as on one thread. */
 #include "dense.h"
 
 #include "f16.h"
 #include "memory.h"
 #include "vector.h"
 
-#define FULL_UP_TO 64 /* columns up to which a triangle is multiplied faster with the zeros beside it */
-#define MIRRORED 16   /* rows of a lower triangle that are written to the upper one at a time: whole cache lines there */
+#define FULL_UP_TO 64 /* columns up to which a triangle is multiplied faster as a full matrix */
+#define MIRRORED 16   /* rows of the lower triangle mirrored at a time: whole cache lines of the upper one */
 
 static void add_parts(ptrdiff_t f, ptrdiff_t parts, const double *sums, double *out, int threads)
 {

@@ -7,7 +7,7 @@
 
 #include "levels.h"
 
-/* Routines of BLAS, found at run time. */
+/* BLAS routines, looked up at run time. */
 typedef struct {
     void (*sgemm)(char *, char *, int *, int *, int *, float *, float *, int *, float *, int *, float *, float *, int *);
     void (*dgemm)(char *, char *, int *, int *, int *, double *, double *, int *, double *, int *, double *, double *,
@@ -19,9 +19,9 @@ typedef struct {
 
 enum { LOWER_TRIANGLE = -1, FULL_MATRIX = 0, UPPER_TRIANGLE = 1 };
 
-/* All arrays of real numbers are float32 or float64 alike. */
+/* The arrays of real numbers are all float32 or all float64. */
 typedef struct {
-    ptrdiff_t m, f, width, columns; /* rows; of the matrix; columns of `rows`; columns of the output */
+    ptrdiff_t m, f, width, columns; /* rows; order of the matrix; columns of `rows`; columns of the output */
     const void *rows;               /* m x width, width >= f */
     const void *matrix;             /* f x f */
     void *out;                      /* m x columns, columns >= f; may be rows; or NULL: */
@@ -31,16 +31,16 @@ typedef struct {
     const dense_blas *blas;
 } dense_product;
 
-/* Rows taken at a time. Fixed, so that the bits depend on no thread count. */
+/* Rows processed at a time. Fixed, so that results do not depend on the number of threads. */
 #define ROW_BLOCK 256
 
 typedef struct {
-    /* float32, float64; both return whether memory was missing. */
+    /* float32, float64; both return whether an allocation failed. */
     int (*multiply[2])(const dense_product *);
-    /* One Gramian, its lower triangle, for each part of the rows of a product; 0 before. */
+    /* The lower triangle of the Gramian of each part of the rows; initially 0. */
     int (*gramians[2])(const dense_product *, ptrdiff_t parts, double *sums);
     void (*squared_norms[2])(const dense_product *, double *out);
-    /* The sum of the parts, and its mirror image. */
+    /* Sum the parts, and mirror the lower triangle. */
     void (*add_parts)(ptrdiff_t f, ptrdiff_t parts, const double *sums, double *out, int threads);
 } dense_table;
 

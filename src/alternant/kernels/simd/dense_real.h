@@ -1,6 +1,6 @@
 /* The products of dense.c, for one real type. No include guard: see use_float32.h. */
 
-/* out = rows M for n rows. BLAS takes rows for columns, hence M^T rows^T, and a lower triangle for an upper one. */
+/* out = rows M for n rows. For column-major BLAS, this is M^T rows^T, and a lower triangle is an upper one. */
 ALTERNANT_FUNCTION void NAME(multiply_block)(const dense_product *p, ptrdiff_t n, const REAL *rows, REAL *out)
 {
     const ptrdiff_t f = p->f, columns = p->columns;
@@ -16,7 +16,7 @@ ALTERNANT_FUNCTION void NAME(multiply_block)(const dense_product *p, ptrdiff_t n
         p->blas->GEMM(&no, &no, &size, &count, &size, &one, matrix, &size, (REAL *)rows, &width, &zero, out, &stride);
     }
     for (u = 0; u < n; u++)
-        for (k = 0; k < f; k++) out[u * columns + k] += 0; /* no zero has a sign */
+        for (k = 0; k < f; k++) out[u * columns + k] += 0; /* normalize -0.0 to 0.0 */
     if (columns > f)
         for (u = 0; u < n; u++) memset(out + u * columns + f, 0, (columns - f) * sizeof(REAL));
 }
@@ -61,11 +61,11 @@ static int NAME(multiply)(const dense_product *p)
     return no_memory;
 }
 
-/* total += rows^T rows in the lower triangle, in blocks of rows; `wide` is scratch for one of them. */
+/* total += rows^T rows in the lower triangle, in blocks of rows; `wide` is scratch for one block. */
 ALTERNANT_FUNCTION void NAME(add_gramian)(const dense_product *p, ptrdiff_t start, ptrdiff_t stop, double *wide,
                                           double *total)
 {
-    char upper = 'U', no = 'N'; /* BLAS takes rows for columns, the upper triangle for the lower one */
+    char upper = 'U', no = 'N'; /* BLAS is column-major: this is the lower triangle */
     int size = (int)p->f, n;
     double one = 1;
     ptrdiff_t j;

@@ -4,12 +4,12 @@
 
 #include "vector.h"
 
-/* Numbers in float16 (IEEE 754 binary16: 11 bits of the mantissa, from 2^-24 to 65504), as the F16C instructions turn
- * them to float32, exactly, and back, to nearest even. */
+/* Convert float16 (IEEE 754 binary16: 11 significant bits, from 2^-24 to 65504) to float32, which is exact, and back,
+ * which rounds to nearest even, as the F16C instructions do (except for the payload of NaN). */
 ALTERNANT_INLINE float from_f16(uint16_t half)
 {
     const uint32_t rest = (uint32_t)(half & 0x7fff) << 13, sign = (uint32_t)(half & 0x8000) << 16;
-    uint32_t bits = rest + (rest < 0x0f800000u ? 0x38000000u : 0x70000000u); /* exponent + 112; infinity, NaN */
+    uint32_t bits = rest + (rest < 0x0f800000u ? 0x38000000u : 0x70000000u); /* exponent + 112; infinity, NaN: + 224 */
     float x;
     if (rest < 0x00800000u) { /* below 2^-14: 2^-14 (1 + m) - 2^-14 */
         bits = rest + 0x38800000u;
@@ -41,7 +41,7 @@ ALTERNANT_INLINE uint16_t to_f16(float x)
     return (uint16_t)(bits | sign >> 16);
 }
 
-/* A vector of float from float16. */
+/* Convert a vector from float16 to float32. */
 ALTERNANT_INLINE vector_f32 vector_from_f16(const uint16_t *half)
 {
 #  if defined(ALTERNANT_VECTORS) && defined(__AVX512F__)
@@ -65,7 +65,7 @@ ALTERNANT_INLINE vector_f32 vector_from_f16(const uint16_t *half)
 #  endif
 }
 
-/* A row of f numbers from float16. The padding, zero since the allocation, is not touched. */
+/* Convert a row of f numbers from float16. The padding, zero since allocation, is not touched. */
 ALTERNANT_INLINE void row_from_f16(ptrdiff_t f, const uint16_t *ALTERNANT_RESTRICT half,
                                       float *ALTERNANT_RESTRICT row)
 {
@@ -73,7 +73,7 @@ ALTERNANT_INLINE void row_from_f16(ptrdiff_t f, const uint16_t *ALTERNANT_RESTRI
     for (k = 0; k < f; k++) row[k] = from_f16(half[k]);
 }
 
-/* Its inverse. */
+/* Convert a row of f numbers to float16. */
 ALTERNANT_FUNCTION void row_to_f16(ptrdiff_t f, const float *ALTERNANT_RESTRICT row,
                                          uint16_t *ALTERNANT_RESTRICT half)
 {
@@ -85,7 +85,7 @@ ALTERNANT_FUNCTION void row_to_f16(ptrdiff_t f, const float *ALTERNANT_RESTRICT 
     for (; k < f; k++) half[k] = to_f16(row[k]);
 }
 
-/* Copy n rows of float16 into padded rows of float32, prefetching `ahead` rows beyond the one at hand. */
+/* Copy n rows of float16 into padded rows of float32, prefetching `ahead` rows ahead. */
 ALTERNANT_FUNCTION void gather_f16(ptrdiff_t n, ptrdiff_t f, ptrdiff_t fp, const uint16_t *Y, index_list indices,
                                    ptrdiff_t left, ptrdiff_t ahead, float *packed)
 {

@@ -1,6 +1,6 @@
-/* Tables of kernels, one for each SIMD level that was built. A family's C file is compiled once per level, with
- * ALTERNANT_LEVEL naming it, and defines one table; the Cython module of the family, compiled once, takes the table of
- * the level that it is told. ALTERNANT_HAS_... says which levels setup.py compiles. */
+/* Kernel tables, one per SIMD level built. A family's C file is compiled once per level, with ALTERNANT_LEVEL set to
+ * its name, and defines one table; the Cython module of the family, compiled once, selects the table of the requested
+ * level. setup.py defines ALTERNANT_HAS_... for each level that it builds. */
 #ifndef ALTERNANT_LEVELS_H
 #define ALTERNANT_LEVELS_H
 

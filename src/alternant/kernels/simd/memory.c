@@ -5,7 +5,7 @@
 
 #define ALIGNMENT 64
 
-static volatile long countdown = 0; /* to the allocation that fails; 0: none does */
+static volatile long countdown = 0; /* allocations until one fails; 0: none fails */
 
 static int fails(void)
 {

@@ -1,10 +1,10 @@
-/* The non-negative row problem of alternating least squares, one row a task, rows spread over OpenMP threads.
+/* The non-negative row problem of alternating least squares, parallel over rows with OpenMP.
  *
  *     argmin over x >= 0 of x^T A x - 2 b^T x,    A = G + lambda_u I + sum_j w_j y_j y_j^T,    b = sum_j t_j y_j
  *
- * Cost of a row of n entries: n f^2 / 2 to form its matrix, f^2 a sweep of coordinate descent, p^3 / 6 a solve with p
- * positive unknowns; all in float64. Every row is computed by one thread in an order of its own, so the number of
- * threads changes no bit. */
+ * Cost of a row with n entries: n f^2 / 2 to form its matrix, f^2 per sweep of coordinate descent, p^3 / 6 per solve
+ * with p positive unknowns; all in float64. Each row is computed by one thread in a fixed order, so results are bitwise
+ * identical for any number of threads. */
 #include "nnls.h"
 
 #include "memory.h"
@@ -17,16 +17,16 @@
 
 typedef struct {
     ptrdiff_t n, f, fp;         /* entries; factors; factors, padded */
-    double largest, largest_b;  /* of the diagonal, of |b| */
+    double largest, largest_b;  /* largest diagonal entry; largest |b_k| */
     int steps;                  /* OUT */
     double objective;           /* OUT */
-    double *A;                  /* f x f, whole; rows padded with zeros */
-    double *C;                  /* p x p, the part of the positive unknowns */
-    double *panel;              /* of cholesky */
+    double *A;                  /* f x f, both triangles; rows padded with zeros */
+    double *C;                  /* p x p, the submatrix of the positive unknowns */
+    double *panel;              /* scratch of cholesky */
     double *pack, *Z;           /* CHUNK rows of Y; the same, weighted */
     double *w, *t;              /* CHUNK */
     double *x, *b, *g, *step;   /* g = A x - b */
-    double *inverse;            /* of cholesky */
+    double *inverse;            /* 1 / diagonal of the Cholesky factor */
     ptrdiff_t *positive;
 } nnls_row;
 
@@ -57,21 +57,21 @@ static nnls_row lay_out(char *memory, ptrdiff_t f)
     return s;
 }
 
-/* Cholesky of the rows and columns of A that the first p of `positive` name, into C; whether that is possible. */
+/* Factor the rows and columns positive[0..p) of A into C; 0 if that fails. */
 static int factor(nnls_row *s, ptrdiff_t p)
 {
     const ptrdiff_t size = padded(p, sizeof(double));
     ptrdiff_t i, k;
     for (i = 0; i < size; i++) {
         for (k = i; k < size; k++) s->C[i * size + k] = k < p ? s->A[s->positive[i] * s->fp + s->positive[k]] : 0;
-        /* Nothing below the diagonal counts, but it is read: no NaN of an earlier row. */
+        /* Entries below the diagonal have no effect, but are read: clear stale NaN. */
         for (k = i - i % 8; k < i; k++) s->C[i * size + k] = 0;
         if (i >= p) s->C[i * size + i] = s->largest;
     }
     return cholesky_f64(size, NNLS_SINGULAR * s->largest, s->C, s->inverse, s->panel);
 }
 
-/* Mirror A, and find what its least value depends on: 0 if there is none. */
+/* Mirror A, and find the largest entries; 0 if the objective has no minimum or overflows. */
 static int finish(nnls_row *s, int negative)
 {
     const ptrdiff_t f = s->f, fp = s->fp;
@@ -124,7 +124,7 @@ static int converged(const nnls_row *s, double tol)
     return most <= bound;
 }
 
-/* Minimise over one unknown after another; whether the set of the positive ones has changed. */
+/* Minimize over one unknown at a time; return whether the set of positive unknowns has changed. */
 static int sweep(nnls_row *s)
 {
     const ptrdiff_t fp = s->fp;
@@ -147,7 +147,7 @@ static int sweep(nnls_row *s)
     return changed;
 }
 
-/* Go to the minimum over the positive unknowns, or as far towards it as none becomes negative. */
+/* Move to the minimum over the positive unknowns, or towards it until one of them reaches 0. */
 static void step_on_positive(nnls_row *s)
 {
     ptrdiff_t p = 0, k;

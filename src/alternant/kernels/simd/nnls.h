@@ -7,7 +7,7 @@
 
 #include "levels.h"
 
-/* All arrays of real numbers are float32 or float64 alike. */
+/* The arrays of real numbers are all float32 or all float64. */
 typedef struct {
     ptrdiff_t m, f;
     const int64_t *indptr;      /* m + 1 */
@@ -21,14 +21,14 @@ typedef struct {
     void *X;                    /* m x f, IN and OUT */
     double tol;
     int max_steps;
-    int8_t *status;             /* m, 0 before; 1 for a row that has no solution */
+    int8_t *status;             /* m, initially 0; 1 for a row without a solution */
     int32_t *row_steps;         /* m, or NULL */
     double *row_objective;      /* m, or NULL */
     int threads;
 } nnls_problem;
 
 typedef struct {
-    int (*solve_rows[2])(const nnls_problem *); /* float32, float64; returns whether memory was missing */
+    int (*solve_rows[2])(const nnls_problem *); /* float32, float64; returns whether an allocation failed */
 } nnls_table;
 
 ALTERNANT_TABLES(nnls)

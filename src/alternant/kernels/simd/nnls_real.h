@@ -1,6 +1,6 @@
-/* The rows of nnls.c from and to one real type; all arithmetic is float64. No include guard: see use_float32.h. */
+/* The row solver of nnls.c, for one real type; all arithmetic is float64. No include guard: see use_float32.h. */
 
-/* Form A, whole, and b for the entries from `begin` on; 0 if the row has no least value. */
+/* Form both triangles of A, and b, from the entries at `begin`; 0 if the objective has no minimum or overflows. */
 ALTERNANT_FUNCTION int NAME(form)(nnls_row *s, const nnls_problem *p, int64_t begin, double lambda)
 {
     const ptrdiff_t f = s->f, fp = s->fp;
@@ -29,12 +29,12 @@ ALTERNANT_FUNCTION int NAME(form)(nnls_row *s, const nnls_problem *p, int64_t be
             negative |= w[j + k] < 0;
         }
         scale_rows_f64(rows, fp, s->pack, s->w, s->t, s->Z, s->b);
-        if (weighs) syrk_f64(rows, fp, 0, fp, s->Z, s->pack, s->A); /* a dense table's weight is all in the Gramian */
+        if (weighs) syrk_f64(rows, fp, 0, fp, s->Z, s->pack, s->A); /* for dense data, all weights are in the Gramian */
     }
     return finish(s, negative);
 }
 
-/* Solve one row, from and to `out`; 0 if it has no solution. */
+/* Solve one row, in place in `out`; 0 if it has no solution. */
 ALTERNANT_FUNCTION int NAME(solve_row)(nnls_row *s, const nnls_problem *p, int64_t begin, double lambda, REAL *out)
 {
     int gains = 0;
@@ -45,7 +45,7 @@ ALTERNANT_FUNCTION int NAME(solve_row)(nnls_row *s, const nnls_problem *p, int64
         gains |= s->b[k] > 0;
         if (out[k] > 0 && s->A[k * s->fp + k] > 0) s->x[k] = out[k];
     }
-    if (!gains) { /* A being positive semidefinite, nothing is gained by any x >= 0 */
+    if (!gains) { /* A is positive semidefinite, so no x >= 0 is better than 0 */
         memset(out, 0, s->f * sizeof(REAL));
         return 1;
     }
@@ -63,7 +63,7 @@ ALTERNANT_FUNCTION int NAME(solve_row)(nnls_row *s, const nnls_problem *p, int64
 #if defined(REAL_IS_FLOAT32) && defined(ALTERNANT_FMA)
         s->objective = __builtin_fma(s->x[k], s->g[k] - s->b[k], s->objective);
     }
-#else /* apart from the sum, so that no compiler fuses the two */
+#else /* separate from the sum, so that no compiler fuses the two */
         s->step[k] = s->x[k] * (s->g[k] - s->b[k]);
     }
     for (k = 0; k < s->f; k++) s->objective += s->step[k];
@@ -75,7 +75,7 @@ static int NAME(solve_rows)(const nnls_problem *p)
 {
     const ptrdiff_t m = p->m, f = p->f, share = larger(1, smaller(16, m / (8 * p->threads)));
     int no_memory = 0;
-    (void)share; /* without OpenMP */
+    (void)share; /* unused without OpenMP */
 #ifdef _OPENMP
 #  pragma omp parallel num_threads(p->threads) reduction(| : no_memory)
 #endif

@@ -1,11 +1,11 @@
-/* How many items score higher than chosen ones: tiles of scores in cache, a histogram over the targets' scores.
+/* How many items score higher than given targets: tiles of scores in cache, a histogram over the targets' scores.
  *
  *     score(u, i) = sum_k queries[u, k] items[i, k],  k ascending
  *     above(u, j) = |{i not excluded : score(u, i) > score(u, j)}|
  *
- * Cost of a query with t targets: n f multiply-adds and, for each score above the least of the targets, a search among
- * them (log t). The targets' scores are formed tile by tile like all others, so that equal items tie to the bit.
- * Excluded items are counted with the rest and then taken off again. */
+ * Cost of a query with t targets: n f multiply-adds and, for each score that is not below the lowest target, a binary
+ * search (log t). The targets' scores are computed tile by tile like all others, so that identical items tie exactly.
+ * Excluded items are counted with the rest and then subtracted. */
 #include "ranks.h"
 
 #include "memory.h"
@@ -14,7 +14,7 @@
 #define ITEM_TILE 256  /* items scored at a time: 64 KiB packed at f = 64, float32 */
 #define QUERY_BLOCK 64 /* queries that share a packed tile */
 #define QUERY_GROUP 4  /* queries scored at a time */
-#define PAIRED 8       /* of paired_scores, which is not used here */
+#define PAIRED 8       /* for paired_scores, which is unused here */
 
 #include "use_float32.h"
 #include "scores_real.h"

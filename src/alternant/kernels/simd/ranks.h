@@ -1,4 +1,4 @@
-/* Entry points of counting the items that score higher than chosen ones: see ranks.c. */
+/* Entry points of counting the items that score higher than given targets: see ranks.c. */
 #ifndef ALTERNANT_RANKS_H
 #define ALTERNANT_RANKS_H
 
@@ -7,7 +7,7 @@
 
 #include "levels.h"
 
-/* All arrays of real numbers are float32 or float64 alike. */
+/* The arrays of real numbers are all float32 or all float64. */
 typedef struct {
     ptrdiff_t m, n, f;
     const void *queries; /* m x f */
@@ -20,11 +20,11 @@ typedef struct {
     const void *ascending;          /* scores of the targets, ascending within each row */
     const int64_t *exclude_indptr;  /* m + 1 */
     const void *exclude;            /* scores of the excluded items */
-    int64_t *above, *equal;         /* of each target, OUT; 0 before */
+    int64_t *above, *equal;         /* of each target, OUT; initially 0 */
 } ranks_counts;
 
 typedef struct {
-    /* float32, float64; both return whether memory was missing. The scores of the items that a CSR matrix lists: */
+    /* float32, float64; both return whether an allocation failed. score_lists scores the items of a CSR matrix. */
     int (*score_lists[2])(const ranks_call *, const int64_t *indptr, const void *indices, int int64_indices,
                           void *scores);
     int (*count[2])(const ranks_call *, const ranks_counts *);

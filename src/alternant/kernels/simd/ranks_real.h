@@ -6,21 +6,21 @@ ALTERNANT_INLINE size_t NAME(tile_bytes)(ptrdiff_t f)
     return (f + QUERY_GROUP) * ITEM_TILE * sizeof(REAL);
 }
 
-/* Transpose an item into column c of a tile, so that neighbouring numbers belong to neighbouring items. */
+/* Transpose an item into column c of a tile, so that adjacent numbers belong to adjacent items. */
 ALTERNANT_INLINE void NAME(pack_column)(ptrdiff_t f, const REAL *item, ptrdiff_t c, REAL *packed)
 {
     ptrdiff_t k;
     for (k = 0; k < f; k++) packed[k * ITEM_TILE + c] = item[k];
 }
 
-/* A NaN ranks behind everything. */
+/* NaN ranks behind everything. */
 ALTERNANT_INLINE void NAME(replace_nan)(ptrdiff_t width, REAL *values)
 {
     ptrdiff_t c;
     for (c = 0; c < width; c++) values[c] = values[c] == values[c] ? values[c] : -(REAL)INFINITY;
 }
 
-/* Add `by` to the targets below and at each value: above[b] counts for all targets up to b. */
+/* Add `by` to the counts of targets below and equal to each value; above[b] applies to all targets up to b. */
 ALTERNANT_FUNCTION void NAME(add_counts)(ptrdiff_t width, const REAL *values, ptrdiff_t t, const REAL *ascending,
                                          int64_t by, int64_t *above, int64_t *equal)
 {
@@ -39,7 +39,7 @@ ALTERNANT_FUNCTION void NAME(add_counts)(ptrdiff_t width, const REAL *values, pt
     }
 }
 
-/* The scores of one query with listed items. */
+/* The scores of one query with a list of items. */
 ALTERNANT_FUNCTION void NAME(score_listed)(ptrdiff_t f, const REAL *query, const REAL *items, ptrdiff_t length,
                                            index_list listed, REAL *packed, REAL *out)
 {
@@ -110,7 +110,7 @@ ALTERNANT_FUNCTION void NAME(count_block)(const ranks_call *call, const ranks_co
     }
 }
 
-/* Take the excluded items of a query off again, and sum up. */
+/* Subtract the excluded items of a query, and accumulate the counts. */
 ALTERNANT_FUNCTION void NAME(finish_query)(const ranks_counts *counts, ptrdiff_t u)
 {
     const int64_t begin = counts->indptr[u], end = counts->indptr[u + 1], out = counts->exclude_indptr[u];

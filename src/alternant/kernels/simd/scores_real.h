@@ -1,9 +1,9 @@
 /* Scores of queries and items, for one real type. No include guard: see use_float32.h.
  *
- * A score is one sum in the order of the factors, fused where the level has the instruction: equal items tie to the bit
- * wherever they stand, in whichever of these functions. */
+ * A score is a single sum in the order of the factors, with FMA on levels that have it, so that identical items tie
+ * exactly, wherever they are stored and in whichever of these functions. */
 
-/* q y + s. Left to itself, GCC would also form products as vectors first, and add them without fusing. */
+/* q y + s. By itself, GCC would also compute vectors of products first, and add them without fusing. */
 #if defined(ALTERNANT_FMA) && defined(REAL_IS_FLOAT32)
 #  define FUSE(q, y, s) __builtin_fmaf(q, y, s)
 #elif defined(ALTERNANT_FMA)
@@ -36,12 +36,12 @@ ALTERNANT_INLINE VECTOR NAME(fuse)(REAL q, VECTOR y, VECTOR s)
 #elif !defined(ALTERNANT_VECTORS)
     return FUSE(q, y, s);
 #else
-    return s + q * y; /* no level without the instruction can fuse */
+    return s + q * y; /* levels without the instruction cannot fuse */
 #endif
 }
 
 /* out[q, c] = sum_k q[k] T[k, c] for 4 queries and `width` packed columns (a multiple of 64): the sum runs over k in
- * order, so that the bits of a score depend on nothing but its query and its item. */
+ * order, so that a score depends only on its query and its item, to the last bit. */
 ALTERNANT_FUNCTION void NAME(scores)(ptrdiff_t f, ptrdiff_t stride, ptrdiff_t width,
                                      const REAL *ALTERNANT_RESTRICT q0, const REAL *ALTERNANT_RESTRICT q1,
                                      const REAL *ALTERNANT_RESTRICT q2, const REAL *ALTERNANT_RESTRICT q3,
@@ -72,7 +72,7 @@ ALTERNANT_FUNCTION void NAME(scores)(ptrdiff_t f, ptrdiff_t stride, ptrdiff_t wi
     }
 }
 
-/* The first c >= start with values[c] >= threshold, or width. A NaN is never found. */
+/* The first c >= start with values[c] >= threshold, or width. NaN never matches. */
 ALTERNANT_INLINE ptrdiff_t NAME(next_at_least)(ptrdiff_t start, ptrdiff_t width, const REAL *values, REAL threshold)
 {
     ptrdiff_t c = start, l;
@@ -88,7 +88,7 @@ ALTERNANT_INLINE ptrdiff_t NAME(next_at_least)(ptrdiff_t start, ptrdiff_t width,
     return width;
 }
 
-/* out[h] = q[h] . y[h] for PAIRED pairs. A sum takes the latency of f FMAs; side by side they are bound by throughput. */
+/* out[h] = q[h] . y[h] for PAIRED pairs. One sum is bound by the latency of f FMAs, several by throughput. */
 ALTERNANT_FUNCTION void NAME(paired_scores)(ptrdiff_t f, const REAL *const *q, const REAL *const *y, REAL *out)
 {
     REAL s[PAIRED] = {0};

@@ -1,24 +1,24 @@
-/* Stochastic gradient descent on a grid: the blocks of a diagonal are spread over OpenMP threads.
+/* Stochastic gradient descent on a grid: the blocks of a round are processed by OpenMP threads in parallel.
  *
  *     biased     z = mu + b_u + c_i + x_u . y_i      (t - p(z))^2 / 2
  *     cosine     z = x_u . y_i / (|x_u| |y_i|)       (z - t)^2
  *     logistic   z = b_u + c_i + x_u . y_i           w (log(1 + e^z) - t z)
  *
- * Cost of an entry: 3 f multiply-adds (5 f for the cosine) and two rows read and written; the rows of a block stay in
- * the cache. One thread takes a block, entry by entry, and no two blocks of a diagonal share a row or a column: the
- * number of threads changes no bit. */
+ * Cost per entry: 3 f multiply-adds (5 f for the cosine), and two rows read and written; the rows of a block stay in
+ * cache. Each block is processed by one thread, entry by entry, and the blocks of a round share no rows and no columns,
+ * so results are bitwise identical for any number of threads. */
 #include "sgd.h"
 
 #include "vector.h"
 
-/* Sums of squares between these have lost nothing to the range of float32. */
+/* Sums of squares within these bounds are safe from float32 overflow and underflow. */
 #define SGD_SHORTEST 1e-24
 #define SGD_LONGEST 1e30
 #if defined(ALTERNANT_VECTORS) && defined(ALTERNANT_SWAP)
-#  define SGD_REGISTERS /* there are vectors, and their lanes can be rotated */
+#  define SGD_REGISTERS /* there are vectors, and their lanes can be swapped */
 #endif
-#define SGD_MOST_VECTORS 16 /* of a row that stays in registers, or near them */
-#define SGD_AHEAD 4 /* entries whose columns are prefetched ahead of the one at work */
+#define SGD_MOST_VECTORS 16 /* of a row that is kept in registers, or spilled to the stack */
+#define SGD_AHEAD 4 /* prefetch distance, in entries */
 
 #include "use_float32.h"
 #include "sgd_real.h"
@@ -30,7 +30,7 @@
 #include "sgd_epoch_real.h"
 #include "use_none.h"
 
-/* How many entries of each part of the rows belong to each block. */
+/* Count the entries of each part of the rows in each block. */
 static void count_blocks(const sgd_sort *s)
 {
     index_list indices;
@@ -50,7 +50,7 @@ static void count_blocks(const sgd_sort *s)
     }
 }
 
-/* Put the entries of each part where they go. */
+/* Copy the entries of each part to their blocks. */
 static void fill_blocks(const sgd_sort *s)
 {
     index_list indices;

@@ -7,12 +7,12 @@
 
 #include "levels.h"
 
-/* What a step needs beside the arrays. */
+/* Parameters of a step. */
 typedef struct {
     double offset, low, height; /* p = low + height sigmoid(z), or z where height is infinite */
     double rate;                /* learning rate */
     double shrink_x, shrink_y, shrink_b, shrink_c; /* lambda of X, Y and the biases */
-    int columns;                /* whether the columns' side moves */
+    int columns;                /* whether the columns' side is updated */
 } sgd_step;
 
 /* The two sides and, for Adagrad, the sums of their squared gradients (NULL for plain steps); float32 or float64. */
@@ -21,7 +21,7 @@ typedef struct {
 } sgd_sides;
 
 typedef struct {
-    ptrdiff_t blocks, f, n;       /* blocks on a side; factors; columns */
+    ptrdiff_t blocks, f, n;       /* blocks per side; factors; columns */
     const int64_t *row_edges;     /* blocks + 1 */
     const int64_t *column_edges;  /* blocks + 1 */
     const int64_t *block_indptr;  /* blocks * blocks + 1 */
@@ -30,7 +30,7 @@ typedef struct {
     const int64_t *schedule;      /* rounds * tasks * 2: the row block and the column block of a task */
     ptrdiff_t rounds, tasks;
     const void *target;           /* nnz */
-    const void *weight;           /* nnz; only of logistic_epoch, as are the next two */
+    const void *weight;           /* nnz; only for logistic_epoch, as are the next two */
     const double *negatives;      /* m, or NULL for all columns */
     uint64_t seed;
     sgd_sides sides;
@@ -39,7 +39,7 @@ typedef struct {
     int threads;
 } sgd_epoch;
 
-/* A matrix whose entries are sorted into blocks, in parts of its rows. */
+/* A matrix whose entries are sorted into blocks, in parts, which are ranges of rows. */
 typedef struct {
     ptrdiff_t blocks, parts;
     const int64_t *part_edges;     /* parts + 1: rows */
@@ -50,7 +50,7 @@ typedef struct {
     const uint8_t *column_block;   /* n */
     const int32_t *row_position;   /* m */
     const int32_t *column_position; /* n */
-    int64_t *places;               /* parts x blocks^2: counts, OUT; then where each part's entries go, moved on */
+    int64_t *places;               /* parts x blocks^2: counts, OUT; then each part's next position in each block */
     int32_t *rows, *columns;       /* nnz, OUT */
     int64_t *entries;              /* nnz, OUT */
     int threads;

@@ -1,6 +1,6 @@
 /* Epochs over the blocks of sgd_real.h, for one real type. No include guard: see use_float32.h. */
 
-/* The loss of block `block` of a biased epoch, and so on for the others. */
+/* Process block (a, b) of a biased epoch and return its loss; likewise for the others. */
 ALTERNANT_INLINE double NAME(biased_task)(const sgd_epoch *p, ptrdiff_t a, ptrdiff_t b)
 {
     const sgd_sides *s = &p->sides;
@@ -38,8 +38,8 @@ ALTERNANT_INLINE double NAME(logistic_task)(const sgd_epoch *p, ptrdiff_t a, ptr
     return loss;
 }
 
-/* The blocks are dealt out statically, so that a thread keeps its rows in its own cache from one round to the next:
- * 68 million entries a second on two threads, against 47 where whoever is free takes a block. */
+/* Blocks are scheduled statically, so that a thread keeps its rows in its own cache from one round to the next: 68
+ * million entries per second on two threads, against 47 with dynamic scheduling. */
 #ifdef _OPENMP
 #  define IN_PARALLEL ALTERNANT_PRAGMA(omp parallel num_threads(p->threads))
 #  define DEALT_OUT ALTERNANT_PRAGMA(omp for schedule(static))

@@ -1,11 +1,11 @@
 /* Blocks of stochastic gradient descent, for one real type. No include guard: see use_float32.h.
  *
- * Rows of factors have any length and alignment: whole vectors, then a tail of single numbers. */
+ * Rows of factors have any length and alignment: whole vectors, then a scalar tail. */
 
 #define GET(pointer) LOOSE(pointer)
 #define PUT(pointer) LOOSE_AT(pointer)
 
-/* A constant length lets the compiler unroll and keep a row in registers. */
+/* A constant length lets the compiler unroll the loops and keep a row in registers. */
 #define WITH_CONSTANT_LENGTH(f, BODY)                                                                                 \
     do {                                                                                                              \
         if ((f) == 16) { BODY(16); }                                                                                  \
@@ -34,7 +34,7 @@ ALTERNANT_INLINE REAL NAME(row_dot)(const ptrdiff_t f, const REAL *ALTERNANT_RES
 }
 
 #ifdef SGD_REGISTERS
-/* The sum of a vector's lanes in every lane; in the order of lane_sum. */
+/* The sum of a vector's lanes, in every lane; added in the order of lane_sum. */
 ALTERNANT_INLINE VECTOR NAME(lane_sums)(VECTOR v)
 {
 #  if ALTERNANT_VECTOR_BYTES == 16 * REAL_BYTES
@@ -56,8 +56,8 @@ ALTERNANT_INLINE VECTOR NAME(lane_sums)(VECTOR v)
 }
 #endif
 
-/* x += step y - dx x and, with `both`, y += step x - dy y, each from what the other was. Adding a small difference keeps
- * the digits of a decay that 1 - dx would round away. */
+/* x += step y - dx x and, with `both`, y += step x - dy y, both from the old values. Adding the small difference
+ * preserves digits of the decay that 1 - dx would round away. */
 ALTERNANT_INLINE void NAME(move)(const ptrdiff_t f, REAL *ALTERNANT_RESTRICT x, REAL *ALTERNANT_RESTRICT y, REAL step,
                                  REAL dx, REAL dy, int both)
 {
@@ -87,8 +87,8 @@ ALTERNANT_INLINE void NAME(fetch)(const ptrdiff_t f, const REAL *row)
 
 /* --- biased ------------------------------------------------------------------------------------------------------ */
 
-/* What is left of the target, and the slope of the sigmoid where there is one. `base` is all of the score but the dot
- * product, `rest` the target less that. */
+/* The target minus the prediction, and the slope of the sigmoid (1 without a sigmoid). `base` is the score without the
+ * dot product, `rest` the target minus `base`. */
 ALTERNANT_INLINE REAL NAME(biased_error)(const int bounded, REAL target, REAL base, REAL rest, REAL dot, REAL *slope,
                                          const sgd_step *step)
 {
@@ -101,7 +101,7 @@ ALTERNANT_INLINE REAL NAME(biased_error)(const int bounded, REAL target, REAL ba
     return rest - dot;
 }
 
-/* Rows of any length, from and to memory. */
+/* Rows of any length, updated in memory. */
 ALTERNANT_FUNCTION double NAME(biased_any)(ptrdiff_t f, ptrdiff_t n, const int32_t *rows, const int32_t *columns,
                                            const REAL *target, REAL *X, REAL *Y, REAL *row_bias, REAL *column_bias,
                                            const sgd_step *step)
@@ -129,10 +129,10 @@ ALTERNANT_FUNCTION double NAME(biased_any)(ptrdiff_t f, ptrdiff_t n, const int32
 }
 
 #ifdef SGD_REGISTERS
-/* The same for rows of `vectors` whole vectors. Entries of one row follow each other, each waiting for the one before:
- * the row stays in registers, and what has to wait is as short as can be (the sum in all lanes, one product, one sum).
- * Twice as fast as the above at f = 64. The lengths, whether there is a sigmoid and whether the columns move are
- * constants: with a call of exp in the loop, or with a branch between what moves x and y, no row would stay there. */
+/* The same for rows of `vectors` whole vectors. Consecutive entries of a row each depend on the one before, so the row
+ * stays in registers and the dependency chain is kept short (the sum in all lanes, one product, one sum): twice as
+ * fast as the above at f = 64. `vectors`, `bounded` and `both` are constants: with a call of exp in the loop, or a
+ * branch between the updates of x and y, the row would not stay in registers. */
 ALTERNANT_INLINE double NAME(biased_run)(const int vectors, const int bounded, const int both, ptrdiff_t n,
                                          const int32_t *rows, const int32_t *columns, const REAL *target, REAL *X,
                                          REAL *Y, REAL *row_bias, REAL *column_bias, const sgd_step *step)
@@ -230,7 +230,7 @@ ALTERNANT_INLINE void NAME(three_dots)(const ptrdiff_t f, const REAL *ALTERNANT_
     *xx = sa, *yy = sb, *xy = sc;
 }
 
-/* The same and the step in float64, for vectors whose squares leave the range of REAL. */
+/* The same, and the step, in float64, for vectors whose squares leave the range of REAL. */
 ALTERNANT_FUNCTION double NAME(cosine_wide)(ptrdiff_t f, REAL *x, REAL *y, double t, const sgd_step *step)
 {
     double xx = 0, yy = 0, xy = 0, norms, cosine, g;
@@ -296,7 +296,7 @@ ALTERNANT_INLINE void NAME(adagrad)(REAL *v, REAL *sum, double rate, double grad
     *v -= (REAL)(rate * gradient / sqrt((double)*sum));
 }
 
-/* The gradients g y + lambda x of x and g x + lambda y of y; plain loops, which the compiler turns into vectors. */
+/* Adagrad steps, with gradients g y + lambda x of x and g x + lambda y of y; plain loops, which compilers vectorize. */
 ALTERNANT_INLINE void NAME(move_adagrad)(const ptrdiff_t f, REAL *ALTERNANT_RESTRICT x, REAL *ALTERNANT_RESTRICT y,
                                          REAL *ALTERNANT_RESTRICT xx, REAL *ALTERNANT_RESTRICT yy, REAL g,
                                          const sgd_step *step)
@@ -364,8 +364,8 @@ ALTERNANT_FUNCTION double NAME(logistic_entries)(ptrdiff_t f, ptrdiff_t n, const
 #undef BODY
 }
 
-/* The negatives of row u among the columns first to first + width: all of them where `key` is NULL, else `count` drawn
- * from the hash. */
+/* Steps for the negatives of row u among the columns first to first + width: all of them if `key` is NULL, else `count`
+ * of them, drawn by the hash. */
 ALTERNANT_INLINE double NAME(logistic_negatives_body)(const ptrdiff_t f, ptrdiff_t u, ptrdiff_t first, ptrdiff_t width,
                                                       const uint64_t *key, ptrdiff_t count, const sgd_sides *s,
                                                       const sgd_step *step)

@@ -1,5 +1,4 @@
-/* Thresholds that the kernels of all backends share: ../_thresholds.py says what they mean, and a test holds the two
- * equal. */
+/* Thresholds shared by all backends: documented in ../_thresholds.py, and a test checks that both files agree. */
 #ifndef ALTERNANT_THRESHOLDS_H
 #define ALTERNANT_THRESHOLDS_H
 

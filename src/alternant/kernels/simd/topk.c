@@ -1,29 +1,28 @@
-/* The best dot products of every query: tiles of scores in cache, a heap of k for each query.
+/* The greatest dot products of each query: tiles of scores in cache, and a heap of size k per query.
  *
  *     score(u, i) = sum_k queries[u, k] items[i, k],  k ascending
  *
  * Cost of a query: n f multiply-adds, and a heap operation for each score above the k-th best so far (about
- * k log(n / k) of them on random data). The scores of a tile never leave the cache. A thread takes a block of queries
- * and goes through the tiles, which the queries of the block share; neither the block nor the tile can change a score's
- * bits.
+ * k log(n / k) of them on random data). The scores of a tile never leave the cache. Each thread processes a block of
+ * queries, which share the tiles; a score does not depend on its block or tile, to the last bit.
  *
- * With many queries, items are taken in panels that fit the scratch memory, each ordered by norm: a query leaves a
- * panel at the first tile where |q| |y| is below its worst one kept. And a prefilter in bytes (topk_int8.h) finds the
- * few items of a tile whose scores are computed in full: 20,000 queries of 27,000 items, f = 64, k = 10, normal factors
- * in float32, 2 threads of Zen 3: 0.22 s, against 0.9 s without. */
+ * With many queries, items are processed in panels that fit in the scratch memory, each sorted by norm: a query is done
+ * with a panel at the first tile where |q| |y| is below the worst score it keeps. A prefilter in bytes (topk_int8.h)
+ * finds the few items of a tile whose scores are computed in full: 20,000 queries of 27,000 items, f = 64, k = 10,
+ * normal factors in float32, 2 threads of Zen 3: 0.22 s, against 0.9 s without. */
 #include "topk.h"
 
 #include "memory.h"
 #include "topk_int8.h"
 #include "vector.h"
 
-#define PAIRED 8 /* exact scores formed side by side */
+#define PAIRED 8 /* exact scores computed together */
 
 typedef struct {
-    ptrdiff_t start, rows;              /* its part of the outputs */
-    ptrdiff_t left;                     /* queries that still take part */
-    uint32_t query[QUERY_BLOCK];        /* which, counted from start */
-    topk_rounded rounded[QUERY_BLOCK];  /* by number of the query */
+    ptrdiff_t start, rows;              /* its rows of the outputs */
+    ptrdiff_t left;                     /* number of active queries */
+    uint32_t query[QUERY_BLOCK];        /* the active ones, counted from start */
+    topk_rounded rounded[QUERY_BLOCK];  /* by query, counted from start */
     uint8_t *bytes;
     uint32_t *hits;
 } query_block;
@@ -36,7 +35,7 @@ static index_list excluded_by(const topk_call *call)
     return list;
 }
 
-/* Whether query u must not get item i. */
+/* Whether item i is excluded for query u. */
 ALTERNANT_INLINE int excludes(const topk_call *call, ptrdiff_t u, int32_t i)
 {
     index_list list;

@@ -11,12 +11,12 @@
 #define QUERY_BLOCK 96 /* queries that share a tile */
 #define QUERY_GROUP 4  /* queries scored at a time */
 
-/* A row of whole numbers: the step, and bounds of the row's norm and of the norm of what rounding left. */
+/* A row rounded to integers: the step, and bounds on the norms of the row and of its rounding error. */
 typedef struct {
     double step, norm, error;
 } topk_rounded;
 
-/* All arrays of real numbers are float32 or float64 alike. */
+/* The arrays of real numbers are all float32 or all float64. */
 typedef struct {
     ptrdiff_t m, f, k;
     const void *queries;           /* m x f */
@@ -29,15 +29,15 @@ typedef struct {
     int threads;
 } topk_call;
 
-/* Items that all queries may get. */
+/* Candidates shared by all queries. */
 typedef struct {
     ptrdiff_t n;
-    const int32_t *ids;        /* their rows; NULL if all in their order */
-    const topk_rounded *tiles; /* bounds, by descending norm; NULL if the items are in no order */
+    const int32_t *ids;        /* their rows; NULL for all rows in order */
+    const topk_rounded *tiles; /* bounds, by descending norm; NULL if the items are not sorted */
     const char *packed;        /* in bytes, aligned; NULL for no prefilter */
 } topk_panel;
 
-/* Items that each query may get. */
+/* Candidates of each query. */
 typedef struct {
     const int64_t *indptr; /* m + 1 */
     const void *items;     /* ascending within each row, int32 or int64 */
@@ -46,9 +46,9 @@ typedef struct {
 
 typedef struct {
     int prefilters;          /* whether this level has the instructions for packed items */
-    ptrdiff_t block_bytes;   /* of a block of queries, beside its tiles and rows */
+    ptrdiff_t block_bytes;   /* of a block of queries, without its tiles and rows */
     ptrdiff_t (*packed_item_bytes)(ptrdiff_t f);
-    int (*rank_panel[2])(const topk_call *, const topk_panel *); /* float32, float64; whether memory was missing */
+    int (*rank_panel[2])(const topk_call *, const topk_panel *); /* float32, float64; whether an allocation failed */
     void (*rank_lists[2])(const topk_call *, const topk_lists *);
     void (*sort[2])(const topk_call *);
     void (*norms[2])(const topk_call *, const topk_panel *, double *norms);

@@ -1,18 +1,18 @@
-/* A prefilter of scores in bytes: which items of a tile can a query's list still take?
+/* A prefilter of scores in bytes: which items of a tile can still enter the list of a query?
  *
- * Items and queries are rounded to whole multiples of a step, y = d Y + e with |Y| <= 90. The whole numbers' products
- * are exact, and what rounding can have changed of a score is bounded by norms (least_score below), so that an item is
- * passed over only if its score, as the real type computes it, is certainly below the worst one kept. The others are
- * scored in the real type. An instruction multiplies and adds 32 pairs of bytes (AVX2) where FMA takes 8 floats.
+ * Items and queries are rounded to integer multiples of a step, y = d Y + e with |Y| <= 90. Products of integers are
+ * exact, and the effect of rounding on a score is bounded by norms (least_score below), so that an item is skipped only
+ * if its score, as computed in the real type, is certainly below the worst one kept. The others are scored in the real
+ * type. One instruction multiplies and adds 32 pairs of bytes (AVX2), where an FMA takes 8 floats.
  *
- * This header is the one place with instructions by name: no compiler forms pmaddubsw from plain loops or from vector
- * types (its sums of pairs saturate). Without AVX2 there is no prefilter, and every score is computed in full.
+ * The code uses intrinsics because no compiler generates pmaddubsw from plain loops or vector types (its sums of pairs
+ * saturate). Without AVX2 there is no prefilter, and every score is computed in full.
  *
  * Layout of a packed tile: subtiles of 2 vectors; in a subtile, chunks of up to 64 factors; in a chunk, one row of
- * corrections and then one row for every 4 factors; in a row, 4 bytes for each item. A query's bytes are stored with
- * 90 added, because pmaddubsw takes one unsigned factor; the corrections, two int16 for each item, take that out again.
- * A sum of pairs is at most 2 * 180 * 90 < 2^15. A chunk's two sums (factors 0, 1 and 2, 3 of every 4) are formed
- * modulo 2^16, and are right because the steps keep norms of these halves below 181 and 181^2 < 2^15.
+ * corrections and then one row per 4 factors; in a row, 4 bytes per item. A query's bytes are stored with an offset of
+ * 90, because pmaddubsw takes one unsigned operand; the corrections, two int16 per item, subtract it again. A sum of a
+ * pair is at most 2 * 180 * 90 < 2^15. A chunk's two sums (factors 0, 1 and 2, 3 of every 4) are computed modulo 2^16,
+ * and are correct because the steps keep the norms of these halves below 181, and 181^2 < 2^15.
  */
 #ifndef ALTERNANT_TOPK_INT8_H
 #define ALTERNANT_TOPK_INT8_H
@@ -20,10 +20,10 @@
 #include "topk.h"
 #include "vector.h"
 
-#define INT8_QUERIES 6    /* filtered together: 6 x 2 accumulators of 16 registers */
+#define INT8_QUERIES 6    /* filtered together: 6 x 2 accumulators in 16 registers */
 #define INT8_CHUNK 64     /* factors summed in 16 bits */
-#define INT8_RANGE 90     /* largest whole number */
-#define INT8_HALF_NORM 178 /* rounding adds at most sqrt(32) / 2 */
+#define INT8_RANGE 90     /* largest integer */
+#define INT8_HALF_NORM 178 /* before rounding, which adds at most sqrt(32) / 2 */
 
 #if defined(__AVX512BW__)
 #  define INT8_BYTES 64
@@ -62,24 +62,24 @@ typedef __m256i lanes_t;
 #define INT8_LANES (INT8_BYTES / 4)
 #define INT8_SUBTILE (2 * INT8_LANES)
 
-/* Bytes of a packed tile, for each item. */
+/* Bytes per item of a packed tile. */
 ALTERNANT_INLINE ptrdiff_t packed_item_bytes(ptrdiff_t f)
 {
     return 4 * ((f + 3) / 4 + (f + INT8_CHUNK - 1) / INT8_CHUNK);
 }
 
-/* Where the 4 bytes of item `c`, chunk `k / INT8_CHUNK`, begin: its correction; row r of the chunk is 2 r INT8_BYTES on. */
+/* Offset of the correction of item `c` in chunk `k / INT8_CHUNK`; row r of the chunk is 2 r INT8_BYTES further. */
 ALTERNANT_INLINE ptrdiff_t packed_at(ptrdiff_t f, ptrdiff_t c, ptrdiff_t k)
 {
     const ptrdiff_t rows = k / INT8_CHUNK * (1 + INT8_CHUNK / 4), lane = c % INT8_SUBTILE;
     return c / INT8_SUBTILE * INT8_SUBTILE * packed_item_bytes(f) + rows * 2 * INT8_BYTES + lane * 4;
 }
 
-/* The whole score that an item must exceed, or its real score is certainly below `worst`.
+/* The integer score that an item must exceed; otherwise its real score is certainly below `worst`.
  *
  *     |q.y - dq dy Q.Y| <= |e_q| |y| + |dq Q| |e_y|,  |dq Q| <= |q| + |e_q|
  *
- * and computing q.y in the real type adds (f + 16) epsilon |q| |y|, and 2 f least for numbers that underflow. */
+ * and computing q.y in the real type adds (f + 16) epsilon |q| |y|, and 2 f REAL_MIN for underflow (`slack`). */
 ALTERNANT_INLINE int32_t least_score(double worst, double slack, const topk_rounded *q, const topk_rounded *y)
 {
     const double error = 1.000001 * (q->error * y->norm + (q->norm + q->error) * y->error) + slack;
@@ -90,8 +90,8 @@ ALTERNANT_INLINE int32_t least_score(double worst, double slack, const topk_roun
 }
 
 #if INT8_PREFILTER
-/* Append query << 8 | item for every item of the tile whose whole score exceeds the query's `least`; return how many
- * there are then. Two vectors and 6 queries make 12 sums: 6 x 2 is 5% faster than 4 x 2. */
+/* Append query << 8 | item for each item of the subtile whose integer score exceeds the query's `least`; return the new
+ * number of hits. Two vectors and 6 queries make 12 sums: 6 x 2 is 5% faster than 4 x 2. */
 ALTERNANT_INLINE ptrdiff_t filter_subtile(ptrdiff_t rows, ptrdiff_t chunks, const uint8_t *const *q,
                                         const int32_t *least, const uint32_t *query, const char *tile,
                                         ptrdiff_t first, ptrdiff_t hits, uint32_t *hit)
@@ -156,7 +156,7 @@ ALTERNANT_FUNCTION ptrdiff_t filter_tile(ptrdiff_t f, ptrdiff_t width, const uin
     const ptrdiff_t bytes = INT8_SUBTILE * packed_item_bytes(f);
     ptrdiff_t first;
     for (first = 0; first < width; first += INT8_SUBTILE, tile += bytes) {
-        if (chunks == 1) /* totals need no registers then */
+        if (chunks == 1) /* constant: totals need no registers */
             hits = filter_subtile(rows, 1, q, least, query, tile, first, hits, hit);
         else
             hits = filter_subtile(rows, chunks, q, least, query, tile, first, hits, hit);

@@ -1,6 +1,6 @@
 /* Bounds and rounding of topk_int8.h, for one real type. No include guard: see use_float32.h. */
 
-/* An upper bound of a row's norm, in float64; the constant is for squares that underflow. NaN and infinity stay. */
+/* An upper bound on a row's norm, in float64; the constant covers squares that underflow. NaN, infinity propagate. */
 ALTERNANT_INLINE double NAME(norm)(ptrdiff_t f, const REAL *row)
 {
     double s0 = 0, s1 = 0, s2 = 0, s3 = 0;
@@ -21,13 +21,13 @@ ALTERNANT_INLINE int NAME(stays_finite)(double q, double y)
     return q * y < REAL_MAX / 2;
 }
 
-/* What the real type may add to or take from a score, as it computes it. */
+/* A bound on the rounding error of a score computed in the real type. */
 ALTERNANT_INLINE double NAME(slack)(ptrdiff_t f, double q, double y)
 {
     return (double)(f + 16) * REAL_EPSILON * q * y + 2. * (double)f * REAL_MIN;
 }
 
-/* The step at which a row's numbers and the norms of its halves stay in range. */
+/* The smallest step with which a row's integers and the norms of its halves stay in range. */
 ALTERNANT_INLINE double NAME(step)(ptrdiff_t f, const REAL *row)
 {
     double largest = 0, squares = 0;
@@ -46,10 +46,10 @@ ALTERNANT_INLINE double NAME(step)(ptrdiff_t f, const REAL *row)
     largest /= INT8_RANGE;
     squares = sqrt(squares) / INT8_HALF_NORM;
     largest = largest > squares ? largest : squares;
-    return largest > 1e-140 ? largest : 1e-140; /* where squares would underflow, all is error */
+    return largest > 1e-140 ? largest : 1e-140; /* where squares would underflow, everything is rounding error */
 }
 
-/* Round a query to f bytes, INT8_RANGE added to each; return the norm of what rounding left. */
+/* Round a query to f bytes with an offset of INT8_RANGE; return a bound on the norm of the rounding error. */
 ALTERNANT_INLINE double NAME(round_query)(ptrdiff_t f, const REAL *row, double step, uint8_t *bytes)
 {
     const double inverse = 1 / step;
@@ -64,7 +64,7 @@ ALTERNANT_INLINE double NAME(round_query)(ptrdiff_t f, const REAL *row, double s
     return 1.000001 * sqrt(squares) + 1e-150;
 }
 
-/* A query's bytes and bounds. */
+/* Compute a query's bytes and bounds. */
 ALTERNANT_INLINE void NAME(pack_query)(ptrdiff_t f, const REAL *query, uint8_t *bytes, topk_rounded *rounded)
 {
     rounded->step = NAME(step)(f, query);
@@ -72,7 +72,7 @@ ALTERNANT_INLINE void NAME(pack_query)(ptrdiff_t f, const REAL *query, uint8_t *
     rounded->error = NAME(round_query)(f, query, rounded->step, bytes) + 1e-15 * rounded->norm;
 }
 
-/* Pack one item; return the norm of what rounding left. */
+/* Pack one item; return a bound on the norm of the rounding error. */
 ALTERNANT_INLINE double NAME(pack_item)(ptrdiff_t f, const REAL *item, double step, ptrdiff_t c, char *tile)
 {
     const double inverse = 1 / step;
@@ -96,7 +96,7 @@ ALTERNANT_INLINE double NAME(pack_item)(ptrdiff_t f, const REAL *item, double st
     return 1.000001 * sqrt(squares) + 1e-150;
 }
 
-/* Pack the items `ids` in a tile with one step. Padding stays zero since the allocation. */
+/* Pack the items `ids` into a tile, with one step. The padding of factors stays zero since allocation. */
 ALTERNANT_FUNCTION void NAME(pack_items)(ptrdiff_t width, ptrdiff_t f, const REAL *items, const int32_t *ids,
                                          char *tile, topk_rounded *rounded)
 {

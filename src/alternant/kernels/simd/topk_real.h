@@ -21,7 +21,7 @@ ALTERNANT_INLINE void NAME(sift_down)(ptrdiff_t k, REAL *score, int32_t *ids, RE
     ids[parent] = i;
 }
 
-/* Score a tile in full for the queries left of a block, and put what is good enough into their heaps. */
+/* Score a tile in full for the active queries of a block, and update their heaps. */
 ALTERNANT_FUNCTION void NAME(score_tile)(ptrdiff_t t, const topk_call *call, const topk_panel *panel,
                                          const query_block *block, REAL *packed, REAL *values)
 {
@@ -30,7 +30,7 @@ ALTERNANT_FUNCTION void NAME(score_tile)(ptrdiff_t t, const topk_call *call, con
     const REAL *const items = (const REAL *)call->items;
     const REAL *q[QUERY_GROUP];
     ptrdiff_t c, j, a, group;
-    for (c = 0; c < width; c++) { /* transpose, so that neighbouring numbers belong to neighbouring items */
+    for (c = 0; c < width; c++) { /* transpose, so that adjacent numbers belong to adjacent items */
         const REAL *item = items + f * (panel->ids == NULL ? first + c : (ptrdiff_t)panel->ids[first + c]);
         for (j = 0; j < f; j++) packed[j * ITEM_TILE + c] = item[j];
     }
@@ -53,7 +53,7 @@ ALTERNANT_FUNCTION void NAME(score_tile)(ptrdiff_t t, const topk_call *call, con
 }
 
 #if INT8_PREFILTER
-/* Score in full what the prefilter let through, and put it into the heaps. */
+/* Score the hits of the prefilter in full, and update the heaps. */
 ALTERNANT_FUNCTION void NAME(verify)(ptrdiff_t count, const int32_t *tile_ids, const topk_call *call,
                                      const query_block *block)
 {
@@ -81,7 +81,7 @@ ALTERNANT_FUNCTION void NAME(verify)(ptrdiff_t count, const int32_t *tile_ids, c
     }
 }
 
-/* score_tile through the prefilter; returns how many items that let through. */
+/* score_tile with the prefilter; returns the number of its hits. */
 ALTERNANT_FUNCTION ptrdiff_t NAME(prefilter_tile)(ptrdiff_t t, const topk_call *call, const topk_panel *panel,
                                                   const query_block *block)
 {
@@ -118,8 +118,8 @@ ALTERNANT_FUNCTION ptrdiff_t NAME(prefilter_tile)(ptrdiff_t t, const topk_call *
 }
 #endif
 
-/* Bound the queries of a block, and round them to bytes for the prefilter; 0 if bounds do not hold, for scores may
- * overflow or be NaN. */
+/* Bound the queries of a block, and round them to bytes for the prefilter; 0 if the bounds do not hold because scores
+ * may overflow or be NaN. */
 ALTERNANT_FUNCTION int NAME(bound_block)(const topk_call *call, const topk_panel *panel, query_block *block)
 {
     const ptrdiff_t f = call->f;
@@ -134,14 +134,14 @@ ALTERNANT_FUNCTION int NAME(bound_block)(const topk_call *call, const topk_panel
     return 1;
 }
 
-/* All items of a panel for a block of queries, whose part of the outputs holds the heaps. */
+/* Rank all items of a panel for a block of queries, whose rows of the outputs hold the heaps. */
 ALTERNANT_FUNCTION void NAME(rank_block)(const topk_call *call, const topk_panel *panel, query_block *block,
                                          REAL *packed, REAL *values)
 {
     const ptrdiff_t f = call->f, k = call->k;
     const REAL *const score = (const REAL *)call->scores + block->start * k;
     const int bounded = panel->tiles != NULL && NAME(bound_block)(call, panel, block);
-    /* Tiles to score in full: the first one, which fills the heaps. */
+    /* Tiles to score in full: the first one, if it has to fill the heaps. */
     ptrdiff_t in_full = call->ids[block->start * k] == INT32_MAX, t, a;
 #if INT8_PREFILTER
     ptrdiff_t patience = 1;
@@ -163,7 +163,7 @@ ALTERNANT_FUNCTION void NAME(rank_block)(const topk_call *call, const topk_panel
 #if INT8_PREFILTER
         if (bounded && in_full <= 0 && panel->packed != NULL) {
             const ptrdiff_t hits = NAME(prefilter_tile)(t, call, panel, block);
-            if (hits * 16 > block->left * ITEM_TILE) { /* it cost more than it saved: equal scores, say */
+            if (hits * 16 > block->left * ITEM_TILE) { /* it cost more than it saved, e.g. with equal scores */
                 in_full = patience;
                 patience *= 2;
             }
@@ -211,7 +211,7 @@ static int NAME(rank_panel)(const topk_call *call, const topk_panel *panel)
     return no_memory;
 }
 
-/* Rank query u's own list of items. */
+/* Rank the items of query u's own list. */
 ALTERNANT_FUNCTION void NAME(rank_list)(const topk_call *call, ptrdiff_t u, index_list list, ptrdiff_t count)
 {
     const ptrdiff_t f = call->f, k = call->k;
@@ -250,7 +250,7 @@ static void NAME(rank_lists)(const topk_call *call, const topk_lists *lists)
                         (ptrdiff_t)(lists->indptr[u + 1] - lists->indptr[u]));
 }
 
-/* Turn the heaps into lists, best first; what no item fills gets id -1. */
+/* Turn the heaps into lists, best first; empty slots get id -1. */
 static void NAME(sort)(const topk_call *call)
 {
     const ptrdiff_t k = call->k;
@@ -274,7 +274,7 @@ static void NAME(sort)(const topk_call *call)
     }
 }
 
-/* Upper bounds of the norms of a panel's items. */
+/* Upper bounds on the norms of a panel's items. */
 static void NAME(norms)(const topk_call *call, const topk_panel *panel, double *norms)
 {
     ptrdiff_t c;
@@ -302,7 +302,7 @@ static void NAME(score_pairs)(ptrdiff_t pairs, ptrdiff_t f, const int64_t *rows,
                               const void *Y, void *out, int threads)
 {
     ptrdiff_t p;
-    (void)threads; /* without OpenMP */
+    (void)threads; /* unused without OpenMP */
 #ifdef _OPENMP
 #  pragma omp parallel for schedule(static, 1024) num_threads(threads)
 #endif

@@ -1,4 +1,4 @@
-/* What a templated header ("_real.h") calls its real type: float. */
+/* Set the real type of the templated headers ("_real.h") to float. */
 #define REAL float
 #define REAL_BYTES 4
 #define REAL_MAX FLT_MAX

@@ -1,4 +1,4 @@
-/* What a templated header ("_real.h") calls its real type: double. */
+/* Set the real type of the templated headers ("_real.h") to double. */
 #define REAL double
 #define REAL_BYTES 8
 #define REAL_MAX DBL_MAX

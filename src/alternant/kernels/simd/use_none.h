@@ -1,4 +1,4 @@
-/* The end of a templated header's run over one real type. */
+/* Undefine the macros of use_float32.h, use_float64.h and use_real.h. */
 #undef REAL
 #undef REAL_BYTES
 #undef REAL_MAX

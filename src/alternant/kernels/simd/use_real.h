@@ -1,5 +1,5 @@
-/* What follows from the real type: included by use_float32.h and use_float64.h. */
-#define LANES ((ptrdiff_t)(ALTERNANT_ALIGNMENT / sizeof(REAL))) /* row lengths are multiples of this */
+/* Macros derived from the real type: included by use_float32.h and use_float64.h. */
+#define LANES ((ptrdiff_t)(ALTERNANT_ALIGNMENT / sizeof(REAL))) /* padded row lengths are multiples of this */
 #ifdef ALTERNANT_VECTORS
 #  define VL ((ptrdiff_t)(ALTERNANT_VECTOR_BYTES / sizeof(REAL)))
 #else

@@ -1,11 +1,11 @@
 /* Short vectors for the kernels: one source, compiled once per SIMD level.
  *
- * GCC's and Clang's vector extension states what a lane does and leaves the instructions to the compiler: the width
- * below follows from the target flags alone (16 bytes: SSE2, NEON; 32: AVX2; 64: AVX-512). A compiler without the
- * extension (MSVC) gets the same code with vectors of one lane.
+ * The vector extension of GCC and Clang leaves the choice of instructions to the compiler: the width below follows from
+ * the target flags alone (16 bytes: SSE2, NEON; 32: AVX2; 64: AVX-512). Without the extension (MSVC), the same code is
+ * compiled with vectors of one lane.
  *
- * Every buffer is aligned to 64 bytes and every row in it is padded with zeros to a multiple of 64 bytes, at every
- * level, so that no loop has a remainder.
+ * At every level, scratch buffers are aligned to 64 bytes and their rows are padded with zeros to a multiple of 64
+ * bytes, so that loops over them have no remainder.
  */
 #ifndef ALTERNANT_VECTOR_H
 #define ALTERNANT_VECTOR_H
@@ -67,8 +67,8 @@
 #  define ALTERNANT_SIMD_SUM(...) ALTERNANT_PRAGMA(omp simd reduction(+ : __VA_ARGS__))
 #endif
 
-/* A vector of n lanes, each group of 2 `by` lanes with its halves exchanged: where lanes repeat each other from there
- * on, that is a rotation, which would take slower instructions, that cross 16 bytes. GCC has the builtin since 12. */
+/* Swap the halves of each group of 2 `by` lanes of a vector of n lanes. If lanes repeat with period 2 `by`, this equals
+ * a rotation, which would take slower instructions that cross 16-byte lanes. GCC has the builtin since version 12. */
 #ifdef __has_builtin
 #  if __has_builtin(__builtin_shufflevector)
 #    define ALTERNANT_LANE(l, by, n) ((l) ^ (by))
@@ -77,7 +77,7 @@
 #    define ALTERNANT_LANES_8(l, by, n) ALTERNANT_LANES_4(l, by, n), ALTERNANT_LANES_4(l + 4, by, n)
 #    define ALTERNANT_LANES_16(l, by, n) ALTERNANT_LANES_8(l, by, n), ALTERNANT_LANES_8(l + 8, by, n)
 #    define ALTERNANT_SWAP(n, v, by) __builtin_shufflevector(v, v, ALTERNANT_LANES_##n(0, by, n))
-/* Of two vectors of n lanes the lower (upper) h lanes of every 2 h: a's lanes, then b's. */
+/* The lower (upper) h lanes of each group of 2 h in two vectors a, b of n lanes: in each group, a's lanes, then b's. */
 #    define ALTERNANT_PICK(l, h, n, up) ((l) % (2 * (h)) < (h) ? (l) + (up) : (n) + (l) - (h) + (up))
 #    define ALTERNANT_PICK_2(l, h, n, up) ALTERNANT_PICK(l, h, n, up), ALTERNANT_PICK(l + 1, h, n, up)
 #    define ALTERNANT_PICK_4(l, h, n, up) ALTERNANT_PICK_2(l, h, n, up), ALTERNANT_PICK_2(l + 2, h, n, up)
@@ -91,9 +91,9 @@
 #define ALTERNANT_JOIN_(a, b) a##_##b
 #define ALTERNANT_JOIN(a, b) ALTERNANT_JOIN_(a, b)
 
-/* Fused on levels that have the instruction, and only there: whether a compiler contracts a * b + c by itself depends on
- * its flags, and scores must have the same bits wherever they are formed. setup.py pins contraction for all other sums,
- * where it is a matter of speed; MSVC's is switched off. */
+/* Scores are fused explicitly, on levels with the instruction only: whether a compiler contracts a * b + c by itself
+ * depends on its flags, and a score must have the same bits wherever it is computed. For all other sums, where
+ * contraction is a matter of speed, setup.py pins it; for MSVC it is switched off. */
 #if defined(_MSC_VER) && !defined(__clang__)
 #  pragma fp_contract(off)
 #endif
@@ -101,7 +101,7 @@
 #  define ALTERNANT_FMA 1
 #endif
 
-/* The rows that the entries of a sparse matrix name, int32 or int64. */
+/* The indices of a sparse matrix, int32 or int64. */
 typedef struct {
     const void *at;
     int is_int64;
@@ -121,14 +121,14 @@ ALTERNANT_INLINE index_list indices_from(index_list list, ptrdiff_t j)
 ALTERNANT_INLINE ptrdiff_t smaller(ptrdiff_t a, ptrdiff_t b) { return a < b ? a : b; }
 ALTERNANT_INLINE ptrdiff_t larger(ptrdiff_t a, ptrdiff_t b) { return a > b ? a : b; }
 
-/* The number of elements in a row of f, rounded up to a multiple of 64 bytes. */
+/* The length of a row of f elements, in elements, padded to a multiple of 64 bytes. */
 ALTERNANT_INLINE ptrdiff_t padded(ptrdiff_t f, ptrdiff_t itemsize)
 {
     const ptrdiff_t lanes = ALTERNANT_ALIGNMENT / itemsize;
     return (f + lanes - 1) / lanes * lanes;
 }
 
-/* Rows gathered at a time, and rows prefetched ahead of the one being copied. */
+/* Rows gathered at a time, and the prefetch distance in rows. */
 #define CHUNK 64
 #define AHEAD 12
 
@@ -140,7 +140,7 @@ ALTERNANT_INLINE ptrdiff_t padded(ptrdiff_t f, ptrdiff_t itemsize)
 #include "vector_real.h"
 #include "use_none.h"
 
-/* Bits of float32, as wide as its vectors. */
+/* The bits of a vector of float32. */
 #ifdef ALTERNANT_VECTORS
 typedef uint32_t words_t __attribute__((vector_size(ALTERNANT_VECTOR_BYTES), may_alias));
 #else

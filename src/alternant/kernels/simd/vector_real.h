@@ -8,7 +8,7 @@ typedef REAL NAME(vector);
 typedef REAL NAME(loose);
 #endif
 
-/* The sum of a vector's lanes, halving: an order fixed at compile time. */
+/* The sum of a vector's lanes, by repeated halving: an order fixed at compile time. */
 ALTERNANT_INLINE REAL NAME(lane_sum)(VECTOR v)
 {
 #if defined(ALTERNANT_VECTORS) && defined(ALTERNANT_SWAP)
@@ -73,7 +73,7 @@ ALTERNANT_INLINE void NAME(row_sums)(const int rows, const VECTOR *s, REAL *sums
 }
 #undef FOLD
 
-/* Copy a row of f numbers of any alignment into a padded row. The padding, zero since the allocation, is not touched. */
+/* Copy a row of f numbers of any alignment into a padded row. The padding, zero since allocation, is not touched. */
 ALTERNANT_INLINE void NAME(copy_row)(ptrdiff_t f, const REAL *ALTERNANT_RESTRICT source, REAL *ALTERNANT_RESTRICT row)
 {
     ptrdiff_t k = 0;
@@ -87,7 +87,7 @@ ALTERNANT_INLINE void NAME(prefetch_row)(ptrdiff_t f, const REAL *row)
     for (k = 0; k < f * (ptrdiff_t)sizeof(REAL); k += 64) ALTERNANT_PREFETCH((const char *)row + k);
 }
 
-/* Copy n rows of Y into padded rows, prefetching beyond them as far as there are entries: `left`. */
+/* Copy n rows of Y into padded rows, prefetching ahead up to the end of the entries: `left` of them. */
 ALTERNANT_FUNCTION void NAME(gather)(ptrdiff_t n, ptrdiff_t f, ptrdiff_t fp, const REAL *Y, index_list indices,
                                      ptrdiff_t left, REAL *packed)
 {
@@ -98,7 +98,7 @@ ALTERNANT_FUNCTION void NAME(gather)(ptrdiff_t n, ptrdiff_t f, ptrdiff_t fp, con
     }
 }
 
-/* x . y in float64 lanes. */
+/* x . y, accumulated in float64. */
 ALTERNANT_INLINE double NAME(dot)(ptrdiff_t f, const REAL *ALTERNANT_RESTRICT x, const REAL *ALTERNANT_RESTRICT y)
 {
     double sum = 0;
