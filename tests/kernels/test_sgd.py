@@ -162,6 +162,16 @@ def test_epochs_equal_the_float64_reference(kernels, dtype, case, kind):
         assert_close(run(kernels, p, kind, epochs), expected(case, kind, epochs), dtype)
 
 
+@pytest.mark.against_numpy
+@pytest.mark.parametrize("kind", ["biased", "biased, sigmoid"])
+def test_rows_that_stay_in_registers_equal_the_reference_at_every_level(kernels, dtype, kind):
+    for f in (4, 8, 16, 32, 64, 128):  # 2 to 16 vectors of 2 to 16 lanes
+        p = problem(m=8, n=6, f=f, density=0.6)
+        for columns in (True, False):
+            exact = run(sgd_reference, p, kind, update_columns=columns)
+            assert_close(run(kernels, p.astype(dtype), kind, update_columns=columns), exact, dtype)
+
+
 FIXED = ["biased", "biased, sigmoid", "cosine", "logistic, all negatives", "logistic, sampled negatives, Adagrad"]
 
 

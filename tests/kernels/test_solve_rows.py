@@ -75,7 +75,7 @@ CASES = {
     "one factor": lambda: problem([1, 5, 12], 12, 1),
     "factors that fill no vector": lambda: problem([2, 40, 13, 14, 0], 60, 13),
     "factors that just overflow one": lambda: problem([2, 40, 17, 16], 60, 17),
-    "the dual of a short row before a long row": lambda: problem([20, 40, 23, 60], 70, 25),
+    "the dual of a short row before a long row": lambda: problem([46, 60, 45, 70], 80, 47),
     "64 factors, short and long rows": lambda: problem([1, 63, 64, 65, 130, 300, 2], 400, 64, g=5.0),
     "128 factors": lambda: problem([3, 127, 128, 200], 300, 128, g=5.0),
     "160 factors, no special case": lambda: problem([3, 100, 200], 250, 160, g=5.0),

@@ -387,8 +387,8 @@ def test_pair_scores_are_dot_products_in_float64(kernels, dtype, pairs):
     kernels.score_pairs(rows, columns, X, Y, out, 1)
     exact = (X.astype(np.float64) @ Y.astype(np.float64).T)[rows, columns]
     sizes = (np.abs(X).astype(np.float64) @ np.abs(Y).astype(np.float64).T)[rows, columns]  # of the sums' terms
-    rounding = np.finfo(dtype).eps if dtype == np.float32 else 17 * np.finfo(dtype).eps
-    assert (np.abs(out - exact) <= rounding * sizes).all()
+    rounding = np.finfo(dtype).eps * np.abs(exact) + 17 * np.finfo(np.float64).eps * sizes  # of the result, of the sum
+    assert (np.abs(out - exact) <= rounding).all()
     for threads in (2, 8):
         again = np.empty_like(out)
         kernels.score_pairs(rows, columns, X, Y, again, threads)

@@ -1,7 +1,10 @@
 """What holds of every public model, a new one too, without its name being written here."""
 
 import importlib
+import itertools
+import os
 import re
+import traceback
 from pathlib import Path
 
 import numpy as np
@@ -10,9 +13,10 @@ from every_model import every_model, feedback, name_of
 
 import alternant
 from alternant import models
-from alternant.models import MODELS, FactorModel, NotFittedError
+from alternant.models import EASE, MODELS, FactorModel, NotFittedError, Popularity
 from alternant.tuning import default_space, tune
 
+PACKAGE = str(Path(alternant.__file__).parent) + os.sep
 M, N, K = 40, 25, 5
 rng = np.random.default_rng(0)
 UTILITY = rng.standard_normal((M, 3)) @ rng.standard_normal((3, N))
@@ -52,6 +56,35 @@ def test_lists_exclude_seen_items_and_are_sorted(fitted):
     assert not KNOWN[np.arange(M)[:, None], ids][ids >= 0].any()
     assert (np.diff(scores, axis=1) <= 0).all()
     np.testing.assert_allclose(scores[3], fitted.predict(3, ids[3]), rtol=1e-5)
+
+
+class Traced:
+    """A backend that notes the files of the package which lead to each call of a kernel."""
+
+    def __init__(self, backend):
+        self.backend, self.paths = backend, {}
+
+    def __getattr__(self, name):
+        kernel = getattr(self.backend, name)
+        if not callable(kernel):
+            return kernel
+
+        def call(*args, **options):
+            files = [frame.filename for frame in traceback.extract_stack()[:-1] if PACKAGE in frame.filename]
+            self.paths[name] = [file for file, _ in itertools.groupby(files)]
+            return kernel(*args, **options)
+
+        return call
+
+
+def test_a_fit_leads_to_its_kernels_through_few_files_and_enters_none_twice(model, monkeypatch):
+    traced = Traced(alternant.kernels.get_backend("auto"))
+    monkeypatch.setattr(type(model), "_backend", lambda self: traced)
+    model.fit(rows_for(model))
+    assert traced.paths or isinstance(model, (EASE, Popularity))  # NumPy's linear algebra, and counting
+    for name, files in traced.paths.items():
+        own = [file.split(PACKAGE)[1] for file in files]
+        assert len(set(own)) == len(own) <= 6, f"{name}: {' > '.join(own)}"  # and the kernel's .pyx and .c
 
 
 def test_one_seed_gives_the_same_bits_on_any_number_of_threads(model):

@@ -300,7 +300,6 @@ def _gather_product(problem, u, packed, q, b):
                 y[at + j, i] = Y[column, i]
         for j in range(at + count, at + up(count, 4)):
             w[j] = t[j] = 0
-            clear(y[j], len(q))
         if len(b):
             _add_products(y, w, t, at, at + count, p, sums, sums_b)
             for i in range(len(b)):

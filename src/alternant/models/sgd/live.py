@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -150,27 +151,31 @@ class LiveFactors(FactorModel):
     def _grow(self, n_users: int, n_items: int) -> tuple[dict[str, Any], int, int]:
         """Create the missing rows, or none if memory does not suffice; return what `_shrink` needs to undo it."""
         before = dict(self.__dict__)
-        if "_users" in before or "_items" in before:
+        means = before.get("_means")
+        if means:  # computed at the first event, after the checks
+            users, items = self._users, self._items
+        elif "_users" in before or "_items" in before:
             self._check_sides()  # shapes of vectors set by hand
             users, items = self._users, self._items
         else:
             self._check_params()
             users, items = (Growing(np.empty((0, self.factors), np.dtype(self.dtype))) for _ in range(2))
         counts = len(users), len(items)
-        means = before.get("_means") or {"user": _mean(users), "item": _mean(items)}
+        means = means or {"user": _mean(users), "item": _mean(items)}
+        growing = [
+            (kind, side, wanted) for kind, side, wanted in (("user", users, n_users), ("item", items, n_items))
+            if wanted > len(side)
+        ]  # fmt: skip
         try:
-            new = [
-                self._newcomers(kind, side, wanted, means[kind])
-                for kind, side, wanted in (("user", users, n_users), ("item", items, n_items))
-            ]
-            for side, vectors in zip((users, items), new, strict=True):
+            new = [(side, self._newcomers(kind, side, wanted, means[kind])) for kind, side, wanted in growing]
+            for side, vectors in new:
                 side.reserve(len(vectors))
         except MemoryError:
             raise MemoryError(
                 f"vectors for {n_users} users and {n_items} items do not fit in memory: number both from 0 without "
                 "large gaps"
             ) from None
-        for side, vectors in zip((users, items), new, strict=True):
+        for side, vectors in new:
             side.append(vectors)
         events = before.get("_events")
         if events is None:  # vectors set by hand: no known pairs
@@ -190,21 +195,20 @@ class LiveFactors(FactorModel):
 
     def _newcomers(self, kind: str, side: Growing, wanted: int, mean: NDArray[Any] | None) -> NDArray[Any]:
         """Return vectors for new users or items."""
-        if wanted <= len(side):
-            return side.rows[:0]
-        new = np.arange(len(side), wanted)
+        count, width = wanted - len(side), side.shape[1]
         if mean is not None and kind == "user":
-            return np.asarray(np.repeat(mean.astype(side.rows.dtype)[None], len(new), axis=0))
-        width = side.rows.shape[1]
+            vectors = np.empty((count, width), side.dtype)
+            vectors[:] = mean
+            return vectors
         seed = self.random_state if isinstance(self.random_state, (int, np.integer)) else 0
         scale, stream = self._positive("init_scale"), ("user", "item").index(kind)
-        if len(new) == 1:
+        if count == 1:
             noise = scale * hashed_row(int(seed), stream, len(side), width)[None]
         else:
-            noise = scale * hashed_normal(int(seed), stream, new, width)
+            noise = scale * hashed_normal(int(seed), stream, np.arange(len(side), wanted), width)
         # Without noise, gradients of new items would be equal.
-        vectors = (1 + noise) / np.sqrt(width) if mean is None else mean + np.sqrt(mean @ mean / width) * noise
-        return np.asarray(vectors, side.rows.dtype)
+        vectors = (1 + noise) / math.sqrt(width) if mean is None else mean + math.sqrt(mean @ mean / width) * noise
+        return np.asarray(vectors, side.dtype)
 
     def _positive(self, name: str) -> float:
         """Return a parameter, which may have been set by hand since the last check of all."""
