@@ -33,12 +33,11 @@ TIMEOUT = 900  # seconds for one run of pytest: a mutant may loop forever
 COPIED = ("src", "tests", "benchmarks", "setup.py", "pyproject.toml", "README.md", "MANIFEST.in", "build", "LICENSE")
 HEADER = """# Which test notices which mutant
 
-Written by `python tests/mutants/run.py --suite full short`. The short suite is what `pytest tests` runs. The full suite
-is the one that it replaced, 8,700 cases, run over this code from a checkout of that time (`--earlier`); where those
-tests cannot run any more, as the kernel takes other arguments now, it is every SIMD level and backend with every case
-(`pytest --matrix`). "where" is the implementation that was changed; the seconds are from the start of Python to the
-first failure, on a machine that was busy with other things. An empty cell has not been run yet on this code; `--keep`
-runs what is missing.
+Written by `python tests/mutants/run.py --suite full short`. The short suite is what `pytest tests` runs, the full one
+every SIMD level and backend with every case (`pytest --matrix`). Where a test of the full suite has the implementation
+first in its id (`[cython-avx512-float32-...`), it is one of the 8,700 cases that the short suite replaced. "where" is
+the implementation that was changed; the seconds are from the start of Python to the first failure, on a machine that was
+busy with other things. An empty cell has not been run yet on this code; `--keep` runs what is missing.
 
 | mutant | where | what is wrong | full suite: first test that fails | s | short suite: first test that fails | s |
 |---|---|---|---|---|---|---|
@@ -79,8 +78,8 @@ def missing() -> list[str]:
 class Tree:
     """A copy of the tree, in which mutants are tried one after the other."""
 
-    def __init__(self, folder: Path, earlier: Path | None) -> None:
-        self.folder, self.earlier = folder, earlier
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
         for name in COPIED:
             source = ROOT / name
             if source.is_dir():
@@ -137,27 +136,21 @@ class Tree:
 
     def caught(self, mutant: Mutant, suite: str, function: str) -> tuple[str, float]:
         begin = time.monotonic()
-        options = SUITES[suite]
-        tests = mutant.tests
-        if suite == "full" and self.earlier is not None:
-            options = []
-            tests = tuple(str(self.earlier / test) for test in tests)
         likely = mutant.likely(best_level())
         rest = "not numba" if mutant.where.startswith("cython") else ""  # Numba's kernels take their time to compile
         chosen = [f"{function} and {likely}", function, likely, rest] if function and likely else [likely, rest]
-        chosen = list(dict.fromkeys(chosen))[: 3 if self.earlier and suite == "full" else None]
-        for only in chosen:  # first those tests that are likely to notice, then all that concern it
+        for only in dict.fromkeys(chosen):  # first those tests that are likely to notice, then all that concern it
             with tempfile.TemporaryDirectory() as caches:
                 code, printed = self.run(
                     "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider", "--no-header", "-rfE", "--tb=line",
-                    *options, *(("-k", only) if only else ()), *tests, timeout=TIMEOUT,
+                    *SUITES[suite], *(("-k", only) if only else ()), *mutant.tests, timeout=TIMEOUT,
                     NUMBA_CACHE_DIR=caches, HYPOTHESIS_STORAGE_DIRECTORY=caches,
                 )  # fmt: skip
             seconds = time.monotonic() - begin
             if code is None and only == likely:
                 return "(runs into the time limit)", seconds
             if code is None:
-                raise SystemExit(f"{mutant.name}: {TIMEOUT} s are not enough for {' '.join(tests)}")
+                raise SystemExit(f"{mutant.name}: {TIMEOUT} s are not enough for {' '.join(mutant.tests)}")
             if code < 0:
                 return f"(crashes with signal {-code})", seconds
             failed = re.search(r"^(?:FAILED|ERROR) (.+?)(?: - |$)", printed, re.MULTILINE)
@@ -218,7 +211,6 @@ def main() -> int:
     parser.add_argument("--only", nargs="+", metavar="NAME", help="regular expressions that names must contain one of")
     parser.add_argument("--jobs", type=int, default=1, help="how many are tried at the same time")
     parser.add_argument("--check", action="store_true", help="only see that every record still fits the code")
-    parser.add_argument("--earlier", type=Path, help="a checkout whose whole tests are the full suite, to compare with")
     parser.add_argument("--keep", action="store_true", help="leave out the mutants that result.md has")
     arguments = parser.parse_args()
     if problems := missing():
@@ -251,7 +243,7 @@ def main() -> int:
 
     with tempfile.TemporaryDirectory(prefix="mutants-") as folder:
         for job in range(arguments.jobs):
-            trees.put(Tree(Path(folder, str(job)), arguments.earlier and arguments.earlier.resolve()))
+            trees.put(Tree(Path(folder, str(job))))
         with ThreadPoolExecutor(arguments.jobs) as pool:
             caught = list(pool.map(attempt, chosen))
     print(f"{sum(caught)} of {len(caught)} were caught")
