@@ -35,9 +35,10 @@ HEADER = """# Which test notices which mutant
 
 Written by `python tests/mutants/run.py --suite full short`. The short suite is what `pytest tests` runs, the full one
 every SIMD level and backend with every case (`pytest --matrix`). Where a test of the full suite has the implementation
-first in its id (`[cython-avx512-float32-...`), it is one of the 8,700 cases that the short suite replaced. "where" is
-the implementation that was changed; the seconds are from the start of Python to the first failure, on a machine that was
-busy with other things. An empty cell has not been run yet on this code; `--keep` runs what is missing.
+first in its id (`[cython-avx512-float32-...`), it is one of the 8,700 cases that the short suite replaced; what is
+marked SURVIVED was missed by these. "where" is the implementation that was changed; the seconds are from the start of
+Python to the first failure, on a machine that was busy with other things. An empty cell has not been run yet on this
+code; `--keep` runs what is missing.
 
 | mutant | where | what is wrong | full suite: first test that fails | s | short suite: first test that fails | s |
 |---|---|---|---|---|---|---|
