@@ -1,10 +1,10 @@
-"""Builds the native kernels: the C of the hot loops once per SIMD level, all else once. The rest is in pyproject.toml.
+"""Build the native kernels: the C of the hot loops once per SIMD level, all else once. The rest is in pyproject.toml.
 
 ALTERNANT_BUILD    auto (default): without a working compiler, install without native kernels and say so;
                    required: fail instead; none: don't compile.
 ALTERNANT_OPENMP   auto (default): without OpenMP, compile for one thread and say so; required: fail; off: don't use.
 ALTERNANT_LEVELS   the SIMD levels to build, such as avx2 or baseline,avx2; by default all that this machine's compiler
-                   can build. A CPU without any of them runs on Numba or NumPy, and alternant info says why.
+                   can build. On a CPU without any of them, Numba or NumPy is used, and alternant info says why.
 """
 
 import os
@@ -33,10 +33,10 @@ SIMD = f"{KERNELS}/simd"
 FAMILIES = sorted(path.stem.removesuffix("_cython") for path in Path(KERNELS).glob("*_cython.pyx"))
 X86 = sysconfig.get_platform().endswith(("x86_64", "amd64", "universal2"))
 
-# NaN stays NaN and sums keep their order: no -ffast-math. No -march=native: a wheel runs on other machines. Contraction
-# of a * b + c is GCC's default, unless CFLAGS say something else (-std=c11 does): these flags come after them.
+# NaN stays NaN and sums keep their order: no -ffast-math. A wheel runs on other machines: no -march=native. Contraction
+# of a * b + c is GCC's default, unless CFLAGS disable it (as -std=c11 does): these flags come after them.
 FLAGS = {
-    # After the user's CFLAGS, of which the last one counts: -Ofast and its kin are switched off again.
+    # After the user's CFLAGS, as the last flag counts: -Ofast and the like are switched off again.
     "unix": ["-O3", "-g0", "-fno-fast-math", "-fno-unsafe-math-optimizations", "-fno-finite-math-only",
              "-fno-math-errno", "-fno-trapping-math", "-ffp-contract=fast"],
     "msvc": ["/O2"],
@@ -65,7 +65,7 @@ OPENMP = {
     "unix": [(["-fopenmp"], ["-fopenmp"]), (["-Xpreprocessor", "-fopenmp"], ["-lomp"])],
     "msvc": [(["/openmp"], [])],
 }
-OMP_SIMD = {"unix": ["-fopenmp-simd"], "msvc": []}  # sums in vectors, also without threads
+OMP_SIMD = {"unix": ["-fopenmp-simd"], "msvc": []}  # vectorized sums, also without threads
 COMPILER_PROBE = """
 #include <Python.h>
 int main(void) { return sizeof(PyObject) > 0 ? 0 : 1; }
@@ -90,12 +90,12 @@ def option(name, choices):
 
 
 def say(text):
-    """Tell the person who installs; pip shows it with -v, or when the build fails."""
+    """Print a message to the user; pip shows it with -v, or if the build fails."""
     print(f"alternant: {text}", file=sys.stderr)
 
 
 class Build(build_ext):
-    """Compiles the C of each family for each level, then links a family's levels and its Cython module into one."""
+    """Compiles the C of each family for each level, then links a family's levels with its Cython module."""
 
     def finalize_options(self):
         """Use all cores unless told otherwise."""
@@ -103,13 +103,13 @@ class Build(build_ext):
         self.parallel = self.parallel or os.cpu_count()
 
     def build_extensions(self):
-        """Compile side by side, the longest first, and stop at the first error, so that it stands at the end."""
+        """Compile in parallel, the longest first, and stop at the first error, so that it is printed last."""
         tasks = [(extension, *level) for extension in self.extensions for level in extension.levels.items()]
         tasks.sort(key=lambda task: -Path(task[0].level_source).stat().st_size)
         with ThreadPoolExecutor(self.parallel) as pool:
             jobs = [pool.submit(self.compile_level, *task) for task in tasks]
             wait(jobs, return_when=FIRST_EXCEPTION)
-            pool.shutdown(cancel_futures=True)  # there are none left, unless one has failed
+            pool.shutdown(cancel_futures=True)  # none are left, unless one has failed
         for (extension, *_), job in zip(tasks, jobs, strict=True):
             if not job.cancelled():
                 extension.extra_objects.append(job.result())
@@ -143,7 +143,7 @@ class Family(Extension):
 
 
 def headers_of(path):
-    """Return the headers of ours that a C file includes, directly or not."""
+    """Return our own headers that a C file includes, directly or indirectly."""
     found, todo = set(), [path]
     while todo:
         for name in re.findall(r'#\s*include "([^"]+)"', todo.pop().read_text()):
@@ -168,7 +168,7 @@ class Compiler:
         with tempfile.TemporaryDirectory() as folder:
             Path(folder, "probe.c").write_text(source)
             program = str(Path(folder, "probe"))
-            # distutils gives LDFLAGS to the linker of modules, not to the linker of programs
+            # distutils passes LDFLAGS to the linker of modules, but not to that of programs
             ldflags = shlex.split(os.environ.get("LDFLAGS", ""))
             current = Path.cwd()
             os.chdir(folder)  # MSVC and some wrappers leave files in the current folder
@@ -183,7 +183,7 @@ class Compiler:
                 os.chdir(current)
 
     def openmp(self):
-        """Return the (compile, link) flags that build a program which runs threads."""
+        """Return the (compile, link) flags for OpenMP, or for one thread without it."""
         wanted = option("ALTERNANT_OPENMP", ("auto", "required", "off"))
         if wanted == "off":
             return self.without_openmp()
@@ -222,7 +222,7 @@ class Compiler:
 
 
 def stamp_of(options):
-    """Write down how the modules are compiled; all are compiled again when that has changed."""
+    """Record how the modules are compiled, in a file on which all depend, so that a change recompiles them."""
     stamp = Path("build/options.txt")
     stamp.parent.mkdir(exist_ok=True)
     if not stamp.exists() or stamp.read_text() != repr(options):
@@ -246,7 +246,7 @@ def extensions():
         return []
     compile_args, link_args = compiler.openmp()
     flags, levels = FLAGS[compiler.kind] + compile_args, compiler.levels()
-    # With fast math at the end, a linker would add code that flushes denormal numbers in the whole process.
+    # With fast math when linking, code would be added that flushes denormal numbers in the whole process.
     exact = ["-fno-fast-math", "-fno-unsafe-math-optimizations"] if compiler.kind == "unix" else []
     link_args = STRIP + link_args + exact
     stamp = stamp_of([flags, link_args, levels, sys.version,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 import sys
 
-COMMANDS = {  # what runs it, and what it measures
+COMMANDS = {  # the module that runs it, and what it measures
     "als": ("peers.weighted", "ALS on implicit feedback against other libraries"),
     "ratings": ("peers.ratings", "models of ratings against other libraries"),
     "sgd": ("peers.sgd", "models trained by gradient descent against other libraries and popularity"),

@@ -1,17 +1,17 @@
-"""Default parameters, held against a search on public data.
+"""Compare default parameters with a search on public data.
 
     python -m benchmarks defaults implicit --folder FOLDER [--factors 64 128 256] [--data msweb gowalla ...]
     python -m benchmarks defaults biased --folder FOLDER --trials 40 --folds 1
     python -m benchmarks defaults cosine --folder FOLDER
     python -m benchmarks defaults logistic --folder FOLDER --try '{"factors": 32}' '{"learning_rate": 0.5}'
 
-implicit   NDCG@20 of a fifth of the interactions, for each data set and number of factors: of popularity, of what
-           "auto" chooses, of settings that other libraries have as theirs, and of the best of a search over all
-           parameters that the rules choose, on the same held-out interactions: its best is a little better than new
-           data would give. The test parts of gowalla and yelp2018 are not looked at.
+implicit   NDCG@20 on a fifth of the interactions, for each data set and number of factors: of popularity, of the
+           values that "auto" chooses, of settings from other libraries, and of the best of a search over all parameters
+           that the rules choose, on the same held-out interactions, so that its best is slightly optimistic. The test
+           parts of gowalla and yelp2018 are not read.
 biased     RMSE of held-out ratings, without and with a rating range.
 cosine     AUC of each user's held-out likes against the user's held-out dislikes.
-logistic   NDCG@10 of one held-out interaction a user.
+logistic   NDCG@10 of one held-out interaction per user.
 
 The last three rank settings by the mean over data sets of their score relative to the best (for RMSE: the best relative
 to theirs).
@@ -41,7 +41,7 @@ if TYPE_CHECKING:
 
     from .search import Setting
 
-MAX_USERS = 8000  # tested: a standard error of about 1 % of the value, and much less of differences
+MAX_USERS = 8000  # tested; the standard error is about 1 % of the value, and much less for differences
 OTHERS = {
     "as implicit": {"weighting": "hu", "alpha": 1.0, "regularization": 0.01, "regularization_scaling": "none"},
     "alpha 40": {"weighting": "hu", "alpha": 40.0, "regularization": 10.0, "regularization_scaling": "none"},
@@ -49,7 +49,7 @@ OTHERS = {
 
 
 def space(auto: ImplicitALS) -> dict[str, Range | Choice]:
-    """Return what is searched: the weight and both lambdas as multiples of what the rules chose, the rest as it is."""
+    """Return the search space: the weight and both lambdas as multiples of what the rules chose, the rest directly."""
     return {
         "weighting": Choice(("ials", auto.weighting_)),
         "w0": Range(2**-3, 2**2, 2**0.5),
@@ -61,7 +61,7 @@ def space(auto: ImplicitALS) -> dict[str, Range | Choice]:
 
 
 def params_of(setting: Setting, auto: ImplicitALS) -> dict[str, Any]:
-    """Return the parameters of a setting; one without entries stands for the defaults."""
+    """Return the parameters of a setting; an empty one stands for the defaults."""
     if not setting:
         return {}
     users, items = auto.regularization_
@@ -79,12 +79,12 @@ def ndcg(model: Any, test: sp.csr_array) -> float:
 
 
 def fit(train: sp.csr_array, factors: int, **params: Any) -> ImplicitALS:
-    """Fit quietly."""
+    """Fit without a progress bar."""
     return ImplicitALS(factors=factors, random_state=0, **params).fit(train, show_progress=False)
 
 
 def split(name: str, folder: Path) -> tuple[sp.csr_array, sp.csr_array]:
-    """Return train and test, the latter of so many users at most."""
+    """Return train and test, the latter of at most `MAX_USERS` users."""
     train, test = random_split(load(name, folder), 0.2, random_state=0)
     test = sp.csr_array(test)
     users = np.flatnonzero(np.diff(test.indptr))
@@ -95,7 +95,7 @@ def split(name: str, folder: Path) -> tuple[sp.csr_array, sp.csr_array]:
 
 
 def implicit(options: argparse.Namespace, report: Report) -> None:
-    """Tabulate the defaults of ImplicitALS beside a search of their own for each data set and number of factors."""
+    """Tabulate the defaults of ImplicitALS and the best of a search, for each data set and number of factors."""
     table = report.table(
         f"NDCG@20; {options.trials} trials", "data", "f", "popularity", *OTHERS, "defaults", "best found",
         "defaults / best", "it has",

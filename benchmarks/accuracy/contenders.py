@@ -1,4 +1,4 @@
-"""The libraries that `accuracy` tunes and fits, and what is searched for each."""
+"""The libraries that `accuracy` tunes and fits, and their search spaces."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Contender:
-    """A library whose `fit_als` gets the parameters that `resolve` makes of a setting and the interactions.
+    """A library whose `fit_als` gets the parameters that `resolve` makes from the interactions and a setting.
 
-    A setting without entries stands for `start`. Where `popularity` is true, items may be multiplied by powers of
-    their numbers of interactions after the fit, and the power is searched without fitting anew.
+    An empty setting stands for `start`. If `popularity` is true, items may be multiplied by powers of their numbers of
+    interactions after the fit, and the power is searched without refitting.
     """
 
     library: Library
@@ -42,7 +42,7 @@ class Contender:
 
 
 def relative(train: sp.csr_array, setting: Setting) -> dict[str, Any]:
-    """Turn multiples of what "auto" chooses into numbers; a model of one factor says what that is.
+    """Turn multiples of the values that "auto" chooses into numbers, by fitting a model with one factor.
 
     The regularization is a multiple of the automatic one at this unobserved weight and normalization.
     """
@@ -73,7 +73,7 @@ PEERS = (
         space={"alpha0": Range(3e-3, 1, 1.6), "reg": Range(1e-4, 0.1, 1.6)},
     ),
     Contender(
-        LensKit(), start={"weight": 40.0, "regularization": 0.1}, most_factors=64,  # what it does is cubic in them
+        LensKit(), start={"weight": 40.0, "regularization": 0.1}, most_factors=64,  # its cost is cubic in them
         space={"weight": Range(1, 200, 1.6), "regularization": Range(1e-3, 100, 2)},
     ),
 )  # fmt: skip

@@ -1,4 +1,4 @@
-"""What `accuracy` tabulates and draws, and the figures that others published."""
+"""The tables and the plot of `accuracy`, and published figures of others."""
 
 from __future__ import annotations
 
@@ -51,14 +51,14 @@ PUBLISHED = {
         Published("BSPM-EM", 0.0720, 0.0593, SECONDARY),
     ),
 }
-DRAWN = ("MF-BPR", "EASE", "LightGCN", "MF-CCL", "UltraGCN", "SimpleX", "BSPM-EM")  # a line for each is too many
+DRAWN = ("MF-BPR", "EASE", "LightGCN", "MF-CCL", "UltraGCN", "SimpleX", "BSPM-EM")  # a line for each would be too many
 
 
 COLUMNS = ("model", "factors", "Recall@20", "NDCG@20", "seconds", "chosen, or source")
 
 
 def table(rows: Sequence[Row], published: Sequence[Published]) -> list[tuple[str, ...]]:
-    """Return the rows of a table: what was published, by NDCG@20, then what was measured."""
+    """Return the rows of a table: published figures, sorted by NDCG@20, then our measurements."""
     made = [
         (one.model, "", f"{one.recall:.4f}", f"{one.ndcg:.4f}", "", one.source)
         for one in sorted(published, key=lambda one: one.ndcg)
@@ -75,7 +75,7 @@ def table(rows: Sequence[Row], published: Sequence[Published]) -> list[tuple[str
 
 
 def draw(data: Mapping[str, Sequence[Row]], published: Mapping[str, Sequence[Published]], path: Path) -> None:
-    """Draw NDCG@20 over the seconds of the fit, a panel for each data set; published figures are lines."""
+    """Draw NDCG@20 over the seconds of the fit, one panel per data set; published figures are lines."""
     from matplotlib.figure import Figure
     from matplotlib.ticker import LogLocator, NullFormatter, ScalarFormatter
 

@@ -1,4 +1,4 @@
-"""The one search for settings: at random first, then near the best so far; or one number at a time."""
+"""The search for settings: at random first, then near the best so far; or one number at a time."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ Setting = dict[str, Any]
 
 @dataclass(frozen=True)
 class Range:
-    """Where a number is searched; a step is a factor where the range is logarithmic."""
+    """The range of a number; if it is logarithmic, a step is a factor."""
 
     low: float
     high: float
@@ -37,7 +37,7 @@ class Range:
         return self.moved(value, rng.normal())
 
     def moved(self, value: float, steps: float) -> float:
-        """Return a value so many steps away, within the range."""
+        """Return the value so many steps away, clipped to the range."""
         return self._rounded(self._on_scale(value) + steps * self._on_scale(self.step))
 
     def _on_scale(self, value: float) -> float:
@@ -50,7 +50,7 @@ class Range:
 
 @dataclass(frozen=True)
 class Choice:
-    """Values that are searched."""
+    """Values to choose from."""
 
     values: tuple[Any, ...]
 
@@ -63,7 +63,7 @@ class Choice:
         return self.draw(rng) if rng.random() < 0.2 else value
 
     def moved(self, value: Any, steps: int) -> Any:
-        """Return the value so many places away."""
+        """Return the value so many positions away."""
         place = self.values.index(value) + steps
         return self.values[min(max(place, 0), len(self.values) - 1)]
 
@@ -74,7 +74,7 @@ def draw(space: Space, rng: np.random.Generator) -> Setting:
 
 
 def near(space: Space, setting: Setting, rng: np.random.Generator) -> Setting:
-    """Return a setting near another; what that does not say is drawn."""
+    """Return a setting near another; missing parameters are drawn."""
     return {
         name: one.near(setting[name], rng) if name in setting else one.draw(rng) for name, one in space.items()
     }  # fmt: skip
@@ -83,10 +83,10 @@ def near(space: Space, setting: Setting, rng: np.random.Generator) -> Setting:
 def search(
     space: Space, scores: Sequence[Callable[[Setting], float]], trials: int, start: Setting | None = None
 ) -> tuple[list[Setting], np.ndarray]:
-    """Return settings and their scores, higher is better, one column for each of `scores`.
+    """Return settings and their scores (higher is better), one column for each of `scores`.
 
-    The first is the start, beside that many trials: half of them anywhere, half near one of the best three so far by
-    `relative_to_best`.
+    The first is the start, followed by `trials` more: half of them anywhere, half near one of the best three so far
+    according to `relative_to_best`.
     """
     rng = np.random.default_rng(0)
     settings: list[Setting] = [start or {}]
@@ -102,14 +102,14 @@ def search(
 
 
 def climb(score: Callable[[Setting], float], space: Space, start: Setting, trials: int) -> Setting:
-    """Return the best setting found by moving one number after the other, as long as the score rises.
+    """Return the best setting found by moving one number at a time, as long as the score rises.
 
     The first trial is the start.
     """
     best, known = start, {json.dumps(start): score(start)}
     highest = known[json.dumps(start)]
     moves = [(name, direction) for name in space for direction in (1, -1)]
-    failed = turn = 0  # moves since the last that helped; the move that is next
+    failed = turn = 0  # moves since the last one that helped; the next move
     while len(known) < trials and failed < len(moves):
         name, direction = moves[turn % len(moves)]
         trial = best | {name: space[name].moved(best[name], direction)}
@@ -135,5 +135,5 @@ def evaluate(settings: list[Setting], scores: Sequence[Callable[[Setting], float
 
 
 def relative_to_best(results: np.ndarray) -> np.ndarray:
-    """Return the mean over columns of the quotient to the column's best."""
+    """Return the mean over columns of the ratio to the column's best."""
     return (results / results.max(axis=0)).mean(axis=1)

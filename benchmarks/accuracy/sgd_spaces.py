@@ -1,4 +1,4 @@
-"""What is searched for the models trained by gradient descent, and on what data they are scored."""
+"""Search spaces of the models trained by gradient descent, and the data on which they are scored."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ MAX_USERS = 3_000  # of jester-1 and book-crossing: a search of minutes, not hou
 
 
 def accuracy(setting: Setting, parts: list, rating_range: tuple[float, float] | None) -> float:
-    """Return 1 / RMSE, the mean over folds, and 0 where steps diverge."""
+    """Return 1 / the mean RMSE over folds; 0 if steps diverge."""
     errors = []
     for train, test in parts:
         model = BiasedMF(random_state=0, rating_range=rating_range, **setting)
@@ -41,7 +41,7 @@ def accuracy(setting: Setting, parts: list, rating_range: tuple[float, float] | 
 
 
 def biased_scores(names: Sequence[str], options: argparse.Namespace) -> dict[str, Score]:
-    """Return 1 / RMSE for each data set without a rating range, and with."""
+    """Return 1 / RMSE for each data set, without and with a rating range."""
     scores: dict[str, Score] = {}
     for name in names:
         parts = data.folds(data.load_ratings(name, options.folder, MAX_USERS), 5)[: options.folds]
@@ -52,7 +52,7 @@ def biased_scores(names: Sequence[str], options: argparse.Namespace) -> dict[str
 
 
 def auc(setting: Setting, parts: list) -> float:
-    """Return the AUC, the mean over folds."""
+    """Return the mean AUC over folds."""
     values = []
     for train, test in parts:
         model = CosineMF(random_state=0, **setting).fit(train, show_progress=False)
@@ -79,7 +79,7 @@ def likes_auc(parts: list) -> float:
 
 
 def ndcg(setting: Setting, parts: tuple, model: type = LogisticMF) -> float:
-    """Return NDCG@10, and 0 where steps diverge."""
+    """Return NDCG@10; 0 if steps diverge."""
     train, test, users = parts
     try:
         fitted = model(**setting).fit(train)
@@ -99,7 +99,7 @@ def logistic_scores(names: Sequence[str], options: argparse.Namespace) -> dict[s
 
 
 class Model(NamedTuple):
-    """What a model is scored on, by what, beside which baselines, and what is searched."""
+    """The data, scores, baselines and search space of a model."""
 
     data: list[str]
     scores: Callable[[Sequence[str], argparse.Namespace], dict[str, Score]]

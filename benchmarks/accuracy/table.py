@@ -1,25 +1,25 @@
-"""Compare the lists of ImplicitALS with other libraries' and with what papers report, on splits that papers share.
+"""Compare the lists of ImplicitALS with those of other libraries and with published figures, on common splits.
 
     python -m benchmarks accuracy DATA/gowalla DATA/yelp2018 --json accuracy.json --picture accuracy.png
     python -m benchmarks accuracy DATA/gowalla --factors 64 --peers
-    python -m benchmarks accuracy DATA/gowalla --factors 512 --settings accuracy.json   # with what was chosen there
+    python -m benchmarks accuracy DATA/gowalla --factors 512 --settings accuracy.json   # with the settings chosen there
 
 Each folder holds train.npz and test.npz, users x items as SciPy's sparse matrices, such as the splits of the LightGCN
-paper. Recall@20 and NDCG@20 are means over the users with test items; all items are ranked but those of train.
+paper. Recall@20 and NDCG@20 are means over the users with test items; all items except those of train are ranked.
 
 Nothing is chosen on test. From train, a fifth of the interactions of 8,000 users (--users) is held out, and settings
-are chosen by the NDCG@20 of these users' lists. At the smallest number of factors there are --trials settings, half of
+are chosen by the NDCG@20 of these users' lists. At the smallest number of factors --trials settings are tried, half of
 them at random, half near the best so far, and from the best of them --climb more that change one number at a time. Each
-larger number of factors goes on from the best of the one before with --climb trials. How many iterations serve best is
-seen on the way: a fit ends when its lists become worse. What is chosen is then fitted on all of train, and evaluated on
-test once. Numbers of ImplicitALS that depend on the density (unobserved_weight and regularization) are searched as
-multiples of what "auto" chooses, and carried over to all of train as such. Rows with the defaults have nothing chosen
-but the number of factors.
+larger number of factors continues from the best of the previous one, with --climb trials. The best number of iterations
+is found on the way: a fit ends when its lists become worse. The chosen setting is then fitted on all of train, and
+evaluated on test once. Parameters of ImplicitALS that depend on the density (unobserved_weight and regularization) are
+searched as multiples of the values that "auto" chooses, and transferred to all of train as such. In rows with the
+defaults, only the number of factors is chosen.
 
---json is written after each choice, and --settings takes such a file: what it holds is not chosen anew, and larger
-numbers of factors go on from there. --peers tunes other libraries by the same number of trials. Seconds are those of
-the last fit, on --threads threads.
-Published figures are those of papers and leaderboards, which as a rule choose settings and epochs on test.
+--json is written after each choice, and --settings takes such a file: its settings are not chosen again, and larger
+numbers of factors continue from there. --peers tunes other libraries with the same number of trials. Seconds are those
+of the last fit, on --threads threads.
+Published figures are those of papers and leaderboards, which usually choose settings and epochs on test.
 """
 
 from __future__ import annotations
@@ -56,8 +56,8 @@ if TYPE_CHECKING:
     Choices = dict[int, tuple[float, Setting]]  # NDCG@20 and setting, with iterations, of numbers of factors
 
 K = 20
-HELD = 0.2  # of the interactions of a user whose lists choose
-FIRST_LOOK = 2  # iterations before lists are looked at
+HELD = 0.2  # of the interactions of each user whose lists are used to choose
+FIRST_LOOK = 2  # first iteration after which lists are scored
 POWER_STEP = 0.05
 
 
@@ -84,7 +84,7 @@ class Split:
 
 
 def read(path: Path, part: str) -> sp.csr_array:
-    """Read a matrix of the data set: ones where there is an interaction."""
+    """Read a matrix of the data set, with ones for interactions."""
     try:
         matrix = sp.csr_array(sp.load_npz(path / f"{part}.npz"))
     except OSError as error:
@@ -98,13 +98,13 @@ def read(path: Path, part: str) -> sp.csr_array:
 def measure(
     X: np.ndarray, Y: np.ndarray, seen: sp.csr_array, wanted: sp.csr_array, threads: int
 ) -> tuple[float, float]:
-    """Return Recall@20 and NDCG@20 of lists without what was seen."""
+    """Return Recall@20 and NDCG@20 of lists without seen items."""
     metrics = ranking_metrics(lists(X, Y, K, seen, threads), wanted)
     return metrics.recall, metrics.ndcg
 
 
 class ListWatcher(Observer):
-    """Scores a fit's lists after each iteration, keeps the factors of the best, and ends the fit where they decline."""
+    """Scores a fit's lists after each iteration, keeps the factors of the best, and ends the fit when they decline."""
 
     def __init__(self, score: Callable[[np.ndarray, np.ndarray], float], users: np.ndarray) -> None:
         super().__init__()
@@ -113,7 +113,7 @@ class ListWatcher(Observer):
         self.best: tuple[np.ndarray, np.ndarray]  # of the users, and of all items
 
     def note(self, iteration: int, learned: Callable[[], Any]) -> bool:
-        """Look at the lists."""
+        """Score the lists."""
         if iteration < FIRST_LOOK:
             return False
         X, Y = learned()
@@ -126,7 +126,7 @@ class ListWatcher(Observer):
 
 
 class Chooser:
-    """Chooses a contender's settings on a part of train, and puts them into `best`; test is not known here."""
+    """Chooses a contender's settings on a part of train, and stores them in `best`; has no access to test."""
 
     def __init__(self, contender: Contender, split: Split, threads: int, best: Choices) -> None:
         self.contender, self.split, self.threads, self.best = contender, split, threads, best
@@ -135,19 +135,19 @@ class Chooser:
         self.degrees = np.maximum(1, np.bincount(split.train.indices, minlength=split.train.shape[1]))
 
     def choose(self, factors: Sequence[int], trials: int, steps: int, keep: Callable[[], None]) -> None:
-        """Find the best setting for each number of factors; what is known is not chosen anew."""
+        """Find the best setting for each number of factors, unless it is already known."""
         for count in sorted(set(factors) - set(self.best)):
             print(f"{self.contender.name}, {count} factors ...", file=sys.stderr, flush=True)
             score = partial(self.score, count)
             if not (smaller := [f for f in self.best if f < count]):
-                search(self.contender.space, [score], trials - 1, self.contender.start)  # beside the start
+                search(self.contender.space, [score], trials - 1, self.contender.start)  # in addition to the start
             start = self.best[max(smaller, default=count)][1]
             climb(score, self.contender.space, {n: start[n] for n in self.contender.space}, steps)
             print(json.dumps(self.best[count]), file=sys.stderr, flush=True)
             keep()
 
     def score(self, factors: int, setting: Setting) -> float:
-        """Return the NDCG@20 that a setting reaches, after the best number of iterations; keep the best of all."""
+        """Return the NDCG@20 of a setting after its best number of iterations; keep the best setting of all."""
         setting = self.contender.start | setting
         key = factors, *(setting[name] for name in self.contender.space)
         if key not in self.scores:
@@ -176,7 +176,7 @@ class Chooser:
         return measure(X, Y, self.seen, self.split.held, self.threads)[1]
 
     def _best_power(self, X: np.ndarray, Y: np.ndarray, score: float, power: float) -> tuple[float, float]:
-        """Return the best score and power of the popularity, going up or down as long as it helps."""
+        """Return the best score and power of the popularity, moving up or down as long as it helps."""
         first = power
         for step in (POWER_STEP, -POWER_STEP):
             while True:
@@ -191,7 +191,7 @@ class Chooser:
 
 
 class Judge:
-    """Fits on all of train, then evaluates on test once a row."""
+    """Fits on all of train, then evaluates on test, once per row."""
 
     def __init__(self, train: sp.csr_array, test: sp.csr_array, threads: int) -> None:
         self.train, self.test, self.threads = train, test, threads
@@ -209,7 +209,7 @@ class Judge:
         return row | {"validation": valid, "setting": setting, "params": shown | {"iterations": setting["iterations"]}}
 
     def defaults(self, factors: int) -> dict[str, Any]:
-        """Return the row of ImplicitALS with nothing chosen."""
+        """Return the row of ImplicitALS with its defaults."""
         model = ImplicitALS(factors=factors, num_threads=self.threads, random_state=0)
         start = time.perf_counter()
         model.fit(self.train, show_progress=False)
@@ -237,9 +237,9 @@ class Judge:
 def choose_all(
     train: sp.csr_array, options: argparse.Namespace, known: list[dict[str, Any]], keep: Callable[[list[dict]], None]
 ) -> tuple[list[tuple[Contender, Choices]], list[dict[str, Any]]]:
-    """Return each contender's settings, and rows of those that are skipped; what is known is not chosen anew.
+    """Return each contender's settings, and rows of those that are skipped; known settings are not chosen again.
 
-    `keep` is given all rows with settings whenever there is one more.
+    `keep` is called with all rows of settings whenever one is added.
     """
     split = Split.of(train, options.users)
     chosen: list[tuple[Contender, Choices]] = []
@@ -268,7 +268,7 @@ def choose_all(
 
 
 def setting_rows(chosen: list[tuple[Contender, Choices]]) -> list[dict[str, Any]]:
-    """Return rows that hold no more than settings."""
+    """Return rows that contain only settings."""
     return [
         {"model": contender.name, "factors": factors, "validation": valid, "setting": setting}
         for contender, found in chosen
@@ -277,7 +277,7 @@ def setting_rows(chosen: list[tuple[Contender, Choices]]) -> list[dict[str, Any]
 
 
 def judge_all(judge: Judge, chosen: list[tuple[Contender, Choices]], factors: Sequence[int]) -> list[dict[str, Any]]:
-    """Return the rows of the baselines, of the defaults, and of what was chosen."""
+    """Return the rows of the baselines, the defaults, and the chosen settings."""
     simple = (Popularity(num_threads=judge.threads), EASE(num_threads=judge.threads))
     rows = [*map(judge.baseline, simple), *(judge.defaults(f) for f in factors)]
     return rows + [judge.chosen(one, f, *found[f]) for one, found in chosen for f in factors if f in found]

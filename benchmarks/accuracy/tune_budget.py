@@ -1,9 +1,9 @@
-"""What `tune` finds within the time of 20 fits, against 200 trials of full size: on a fifth that neither has seen.
+"""Compare what `tune` finds within the time of 20 fits with 200 trials of full size, on a fifth unseen by both.
 
     python -m benchmarks tune-budget --folder FOLDER [--model ImplicitALS] [--data msweb ...] [--seeds 0 1 2]
 
-For each data set and seed: the metric of the model's own parameters, of those that ``tune(model, train)`` returns, and
-of those that ``tune(model, train, n_trials=200)`` does, fitted on all but the fifth; and the seconds.
+For each data set and seed: the metric of the model's own parameters, of those found by ``tune(model, train)``, and of
+those found by ``tune(model, train, n_trials=200)``, fitted on all but the fifth; and the seconds.
 """
 
 from __future__ import annotations

@@ -1,1 +1,1 @@
-"""What the commands share: options, data, shapes, timing, and how results are written and rendered."""
+"""Shared by the commands: options, data, shapes, timing, and the writing and rendering of results."""

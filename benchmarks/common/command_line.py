@@ -1,4 +1,4 @@
-"""What the command lines share: the parser with its common options, types of options, missed targets."""
+"""Shared by the command lines: the parser with common options, option types, missed targets."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ if TYPE_CHECKING:
 
 
 def parser(command: str, doc: str | None, **defaults: Any) -> argparse.ArgumentParser:
-    """Return a parser that shows the module's docstring, with --json and the common options that are given a default.
+    """Return a parser that shows the module's docstring, with --json and those common options that have a default.
 
-    A list as default makes an option that takes several values.
+    An option whose default is a list takes several values.
     """
     made = argparse.ArgumentParser(
         prog=f"python -m benchmarks {command}", description=doc, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -28,7 +28,7 @@ def parser(command: str, doc: str | None, **defaults: Any) -> argparse.ArgumentP
 
 
 def at_least(least: int, multiple_of: int = 1) -> Callable[[str], int]:
-    """Return the type of an option that takes whole numbers from the least on."""
+    """Return the type of an option that takes whole numbers of at least `least`."""
     expected = f"expected a whole number of at least {least}" + f", a multiple of {multiple_of}" * (multiple_of > 1)
 
     def read(text: str) -> int:
@@ -44,7 +44,7 @@ def at_least(least: int, multiple_of: int = 1) -> Callable[[str], int]:
 
 
 def folder(text: str) -> Path:
-    """Read the path of a folder that is there."""
+    """Read the path of an existing folder."""
     path = Path(text)
     if not path.is_dir():
         raise argparse.ArgumentTypeError(f"there is no folder {text!r}")
@@ -52,7 +52,7 @@ def folder(text: str) -> Path:
 
 
 def file_to_read(text: str) -> Path:
-    """Read the path of a file that is there."""
+    """Read the path of an existing file."""
     path = Path(text)
     if not path.is_file():
         raise argparse.ArgumentTypeError(f"there is no file {text!r}")
@@ -60,7 +60,7 @@ def file_to_read(text: str) -> Path:
 
 
 def file_to_write(text: str) -> Path:
-    """Read the path of a file in a folder that is there."""
+    """Read the path of a file in an existing folder."""
     path = Path(text)
     if path.is_dir():
         raise argparse.ArgumentTypeError(f"{text!r} is a folder")
@@ -70,7 +70,7 @@ def file_to_write(text: str) -> Path:
 
 
 def picture_to_write(text: str) -> Path:
-    """Read the path of a picture in a format that matplotlib writes."""
+    """Read the path of a picture in a format supported by matplotlib."""
     path = file_to_write(text)
     try:
         from matplotlib.backend_bases import FigureCanvasBase
@@ -83,7 +83,7 @@ def picture_to_write(text: str) -> Path:
 
 
 def exit_status(missed: Sequence[str]) -> int:
-    """Print what targets were missed; return 1 if any was."""
+    """Print the missed targets; return 1 if there are any."""
     for reason in missed:
         print(f"missed: {reason}")
     return 1 if missed else 0

@@ -1,4 +1,4 @@
-"""Interactions of public data sets from a folder that holds them; benchmarks/README.md says where they come from."""
+"""Interactions of public data sets, from a folder that holds them; benchmarks/README.md describes its layout."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 def _table(path: Path, delimiter: str) -> sp.csr_array:
-    """Read user, item, value columns under one header line; ids are renumbered."""
+    """Read user, item and value columns below one header line; ids are renumbered."""
     with gzip.open(path, "rt") if path.suffix == ".gz" else path.open() as file:
         columns = np.loadtxt(file, delimiter=delimiter, skiprows=1, usecols=(0, 1, 2))
     users = np.unique(columns[:, 0], return_inverse=True)[1]
@@ -35,12 +35,12 @@ def _book_crossing(folder: Path) -> sp.csr_array:
 
 
 def _published_split(name: str, folder: Path) -> sp.csr_array:
-    """The train part of a published split, whose test part is for `accuracy` alone."""
+    """The train part of a published split, whose test part is only for `accuracy`."""
     return sp.csr_array(sp.load_npz(folder / name / "train.npz"))
 
 
 def _liked_jokes(folder: Path) -> sp.csr_array:
-    """Jokes rated above 4 of 10, as ones: 100 items, 23 of them a user."""
+    """Jokes rated above 4 of 10, as ones: 100 items, 23 per user."""
     liked = _jester(folder)
     liked.data = (liked.data > 4).astype(np.float64)
     liked.eliminate_zeros()
@@ -54,7 +54,7 @@ def _jester(folder: Path) -> sp.csr_array:
 
 
 def _rated_books(folder: Path) -> sp.csr_array:
-    """Only what was rated, from 1 to 10, of the users and books that are left; there is one stray 11."""
+    """Only ratings from 1 to 10 (there is one stray 11), with the users and books that are left."""
     matrix = _table(folder / "book-crossing" / "ratings.csv.gz", ",").tocoo()
     rated = (matrix.data >= 1) & (matrix.data <= 10)
     users, items = (np.unique(ids[rated], return_inverse=True)[1] for ids in (matrix.row, matrix.col))
@@ -94,7 +94,7 @@ def load(name: str, folder: Path) -> sp.csr_array:
 
 
 def load_ratings(name: str, folder: Path, max_users: int | None = None) -> sp.coo_array:
-    """Return explicit ratings as users x items; of the first users and what they rated, where so many are wanted."""
+    """Return explicit ratings as users x items; with `max_users`, of the first users and the items they rated."""
     ratings = _read(RATINGS, name, folder)[:max_users].tocoo()
     rated, columns = np.unique(ratings.col, return_inverse=True)
     return sp.coo_array((ratings.data, (ratings.row, columns)), shape=(ratings.shape[0], len(rated)))
@@ -107,7 +107,7 @@ def load_likes(name: str, folder: Path, max_users: int | None = None) -> sp.coo_
 
 
 def with_data(matrix: sp.coo_array, data: np.ndarray, keep: np.ndarray | slice = slice(None)) -> sp.coo_array:
-    """Return other values, of some of the entries; zeros stay stored."""
+    """Return a matrix with other values, and optionally only some of the entries; zeros stay stored."""
     return sp.coo_array((data[keep], (matrix.row[keep], matrix.col[keep])), shape=matrix.shape)
 
 
@@ -125,7 +125,7 @@ MAX_TEST_USERS = 10_000  # enough for a standard error of 0.003
 
 
 def one_left_out(name: str, folder: Path, seed: int = 0) -> tuple[sp.csr_array, sp.csr_array, np.ndarray]:
-    """Return train, test with one interaction a user, and the users to test."""
+    """Return train, test with one interaction per user, and the users to test."""
     train, test = leave_one_out(load(name, folder), random_state=seed)
     users = np.flatnonzero(np.diff(test.indptr))
     if len(users) > MAX_TEST_USERS:

@@ -9,9 +9,9 @@ from pathlib import Path
 
 
 def peak() -> float:
-    """Return the peak of this process's memory in MB, with that of a JVM that it started; 0 where unknown (Windows).
+    """Return the peak memory of this process in MB, including that of a JVM it started; 0 if unknown (Windows).
 
-    Linux hands the peak of `getrusage` on from the parent to a new process, but not that in /proc.
+    On Linux, a new process inherits the peak of `getrusage` from its parent, but not that in /proc.
     """
     if (own := Path("/proc/self/status")).exists():
         return sum(_peak_in(status) for status in [own, *Path("/proc").glob("[0-9]*/status")])
@@ -24,17 +24,17 @@ def peak() -> float:
 
 
 def _peak_in(status: Path) -> float:
-    """Return the peak in a file of /proc if it is that of this process or of its child, else 0."""
+    """Return the peak in a file of /proc if it belongs to this process or a child of it, else 0."""
     try:
         fields = dict(line.split(":", 1) for line in status.read_text().splitlines() if ":" in line)
-    except OSError:  # ended meanwhile
+    except OSError:  # the process has ended meanwhile
         return 0.0
     wanted = status.parent.name == "self" or int(fields["PPid"]) == os.getpid()
     return int(fields["VmHWM"].split()[0]) * 1024 / 1e6 if wanted and "VmHWM" in fields else 0.0
 
 
 def forget_peak() -> None:
-    """Reset the peak to what is in use now, where the system can (Linux)."""
+    """Reset the peak to the memory in use now, if the system can (Linux)."""
     with contextlib.suppress(OSError):
         Path("/proc/self/clear_refs").write_text("5")
 

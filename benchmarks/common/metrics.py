@@ -1,4 +1,4 @@
-"""Qualities that several commands measure."""
+"""Metrics used by several commands."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 def lists(X: np.ndarray, Y: np.ndarray, k: int, seen: sp.csr_array, threads: int) -> np.ndarray:
-    """Return the k items with the largest dot products for each row of X, without those that were seen."""
+    """Return the k items with the largest dot products for each row of X, excluding seen ones."""
     X, Y = (np.ascontiguousarray(side, np.float32) for side in (X, Y))
     ids, scores = np.empty((len(X), k), np.int32), np.empty((len(X), k), np.float32)
     exclude = seen.indptr.astype(np.int64), seen.indices.astype(np.int32)
@@ -23,7 +23,7 @@ def lists(X: np.ndarray, Y: np.ndarray, k: int, seen: sp.csr_array, threads: int
 
 
 def user_auc(users: np.ndarray, scores: np.ndarray, liked: np.ndarray) -> float:
-    """Return the mean over users of the area under the ROC curve; users without both kinds are left out."""
+    """Return the mean area under the ROC curve over users; those without both likes and dislikes are left out."""
     order = np.argsort(users, kind="stable")
     edges = np.flatnonzero(np.diff(users[order])) + 1
     values = []

@@ -1,11 +1,11 @@
-"""Write the tables of benchmarks/results/NAME.json into the pages of results, between the lines that ask for them.
+"""Write the tables of benchmarks/results/NAME.json into the pages of results, between the markers for them.
 
     python -m benchmarks als --shape ml1m --rounds 3 --json benchmarks/results/als-ml1m.json
     python -m benchmarks render               # into RESULTS.md and results/*.md
     python -m benchmarks render als-ml1m      # to the screen
 
-A record's tables and notes stand between ``<!-- table NAME -->`` and ``<!-- end -->``; ``<!-- table NAME brief -->``
-leaves out the notes, ``<!-- table NAME notes -->`` the tables. What is outside of them is written by hand.
+A record's tables and notes go between ``<!-- table NAME -->`` and ``<!-- end -->``; ``<!-- table NAME brief -->``
+leaves out the notes, ``<!-- table NAME notes -->`` the tables. Everything outside is written by hand.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ def pages() -> list[Path]:
 
 
 def read(name: str, part: str | None = None) -> str:
-    """Return the tables of a record and its notes, or one of both."""
+    """Return the tables and the notes of a record, or one of both."""
     path = RESULTS / f"{name}.json"
     if not path.is_file():
         known = ", ".join(sorted(p.stem for p in RESULTS.glob("*.json")))
@@ -43,14 +43,14 @@ def read(name: str, part: str | None = None) -> str:
 
 
 def rendered(page: str) -> str:
-    """Return a page with its tables as they are in the records."""
+    """Return a page with its tables taken from the records."""
     return PLACE.sub(
         lambda found: f"{found['begin']}\n{read(found['name'], found['part'])}\n\n<!-- end -->", page
     )
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Render the pages, or print the records that are named."""
+    """Render the pages, or print the named records."""
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks render", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )

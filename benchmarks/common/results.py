@@ -1,4 +1,4 @@
-"""What a command measures: printed as Markdown while it comes in, and written as JSON to be rendered later."""
+"""Results of a command: printed as Markdown as they arrive, and written as JSON to be rendered later."""
 
 from __future__ import annotations
 
@@ -30,11 +30,11 @@ class Table:
 
 
 class Report:
-    """The tables of one run, with what they are worth nothing without: command, date, machine, versions, commit."""
+    """The tables of one run, with the information they need: command, date, machine, versions, commit."""
 
     def __init__(self, command: str, arguments: Sequence[str], threads: int | None = None, *peers: str) -> None:
         said = list(arguments)
-        if "--json" in said:  # where it is written is no part of what is measured
+        if "--json" in said:  # not part of the measurement
             place = said.index("--json")
             del said[place : place + 2]
         self.record: dict[str, Any] = {
@@ -56,7 +56,7 @@ class Report:
         print(f"\n{text}", flush=True)
 
     def write(self, path: Path | None, **data: Any) -> None:
-        """Write the record, with further data that a command reads again, where a file is named."""
+        """Write the record, with further data that a command reads back, if a file is given."""
         if path is not None:
             tables = [{"title": t.title, "columns": t.columns, "rows": t.rows} for t in self.tables]
             record = self.record | {"tables": tables, "notes": self.notes} | data
@@ -64,7 +64,7 @@ class Report:
 
 
 def commit() -> str:
-    """Return the checkout's commit, with a + where something was changed since; "" outside of a git repository."""
+    """Return the checkout's commit, with a + if there are changes since; "" outside of a git repository."""
     command = ["git", "describe", "--always", "--dirty=+", "--abbrev=7", "--exclude=*"]
     try:
         done = subprocess.run(command, capture_output=True, text=True, check=True, cwd=Path(__file__).parent)
@@ -84,7 +84,7 @@ def header(columns: Sequence[str]) -> str:
 
 
 def markdown(record: dict[str, Any]) -> str:
-    """Return a record's tables in Markdown, with the notes and with how, when, where and of what they were measured."""
+    """Return a record's tables in Markdown, with the notes and with command, date, machine and commit."""
     parts = []
     for table in record["tables"]:
         parts += [table["title"]] if table["title"] else []

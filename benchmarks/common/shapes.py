@@ -5,11 +5,11 @@ from __future__ import annotations
 import numpy as np
 import scipy.sparse as sp
 
-SHAPES = {  # users, items, interactions drawn (those drawn twice merge: ml1m keeps about 862,000)
+SHAPES = {  # users, items, interactions drawn (duplicates merge: ml1m keeps about 862,000)
     "ml1m": (6_040, 3_706, 1_000_000),
     "ml20m": (138_000, 27_000, 20_000_000),
     "lastfm360k": (360_000, 160_000, 17_500_000),
-    "suites": (4_000, 6_000, 250_000),  # what benchmarks/suites times
+    "suites": (4_000, 6_000, 250_000),  # for benchmarks/suites
     "suites-tiny": (200, 400, 6_000),  # the same under valgrind, which is fifty times slower
 }
 

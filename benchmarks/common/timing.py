@@ -1,4 +1,4 @@
-"""How several things are timed against each other."""
+"""Timing of contenders against each other."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ def seconds(run: Callable[[], object]) -> float:
 
 
 def take_turns(runs: Mapping[str, Callable[[], T]], rounds: int, warm_up: bool = True) -> dict[str, list[T]]:
-    """Run all in turn, round after round; return what each returned. A round before these warms up.
+    """Run all in turn, round after round, after a warm-up round; return their results.
 
-    A change of the machine's speed meets all of them alike.
+    A change in the machine's speed affects all of them alike.
     """
     noted: dict[str, list[T]] = {name: [] for name in runs}
     for round_ in range(rounds + warm_up):

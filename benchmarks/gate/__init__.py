@@ -1,1 +1,1 @@
-"""The speed of a change against that of its base: what CI runs on pull requests."""
+"""The speed of a change compared with its base, as run by CI on pull requests."""

@@ -1,23 +1,24 @@
-"""Compare the speed of two revisions: fails where head is slower than base.
+"""Compare the speed of two revisions: fails if head is slower than base.
 
-    python -m benchmarks compare-runs main                     # what is checked out, changes included
+    python -m benchmarks compare-runs main                     # the working tree, including changes
     python -m benchmarks compare-runs v0.1 main --select top_k
 
-Both are checked out and built, each into a folder of its own, and head's suites ``bench_*.py`` run against one and the
-other in turn, in a process of its own each time. What counts of a process is each benchmark's least time a call.
+Both are checked out and built, each into its own folder, and head's suites ``bench_*.py`` run against each in turn, in
+a new process each time. The result of a process is the minimum time per call of each benchmark.
 
 The rule: a benchmark fails if head is slower by more than 15 % and more than 5 ms. One call may take much less than
-that, so that a benchmark is judged by as many calls as take base 50 ms (`judgement.Limits.unit`): any of them can
-fail. The ratio is that of neighbouring rounds. Where its quartiles do not both lie within the limit, the benchmark gets
-as many rounds again; it is slower if both lie beyond it then. If they lie on both sides, instructions decide: base and
-head run under valgrind (small inputs, one thread, and AVX2 at most, since valgrind has no AVX-512), and more than 15 %
-more of them fail. Fewer are called noise. Without valgrind the median of the ratios decides, and the table says so.
+that, so a benchmark is judged by as many calls as take base 50 ms (`judgement.Limits.unit`): any of them can fail. The
+ratio is that of neighbouring rounds. If its quartiles do not both lie within the limit, the benchmark gets as many
+rounds again; it is slower if both then lie beyond the limit. If they lie on both sides, instructions decide: base and
+head run under valgrind (small inputs, one thread, and AVX2 at most, since valgrind lacks AVX-512), and more than 15 %
+more of them fail; otherwise, the difference counts as noise. Without valgrind, the median of the ratios decides, and
+the table says so.
 
-A benchmark that both have fails against base where base lacks what head's suites call: the report says how many were
-not compared for that.
+A benchmark that both have fails against base if base lacks something that head's suites call: the report says how many
+were not compared for this reason.
 
-Exits with 0 if all is well, 1 if a benchmark is slower or head can't run it, 2 if there is nothing to compare: also
-where every benchmark fails against base.
+Exits with 0 if no benchmark fails, 1 if one is slower or head can't run it, 2 if there is nothing to compare, also
+because every benchmark fails against base.
 """
 
 from __future__ import annotations
@@ -41,7 +42,7 @@ from .judgement import DISAGREE, Limits, Row, decide, report, rows_of
 
 ROOT = Path(__file__).resolve().parents[2]
 PYTEST = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "--continue-on-collection-errors"]
-# Rounds of 20 ms, 5 of them: their least is the figure. More processes tell more than longer ones.
+# 5 rounds of 20 ms, of which the minimum counts. More processes are more informative than longer ones.
 TIMING = ["--benchmark-min-time=0.02", "--benchmark-max-time=0.1", "--benchmark-min-rounds=5",
           "--benchmark-disable-gc", "--benchmark-timer=time.perf_counter"]  # fmt: skip
 SAY = """
@@ -60,7 +61,7 @@ class CompareError(Exception):
 
 @dataclass
 class Side:
-    """One revision: its checkout, what is built from it, and the seconds of a call of each benchmark in each round."""
+    """One revision: its checkout, its build, and the seconds per call of each benchmark in each round."""
 
     name: str
     tree: Path
@@ -69,12 +70,12 @@ class Side:
     seconds: dict[str, list[float]] = field(default_factory=dict)
 
     def environment(self, **more: str) -> dict[str, str]:
-        """Let Python find this side's build first."""
+        """Return an environment in which Python finds this side's build first."""
         return {**os.environ, "PYTHONPATH": str(self.site), "PYTHONDONTWRITEBYTECODE": "1", **more}
 
 
 def run(command: Sequence[Any], **options: Any) -> str:
-    """Run a command and return what it prints; raise CompareError with its last lines if it fails."""
+    """Run a command and return its output; raise CompareError with its last lines if it fails."""
     done = subprocess.run([str(part) for part in command], capture_output=True, text=True, check=False, **options)
     if done.returncode:
         last = "\n".join((done.stdout + done.stderr).splitlines()[-15:])
@@ -89,7 +90,7 @@ def git(*arguments: Any) -> str:
 
 @contextlib.contextmanager
 def checked_out(tree: Path, revision: str, work: Path) -> Iterator[Side]:
-    """Check a revision out and build it. What has been built in `work` from the same sources is used again."""
+    """Check out a revision and build it. Builds of the same sources in `work` are reused."""
     git("worktree", "add", "--detach", "--force", tree, revision)
     try:
         sources = git("rev-parse", f"{revision}:src", f"{revision}:setup.py", f"{revision}:pyproject.toml")
@@ -106,7 +107,7 @@ def checked_out(tree: Path, revision: str, work: Path) -> Iterator[Side]:
 
 
 def tools_are_here() -> bool:
-    """Whether what builds the package is installed, so that pip need not fetch it (see pyproject.toml)."""
+    """Whether the build requirements are installed, so that pip need not fetch them (see pyproject.toml)."""
     try:
         setuptools, cython = (version(name).split(".") for name in ("setuptools", "cython"))
     except PackageNotFoundError:
@@ -132,9 +133,9 @@ def suites(tree: Path) -> list[str]:
 
 
 def collect(side: Side, select: str) -> set[str]:
-    """Return the names of the benchmarks that a side's own suites have, as if their files lay in SUITES.
+    """Return the names of the benchmarks in a side's own suites, as if their files were in SUITES.
 
-    So a benchmark is the same on both sides where its file was moved.
+    A benchmark is thus the same on both sides if its file was moved.
     """
     files = suites(side.tree)
     if not files:
@@ -154,7 +155,7 @@ def time_round(side: Side, tree: Path, names: Sequence[str], select: str) -> dic
         text = result.read_text() if result.exists() else ""
     if done.returncode:
         print(f"against {side.name}:\n{done.stdout[-4000:]}{done.stderr[-2000:]}", file=sys.stderr)
-    # pytest-benchmark saves nothing where every benchmark fails.
+    # pytest-benchmark saves nothing if every benchmark fails.
     found = {one["fullname"]: one for one in json.loads(text)["benchmarks"]} if text else {}
     for name, one in found.items():
         side.seconds.setdefault(name, []).append(one["stats"]["min"])
@@ -162,7 +163,7 @@ def time_round(side: Side, tree: Path, names: Sequence[str], select: str) -> dic
 
 
 def time_rounds(base: Side, head: Side, names: Sequence[str], rounds: int, select: str) -> dict[str, Any]:
-    """Let the two sides take turns, the first one changing; return the parameters of each benchmark."""
+    """Run the two sides in turn, alternating which goes first; return the parameters of each benchmark."""
     parameters: dict[str, Any] = {}
     for number in range(rounds):
         print(f"round {number + 1} of {rounds} ...", file=sys.stderr, flush=True)
@@ -174,13 +175,13 @@ def time_rounds(base: Side, head: Side, names: Sequence[str], rounds: int, selec
 
 
 def instructions(side: Side, tree: Path, names: Sequence[str], parameters: dict[str, Any]) -> dict[str, int]:
-    """Count what calls of each benchmark execute, by callgrind; leave out what can't be counted."""
+    """Count the instructions of calls of each benchmark, by callgrind; leave out those that can't be counted."""
     cases = [[*name.split("[")[0].split("::"), parameters[name]] for name in names]
     more = {"ALTERNANT_BENCHMARKS_TINY": "1", "PYTHONHASHSEED": "0", "OMP_NUM_THREADS": "1",
             "OPENBLAS_NUM_THREADS": "1"}  # fmt: skip
     environment = side.environment(**more)
     if environment.get("ALTERNANT_SIMD") == "avx512":
-        del environment["ALTERNANT_SIMD"]  # valgrind's CPU has none: the best level left is chosen
+        del environment["ALTERNANT_SIMD"]  # valgrind does not support it: the best remaining level is chosen
     with tempfile.TemporaryDirectory() as folder:
         Path(folder, "cases.json").write_text(json.dumps(cases))
         command = [*VALGRIND, sys.executable, "-m", "benchmarks.gate.count_calls", "cases.json"]
@@ -196,12 +197,12 @@ def instructions(side: Side, tree: Path, names: Sequence[str], parameters: dict[
 
 
 def total(file: Path) -> int:
-    """Read the total of callgrind's file."""
+    """Read the total from callgrind's file."""
     return next(int(line.split()[1]) for line in file.read_text().splitlines() if line.startswith("totals:"))
 
 
 def settle(rows: list[Row], base: Side, head: Side, parameters: dict[str, Any], limits: Limits) -> list[str]:
-    """Decide by instructions where times could not; return what is to be said about it."""
+    """Decide by instructions where times could not; return notes for the report."""
     names = [row.name for row in rows if row.verdict == DISAGREE]
     if not names:
         return []
@@ -274,7 +275,7 @@ def main(arguments: Sequence[str]) -> int:
             base_revision = git("rev-parse", "--verify", f"{options.base}^{{commit}}")
             head = options.head or git("stash", "create") or "HEAD"
             head_revision = git("rev-parse", "--verify", f"{head}^{{commit}}")
-            trees = Path(temporary, "base"), Path(temporary, "head")  # never in --work: a killed run leaves them
+            trees = Path(temporary, "base"), Path(temporary, "head")  # never in --work: a killed run leaves them behind
             with (
                 checked_out(trees[0], base_revision, work) as base,
                 checked_out(trees[1], head_revision, work) as head_side,

@@ -1,8 +1,9 @@
 """Make N and 2 N calls of each of some benchmarks, for valgrind to count: see `compare_runs`.
 
-Usage: python -m benchmarks.gate.count_calls CASES, a JSON file of a list of [file, function, parameters]. Each number
-of calls is made in a child forked when all is ready and checked, and prints a line [case, calls, process]. callgrind
-writes the total of every process, which begins with that of its parent: what two children differ by is the calls alone.
+Usage: python -m benchmarks.gate.count_calls CASES, a JSON file with a list of [file, function, parameters]. Each number
+of calls is made in a child that is forked when all is ready and checked, and prints a line [case, calls, process].
+callgrind writes the total of every process, which includes that of its parent up to the fork: two children differ only
+by the calls.
 """
 
 from __future__ import annotations
@@ -19,17 +20,17 @@ CALLS = (2, 4)
 
 
 class Fixture:
-    """Stands in for pytest-benchmark's: remembers what is to be called."""
+    """Replaces that of pytest-benchmark: remembers the function to be called."""
 
     group = ""
 
     def __call__(self, function: Any, *arguments: Any, **options: Any) -> None:
-        """Take what a benchmark hands over to be timed."""
+        """Take the function that a benchmark passes to be timed."""
         self.call = lambda: function(*arguments, **options)
 
 
 def main() -> None:
-    """Count for all cases; one that fails is left out."""
+    """Make the calls of all cases; those that fail are left out."""
     for case, (file, function, parameters) in enumerate(json.loads(Path(sys.argv[1]).read_text())):
         fixture = Fixture()
         try:

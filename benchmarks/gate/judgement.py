@@ -1,8 +1,8 @@
 """Whether a benchmark became slower: the rule of `compare_runs`, on plain numbers.
 
-A benchmark is judged by the time of a unit of work: as many calls as take base at least `Limits.unit` seconds. So
-15 % of what is judged is always more than 5 ms, however short one call is; and 5 ms are never less than what a
-machine's own unrest makes of a call of microseconds.
+A benchmark is judged by the time of a unit of work: as many calls as take base at least `Limits.unit` seconds. Thus,
+15 % of that time is always more than 5 ms, however short one call is, and 5 ms are never less than the noise of the
+machine in a call of microseconds.
 """
 
 from __future__ import annotations
@@ -20,14 +20,14 @@ QUIET = ("same", "faster")
 
 @dataclass(frozen=True)
 class Limits:
-    """A benchmark may become slower by `percent` or by `milliseconds` of a unit of work: it fails beyond both."""
+    """A benchmark fails if it is slower by more than both `percent` and `milliseconds` per unit of work."""
 
     percent: float = 15.0
     milliseconds: float = 5.0
     unit: float = 0.05  # seconds
 
     def ratio(self, base: float) -> float:
-        """How many times the seconds of base are too many."""
+        """Return the ratio to the seconds of base above which head is too slow."""
         return max(1 + self.percent / 100, 1 + self.milliseconds / 1000 / base)
 
 
@@ -55,15 +55,15 @@ class Row:
 
 
 def calls_of_a_unit(base: Sequence[float], limits: Limits) -> int:
-    """How many calls base makes in a unit of work, at the least."""
+    """Return the number of calls in a unit of work of base."""
     return max(1, math.ceil(limits.unit / median(base)))
 
 
 def judge(name: str, base: Sequence[float], head: Sequence[float], limits: Limits, calls: int = 1) -> Row:
     """Compare the seconds of base and head, round by round.
 
-    The ratio is the median of those of the rounds. Where its quartiles lie on both sides of the limit, the verdict is
-    DISAGREE: the instructions have to decide.
+    The ratio is the median over the rounds. If the quartiles lie on both sides of the limit, the verdict is DISAGREE:
+    instructions have to decide.
     """
     ratios = [after / before for before, after in zip(base, head, strict=True)]
     low, middle, high = quantiles(ratios, n=4, method="inclusive") if len(ratios) > 1 else ratios * 3
@@ -75,13 +75,13 @@ def judge(name: str, base: Sequence[float], head: Sequence[float], limits: Limit
 
 
 def judge_calls(name: str, base: Sequence[float], head: Sequence[float], limits: Limits) -> Row:
-    """Compare the seconds of single calls by the unit of work that they add up to."""
+    """Compare the seconds of single calls, scaled to a unit of work."""
     calls = calls_of_a_unit(base, limits)
     return judge(name, [calls * seconds for seconds in base], [calls * seconds for seconds in head], limits, calls)
 
 
 def decide(row: Row, instructions: float | None, limits: Limits) -> None:
-    """Settle a row whose times disagree, by the ratio of instructions or, where there is none, by the median."""
+    """Settle a row whose times disagree, by the ratio of instructions or, if there is none, by the median."""
     if instructions is not None:
         row.instructions = instructions
         row.verdict = "more instructions" if instructions > 1 + limits.percent / 100 else "noise"
@@ -98,17 +98,17 @@ def rows_of(
     head_names: set[str],
     limits: Limits,
 ) -> list[Row]:
-    """Judge all benchmarks: seconds of a call in each round, and the names that each side's suites have.
+    """Judge all benchmarks, given the seconds per call in each round, and the names in each side's suites.
 
-    What only head's suites have is new, what only base's suites have is removed, and what both have but base cannot
-    run (head's suites run against both) is not compared. None of them fails. What head's suites have and head cannot
-    run has failed.
+    A benchmark only in head's suites is new, one only in base's suites is removed, and one in both that base cannot run
+    (head's suites run against both) is not compared. None of these fails. One in head's suites that head cannot run has
+    failed.
     """
     rows = []
     for name in sorted(head_names | base_names):
         if name not in head_names:
             rows.append(Row(name, "removed"))
-        elif len(head.get(name, ())) < max(1, len(base.get(name, ()))):  # in one round at least
+        elif len(head.get(name, ())) < max(1, len(base.get(name, ()))):  # in at least one round
             rows.append(Row(name, "failed"))
         elif len(base.get(name, ())) < len(head[name]):
             rows.append(Row(name, UNCOMPARED if name in base_names else "new"))
@@ -125,7 +125,7 @@ def table(rows: Sequence[Row]) -> str:
 
 
 def report(rows: Sequence[Row], limits: Limits, notes: Sequence[str]) -> tuple[str, bool]:
-    """Write the whole report in Markdown, and tell whether all is well."""
+    """Return the whole report in Markdown, and whether no benchmark fails."""
     bad = [row for row in rows if row.verdict in BAD]
     notable = [row for row in rows if row.verdict not in QUIET]
     rule = f"more than {limits.percent:g} % and {limits.milliseconds:g} ms"

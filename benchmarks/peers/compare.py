@@ -1,17 +1,16 @@
-"""Compare alternant with other libraries, in one process, in turn, on the same data and with as many factors.
+"""Compare alternant with other libraries, in turn, in one process, on the same data and with as many factors.
 
-"Seconds to" is what it takes to reach what the best peer reaches with its defaults, after 15 iterations (ratings:
-after its default number of them). Converting the data to what a library takes is not counted, all that its fit does is.
-A library that does not stop between iterations is fitted anew with 1, 2, 4, 8 and all of its iterations. Seconds an
-iteration are those after the first. The first round warms up and is the one that is evaluated; seconds are medians of
-the others. Memory is the peak that a fit of 2 iterations adds to that of a new process with the data and the library
-loaded.
+"Seconds to" is the time to reach what the best peer reaches with its defaults after 15 iterations (ratings: after its
+default number of them). Converting the data to a library's input format is not counted, all that its fit does is. A
+library that does not stop between iterations is refitted with 1, 2, 4, 8 and all of its iterations. Seconds per
+iteration exclude the first. The first round warms up, and is the one that is evaluated; seconds are medians of the
+others. Memory is the peak that a fit of 2 iterations adds to a new process with the data and the library loaded.
 
-`--at-least R` makes the command fail where the first entry of alternant is less than R times as fast an iteration as
-the fastest peer with the same objective, or its objective is higher than that peer's after as many iterations (after
-any but the first, in which alternant leaves rows early, from the same start); ratings: where alternant is less than R
-times as soon as any peer at the RMSE. With it or without, the command fails where an entry of alternant that `--only`
-does not leave out does not run. Ctrl-C ends it with exit status 130, after a table of the rounds that are whole.
+`--at-least R` makes the command fail if an iteration of the first entry of alternant is less than R times as fast as
+that of the fastest peer with the same objective, or if its objective is higher than that peer's after as many
+iterations (from the same start: after any but the first, in which alternant stops early on rows); ratings: if alternant
+does not reach the RMSE R times as soon as any peer. With or without it, the command fails if an entry of alternant that
+`--only` does not leave out does not run. Ctrl-C ends it with exit status 130, after a table of the complete rounds.
 """
 
 from __future__ import annotations
@@ -41,11 +40,11 @@ if TYPE_CHECKING:
 
 @dataclass
 class Task:
-    """What is compared: by whom, on what data, by which measures.
+    """A comparison: its libraries, data and measures.
 
-    `problem` makes a `Problem` of the options and of what all problems have in common; `evaluate` is given the problem,
-    whether lists are to be made, the entry and what it learned; `check` says what is wrong with an entry, if anything;
-    `missed` says which targets are.
+    `problem` makes a `Problem` from the options and the arguments common to all problems; `evaluate` takes the problem,
+    whether to make lists, the entry and what it learned; `check` returns what is wrong with an entry, if anything;
+    `missed` returns the missed targets.
     """
 
     command: str
@@ -62,7 +61,7 @@ class Task:
 
 
 def option(text: str) -> tuple[str, Any]:
-    """Read NAME=VALUE; a value that is no Python literal is a string."""
+    """Read NAME=VALUE; a value that is not a Python literal is a string."""
     name, separator, value = text.partition("=")
     if not (separator and name.isidentifier()):
         raise argparse.ArgumentTypeError(f"expected NAME=VALUE, as in max_cg_steps=5, got {text!r}")
@@ -73,7 +72,7 @@ def option(text: str) -> tuple[str, Any]:
 
 
 def chosen(entries: Sequence[Entry], only: Sequence[str] | None) -> list[Entry]:
-    """Return the libraries to run; a name stands for all whose name begins with its words."""
+    """Return the libraries to run; a name stands for all entries that begin with its words."""
     if only is None:
         return list(entries)
     known = [entry.name for entry in entries]

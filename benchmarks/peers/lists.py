@@ -1,12 +1,12 @@
-"""The lists of many users, against implicit's `recommend` and faiss's exact index.
+"""Compare lists for many users with implicit's `recommend` and faiss's exact index.
 
     pip install ".[peers]"
-    python -m benchmarks lists                        # normal factors, of which nothing can be pruned
+    python -m benchmarks lists                        # normal factors, where nothing can be pruned
     python -m benchmarks lists --factors-of ml20m     # of ImplicitALS, fitted to that shape
 
-All rank the same factors for the same users, without what is seen and with 100 seen items a user left out (faiss leaves
-nothing out). BLAS is limited to one thread for implicit, as it asks its users to do. Before anything is timed, our
-lists are compared with a full sort of float64 scores. `--at-least` takes two ratios: to implicit and to faiss.
+All rank the same factors for the same users, without exclusions and with 100 seen items excluded per user (faiss can't
+exclude any). BLAS is limited to one thread for implicit, as it asks its users to do. Before timing, our lists are
+compared with a full sort of float64 scores. `--at-least` takes two ratios: to implicit and to faiss.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ def check(X: np.ndarray, Y: np.ndarray, ids: np.ndarray, scores: np.ndarray, see
 
 
 def seen_items(m: int, n: int) -> sp.csr_matrix:
-    """Draw 100 seen items a user."""
+    """Draw 100 seen items per user."""
     entries = np.repeat(np.arange(m), 100), np.random.default_rng(1).integers(0, n, 100 * m)
     seen = sp.csr_matrix((np.ones(100 * m, np.float32), entries), shape=(m, n))
     seen.sum_duplicates()

@@ -1,4 +1,4 @@
-"""Ratings: each library's defaults but for factors and threads, the RMSE of a tenth of the ratings, held out.
+"""Ratings: each library's defaults except for factors and threads, and the RMSE of a held-out tenth of the ratings.
 
     python -m benchmarks ratings --data ml-latest-small --folder FOLDER
 
@@ -42,7 +42,7 @@ def evaluate(problem: Problem, _lists: bool, _: Entry, predictions: np.ndarray) 
 
 
 def missed(outcomes: Sequence[Outcome], at_least: float) -> list[str]:
-    """Return what keeps alternant from being so many times as soon at the RMSE of the best peer."""
+    """Return why alternant does not reach the RMSE of the best peer so many times as soon, if so."""
     ours, peers = ours_and_peers(outcomes)
     if not ours:
         return ["alternant did not run"]

@@ -1,4 +1,4 @@
-"""The table and the picture of a comparison."""
+"""The table and the plot of a comparison."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Measure:
-    """A quality: its key, what the table calls it, how it is written, and whether more of it is better.
+    """A measure of quality: its key, its label in the table, its format, and whether higher is better.
 
-    It is reached when no more than the part `tolerance` of it is missing.
+    It is reached within a relative `tolerance`.
     """
 
     key: str
@@ -26,7 +26,7 @@ class Measure:
     higher: bool = False
 
     def seconds(self, outcome: Outcome, target: float) -> float | None:
-        """Return what a library takes to reach it."""
+        """Return the seconds that a library takes to reach it."""
         return outcome.seconds_to(self.key, target, self.higher, self.tolerance)
 
     def target(self, outcomes: Sequence[Outcome]) -> float | None:
@@ -40,12 +40,12 @@ class Measure:
 
 
 def fastest(outcomes: Sequence[Outcome]) -> Outcome | None:
-    """Return whose iterations take the least."""
+    """Return the outcome with the fastest iterations."""
     return min((outcome for outcome in outcomes if outcome.rounds), key=lambda outcome: outcome.each, default=None)
 
 
 def table(outcomes: Sequence[Outcome], measures: Sequence[Measure], unit: str) -> tuple[list[str], list[list[str]]]:
-    """Return columns and a row for each library, those among them that did not run."""
+    """Return columns and a row for each library, including those that did not run."""
     targets = {measure: measure.target(outcomes) for measure in measures}
     ours = next((outcome for outcome in outcomes if outcome.entry.ours and outcome.rounds), None)
     counts = sorted({min(o.entry.iterations, max(o.quality)) for o in outcomes if o.quality})
@@ -84,7 +84,7 @@ def _seconds(value: float) -> str:
 
 
 def draw(outcomes: Sequence[Outcome], measure: Measure, unit: str, title: str, path: Path) -> None:
-    """Draw the seconds of an iteration as bars, and how far the quality is from the best over the seconds."""
+    """Draw the seconds per iteration as bars, and the distance of the quality from the best over the seconds."""
     import matplotlib as mpl
 
     mpl.use("agg")

@@ -1,4 +1,4 @@
-"""How libraries are run in turn, what is noted of each, and the memory that each takes."""
+"""Running libraries in turn, recording each, and measuring its memory."""
 
 from __future__ import annotations
 
@@ -26,16 +26,16 @@ if TYPE_CHECKING:
 
     from .libraries import Library, Problem
 
-CHECKPOINTS = (1, 2, 4, 8, 15)  # of libraries that can't be looked at while they fit, and their last iteration
+CHECKPOINTS = (1, 2, 4, 8, 15)  # for libraries that can't be observed during a fit, besides their last iteration
 
 
 @dataclass(frozen=True)
 class Entry:
     """One row of a comparison: how a library is run, and what may be compared.
 
-    `run` takes a `Problem` and a `Recorder`. `defaults` says whether the library solves like this when it is not told
-    otherwise, `iterations` after how many iterations (or epochs) its quality counts, `blas` how many threads BLAS gets
-    (None: as many as the library).
+    `run` takes a `Problem` and a `Recorder`. `defaults` says whether this is the library's default solver, `iterations`
+    after how many iterations (or epochs) its quality counts, and `blas` is the number of threads of BLAS (None: as many
+    as the library).
     """
 
     name: str
@@ -51,7 +51,7 @@ class Entry:
 
     @classmethod
     def of(cls, library: Library, run: Callable[[Problem, Recorder], None], name: str = "", **more: Any) -> Entry:
-        """Make a row of what a library does, by default under the library's own name."""
+        """Make a row of a library, by default under its own name."""
         return cls(name or library.name, library.package, library.module, run, blas=library.blas, **more)
 
     @property
@@ -61,9 +61,9 @@ class Entry:
 
 
 class Recorder(Observer):
-    """Notes the seconds and, where it is to evaluate, the quality after each iteration of a fit.
+    """Records the seconds and, if it has `evaluate`, the quality after each iteration of a fit.
 
-    What evaluation takes does not count.
+    The time for evaluation does not count.
     """
 
     def __init__(self, evaluate: Callable[[Any], dict[str, float]] | None = None) -> None:
@@ -77,7 +77,7 @@ class Recorder(Observer):
         self._began = time.perf_counter()
 
     def note(self, iteration: int, learned: Callable[[], Any]) -> bool:
-        """Note an iteration; what is learned is asked for only where it is evaluated."""
+        """Record an iteration; `learned` is called only if it is evaluated."""
         now = time.perf_counter()
         self.seconds[iteration] = now - self._began
         if self.evaluate is not None:
@@ -86,7 +86,7 @@ class Recorder(Observer):
         return False
 
     def refit(self, last: int, fit: Callable[[int], Callable[[], Any]]) -> None:
-        """Fit anew with more and more iterations; with 1 and the last number of them where time alone counts."""
+        """Refit with increasing numbers of iterations; only with 1 and the last one if only time is measured."""
         checkpoints = sorted({*(n for n in CHECKPOINTS if n < last), last}) if self.evaluate else sorted({1, last})
         for iterations in checkpoints:
             self.begin()
@@ -95,7 +95,7 @@ class Recorder(Observer):
 
 @dataclass
 class Outcome:
-    """What was measured of one entry in all rounds."""
+    """The measurements of one entry in all rounds."""
 
     entry: Entry
     version: str | None = None
@@ -106,25 +106,25 @@ class Outcome:
 
     @property
     def each(self) -> float:
-        """Seconds an iteration: what those after the first took, the median of the rounds."""
+        """Seconds per iteration after the first, as the median over rounds."""
         return median((t[max(t)] - t[min(t)]) / (max(t) - min(t)) for t in self.rounds)
 
     def seconds(self, iteration: int) -> float:
-        """Seconds from the beginning of the fit; those between the timed iterations are interpolated."""
+        """Seconds since the beginning of the fit, interpolated between timed iterations."""
         return median(float(np.interp(iteration, list(t), list(t.values()))) for t in self.rounds)
 
     def value(self, measure: str) -> float | None:
-        """Return the quality after the entry's number of iterations, or the last number before it."""
+        """Return the quality after the entry's number of iterations, or the closest one below it."""
         done = [n for n in self.quality if n <= self.entry.iterations and measure in self.quality[n]]
         return self.quality[max(done)][measure] if done else None
 
     def facts(self) -> dict[str, Any]:
-        """Return all that was measured, for a file."""
+        """Return all measurements, for a file."""
         return {"name": self.entry.name, "version": self.version, "error": self.error, "rounds": self.rounds,
                 "quality": self.quality, "megabytes": self.megabytes}  # fmt: skip
 
     def seconds_to(self, measure: str, target: float, higher: bool, tolerance: float) -> float | None:
-        """Return the seconds until a quality is reached but for this part of it; None if it never is."""
+        """Return the seconds until a quality is reached within a relative tolerance; None if it never is."""
         sign = -1 if higher else 1
         for iteration, reached in sorted(self.quality.items()):
             if measure in reached and sign * reached[measure] <= sign * target + abs(target) * tolerance:
@@ -133,7 +133,7 @@ class Outcome:
 
 
 class Interrupted(KeyboardInterrupt):
-    """Ctrl-C; holds the outcomes of as many rounds as are whole."""
+    """Ctrl-C; holds the outcomes of the complete rounds."""
 
     def __init__(self, outcomes: list[Outcome], rounds: int) -> None:
         super().__init__()
@@ -144,7 +144,7 @@ class Interrupted(KeyboardInterrupt):
 
 
 def error_line(error: BaseException) -> str:
-    """Return what went wrong in one line."""
+    """Return an error in one line."""
     lines = str(error).strip().splitlines()
     return f"{type(error).__name__}: {lines[0] if lines else ''}"[:160].rstrip(": ")
 
@@ -155,8 +155,8 @@ def run_in_turn(
 ) -> list[Outcome]:  # fmt: skip
     """Run all libraries in turn; the first round warms up, and is the one that is evaluated.
 
-    With a folder for `memory_from`, each is run before in a process of its own: one that crashes there takes no part.
-    Nor does one of which `check` returns what is wrong with it. Ctrl-C raises `Interrupted`.
+    With a folder for `memory_from`, each is first run in its own process; one that crashes there does not take part,
+    nor does one for which `check` returns a reason. Ctrl-C raises `Interrupted`.
     """
     outcomes = [Outcome(entry, installed(entry.package)) for entry in entries]
     whole = 0
@@ -190,7 +190,7 @@ def _run(outcome: Outcome, problem: Problem, evaluate: Callable[[Any], dict[str,
 
 
 def _tried(entry: Entry, problem: Problem, run: Callable[[], str | None]) -> str | None:
-    """Run with the threads of BLAS that serve the library best; return what goes wrong, so that the others go on."""
+    """Run with the best number of BLAS threads for the library; return any error, so that the others continue."""
     try:
         with threadpoolctl.threadpool_limits(entry.blas or problem.threads, "blas"):
             return run()
@@ -198,7 +198,7 @@ def _tried(entry: Entry, problem: Problem, run: Callable[[], str | None]) -> str
         return error_line(error)
 
 
-# Memory: a new process loads the data, imports the library, and takes the peak of its memory before and after a fit.
+# Memory: a new process loads the data, imports the library, and reads the peak of its memory before and after a fit.
 
 
 def save_problem(problem: Problem, folder: Path) -> None:
@@ -216,7 +216,7 @@ def _note_memory(outcome: Outcome, problem: Problem, folder: Path) -> None:
     settings = replace(problem, train=None, test=None, start=None, iterations=2)
     arguments = theirs, outcome.entry, settings, problem.train.shape, folder, problem.start is not None
     process = context.Process(target=_measure_memory, args=arguments)
-    # Ctrl-C reaches both processes. The new one inherits that it ignores it, or it would print a traceback.
+    # Ctrl-C reaches both processes. The new one inherits the ignored signal, otherwise it would print a traceback.
     handler = signal.signal(signal.SIGINT, signal.SIG_IGN)
     try:
         process.start()

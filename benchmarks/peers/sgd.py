@@ -1,4 +1,4 @@
-"""Models trained by gradient descent, against cornac, Surprise, implicit and popularity.
+"""Compare models trained by gradient descent with cornac, Surprise, implicit and popularity.
 
     pip install ".[peers]"
     python -m benchmarks sgd speed --shape ml20m --at-least 2.5          # BiasedMF, cornac's MF
@@ -7,12 +7,13 @@
     python -m benchmarks sgd logistic --folder FOLDER --at-least 1.2     # LogisticMF, implicit's, popularity
     python -m benchmarks sgd update --at-least 5                         # CosineMF.update
 
-What `--at-least` demands, else the command exits with 1:
-speed      so many times the updates per second of cornac's passes over the ratings;
-rmse       an RMSE so much below Surprise SVD's, each with its defaults, and none above cornac's after the same epochs;
-cosine     an AUC so much above the better popularity;
-logistic   so many times the NDCG@10 of popularity;
-update     so many million events a second in a batch, and at most 30 microseconds for one event.
+The command exits with 1 unless, with `--at-least R`,
+speed      updates per second are at least R times those of cornac's passes over the ratings;
+rmse       the RMSE is at least R below that of Surprise's SVD, each with its defaults, and not above cornac's after the
+           same epochs;
+cosine     the AUC is at least R above the better popularity;
+logistic   NDCG@10 is at least R times that of popularity;
+update     a batch runs at R million events per second or more, and one event takes at most 30 microseconds.
 """
 
 from __future__ import annotations
@@ -45,7 +46,7 @@ if TYPE_CHECKING:
 def speed(options: argparse.Namespace, report: Report) -> list[str]:
     """Time whole fits, and epochs alone."""
     matrix = shaped(options.shape)
-    matrix.data /= matrix.data.std()  # BiasedMF takes the steps of ratings with a deviation of 1
+    matrix.data /= matrix.data.std()  # BiasedMF takes the steps for ratings with a standard deviation of 1
     steps = Steps(options.factors, options.epochs, options.threads)
     entries = matrix.tocoo()
     fits = take_turns(
@@ -189,7 +190,7 @@ def update(options: argparse.Namespace, report: Report) -> list[str]:
     return missed
 
 
-COMPARISONS = {  # with the peers that they need
+COMPARISONS = {  # and the peers that they need
     "speed": (speed, ["cornac"]),
     "rmse": (rmse, ["cornac", "scikit-surprise"]),
     "cosine": (cosine, []),

@@ -1,13 +1,13 @@
-"""ALS on implicit feedback: confidence 1 + r, the same constant lambda, the same start where the library takes one.
+"""ALS on implicit feedback: confidence 1 + r, the same constant lambda, the same start if the library accepts one.
 
     pip install ".[peers,plot]"
     python -m benchmarks als --shape ml20m --json ml20m.json --picture ml20m.png
     python -m benchmarks als --data lastfm-hetrec2011 --folder FOLDER
     python -m benchmarks als --only alternant implicit --at-least 2.5
 
-One function recomputes every library's objective in float64, the sum over all pairs of c (p - x . y)^2 with c = 1 + r,
-plus lambda times the squares of all factors; where a library minimises another one, NDCG@10 of one held-out interaction
-a user (of 20,000 users, if there are more) stands for it. Real r are replaced by log(1 + r).
+One function recomputes the objective of every library in float64, the sum over all pairs of c (p - x . y)^2 with
+c = 1 + r, plus lambda times the squares of all factors; if a library minimizes a different one, it is compared by
+NDCG@10 of one held-out interaction per user (of 20,000 users, if there are more). Real r are replaced by log(1 + r).
 """
 
 from __future__ import annotations
@@ -60,10 +60,10 @@ def objective(rows: sp.csr_array, X: np.ndarray, Y: np.ndarray, regularization: 
 
 
 def ndcg(problem: Problem, X: np.ndarray, Y: np.ndarray, k: int = 10) -> float:
-    """Rank what each user has not interacted with, and look for the held-out interactions.
+    """Rank the items that each user has not interacted with, and look for the held-out interactions.
 
-    Of many users only every so many-th is asked: all lists of all libraries after each iteration would take longer than
-    the fits.
+    If there are many users, only every n-th is ranked: all lists of all libraries after each iteration would take
+    longer than the fits.
     """
     some = slice(None, None, -(-len(X) // MAX_LISTS))
     ids = lists(X[some], Y, k, problem.train[some], problem.threads)
@@ -73,7 +73,7 @@ def ndcg(problem: Problem, X: np.ndarray, Y: np.ndarray, k: int = 10) -> float:
 def evaluate(
     problem: Problem, with_lists: bool, entry: Entry, learned: tuple[np.ndarray, np.ndarray]
 ) -> dict[str, float]:
-    """Return NDCG@10, if lists are to be made, and the objective where the library minimises this one."""
+    """Return NDCG@10, if lists are to be made, and the objective, if the library minimizes this one."""
     X, Y = (np.asarray(side) for side in learned)
     reached = {"ndcg": ndcg(problem, X, Y)} if with_lists else {}
     if entry.same_objective:
@@ -82,7 +82,7 @@ def evaluate(
 
 
 def other_objective(threads: int, entry: Entry) -> str | None:
-    """Return what is wrong if a library ends elsewhere than ours on a small matrix, with a lambda that matters."""
+    """Return an error if a library does not end where ours does on a small matrix, with a lambda that matters."""
     if not entry.same_objective:
         return None
     rng = np.random.default_rng(0)
@@ -103,7 +103,7 @@ def other_objective(threads: int, entry: Entry) -> str | None:
 
 
 def missed(outcomes: Sequence[Outcome], at_least: float) -> list[str]:
-    """Return what keeps alternant from being so many times as fast."""
+    """Return why alternant is not so many times as fast, if so."""
     ours, peers = ours_and_peers(outcomes)
     if not ours:
         return ["alternant did not run"]

@@ -1,1 +1,1 @@
-"""Where time and memory go, and how far precision carries."""
+"""Where time and memory go, and what precision is reached."""

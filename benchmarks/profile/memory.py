@@ -1,9 +1,9 @@
-"""Measure what a fit of ImplicitALS adds to the memory of its process, against the least that it must hold.
+"""Compare the memory that a fit of ImplicitALS adds to its process with the minimum that it must hold.
 
     python -m benchmarks memory --shape ml20m --at-most 1.3
 
-The least is: the factors, one copy of the larger side as the kernels read it, and the interactions by users and by
-items (column and value). The matrix given to the fit, and the libraries, are there before. Linux only.
+The minimum is the factors, one copy of the larger side in the layout of the kernels, and the interactions by users and
+by items (column and value). The input matrix and the libraries are loaded before. Linux only.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ PARTS = ("data", "indices", "indptr")
 
 
 def measure(folder: str, shape: tuple[int, int], factors: int, iterations: int, threads: int) -> float:
-    """Fit in a process whose memory holds nothing yet but the matrix and the libraries; return the MB added."""
+    """Fit in a process that holds only the matrix and the libraries so far; return the MB added."""
     matrix = sp.csr_array(tuple(np.load(Path(folder) / f"{name}.npy") for name in PARTS), shape=shape)
     common = {"weighting": "hu", "alpha": 1.0, "num_threads": threads}
     ImplicitALS(factors=8, iterations=1, **common).fit(matrix[:100], show_progress=False)

@@ -1,12 +1,12 @@
-"""Compare what a fit in float32 reaches with what the same fit in float64 does: the objective, after each iteration.
+"""Compare the objectives of the same fit in float32 and in float64, after each iteration.
 
     python -m benchmarks precision --folder FOLDER            # all of the public data there
     python -m benchmarks precision --shape ml20m --at-most 1e-5
 
 "defaults" are those of ImplicitALS, with the objective that the fit records. In the other rows the confidence is 1 + r
-with r as it is: playing times and counts span five orders of magnitude; the objective of both is computed by one
-function, in float64. Both start from the same factors. The command fails where they differ by more than `--at-most`,
-relatively, after any iteration.
+with unscaled r: playing times and counts span five orders of magnitude; the objective of both is computed by one
+function, in float64. Both start from the same factors. The command fails if their relative difference exceeds
+`--at-most` after any iteration.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ def objectives(matrix: Any, dtype: str, factors: int, iterations: int, **setting
 
 
 def recorded(matrix: Any, dtype: str, factors: int, iterations: int) -> np.ndarray:
-    """Fit with the defaults and return the objective that is recorded after each iteration."""
+    """Fit with the defaults and return the objective recorded after each iteration."""
     model = ImplicitALS(factors=factors, iterations=iterations, dtype=dtype, random_state=0)
     return np.array(model.fit(matrix, show_progress=False).history_["objective"])
 

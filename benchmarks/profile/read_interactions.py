@@ -1,9 +1,9 @@
-"""Time how ten million rows of events become `Interactions`, and measure the memory that takes.
+"""Measure the time and memory for converting ten million rows of events to `Interactions`.
 
     python -m benchmarks read            # each case in a process of its own, since peaks don't go down
 
-The input is a frame of pandas with users, items and values; the ids are whole numbers next to each other, whole numbers
-spread over 2^60, or strings.
+The input is a pandas frame with users, items and values; the ids are contiguous whole numbers, whole numbers spread
+over 2^60, or strings.
 """
 
 from __future__ import annotations

@@ -1,10 +1,10 @@
-"""Measure what the machine can do for alternating least squares, and what part of it the kernels reach, in one run.
+"""Measure the machine's limits for alternating least squares, and what part of them the kernels reach, in one run.
 
     pip install ".[bench]"
     python -m benchmarks roofline --shape ml20m --factors 64 128
 
-Three limits: reading the rows of the fixed side in the very order in which a half-sweep needs them (`gather`, the best
-of several prefetch distances); the fused pass of conjugate gradients over rows that are in cache; multiply-adds in
+Three limits: reading the rows of the fixed side in the order in which a half-sweep needs them (`gather`, the best of
+several prefetch distances); the fused pass of conjugate gradients over rows that are in cache; multiply-adds in
 registers (`peak`). The first and the last are plain C (roofline.c), compiled here by the machine's own C compiler.
 """
 
@@ -39,7 +39,7 @@ AHEAD = (4, 8, 16, 32)  # prefetch distances tried, in rows
 
 
 class Machine:
-    """The C functions that measure it."""
+    """The C functions that measure the machine."""
 
     def __init__(self, threads: int) -> None:
         self.threads = threads
@@ -63,7 +63,7 @@ class Machine:
         )  # fmt: skip
 
     def peak(self) -> float:
-        """Return floating-point operations a second."""
+        """Return floating-point operations per second."""
         out = np.zeros(2, np.float32)
         begin = time.perf_counter()
         operations = self._functions.peak(ctypes.c_int64(20_000_000), self.threads, pointer(out))
@@ -76,16 +76,16 @@ def pointer(array: np.ndarray) -> ctypes.c_void_p:
 
 
 def step_from_cache(f: int, threads: int) -> float:
-    """Return the seconds that a step of conjugate gradients takes an entry where everything is in the second cache.
+    """Return the seconds per entry of a step of conjugate gradients if everything is in the L2 cache.
 
-    It is the difference of two medians: on a machine that others work on, it may be 0 or less.
+    It is a difference of two medians: on a busy machine, it may be 0 or less.
     """
     rows, entries, columns = 64 * threads, 512, 256
     rng = np.random.default_rng(0)
     indptr = np.arange(rows + 1, dtype=np.int64) * entries
     indices = rng.integers(0, columns, rows * entries).astype(np.int32)
     weight = np.exp(2 * rng.standard_normal(rows * entries)).astype(np.float32)
-    # Columns of very different sizes, which the diagonal knows nothing of: no row is solved in 12 steps.
+    # Columns of very different sizes, which the diagonal does not reflect: no row is solved in 12 steps.
     Y = (rng.standard_normal((columns, f)) * np.logspace(0, -3, f)).astype(np.float32)
 
     def run(steps: int) -> tuple[float, int]:
@@ -102,7 +102,7 @@ def step_from_cache(f: int, threads: int) -> float:
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Measure; exit 1 below the given part of the gather limit."""
+    """Measure; exit 1 below the given fraction of the gather limit."""
     made = parser("roofline", __doc__, shape="ml1m", factors=[64, 128], threads=2, rounds=3, at_least=None)
     options = made.parse_args(arguments)
     if any(f % 16 for f in options.factors):
@@ -155,7 +155,7 @@ def measure(machine: Machine, matrix: object, f: int, rounds: int) -> tuple[floa
     for _ in range(rounds):
         gathers.append([min(seconds(lambda a=a, s=s: machine.gather(*s, a)) for a in AHEAD) for s in sides])
         history = model.fit(matrix, show_progress=False).history_
-        iterations += np.diff(history["seconds"]).tolist()  # without the first, which holds the preparation
+        iterations += np.diff(history["seconds"]).tolist()  # without the first, which includes the preparation
         steps += [(u + i) / 2 for u, i in zip(history["user_cg_steps"], history["item_cg_steps"], strict=True)][1:]
     users, items = (median(side) for side in zip(*gathers, strict=True))
     return users, items, median(iterations), median(steps)

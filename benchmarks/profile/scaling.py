@@ -1,9 +1,9 @@
-"""Time the same fit of ImplicitALS on 1, 2 and far more threads than there are cores, in turn.
+"""Time the same fit of ImplicitALS on 1, 2 and far more threads than cores, in turn.
 
     python -m benchmarks scaling --shape ml20m
 
-Prints seconds an iteration (medians, after the first) and what they are to those of the first number of threads; fails
-if the factors differ in a bit.
+Prints seconds per iteration (medians, after the first) and the speedup over the first number of threads; fails if the
+factors differ in a bit.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ def fit(matrix: Any, threads: int, factors: int, iterations: int) -> tuple[list[
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Compare; exit 1 if the threads change a bit."""
+    """Compare; exit 1 if the number of threads changes a bit."""
     made = parser("scaling", __doc__, shape="ml1m", factors=64, iterations=4, rounds=3, threads=[1, 2, 128])
     options = made.parse_args(arguments)
     matrix = shaped(options.shape)

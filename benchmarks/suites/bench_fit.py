@@ -1,4 +1,4 @@
-"""pytest-benchmark: what whole fits and lists take, all that a model does around its kernels included."""
+"""pytest-benchmark: whole fits and lists, including all that a model does around its kernels."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def test_recommend(benchmark, f, dtype, backend):
     benchmark.group = f"recommend/{f}/{dtype}"
     model = ImplicitALS(factors=f, dtype=dtype, iterations=1, random_state=0, num_threads=THREADS, backend=backend)
     model.fit(matrix(), show_progress=False)
-    model.user_factors, model.item_factors = exact_sides(matrix().shape, f, dtype)  # no tie hangs on rounding
+    model.user_factors, model.item_factors = exact_sides(matrix().shape, f, dtype)  # no tie depends on rounding
     users = np.arange(min(QUERIES, matrix().shape[0]))
     ids, _ = model.recommend(users, k=10)
     scores = model.user_factors[:CHECKED] @ model.item_factors.T

@@ -20,7 +20,7 @@ KINDS = ["biased", "biased, sigmoid", "cosine", "logistic", "logistic, Adagrad"]
 
 
 class Problem(NamedTuple):
-    """Entries on a grid, and where their factors start."""
+    """Entries on a grid, and their initial factors."""
 
     grid: Grid
     target: Any

@@ -38,7 +38,7 @@ def test_top_k(benchmark, exclude, f, dtype, backend):
 
 @each()
 def test_count_above(benchmark, f, dtype, backend):
-    """The ranks of what each query has seen."""
+    """The ranks of the items that each query has seen."""
     benchmark.group = f"count_above/{f}/{dtype}"
     kernels = get_backend(backend)
     indptr, indices, _, _, (m, n) = rows(dtype).first(min(QUERIES, rows(dtype).shape[0]))

@@ -1,7 +1,7 @@
-"""What the suites share: their inputs, and at which f, in which dtype and backend a kernel is timed.
+"""Shared by the suites: their inputs, and the f, dtypes and backends at which a kernel is timed.
 
-Every benchmark is a function of pytest-benchmark's fixture and of plain parameters alone, so that `count_calls` can
-call it without pytest.
+Every benchmark is a function only of pytest-benchmark's fixture and of plain parameters, so that `count_calls` can call
+it without pytest.
 """
 
 from __future__ import annotations
@@ -24,14 +24,14 @@ DTYPES = ("float32", "float64")
 def each(
     *more_factors: int, factors: tuple[int, ...] = FACTORS, dtypes: tuple[str, ...] = DTYPES
 ) -> pytest.MarkDecorator:
-    """Parametrize a benchmark: Cython at each f in each dtype (more f in float32 only), Numba once."""
+    """Parametrize a benchmark: Cython at each f in each dtype (`more_factors` only in float32), Numba once."""
     places = [(f, dtype, "cython") for f in factors for dtype in dtypes]
     places += [(f, "float32", "cython") for f in more_factors]
     return pytest.mark.parametrize(("f", "dtype", "backend"), [*places, (64, "float32", "numba")])
 
 
 class Rows(NamedTuple):
-    """Interactions by user, hu-weighted with alpha 1; values are 1 to 5."""
+    """Interactions by user, with the weighting "hu" and alpha 1; values are 1 to 5."""
 
     indptr: Any
     indices: Any
@@ -59,7 +59,7 @@ def matrix() -> Any:
 
 
 def sides(shape: tuple[int, int], f: int, dtype: str) -> tuple[Any, Any]:
-    """Return factors of the size that fits have."""
+    """Return factors of the same magnitude as in fits."""
     rng = np.random.default_rng(0)
     X, Y = ((rng.standard_normal((n, f)) / f).astype(dtype) for n in shape)
     return X, Y

@@ -25,7 +25,7 @@ MAX_FOUND = 1 << 22  # items retrieved at a time, at some 40 bytes each
 class ItemIndex:
     """Index for approximate search among a model's items, as returned by `to_index`.
 
-    The index ranks by inner product: biases are columns of the factors, and vectors are normalised if the model ranks
+    The index ranks by inner product: biases are columns of the factors, and vectors are normalized if the model ranks
     by cosine. It holds float32 vectors in the order of ``item_ids``. The model rescores and reranks the items that the
     index retrieves, so that scores are bit-identical to those of `recommend`.
 

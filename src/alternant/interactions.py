@@ -1,4 +1,4 @@
-"""`Interactions` by its older address; `alternant.Interactions` is the same class."""
+"""The former location of `Interactions`; `alternant.Interactions` is the same class."""
 
 from .data import DuplicatePairError, Interactions
 

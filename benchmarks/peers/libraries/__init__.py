@@ -1,4 +1,4 @@
-"""One adapter a library, all with the interface of `Library`."""
+"""One adapter per library, all with the interface of `Library`."""
 
 from .alternant import Alternant
 from .base import Library, Observer, Problem, SGDFit, Steps, installed

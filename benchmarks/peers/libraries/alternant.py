@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 class Alternant(Library):
-    """It limits BLAS itself where both would take the cores."""
+    """It limits BLAS itself where both would compete for the cores."""
 
     name = package = module = "alternant"
     rating_iterations = 15
@@ -71,7 +71,7 @@ class Alternant(Library):
         model.fit(problem.train, callback=note, show_progress=False)
 
     def fit_sgd(self, ratings: sp.coo_array, steps: Steps) -> SGDFit:
-        """Run BiasedMF; its steps are those of ratings with a deviation of 1."""
+        """Run BiasedMF; its steps are those for ratings with a standard deviation of 1."""
         model = BiasedMF(
             factors=steps.factors, epochs=steps.epochs, num_threads=steps.threads, learning_rate=steps.learning_rate,
             learning_rate_decay=1.0, regularization=steps.regularization, bias_regularization=steps.regularization,
@@ -88,7 +88,7 @@ class Alternant(Library):
         return model.recommend(users, k=10)[0]
 
     def ranker(self, X: np.ndarray, Y: np.ndarray, k: int, threads: int) -> Any:
-        """Call the kernel; what it returns are the lists and their scores."""
+        """Call the kernel; the result is lists and scores."""
         ids, scores = np.empty((len(X), k), np.int32), np.empty((len(X), k), X.dtype)
 
         def rank(seen: sp.csr_matrix | None) -> tuple[np.ndarray, np.ndarray]:

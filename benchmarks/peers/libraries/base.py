@@ -1,4 +1,4 @@
-"""The one interface of all libraries: what they are given, who watches them, and what they may be able to do."""
+"""The common interface of all libraries: the problem, the observer of a fit, and the methods they may have."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Problem:
-    """What every library is given; libraries that are fitted anew get `refits` iterations at most."""
+    """The input of every library; libraries that are refitted get at most `refits` iterations."""
 
     train: sp.csr_array
     test: sp.coo_array | None = None
@@ -33,33 +33,33 @@ class Problem:
 
 
 class Observer:
-    """Watches a fit; this one only keeps what is learned last.
+    """Watches a fit; this one only keeps the last result.
 
-    A library calls `begin` once its input has the form that it takes, then `note` after each iteration, or `refit`
-    where it does not stop in between.
+    A library calls `begin` once its input has been converted, then `note` after each iteration, or `refit` if it does
+    not stop in between.
     """
 
     def __init__(self) -> None:
         self.last: Any = None
 
     def begin(self) -> None:
-        """Learn that the fit begins now."""
+        """Note that the fit begins now."""
 
     def note(self, iteration: int, learned: Callable[[], Any]) -> bool:  # noqa: ARG002
-        """See an iteration; `learned` returns factors or predictions. True ends the fit where the library can."""
+        """Note an iteration; `learned` returns factors or predictions. True ends the fit if the library can."""
         self.last = learned
         return False
 
     def refit(self, last: int, fit: Callable[[int], Callable[[], Any]]) -> None:
-        """Fit with as many iterations as this observer wants to see; `fit` returns what `learned` is for `note`."""
+        """Fit with the numbers of iterations that this observer wants; `fit` returns the `learned` of `note`."""
         self.begin()
         self.note(last, fit(last))
 
 
 class Library:
-    """A library and what it can do: each subclass overrides what its library has.
+    """A library; each subclass overrides the methods that its library supports.
 
-    Parameters are the library's defaults unless a method says otherwise. `blas` is how many threads BLAS gets (None:
+    Parameters are the library's defaults unless a method says otherwise. `blas` is the number of threads of BLAS (None:
     as many as the library), `rating_iterations` the default number of iterations or epochs of `fit_ratings`.
     """
 
@@ -74,41 +74,41 @@ class Library:
         return installed(self.package)
 
     def limited(self, threads: int) -> Any:
-        """Return a context in which BLAS has the threads that serve the library best."""
+        """Return a context in which BLAS has the number of threads that is best for the library."""
         return threadpoolctl.threadpool_limits(self.blas or threads, "blas")
 
     def has(self, task: str) -> bool:
-        """Whether the library does what the method of this name does."""
+        """Whether the library supports the method of this name."""
         return getattr(type(self), task) is not getattr(Library, task)
 
     def fit_weighted(self, problem: Problem, observer: Observer, solver: str = "cg") -> None:
-        """Fit implicit feedback r: confidence 1 + r and one lambda, or what comes nearest to it."""
+        """Fit implicit feedback r with confidence 1 + r and one lambda, or what comes closest to this."""
         raise NotImplementedError
 
     def fit_als(self, problem: Problem, observer: Observer, **params: Any) -> Factors:
-        """Fit ALS on implicit feedback with parameters as the library calls them; return the factors."""
+        """Fit ALS on implicit feedback, with the library's own parameter names; return the factors."""
         raise NotImplementedError
 
     def fit_ratings(self, problem: Problem, observer: Observer) -> None:
-        """Fit ratings with the number of factors that is given; what is learned are predictions for the test pairs."""
+        """Fit ratings with the given number of factors; the result is predictions for the test pairs."""
         raise NotImplementedError
 
     def fit_sgd(self, ratings: sp.coo_array, steps: Steps) -> SGDFit:
-        """Fit biases and factors to ratings by plain steps of gradient descent."""
+        """Fit biases and factors to ratings by plain gradient steps."""
         raise NotImplementedError
 
     def fit_logistic(self, train: sp.csr_array, users: np.ndarray, threads: int) -> np.ndarray:
-        """Fit logistic matrix factorization; return the 10 items it recommends to each user."""
+        """Fit logistic matrix factorization; return 10 recommended items for each user."""
         raise NotImplementedError
 
     def ranker(self, X: np.ndarray, Y: np.ndarray, k: int, threads: int) -> Callable[[sp.csr_matrix | None], Any]:
-        """Return what makes lists of k items for every row of X, without those in a matrix, if one is given."""
+        """Return a function that makes lists of k items for every row of X, without those in a matrix, if given."""
         raise NotImplementedError
 
 
 @dataclass(frozen=True)
 class Steps:
-    """The steps that two libraries can take alike; the defaults are cornac's."""
+    """Parameters of steps that two libraries can take alike; the defaults are cornac's."""
 
     factors: int
     epochs: int
@@ -119,7 +119,7 @@ class Steps:
 
 @dataclass(frozen=True)
 class SGDFit:
-    """What `Library.fit_sgd` returns: seconds of the fit and of one epoch alone, and a function of users and items."""
+    """The result of `Library.fit_sgd`: seconds of the fit and of one epoch alone, and a function of users and items."""
 
     seconds: float
     epoch: float

@@ -1,4 +1,4 @@
-"""The library cmfrec: it sets the threads of BLAS itself, one in its parallel loops, its own number outside."""
+"""The library cmfrec, which sets the threads of BLAS itself: one in its parallel loops, its own number outside."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ if TYPE_CHECKING:
 
 
 class Cmfrec(Library):
-    """CMF_implicit and CMF, which take no start and do not stop between iterations."""
+    """CMF_implicit and CMF, which accept no initial factors and do not stop between iterations."""
 
     name = package = module = "cmfrec"
     rating_iterations = 10
 
     def fit_weighted(self, problem: Problem, observer: Observer, solver: str = "cg") -> None:
-        """Run CMF_implicit: c = 1 + alpha r; 3 steps of conjugate gradients a row, or Cholesky.
+        """Run CMF_implicit: c = 1 + alpha r; 3 steps of conjugate gradients per row, or Cholesky.
 
-        Its conjugate gradients (`factors_implicit_cg` in 3.5.1) begin with the residual of weights r + 1 and right side
-        r, and go on with weights r: only its Cholesky ends where the others do. The parameters for speed are set as its
-        documentation advises.
+        Its conjugate gradients (`factors_implicit_cg` in 3.5.1) start with the residual for weights r + 1 and
+        right-hand side r, and continue with weights r: only its Cholesky ends where the others do. The parameters for
+        speed are set as its documentation advises.
         """
         from cmfrec import CMF_implicit
 

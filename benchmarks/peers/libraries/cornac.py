@@ -1,4 +1,4 @@
-"""cornac's MF: gradient descent on the ratings in the order in which it is given them."""
+"""cornac's MF: gradient descent on the ratings in the given order."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class Cornac(Library):
     rating_iterations = 20
 
     def fit_ratings(self, problem: Problem, observer: Observer) -> None:
-        """Run MF on ratings in a random order: sorted by user it learns less."""
+        """Run MF on ratings in a random order: if they are sorted by user, it learns less."""
         from cornac.models import MF
 
         entries = problem.train.tocoo()
@@ -41,7 +41,7 @@ class Cornac(Library):
         observer.refit(min(problem.iterations, self.rating_iterations), fit)
 
     def fit_sgd(self, ratings: sp.coo_array, steps: Steps) -> SGDFit:
-        """Run MF on the ratings as they stand."""
+        """Run MF on the ratings in their order."""
         from cornac.models import MF
         from cornac.models.mf import backend_cpu
 
@@ -53,7 +53,7 @@ class Cornac(Library):
             passes.append(time.perf_counter() - start)
 
         data = _dataset(ratings)
-        seed = 0 if steps.threads == 1 else None  # given a seed, it runs on one thread
+        seed = 0 if steps.threads == 1 else None  # with a seed, it runs on one thread
         model = MF(
             k=steps.factors, max_iter=steps.epochs, num_threads=steps.threads, learning_rate=steps.learning_rate,
             lambda_reg=steps.regularization, use_bias=True, seed=seed, verbose=False,
@@ -69,7 +69,7 @@ class Cornac(Library):
 
 
 def _dataset(ratings: sp.coo_array) -> Dataset:
-    """Wrap ratings whose ids are row numbers already."""
+    """Wrap ratings whose ids are already row numbers."""
     from cornac.data import Dataset
 
     names = [OrderedDict((i, i) for i in range(n)) for n in ratings.shape]
@@ -78,6 +78,6 @@ def _dataset(ratings: sp.coo_array) -> Dataset:
 
 
 def _predict(model: Any, users: np.ndarray, items: np.ndarray) -> np.ndarray:
-    """Return what `MF.score` gives for every pair."""
+    """Return the result of `MF.score` for every pair."""
     dots = np.einsum("jf,jf->j", model.u_factors[users], model.i_factors[items])
     return model.global_mean + model.u_biases[users] + model.i_biases[items] + dots

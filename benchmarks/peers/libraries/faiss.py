@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 class Faiss(Library):
-    """It leaves nothing out of its lists."""
+    """It excludes no items from its lists."""
 
     name = "faiss"
     package = "faiss-cpu"

@@ -1,4 +1,4 @@
-"""The library implicit: its own threads call BLAS, so that it asks its users to limit that to one thread."""
+"""The library implicit, whose own threads call BLAS, so that it asks its users to limit that to one thread."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ if TYPE_CHECKING:
 
 
 class _Stopped(Exception):
-    """Ends a fit that can't be ended otherwise."""
+    """Ends a fit that can't be ended in another way."""
 
 
 class Implicit(Library):
-    """AlternatingLeastSquares (3 steps of conjugate gradients a row, or Cholesky) and LogisticMatrixFactorization."""
+    """AlternatingLeastSquares (3 steps of conjugate gradients per row, or Cholesky), LogisticMatrixFactorization."""
 
     name = package = "implicit"
     module = "implicit.cpu.als"
     blas = 1
 
     def fit_weighted(self, problem: Problem, observer: Observer, solver: str = "cg") -> None:
-        """Run AlternatingLeastSquares; the values that it is given are the confidence."""
+        """Run AlternatingLeastSquares, whose input values are the confidences."""
         rows = problem.train.copy()
         rows.data = rows.data + 1
         params = {"regularization": problem.regularization, "alpha": 1.0, "use_cg": solver == "cg"}

@@ -1,4 +1,4 @@
-"""The library irspack: it has its own threads and calls no BLAS."""
+"""The library irspack, which has its own threads and does not call BLAS."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ if TYPE_CHECKING:
 
 
 class Irspack(Library):
-    """iALS: 3 steps of conjugate gradients a row, or Cholesky."""
+    """iALS: 3 steps of conjugate gradients per row, or Cholesky."""
 
     name = package = "irspack"
     module = "irspack.recommenders.ials"
 
     def fit_weighted(self, problem: Problem, observer: Observer, solver: str = "cg") -> None:
-        """Run iALS with the original loss: c = alpha0 + r; nu = 0 leaves lambda as it is."""
+        """Run iALS with the original loss: c = alpha0 + r; with nu = 0, lambda is not scaled."""
         self.fit_als(
             problem, observer, alpha0=1.0, reg=problem.regularization, nu=0.0, solver=solver.upper(), loss="ORIGINAL"
         )

@@ -1,4 +1,4 @@
-"""LensKit: its own threads call no BLAS, so that BLAS may have as many."""
+"""LensKit, whose own threads do not call BLAS, so that BLAS may have as many."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ class LensKit(Library):
         return learned()
 
     def fit_ratings(self, problem: Problem, observer: Observer) -> None:
-        """Run BiasedMFScorer: ALS on what its biases leave."""
+        """Run BiasedMFScorer: ALS on the residuals of its biases."""
         from lenskit.als import BiasedMFScorer
         from lenskit.training import TrainingOptions
 
@@ -72,7 +72,7 @@ class LensKit(Library):
 
 
 def _dataset(ratings: sp.coo_array) -> Any:
-    """Wrap ratings whose ids are row numbers already."""
+    """Wrap ratings whose ids are already row numbers."""
     import pandas as pd
     from lenskit.data import from_interactions_df
 
@@ -82,7 +82,7 @@ def _dataset(ratings: sp.coo_array) -> Any:
 
 
 def _set_threads(threads: int) -> None:
-    """Set the threads, which can be done once a process."""
+    """Set the number of threads, which is possible only once per process."""
     from lenskit.parallel import initialize
     from lenskit.parallel.config import get_parallel_config
 

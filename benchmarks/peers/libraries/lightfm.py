@@ -1,4 +1,4 @@
-"""LightFM, which calls no BLAS."""
+"""LightFM, which does not call BLAS."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from .base import Library, Observer, Problem
 
 
 class LightFM(Library):
-    """It learns to rank: another objective."""
+    """It learns to rank, which is a different objective."""
 
     name = "LightFM"
     package = module = "lightfm"
 
     def fit_weighted(self, problem: Problem, observer: Observer, solver: str = "warp") -> None:
-        """Run it on which interactions there are."""
+        """Run it on the interactions as ones."""
         from lightfm import LightFM as Model
 
         entries = sp.coo_matrix(problem.train)

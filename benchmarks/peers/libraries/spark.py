@@ -1,4 +1,4 @@
-"""Spark, in a JVM of this machine; BLAS is a Java implementation there unless a native one is installed."""
+"""Spark, in a JVM on this machine; its BLAS is a Java implementation unless a native one is installed."""
 
 from __future__ import annotations
 
@@ -41,13 +41,13 @@ class Spark(Library):
 
 
 def _fit(problem: Problem, observer: Observer, learned: Callable[[Any], Any], last: int, **params: Any) -> None:
-    """Fit with more and more iterations; the JVM is up and the ratings are in its memory before the clock starts."""
+    """Fit with increasing numbers of iterations; before timing, the JVM is up and the ratings are in its memory."""
     import pandas as pd
     from pyspark.ml.recommendation import ALS
 
     session = _session(problem.threads)
     entries = problem.train.tocoo()
-    path = Path(_folder().name) / "ratings.parquet"  # quicker than handing a frame over
+    path = Path(_folder().name) / "ratings.parquet"  # faster than passing a frame
     frame = {"user": entries.row.astype(np.int32), "item": entries.col.astype(np.int32), "rating": entries.data}
     pd.DataFrame(frame).to_parquet(path)
     ratings = session.read.parquet(str(path)).repartition(problem.threads).cache()

@@ -1,4 +1,4 @@
-"""Surprise's SVD: one thread."""
+"""Surprise's SVD, on one thread."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class Surprise(Library):
 
 
 def _trainset(train: sp.coo_array) -> Trainset:
-    """Wrap ratings whose ids are row numbers already."""
+    """Wrap ratings whose ids are already row numbers."""
     from surprise import Trainset
 
     by_user: dict[int, list] = {}
@@ -52,7 +52,7 @@ def _trainset(train: sp.coo_array) -> Trainset:
 
 
 def _predict(model: SVD, users: np.ndarray, items: np.ndarray) -> np.ndarray:
-    """Return what `SVD.predict` gives for every pair: clipped to the scale; of whom it knows no rating, no factors."""
+    """Return `SVD.predict` of every pair: clipped to the scale, without factors where it knows no ratings."""
     known_users, known_items = (
         np.array([i in ratings for i in range(n)])
         for ratings, n in ((model.trainset.ur, model.trainset.n_users), (model.trainset.ir, model.trainset.n_items))

@@ -1,1 +1,1 @@
-"""What all other subpackages use and what knows none of them: threads, memory, files, checks of arguments."""
+"""Utilities shared by all other subpackages, independent of them: threads, memory, files, argument checks."""

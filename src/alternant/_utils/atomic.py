@@ -12,23 +12,23 @@ from pathlib import Path
 
 @contextlib.contextmanager
 def whole_file(path: str | os.PathLike[str], what: str) -> Iterator[Path]:
-    """Yield a name to write to, and move the file to `path` at the end; after an error or a crash `path` is as it was.
+    """Yield a path to write to, and move the file to `path` at the end; an error or a crash leaves `path` unchanged.
 
-    A link is followed: the file that it names is replaced. A pipe or a device gets what was written, at the end.
+    A link is followed: its target is replaced. If `path` is a pipe or a device, the content is copied to it at the end.
 
     Parameters
     ----------
     path : path
     what : str
-        What is written, in the words of messages, such as "a model".
+        What is written, as worded in error messages, such as "a model".
     """
     target = Path(path)
     check_target(target, what)
-    streams = _is_stream(target)  # of the name itself: the real path of a pipe names no file
+    streams = _is_stream(target)  # before links are resolved: the real path of a pipe names no file
     if not streams:
         target = Path(os.path.realpath(target))
-    # Beside the target, because only within one file system is a rename atomic; in a folder of its own, because some
-    # writers take a name and give the file permissions of their own: it gets those of any new file, as `touch` does.
+    # Beside the target, because renaming is atomic only within a file system. In a folder of its own, because some
+    # writers take a name and set permissions of their own: the file gets those of any new file, as `touch` sets them.
     beside = None if streams else target.parent
     with tempfile.TemporaryDirectory(prefix=".alternant-", dir=beside) as folder:
         temporary = Path(folder, target.name)
@@ -43,7 +43,7 @@ def whole_file(path: str | os.PathLike[str], what: str) -> Iterator[Path]:
                         shutil.copyfileobj(file, stream)
         except BrokenPipeError:
             raise
-        except OSError as error:  # of the system, whose words name the temporary file: a full disk, say
+        except OSError as error:  # such as a full disk; the system's own message would name the temporary file
             if error.filename is not None and not str(error.filename).startswith(folder):
                 raise
             reason = error.strerror or error
@@ -52,7 +52,7 @@ def whole_file(path: str | os.PathLike[str], what: str) -> Iterator[Path]:
             return
         temporary.chmod(permissions)
         temporary.replace(target)
-    with contextlib.suppress(OSError):  # folders can't be opened everywhere; the file itself is safe already
+    with contextlib.suppress(OSError):  # not all systems can open folders; the file itself is already safe
         descriptor = os.open(target.parent, os.O_RDONLY)
         try:
             os.fsync(descriptor)
@@ -61,7 +61,7 @@ def whole_file(path: str | os.PathLike[str], what: str) -> Iterator[Path]:
 
 
 def check_target(path: Path, what: str) -> None:
-    """Raise if no file can be written there; it may be a link to it."""
+    """Raise if no file can be written to `path`, which may be a link."""
     if not path.parent.is_dir():
         raise FileNotFoundError(f"there is no folder {str(path.parent)!r} to save {what} in: make it first")
     if path.is_dir():
@@ -69,7 +69,7 @@ def check_target(path: Path, what: str) -> None:
     if _is_stream(path):
         return
     target = Path(os.path.realpath(path))
-    try:  # permissions, quotas, read-only and special file systems: only doing it tells
+    try:  # permissions, quotas, read-only and special file systems: the only test is to try
         tempfile.TemporaryDirectory(prefix=".alternant-", dir=target.parent).cleanup()
     except OSError as error:
         raise type(error)(
@@ -78,13 +78,13 @@ def check_target(path: Path, what: str) -> None:
 
 
 def same_file(path: str | os.PathLike[str], other: str | os.PathLike[str]) -> bool:
-    """Whether two names lead to one regular file: by links of any kind, other spellings, or other cases of letters."""
+    """Whether two paths lead to the same regular file, be it by links, different spellings or different case."""
     try:
         return os.path.isfile(path) and os.path.samefile(path, other)  # noqa: PTH113, PTH121 - of names, not of paths
-    except OSError:  # one is not there
+    except OSError:  # one does not exist
         return False
 
 
 def _is_stream(path: Path) -> bool:
-    """Whether that is a pipe, a device or a socket, which can be written to but not be replaced by a file."""
+    """Whether `path` is a pipe, device or socket, which can be written to but must not be replaced by a file."""
     return path.exists() and not path.is_file()

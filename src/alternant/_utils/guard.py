@@ -110,7 +110,7 @@ class Guarded:
         return snapshot
 
     def _visible(self) -> dict[str, Any]:
-        """Return the state that this thread sees, under the lock: during a fit of another thread, that before it."""
+        """Return the state visible to this thread, under the lock: while another thread fits, that before the fit."""
         before = None if self._is_snapshot else self._guard.before
         return self.__dict__ if before is None or self._guard.owner == threading.get_ident() else before
 
@@ -130,7 +130,7 @@ class Guarded:
 
 
 class Fitted:
-    """An attribute that a fit sets: during a fit, other threads still read the value before it, and wait to set it."""
+    """An attribute set by `fit`; while a fit is running, other threads read the previous value and wait to set it."""
 
     def __set_name__(self, owner: type, name: str) -> None:
         self.name = name
@@ -182,7 +182,7 @@ def _reading(method: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def _changing(method: Callable[..., Any]) -> Callable[..., Any]:
-    """Make a method exclude other changes; other threads see the changes of `fit` when it has finished."""
+    """Make a method exclude other changes; other threads see the changes made by `fit` only when it has finished."""
     hides = method.__name__ == "fit"
 
     @functools.wraps(method)

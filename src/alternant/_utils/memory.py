@@ -1,4 +1,4 @@
-"""How much memory this process may still use."""
+"""The memory that is still available to this process."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ GIB = 1 << 30
 
 
 def available_bytes() -> int | None:
-    """Return the memory that is free or can be freed at once, within the limits of cgroups; None if nobody says.
+    """Return the memory that is free or can be freed at once, within cgroup limits; None if that is unknown.
 
-    Where the system tells only how much memory there is, this is all of it.
+    Where the system reports only its total memory, all of it counts as available.
     """
     known = [size for size in (_of_system(), _of_cgroup()) if size is not None]
     return min(known) if known else None
@@ -44,7 +44,7 @@ def _of_cgroup() -> int | None:
 
 
 def _page_cache(folder: Path) -> int:
-    """Return what of a cgroup's memory holds pages of files, which the system drops for others."""
+    """Return how much of a cgroup's memory is page cache, which the system can reclaim."""
     try:
         counts = dict(line.split() for line in (folder / "memory.stat").read_text().splitlines())
         return int(counts.get("inactive_file", 0)) + int(counts.get("active_file", 0))

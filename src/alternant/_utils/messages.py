@@ -1,11 +1,10 @@
-"""Errors that know which parameters they speak of, so that the command line can name its options instead.
+"""Errors that know which parameters they mention, so that the command line can name its options instead.
 
-A message is written with `parameter` wherever it names one, and raised through `refusal`:
+Messages name parameters through `parameter`, and errors are made by `refusal`:
 
     raise refusal(ValueError, f"{parameter('k')} must be at least 1, got {k}")
 
-It reads "k must be at least 1, got 0" to whoever calls the library and "-k must be at least 1, got 0" on the command
-line.
+Callers of the library read "k must be at least 1, got 0"; on the command line it is "-k must be at least 1, got 0".
 """
 
 from __future__ import annotations
@@ -14,11 +13,11 @@ from collections.abc import Callable
 from typing import Any, NamedTuple, TypeVar
 
 Refusal = TypeVar("Refusal", bound=Exception)
-_MARK = "\x1f"  # around a parameter; what users pass is shown by its repr, which has no control characters
+_MARK = "\x1f"  # encloses a parameter; values passed by users appear as their repr, which has no control characters
 
 
 class Parameter(NamedTuple):
-    """A parameter that a message names, and the value that it gives for it, as it is written there, if any."""
+    """A parameter named in a message and, if the message states one, its value as written there."""
 
     name: str
     value: str | None = None
@@ -28,12 +27,12 @@ class Parameter(NamedTuple):
 
 
 def parameter(name: str, *value: Any) -> str:
-    """Return how a message names a parameter, with a value (``header=False``) or without."""
+    """Return a parameter marked for use in a message, with a value (``header=False``) or without."""
     return _MARK + str(Parameter(name, *map(repr, value))) + _MARK
 
 
 def refusal(kind: type[Refusal], message: str) -> Refusal:
-    """Return an error that knows the texts and parameters of its message, and as `parameter` the name of the first."""
+    """Return an error with the texts and parameters of its message, and the name of the first one as `parameter`."""
     parts: list[str | Parameter] = list(message.split(_MARK))
     for at in range(1, len(parts), 2):
         name, equals, value = str(parts[at]).partition("=")
@@ -42,12 +41,12 @@ def refusal(kind: type[Refusal], message: str) -> Refusal:
 
 
 def about(error: Refusal, before: str) -> Refusal:
-    """Return the same error with a text before its message: which file it is about, say."""
+    """Return the same error with a text before its message, such as the file it is about."""
     return _refusal(type(error), [before, *getattr(error, "message_parts", [str(error)])])
 
 
 def message_of(error: BaseException, name: Callable[[Parameter], str]) -> str:
-    """Return the message of any error, with `name` saying what its parameters are called."""
+    """Return the message of any error, with its parameters named by `name`."""
     parts = getattr(error, "message_parts", None) or [str(error)]
     return "".join(name(part) if isinstance(part, Parameter) else part for part in parts)
 

@@ -27,7 +27,7 @@ class Pool:
         size = math.prod(shape) * dtype.itemsize + CACHE_LINE
         try:
             memory = self._free[size].pop()
-        except IndexError:  # checked this way as another thread may take the last one meanwhile
+        except IndexError:  # not checked beforehand: another thread may take the last one in between
             memory = np.empty(size, np.uint8)
         loan = _Loan(memory)
         weakref.finalize(loan, _return, weakref.ref(self), memory).atexit = False

@@ -1,7 +1,7 @@
 """SplitMix64 (Steele, Lea, Flood 2014): pseudo-random numbers that are a function of a counter.
 
-The Cython and Numba kernels have the same two functions in their own languages and take the constants from here or are
-tested against it.
+The Cython and Numba kernels have their own implementations, which take the constants from here or are tested against
+this module.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ def hashed_normal(seed: int, stream: int, rows: NDArray[np.int64], width: int) -
 
 
 def hashed_row(seed: int, stream: int, row: int, width: int) -> NDArray[np.float64]:
-    """Return one row of `hashed_normal`: of several at a time, which take little longer than one."""
+    """Return one row of `hashed_normal`, computed and cached in blocks: several take little longer than one."""
     return np.asarray(_hashed_rows(seed, stream, row // AT_A_TIME, width)[row % AT_A_TIME])
 
 

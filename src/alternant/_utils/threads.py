@@ -65,7 +65,7 @@ def openmp_threads(num_threads: int) -> int:
     the threads, and would wait for them forever.
     """
     global _openmp_owner
-    if num_threads > 8:  # the system is asked only then: that takes longer than a small kernel
+    if num_threads > 8:  # the number of CPUs is queried only then: that takes longer than a small kernel
         num_threads = min(num_threads, MAX_THREADS, max(8, 4 * (os.cpu_count() or 1)))
     if num_threads > 1 and _openmp_owner is None:
         _openmp_owner = os.getpid()
@@ -98,7 +98,7 @@ class _Block:
 
 
 _limit_lock = threading.Lock()
-_open_blocks: weakref.WeakSet[_Block] = weakref.WeakSet()  # weak: one that Ctrl-C interrupted removes itself
+_open_blocks: weakref.WeakSet[_Block] = weakref.WeakSet()  # weak: one interrupted by Ctrl-C removes itself
 _unlimited: list[tuple[Any, int]] | None = None  # while limited: the BLAS libraries and their previous thread numbers
 
 

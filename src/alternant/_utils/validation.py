@@ -1,4 +1,4 @@
-"""Checks of what users pass in. Each refuses with one sentence: what is required, what was found, what to do."""
+"""Checks of user input. Each error message is one sentence: what is required, what was found, what to do."""
 
 from __future__ import annotations
 
@@ -55,13 +55,13 @@ def check_choice(name: str, value: Any, choices: tuple[str, ...]) -> str:
 
 
 def check_boolean(name: str, value: Any) -> None:
-    """Refuse what is neither True nor False."""
+    """Raise unless `value` is True or False."""
     if not isinstance(value, (bool, np.bool_)):
         raise refusal(TypeError, f"{parameter(name)} must be True or False, got {value!r}")
 
 
 def check_dtype(name: str, value: Any) -> None:
-    """Refuse what does not name float32 or float64."""
+    """Raise unless `value` names float32 or float64."""
     try:
         dtype = None if value is None else np.dtype(value)  # np.dtype(None) is float64
     except (TypeError, ValueError):
@@ -96,7 +96,7 @@ def check_range(name: str, value: Any) -> tuple[float, float]:
 
 
 def check_marker(name: str, value: Any) -> None:
-    """Refuse what can't mark a missing value: anything but a number or NaN."""
+    """Raise unless `value` can mark missing values: it must be a number or NaN."""
     if isinstance(value, bool) or not isinstance(value, Real):
         raise refusal(TypeError, f"{parameter(name)} must be a number or NaN, got {value!r}")
 
@@ -110,11 +110,11 @@ def random_generator(random_state: Any) -> np.random.Generator:
 
 
 def check_random_state(random_state: Any) -> None:
-    """Raise if no Generator can be made from it, without advancing one."""
+    """Raise if `random_state` can't be turned into a Generator; its state is not advanced."""
     if isinstance(random_state, np.random.RandomState):
         return
     try:
-        if isinstance(random_state, (bool, np.bool_)):  # which NumPy takes for 0 or 1
+        if isinstance(random_state, (bool, np.bool_)):  # NumPy would take them for 0 or 1
             raise TypeError
         np.random.default_rng(random_state)
     except (TypeError, ValueError) as error:

@@ -1,6 +1,6 @@
 """The command ``alternant``.
 
-Exit codes: 0 success, 1 the command failed, 2 wrong usage, 130 stopped by Ctrl-C, 141 nobody reads the output.
+Exit codes: 0 success, 1 the command failed, 2 wrong usage, 130 interrupted by Ctrl-C, 141 broken pipe.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from .parser import make_parser
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-# Parameters whose options have another name.
+# Parameters whose options have a different name.
 ALIASES = {"epochs": "iterations", "id": "title_columns", "n_users": "fraction", "title": "title_columns"}
 ERRORS = (ArithmeticError, ImportError, IndexError, MemoryError, OSError, RuntimeError, TypeError, ValueError)
 
@@ -48,7 +48,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         with warnings.catch_warnings():
             warnings.showwarning = _show_warning  # type: ignore[assignment]  # it takes any further arguments
             COMMANDS[arguments.command].run(arguments)
-        sys.stdout.flush()  # here, where a broken pipe is still ours to handle
+        sys.stdout.flush()  # here, where a broken pipe can still be handled
     except KeyboardInterrupt:
         return 130
     except BrokenPipeError:
@@ -62,13 +62,13 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _open_streams() -> None:
-    """Open /dev/null for streams that the caller has closed, so that no file gets the descriptor of one."""
+    """Open /dev/null for streams that the caller has closed, so that no other file gets their descriptors."""
     for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
         stream = getattr(sys, name)
         if stream is None:
             setattr(sys, name, open(os.devnull, mode, encoding="utf-8"))  # noqa: SIM115, PTH123 - until the end
         elif mode == "w" and getattr(stream, "errors", "") == "strict" and hasattr(stream, "reconfigure"):
-            stream.reconfigure(errors="backslashreplace")  # a character that the encoding lacks must not end the work
+            stream.reconfigure(errors="backslashreplace")  # a character that can't be encoded must not end the command
 
 
 def _flush() -> None:
@@ -82,12 +82,12 @@ def _flush() -> None:
 
 
 def _show_warning(message: Warning | str, *_: Any) -> None:
-    """Print a warning as a sentence: where in the code it was raised is of no use here."""
+    """Print a warning on one line, without its location in the code, which is of no use here."""
     print(f"alternant: warning: {' '.join(str(message).split())}", file=sys.stderr)
 
 
 def _in_options(error: Exception, arguments: argparse.Namespace) -> str:
-    """Return an error's message with the options of this command in the place of the library's parameters."""
+    """Return an error's message with the library's parameters replaced by the options of this command."""
     options = {name: "-k" if name == "k" else f"--{name.replace('_', '-')}" for name in vars(arguments)}
     options |= {alias: options[name] for alias, name in ALIASES.items() if name in options}
 

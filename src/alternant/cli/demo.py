@@ -22,10 +22,10 @@ if TYPE_CHECKING:
     from ..kernels._registry import Backend
 
 WIDTH = 80
-K = 10  # recommendations that count
-SHOWN = 5  # recommendations that are printed
+K = 10  # length of the lists that are evaluated
+SHOWN = 5  # length of the lists that are printed
 SETTINGS: dict[str, Any] = {"factors": 64, "random_state": 0}  # nothing is tuned
-VISITORS = (13811, 14767, 31239)  # by what they visited: one builds web sites, one runs Windows NT, one uses Office
+VISITORS = (13811, 14767, 31239)  # judging by their visits, one builds web sites, one runs Windows NT, one uses Office
 
 NEXT = """\
 from alternant import ImplicitALS, datasets
@@ -43,7 +43,7 @@ def run_demo(backend: str = "auto", num_threads: int | None = None) -> None:
     backend : {"auto", "cython", "numba", "numpy"}
         The kernels to use.
     num_threads : int, optional
-        Number of threads; all that the process may use by default.
+        Number of threads; by default, all available to the process.
 
     Raises
     ------
@@ -133,7 +133,7 @@ def _heading(text: str) -> None:
 
 
 def _paragraph(text: str) -> None:
-    # Links stay whole, or they could not be clicked.
+    # Links must not be broken, or they could not be clicked.
     print(textwrap.fill(text, WIDTH, initial_indent="  ", subsequent_indent="  ", break_on_hyphens=False))
 
 

@@ -1,4 +1,4 @@
-"""What commands take in: models, tables, titles and ids, as they are typed."""
+"""Inputs of the commands: models, tables, titles and ids, as typed by users."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ INPUTS = {"file": "FILE", "model_file": "MODEL", "titles": "--titles", "users_fi
 
 
 def refuse_inputs_as_output(arguments: argparse.Namespace) -> None:
-    """Refuse an output that is one of the command's inputs, under whatever name: it would be replaced."""
+    """Raise if the output is one of the command's inputs, under any name: it would be overwritten."""
     for name, called in INPUTS.items():
         given = getattr(arguments, name, None)
         if given is not None and arguments.output is not None and same_file(given, arguments.output):
@@ -60,7 +60,7 @@ def _parse(text: str) -> Any:
     try:
         value = json.loads(text)
     except ValueError:
-        if "," in text:  # a pair, as Python writes it or plainly
+        if "," in text:  # a pair, with or without parentheses
             with contextlib.suppress(ValueError):
                 return tuple(json.loads(part) for part in text.strip("() ").split(","))
         return {"none": None, "true": True, "false": False}.get(text.lower(), text)
@@ -68,7 +68,7 @@ def _parse(text: str) -> Any:
 
 
 def load_model(arguments: argparse.Namespace) -> Any:
-    """Return a saved model, whose factors stay in the file."""
+    """Load a saved model, with its factors memory-mapped."""
     return FactorModel.load(arguments.model_file, mmap=True)
 
 
@@ -84,7 +84,7 @@ def _quote(arguments: argparse.Namespace) -> str | None:
 
 
 def require_values(arguments: argparse.Namespace) -> None:
-    """Refuse to learn ratings or likes from a table that is not said to have any: each would be 1."""
+    """Raise if a model of ratings or likes gets a table without a column of values: each would be 1."""
     feedback = MODELS[arguments.model].traits.feedback
     if feedback in LEARNS_FROM and arguments.value is None:
         raise ValueError(
@@ -96,7 +96,7 @@ def require_values(arguments: argparse.Namespace) -> None:
 def read_interactions(arguments: argparse.Namespace) -> Interactions:
     """Read the table that a model is fitted on."""
     columns: dict[str, Any] = {name: _column(getattr(arguments, name)) for name in ("user", "item", "value", "time")}
-    adds_up = MODELS[arguments.model].traits.feedback == "implicit"  # a sum of ratings, or of likes, is none
+    adds_up = MODELS[arguments.model].traits.feedback == "implicit"  # a sum of ratings or of likes is not one
     return Interactions.from_file(
         arguments.file, **columns, aggregate=arguments.aggregate or ("sum" if adds_up else "last"),
         separator=arguments.separator, header=arguments.header, quote=_quote(arguments), decimal=arguments.decimal,
@@ -104,13 +104,14 @@ def read_interactions(arguments: argparse.Namespace) -> Interactions:
 
 
 def read_titles(model: Any, arguments: argparse.Namespace) -> dict[Any, str] | None:
-    """Return what the items of a model are called, if a table is given."""
+    """Return the titles of a model's items, or None if no table of titles is given."""
     if arguments.titles is None:
         return None
     names = raw_ids(model, np.arange(len(model.item_factors)), "item").tolist()
     given: list[Any] = [_column(text) for text in arguments.title_columns or ()] or [0, 1]
     by_place = all(isinstance(column, (int, NameOrPosition)) for column in given)
-    # By place, it is data where it begins with an item of the model; only that tells, where ids are words.
+    # With columns given by position, the first line is data if it begins with an item of the model: nothing else tells
+    # a header from ids that are words.
     header = False if by_place and arguments.header is None else arguments.header
     called = _texts_by_id(arguments, given, header)
     if by_place and arguments.header is None and next(iter(called), None) not in set(map(str, names)):
@@ -125,7 +126,7 @@ def read_titles(model: Any, arguments: argparse.Namespace) -> dict[Any, str] | N
 
 
 def _texts_by_id(arguments: argparse.Namespace, given: list[Any], header: bool | None) -> dict[str, str]:
-    """Return titles by the text of ids: a table with one 007 has strings, where the other has numbers."""
+    """Return titles by id, as text: one table may have strings, because of an id 007, and the other numbers."""
     asked = dict(zip(("id", "title"), given, strict=True))
     table, columns = files.read(arguments.titles, asked, Dialect(arguments.separator, header, _quote(arguments)))
     ids, texts = (table.column(columns[role]).to_pylist() for role in ("id", "title"))
@@ -137,7 +138,7 @@ def _texts_by_id(arguments: argparse.Namespace, given: list[Any], header: bool |
 
 
 def read_users(file: str) -> list[str]:
-    """Return the users that a file names, one a line."""
+    """Read user ids from a file, one per line."""
     path = Path(file)
     if not path.exists() or path.is_dir():
         raise FileNotFoundError(f"there is no file {str(path)!r} of users")
@@ -152,7 +153,7 @@ def read_users(file: str) -> list[str]:
 
 
 def to_ids(model: Any, texts: Iterable[str], kind: str, *, known_only: bool = True) -> Any:
-    """Return ids given as text as the model knows them; it must know them all unless `known_only` is False."""
+    """Convert ids given as text to those of the model; it must know all of them unless `known_only` is False."""
     wanted = list(texts)
     known = model_ids(model, kind)
     count = len(getattr(model, f"{kind}_factors"))
@@ -168,7 +169,7 @@ def to_ids(model: Any, texts: Iterable[str], kind: str, *, known_only: bool = Tr
     else:
         ids = object_array(wanted)
         there = known.find(ids) >= 0
-        if not there.all():  # an id may be a 1.5 or True among strings
+        if not there.all():  # among strings, some ids may be 1.5 or True
             by_text = {str(name): name for name in known.values.tolist()}
             ids = object_array([by_text.get(text, text) for text in wanted])
             there = known.find(ids) >= 0

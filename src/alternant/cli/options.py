@@ -1,4 +1,4 @@
-"""Options that several commands have."""
+"""Options shared by several commands."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ LIKE_OPTIONS = "write one that begins with a dash as --users=-x, with the option
 
 
 def add_table(parser: argparse.ArgumentParser) -> None:
-    """Declare a table of interactions, its columns, and how it is written."""
+    """Declare a table of interactions, its columns and its format."""
     parser.add_argument("file", metavar="FILE", help="CSV, TSV (gzip or not) or Parquet")
     columns = {
         "user": "the users: its name or, unless a column has that name, its position from 0",
@@ -37,7 +37,7 @@ def _of_last_words() -> list[str]:
 
 
 def add_text(parser: argparse.ArgumentParser, separator: str, header: str) -> None:
-    """Declare how a table is written; the texts say what is between fields and what the first line may be."""
+    """Declare the format of a table, with help texts for its separator and its header."""
     parser.add_argument("--separator", type=_separator, metavar="CHARACTER",
                         help=f"{separator}, such as ';' or '\\t' (default: by the file's name)")  # fmt: skip
     parser.add_argument("--header", action=argparse.BooleanOptionalAction, help=header)
@@ -46,11 +46,11 @@ def add_text(parser: argparse.ArgumentParser, separator: str, header: str) -> No
 
 
 def _separator(text: str) -> str:
-    return "\t" if text == r"\t" else text  # as messages write a tab, and as few shells do
+    return "\t" if text == r"\t" else text  # the way messages write a tab; most shells leave it as it is
 
 
 def add_model(parser: argparse.ArgumentParser) -> None:
-    """Declare a model to be fitted and its parameters."""
+    """Declare the model to fit and its parameters."""
     parser.add_argument("--model", choices=tuple(MODELS), default="implicit-als", metavar="NAME",
                         help=f"{', '.join(MODELS)} (default: implicit-als)")  # fmt: skip
     parser.add_argument("--factors", type=int, metavar="N", help="number of factors")
@@ -66,7 +66,7 @@ def add_model(parser: argparse.ArgumentParser) -> None:
 
 
 def add_saved(parser: argparse.ArgumentParser, json_lines: str = "") -> None:
-    """Declare a saved model that makes lists, and titles to print in them."""
+    """Declare a saved model, the length of its lists, and titles to print in them."""
     parser.add_argument("model_file", metavar="MODEL", help="a saved model")
     parser.add_argument("-k", type=positive, default=10, metavar="K",
                         help="length of the lists, at most all items (default: 10)")  # fmt: skip

@@ -13,7 +13,7 @@ DASH = "; a value that begins with a dash is given as --option=-value"
 
 
 class _HelpFormatter(argparse.RawDescriptionHelpFormatter):
-    """Keeps the example on its line, and names such as leave-one-out in one piece."""
+    """Keeps the line breaks of the example, and does not break names such as leave-one-out."""
 
     def _split_lines(self, text: str, width: int) -> list[str]:
         return textwrap.wrap(text, width, break_on_hyphens=False)
@@ -21,7 +21,7 @@ class _HelpFormatter(argparse.RawDescriptionHelpFormatter):
 
 class _Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
-        """Say also what is to be done with a value that looks like an option."""
+        """Add how to pass a value that looks like an option."""
         super().error(message + (DASH if "expected" in message else ""))
 
 

@@ -1,4 +1,4 @@
-"""What commands print: ranked lists and tables, JSON for scripts."""
+"""Output of the commands: ranked lists and tables, JSON for scripts."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ Titles = dict[Any, str] | None
 
 
 def print_lists(blocks: Iterable[tuple[Any, Any, Any]], titles: Titles, of: str, column: str) -> None:
-    """Print a table with a row for each item of a list.
+    """Print a table with a row for each item of each list.
 
     Parameters
     ----------
     blocks : iterable of (ids, ids of items, scores)
-        As `recommend_all` gives them.
+        As `recommend_all` yields them.
     titles : dict or None
     of, column : str
         The names of the first two columns.
@@ -30,7 +30,7 @@ def print_lists(blocks: Iterable[tuple[Any, Any, Any]], titles: Titles, of: str,
 
 
 def print_json_lists(blocks: Iterable[tuple[Any, Any, Any]], titles: Titles, of: str, column: str) -> None:
-    """Print each list, empty ones too, as JSON on a line of its own."""
+    """Print each list, even if it is empty, as one line of JSON."""
     for one, rows in _lists(blocks, titles, "item"):
         print_json({of: one, column: rows}, indent=None)
 
@@ -50,12 +50,12 @@ def _lists(blocks: Iterable[Any], titles: Titles, column: str) -> Iterator[tuple
 
 
 def title(titles: Titles, item: Any) -> dict[str, Any]:
-    """Return what to add to a row of an item."""
+    """Return the title of an item as an entry for its row; nothing if there are no titles."""
     return {} if titles is None else {"title": titles.get(item)}
 
 
 def print_table(rows: Iterable[dict[str, Any]]) -> None:
-    """Print rows, aligned and cut to the width on a terminal, separated by tabs elsewhere."""
+    """Print rows: on a terminal aligned and cut to its width, elsewhere separated by tabs."""
     rows = iter(rows)
     first = next(rows, None)
     if first is None:
@@ -76,7 +76,7 @@ def print_table(rows: Iterable[dict[str, Any]]) -> None:
 
 
 def short(value: Any, digits: int = 4) -> str:
-    """Return a value as a table shows it."""
+    """Format a value for a table."""
     if value is None:
         return "-"
     if isinstance(value, (float, np.floating)):
@@ -88,19 +88,19 @@ def short(value: Any, digits: int = 4) -> str:
 
 
 def print_json(value: Any, indent: int | None = 2) -> None:
-    """Print a value as JSON, with escapes for what the stream's encoding lacks."""
+    """Print a value as JSON; unless the stream is UTF-8, non-ASCII characters are escaped."""
     escape = (sys.stdout.encoding or "").lower().replace("-", "") != "utf8"
     print(json.dumps(plain(value), indent=indent, allow_nan=False, ensure_ascii=escape))
 
 
 def plain(value: Any) -> Any:
-    """Return what JSON can hold: NumPy's scalars as Python's, what is not finite as None."""
+    """Convert a value for JSON: NumPy scalars to Python's, numbers that are not finite to None."""
     if isinstance(value, dict):
         return {str(name): plain(part) for name, part in value.items()}
     if isinstance(value, (list, tuple)):
         return [plain(part) for part in value]
     if isinstance(value, np.float32):
-        value = float(str(value))  # with its own 7 digits, not the 17 of a float64
+        value = float(str(value))  # with the digits of a float32, not the 17 of a float64
     elif isinstance(value, np.generic) and value.dtype.kind in "biuf":
         value = value.item()
     if isinstance(value, float):

@@ -1,4 +1,4 @@
-"""What `fit` and `info` tell of a model."""
+"""The summary of a model, as printed by `fit` and `info`."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from .printing import plain
 
 
 def summary(model: Any) -> dict[str, Any]:
-    """Return what is known of a fitted model, as JSON can hold it."""
+    """Return a summary of a fitted model that can be written as JSON."""
     users, items = factors(model)
     named = {}
     for kind in ("user", "item"):

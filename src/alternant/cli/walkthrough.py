@@ -20,8 +20,8 @@ USERS = np.array([[0.5, 0.2], [0.3, 0.1]])
 ITEMS = np.array([[0.2, 0.4], [0.1, 0.3]])
 RATINGS = np.array([[4.0, 2.0], [3.0, 5.0]])
 REGULARIZATION = 0.1
-SHOWN = 2  # iterations that are shown in full
-SHOWN_SHORT = (1, 2, 3, 4, 5, 10, 20, 50, 100, 200, 500, 1000, 2000)  # those of which the errors are shown
+SHOWN = 2  # iterations shown in full
+SHOWN_SHORT = (1, 2, 3, 4, 5, 10, 20, 50, 100, 200, 500, 1000, 2000)  # iterations whose errors are shown
 
 COMMON: dict[str, Any] = {
     "factors": 2,
@@ -36,14 +36,14 @@ COMMON: dict[str, Any] = {
 
 
 def run_walkthrough(backend: str = "auto", num_threads: int | None = None) -> None:
-    """Print the two stories, for explicit and for implicit feedback.
+    """Print the walkthrough, for explicit and for implicit feedback.
 
     Parameters
     ----------
     backend : {"auto", "cython", "numba", "numpy"}
         The kernels to use.
     num_threads : int, optional
-        Number of threads; all that the process may use by default.
+        Number of threads; by default, all available to the process.
     """
     runs: dict[str, Any] = {"backend": backend, "num_threads": num_threads}
     _heading("Explicit feedback: two users have rated two items", "=")
@@ -70,7 +70,7 @@ def run_walkthrough(backend: str = "auto", num_threads: int | None = None) -> No
 
 
 def _tell(model: FactorModel, data: Any, truth: NDArray[Any]) -> None:
-    """Fit the model from the start and print its way to the end."""
+    """Fit the model from the initial factors and print its progress."""
     model.user_factors, model.item_factors = USERS, ITEMS
     print("\n  The start")
     everybody = np.arange(2)[:, None]
@@ -104,7 +104,7 @@ def _state(users: Any, items: Any, predictions: NDArray[Any], truth: NDArray[Any
 
 
 def _matrices(**matrices: Any) -> None:
-    """Print 2 x 2 matrices side by side, their names above them."""
+    """Print 2 x 2 matrices side by side, with their names above."""
     print("    " + "".join(f"{name:<19}" for name in matrices).rstrip())
     for row in range(2):
         cells = (f"{matrix[row][0]:>8.4f}{matrix[row][1]:>8.4f}   " for matrix in matrices.values())

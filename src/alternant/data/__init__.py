@@ -1,4 +1,4 @@
-"""Interactions: ids, pairs and tables, and the matrices that models and kernels see."""
+"""Interactions: ids, pairs and tables, and the matrices that models and kernels use."""
 
 from .interactions import Interactions
 from .pairs import DuplicatePairError

@@ -1,4 +1,4 @@
-"""What must hold of interactions and ids that are added to others."""
+"""Checks of interactions and ids that are appended to others."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from .twins import known_twins, refuse_twins
 
 
 class Appendable(Protocol):
-    """What is looked at of `Interactions`."""
+    """The part of `Interactions` that is checked."""
 
     aggregate: str
     _users: Ids
@@ -19,11 +19,11 @@ class Appendable(Protocol):
 
     @property
     def times(self) -> NDArray[Any] | None:
-        """The time of the latest event of every pair."""
+        """The time of the latest event of each pair."""
 
 
 def check_appendable(old: Appendable, new: Appendable) -> None:
-    """Raise if the new ones are not like the old ones."""
+    """Raise unless `new` interactions can be appended to `old` ones."""
     if (old.times is None) != (new.times is None):
         raise ValueError(
             f"events must {'have no' if old.times is None else 'have'} times, like the interactions they are "
@@ -48,10 +48,10 @@ def check_appendable(old: Appendable, new: Appendable) -> None:
 
 
 def refuse_other_types(name: str, kind: str, known: Ids, new: list[Any], some_known: bool) -> None:
-    """Refuse new ids that look like known ones of another type: 1 and "1" would be two users.
+    """Raise if new ids seem to be known ones in another type: 1 and "1" would be two users.
 
-    New ids that come together with known ones may be of another type, but for those that are written like a known
-    one, or like each other.
+    If no id is known and none has a known type, all are refused; otherwise, only new ids that are written like a known
+    one of another type, or like each other.
     """
     types = known.types
     strange = [value for value in new if type(value) not in types] if types else []

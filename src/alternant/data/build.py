@@ -1,4 +1,4 @@
-"""From columns of events to pairs under numbered ids."""
+"""Build pairs with numbered ids from columns of events."""
 
 from __future__ import annotations
 
@@ -18,18 +18,18 @@ def build(
     users: Any, items: Any, values: NDArray[Any] | None, times: tuple[NDArray[Any], NDArray[np.bool_]] | None,
     aggregate: str, names: dict[str, str],
 ) -> tuple[Pairs, Ids, Ids, DroppedRows]:  # fmt: skip
-    """Number the ids, leave out rows where something is missing, and make one entry of those that share a pair.
+    """Number the ids, drop rows with missing entries, and merge rows with the same pair.
 
     Parameters
     ----------
-    users, items : columns of ids, as `io.columns.id_column` returns them
+    users, items : columns of ids, as returned by `io.columns.id_column`
     values : float array or None
         NaN where missing.
     times : (array, boolean array) or None
-        With what is missing.
+        The times, and which of them are missing.
     aggregate : str
     names : dict
-        What messages call the columns.
+        The names of the columns in messages.
     """
     n_rows = len(users)
     rows, user_ids = factorize(users, names["user"])

@@ -1,4 +1,4 @@
-"""CSR matrices as the kernels want them: `indptr` int64, `indices` int32 wherever they fit."""
+"""CSR matrices as required by the kernels: `indptr` int64, `indices` int32 if they fit."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from numpy.typing import NDArray
 
 @dataclass(frozen=True)
 class CSR:
-    """A sparse matrix in canonical form: indices ascending within each row, none twice.
+    """A sparse matrix in canonical form: indices ascending within each row, without duplicates.
 
-    It has no stored zeros, except for models of ratings, to which a stored zero is a rating of 0.
+    There are no stored zeros, except for models of ratings, for which a stored zero is a rating of 0.
 
-    Not a `scipy.sparse.csr_array`, whose two index arrays have one dtype: more than 2^31 entries would double the
-    memory of all indices.
+    Not a `scipy.sparse.csr_array`, whose two index arrays share a dtype: from 2^31 entries on, all indices would take
+    twice the memory.
     """
 
     indptr: NDArray[np.int64]
@@ -27,7 +27,7 @@ class CSR:
 
     @classmethod
     def of(cls, indptr: NDArray[Any], indices: NDArray[Any], data: NDArray[Any], shape: tuple[int, int]) -> CSR:
-        """Wrap arrays that are canonical already, copying only to change a dtype."""
+        """Wrap arrays that are already canonical, copying only to change a dtype."""
         narrow = np.int32 if shape[1] <= np.iinfo(np.int32).max else np.int64
         end = int(indptr[-1])
         return cls(
@@ -54,7 +54,7 @@ class CSR:
         return CSR.of(other.indptr, other.indices, other.data, other.shape)
 
     def filter(self, keep: NDArray[np.bool_]) -> CSR:
-        """Return the entries where `keep` (one truth value per entry) holds, in rows of the same shape."""
+        """Return the entries where `keep` (one boolean per entry) is true; the shape does not change."""
         before = np.concatenate([[0], np.cumsum(keep)])
         return CSR(before[self.indptr], self.indices[keep], self.data[keep], self.shape)
 

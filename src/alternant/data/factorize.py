@@ -1,4 +1,4 @@
-"""Columns of raw ids to row numbers: each distinct id is numbered, in ascending order where ids can be compared."""
+"""Columns of raw ids to row numbers: distinct ids are numbered, in ascending order if they can be compared."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from .ids import PADDING, Ids
 from .twins import refuse_twins
 from .values import is_hashable, is_missing, object_array, plain, refuse_unlike_ids
 
-CHUNK = 1 << 18  # elements handled at a time, so that Python objects and copies of whole columns don't pile up
+CHUNK = 1 << 18  # elements processed at a time, to limit the memory for Python objects and copies
 
 
 def factorize(column: Any, name: str) -> tuple[NDArray[np.int32] | NDArray[np.int64], Ids]:
-    """Number the distinct values of a column: ascending, or in order of appearance where they can't be compared.
+    """Number the distinct values of a column: ascending, or in order of appearance if they can't be compared.
 
     Parameters
     ----------
-    column : int64 array, or anything that can be sliced and listed
+    column : int64 array, or anything that can be sliced and converted to a list
         The raw ids of all rows.
     name : str
         The column's name in messages.
@@ -45,7 +45,7 @@ def _factorize_numbers(column: NDArray[np.int64]) -> tuple[NDArray[Any], Ids]:
     span = high - low + 1
     parts = [slice(start, start + CHUNK) for start in range(0, len(column), CHUNK)]
     codes = np.empty(len(column), np.int32 if min(span, len(column)) <= np.iinfo(np.int32).max else np.int64)
-    if span <= len(column) + (1 << 20):  # a table of all numbers between is no larger than the column
+    if span <= len(column) + (1 << 20):  # a table of the whole range is hardly larger than the column
         present = np.zeros(span, bool)
         for part in parts:
             present[column[part] - low] = True
@@ -70,7 +70,7 @@ def _hashed_look_up(
 ) -> Callable[[slice], None]:
     """Return a function that looks up a part of the column in `values`, which are ascending.
 
-    A table without collision chains answers for nearly all, and a binary search, five times slower, for the rest.
+    A hash table without collision handling finds nearly all; a binary search, five times slower, finds the rest.
     """
     bits = (4 * len(values)).bit_length()
 
@@ -91,7 +91,7 @@ def _hashed_look_up(
 
 
 class _Numbering(dict[Any, int]):
-    """Numbers keys as they come."""
+    """Numbers keys in order of appearance."""
 
     def __missing__(self, key: Any) -> int:
         number = self[key] = len(self)
@@ -105,7 +105,7 @@ def _factorize_objects(column: Any, name: str) -> tuple[NDArray[Any], Ids]:
         chunk = column[start : start + CHUNK]
         values = chunk if isinstance(chunk, list) else chunk.tolist() if hasattr(chunk, "tolist") else chunk.to_list()
         refuse_unlike_ids(name, values)
-        if any(issubclass(kind, np.generic) for kind in set(map(type, values))):  # which a Decimal can't compare to
+        if any(issubclass(kind, np.generic) for kind in set(map(type, values))):  # not comparable with Decimal
             values = [plain(name, value) for value in values]
         try:
             codes[start : start + CHUNK] = np.fromiter(map(numbering.__getitem__, values), codes.dtype, len(values))
@@ -120,7 +120,7 @@ def _factorize_objects(column: Any, name: str) -> tuple[NDArray[Any], Ids]:
     place = np.array([PADDING if is_missing(key) else distinct[plain(name, key)] for key in keys], codes.dtype)
     values = list(distinct)
     order = sorted_order(values)
-    rank = np.full(len(values) + 1, PADDING, codes.dtype)  # the last one is that of what is missing
+    rank = np.full(len(values) + 1, PADDING, codes.dtype)  # the last one (index -1) is for missing ids
     rank[order] = np.arange(len(order))
     ids = [values[number] for number in order.tolist()]
     refuse_twins(name, ids)
@@ -129,7 +129,7 @@ def _factorize_objects(column: Any, name: str) -> tuple[NDArray[Any], Ids]:
 
 
 def sorted_order(values: list[Any]) -> NDArray[np.int64]:
-    """Return the places of the values in ascending order, or as they stand where they can't be compared."""
+    """Return the permutation that sorts the values, or the identity if they can't be compared."""
     try:
         return np.array(sorted(range(len(values)), key=values.__getitem__), np.int64)
     except TypeError:

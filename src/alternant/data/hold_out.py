@@ -1,4 +1,4 @@
-"""Hold out a share of every row's entries, to see how well the rest of the row predicts them."""
+"""Hold out a share of each row's entries, to see how well the rest of the row predicts them."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from .csr import CSR
 
 
 def hold_out(rows: CSR, chosen: NDArray[np.bool_], keys: NDArray[Any], share: float) -> NDArray[np.bool_]:
-    """Return which entries are held out: of a row's n `chosen` ones the ``max(1, floor(share n))`` of smallest keys.
+    """Return a mask of held-out entries: of a row's n `chosen` ones, ``max(1, floor(share n))`` with the smallest keys.
 
     A row with fewer than two chosen entries keeps them all.
     """
@@ -30,7 +30,7 @@ def hold_out(rows: CSR, chosen: NDArray[np.bool_], keys: NDArray[Any], share: fl
 def content_keys(rows: CSR, chosen: NDArray[np.bool_]) -> NDArray[np.uint64]:
     """Return a pseudo-random number for each entry, a function of its column and of the chosen columns of its row.
 
-    So a row gets the same numbers in any batch, at any position.
+    A row therefore gets the same numbers in any batch and at any position.
     """
     owner, columns = rows.positions()
     hashed = _hash(columns.astype(np.uint64) + np.uint64(1))

@@ -1,4 +1,4 @@
-"""Raw ids (what a user's tables call users and items) and the row numbers that models compute with."""
+"""Raw ids (of users and items in your own tables) and the row numbers that models compute with."""
 
 from __future__ import annotations
 
@@ -27,11 +27,11 @@ from .values import (
 )
 
 PADDING = -1  # the row number that pads a list
-FEW = 1000  # ids that are looked up one by one, where there is a table
+FEW = 1000  # up to so many ids are looked up one by one, if there is a table
 
 
 class _Tail:
-    """What `Ids` that grew out of each other share: memory and a table, which hold more than each of them knows."""
+    """Memory and a hash table shared by `Ids` that extend each other; they may hold more ids than any one of these."""
 
     __slots__ = ("memory", "table", "used")
 
@@ -39,18 +39,18 @@ class _Tail:
         self.memory, self.used, self.table = memory, used, table
 
 
-_tail_lock = threading.RLock()  # held while ids are written; nothing else is locked meanwhile
-if hasattr(os, "register_at_fork"):  # a child must find neither half an id nor a lock that nobody holds any more
+_tail_lock = threading.RLock()  # held while ids are written; no other lock is acquired meanwhile
+if hasattr(os, "register_at_fork"):  # a child must find neither a half-written id nor a lock without an owner
     os.register_at_fork(
         before=_tail_lock.acquire, after_in_parent=_tail_lock.release, after_in_child=_tail_lock.release
     )
 
 
 class Ids:
-    """Distinct raw ids in the order of their row numbers; they never change, so that threads may share them."""
+    """Distinct raw ids in the order of their row numbers; immutable, so that threads may share them."""
 
     def __init__(self, values: NDArray[Any]) -> None:
-        self._memory = values  # int64 where all ids are whole numbers, else objects
+        self._memory = values  # int64 if all ids are whole numbers, else objects
         self._count = len(values)
         self._tail = _Tail(values, len(values), None)
 
@@ -59,7 +59,7 @@ class Ids:
 
     @property
     def values(self) -> NDArray[Any]:
-        """The ids, read-only: int64, or objects (strings, tuples, whatever can be hashed)."""
+        """The ids, read-only: int64, or objects (strings, tuples, anything hashable)."""
         view = self._memory[: self._count]
         view.flags.writeable = False
         return view
@@ -77,10 +77,10 @@ class Ids:
 
     @property
     def are_numbers(self) -> bool:
-        """Whether all ids are whole numbers, as an int64 array holds them."""
+        """Whether all ids are whole numbers, stored as int64."""
         return self._memory.dtype.kind == "i"
 
-    # Two threads may both compute what is cached here, from ids that never change: they find the same.
+    # Two threads may both compute a cached value; as the ids never change, they get the same result.
 
     @cached_property
     def types(self) -> frozenset[type]:
@@ -91,33 +91,33 @@ class Ids:
 
     @cached_property
     def _sorted(self) -> tuple[NDArray[Any], NDArray[np.int64] | None]:
-        """The ids in ascending order, and their row numbers if that is not the order they stand in."""
+        """The ids in ascending order, and their row numbers unless they are in this order already."""
         if (self.values[1:] > self.values[:-1]).all():
             return self.values, None
         order = np.argsort(self.values, kind="stable")
         return self.values[order], order
 
     def _table(self) -> dict[Any, int]:
-        """Return the row numbers of the ids, and of ids that were added to them elsewhere."""
+        """Return a dictionary of row numbers by id, which may include ids added by objects that extend this one."""
         tail = self._tail
         table = tail.table
         if table is None:
             built = {value: number for number, value in enumerate(self.values.tolist())}
-            with _tail_lock:  # nothing is added before there is a table
+            with _tail_lock:  # ids are added only once there is a table
                 if tail.table is None:
                     tail.table = built
                 table = tail.table
         return table
 
     def find(self, values: NDArray[Any]) -> NDArray[np.int64]:
-        """Return the row numbers of ids (an array of any shape), -1 for those that are not here."""
+        """Return the row numbers of ids (an array of any shape), -1 for unknown ones."""
         if self.are_numbers and self._tail.table is None and values.dtype.kind == "O" and _are_int64(values):
-            values = values.astype(np.int64)  # so that nobody needs a table of all ids to find a few
+            values = values.astype(np.int64)  # finding a few ids should not need a table of all of them
         if self.are_numbers and values.dtype.kind in "iu" and (self._tail.table is None or values.size > FEW):
             ordered, order = self._sorted
             if len(ordered) == 0:
                 return np.full(values.shape, PADDING, np.int64)
-            if values.dtype == np.uint64:  # which NumPy compares with int64 as float64
+            if values.dtype == np.uint64:  # NumPy would compare it with int64 as float64
                 beyond = values > np.uint64(np.iinfo(np.int64).max)
                 return np.where(beyond, PADDING, self.find(np.where(beyond, 0, values).astype(np.int64)))
             at = np.minimum(np.searchsorted(ordered, values), len(ordered) - 1)
@@ -126,13 +126,13 @@ class Ids:
         return numbers.reshape(values.shape)
 
     def number(self, value: Any) -> int:
-        """Return the row number of one id, -1 if it is not here."""
-        # 1.0 == 1 to a dictionary, so that a whole number that came as float in a frame is found.
+        """Return the row number of one id, -1 if it is unknown."""
+        # To a dictionary, 1.0 == 1, so that whole numbers stored as floats in a frame are found.
         number = (self._tail.table or self._table()).get(value, PADDING)
         return number if number < self._count else PADDING
 
     def numbers(self, name: str, ids: Any, kind: str) -> NDArray[np.int64]:
-        """Return the row numbers of raw ids, of the shape they came in; all must be known.
+        """Return the row numbers of raw ids, in the same shape; all must be known.
 
         Raises
         ------
@@ -155,7 +155,7 @@ class Ids:
         return found
 
     def look_up(self, name: str, ids: Any, kind: str) -> tuple[NDArray[Any], NDArray[np.int64]]:
-        """Return raw ids as an array, and their row numbers, -1 for those that are not here."""
+        """Return raw ids as an array, and their row numbers, -1 for unknown ones."""
         values = self.as_array(name, ids)
         try:
             return values, self.find(values)
@@ -163,7 +163,7 @@ class Ids:
             raise TypeError(f"{name} must be {kind} ids, which can be hashed (numbers, strings), got {ids!r}") from None
 
     def spelled(self, name: str, values: NDArray[Any]) -> NDArray[Any]:
-        """Return ids, known or not, as `values` has them: as int64 where all are whole numbers, here and there."""
+        """Normalize ids, known or not, as in `values`: to int64, but objects only if all ids, here too, are whole."""
         if values.dtype == object:
             values = object_array([plain(name, value) for value in values.ravel().tolist()]).reshape(values.shape)
             return values.astype(np.int64) if self.are_numbers and _are_int64(values) else values
@@ -171,7 +171,7 @@ class Ids:
         return values.astype(np.int64, copy=False) if fits else values
 
     def as_array(self, name: str, ids: Any) -> NDArray[Any]:
-        """Return what was passed as an array of ids; a string, a number and a tuple that is an id are single ones."""
+        """Convert ids to an array; a string, a number, or a tuple that is a known id, is a single id."""
         values = self._as_array(name, ids)
         if values.dtype == object:
             refuse_unlike_ids(name, values.ravel().tolist())
@@ -181,7 +181,7 @@ class Ids:
         if isinstance(ids, np.ndarray):
             ids = unmasked(ids)
             if ids.dtype.kind == "f":
-                refuse_rounded(name, ids)  # as Python floats, all would have 53 bits
+                refuse_rounded(name, ids)  # before conversion to Python floats, which all have 53 bits
             return ids if ids.dtype.kind in "iuO" else as_objects(name, ids)
         if isinstance(ids, np.generic):
             return self._as_array(name, np.asarray(ids))
@@ -210,7 +210,7 @@ class Ids:
         ])  # fmt: skip
 
     def raw(self, numbers: NDArray[Any]) -> NDArray[Any]:
-        """Return the ids of row numbers; -1, which pads lists, becomes -1 among numbers and None among others."""
+        """Return the ids of row numbers; -1 (padding) becomes -1 if the ids are numbers, else None."""
         padding = numbers < 0
         out = self.values[np.where(padding, 0, numbers)] if len(self) else np.empty(numbers.shape, self.values.dtype)
         if padding.any():
@@ -218,7 +218,7 @@ class Ids:
         return out
 
     def provisional(self, name: str, values: NDArray[Any]) -> tuple[NDArray[np.int64], list[Any]]:
-        """Return row numbers as `extended` would give them, and what it would have to add."""
+        """Return the row numbers that ids would have after `extended`, and the new ids to pass to it."""
         new: dict[Any, int] = {}
         try:
             numbers = [
@@ -232,7 +232,7 @@ class Ids:
         return np.array(numbers, np.int64).reshape(values.shape), [plain(name, value) for value in new]
 
     def extended(self, values: list[Any]) -> Ids:
-        """Return these ids with more behind them, which are not here yet, at amortized constant cost."""
+        """Return these ids followed by new ones, none of which is known yet, at amortized constant cost."""
         if not values:
             return self
         self._table()
@@ -240,7 +240,7 @@ class Ids:
         total = self._count + len(values)
         with _tail_lock:
             tail = self._tail
-            if widened or tail.used != self._count:  # somebody else has added to these ids
+            if widened or tail.used != self._count:  # these ids have been extended before
                 memory = object_array(self.values.tolist()) if widened else self.values.copy()
                 table = {value: number for number, value in enumerate(memory.tolist())}
                 tail = _Tail(memory, self._count, table)
@@ -260,7 +260,7 @@ class Ids:
         return more
 
     def union(self, other: Ids) -> tuple[Ids, NDArray[np.int64]]:
-        """Return these ids with those of `other` that are new behind them, and the row numbers of all of `other`."""
+        """Return these ids followed by the new ones of `other`, and the row numbers of all ids of `other`."""
         numbers = self.find(other.values)
         new = numbers < 0
         if not new.any():
@@ -286,7 +286,7 @@ def used_ids(codes: NDArray[Any], ids: Ids) -> tuple[NDArray[Any], Ids]:
 
 
 def distinct_ids(name: str, ids: Any, known: Ids) -> Ids:
-    """Return the ids that were passed, all of them different, as `known` would take them."""
+    """Convert ids to `Ids`, as `known` would interpret them; raise if they are not distinct."""
     if isinstance(ids, Ids):
         return ids
     values = known.as_array(name, ids)

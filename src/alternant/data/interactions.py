@@ -1,4 +1,4 @@
-"""Interactions: a table of (who, what, how much, when) as a sparse matrix that remembers its ids."""
+"""Interactions: a table of users, items, values and times as a sparse matrix that knows its raw ids."""
 
 from __future__ import annotations
 
@@ -25,30 +25,29 @@ from .report import DroppedRows, InteractionsReport
 
 
 class Interactions(Guarded):
-    """Users' interactions with items, under the ids that the user's own tables give them.
+    """Interactions between users and items, under the raw ids of your own tables.
 
-    Made by `from_frame`, `from_arrays` or `from_file`. A model fitted on it takes and returns raw ids.
+    Created by `from_frame`, `from_arrays` or `from_file`. A model fitted on them takes and returns raw ids.
 
-    Users and items are numbered in ascending order of their ids, so that the order of a table's rows changes nothing
-    (ids that can't be compared are numbered in order of appearance). Of several rows with the same pair `aggregate`
-    makes one entry: ``"sum"`` of the values, their ``"max"`` or ``"mean"``, the ``"last"`` one (by time; where there
-    are no times, the last row), or an ``"error"``. Rows without user or item, with a value of NaN or without time
-    (where times are asked for) are left out. `describe` counts all of that.
+    Users and items are numbered in ascending order of their ids, so that the order of rows does not matter (ids that
+    can't be compared are numbered in order of appearance). Rows of the same pair are merged into one entry, according
+    to `aggregate`: the ``"sum"``, ``"max"`` or ``"mean"`` of their values, the ``"last"`` value (by time or, without
+    times, the last row), or an ``"error"``. Rows with a missing user, item, value or time are dropped, as
+    counted by `describe`.
 
-    Threads may share it: calls of `append` exclude each other, and whoever reads, a fit included, sees all of an
-    `append` or nothing of it.
+    Threads may share an instance: calls of `append` exclude each other, and readers, including fits, see an `append`
+    either completely or not at all.
 
     Attributes
     ----------
     matrix : scipy.sparse.csr_array, shape (n_users, n_items)
-        The values, float64 (float32 where a column is, or where there is no value column and each event counts 1).
-        Values of 0 are stored.
+        The values, including zeros, as float64 (float32 if their column is, or if there is none: each event counts 1).
     times : array or None
-        The time of the latest event of every pair, aligned with ``matrix.data``: int64, float64, or datetime64 (UTC).
+        The time of the latest event of each pair, aligned with ``matrix.data``: int64, float64, or datetime64 (UTC).
     user_ids, item_ids : arrays
         The raw ids by row and by column: int64 if all are whole numbers, else objects.
     aggregate : str
-        How several events of a pair are combined.
+        How several events of the same pair are combined.
     """
 
     _reading = ("describe", "to_frame", "__getitem__", "__getstate__", "__repr__", "_select")
@@ -71,33 +70,28 @@ class Interactions(Guarded):
         cls, frame: Any, *, user: str | int, item: str | int, value: str | int | None = None,
         time: str | int | None = None, aggregate: str = "sum",
     ) -> Self:  # fmt: skip
-        """Take the columns of a frame.
+        """Create interactions from columns of a frame.
 
         Parameters
         ----------
         frame : pandas, polars or pyarrow frame
-            Any eager frame that narwhals knows; not changed.
+            Any eager frame supported by narwhals; not modified.
         user, item : str or int
-            The columns with the ids, by name or by position from 0. Any type that can be hashed; floats that are
-            whole numbers (what pandas makes of whole numbers where some are missing) are taken as such.
+            The columns of ids, by name or by position from 0, of any hashable type. Floats that are whole numbers (as
+            in pandas columns of integers with missing values) are converted to integers.
         value : str or int, optional
-            The column that says how much. By default every row counts 1.
+            The column of values. By default, each row counts 1.
         time : str or int, optional
-            The column that says when: numbers, dates or datetimes.
+            The column of times: numbers, dates or datetimes.
         aggregate : {"sum", "max", "last", "mean", "error"}
             How to combine several rows of the same pair.
-
-        Returns
-        -------
-        Interactions
 
         Raises
         ------
         TypeError
-            If it is no such frame, or a column has no numbers where numbers are needed.
+            If `frame` is no such frame, or a column that must be numeric is not.
         ValueError
-            If a column does not exist, a value is infinite, nothing is left, or, with ``aggregate="error"``, a pair
-            stands there twice.
+            If a column does not exist, a value is infinite, no row is left, or (``aggregate="error"``) a pair repeats.
         """
         check_choice("aggregate", aggregate, AGGREGATES)
         table = frames.open_frame("frame", frame)
@@ -125,33 +119,29 @@ class Interactions(Guarded):
         time: str | int | None = None, aggregate: str = "sum", separator: str | None = None,
         header: bool | None = None, quote: str | None = "auto", decimal: str = ".",
     ) -> Self:  # fmt: skip
-        """Read columns of a CSV, TSV or Parquet file; the extra ``files`` brings pyarrow, which does it.
+        """Create interactions from columns of a CSV, TSV or Parquet file; needs pyarrow (the extra ``files``).
 
         Parameters
         ----------
         path : path
-            Text in UTF-8, compressed by gzip or not, or Parquet.
+            UTF-8 text, optionally compressed by gzip, or Parquet.
         user, item, value, time : str or int
             The columns, by name or by position from 0; otherwise as in `from_frame`. In text, ids are int64 if all of
-            them are plainly written whole numbers, else strings: a single 007 makes strings of the whole column. Times
-            are numbers or ISO dates. An empty field, NA, N/A, NaN, nan, NULL, null and None are missing values.
+            them are plainly written whole numbers, else strings: a single 007 turns the whole column into strings.
+            Times are numbers or ISO dates. Empty fields, NA, N/A, NaN, nan, NULL, null and None are missing values.
         aggregate : {"sum", "max", "last", "mean", "error"}
-            How to combine several rows of the same pair.
+            As in `from_frame`.
         separator : str, optional
-            The one character between fields. By default a comma in .csv, a tab in .tsv and .tab, and in other files
-            the one of tab, semicolon, comma and bar that their first line holds.
+            A single character. By default a comma in .csv, a tab in .tsv and .tab, and in other files the first of
+            tab, semicolon, comma and bar that occurs in the first line.
         header : bool, optional
-            Whether the first line names the columns. It must if columns are given by name; with positions, say so
-            where the first lines leave it open.
+            Whether the first line names the columns, as it must if columns are given by name. With positions, needed
+            only if the first lines are ambiguous.
         quote : {"auto"}, one character, or None
-            What encloses fields with separators or line breaks in them; within, two stand for one. ``"auto"``: double
-            quotes, where that leaves no doubt. None: quotes are part of the fields.
+            What encloses fields that contain separators or line breaks; doubled, it stands for itself. ``"auto"``:
+            double quotes, which must be unambiguous. None: quotes are literal.
         decimal : {".", ","}
-            What stands before the decimals of values and times.
-
-        Returns
-        -------
-        Interactions
+            The decimal separator of values and times.
 
         Raises
         ------
@@ -160,7 +150,7 @@ class Interactions(Guarded):
         TypeError, ValueError
             As `from_frame`, and if the file is damaged; messages name the file and, in text, the line.
         ImportError
-            Without pyarrow.
+            If pyarrow is not installed.
         """
         check_choice("aggregate", aggregate, AGGREGATES)
         asked = {"user": user, "item": item, "value": value, "time": time}
@@ -179,22 +169,18 @@ class Interactions(Guarded):
     def from_arrays(
         cls, users: Any, items: Any, values: Any = None, times: Any = None, *, aggregate: str = "sum"
     ) -> Self:
-        """Take arrays or lists of one length.
+        """Create interactions from arrays or lists of equal length.
 
         Parameters
         ----------
         users, items : array-like, shape (n,)
-            Raw ids: whole numbers, strings, anything that can be hashed, but for booleans, floats that stand for
-            several whole numbers, and ids of different types that are written the same, such as 1 and "1".
+            Raw ids: whole numbers, strings, anything hashable, except booleans, floats too large to be exact whole
+            numbers, and ids of different types that are written the same, such as 1 and "1".
         values : array-like of numbers, shape (n,), optional
-            By default every event counts 1.
+            By default, each event counts 1.
         times : array-like of numbers or datetime64, shape (n,), optional
         aggregate : {"sum", "max", "last", "mean", "error"}
             How to combine several events of the same pair.
-
-        Returns
-        -------
-        Interactions
 
         Raises
         ------
@@ -223,7 +209,7 @@ class Interactions(Guarded):
         return cls(pairs, user_ids, item_ids, aggregate=aggregate, dropped=dropped, has_values=values is not None)
 
     def _snapshot(self) -> Self:
-        """Return interactions of their own that are as these at one moment; all that is large is shared."""
+        """Return an independent copy of the current state, which shares the large arrays."""
         twin = type(self).__new__(type(self))
         with self._guard.lock:
             twin.__dict__.update(self.__dict__)
@@ -233,12 +219,12 @@ class Interactions(Guarded):
 
     @property
     def matrix(self) -> sp.csr_array:
-        """The values, users x items; it shares memory with the interactions: don't write to it."""
+        """The values, users x items; shares memory with the interactions, so don't write to it."""
         return self._pairs.matrix.to_scipy()
 
     @property
     def times(self) -> NDArray[Any] | None:
-        """The time of the latest event of every pair, in the order of ``matrix.data``; or None."""
+        """The time of the latest event of each pair, in the order of ``matrix.data``; or None."""
         return self._pairs.times
 
     @property
@@ -266,7 +252,7 @@ class Interactions(Guarded):
         return f"Interactions({n_users:,} users x {n_items:,} items, {self.nnz:,} pairs, aggregate={self.aggregate!r})"
 
     def describe(self) -> InteractionsReport:
-        """Count what was read, left out and merged, and what is there now.
+        """Count the rows read, dropped and merged, and summarize what is left.
 
         Returns
         -------
@@ -276,12 +262,12 @@ class Interactions(Guarded):
         return InteractionsReport.of(self._pairs, self._dropped, self.aggregate)
 
     def to_frame(self, library: str | None = None) -> Any:
-        """Return the pairs as a frame with the columns user, item, value and, where there are times, time.
+        """Return the pairs as a frame with the columns user, item, value and, if there are times, time.
 
         Parameters
         ----------
         library : {"polars", "pandas", "pyarrow"}, optional
-            By default the library of the frame it was made from, else the first that is installed.
+            By default, the library of the original frame, else the first one installed.
         """
         rows, columns = self._pairs.matrix.positions()
         frame = {"user": self._users.raw(rows), "item": self._items.raw(columns), "value": self._pairs.matrix.data}
@@ -292,15 +278,15 @@ class Interactions(Guarded):
     # Derived interactions
 
     def append(self, events: Any) -> Self:
-        """Add events; users and items keep their numbers, new ones are numbered from there on.
+        """Add events; known users and items keep their row numbers, and new ones are numbered after them.
 
-        Several events of a pair are combined by `aggregate`, here too: with ``"sum"`` the new value is added to the
-        old one, with ``"last"`` it replaces the old one unless it is older.
+        Events of the same pair are again combined by `aggregate`: with ``"sum"`` the new value is added to the old one,
+        with ``"last"`` it replaces the old one unless it is older.
 
         Parameters
         ----------
         events : frame or Interactions
-            A frame with the same columns as the one it was made from, or other interactions.
+            A frame with the same columns as the original one, or other interactions.
 
         Returns
         -------
@@ -309,11 +295,11 @@ class Interactions(Guarded):
         Raises
         ------
         TypeError, ValueError
-            As `from_frame`; nothing is changed then.
+            As `from_frame`; nothing is then changed.
 
         Notes
         -----
-        It sorts all pairs anew: append a batch at a time. Models fitted before keep the ids that they were fitted on.
+        All pairs are sorted again, so append in batches. Models fitted before keep the ids that they were fitted on.
         """
         if not isinstance(events, Interactions):
             if self._columns is None:
@@ -354,12 +340,12 @@ class Interactions(Guarded):
     def reindex(self, *, users: Any = None, items: Any = None) -> Self:
         """Return interactions with exactly these users and items, in this order.
 
-        Pairs of others are left out; users and items that have no pair here get empty rows and columns.
+        Pairs of others are dropped; users and items without pairs get empty rows and columns.
 
         Parameters
         ----------
         users, items : array of raw ids, optional
-            By default those that are here.
+            By default, the current ones.
         """
         here = self._snapshot()
         new_users = here._users if users is None else distinct_ids("users", users, here._users)
@@ -381,14 +367,14 @@ class Interactions(Guarded):
         return here._like(pairs, new_users, new_items)
 
     def __getitem__(self, rows: Any) -> Self:
-        """Return the users of some rows, with all items: what scikit-learn's cross-validation cuts data into.
+        """Return the users of some rows, with all items, as scikit-learn's cross-validation does to split data.
 
         Parameters
         ----------
         rows : slice, array of row numbers, or boolean array
-            For users by their ids, see `reindex`.
+            To select users by id, see `reindex`.
         """
-        if isinstance(rows, tuple) and len(rows) == 2 and rows[1] is Ellipsis:  # as scikit-learn asks
+        if isinstance(rows, tuple) and len(rows) == 2 and rows[1] is Ellipsis:  # from scikit-learn
             rows = rows[0]
         try:
             chosen = np.arange(self.shape[0])[rows]
@@ -402,7 +388,7 @@ class Interactions(Guarded):
         return self.reindex(users=self.user_ids[chosen])
 
     def _select(self, keep: NDArray[np.bool_]) -> Self:
-        """Return the pairs where `keep`, aligned with ``matrix.data``, holds; ids and shape stay."""
+        """Return the pairs where `keep`, aligned with ``matrix.data``, is true; ids and shape don't change."""
         return self._like(self._pairs.select(keep), self._users, self._items)
 
     def _like(self, pairs: Pairs, users: Ids, items: Ids) -> Self:

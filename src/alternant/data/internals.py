@@ -1,4 +1,4 @@
-"""What the rest of the package asks of `Interactions` and its users need not know."""
+"""Access to the internals of `Interactions` for the rest of the package."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ def ids_of(interactions: Interactions, kind: str) -> Ids:
 
 
 def library_of(interactions: Interactions) -> str | None:
-    """Return the library of the frame that the interactions were made from, if they were."""
+    """Return the library of the frame that the interactions were made from, if any."""
     return interactions._library
 
 
 def select(interactions: Interactions, keep: NDArray[np.bool_]) -> Interactions:
-    """Return the pairs where `keep`, aligned with ``matrix.data``, holds; ids and shape stay."""
+    """Return the pairs where `keep`, aligned with ``matrix.data``, is true; ids and shape don't change."""
     return interactions._select(keep)

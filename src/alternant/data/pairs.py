@@ -1,4 +1,4 @@
-"""From rows of events to one entry for every pair, in the order of a CSR matrix."""
+"""Merge rows of events into one entry per pair, in the order of a CSR matrix."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ AGGREGATES = ("sum", "max", "last", "mean", "error")
 
 @dataclass(frozen=True)
 class EventTable:
-    """Rows of events; `counts` tells how many events a row stands for already, where a mean is to be taken.
+    """Rows of events; for means, `counts` is the number of events that each row already represents.
 
-    `summed` marks the rows whose value is the sum of several, which a rating never is; None: there are none.
+    `summed` marks the rows whose value is a sum of several, which a rating never is; None: there are none.
     """
 
     users: NDArray[Any]
     items: NDArray[Any]
-    values: NDArray[Any] | None  # None: every event counts 1
+    values: NDArray[Any] | None  # None: each event counts 1
     times: NDArray[Any] | None
     counts: NDArray[np.int64] | None = None
     summed: NDArray[np.bool_] | None = None
@@ -33,17 +33,17 @@ class EventTable:
         return EventTable(*(None if part is None else part[rows] for part in parts))  # type: ignore[arg-type]
 
     def each_count(self) -> NDArray[np.int64]:
-        """Return how many events every row stands for."""
+        """Return how many events each row represents."""
         return np.ones(len(self.users), np.int64) if self.counts is None else self.counts
 
     def each_summed(self) -> NDArray[np.bool_]:
-        """Return for every row whether its value is the sum of several."""
+        """Return for each row whether its value is the sum of several."""
         return np.zeros(len(self.users), bool) if self.summed is None else self.summed
 
 
 @dataclass(frozen=True)
 class Pairs:
-    """One entry for every pair: a matrix and, aligned with its data, the rest of what an `EventTable` has."""
+    """One entry per pair: a matrix and, aligned with its data, the other columns of an `EventTable`."""
 
     matrix: CSR
     times: NDArray[Any] | None  # of the latest event
@@ -56,13 +56,13 @@ class Pairs:
         return EventTable(users, items, self.matrix.data, self.times, self.counts, self.summed)
 
     def select(self, keep: NDArray[np.bool_]) -> Pairs:
-        """Return the entries where `keep` holds."""
+        """Return the entries where `keep` is true."""
         parts = (self.times, self.counts, self.summed)
         return Pairs(self.matrix.filter(keep), *(None if part is None else part[keep] for part in parts))  # type: ignore[arg-type]
 
 
 class DuplicatePairError(ValueError):
-    """A pair stands in more than one row where that is not allowed."""
+    """A pair occurs in more than one row where that is not allowed."""
 
     def __init__(self, row: int, other: int, repeated: int) -> None:
         super().__init__(f"rows {row} and {other} hold the same pair")
@@ -70,9 +70,9 @@ class DuplicatePairError(ValueError):
 
 
 def merge_pairs(events: EventTable, shape: tuple[int, int], aggregate: str) -> Pairs:
-    """Sort the events by pair and make one entry of those that share a pair.
+    """Sort the events by pair and merge those of the same pair.
 
-    Cost: one sort of 64-bit numbers, a user, an item and a row number packed in each where they fit.
+    Cost: one sort of 64-bit numbers, each with a user, an item and a row number packed in it, if they fit.
     """
     order = _order(events, shape)
     users, items = events.users[order], events.items[order]
@@ -87,7 +87,7 @@ def merge_pairs(events: EventTable, shape: tuple[int, int], aggregate: str) -> P
     indptr = np.concatenate([[0], np.cumsum(np.bincount(users[starts], minlength=shape[0]))])
     indices = items[starts].astype(np.int32 if shape[1] <= np.iinfo(np.int32).max else np.int64, copy=False)
     del users, items, first
-    with np.errstate(over="ignore", invalid="ignore"):  # refused below
+    with np.errstate(over="ignore", invalid="ignore"):  # checked below
         data, counts = _values(events, order, starts, aggregate)
     if not np.isfinite(data).all():
         raise ValueError(
@@ -103,7 +103,7 @@ def merge_pairs(events: EventTable, shape: tuple[int, int], aggregate: str) -> P
 def _summed(
     events: EventTable, order: NDArray[Any], starts: NDArray[np.int64], aggregate: str
 ) -> NDArray[np.bool_] | None:
-    """Return which entries are sums of several values, or made of such sums; None if none is."""
+    """Return which entries are sums of several values, or derived from such sums; None if none is."""
     summed = None
     if events.summed is not None and len(starts):
         summed = np.logical_or.reduceat(events.summed[order], starts)
@@ -114,7 +114,7 @@ def _summed(
 
 
 def _order(events: EventTable, shape: tuple[int, int]) -> NDArray[Any]:
-    """Return the rows by user, then item, then as they came."""
+    """Return the rows sorted by user, then item, then original position."""
     rows = len(events.users)
     bits = max(rows - 1, 1).bit_length()
     if (shape[0] * shape[1]).bit_length() + bits > 63:
@@ -157,7 +157,7 @@ def _values(
 def _last(
     times: NDArray[Any] | None, order: NDArray[Any], starts: NDArray[np.int64], lengths: NDArray[np.int64]
 ) -> NDArray[np.int64]:
-    """Return the position of the latest event of every pair; of several at the same time, the last row."""
+    """Return the position of the latest event of each pair; of several at the same time, the last row."""
     last = starts + lengths - 1
     if times is not None:
         repeated = np.flatnonzero(lengths > 1)

@@ -1,4 +1,4 @@
-"""Checks of ratings: tables where a zero is a value, a gap is missing, and two entries of a pair can't be added up."""
+"""Checks of ratings: tables in which zeros are values, gaps are missing, and duplicate entries can't be summed."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ if TYPE_CHECKING:
 def check_ratings(
     name: str, table: Any, dtype: np.dtype[Any], missing_value: float = np.nan, copy: bool = False
 ) -> CSR:
-    """Return the known entries of a sparse or dense table, stored zeros included.
+    """Return the known entries of a sparse or dense table, including stored zeros.
 
-    Zeros in blocks (BSR) are left out, since nothing tells them from padding. NaN is missing, and so is
-    `missing_value`. `table` is not changed; with `copy` the result shares no memory with it.
+    Zeros in blocks (BSR) are dropped, since they can't be told from padding. NaN and `missing_value` mark missing
+    entries. `table` is not modified; with `copy`, the result shares no memory with it.
     """
     if is_sparse(table):
         csr = _whole_csr(name, table, dtype, missing_value, copy)
@@ -33,7 +33,7 @@ def check_ratings(
     known = ~np.isnan(values)
     if not np.isnan(missing_value):
         known &= values != missing_value
-    with np.errstate(over="ignore"):  # what overflows the dtype is reported below
+    with np.errstate(over="ignore"):  # overflows are reported below
         narrow = values.astype(dtype, copy=copy)
     if not np.isfinite(narrow[known]).all():
         wrong = int(np.flatnonzero(known & ~np.isfinite(narrow))[0])
@@ -48,7 +48,7 @@ def check_ratings(
 
 
 def check_not_summed(name: str, interactions: Interactions) -> None:
-    """Refuse interactions in which some pairs hold the sum of several ratings (or likes), which is none."""
+    """Raise if some pairs of interactions hold the sum of several ratings (or likes), which is not a rating."""
     summed = interactions._pairs.summed
     if summed is None or not summed.any():
         return
@@ -64,7 +64,7 @@ def check_not_summed(name: str, interactions: Interactions) -> None:
 
 
 def check_has_values(name: str, interactions: Interactions) -> None:
-    """Refuse interactions without values as ratings: all of them would be 1."""
+    """Raise if interactions used as ratings have no values: all ratings would be 1."""
     if not interactions._has_values:
         raise refusal(
             ValueError,
@@ -82,7 +82,7 @@ def check_sample_weight(sample_weight: Any, ratings: Any, observed: CSR, missing
         raise ValueError(
             f"{name} must have the shape of the ratings, {observed.shape}, got {tuple(shape)}: give each a weight"
         )
-    if not is_sparse(sample_weight):  # whatever stands where a rating is missing does not count
+    if not is_sparse(sample_weight):  # weights of missing ratings are ignored
         values = values.reshape(shape)[at]
     elif not _same((rows, columns), at):
         _, *stored, ratings = _sparse_entries("ratings", ratings) if is_sparse(ratings) else (None, *at, observed.data)
@@ -111,7 +111,7 @@ def _same(pairs: Any, others: Any) -> bool:
 
 
 def _whole_csr(name: str, table: Any, dtype: np.dtype[Any], missing_value: float, copy: bool) -> CSR | None:
-    """Return a CSR matrix that is canonical already and has no missing values, at a tenth of the cost; else None."""
+    """Return a CSR matrix that is already canonical and has no missing values, at a tenth of the cost; else None."""
     if table.ndim != 2 or table.format != "csr" or table.dtype.kind != "f":
         return None
     check_structure(name, table)
@@ -132,7 +132,7 @@ def _whole_csr(name: str, table: Any, dtype: np.dtype[Any], missing_value: float
 def _sparse_entries(
     name: str, table: Any
 ) -> tuple[tuple[int, int], NDArray[np.int64], NDArray[Any], NDArray[Any]]:
-    """Return the entries, sorted by row and column; refuse a pair that stands there twice."""
+    """Return the entries, sorted by row and column; raise if a pair is repeated."""
     if table.ndim != 2:
         raise ValueError(f"{name} must have 2 dimensions (users and items), got {table.ndim}")
     if table.dtype.kind not in "buif":

@@ -1,4 +1,4 @@
-"""How many rows of a table were kept, dropped and merged: the report of `Interactions.describe`."""
+"""The report of `Interactions.describe`: how many rows of a table were kept, dropped and merged."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class DroppedRows:
 
     @property
     def n_kept(self) -> int:
-        """Rows that were not left out."""
+        """Rows that were not dropped."""
         return self.n_rows - self.n_missing_ids - self.n_missing_values - self.n_missing_times
 
     def __add__(self, other: DroppedRows) -> DroppedRows:
@@ -32,18 +32,19 @@ class DroppedRows:
 
 @dataclass(frozen=True)
 class InteractionsReport:
-    """The report of `Interactions.describe`; printed, it is a table.
+    """The report of `Interactions.describe`; prints as a table.
 
     Attributes
     ----------
     n_users, n_items, n_interactions : int
         Users, items, and pairs with an entry.
     density : float
-        Share of all pairs that have one.
+        Fraction of all pairs that have an entry.
     n_rows : int
-        Rows read, appended ones included.
+        Rows read, including appended ones.
     n_missing_ids, n_missing_values, n_missing_times : int
-        Rows dropped for want of a user or item; of the others, for want of a value (NaN); of the rest, of a time.
+        Rows dropped because of a missing user or item; of the others, a missing value (NaN); of the rest, a missing
+        time.
     n_merged : int
         Rows that share their pair with an earlier one.
     per_user, per_item : (int, float, int)
@@ -71,7 +72,7 @@ class InteractionsReport:
 
     @classmethod
     def of(cls, pairs: Pairs, dropped: DroppedRows, aggregate: str) -> InteractionsReport:
-        """Count."""
+        """Compute the counts."""
         matrix, times = pairs.matrix, pairs.times
         n_users, n_items = matrix.shape
         spread = [

@@ -1,4 +1,4 @@
-"""Twins: ids of different types that are written the same (1, "1" and b"1"), and so would be two users by mistake."""
+"""Twins: ids of different types that are written the same (1, "1" and b"1"), which would be two users by mistake."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ READERS: dict[type, Callable[[str], Any]] = {
 
 
 def texts(value: Any) -> tuple[str, ...]:
-    """Return how an id may be written; nothing for types that have no usual text, such as tuples."""
+    """Return the texts that an id may be written as; none for types without a usual one, such as tuples."""
     value = plain("ids", value)
     if isinstance(value, str):
         return (value,)
@@ -41,7 +41,7 @@ def texts(value: Any) -> tuple[str, ...]:
 def known_twins(known: Ids, values: Iterable[Any]) -> list[Any]:
     """Return the values that are written like a known id of another type.
 
-    What is written is read as every type that is known, so that no index of all texts is needed.
+    The text of each value is parsed as every known type, so that no index of all texts is needed.
     """
     written = [(value, text) for value in values for text in texts(value)]
     twins: list[Any] = []
@@ -61,7 +61,7 @@ def known_twins(known: Ids, values: Iterable[Any]) -> list[Any]:
 
 
 def refuse_twins(name: str, ids: list[Any]) -> None:
-    """Raise if two of the ids are written the same, but are of different types."""
+    """Raise if two of the ids are written the same but have different types."""
     if len(set(map(type, ids))) < 2:
         return
     seen: dict[str, Any] = {}
@@ -77,7 +77,7 @@ def refuse_twins(name: str, ids: list[Any]) -> None:
 
 
 def _read(kind: type, text: str) -> Any:
-    """Return what a text stands for as a value of a type, None if nothing."""
+    """Parse a text as a value of a type; None if it is not one."""
     try:
         return READERS[kind](text)
     except (ArithmeticError, ValueError):

@@ -1,4 +1,4 @@
-"""Checks of ids, row numbers and matrices that users pass in; those of numbers are in `alternant._utils.validation`."""
+"""Checks of ids, row numbers and matrices passed by users; `alternant._utils.validation` checks other arguments."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from numpy.typing import NDArray
 
 from .csr import CSR
 
-MOST_ROLES = 4  # columns that say who, what, how much and when; a frame of more is a table of users x items
+MOST_ROLES = 4  # columns of users, items, values and times; a frame with more is a table of users x items
 
 
 def refuse_iterator(name: str, ids: Any, what: str = "an id or a list of ids") -> None:
-    """Refuse an iterator, which can be read only once, and a set where the result follows the order of the ids."""
+    """Raise for an iterator, which can be read only once, and for a set, as results follow the order of the ids."""
     if isinstance(ids, Iterator):
         raise TypeError(f"{name} must be an id or a list of ids, got {type(ids).__name__}: pass list({name})")
     if isinstance(ids, Set):
@@ -26,12 +26,12 @@ def refuse_iterator(name: str, ids: Any, what: str = "an id or a list of ids") -
 
 
 def unordered(ids: Any) -> Any:
-    """Return ids whose order means nothing, as a list where they are a set or a view of a dict, else as they are."""
+    """Return ids whose order does not matter: a set or a view of a dict as a list, anything else unchanged."""
     return list(ids) if isinstance(ids, (Set, ValuesView)) else ids
 
 
 def row_numbers(name: str, ids: Any, kind: str) -> NDArray[Any]:
-    """Return whole numbers as an array."""
+    """Convert row numbers to an array of integers."""
     refuse_iterator(name, ids, f"whole numbers ({kind} row numbers)")
     refuse_boolean_rows(name, ids, f"whole numbers ({kind} row numbers)")
     try:
@@ -46,7 +46,7 @@ def row_numbers(name: str, ids: Any, kind: str) -> NDArray[Any]:
 
 
 def refuse_boolean_rows(name: str, ids: Any, what: str = "whole numbers (row numbers)") -> None:
-    """Refuse a list with a boolean in it, of which NumPy makes the row number 1 or 0."""
+    """Raise for a list that contains a boolean, which NumPy would convert to row number 0 or 1."""
     if isinstance(ids, (list, tuple)):
         for one in ids:
             if isinstance(one, (list, tuple)):
@@ -56,7 +56,7 @@ def refuse_boolean_rows(name: str, ids: Any, what: str = "whole numbers (row num
 
 
 def check_ids(name: str, ids: Any, count: int, kind: str, new: int = 0) -> NDArray[np.int64]:
-    """Return row numbers as int64, of the shape they came in; all must exist, or be among the `new` next ones."""
+    """Return row numbers as int64, in the same shape; all must exist, or be among the next `new` ones."""
     array = row_numbers(name, ids, kind)
     wrong = array[(array < 0) | (array >= count + new)]
     if wrong.size:
@@ -97,7 +97,7 @@ def check_interactions(
 
 
 def way_from_frame(name: str, frame: Any) -> str:
-    """Return what to pass instead of a frame, which may have a row for each pair, or be a table of users x items."""
+    """Return the code to suggest in place of a frame, which may hold one row per pair or a table of users x items."""
     kinds = [str(kind) for kind in getattr(frame, "dtypes", [])]
     numbers = [kind.lower().startswith(("int", "uint", "float", "bool")) for kind in kinds]
     pandas, polars = hasattr(frame, "melt") and hasattr(frame, "index"), hasattr(frame, "unpivot")
@@ -115,7 +115,7 @@ def way_from_frame(name: str, frame: Any) -> str:
 
 
 def check_columns(name: str, matrix: Any, columns: int, kind: str, rows: int) -> None:
-    """Refuse a matrix with another number of columns than the model's, and say when it looks transposed.
+    """Raise if a matrix does not have the model's number of columns, and say if it looks transposed.
 
     Anything that is not a matrix is left to later checks.
     """
@@ -139,14 +139,14 @@ def is_sparse(matrix: Any) -> TypeGuard[Any]:
 
 
 def _to_csr(name: str, matrix: Any, summed: np.dtype[Any], copy: bool) -> sp.csr_array:
-    """Return a sorted CSR array whose duplicates have been added up in dtype `summed`."""
+    """Return a sorted CSR array whose duplicates have been summed in dtype `summed`."""
     check_structure(name, matrix)
     try:
         csr = sp.csr_array(matrix, copy=copy) if matrix.format == "csr" else sp.csr_array(matrix.astype(summed))
     except (ArithmeticError, IndexError, TypeError, ValueError) as error:
         raise ValueError(f"{name} must be a whole matrix, but SciPy says {str(error)!r}: rebuild it") from None
     if matrix.format != "csr":
-        check_structure(name, csr)  # not all formats can be checked before
+        check_structure(name, csr)  # not all formats can be checked before conversion
     if not csr.has_canonical_format:
         csr = csr.astype(summed)  # a copy
         csr.sum_duplicates()
@@ -154,7 +154,7 @@ def _to_csr(name: str, matrix: Any, summed: np.dtype[Any], copy: bool) -> sp.csr
 
 
 def check_structure(name: str, matrix: Any) -> None:
-    """Refuse broken compressed or coordinate structures, which SciPy accepts and later reads out of bounds."""
+    """Raise for invalid compressed or coordinate structures, which SciPy accepts and later reads out of bounds."""
     if matrix.format in ("csr", "csc", "bsr"):
         indptr, indices = matrix.indptr, matrix.indices
         block = matrix.blocksize if matrix.format == "bsr" else (1, 1)
@@ -176,7 +176,7 @@ def check_structure(name: str, matrix: Any) -> None:
             _check_within(name, ("row", "col")[axis], coordinates, matrix.shape[axis])
     elif matrix.format == "lil":
         uneven = [row for row in range(len(matrix.rows)) if len(matrix.rows[row]) != len(matrix.data[row])]
-        if uneven:  # SciPy would fill up with whatever is in memory
+        if uneven:  # SciPy would fill the gaps with uninitialized memory
             raise ValueError(f"{name} must have as many columns as values in row {uneven[0]}: rebuild the matrix")
 
 

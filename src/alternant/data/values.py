@@ -1,4 +1,4 @@
-"""Columns and single values as users pass them: opened without loss, and what a value stands for as an id."""
+"""Columns and single values passed by users: opened without loss, and normalized as ids."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from .._utils.messages import refusal
 
 
 def open_column(column: Any) -> NDArray[Any] | nw.Series[Any] | list[Any]:
-    """Return a list, a NumPy array, or a frame's column as narwhals wraps it, with every value as it was.
+    """Return a list, a NumPy array, or a frame's column wrapped by narwhals, with all values unchanged.
 
-    NumPy makes float64 of a column of whole numbers with gaps, and so one number of several beyond 2^53: no column of
-    a library of frames goes through it before its missing values are told from the others.
+    NumPy converts whole numbers with missing values to float64, where several numbers beyond 2^53 become one: columns
+    of frame libraries are not passed to it before their missing values have been found.
     """
     if isinstance(column, (list, tuple)):
         return list(column)
@@ -34,19 +34,19 @@ def open_column(column: Any) -> NDArray[Any] | nw.Series[Any] | list[Any]:
 
 
 def is_whole(column: nw.Series[Any]) -> bool:
-    """Whether NumPy has an array for a column: whole numbers of at most 64 bits, none of them missing."""
+    """Whether a column fits in a NumPy array of integers: whole numbers of at most 64 bits, none of them missing."""
     return column.dtype.is_integer() and column.dtype not in (nw.Int128, nw.UInt128) and column.null_count() == 0
 
 
 def object_array(values: list[Any]) -> NDArray[Any]:
-    """Return a one-dimensional array of objects, even where these are sequences."""
+    """Return a one-dimensional array of objects, even if these are sequences."""
     out = np.empty(len(values), object)
     out[:] = values
     return out
 
 
 def unmasked(array: Any) -> Any:
-    """Return a masked array as one that says itself what is missing: by NaN, NaT or None."""
+    """Convert a masked array to a plain one, with NaN, NaT or None for masked values."""
     if not isinstance(array, np.ma.MaskedArray):
         return array
     mask = np.ma.getmaskarray(array)
@@ -65,7 +65,7 @@ def as_objects(name: str, array: NDArray[Any]) -> NDArray[Any]:
     Raises
     ------
     TypeError
-        If dates are finer than a microsecond, which no Python object is.
+        If dates are finer than a microsecond, which Python objects can't be.
     """
     if array.dtype.kind not in "mM":
         return array.astype(object)
@@ -78,10 +78,10 @@ def as_objects(name: str, array: NDArray[Any]) -> NDArray[Any]:
 
 
 def plain(name: str, value: Any) -> Any:
-    """Return a value as the Python object that all its spellings share, equal to it and of equal hash.
+    """Return the canonical Python object for a value, equal to it and with the same hash.
 
     A NumPy scalar becomes a Python one, pandas' Timestamp a datetime, and a whole float or Decimal an int. (Floats
-    beyond int64, which stand for many numbers, are no ids: see `refuse_unlike_ids`.)
+    beyond int64, which stand for many numbers, can't be ids: see `refuse_unlike_ids`.)
     """
     if isinstance(value, np.generic):
         value = as_objects(name, np.asarray(value)).item()
@@ -98,9 +98,9 @@ def plain(name: str, value: Any) -> Any:
 
 
 def refuse_unlike_ids(name: str, values: list[Any]) -> None:
-    """Raise if a value equals ids that it does not mean: a boolean, or a float that stands for several whole numbers.
+    """Raise if a value may equal an id by accident: a boolean, or a float that stands for several whole numbers.
 
-    Python takes True for 1, and a float from 2^53 on (2^24, if it has 32 bits) for all that is rounded to it.
+    In Python, True equals 1, and a float from 2^53 on (float32: 2^24) stands for all numbers that are rounded to it.
     """
     for kind in set(map(type, values)) - {int, str}:
         if issubclass(kind, (bool, np.bool_)):
@@ -112,7 +112,7 @@ def refuse_unlike_ids(name: str, values: list[Any]) -> None:
 
 
 def refuse_rounded(name: str, floats: NDArray[Any]) -> None:
-    """Raise if a float is a whole number beyond those that its type can tell apart."""
+    """Raise if a float is a whole number too large for its type to tell from the next."""
     size = np.abs(floats)
     rounded = (size >= 2.0 ** (np.finfo(floats.dtype).nmant + 1)) & (size < np.inf)
     if rounded.any():
@@ -146,7 +146,7 @@ def _is_signalling(value: Any) -> bool:
 
 
 def is_hashable(value: Any) -> bool:
-    """Whether a value can be an id."""
+    """Whether a value is hashable, as ids must be."""
     try:
         hash(value)
     except TypeError:

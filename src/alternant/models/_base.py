@@ -1,4 +1,4 @@
-"""What all factor models share: ranking by dot product, predictions, similar items and users, saving and loading."""
+"""The base class of factor models: ranking by dot product, predictions, similar items and users, saving, loading."""
 
 from __future__ import annotations
 
@@ -105,7 +105,7 @@ class FactorModel(Serving, ColdStart, Histories, RawIds, ScikitLearnModel, Descr
         -------
         ids : array, shape (len(users), k), or (k,) for a single user
             Row numbers (int32) or raw ids of the items. Unfilled positions are padded with -1 (None where ids are not
-            integers); where -1 is an item's id, the scores tell the two apart.
+            integers); if -1 is also an item id, the scores tell the two apart.
         scores : array of the same shape
             Their scores; -inf in unfilled positions only.
 
@@ -232,7 +232,7 @@ class FactorModel(Serving, ColdStart, Histories, RawIds, ScikitLearnModel, Descr
 
     @classmethod
     def load(cls, path: str | os.PathLike[str], *, mmap: bool = False) -> Self:
-        """Read a model that `save` wrote.
+        """Load a model written by `save`.
 
         Parameters
         ----------
@@ -291,7 +291,7 @@ class FactorModel(Serving, ColdStart, Histories, RawIds, ScikitLearnModel, Descr
         return mean
 
     def _link(self, scores: NDArray[Any], **state: Any) -> NDArray[Any]:
-        """Turn dot products into predictions, by a monotone function, which leaves the ranking as it is."""
+        """Turn dot products into predictions, by a monotone function, which preserves the ranking."""
         return scores
 
     def _latent(self, factors: NDArray[Any]) -> NDArray[Any]:

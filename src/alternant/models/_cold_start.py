@@ -56,9 +56,9 @@ class ColdStart:
             Number of nearest users to average.
         min_count : int, optional
             Recommend only items with at least this many interactions, or as many as the k-th most popular item has, if
-            that is fewer. By default 20 for models of ratings and swipes, whose lists would otherwise be led by items
-            that one or two users praised, and 0 for the others. Ignored by a model without interactions (saved without
-            them).
+            that is fewer. By default 20 for `ExplicitALS`, `BiasedMF` and `CosineMF`, whose lists would otherwise be
+            led by items that one or two users praised, and 0 for the others. Ignored by a model without interactions
+            (saved without them).
         exclude_items, candidate_items : array of ids, optional
             Items excluded for all users, and the only items that may be recommended.
 
@@ -177,7 +177,7 @@ def well_known(rows: CSR, chosen: NDArray[Any] | None, min_count: int, k: int) -
 
 
 def unit_features(features: Any, new_features: Any, n_users: int) -> tuple[NDArray[Any], NDArray[Any]]:
-    """Return both as float64 rows scaled to length 1; a row of zeros stays as it is."""
+    """Return both as float64 rows scaled to length 1; rows of zeros are unchanged."""
     arrays = []
     for name, value in (("features", features), ("new_features", new_features)):
         dense = value.toarray() if is_sparse(value) else value

@@ -1,4 +1,4 @@
-"""Models that score an item by its weights for what a user has interacted with: users are sparse rows."""
+"""Models that score an item by its weights for the items in a user's history: users are sparse rows."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from ..data.csr import CSR
 from ._fold_in import FoldInUsersModel
 from ._sparse_rows import SparseRows, cut_by_entries, sparse_rows
 
-BLOCK_BYTES = 1 << 23  # of the scores that one thread holds
+BLOCK_BYTES = 1 << 23  # of the scores held by one thread
 PAIR_ENTRIES = 1 << 21  # entries of users whose pairs are scored together
 
 # (start, stop) -> the scores of these rows for all items
@@ -24,13 +24,13 @@ Scores = Callable[[int, int], NDArray[Any]]
 class ItemWeightsModel(FoldInUsersModel):
     """A model whose score is a product of a sparse row of the user and a dense row of the item.
 
-    `user_factors` are `SparseRows`, and `item_factors` the transpose of an array in C order whose row j holds what item
-    j, once a user has it, adds to the score of every item: a user's scores are the sum of a few such rows. Scores are
-    formed for a few users at a time, each by one thread in the order of the items, and ranked by the kernel `top_k`.
-    Factors that are set by hand may be dense.
+    `user_factors` are `SparseRows`, and `item_factors` is the transpose of a C-contiguous array whose row j holds what
+    item j in a user's history contributes to the score of each item: a user's scores are a weighted sum of a few rows.
+    They are computed for a few users at a time, each by one thread in the order of the items, and ranked by the kernel
+    `top_k`. Factors set by hand may be dense.
 
-    A subclass has `fit`, which assigns such factors, and `_fold_in`, which makes sparse rows of interactions; if its
-    last columns are no items, `_latent` leaves them out.
+    A subclass defines `fit`, which assigns such factors, and `_fold_in`, which turns interactions into sparse rows; if
+    its last columns are not items, `_latent` drops them.
     """
 
     def _factors(self) -> tuple[Any, NDArray[Any]]:
@@ -74,7 +74,7 @@ class ItemWeightsModel(FoldInUsersModel):
         return ids, best
 
     def _scores(self, queries: Any, items: NDArray[Any]) -> Scores:
-        """Return what computes the scores of a range of users."""
+        """Return a function that computes the scores of a range of users."""
         rows = sparse_rows(queries).astype(items.dtype, copy=False)
         weights = np.ascontiguousarray(items.T)
         return lambda start, stop: np.asarray(rows[start:stop] @ weights)
@@ -82,7 +82,7 @@ class ItemWeightsModel(FoldInUsersModel):
     def _best_of(
         self, scores: Scores, m: int, items: NDArray[Any], k: int, exclude: Any, candidates: Any
     ) -> tuple[NDArray[np.int32], NDArray[Any]]:
-        """Return the items with the greatest of m rows of scores."""
+        """Return the items with the greatest scores in each of m rows."""
         ids, best = np.empty((m, k), np.int32), np.empty((m, k), items.dtype)
         kernel, one = self._backend().top_k, np.ones((1, 1), items.dtype)
 
@@ -97,7 +97,7 @@ class ItemWeightsModel(FoldInUsersModel):
     def _for_each_row(
         self, scores: Scores, m: int, items: NDArray[Any], use: Callable[[int, NDArray[Any]], None]
     ) -> None:
-        """Call a function with the number and the scores of every row, on all threads."""
+        """Call a function with the number and the scores of each row, on all threads."""
         height = int(np.clip(BLOCK_BYTES // max(1, len(items) * items.itemsize), 1, 256))
 
         def work(start: int) -> None:
@@ -129,7 +129,7 @@ class ItemWeightsModel(FoldInUsersModel):
             return super()._neighbours(factors, rows, k, candidates, kind)
         unit = _unit_rows(self._latent(factors))
         columns = sp.csr_array(unit.T)
-        everybody = np.empty((len(factors), 0), factors.dtype)  # who is ranked: their number and dtype
+        everybody = np.empty((len(factors), 0), factors.dtype)  # only its length and dtype are used
 
         def cosines(start: int, stop: int) -> NDArray[Any]:
             return np.asarray((unit[rows[start:stop]] @ columns).toarray())
@@ -138,7 +138,7 @@ class ItemWeightsModel(FoldInUsersModel):
         return self._best_of(cosines, len(rows), everybody, k, itself, candidates)
 
     def _directions(self, factors: NDArray[Any]) -> NDArray[Any]:
-        """Return the rows of items, each of length 1, in C order and with no other copy."""
+        """Return the rows of items scaled to length 1, in C order and without a second copy."""
         unit = np.array(self._latent(factors), order="C")
         norms = np.sqrt(np.einsum("if,if->i", unit, unit, dtype=np.float64))
         norms[norms == 0] = 1
@@ -160,7 +160,7 @@ def _csr_row(csr: Any, row: int) -> Any:
 
 
 def _unit_rows(rows: Any) -> sp.csr_array:
-    """Return rows of length 1; a row of zeros stays one."""
+    """Return rows scaled to length 1; rows of zeros are unchanged."""
     lengths = np.sqrt(np.asarray(rows.power(2).sum(axis=1, dtype=np.float64)))
     lengths[lengths == 0] = 1
     scaled = rows.data / np.repeat(lengths, np.diff(rows.indptr))

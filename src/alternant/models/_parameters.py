@@ -52,7 +52,7 @@ def _share(name: str, value: Any) -> None:
         raise refusal(ValueError, f"{parameter(name)} must be below 1, got {value!r}")
 
 
-# The check of each parameter, by its name, the same in all models: a new model's parameters are checked by these, too.
+# The check of each parameter by name, the same in all models, including new ones.
 RULES: dict[str, Rule] = {
     "alpha": number_rule(0),
     "backend": lambda name, value: check_choice(name, value, (AUTO, *BACKENDS)),

@@ -108,7 +108,7 @@ class RawIds(State):
     def _matrix(self, name: str, rows: Any, kind: str, rows_of: Any = None) -> Any:
         """Return a matrix whose columns are the model's items (with ``kind="user"``, users).
 
-        A matrix is returned as it is. The rows of `Interactions` are their own users (items), or those of `rows_of`;
+        A matrix is returned unchanged. The rows of `Interactions` are their own users (items), or those of `rows_of`;
         items (users) that the model does not know are refused.
         """
         if not isinstance(rows, Interactions):
@@ -145,7 +145,7 @@ class RawIds(State):
             check_has_values(name, interactions)
 
     def _refuse_ids(self, name: str, rows: Any, kind: str) -> None:
-        """Refuse a list of ids in place of a matrix, and say how to make one of it."""
+        """Raise for a list of ids in place of a matrix, and say how to make a matrix of it."""
         if is_sparse(rows) or hasattr(rows, "columns") or not isinstance(rows, (list, tuple, Set, np.ndarray)):
             return
         if isinstance(rows, np.ndarray) and rows.ndim != 1:

@@ -1,7 +1,7 @@
-"""The regression of every item on all others, in closed form: Gram matrix and inverse of a catalogue, in parallel.
+"""The regression of each item on all others in closed form: a Gram matrix and its inverse, in parallel.
 
-The work is cut into strips of rows at places that follow from the number of items, and BLAS runs each on one thread:
-the result has the same bits on any number of threads. Of symmetric matrices only the lower triangles are valid.
+The work is divided into strips of rows that depend only on the number of items, and BLAS runs each on one thread, so
+that results are bit-identical for any number of threads. Of symmetric matrices, only the lower triangles are valid.
 """
 
 from __future__ import annotations
@@ -15,16 +15,16 @@ from numpy.typing import NDArray
 
 from .._utils.threads import map_parallel, single_threaded_blas
 
-DENSE_FROM = 100  # a product of two stored entries takes as long as so many in a dense product
+DENSE_FROM = 100  # a product of two stored entries takes as long as this many in a dense product
 DENSE_ROWS = 1 << 23  # entries of a dense block of rows
 SPARSE_HEIGHT = 64  # rows of a sparse product at a time: up to 20 bytes for each of their entries
-CUT_BELOW = 1 << 21  # entries that each thread may copy, to leave out what lies above the diagonal
+CUT_BELOW = 1 << 21  # with fewer entries, each thread copies those it needs for the lower triangle
 WIDTH = 2048  # columns of a dense product at a time
 Strip = tuple[int, int]
 
 
 def strips(n: int) -> list[Strip]:
-    """Return where the rows of an n x n matrix are cut."""
+    """Return the strips into which the rows of an n x n matrix are divided."""
     height = 512 if n > 4096 else 128
     return [(start, min(start + height, n)) for start in range(0, n, height)]
 
@@ -66,7 +66,7 @@ def _add_gram(block: NDArray[np.float64], out: NDArray[np.float64], num_threads:
 
 
 def center(matrix: NDArray[np.float64], means: NDArray[np.float64], m: int) -> None:
-    """Turn a Gram matrix of m rows into that of the rows less their mean."""
+    """Turn the Gram matrix of m rows into that of the centered rows."""
     for start, stop in strips(len(matrix)):
         matrix[start:stop, :stop] -= (m * means[start:stop])[:, None] * means[:stop]
 
@@ -76,19 +76,19 @@ def negative_inverse(
 ) -> None:
     r"""Replace a positive definite matrix by minus its inverse, in place.
 
-    By the sweep operator, a block of pivots D after the other: with :math:`R = D^{-1} A_{D\cdot}`,
+    By the sweep operator, one block of pivots D at a time: with :math:`R = D^{-1} A_{D\cdot}`,
 
     .. math:: A \leftarrow A - A_{\cdot D} R, \qquad A_{D\cdot} \leftarrow R, \qquad A_{DD} \leftarrow -D^{-1},
 
     in n^3 multiply-adds, as many as a Cholesky factorization and the inverse from it, nearly all in products of strips.
 
-    `scale`: the size of what the entries of the diagonal were computed from, if that is greater than they are. A pivot
-    is known up to about n roundings of that size, and must be known to a percent.
+    `scale`: the magnitude of the terms that the diagonal was computed from, if that exceeds the diagonal. The error of
+    a pivot is about n rounding errors of that magnitude, and must be below 1 % of the pivot.
 
     Raises
     ------
     numpy.linalg.LinAlgError
-        If it is not positive definite beyond rounding; the matrix is then of no use.
+        If the matrix is not numerically positive definite; its content is then undefined.
     """
     n = len(matrix)
     smallest = 100 * n * np.finfo(np.float64).eps * (matrix.diagonal() if scale is None else scale)
@@ -114,11 +114,11 @@ def negative_inverse(
 def _sweep(
     matrix: NDArray[np.float64], row: NDArray[np.float64], solved: NDArray[np.float64], pivot: Strip
 ) -> Callable[[Strip], None]:
-    """Return what takes the pivots out of a strip of the others."""
+    """Return a function that eliminates the pivots from another strip."""
 
     def sweep(strip: Strip) -> None:
         start, stop = strip
-        for first, last in _columns(stop):  # 0 in those of the pivots
+        for first, last in _columns(stop):  # `row` and `solved` are 0 in the columns of the pivots
             matrix[start:stop, first:last] -= row[:, start:stop].T @ solved[:, first:last]
         if start >= pivot[1]:
             matrix[start:stop, pivot[0] : pivot[1]] = solved[:, start:stop].T
@@ -127,7 +127,7 @@ def _sweep(
 
 
 def weights_from(negative: NDArray[np.float64], out: NDArray[np.floating]) -> None:
-    """Write ``B_ij = -P_ij / P_jj``, ``B_jj = 0``, given -P; `out` may be the same memory as -P."""
+    """Write ``B_ij = -P_ij / P_jj``, ``B_jj = 0``, given -P; `out` may share its memory."""
     diagonal = negative.diagonal().copy()
     for start, stop in strips(len(negative)):
         negative[start:stop, stop:] = negative[stop:, start:stop].T
@@ -136,4 +136,4 @@ def weights_from(negative: NDArray[np.float64], out: NDArray[np.floating]) -> No
         inner[:] = lower + lower.T
     for start, stop in strips(len(negative)):
         np.divide(negative[start:stop], -diagonal, out=out[start:stop], casting="same_kind")
-    out[:] += 0.0  # no zeros that are negative
+    out[:] += 0.0  # turns -0.0 into 0.0

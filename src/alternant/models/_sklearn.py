@@ -39,17 +39,17 @@ class ScikitLearnModel:
         Returns
         -------
         float
-            For models of implicit feedback and likes (`ImplicitALS`, `LogisticMF`, `CosineMF`, `Popularity`), the mean
-            NDCG@10 of the held-out positive items, 0 to 1; lists exclude the user's other items. For models of ratings
-            (`ExplicitALS`, `BiasedMF`), minus the root mean squared error of the held-out ratings. Users with fewer
-            than two positive items (or ratings) are ignored.
+            For models of implicit feedback and likes (`ImplicitALS`, `EASE`, `LogisticMF`, `CosineMF`, `Popularity`),
+            the mean NDCG@10 of the held-out positive items, 0 to 1; lists exclude the user's other items. For models
+            of ratings (`ExplicitALS`, `BiasedMF`), minus the root mean squared error of the held-out ratings. Users
+            with fewer than two positive items (or ratings) are ignored.
 
         Raises
         ------
         NotFittedError
             Before `fit`.
         TypeError, ValueError
-            If `interactions` are invalid, or no user has two items, of which to hold out one.
+            If `interactions` are invalid, or no user has two items.
 
         References
         ----------
@@ -95,7 +95,7 @@ class ScikitLearnModel:
 
 
 def check_unused(y: Any) -> None:
-    """Refuse a matrix in place of scikit-learn's targets, which no model uses: it would be ignored silently."""
+    """Raise for a matrix as scikit-learn's targets, which no model uses: it would be ignored silently."""
     if len(getattr(y, "shape", ())) > 1:
         raise TypeError(
             f"y is not used and must be None, got {type(y).__name__} of shape {y.shape}: pass validation data as "

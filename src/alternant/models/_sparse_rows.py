@@ -1,4 +1,4 @@
-"""Factors of users that are mostly zeros: a row is what the user has interacted with."""
+"""Sparse user factors: a row holds the items that the user has interacted with."""
 
 from __future__ import annotations
 
@@ -12,10 +12,9 @@ from ..data.csr import CSR
 
 
 class SparseRows(sp.csr_array):
-    """A SciPy CSR array that has the length and the bytes of an array, and becomes one where NumPy needs it.
+    """A SciPy CSR array with the `len` and `tobytes` of an array, which NumPy can convert to one.
 
-    So it takes the place of the dense factors of users wherever these are only counted, cut, chosen from, copied or
-    compared.
+    It thus replaces dense user factors wherever these are only counted, sliced, indexed, copied or compared.
     """
 
     def __len__(self) -> int:
@@ -26,32 +25,32 @@ class SparseRows(sp.csr_array):
         return dict(self.__dict__)
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> NDArray[Any]:
-        """Return all entries, zeros too."""
+        """Return a dense array."""
         if copy is False:
             raise ValueError("a sparse array becomes a dense one by a copy only: leave out copy=False")
         return self.toarray().astype(self.dtype if dtype is None else dtype, copy=False)
 
     def tobytes(self) -> bytes:
-        """Return the bytes of the stored entries, their columns and the ends of the rows."""
+        """Return the bytes of the stored entries, their columns and the row pointers."""
         return b"".join(part.tobytes() for part in (self.data, self.indices, self.indptr))
 
     @classmethod
     def of(cls, rows: CSR) -> SparseRows:
-        """Share the memory of rows in canonical form."""
+        """Wrap rows in canonical form, sharing memory where dtypes allow."""
         return cls(rows.to_scipy())
 
     def to_csr(self) -> CSR:
-        """Return them for the library's own algorithms, sharing memory where dtypes allow."""
+        """Return the rows as a `CSR`, sharing memory where dtypes allow."""
         return CSR.of(self.indptr, self.indices, self.data, self.shape)
 
 
 def sparse_rows(factors: Any) -> SparseRows:
-    """Return factors as sparse rows, whatever they are."""
+    """Convert factors to sparse rows if they are not already."""
     return factors if isinstance(factors, SparseRows) else SparseRows(factors)
 
 
 def cut_by_entries(lengths: NDArray[np.int64], most: int) -> list[tuple[int, int]]:
-    """Cut rows of these lengths into ranges of at most so many entries, or of one row."""
+    """Divide rows of these lengths into ranges of at most `most` entries, or of one row."""
     ranges, start, size = [], 0, 0
     for at, length in enumerate(lengths.tolist()):
         if at > start and size + length > most:

@@ -19,11 +19,11 @@ class NotFittedError(ValueError, AttributeError):
 class State(Guarded):
     """The part of a model that holds its factors."""
 
-    # JSON-serializable attributes that `save` writes beside the parameters, the factors and the interactions.
+    # JSON-serializable attributes that `save` writes in addition to the parameters, the factors and the interactions.
     _fitted_state: ClassVar[tuple[str, ...]] = ()
 
     def __init_subclass__(cls, **options: Any) -> None:
-        """Make what a fit sets visible to other threads when the fit has finished."""
+        """Hide the attributes that a fit sets from other threads until the fit has finished."""
         super().__init_subclass__(**options)
         for name in ("user_factors", "item_factors", "interactions_", *cls._fitted_state):
             if not hasattr(cls, name):
@@ -69,9 +69,9 @@ class State(Guarded):
         return np.asarray(self._side(kind)[numbers])
 
     def _version(self, kind: str) -> tuple[object, int] | None:
-        """Return what tells whether the rows of a side have changed since: an object, and its number of changes.
+        """Return a version that tells whether the rows of a side have changed: an object, and its number of changes.
 
-        None if that cannot be told, because the factors can be written to. Rows may have been appended.
+        None if that can't be known, because the factors are writable. Appending rows need not change the version.
         """
         factors = getattr(self, f"{kind}_factors", None)
         return (factors, 0) if factors is not None and is_frozen(factors) else None
@@ -86,7 +86,7 @@ class State(Guarded):
         self._commit(state)
 
     def _derived(self, name: str, source: NDArray[Any], derive: Callable[[NDArray[Any]], NDArray[Any]]) -> NDArray[Any]:
-        """Return `derive` of an array of the model, cached as long as the array is read-only and the model's."""
+        """Return `derive` of an array of the model, cached as long as the array is read-only and in use."""
         cached = self._guard.derived.get(name)
         if cached is not None and cached[0] is source and is_frozen(source):
             return np.asarray(cached[1])

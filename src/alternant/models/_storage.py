@@ -40,7 +40,7 @@ _DEGREES = {"user_degrees", "item_degrees"}
 _DTYPES = {"F32": np.float32, "F64": np.float64, "I32": np.int32, "I64": np.int64}
 
 
-# What reading a header or tensors that `save` did not write can raise.
+# What may be raised when reading a header or tensors that `save` did not write.
 _DAMAGE = (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError)
 
 
@@ -173,7 +173,7 @@ def _restore(cls: Any, metadata: dict[str, str], tensors: dict[str, NDArray[Any]
 
 
 def _pack_factors(users: Any, items: Any) -> dict[str, NDArray[Any]]:
-    """Return factors as tensors: where those of the users are sparse, the items' are kept by columns."""
+    """Return factors as tensors: if the users' are sparse, the items' are stored transposed."""
     if not isinstance(users, SparseRows):
         return {"user_factors": users, "item_factors": items}
     rows = users.to_csr()

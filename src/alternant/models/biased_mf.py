@@ -22,7 +22,7 @@ class BiasedMF(StochasticModel):
     r"""Matrix factorization of ratings with biases, by stochastic gradient descent.
 
     Predicts a rating as :math:`p_{ui} = \mu + s (b_u + c_i + x_u \cdot y_i)`, with the mean mu and the standard
-    deviation s of the ratings, clipped to `rating_range` if that is given. Minimises, over the observed ratings,
+    deviation s of the ratings, clipped to `rating_range` if that is given. Minimizes, over the observed ratings,
 
     .. math:: \sum_{(u,i)} (r_{ui} - p_{ui})^2 + s^2 (\lambda_x |x_u|^2 + \lambda_y |y_i|^2
               + \lambda_b (b_u^2 + c_i^2))
@@ -31,7 +31,7 @@ class BiasedMF(StochasticModel):
     thus those for ratings with standard deviation 1, so that the same parameters suit ratings from 1 to 5 and from -10
     to 10. Missing ratings are ignored.
 
-    Epochs run in parallel on a fixed grid (Gemulla et al. 2011): equal bits on any number of threads.
+    Epochs run in parallel on a fixed grid (Gemulla et al. 2011): results are bit-identical on any number of threads.
 
     Parameters
     ----------
@@ -62,15 +62,15 @@ class BiasedMF(StochasticModel):
     missing_value : float
         Marks a missing rating, in addition to NaN: 0, for example, in a table where 0 means not rated.
     warm_start : bool
-        Start `fit` from the model's factors. Users and items that are not among them are initialised as in a first fit.
+        Start `fit` from the model's factors. Users and items that are not among them are initialized as in a first fit.
     init_scale : float
         The vectors are drawn from a normal distribution with standard deviation ``init_scale / sqrt(factors)``; biases
         start at 0.
     dtype : {"float32", "float64"} or NumPy dtype
         Data type of the factors.
     random_state : int, numpy.random.Generator, numpy.random.RandomState or None
-        Seed of the initial factors, the grid and the split. With an int, equal input gives equal bits on any number of
-        threads.
+        Seed of the initial factors, the grid and the split. With an int, fits of equal input are bit-identical on any
+        number of threads.
     num_threads : int or None
         Number of threads; None uses all that are available to the process.
     backend : {"auto", "cython", "numba", "numpy"}

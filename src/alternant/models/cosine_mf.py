@@ -19,7 +19,7 @@ from .sgd.events import MAX_ROWS, check_events, name_events, single, with_new
 from .sgd.live import LiveFactors
 from .sgd.trainer import ONE_TASK, EpochInputs, StochasticModel
 
-HUGE_RATE = 1e6  # learning rates with which a vector may overflow, and is looked at after every step
+HUGE_RATE = 1e6  # with higher learning rates, vectors may overflow and are checked after every call
 
 
 class CosineMF(LiveFactors, StochasticModel):
@@ -31,9 +31,9 @@ class CosineMF(LiveFactors, StochasticModel):
     .. math:: (\cos(x_u, y_i) - t)^2,
         \qquad \frac{\partial \cos}{\partial x} = \frac{y}{|x| |y|} - \cos \frac{x}{|x|^2}.
 
-    `fit` makes epochs over a matrix, in parallel on a fixed grid: equal bits on any number of threads. `update` learns
-    from events as they arrive. Gradients are orthogonal to their vectors, so that vectors only grow longer, and steps
-    become smaller for users and items with many events.
+    `fit` runs epochs over a matrix, in parallel on a fixed grid: results are bit-identical on any number of threads.
+    `update` learns from events as they arrive. Gradients are orthogonal to their vectors, so that vectors only grow
+    longer, and steps become smaller for users and items with many events.
 
     Parameters
     ----------
@@ -56,15 +56,15 @@ class CosineMF(LiveFactors, StochasticModel):
         Fraction of the known pairs held out at random to measure the error after each epoch. With held-out pairs, the
         model ends with the vectors of the best epoch.
     warm_start : bool
-        Start `fit` from the model's vectors. Users and items that are not among them are initialised as in a first fit.
+        Start `fit` from the model's vectors. Users and items that are not among them are initialized as in a first fit.
     init_scale : float
         Vectors start at ``(1 + init_scale * n) / sqrt(factors)``, with n drawn from a standard normal distribution: the
         cosine of two of them is about ``1 / (1 + init_scale^2)``.
     dtype : {"float32", "float64"} or NumPy dtype
         Data type of the vectors.
     random_state : int, numpy.random.Generator, numpy.random.RandomState or None
-        Seed of the initial vectors, the grid and the split. With an int, equal input gives equal bits on any number of
-        threads.
+        Seed of the initial vectors, the grid and the split. With an int, fits of equal input are bit-identical on any
+        number of threads.
     num_threads : int or None
         Number of threads; None uses all that are available to the process. `update` uses one.
     backend : {"auto", "cython", "numba", "numpy"}
@@ -73,7 +73,7 @@ class CosineMF(LiveFactors, StochasticModel):
     Attributes
     ----------
     user_factors : array, shape (n_users, factors)
-        The vectors, not normalised, read-only. An array never changes once it is returned: the first access after an
+        The vectors, not normalized, read-only. An array never changes once it is returned: the first access after an
         `update` makes a new copy.
     item_factors : array, shape (n_items, factors)
     n_iter_ : int
@@ -242,7 +242,7 @@ class CosineMF(LiveFactors, StochasticModel):
             return False
         try:
             columns = [Ids(object_array([])).as_array("ids", ids) for ids in (users, items)]
-        except (TypeError, ValueError):  # no ids: refused as row numbers
+        except (TypeError, ValueError):  # not ids: refused as row numbers
             return False
         return all(isinstance(one, str) for column in columns for one in column.ravel().tolist())
 

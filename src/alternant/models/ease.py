@@ -1,4 +1,4 @@
-"""EASE: every item predicted from all others by ridge regression, in closed form."""
+"""EASE: each item predicted from all others by ridge regression, in closed form."""
 
 from __future__ import annotations
 
@@ -20,70 +20,68 @@ from ._traits import Traits
 from .als.explanation import Explanation
 
 WEIGHTINGS = ("binary", "log", "proportional")
-WORKSPACE = 1 << 28  # bytes, and of each thread:
+WORKSPACE = 1 << 28  # bytes, and for each thread:
 THREAD_SPACE = 1 << 25
 
 
 class EASE(ItemWeightsModel):
     r"""Embarrassingly shallow autoencoder: item-item weights by ridge regression, in closed form.
 
-    Predicts every item from the other items of the same user: minimises
+    Predicts each item from the other items of the same user: minimizes
 
     .. math:: |X - 1 b^T - X B|^2 + \lambda |B|^2 \quad\text{with}\quad B_{jj} = 0
 
-    over the item-item weights B and the intercepts b of the items. With G the Gram matrix of the columns of X less
-    their means :math:`\mu`, and :math:`P = (G + \lambda I)^{-1}`,
+    over the item-item weights B and the intercepts b of the items. With G the Gram matrix of the columns of X, centered
+    by their means :math:`\mu`, and :math:`P = (G + \lambda I)^{-1}`,
 
     .. math:: B_{ij} = -P_{ij} / P_{jj} \quad (i \ne j), \qquad b = \mu - \mu B,
 
-    and the scores of a user with the row x are :math:`b + x B`. There are no users among the parameters: whoever has
-    interactions gets scores, of the fit or not. With
-    ``intercept=False``, G is of X itself and b is 0, as in the paper; a user without interactions then gets the scores
-    of the mean user. Short histories gain much from the intercept.
+    and the scores of a user with row x are :math:`b + x B`. No parameters belong to users: new users are scored in the
+    same way as those of the fit. With ``intercept=False``, X is not centered and b is 0, as in the paper; a user
+    without interactions then gets the scores of the mean user. The intercept helps much if histories are short.
 
-    It takes memory for n^2 pairs of items and time for n^3 multiply-adds, whatever the number of users: seconds for
-    5,000 items, minutes for 20,000. `fit` says what it needs before it begins, where that will not fit. Arithmetic is
-    in float64 and cut into strips at fixed places, so that the weights have the same bits on any number of threads.
-    `similar_items` compares the columns of B, which say what leads to an item; its first call takes the memory of B
-    again.
+    A fit takes memory for n^2 pairs of items and n^3 multiply-adds, whatever the number of users: seconds for 5,000
+    items, minutes for 20,000. It raises before it begins if memory does not suffice. Arithmetic is in float64, divided
+    into fixed strips, so that the weights are bit-identical on any number of threads. `similar_items` compares the
+    columns of B, that is, the weights that predict an item; its first call takes as much memory as B again.
 
     Parameters
     ----------
     regularization : float or "auto"
-        lambda, greater than 0. ``"auto"``: ``15 q (n_u n_i)^0.3``, with the mean numbers of
-        interactions of users and of items (of those that have any), and q the mean square of what an interaction
-        counts. On eight data sets of 100 to 17,600 items, with densities from 6e-4 to 0.2, lists were within about 1 %
-        of the NDCG of the best lambda.
+        lambda, greater than 0. ``"auto"``: ``15 q (n_u n_i)^0.3``, with n_u and n_i the mean numbers of interactions
+        of users and of items (of those that have any), and q the mean square of the stored entries of X. On eight data
+        sets of 100 to 17,600 items, with densities from 6e-4 to 0.2, NDCG was within about 1 % of that of the best
+        lambda.
     weighting : {"auto", "binary", "log", "proportional"}
-        What an interaction r counts in X.
+        The entry of X for an interaction r.
 
-        | ``"binary"``: 1, and -1 for a dislike, whose r is negative.
-        | ``"log"``: ``log2(1 + |r| / epsilon)`` with the sign of r, and epsilon the median of all sizes, of which the
-          median counts 1.
+        | ``"binary"``: 1, or -1 for a dislike, whose r is negative.
+        | ``"log"``: ``log2(1 + |r| / epsilon)`` with the sign of r; epsilon is the median of all ``|r|``, for which the
+          entry is 1.
         | ``"proportional"``: r itself.
-        | ``"auto"``: ``"binary"``, which ranked better than ``"log"`` where interactions are hours or counts.
+        | ``"auto"``: ``"binary"``, which ranked better than ``"log"`` if interactions are hours or counts.
     intercept : bool
-        Learn b, what is good for everybody.
+        Whether to learn b, the part of the scores that is the same for all users.
     dtype : {"float32", "float64"} or NumPy dtype
-        Of the weights and of the scores.
+        Data type of the weights and scores.
     num_threads : int or None
-        None: all that the process may use.
+        Number of threads; None uses all that are available to the process.
     backend : {"auto", "cython", "numba", "numpy"}
-        Of the ranking. ``"auto"`` follows `alternant.set_backend` and ``ALTERNANT_BACKEND``.
+        Used for ranking. ``"auto"`` follows `alternant.set_backend` and ``ALTERNANT_BACKEND``.
 
     Attributes
     ----------
     user_factors : SparseRows, shape (n_users, n_items + 1)
-        The rows x, a SciPy CSR array. The last column is what goes with the last of `item_factors`: 1 for all users
-        where there is an intercept, else for those without interactions.
+        The rows x, as a SciPy CSR array. The last column multiplies that of `item_factors`: with an intercept it is 1
+        for all users, else only for those without interactions.
     item_factors : array, shape (n_items, n_items + 1)
-        The transpose of B, and in the last column b or, without an intercept, the scores of the mean user.
+        The transpose of B and, in the last column, b or (without an intercept) the scores of the mean user.
     regularization_, weighting_, epsilon_, has_intercept_
-        lambda, weighting, median size and intercept of the fit, which new users are folded in by.
+        The values of the fit (`epsilon_` is the median of ``|r|``), with which new users are folded in.
     interactions_ : CSR
         The interactions of the fit.
     backend_ : str
-        The backend that was available to the fit.
+        The backend selected during the fit.
 
     References
     ----------
@@ -126,9 +124,9 @@ class EASE(ItemWeightsModel):
         Parameters
         ----------
         interactions : Interactions, or sparse matrix or array, shape (n_users, n_items)
-            r of every observed pair, in any SciPy format; duplicates are added up, stored zeros are none.
+            The value r of every observed pair, in any SciPy format; duplicates are summed, stored zeros are ignored.
         y : None
-            Not used; there because scikit-learn passes it.
+            Not used; present for compatibility with scikit-learn.
 
         Returns
         -------
@@ -137,9 +135,9 @@ class EASE(ItemWeightsModel):
         Raises
         ------
         TypeError, ValueError
-            If the input or a parameter is not as required; the model stays as it was.
+            If the input or a parameter is invalid; the model is left unchanged.
         MemoryError
-            If the pairs of items do not fit into memory; nothing has been computed then.
+            If the pairs of items do not fit in memory; nothing has been computed by then.
         """
         self._check_params()
         check_unused(y)
@@ -159,12 +157,12 @@ class EASE(ItemWeightsModel):
         return self
 
     def fold_in_users(self, user_items: Any) -> Any:
-        """Return the rows of users that the model has not seen: what their interactions count.
+        """Return the rows x of new users.
 
         Parameters
         ----------
         user_items : as for `fit`, shape (m, n_items)
-            Their interactions.
+            Interactions of the users.
 
         Returns
         -------
@@ -173,17 +171,17 @@ class EASE(ItemWeightsModel):
         Raises
         ------
         NotFittedError, TypeError, ValueError
-            Before `fit`, or if `user_items` is not as required.
+            Before `fit`, or if `user_items` is invalid.
         """
         return super().fold_in_users(user_items)
 
     def explain(self, user: Any, item: Any, *, user_items: Any = None) -> Explanation:
-        """Break a score down into what each item of the user's history adds to it: ``x_j B_ji``, exactly.
+        """Break a score down into the contributions of the items in the user's history, exactly: ``x_j B_ji``.
 
         Parameters
         ----------
         user : id or None
-            A user of the fit; None for a new user, given by `user_items`.
+            A user of the fit; None for a new user, folded in from `user_items`.
         item : id
         user_items : sparse matrix, shape (1, n_items), or Interactions of one user, optional
             The user's interactions, instead of those of the fit.
@@ -191,8 +189,8 @@ class EASE(ItemWeightsModel):
         Returns
         -------
         Explanation
-            `remainder` is b, which everybody gets (or, without an intercept, the score of a user without interactions);
-            with it the contributions add up to the score.
+            `remainder` is b_i, the same for all users (without an intercept: 0, or the score of a user without
+            interactions). Contributions and remainder sum to the score.
 
         Raises
         ------
@@ -219,12 +217,12 @@ class EASE(ItemWeightsModel):
         return Explanation(score, self._raw(numbers[order], "item"), contributions[order], remainder)
 
     def auto_parameters(self, rows: CSR) -> dict[str, Any]:
-        """Return the values of what may be ``"auto"``, by name."""
+        """Return the values of the parameters that may be ``"auto"``, by name."""
         chosen = self._chosen(rows)
         return {"regularization": chosen["regularization"], "weighting": chosen["weighting"]}
 
     def search_space(self, rows: CSR | None = None) -> dict[str, Any]:
-        """Return a range around what ``"auto"`` chooses for `rows`, and the weightings where sizes differ."""
+        """Return a range around what ``"auto"`` chooses for `rows`, and the weightings if sizes differ."""
         if rows is None:
             raise ValueError("the space of EASE lies around what 'auto' chooses: pass the interactions to choose for")
         regularization = type(self)(**self.get_params() | {"regularization": AUTO})._chosen(rows)["regularization"]
@@ -240,7 +238,7 @@ class EASE(ItemWeightsModel):
     # The fit
 
     def _chosen(self, rows: CSR) -> dict[str, Any]:
-        """Return the parameters that may be "auto" as numbers and names, and the scale of sizes."""
+        """Return the values of the parameters that may be "auto", and the scale of sizes."""
         weighting = "binary" if self.weighting == AUTO else self.weighting
         epsilon = float(np.median(np.abs(rows.data))) if len(rows.data) else 1.0
         regularization = self.regularization
@@ -249,7 +247,7 @@ class EASE(ItemWeightsModel):
         return {"regularization": float(regularization), "weighting": weighting, "epsilon": epsilon}
 
     def _learn(self, users: SparseRows, regularization: float) -> NDArray[Any]:
-        """Return B and, as its last row, what goes with the last column of users."""
+        """Return B and, as its last row, the coefficients of the last column of users."""
         m, n = users.shape[0], users.shape[1] - 1
         threads, dtype = resolve_num_threads(self.num_threads), users.dtype
         memory = np.empty((n + 1, n), np.float64)
@@ -286,7 +284,7 @@ class EASE(ItemWeightsModel):
 
 
 def _values(data: NDArray[Any], weighting: str, epsilon: float) -> NDArray[Any]:
-    """Return what interactions count in X."""
+    """Return the entries of X for interactions."""
     if weighting == "proportional":
         return data
     if weighting == "binary":
@@ -295,7 +293,7 @@ def _values(data: NDArray[Any], weighting: str, epsilon: float) -> NDArray[Any]:
 
 
 def _user_rows(rows: CSR, weighting: str, epsilon: float, intercept: bool) -> SparseRows:
-    """Return what interactions count, and a last column: 1 for all, or for those without interactions."""
+    """Return the rows of X and a last column: 1 for all users, or for those without interactions."""
     values, lengths = _values(rows.data, weighting, epsilon), np.diff(rows.indptr)
     last = np.ones(len(lengths), np.bool_) if intercept else lengths == 0
     n, ends = rows.shape[1], rows.indptr[1:][last]
@@ -305,7 +303,7 @@ def _user_rows(rows: CSR, weighting: str, epsilon: float, intercept: bool) -> Sp
 
 
 def _regularization(rows: CSR, values: NDArray[Any]) -> float:
-    """Return lambda: it grows with the interactions of a user and of an item, but much more slowly than G does."""
+    """Return lambda, which grows with the interactions per user and per item, but much more slowly than G."""
     if not len(values):
         return 1.0  # nothing is learned
     n_u, n_i = (len(values) / np.count_nonzero(counts) for counts in
@@ -314,7 +312,7 @@ def _regularization(rows: CSR, values: NDArray[Any]) -> float:
 
 
 def _check_memory(rows: CSR, threads: int) -> None:
-    """Refuse catalogues whose pairs do not fit into memory."""
+    """Raise if the pairs of items do not fit in memory."""
     n_items, itemsize = rows.shape[1], rows.data.itemsize
     each = 8 + (itemsize if itemsize < 8 else 0)  # the Gram matrix, which becomes its inverse, and the weights
     space, available = WORKSPACE + threads * THREAD_SPACE + 32 * len(rows.data), available_bytes()

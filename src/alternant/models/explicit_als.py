@@ -25,13 +25,13 @@ NONNEGATIVE_TOL, NONNEGATIVE_SWEEPS = 1e-9, 1000
 class ExplicitALS(AlternatingLeastSquares):
     r"""Matrix factorization of ratings by alternating least squares.
 
-    Minimises, over the observed ratings r of user u for item i with weight w,
+    Minimizes, over the observed ratings r of user u for item i with weight w,
 
     .. math:: \sum w_{ui} (r_{ui} - \mu - b_u - b_i - x_u \cdot y_i)^2
               + \sum_u \lambda_u (|x_u|^2 + b_u^2) + \sum_i \lambda_i (|y_i|^2 + b_i^2)
 
     by solving for all users (factors and bias jointly) with the items fixed, then for all items with the users fixed.
-    After each half-sweep, the weighted mean of the biases is moved to mu, which minimises the penalty. With
+    After each half-sweep, the weighted mean of the biases is moved to mu, which minimizes the penalty. With
     ``biases=False`` there are neither biases nor mean. Predictions are not clipped to the range of the ratings.
 
     The defaults give a root mean squared error of 0.851 on held-out ratings of MovieLens latest-small (mean of five
@@ -69,14 +69,14 @@ class ExplicitALS(AlternatingLeastSquares):
         Stop when an iteration lowers the objective by no more than this fraction of it.
     warm_start : bool
         Start `fit` from the model's factors (and mean), from an earlier fit or set by hand. Users and items that are
-        not among them are initialised as in a first fit.
+        not among them are initialized as in a first fit.
     init_scale : float
         The item factors are drawn from a normal distribution with standard deviation ``init_scale / sqrt(factors)``
         (with `nonnegative`, its absolute values); user factors are solved first and need no initial value.
     dtype : {"float32", "float64"} or NumPy dtype
         Data type of the factors and of the arithmetic on them.
     random_state : int, numpy.random.Generator, numpy.random.RandomState or None
-        Seed of the initial factors. With an int, equal input gives equal bits on any number of threads.
+        Seed of the initial factors. With an int, fits of equal input are bit-identical on any number of threads.
     num_threads : int or None
         Number of threads; None uses all that are available to the process.
     backend : {"auto", "cython", "numba", "numpy"}
@@ -176,9 +176,9 @@ class ExplicitALS(AlternatingLeastSquares):
         Parameters
         ----------
         ratings : Interactions, or sparse matrix or array, or dense array, shape (n_users, n_items)
-            Sparse in any SciPy format: every stored value is a rating, including 0 (and the zeros that pad the blocks
-            of the format bsr). Dense, including lists of lists and masked arrays: NaN marks a missing rating. So does
-            `missing_value` in both.
+            Sparse in any SciPy format: every stored value is a rating, including 0 (but not zeros in the blocks of the
+            format bsr, which are taken for padding). Dense, including lists of lists and masked arrays: NaN marks a
+            missing rating. So does `missing_value` in both.
         y : None
             Not used; present for compatibility with scikit-learn.
         sample_weight : like `ratings`, optional

@@ -31,7 +31,7 @@ from .als.trainer import AlternatingLeastSquares
 class ImplicitALS(AlternatingLeastSquares):
     r"""Matrix factorization of implicit feedback by weighted alternating least squares.
 
-    Minimises, over all pairs of a user u and an item i, observed or not,
+    Minimizes, over all pairs of a user u and an item i, observed or not,
 
     .. math:: \sum_{u,i} v_{ui} c_{ui} (p_{ui} - x_u \cdot y_i)^2
               + \sum_u d_u^2 \lambda_u |x_u|^2 + \sum_i e_i^2 \lambda_i |y_i|^2,
@@ -117,14 +117,14 @@ class ImplicitALS(AlternatingLeastSquares):
         Stop when an iteration lowers the objective by no more than this fraction of it.
     warm_start : bool
         Start `fit` from the model's factors, from an earlier fit or set by hand. Users and items that are not among
-        them are initialised as in a first fit. The acceleration restarts.
+        them are initialized as in a first fit. The acceleration restarts.
     init_scale : float
         The item factors are drawn from a normal distribution with standard deviation ``init_scale / sqrt(factors)``;
         user factors are solved first and need no initial value.
     dtype : {"float32", "float64"} or NumPy dtype
         Data type of the factors and of the arithmetic on them.
     random_state : int, numpy.random.Generator, numpy.random.RandomState or None
-        Seed of the initial factors. With an int, equal input gives equal bits on any number of threads.
+        Seed of the initial factors. With an int, fits of equal input are bit-identical on any number of threads.
     num_threads : int or None
         Number of threads; None uses all that are available to the process.
     backend : {"auto", "cython", "numba", "numpy"}

@@ -1,4 +1,4 @@
-"""Internals of models that the rest of the package uses: row numbers, id tables, checks, ranking."""
+"""Internals of models used by the rest of the package: row numbers, id tables, checks, ranking."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def check_can_be_saved(ids: Ids, kind: str) -> None:
 def known_columns(model: Any, name: str, rows: Any, items: NDArray[Any], n_users: int) -> CSR:
     """Return users' interactions in canonical form, with the items of the model as columns.
 
-    `n_users` serves to recognise a transposed matrix; -1 disables this.
+    `n_users` serves to recognize a transposed matrix; -1 disables this.
     """
     known: CSR = model._known_columns(name, rows, items, "item", n_users)
     return known

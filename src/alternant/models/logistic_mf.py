@@ -36,7 +36,7 @@ class LogisticMF(StochasticModel):
 
     .. math:: P(u \text{ interacts with } i) = \sigma(z_{ui}), \qquad z_{ui} = b_u + c_i + x_u \cdot y_i
 
-    Minimises the cross-entropy of the observed pairs, weighted by a confidence c, and of negatives, with weight 1
+    Minimizes the cross-entropy of the observed pairs, weighted by a confidence c, and of negatives, with weight 1
     (Johnson 2014):
 
     .. math:: \sum_{\text{observed}} c_{ui}\, H(p_{ui}, z_{ui}) + \sum_{\text{negatives}} H(0, z_{ui})
@@ -85,7 +85,7 @@ class LogisticMF(StochasticModel):
         Fraction of the interactions held out at random to measure the loss after each epoch, with an equal number of
         negatives, drawn once. With held-out interactions, the model ends with the factors of the best epoch.
     warm_start : bool
-        Start `fit` from the model's factors. Users and items that are not among them are initialised as in a first fit.
+        Start `fit` from the model's factors. Users and items that are not among them are initialized as in a first fit.
     init_scale : float or "auto"
         The vectors are drawn from a normal distribution with standard deviation ``init_scale / sqrt(factors)``; biases
         start at 0. "auto": ``0.5 (d / 8)^3``, between ``sqrt(factors) / 160`` and 0.5, where d is the average number of
@@ -96,8 +96,8 @@ class LogisticMF(StochasticModel):
     dtype : {"float32", "float64"} or NumPy dtype
         Data type of the factors.
     random_state : int, numpy.random.Generator, numpy.random.RandomState or None
-        Seed of the initial factors, the grid, the negatives and the split. With an int, equal input gives equal bits on
-        any number of threads.
+        Seed of the initial factors, the grid, the negatives and the split. With an int, fits of equal input are
+        bit-identical on any number of threads.
     num_threads : int or None
         Number of threads; None uses all that are available to the process.
     backend : {"auto", "cython", "numba", "numpy"}

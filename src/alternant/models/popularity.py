@@ -38,7 +38,7 @@ class Popularity(FactorModel):
     interactions_ : CSR
         The interactions of the fit.
     backend_ : str
-        The backend that the fit would use; it only counts.
+        The backend selected during the fit, which itself only counts.
     """
 
     traits = Traits("implicit", "anything: the baseline that any model should beat", "counting")

@@ -215,7 +215,7 @@ def plot_item_map(
 ) -> Axes:  # fmt: skip
     """Plot a map of items on which similar items are close together.
 
-    The map shows the first two principal components of the items' factors, without biases and normalised to length 1,
+    The map shows the first two principal components of the items' factors, without biases and normalized to length 1,
     so that distances reflect cosine similarity. The sign of each component is such that its most extreme item is on the
     positive side, which makes the map deterministic. The area of a dot grows with the item's number of interactions.
     Items are labelled in order of popularity, where a label overlaps no other at the current size of the Axes.
@@ -229,7 +229,7 @@ def plot_item_map(
         Items to show, at least three. By default the 300 with the most interactions, since the many items with few
         would dominate the map.
     highlight : int or array of int, optional
-        Items, among `items`, to emphasise and label first, with a line to the dot where space is short.
+        Items, among `items`, to emphasize and label first, with a line to the dot where space is short.
     method : {"pca"}
         Projection onto the plane.
     max_labels : int

@@ -86,7 +86,7 @@ class TuneResult:
     kept_own : bool
         Whether `best_params` are the model's own.
     less_is_better : bool
-        Whether the metric is minimised.
+        Whether the metric is minimized.
     against : str
         Name of the model's own parameters when printed: "the defaults" if they are.
     n_fits : float

@@ -7,7 +7,7 @@ the number of factors. So the size of the trial is another input z, with its own
 
 with the Matern kernel of smoothness 5/2 and an offset per z. Values are relative to those of the model's own parameters
 at the same z and iteration, so that neither the number of factors nor pruning shifts them. The length scales l and the
-noise maximise the posterior density among random settings drawn around the last ones.
+noise maximize the posterior density among random settings drawn around the last ones.
 
 References
 ----------
@@ -39,7 +39,7 @@ class Surrogate:
         self.prior = self.setting = np.log(np.r_[np.full(n_inputs, 0.7), 2.0, 0.01])
 
     def fit(self, x: Floats, z: Floats, y: Floats) -> None:
-        """Fit all trials: inputs in (0, 1), shape (n, n_inputs), and values, which are maximised."""
+        """Fit all trials: inputs in (0, 1), shape (n, n_inputs), and values, which are maximized."""
         # Clip values far below the others, which would otherwise dominate the scale.
         median, best = np.median(y), y.max()
         self.inputs = np.c_[x, z]

@@ -1,4 +1,4 @@
-"""The subcommands of ``alternant``, one a file: each declares its options and prints its result on stdout."""
+"""The subcommands of ``alternant``, one per module: each declares its options and prints its result to stdout."""
 
 from . import demo, evaluate, explain, fit, info, recommend, similar
 

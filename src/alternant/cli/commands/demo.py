@@ -1,4 +1,4 @@
-"""``alternant demo``: see a model trained, and what it recommends."""
+"""``alternant demo``: watch a model being trained, and see what it recommends."""
 
 from __future__ import annotations
 

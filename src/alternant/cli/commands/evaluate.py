@@ -62,7 +62,7 @@ def run(arguments: argparse.Namespace) -> None:
 
 
 def _split(data: Interactions, arguments: argparse.Namespace) -> tuple[Any, Any, Any]:
-    """Return what to train on, what to find, and what new users are known by."""
+    """Return the training data, the test data and, for new users, the data to fold in (otherwise None)."""
     seed, fraction = arguments.random_state or 0, arguments.fraction
     if arguments.split == "new-users":
         parts = hold_out_users(data, 0.1 if fraction is None else fraction, random_state=seed)

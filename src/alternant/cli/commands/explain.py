@@ -12,7 +12,7 @@ from ..printing import plain, print_json, print_table, title
 if TYPE_CHECKING:
     import argparse
 
-BASE_SHARE = 1e-4  # of a score: less is rounding
+BASE_SHARE = 1e-4  # of a score: less is rounding error
 HELP = "show which items of a user's history a score comes from"
 EXAMPLE = "explain model.safetensors --user 1 --item 3"
 
@@ -36,7 +36,7 @@ def run(arguments: argparse.Namespace) -> None:
     found = model.explain(user, item)
     pairs = zip(found.items[: arguments.k].tolist(), found.contributions[: arguments.k].tolist(), strict=True)
     parts = [{"item": one, "contribution": part, **title(titles, one)} for one, part in pairs]
-    base = found.score - float(found.contributions.sum())  # what every user gets, if the model has such a part
+    base = found.score - float(found.contributions.sum())  # the part common to all users, if any
     if arguments.json:
         print_json({
             "user": plain(user), "item": plain(item), "score": found.score, "base": base, "because_of": parts,

@@ -33,7 +33,7 @@ def run(arguments: argparse.Namespace) -> None:
     """Read a table, fit a model on it and save the model."""
     model = make_model(arguments)
     target = Path(arguments.output)
-    check_target(target, "a model")  # before the work, not after it
+    check_target(target, "a model")  # before the work rather than after it
     refuse_inputs_as_output(arguments)
     require_values(arguments)
     data = read_interactions(arguments)

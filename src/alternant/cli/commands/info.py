@@ -27,7 +27,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> None:
-    """Print what is known of the model file, or else of the installation."""
+    """Describe the model file or, without one, the installation."""
     (_print_backend if arguments.model_file is None else _print_model)(arguments)
 
 
@@ -57,7 +57,7 @@ def _print_backend(arguments: argparse.Namespace) -> None:
 
 
 def _texts(value: Any) -> list[str]:
-    """Return what is printed for a value, an item of a list or dictionary at a time."""
+    """Return the lines to print for a value: at least one for each item of a list or dictionary."""
     if isinstance(value, dict):
         margin = max(map(len, value), default=0) + 2
         return [f"{name:<{margin}}{text}" for name, part in value.items() for text in _texts(part)]

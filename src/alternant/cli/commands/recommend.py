@@ -65,7 +65,7 @@ def _user_texts(arguments: argparse.Namespace) -> list[str]:
 
 
 def _tell_of_empty(model: Any, users: Any) -> None:
-    """Say on stderr which users have no row in a table, since nothing is left to list."""
+    """Warn on stderr about users without any rows, because they have seen all items."""
     user_factors, item_factors = factors(model)
     rows = np.arange(len(user_factors)) if users is None else known_rows(model, "users", users, "user")
     empty = rows[np.diff(seen(model, rows).indptr) >= len(item_factors)]

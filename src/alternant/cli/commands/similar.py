@@ -1,4 +1,4 @@
-"""``alternant similar``: the items most like some items of a saved model."""
+"""``alternant similar``: the items of a saved model that are most similar to given ones."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""Columns of events (lists, arrays, columns of frames) as the arrays that `Interactions` works with.
+"""Convert columns of events (lists, arrays, columns of frames) to the arrays that `Interactions` works with.
 
-The one way in for arrays, frames and files, so that a value is the same id, number or time wherever it comes from.
+Arrays, frames and files all pass through here, so that a value is the same id, number or time wherever it comes from.
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ from ..._utils.messages import refusal
 from ..values import as_objects, boolean_ids, is_missing, is_whole, object_array, open_column, plain, refuse_rounded
 
 WHOLE = np.iinfo(np.int64)
-ANYTHING = (nw.Object, nw.Unknown, nw.Categorical, nw.Enum)  # columns whose values tell what they are
+ANYTHING = (nw.Object, nw.Unknown, nw.Categorical, nw.Enum)  # types of columns that say nothing about the values
 
 
 def refuse_no_column(name: str, column: Any, what: str) -> None:
-    """Refuse what has no element for each event, or none in order, and say how to make a list of it."""
+    """Raise if a column is not an ordered collection of one element per event, and say how to make a list of it."""
     if isinstance(column, (str, bytes)):
         found = f"a single one, {column!r}: pass a list of them"
     elif isinstance(column, (KeysView, ItemsView, ValuesView, Iterator)):
@@ -38,7 +38,7 @@ def refuse_no_column(name: str, column: Any, what: str) -> None:
 
 
 def id_column(name: str, ids: Any) -> Any:
-    """Return ids as `factorize` takes them: an int64 array, or what can be sliced and listed."""
+    """Return ids in a form that `factorize` accepts: an int64 array, or what can be sliced and converted to a list."""
     refuse_no_column(name, ids, "ids")
     column = open_column(ids)
     if isinstance(column, list):
@@ -93,7 +93,7 @@ def number_column(name: str, values: Any) -> NDArray[Any]:
 
 
 def _numbers_of_objects(name: str, values: list[Any]) -> NDArray[np.float64]:
-    """Return numbers of any type, with None and the like among them."""
+    """Convert numbers of any type, of which some may be missing, to float64."""
     for row, value in enumerate(values):
         if not isinstance(value, (Real, Decimal, np.bool_)) and not is_missing(value):
             raise refusal(TypeError, f"{name} must hold numbers, got {type(value).__name__} {value!r} in row {row}")
@@ -120,7 +120,7 @@ def time_column(name: str, times: Any) -> tuple[NDArray[Any], NDArray[np.bool_]]
     array = column if isinstance(column, np.ndarray) else np.asarray(column)
     if array.ndim != 1:
         raise refusal(ValueError, f"{name} must be a list of times, got {array.ndim} dimensions")
-    if isinstance(column, list) and array.dtype.kind == "f":  # whole numbers, perhaps, of which one is beyond int64
+    if isinstance(column, list) and array.dtype.kind == "f":  # perhaps whole numbers, one of them beyond int64
         array = object_array(column)
     if array.dtype.kind == "M":
         return array, np.isnat(array)
@@ -169,6 +169,6 @@ def _whole_times(name: str, times: NDArray[Any]) -> NDArray[np.int64]:
 
 
 def in_utc(date: Any) -> Any:
-    """Return a datetime in UTC and without a time zone, as NumPy wants it."""
+    """Return a datetime in UTC and without a time zone, as required by NumPy."""
     zoned = getattr(date, "tzinfo", None) is not None
     return date.astimezone(UTC).replace(tzinfo=None) if zoned else date

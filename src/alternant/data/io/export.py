@@ -1,4 +1,4 @@
-"""Ranked lists as long tables, one row for every item that somebody gets: titles, frames, Parquet and CSV files."""
+"""Ranked lists as long tables, one row per user and item: titles, frames, Parquet and CSV files."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def long_table(
 
 
 def titles_by_number(titles: Any, items: NDArray[Any]) -> NDArray[Any]:
-    """Return the titles of all items in their order, None for those without.
+    """Return the titles of all items, in the order of `items`; None for items without a title.
 
     Parameters
     ----------
@@ -99,11 +99,11 @@ def _titles_of_frame(frame: Any) -> dict[Any, Any]:
     return dict(zip(ids, texts, strict=True))
 
 
-# Where the tables of `recommend_all` go
+# Destinations of the tables of `recommend_all`
 
 
 def check_destination(to: Any) -> None:
-    """Raise if lists can't be written there: it must be a function or the name of a Parquet or CSV file."""
+    """Raise if lists can't be written to `to`: it must be a function or the name of a Parquet or CSV file."""
     if callable(to):
         return
     if not isinstance(to, (str, os.PathLike)):
@@ -129,9 +129,9 @@ def open_writer(to: Any, kinds: Columns, library: str | None) -> Iterator[Write]
     ----------
     to : path or function
     kinds : dict of arrays
-        Every value that a column may hold, or an empty array of its dtype: they decide the column's type.
+        All values that a column may hold, or an empty array of its dtype: they determine the column's type.
     library : str or None
-        The library of the frames that a function gets.
+        The library of the frames passed to a function.
     """
     if callable(to):
         yield lambda columns: to(frames.make_frame(columns, library))

@@ -1,4 +1,4 @@
-"""Tables in files, delimited text and Parquet, read with pyarrow: the columns of interactions and nothing else."""
+"""Tables in files, delimited text and Parquet, read with pyarrow: only the columns of interactions."""
 
 from __future__ import annotations
 
@@ -13,22 +13,22 @@ PARQUET = b"PAR1"
 
 
 def read(path: str | os.PathLike[str], asked: dict[str, Any], dialect: Dialect) -> tuple[Any, dict[str, str]]:
-    """Read the columns that are asked for; see `Interactions.from_file`.
+    """Read the requested columns; see `Interactions.from_file`.
 
     Parameters
     ----------
     path : path
     asked : dict
-        By role the column; None: there is none. The roles user, item and id hold ids, value numbers, time times and
+        The column of each role, or None. The roles user, item and id hold ids, value holds numbers, time times, and
         title texts.
     dialect : Dialect
-        Of text.
+        The format of text.
 
     Returns
     -------
     table : pyarrow.Table
     columns : dict
-        What the table calls the column of each role.
+        The name in the table of each role's column.
     """
     try:
         import pyarrow as pa

@@ -15,10 +15,10 @@ LIBRARIES = ("polars", "pandas", "pyarrow")  # in order of preference
 
 
 def open_frame(name: str, frame: Any) -> nw.DataFrame[Any]:
-    """Return a frame as narwhals wraps it."""
+    """Return a frame wrapped by narwhals."""
     try:
         opened: nw.DataFrame[Any] = nw.from_native(frame, eager_only=True)
-    except (ValueError, nw.exceptions.NarwhalsError) as error:  # a name twice, say
+    except (ValueError, nw.exceptions.NarwhalsError) as error:  # such as a repeated name
         found = " ".join(str(error).split())
         raise ValueError(f"{name} must be a frame with distinct column names, got: {found}") from None
     except TypeError:
@@ -32,7 +32,7 @@ def open_frame(name: str, frame: Any) -> nw.DataFrame[Any]:
 
 
 def find_column(frame: nw.DataFrame[Any], role: str, column: Any, source: str = "the frame") -> int:
-    """Return the position of a column given by name or, where no column is called so, by position."""
+    """Return the position of a column given by name or, if no column has that name, by position."""
     names = frame.columns
     if column in names:  # pandas allows numbers as names
         return names.index(column)
@@ -76,7 +76,7 @@ def make_frame(columns: dict[str, NDArray[Any]], library: str | None) -> Any:
             f"library={library!r} is not installed: pip install {library}"
             + (f", or pass library={found[0]!r}" if found else "")
         ) from None
-    except (ArithmeticError, NotImplementedError, TypeError, ValueError):  # and subclasses, of the libraries
+    except (ArithmeticError, NotImplementedError, TypeError, ValueError):  # including the libraries' subclasses
         objects = {name: column for name, column in columns.items() if column.dtype == object}
         kinds = ", ".join(f"{name}s of {kinds_of(column)}" for name, column in objects.items())
         raise TypeError(
@@ -86,7 +86,7 @@ def make_frame(columns: dict[str, NDArray[Any]], library: str | None) -> Any:
 
 
 def plain_column(column: NDArray[Any]) -> Any:
-    """Return a column as libraries of frames take it: objects as a list, but whole numbers beyond int64 as uint64."""
+    """Convert a column for frame libraries: objects to a list, but whole numbers beyond int64 to uint64."""
     if column.dtype != object:
         return column
     listed = column.tolist()
@@ -96,7 +96,7 @@ def plain_column(column: NDArray[Any]) -> Any:
 
 
 def kinds_of(column: NDArray[Any]) -> str:
-    """Return the names of the types in a column of objects; of whole numbers beyond int64, their range, too."""
+    """Return the names of the types in a column of objects and, of whole numbers beyond int64, their range."""
     values = [value for value in column.tolist() if value is not None]
     names = {type(value).__name__ for value in values}
     if names == {"int"} and not -(2**63) <= min(values) <= max(values) < 2**63:

@@ -11,7 +11,7 @@ from .text_columns import convert_times
 
 
 def read_parquet(file: Path, roles: dict[str, Any]) -> tuple[dict[str, Any], dict[str, str]]:
-    """Return the columns that are asked for by what the file calls them, and what it calls that of each role."""
+    """Return the requested columns by their names in the file, and the column name of each role."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
@@ -21,7 +21,7 @@ def read_parquet(file: Path, roles: dict[str, Any]) -> tuple[dict[str, Any], dic
             schema = parquet.schema_arrow
             at = find_columns(name, settle(name, roles, schema.names, True), schema.names)
             for role, number in at.items():
-                find_column(name, role, schema.names[number], schema.names)  # one name, one column, even by position
+                find_column(name, role, schema.names[number], schema.names)  # its name must be unique
                 _check_flat(name, role, schema.field(number))
             table = parquet.read(columns=list({schema.names[number] for number in at.values()}))
     except (pa.ArrowException, OSError) as error:
@@ -30,7 +30,7 @@ def read_parquet(file: Path, roles: dict[str, Any]) -> tuple[dict[str, Any], dic
             f"{name!r} is no whole Parquet file ({reason}): it was cut short or damaged, write it again"
         ) from None
     names = {role: schema.names[number] for role, number in at.items()}
-    columns = {called: table.column(called) for called in names.values()}  # as they are called there: messages tell
+    columns = {called: table.column(called) for called in names.values()}  # under their names in the file, for messages
     time = names.get("time")
     if time is not None and _is_text(columns[time].type):
         columns[time], bad = convert_times(columns[time].cast(pa.string()))

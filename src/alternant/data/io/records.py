@@ -1,7 +1,7 @@
-"""Rows of delimited text with the lines they stand in: slower than pyarrow, and strict about quotes.
+"""Rows of delimited text with their line numbers: slower than pyarrow, and strict about quotes.
 
-pyarrow reads on where a quote is closed amid a field, and takes a quote that opens one field and one that ends another,
-many lines below, for one pair. So quotes are checked here first, at the speed of NumPy where they are plain.
+pyarrow does not object to a quote that is closed in the middle of a field, and may pair a quote that opens one field
+with one that ends another, many lines below. So quotes are checked here first, at the speed of NumPy if they are plain.
 """
 
 from __future__ import annotations
@@ -14,13 +14,13 @@ from typing import IO, NamedTuple
 
 import numpy as np
 
-WIDEST = 1 << 26  # bytes of a line; a header of a million columns has 10 MB
-PART = 1 << 22  # bytes that are looked at together
+WIDEST = 1 << 26  # longest line in bytes; a header of a million columns has 10 MB
+PART = 1 << 22  # bytes checked at a time
 NEWLINE, RETURN = 10, 13
 
 
 class Record(NamedTuple):
-    """A row: the line that it starts in, as an editor counts them, and whether it goes on in others."""
+    """A row: the line it starts on, counted as in an editor, and whether it continues on others."""
 
     line: int
     fields: list[str]
@@ -28,18 +28,18 @@ class Record(NamedTuple):
 
 
 class QuoteError(ValueError):
-    """A quote that opens a field is never closed, or closed amid the field."""
+    """A quote that opens a field is never closed, or closed in the middle of the field."""
 
 
 def open_bytes(file: Path, zipped: bool) -> IO[bytes]:
-    """Open a file, decompressed."""
+    """Open a file, decompressing it if it is `zipped`."""
     return gzip.open(file) if zipped else file.open("rb")  # type: ignore[return-value]
 
 
 def records(file: Path, zipped: bool, separator: str, quote: str | None) -> Iterator[Record]:
     """Yield every row.
 
-    Empty lines are passed over, as pyarrow does; bytes that are not UTF-8 become surrogates.
+    Empty lines are skipped, as by pyarrow; bytes that are not UTF-8 become surrogates.
     """
     with open_bytes(file, zipped) as stream:
         text = io.TextIOWrapper(stream, "utf-8-sig", errors="surrogateescape")
@@ -54,7 +54,7 @@ def records(file: Path, zipped: bool, separator: str, quote: str | None) -> Iter
 
 
 def _fields(line: str, lines: Iterator[tuple[int, str]], separator: str, quote: str) -> list[str]:
-    """Return the fields of a row that begins in `line` and may go on in the next ones."""
+    """Return the fields of a row that begins on `line` and may continue on the next ones."""
     fields, at = [], 0
     while True:
         if line.startswith(quote, at):
@@ -74,7 +74,7 @@ def _fields(line: str, lines: Iterator[tuple[int, str]], separator: str, quote: 
 
 
 def _quoted(line: str, at: int, lines: Iterator[tuple[int, str]], quote: str) -> tuple[str, str, int]:
-    """Return the field whose quote was opened before `at`, the line that it ends in, and where it goes on there."""
+    """Return the field whose opening quote precedes `at`, the line it ends on, and the position after it."""
     parts, size = [], 0
     while True:
         end = line.find(quote, at)
@@ -90,18 +90,18 @@ def _quoted(line: str, at: int, lines: Iterator[tuple[int, str]], quote: str) ->
         at = end + 1
         if not line.startswith(quote, at):
             return "".join(parts), line, at
-        parts.append(quote)  # two quotes are one within
+        parts.append(quote)  # a doubled quote stands for one
         at += 1
 
 
 def may_be_rows(fields: list[str], separator: str) -> int:
-    """Return how many rows a row would be if its quotes were part of its fields; 1 unless each had as many fields."""
+    """Return how many rows a row would be if its quotes were literal; 1 unless each would have as many fields."""
     widths, width = [], 0
     for field in fields:
         first, *others = field.split("\n")
         width += 1 + first.count(separator) if others else 1
         for at, line in enumerate(others, 1):
-            if line or at == len(others):  # an empty line is no row
+            if line or at == len(others):  # empty lines are not rows
                 widths.append(width)
                 width = 1 + line.count(separator)
     widths.append(width)
@@ -109,7 +109,7 @@ def may_be_rows(fields: list[str], separator: str) -> int:
 
 
 def has_plain_quotes(file: Path, zipped: bool, separator: str, quote: str) -> bool:
-    """Whether every quoted field begins and ends within its line, and no other field has a quote."""
+    """Whether each quoted field ends on the line it begins on, and no other field contains a quote."""
     mark = ord(quote)
     ends = np.zeros(256, bool)
     ends[[ord(separator), NEWLINE, RETURN]] = True
@@ -120,7 +120,7 @@ def has_plain_quotes(file: Path, zipped: bool, separator: str, quote: str) -> bo
             part += stream.readline(WIDEST)
             if quote.encode() not in part:
                 continue
-            # As if between two empty lines, so that each quote has a byte before it and one behind it.
+            # Between two line breaks, so that each quote has a byte before and after it.
             data = np.frombuffer(b"\n" + part + b"\n", np.uint8)
             at = np.flatnonzero(data == mark)
             if len(at) % 2:

@@ -1,4 +1,4 @@
-"""Which column of a file holds what: columns by name or position, with or without a header."""
+"""The columns of a file by role, given by name or position, with or without a header."""
 
 from __future__ import annotations
 
@@ -6,15 +6,15 @@ from typing import Any
 
 from ..._utils.messages import parameter, refusal
 
-SEPARATORS = "\t;,|"  # the less often one stands in a field, the earlier
+SEPARATORS = "\t;,|"  # those that are rarest within fields come first
 
 
 class NameOrPosition(str):
-    """A number as text: the column that is called so, else the one at that position."""
+    """A number as text: the column of that name or, if there is none, at that position."""
 
 
 def has_header(name: str, top: list[str], second: list[str] | None, positions: list[int]) -> bool:
-    """Whether the first line is a header, where columns are given by position; refuses what could be both."""
+    """Return True if the first line must be a header, with columns given by position; raise if it may be data."""
     numbers = [is_number(top[at]) for at in positions if 0 <= at < len(top)]
     below = [is_number(second[at]) for at in positions if second and 0 <= at < len(top) and at < len(second)]
     if any(numbers) or not any(below):
@@ -31,7 +31,7 @@ def _ambiguous(name: str, top: list[str]) -> ValueError:
 
 
 def settle(name: str, roles: dict[str, Any], top: list[str], header: bool | None) -> dict[str, Any]:
-    """Tell names from positions where a number was written as text: a column that is called so is meant."""
+    """Decide whether each `NameOrPosition` is a name, as it is if a column has that name, or a position."""
     unsure = [column for column in roles.values() if isinstance(column, NameOrPosition)]
     called = header is not False and any(column in top for column in unsure)
     if called and header is None and all(isinstance(column, (int, NameOrPosition)) for column in roles.values()):
@@ -45,7 +45,7 @@ def settle(name: str, roles: dict[str, Any], top: list[str], header: bool | None
 def find_columns(
     file: str, roles: dict[str, Any], names: list[str], header: bool = True, separator: str | None = None
 ) -> dict[str, int]:
-    """Return where the column of each role is, each another; `separator` is that of a file of text."""
+    """Return the position of each role's column, all of them different; `separator` is that of a text file."""
     places: dict[str, int] = {}
     for role, column in roles.items():
         at = find_column(file, role, column, names, header, separator)
@@ -89,7 +89,7 @@ def find_column(
 
 
 def _other_separator(names: list[str], separator: str | None) -> str:
-    """Advise another separator where the first line has more fields by it."""
+    """Suggest another separator if it splits the first line into more fields."""
     if separator is None:
         return ""
     line = separator.join(names)

@@ -1,4 +1,4 @@
-"""Columns of delimited text, CSV and its kin: parsed by pyarrow, checked and explained line by line."""
+"""Columns of delimited text, such as CSV: parsed by pyarrow, checked line by line, with errors that name the line."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from .roles import SEPARATORS, find_columns, has_header, settle
 from .text_columns import Bad, convert_ids, convert_numbers, convert_times, first_bad
 
 BY_SUFFIX = {".csv": ",", ".tsv": "\t", ".tab": "\t"}
-BLOCK = 1 << 20  # bytes that are parsed at a time
+BLOCK = 1 << 20  # bytes parsed at a time
 MISSING = ["", "NA", "N/A", "NaN", "nan", "NULL", "null", "None"]
 GZIP = b"\x1f\x8b"
 NO_RECORD = Record(0, [], False)
@@ -23,10 +23,10 @@ SEVERAL_SPACES = "(sed 's/  */\\t/g' ratings.txt > ratings.tsv)"
 
 @dataclass(frozen=True)
 class Dialect:
-    """How the fields of a text are told from each other, as the caller has it; None: find out.
+    """The format of delimited text, as given by the caller; None: to be detected.
 
-    `quote` is ``"auto"`` for double quotes that are checked to be such, a character, or None where quotes are part of
-    the fields.
+    `quote` is ``"auto"`` for double quotes that must be unambiguous, a character, or None if quotes are part of the
+    fields.
     """
 
     separator: str | None = None
@@ -36,11 +36,11 @@ class Dialect:
 
     @property
     def character(self) -> str | None:
-        """The character around fields, if any is."""
+        """The character that encloses fields, if any."""
         return '"' if self.quote == "auto" else self.quote
 
     def check(self) -> None:
-        """Raise if an option is not of its kind."""
+        """Raise if `quote` or `decimal` is invalid."""
         if self.quote is not None and self.quote != "auto" and not _is_character(self.quote):
             raise refusal(
                 ValueError,
@@ -61,15 +61,15 @@ class Text:
 
     file: Path
     zipped: bool
-    dialect: Dialect  # with a separator and a header
+    dialect: Dialect  # with separator and header determined
     width: int  # columns
     skip: int  # lines before the data
     block: int
-    columns: dict[str, int]  # where each role is found
+    columns: dict[str, int]  # position of each role's column
 
     @property
     def name(self) -> str:
-        """The file, as messages call it."""
+        """The name of the file in messages."""
         return repr(str(self.file))
 
     @property
@@ -80,7 +80,7 @@ class Text:
 
     @property
     def quote(self) -> str | None:
-        """The character around fields, if any is."""
+        """The character that encloses fields, if any."""
         return self.dialect.character
 
     @classmethod
@@ -103,7 +103,7 @@ class Text:
         roles = settle(name, roles, top, header)
         positions = {role: at for role, at in roles.items() if isinstance(at, int) and not isinstance(at, bool)}
         if header is None:
-            find_columns(name, positions, top, True, separator)  # before asking what the first line is
+            find_columns(name, positions, top, True, separator)  # before asking whether the first line is a header
             by_name = len(positions) < len(roles)
             header = by_name or has_header(name, top, second.fields if second else None, list(positions.values()))
         if not header and len(positions) < len(roles):
@@ -120,30 +120,30 @@ class Text:
         return cls(file, zipped, whole, len(top), skip if header else 0, block, columns)
 
     def records(self) -> Iterator[Record]:
-        """Yield the rows of data; slow."""
+        """Yield the data rows; slow."""
         for record in records(self.file, self.zipped, self.separator, self.quote):
             if record.line > self.skip:
                 yield record
 
     def line(self, row: int) -> int:
-        """Return the number of the line that a row starts in."""
+        """Return the number of the line that a row starts on."""
         return next(record.line for at, record in enumerate(self.records()) if at == row)
 
     def check_quotes(self) -> None:
-        """Refuse quotes that could be read in two ways, or in none."""
+        """Raise if quotes are ambiguous or unbalanced."""
         try:
             if self.quote is None or has_plain_quotes(self.file, self.zipped, self.separator, self.quote):
                 return
-        except (EOFError, OSError):  # damaged: `fault` says so
+        except (EOFError, OSError):  # damaged: reported by `fault`
             pass
         fault = self.fault(of_all_columns=False)
         if fault is not None:
             raise about(fault, f"{self.name} cannot be read: ")
 
     def fault(self, of_all_columns: bool = True) -> ValueError | None:
-        """Return what is wrong with the first bad line, or None; slow.
+        """Return an error for the first bad line, or None; slow.
 
-        Columns that nobody asked for may be in another encoding than UTF-8 where pyarrow says nothing of them.
+        Without `of_all_columns`, text that is not UTF-8 is no error, as it may be in columns that are not read.
         """
         line = self.skip
         try:
@@ -215,7 +215,7 @@ def _check_separator(file: Path, dialect: Dialect, first: bytes) -> str:
     if separator is None:
         stem = file.with_suffix("") if file.suffix.lower() == ".gz" else file
         separator = BY_SUFFIX.get(stem.suffix.lower())
-    if separator is None:  # .dat, .data, .txt: by what the first line holds
+    if separator is None:  # .dat, .data, .txt: according to the first line
         found = (one for one in SEPARATORS if one.encode() in first)
         separator = "::" if b"::" in first else next(found, None)
         if separator is None:
@@ -283,7 +283,7 @@ def _bad_entry(text: Text, role: str, column: Any, bad: Bad) -> ValueError:
 
 
 def _parse(text: Text, types: dict[int, str]) -> Any:
-    """Return a table of the chosen columns, named by their positions; faults of the file are told by their line."""
+    """Return a table of the chosen columns, named by their positions; errors in the file name the line."""
     import pyarrow as pa
     import pyarrow.csv as pc
 

@@ -1,4 +1,4 @@
-"""From columns of text, as pyarrow holds them, to ids, numbers and times."""
+"""Convert pyarrow columns of text to ids, numbers and times."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ class Bad(NamedTuple):
 
 
 def convert_ids(column: Any) -> Any:
-    """Return int64 if every id is a plainly written whole number, else the strings as they are.
+    """Return int64 if all ids are plainly written whole numbers, else the strings unchanged.
 
-    One id such as 007, or one beyond int64, leaves the whole column strings, since as a number it would be another id.
-    Numbers that all end in .0, as pandas writes whole numbers beside missing ones, are whole numbers.
+    A single id such as 007, or one beyond int64, keeps the whole column strings, since as a number it would be another
+    id. If all ids end in .0, as pandas writes whole numbers next to missing ones, they are whole numbers, too.
     """
     import pyarrow as pa
     import pyarrow.compute as pc
@@ -42,7 +42,7 @@ def convert_ids(column: Any) -> Any:
 
 
 def convert_numbers(column: Any, decimal: str = ".") -> tuple[Any, Bad | None]:
-    """Return float64, or the first entry that is no finite number."""
+    """Return float64, or the first entry that is not a finite number."""
     import pyarrow as pa
     import pyarrow.compute as pc
 
@@ -120,7 +120,7 @@ def first_bad(column: Any, convert: Callable[[Any], Any] = bool, forbidden: str 
     row = 0
     for part in column.chunks:
         if refused(part):
-            low, high = 0, len(part)  # the first bad one lies within
+            low, high = 0, len(part)  # the first bad entry is in part[low:high]
             while high - low > 1:
                 middle = (low + high) // 2
                 low, high = (low, middle) if refused(part[low:middle]) else (middle, high)

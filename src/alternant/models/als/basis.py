@@ -23,9 +23,9 @@ from ..._utils.threads import single_threaded_blas
 from .problems import RowProblems
 from .solver import Solver
 
-# A fixed side of more bytes than this does not fit in the L1 and L2 caches. It is stored in float16 if it is read by so
-# many entries that this pays and that their rounding errors average out: the objective of a half-sweep changes by 1e-8,
-# at the largest tolerance.
+# A fixed side of more bytes than this does not fit in the L1 and L2 caches. It is stored in float16 if so many entries
+# read it that this pays off and rounding errors average out: the objective of a half-sweep changes by 1e-8, at the
+# largest tolerance.
 NARROW_BYTES = 1 << 19
 NARROW_ENTRIES = 1 << 19
 NARROW_TOL = 0.05
@@ -88,7 +88,7 @@ class Basis:
         *,
         padded: bool = False,
     ) -> Self:
-        """Diagonalise ``unobserved_weight * Y^T Y``, plus lambda if it is the same in all rows of `problems`.
+        """Diagonalize ``unobserved_weight * Y^T Y``, plus lambda if it is the same in all rows of `problems`.
 
         Without `problems`, the basis is valid for any rows and tolerance.
         """

@@ -22,7 +22,7 @@ class Explanation(NamedTuple):
     items : int64 array
         The items in the user's history, by descending contribution.
     contributions : float64 array
-        The contribution of each of these items; they sum to the score.
+        The contribution of each of these items; they sum to the score (for `EASE`, together with `remainder`).
     remainder : float
         The part of the score that is due to the user's factors not solving the user's problem exactly (the solver's
         tolerance, and item factors newer than the user's). It is distributed over `contributions` in proportion to

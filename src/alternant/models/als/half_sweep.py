@@ -138,7 +138,7 @@ def solve_complete(
 
         def solve(block: slice) -> None:
             b = table[block].astype(np.float64) @ wide
-            with np.errstate(over="ignore"):  # the objective shows it
+            with np.errstate(over="ignore"):  # seen in the objective
                 X[block] = scipy.linalg.cho_solve((U, False), b.T, check_finite=False).T
             x = X[block].astype(np.float64)
             objective[block] = np.einsum("uf,uf->u", x, x @ A - 2 * b)

@@ -1,4 +1,4 @@
-"""The row problems of one side, as the objectives state them."""
+"""The row problems of one side, as defined by the objectives."""
 
 from __future__ import annotations
 

@@ -17,5 +17,5 @@ class Solver:
     tol: float
     max_steps: int
     num_threads: int
-    narrow: bool = True  # whether a fixed side may be in float16, whose rounding the objective feels
+    narrow: bool = True  # whether a fixed side may be in float16, whose rounding errors affect the objective
     pool: Pool = field(default_factory=Pool)  # allocates factors
