@@ -12,16 +12,14 @@ from __future__ import annotations
 
 import json
 import os
-import struct
 from numbers import Real
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from safetensors import SafetensorError, safe_open
-from safetensors.numpy import save_file
 
+from .._utils import tensor_file
 from .._utils.atomic import whole_file
 from .._utils.validation import all_finite
 from ..data.csr import CSR
@@ -37,8 +35,6 @@ _SPARSE = {"user_factors_indptr", "user_factors_indices", "user_factors_values",
 _INTERACTIONS = {"indptr", "indices", "values", "shape"}
 _IDS = {"user_ids", "item_ids"}
 _DEGREES = {"user_degrees", "item_degrees"}
-_DTYPES = {"F32": np.float32, "F64": np.float64, "I32": np.int32, "I64": np.int64}
-
 
 # What may be raised when reading a header or tensors that `save` did not write.
 _DAMAGE = (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError)
@@ -80,10 +76,7 @@ def save(model: Any, path: str | os.PathLike[str], interactions: bool) -> None:
     if degrees is not None:
         metadata["degrees"] = json.dumps([degrees.exponents, degrees.popularity, degrees.constants])
     with whole_file(path, "a model") as temporary:
-        try:
-            save_file({name: np.ascontiguousarray(tensor) for name, tensor in tensors.items()}, temporary, metadata)
-        except SafetensorError as error:  # not an OSError, even if the disk is full
-            raise OSError(str(error)) from None
+        tensor_file.write(temporary, tensors, metadata)
 
 
 def load(cls: Any, path: str | os.PathLike[str], mmap: bool) -> Any:
@@ -94,15 +87,10 @@ def load(cls: Any, path: str | os.PathLike[str], mmap: bool) -> Any:
             raise ValueError(f"{str(path)!r} is a pipe or a device: pass the path of a regular file")
         raise FileNotFoundError(f"there is no model file {str(path)!r}")
     try:
-        with safe_open(path, framework="numpy") as file:
-            metadata = file.metadata() or {}
-            _check_version(path, metadata)
-            known = _find_class(cls, path, metadata["model"])
-            tensors = {name: file.get_tensor(name) for name in file.keys() if not (mmap and "factors" in name)}  # noqa: SIM118
-        if mmap:
-            tensors |= _map_factors(path)
-        return _restore(known, metadata, tensors)
-    except SafetensorError as error:
+        metadata, tensors = tensor_file.read(path, lambda name: mmap and "factors" in name)
+        _check_version(path, metadata)
+        return _restore(_find_class(cls, path, metadata["model"]), metadata, tensors)
+    except tensor_file.TensorFileError as error:
         raise ModelFileError(
             f"{str(path)!r} is not a complete alternant model ({error}): it was damaged, truncated, or written by "
             "another program; save the model again"
@@ -253,24 +241,6 @@ def _check_csr(csr: CSR, rows: int, columns: int) -> None:
     )
     if not valid:
         raise ValueError("interactions that do not fit the factors")
-
-
-def _map_factors(path: Path) -> dict[str, NDArray[Any]]:
-    """Memory-map the factors, which safetensors would copy. A file is 8 bytes of length, a JSON header, then data."""
-    with path.open("rb") as file:
-        (length,) = struct.unpack("<Q", file.read(8))
-        header = json.loads(file.read(length))
-    tensors = {}
-    for name in (name for name in header if "factors" in name):
-        entry = header[name]
-        offset = 8 + length + entry["data_offsets"][0]
-        shape = tuple(entry["shape"])
-        if 0 in shape:  # an empty map is an error
-            tensors[name] = np.empty(shape, _DTYPES[entry["dtype"]])
-        else:
-            mapped = np.memmap(path, _DTYPES[entry["dtype"]], "r", offset, shape)
-            tensors[name] = mapped.view(np.ndarray)
-    return tensors
 
 
 def _plain(value: Any) -> Any:
