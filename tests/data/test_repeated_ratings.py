@@ -65,8 +65,6 @@ def test_whatever_else_takes_ratings_refuses_sums(model):
         lambda: evaluate(fitted, twice(), exclude_seen=False),
         lambda: evaluate(fitted, twice(), user_items=once(), exclude_seen=False),
         lambda: evaluate(fitted, once(), user_items=twice(), exclude_seen=False),
-        lambda: tune(fitted, twice()),
-        lambda: tune(fitted, once(), validation=(twice(), twice())),
     ]
     if hasattr(fitted, "validation_fraction"):
         calls.append(lambda: fitted.fit(once(), validation=twice()))
@@ -119,5 +117,13 @@ def test_ratings_are_not_taken_to_be_one(name):
             model.fit(one)
     with pytest.raises(ValueError, match="must hold ratings, got Interactions made without values"):
         model.fit(once().append(Interactions.from_arrays(["eve"], [1])))
-    with pytest.raises(ValueError, match="must hold ratings, got Interactions made without values"):
-        tune(model, data)
+
+
+def test_tune_refuses_sums_and_interactions_without_ratings(model):
+    pytest.importorskip("optuna", reason="tune is Optuna's")
+    for data, options in ((twice(), {}), (once(), {"validation": (twice(), twice())})):
+        with pytest.raises(ValueError, match=REFUSED):
+            tune(model, data, **options)
+    if model.traits.feedback == "ratings":
+        with pytest.raises(ValueError, match="must hold ratings, got Interactions made without values"):
+            tune(model, Interactions.from_arrays(USERS[1:], ITEMS[1:]))

@@ -1,6 +1,7 @@
 """What holds of every public model, a new one too, without its name being written here."""
 
 import importlib
+import inspect
 import itertools
 import os
 import re
@@ -133,10 +134,10 @@ def test_a_refused_fit_changes_nothing(fitted):
 
 @pytest.mark.parametrize("cls", MODELS.values(), ids=MODELS)
 def test_each_parameter_and_attribute_is_documented(cls):
-    text = cls.__doc__
+    text = inspect.getdoc(cls)
     for name in cls().get_params():
-        assert re.search(rf"^    {name} : ", text, re.MULTILINE), f"{name} is not documented"
-    assert "Attributes\n    ----------" in text
+        assert re.search(rf"^{name} : ", text, re.MULTILINE), f"{name} is not documented"
+    assert "Attributes\n----------" in text
 
 
 def test_it_can_be_tuned_by_default_or_says_why_not(model):
