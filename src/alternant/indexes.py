@@ -144,8 +144,8 @@ class ItemIndex:
             and np.array_equal(model._raw(np.arange(n), "item"), self._names)
         ):
             raise ValueError(
-                "search needs the items that the index was made of, but the model's items have changed since: build it "
-                f"again with model.to_index({self.library!r})"
+                "search needs the items that the index was built from, but the model's items have changed since: "
+                f"build it again with model.to_index({self.library!r})"
             )
         self._checked = version, ids
 
@@ -162,7 +162,7 @@ class ItemIndex:
         columns = self._items.shape[1]
         if vectors.ndim not in (1, 2) or vectors.shape[-1] != columns or vectors.dtype.kind not in "fiu":
             raise ValueError(
-                f"queries must be numbers with {columns} columns, as the factors have, got shape {vectors.shape} of "
+                f"queries must be numbers with {columns} columns, like the factors, got shape {vectors.shape} of "
                 f"{vectors.dtype}: pass the result of query_vectors or fold_in_users"
             )
         return np.asarray(vectors, self._items.dtype)

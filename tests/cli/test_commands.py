@@ -142,7 +142,7 @@ def test_a_file_of_users_may_come_from_a_spreadsheet_but_not_be_empty(run, folde
     (folder / "users.txt").write_text("\n")
     code, out, err = run("recommend", "model.safetensors", "--users-file", "users.txt")
     assert (code, out) == (1, "")
-    assert "'users.txt' must hold users, one id a line, got none" in err
+    assert "'users.txt' must hold user ids, one per line, got none" in err
 
 
 def test_titles_are_found_where_one_file_has_numbers_and_the_other_strings(run, folder):
@@ -215,7 +215,8 @@ def test_similar_and_explain(run, folder):
     assert run("fit", "ratings.csv", *TABLE, "--model", "popularity", "-o", "p.safetensors")[0] == 0
     code, _, err = run("explain", "p.safetensors", "--user", 1, "--item", item)
     assert code == 1
-    assert err == "alternant: error: 'p.safetensors' holds Popularity, which can't explain: EASE and ImplicitALS can\n"
+    said = "'p.safetensors' holds Popularity, which can't explain scores: EASE and ImplicitALS can"
+    assert err == f"alternant: error: {said}\n"
 
 
 @pytest.mark.parametrize("split", ["random", "leave-one-out", "leave-last-out", "by-time", "new-users"])
@@ -261,26 +262,28 @@ def test_info_of_a_model(run):
     ("fit ratings.csv --user userId --item movieId --set x -o x", "--set must be NAME=VALUE, got 'x'"),
     ("fit ratings.csv --user userId --item movieId --factors 0 -o x", "--factors must be at least 1, got 0"),
     ("fit ratings.csv --user userId --item movieId --set factors=many -o x", "--factors must be a whole number"),
-    ("fit movies.csv --user 1 --item movieId --value title -o x", "than --user 1, got one for both"),
+    ("fit movies.csv --user 1 --item movieId --value title -o x", "than --user 1, got the same for both"),
     ("fit twins.csv --user a --item b --value c -o x", "must hold finite numbers in --value 'c', got 'x' in line 2"),
     ("fit twins.csv --user a --item b --value 2019 -o x --no-header", "--user 'a' must be a position from 0 on"),
     ("fit words.tsv --user 0 --item 1 -o x", "pass --no-header if it is data, --header if not"),
     ("fit twins.csv --user a --item b --separator ; -o x", "'a,b,c,2019': pass --separator ','"),
-    ("fit twins.csv --user a --item b --value a -o x", "--value 'a' must be another column"),
+    ("fit twins.csv --user a --item b --value a -o x", "--value 'a' must be a different column"),
     ("evaluate ratings.csv --user userId --item movieId --split new-users --fraction 3", "--fraction must be between"),
-    ("evaluate twins.csv --user a --item b --split leave-one-out", "'twins.csv' that can be held out: nobody has more"),
-    ("evaluate twins.csv --user a --item b --metrics rmse --baseline", "--baseline ranks and predicts no ratings"),
+    ("evaluate twins.csv --user a --item b --split leave-one-out",
+     "--split leave-one-out can't hold out any interaction of 'twins.csv': no user has more than one"),
+    ("evaluate twins.csv --user a --item b --metrics rmse --baseline", "ranks items and doesn't predict ratings"),
     ("recommend ratings.csv --users 1", "is not a complete alternant model"),
     ("recommend nothing --users 1", "there is no model file 'nothing'"),
     ("recommend model.safetensors --users 1 99", "users must be users of the fit, such as 1, got 99: leave"),
     ("recommend model.safetensors --users 77 99999999999999999999", "such as 1, got 77 and 1 more: leave them out"),
     ("recommend model.safetensors --users bob", "user ids of this model are whole numbers, got 'bob'"),
-    ("recommend model.safetensors --users-file none.txt", "there is no file 'none.txt' of users"),
+    ("recommend model.safetensors --users-file none.txt", "there is no users file 'none.txt'"),
     ("recommend model.safetensors --all -o lists.xls", "--output must end in .parquet or .csv"),
     ("recommend model.safetensors --all -o no/lists.csv", "there is no folder 'no'"),
     ("similar model.safetensors --items 77", "items must be items of the fit, such as 1, got 77"),
     ("explain model.safetensors --user 1 --item 77", "items must be items of the fit, such as 1, got 77"),
-    ("evaluate ratings.csv --user userId --item movieId --split by-time", "--split by-time needs to know when"),
+    ("evaluate ratings.csv --user userId --item movieId --split by-time",
+     "--split by-time needs times: name their column with --time"),
     ("evaluate ratings.csv --user userId --item movieId --metrics ndgc", "--metrics must be among"),
     ("evaluate ratings.csv --user userId --item movieId --fraction 3", "--fraction must be between 0 and 1"),
     ("info ratings.csv", "is not a complete alternant model"),
@@ -408,7 +411,7 @@ def test_ids_that_begin_with_a_dash_are_given_behind_an_equals_sign(run, folder)
     assert (code, [json.loads(line)["user"] for line in out.splitlines()]) == (0, ["-y", "z"])
     code, _, err = run("recommend", "dashes.safetensors", "--users", "-y")
     assert code == 2
-    assert "a value that begins with a dash is given as --option=-value" in err
+    assert "write a value that begins with a dash as --option=-value" in err
 
 
 @pytest.mark.usefixtures("dashes")
@@ -416,7 +419,10 @@ def test_users_with_nothing_left_to_list_are_not_passed_over(run, folder):
     code, out, err = run("recommend", "dashes.safetensors", "--all", "--json")
     assert (code, err) == (0, "")
     assert [len(json.loads(line)["items"]) for line in out.splitlines()] == [0, 1, 1]
-    said = "alternant: warning: nothing is left to list for user -x, all items being theirs: --keep-seen lists them\n"
+    said = (
+        "alternant: warning: no items are left for user -x, who has seen all of them: pass --keep-seen to include "
+        "seen items\n"
+    )
     code, out, err = run("recommend", "dashes.safetensors", "--users=-x", "--users", "z")
     assert (code, err, len(lines(out))) == (0, said, 2)
     assert run("recommend", "dashes.safetensors", "--all", "-o", "all.csv")[::2] == (0, said)
@@ -469,7 +475,7 @@ FIT = "fit ratings.csv --user userId --item movieId --factors 2"
 def test_pipes_are_refused_as_tables_and_models_and_taken_as_users(folder):
     code, _, err = shell(folder, f"cat ratings.csv | ALT {FIT.replace('ratings.csv', '/dev/stdin')} -o x")
     assert (code, err.count("\n")) == (1, 1)
-    assert "'/dev/stdin' is a pipe or a device, and a table is read more than once" in err
+    assert "'/dev/stdin' is a pipe or a device, but a table is read more than once" in err
     code, _, err = shell(folder, "cat model.safetensors | ALT recommend /dev/stdin --all")
     assert (code, err.count("\n")) == (1, 1)
     assert "'/dev/stdin' is a pipe or a device: pass the path of a regular file" in err
@@ -562,7 +568,7 @@ def test_no_command_replaces_what_it_reads(run, folder, tmp_path, monkeypatch, n
         for given, output in ((name, other), (other, name)):
             code, out, err = run(*command.format(input=given, output=output).split())
             assert (code, out) == (1, ""), err
-            assert err.startswith("alternant: error: --output must be another file than "), err
+            assert err.startswith("alternant: error: --output must be a different file from "), err
             assert err.count("\n") == 1
             assert (tmp_path / name).read_bytes() == before
     listed = sorted(path.name for path in tmp_path.iterdir())
@@ -611,7 +617,8 @@ def test_quotes_and_decimal_commas_of_a_table(run, folder):
     table = ("fit", "quotes.tsv", "--user", "u", "--item", "i", "--value", "r", "-o", "quotes.safetensors")
     code, _, err = run(*table)
     assert code == 1
-    assert "a quote in line 2 or soon after is never closed, or closed amid a field: pass --no-quotes if" in err
+    assert "a quote on or shortly after line 2 is never closed, or is closed in the middle of a field: pass " in err
+    assert "pass --no-quotes if" in err
     code, _, err = run(*table, "--no-quotes")
     assert code == 1
     assert "must hold finite numbers in --value 'r', got '2,5' in line 2: pass --decimal ','" in err
@@ -648,7 +655,7 @@ def test_a_long_field_ends_in_no_traceback(run, folder, where):
     (folder / "long.csv").write_text("u,i,text\n" + "\n".join(rows) + "\n1,2\n")
     code, _, err = run("fit", "long.csv", "--user", "u", "--item", "i", "-o", "long.safetensors")
     assert (code, err.count("\n")) == (1, 1)
-    assert "line 5 has 2 fields and the header 3" in err
+    assert "line 5 has 2 fields, but the header has 3" in err
 
 
 # --- parameters become options ----------------------------------------------------------------------------------------

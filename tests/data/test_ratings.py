@@ -111,7 +111,7 @@ def test_a_pair_that_stands_there_twice_is_refused_and_named(form):
         matrix = sp.csr_array(([2.0, 1, 3], [0, 2, 2], [0, 1, 3]), shape=(2, 3))
     else:
         matrix = sp.csc_array(([2.0, 1, 3], [0, 1, 1], [0, 1, 1, 3]), shape=(2, 3))
-    with pytest.raises(ValueError, match=r"r must hold each pair once, but row 1, column 2 stands there 2 times: .*"):
+    with pytest.raises(ValueError, match=r"r must hold each pair once, but row 1, column 2 occurs 2 times: .*"):
         check_ratings("r", matrix, F32)
 
 
@@ -126,7 +126,7 @@ class Frame:
     ("table", "error", "message"),
     [
         (Frame(), TypeError, r"got Frame: pass alternant\.Interactions\.from_frame\(\.\.\.\) of .*to_numpy"),
-        ([[1, 2], [3]], ValueError, "rows of one length, got a list of uneven lists: fill up with NaN"),
+        ([[1, 2], [3]], ValueError, "rows of equal length, got lists of different lengths: pad them with NaN"),
         ([[1, None]], TypeError, "table of numbers, got list of dtype object"),
         ([["5", "4"]], TypeError, "table of numbers, got list of dtype <U1"),
         (None, TypeError, "table of numbers, got NoneType of dtype object"),

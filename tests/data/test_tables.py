@@ -50,7 +50,7 @@ def test_without_times_the_last_row_counts_and_without_values_every_row_counts_o
 
 
 def test_a_repeated_pair_can_be_an_error_that_names_it():
-    with pytest.raises(ValueError, match=r"user 'ann' and item 3 stand in more \(2 rows repeat a pair\)"):
+    with pytest.raises(ValueError, match=r"user 'ann' and item 3 occur in several rows \(2 rows repeat a pair\)"):
         Interactions.from_arrays(["ann", "ann", "ann", "bob"], [3, 3, 3, 3], aggregate="error")
 
 
@@ -181,7 +181,7 @@ def test_stored_zeros_are_kept_and_float32_stays():
 
 
 @pytest.mark.parametrize(("call", "error", "message"), [
-    (lambda: Interactions.from_arrays([1, 2], [1]), ValueError, "an element for each event, got 2 users, 1 items"),
+    (lambda: Interactions.from_arrays([1, 2], [1]), ValueError, "one element per event, got 2 users, 1 items"),
     (lambda: Interactions.from_arrays([1], [1], ["x"]), TypeError, "values must hold numbers"),
     (lambda: Interactions.from_arrays([1], [1], [np.inf]), ValueError, "must hold finite numbers, got inf in row 0"),
     (lambda: Interactions.from_arrays([[1]], [1]), TypeError, "must hold ids that can be hashed .*, got list in row 0"),
@@ -221,7 +221,7 @@ def test_columns_that_pandas_calls_by_number_or_twice():
     assert (found.user_ids.tolist(), found.item_ids.tolist()) == ([5, 6], ["a", "b"])
     with pytest.raises(ValueError, match="frame must be a frame with distinct column names"):
         Interactions.from_frame(pd.DataFrame([[1, 2, 3]], columns=["u", "u", "i"]), user="u", item="i")
-    with pytest.raises(ValueError, match="user and item must be two columns, got 'u' for both"):
+    with pytest.raises(ValueError, match="user and item must be different columns, got 'u' for both"):
         Interactions.from_frame(pd.DataFrame({"u": [1]}), user="u", item=0)
 
 

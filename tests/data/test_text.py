@@ -92,7 +92,7 @@ def test_a_field_may_be_of_any_length(tmp_path, width, form):
     for rows in (b"1,%b,2\n3,y,4\n", b"3,y,4\n1,%b,2\n"):
         found = read(tmp_path, b"u,text,i\n" + rows % long)
         assert (found.user_ids.tolist(), found.item_ids.tolist()) == ([1, 3], [2, 4])
-    with pytest.raises(ValueError, match="line 3 has 2 fields and the header 3"):
+    with pytest.raises(ValueError, match="line 3 has 2 fields, but the header has 3"):
         read(tmp_path, b"u,text,i\n1,%b,2\n3,4\n" % long)
 
 
@@ -120,15 +120,15 @@ def at_places(row, header="u\ti\tv", far=False):
 
 
 BAD = {
-    'a\t"weird al" yankovic\t3': "a quote in line {} or soon after is never closed, or closed amid .*: pass quote=None",
-    '"a" b\tx\t3': "a quote in line {} or soon after",
-    'a\t"never closed\t3': "a quote in line {} or soon after",
-    'a\t"x"y"\t3': "a quote in line {} or soon after",
-    'a\t"foo\t3\nb\tbar"\t4': "line {} and the 1 after it are one row .*, and 2 rows if .*: pass quote='\"' or ",
-    'a\t"foo\t3\nb\tbar\t4"': "line {} has 2 fields and the header 3, since a quote goes on .*: pass quote=None",
+    'a\t"weird al" yankovic\t3': "a quote on or shortly after line {} is never closed, or .*: pass quote=None",
+    '"a" b\tx\t3': "a quote on or shortly after line {}",
+    'a\t"never closed\t3': "a quote on or shortly after line {}",
+    'a\t"x"y"\t3': "a quote on or shortly after line {}",
+    'a\t"foo\t3\nb\tbar"\t4': "line {} and the 1 after it are one row .*, but 2 rows if .*: pass quote='\"' or ",
+    'a\t"foo\t3\nb\tbar\t4"': "line {} has 2 fields, but the header has 3, since a quoted field .*: pass quote=None",
     '"a\tfoo\t3\nb\tbar\t4\nc"\tbar\t4': "line {} and the 2 after it are one row",
     'a\t"foo\t3\n\nb\tx\t3\n\n\nc\tbar"\t4': "line {} and the 2 after it are one row",
-    'a\t"foo\tbar"': "line {} has 2 fields and the header 3",
+    'a\t"foo\tbar"': "line {} has 2 fields, but the header has 3",
 }
 
 
@@ -214,8 +214,8 @@ def test_another_separator_is_advised_before_a_header(tmp_path, content, asked, 
 
 @pytest.mark.parametrize(("content", "options", "message"), [
     (b"1 2 3\n4 5 6\n", {}, "pass separator=' ' if spaces separate its fields"),
-    (b"1   2  3\n4 5 6\n", {}, r"make a tab of the spaces between fields \(sed"),
-    (b"1 2 3\n4  5 6\n", {"separator": " "}, r"line 2 has 4 fields and the first line 3, since there are several"),
+    (b"1   2  3\n4 5 6\n", {}, r"replace the spaces between fields with tabs \(sed"),
+    (b"1 2 3\n4  5 6\n", {"separator": " "}, r"line 2 has 4 fields, but the first line has 3, since there are several"),
     (b"123\n", {}, "pass separator="),
 ])  # fmt: skip
 def test_spaces_between_fields_are_called_so(tmp_path, content, options, message):

@@ -136,7 +136,7 @@ def test_dates_are_times():
     data = Interactions.from_arrays([1, 1, 2, 2], [1, 2, 1, 2], times=days)
     train, test = split_by_time(data, at="2024-03-01")
     assert (train.nnz, test.nnz) == (2, 2)
-    with pytest.raises(ValueError, match="at must be a date, as the times are, got 'soon'"):
+    with pytest.raises(ValueError, match="at must be a date, like the times, got 'soon'"):
         split_by_time(data, at="soon")
     assert leave_last_out(data)[1].times.tolist() == days[[1, 3]].tolist()
 
@@ -195,7 +195,7 @@ def test_all_negatives_are_equally_likely():
 
 
 @pytest.mark.parametrize(("call", "message"), [
-    (lambda: random_split(canonical(), 0), "fraction must be between 0 and 1, both excluded, got 0"),
+    (lambda: random_split(canonical(), 0), r"fraction must be between 0 and 1 \(exclusive\), got 0"),
     (lambda: random_split(canonical(), 1.0), "fraction must be between 0 and 1"),
     (lambda: random_split(canonical(), True), "fraction must be between 0 and 1"),
     (lambda: random_split(sp.csr_array((3, 3))), "a split needs at least two entries, got 0"),

@@ -72,7 +72,7 @@ def test_the_public_function_solves_with_the_backend_in_force():
         ({"indices": np.array([0, -1, 1], np.int32)}, ValueError, "indices must lie between 0 and 2, got -1 to 1"),
         ({"indices": np.array([0, 1, 1], np.int16)}, TypeError, "indices must be an int32 or int64 array"),
         ({"indptr": np.array([0, 3, 2])}, ValueError, "indptr must not decrease, but does at row 1"),
-        ({"indptr": np.array([0, 3, 4])}, ValueError, "indptr must lie within 0 and 3"),
+        ({"indptr": np.array([0, 3, 4])}, ValueError, "indptr must lie between 0 and 3"),
         ({"indptr": np.array([0, 2, 3], np.int32)}, TypeError, "indptr must be an int64 array"),
         ({"regularization": np.ones((2, 1), np.float32)}, ValueError, "regularization must have 1 dimension, got 2"),
         ({"Y": np.full((3, 2), np.nan, np.float32)}, ValueError, "Y must be finite, got 6 values that are not"),
@@ -165,7 +165,7 @@ def test_squared_error_and_score_pairs_refuse_bad_rows():
     assert out[0] == 3
     with pytest.raises(ValueError, match="rows must lie between 0 and 1, got 2 to 2"):
         kernels.score_pairs(np.array([2]), np.array([0]), X, X, out)
-    with pytest.raises(ValueError, match="of one length"):
+    with pytest.raises(ValueError, match="must have the same length, got 2 and 1"):
         kernels.score_pairs(np.array([1, 1]), np.array([0]), X, X, out)
 
 

@@ -120,7 +120,7 @@ def test_squared_norms_are_summed_in_float64(kernels, dtype, m, f):
         ({"matrix": np.ones((3, 2))}, r"matrix must be square, with at most 2 columns .*, got \(3, 2\)"),
         ({"matrix": np.ones((3, 3))}, r"matrix must be square, with at most 2 columns .*, got \(3, 3\)"),
         ({"matrix": np.ones((2, 2), np.float32)}, "matrix must be a float64 array"),
-        ({"out": np.ones((4, 1))}, r"out must have shape \(4, 2\) or further columns, got \(4, 1\)"),
+        ({"out": np.ones((4, 1))}, r"out must have shape \(4, 2\) or more columns, got \(4, 1\)"),
         ({"out": np.ones((5, 2))}, "out must have shape"),
         ({"triangle": "both"}, 'triangle must be "full", "lower" or "upper"'),
         ({"out": "rows", "triangle": "upper"}, "out must share no memory"),

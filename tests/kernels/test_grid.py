@@ -123,7 +123,7 @@ def test_a_cut_into_no_block_or_too_many_is_refused(blocks):
     ("indptr", "indices", "message"),
     [
         ([0, 1], [3], "indices must lie between 0 and 2"),
-        ([0, 2], [1], "indptr must lie within 0 and 1"),
+        ([0, 2], [1], "indptr must lie between 0 and 1"),
         ([1, 2], [0, 1], "indptr must rise from 0 to 2"),
         ([0, 1], [0, 1], "indptr must rise from 0 to 2"),
     ],
@@ -317,12 +317,12 @@ def test_arrays_that_share_memory_are_refused():
     factors = given["factors"]
     given["factors"] = factors._replace(Y=factors.X)
     for function in NAMES:
-        refused(function, given, ValueError, "X and Y move at the same time, but the two share memory")
+        refused(function, given, ValueError, "X and Y are updated at the same time, but the two share memory")
     given["factors"] = factors._replace(column_bias=factors.row_bias)
     for function in ("biased_epoch", "logistic_epoch"):
-        refused(function, given, ValueError, "row_bias and column_bias move at the same time")
+        refused(function, given, ValueError, "row_bias and column_bias are updated at the same time")
     given["factors"], given["squares"] = factors, given["squares"]._replace(X=factors.X)
-    refused("logistic_epoch", given, ValueError, "X and squares.X move at the same time")
+    refused("logistic_epoch", given, ValueError, "X and squares.X are updated at the same time")
 
 
 def test_two_halves_of_one_array_are_not_shared_memory():

@@ -156,7 +156,7 @@ def test_kernels_built_for_levels_that_the_cpu_lacks_are_a_reason_that_says_so(m
     monkeypatch.setattr(_registry, "built_levels", lambda: ("avx512", "avx2"))
     monkeypatch.setattr(_cpu, "simd_levels", lambda: ("baseline",))
     assert _registry._load_cython() == (
-        "its kernels were built for avx512, avx2 alone, which this CPU or operating system does not support; "
+        "its kernels were built only for avx512, avx2, which this CPU or operating system does not support; "
         "build them again with ALTERNANT_LEVELS=baseline"
     )
     monkeypatch.setattr(_registry, "built_levels", lambda: ("avx2",))

@@ -94,7 +94,7 @@ def test_a_set_is_refused_where_results_are_in_the_order_of_the_ids(kind):
         ("users", users, lambda users: model.recommend(users, unknown="empty")),
     ]:  # fmt: skip
         message = refused(call, ids)
-        assert f"got a set, which has no order for the answers: pass sorted({name})" in message
+        assert f"got a set, which has no order for the results: pass sorted({name})" in message
         if call == model.recommend:
             call(typed(message, users=ids, sorted=sorted))
 

@@ -141,14 +141,14 @@ def test_a_named_backend_that_cannot_run_is_refused_with_the_reason(monkeypatch)
             {"unobserved_weight": 1e39, "weighting": "hu"},
             r"confidences must be finite in float32, .*unobserved_weight=1e\+39",
         ),
-        ({"unobserved_weight": 1e42, "weighting": "ials"}, "factors must be finite, and the sums of their squares too"),
+        ({"unobserved_weight": 1e42, "weighting": "ials"}, "factors and the sums of their squares must be finite"),
         ({"regularization": 1e39}, r"every row's lambda must be finite in float32, but regularization=1e\+39"),
         (
             {"regularization": 1.0, "regularization_exponent": 900, "unobserved_weight": 1.0},
             "the scale of every row's lambda must be finite, .* regularization_exponent=900",
         ),
-        ({"init_scale": 1e39}, "factors must be finite, .* lower init_scale"),
-        ({"init_scale": 1e200, "dtype": "float64"}, "factors must be finite, .* lower init_scale"),
+        ({"init_scale": 1e39}, "factors and .* must be finite .* lower init_scale"),
+        ({"init_scale": 1e200, "dtype": "float64"}, "factors and .* must be finite .* lower init_scale"),
     ],
 )  # fmt: skip
 def test_parameters_too_large_for_the_dtype_are_refused_and_never_become_nan(params, message):
@@ -330,17 +330,17 @@ BROKEN = {
     ),
     "indices of floats": (lambda: broken("indices", lambda a: a.astype(float)), "indices must be int32 or int64"),
     "too few values": (lambda: broken("data", lambda a: a[:-1]), f"data must have {R.nnz} entries, got {R.nnz - 1}"),
-    "values in two dimensions": (lambda: broken("data", lambda a: np.stack([a, a], 1)), "interactions must be a whole"),
+    "values in two dimensions": (lambda: broken("data", lambda a: np.stack([a, a], 1)), "interactions must be a valid"),
     "too few indices": (lambda: broken("indices", lambda a: a[:-1]), f"rise from 0 to at most {R.nnz - 1} "),
     "a row beyond the users, by columns": (lambda: broken("indices", put(3, 12), "csc"), "must lie between 0 and 11"),
     "a row beyond the users, by coordinates": (lambda: broken("row", put(3, 12), "coo"), "row must lie .*, got 12"),
     "a column of -1, by coordinates": (lambda: broken("col", put(3, -1), "coo"), "col must lie between 0 and 7, got"),
-    "fewer coordinates than values": (lambda: broken("row", lambda a: a[:-1], "coo"), "interactions must be a whole"),
+    "fewer coordinates than values": (lambda: broken("row", lambda a: a[:-1], "coo"), "interactions must be a valid"),
     "a block beyond the columns": (lambda: broken("indices", put(0, 99), "bsr"), "indices must lie between"),
     "a column beyond the items, by lists": (lambda: broken("rows", put(0, [0, 8]), "lil"), "must lie between 0 and 7"),
     "lists of two lengths": (lambda: broken("rows", put(0, list(range(6))), "lil"), "as many columns as values in row"),
     "a huge column, by lists": (
-        lambda: broken("rows", lambda a: put(0, [2**40] * len(a[0]))(a), "lil"), "interactions must be a whole matrix"
+        lambda: broken("rows", lambda a: put(0, [2**40] * len(a[0]))(a), "lil"), "interactions must be a valid matrix"
     ),
 }  # fmt: skip
 
@@ -481,7 +481,7 @@ def test_row_numbers_must_be_whole_numbers(ids):
 
 
 def test_ragged_lists_of_rows_are_refused():
-    with pytest.raises(TypeError, match="got a list of uneven lists"):
+    with pytest.raises(TypeError, match="got lists of different lengths"):
         MODEL.recommend([[0], [1, 2]])
 
 
@@ -578,7 +578,7 @@ def test_factors_set_by_hand_must_be_finite_to_solve_with(value):
     model = ImplicitALS(factors=4, warm_start=True, weighting="hu", alpha=1.0, regularization=1.0)
     model.user_factors, model.item_factors = np.ones((12, 4)), np.ones((8, 4))
     model.item_factors[3, 2] = value
-    message = "factors must be finite, .* or set finite factors"
+    message = "factors and .* must be finite .* or set finite factors"
     refuses(ValueError, message, lambda: model.fold_in_users(R), model)
     message = "warm_start needs finite item_factors with 4 columns"
     refuses(ValueError, message, lambda: model.fit(R), model)

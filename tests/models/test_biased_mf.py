@@ -206,7 +206,7 @@ def test_a_table_of_zeros_marked_missing_has_nothing_to_learn_from():
 
 def test_a_pair_rated_twice_is_refused():
     rows = sp.coo_array(([4.0, 5], ([1, 1], [0, 0])), shape=(2, 2))
-    with pytest.raises(ValueError, match=r"must hold each pair once, but row 1, column 0 stands there 2 times"):
+    with pytest.raises(ValueError, match=r"must hold each pair once, but row 1, column 0 occurs 2 times"):
         fit(rows)
 
 

@@ -306,7 +306,7 @@ def test_an_index_leaves_out_what_was_seen_and_answers_vectors():
 
 @pytest.mark.parametrize(("call", "error", "message"), [
     (lambda m: m.recommend_frame("nobody", library="pyarrow"), IndexError, "users must be user ids of the fit"),
-    (lambda m: m.recommend_frame(["u01"], titles={"A", "B"}), TypeError, "got a set, which has none: pass a list"),
+    (lambda m: m.recommend_frame(["u01"], titles={"A", "B"}), TypeError, "got a set, which is unordered: pass a list"),
     (lambda m: m.recommend_frame(["u01"], titles="x"), TypeError, "titles must be a mapping"),
     (lambda m: m.recommend_frame(["u01"], titles=["a"]), ValueError, "one title for each of the 90 items"),
     (lambda m: m.recommend_frame(["u01"], titles={1: "a"}), ValueError, "titles must name items by their ids"),

@@ -336,7 +336,7 @@ def test_a_pair_rated_twice_is_refused_by_name_since_ratings_do_not_add_up():
     coo = sp.coo_array(([4.0, 3.0, 5.0], ([0, 1, 1], [2, 0, 0])), shape=(2, 3))
     csr = sp.csr_array(([4.0, 3.0, 5.0], [2, 0, 0], [0, 1, 3]), shape=(2, 3))
     for matrix in (coo, csr, sp.csc_array(([3.0, 5.0, 4.0], [1, 1, 0], [0, 2, 2, 3]), shape=(2, 3))):
-        with pytest.raises(ValueError, match="each pair once, but row 1, column 0 stands there 2 times"):
+        with pytest.raises(ValueError, match="each pair once, but row 1, column 0 occurs 2 times"):
             ExplicitALS().fit(matrix)
 
 
@@ -397,7 +397,7 @@ REFUSED = {
     "too large for float32": (put(GOOD, 1e39), None, ValueError, r"ratings must be finite in float32, got 1e\+39"),
     "complex": (GOOD.astype(complex), None, TypeError, "ratings must hold real numbers, got dtype complex128"),
     "text": ([["a", "b"]], None, TypeError, "ratings must be a SciPy sparse matrix or a table of numbers, got list"),
-    "uneven lists": ([[1, 2], [3]], None, ValueError, "ratings must have rows of one length"),
+    "uneven lists": ([[1, 2], [3]], None, ValueError, "ratings must have rows of equal length"),
     "None": (None, None, TypeError, "ratings must be .*, got NoneType"),
     "one dimension": (np.ones(4), None, ValueError, "ratings must have 2 dimensions .*, got 1"),
     "three dimensions": (np.ones((2, 2, 2)), None, ValueError, "ratings must have 2 dimensions .*, got 3"),

@@ -307,7 +307,7 @@ def test_a_folder_that_takes_no_files_is_told_before_the_work(tmp_path, monkeypa
 
     monkeypatch.setattr("tempfile.mkdtemp", refuse)
     with pytest.raises(
-        PermissionError, match=r"no file can be made in .* \(Permission denied\): choose another folder"
+        PermissionError, match=r"no file can be created in .* \(Permission denied\): choose another folder"
     ):
         check_target(tmp_path / "m", "a model")
 
@@ -412,8 +412,8 @@ ENTRY = {"dtype": "F32", "shape": [2, 3], "data_offsets": [0, 24]}
         ({"__metadata__": {"alternant": 2}}, 0, "header is invalid"),
         ({"a": ENTRY, "b": ENTRY}, 24, "overlap or have gaps"),
         ({"a": ENTRY | {"data_offsets": [8, 32]}}, 32, "overlap or have gaps"),
-        ({"a": ENTRY}, 23, "has .* bytes, and its header says"),
-        ({"a": ENTRY}, 25, "has .* bytes, and its header says"),
+        ({"a": ENTRY}, 23, "has .* bytes, but its header says"),
+        ({"a": ENTRY}, 25, "has .* bytes, but its header says"),
     ],
 )
 def test_a_header_that_does_not_fit_the_file_is_refused(tmp_path, entries, size, fragment):

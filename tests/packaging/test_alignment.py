@@ -115,7 +115,7 @@ def test_users_and_items_that_are_not_there_are_refused():
 def test_what_is_missing_becomes_no_user(missing):
     known = Interactions.from_arrays(["a", "a", "b"], [1, 2, 1], [1, 0, 1])
     model = ImplicitALS(factors=2, iterations=1).fit(known)
-    with pytest.raises(ValueError, match=r"users must be ids, got .*, which marks what is missing"):
+    with pytest.raises(ValueError, match=r"users must be ids, got .*, which is a missing value"):
         model.partial_fit_users([missing], sp.csr_array(np.ones((1, 2))))
     events = CosineMF(factors=2, epochs=1).fit(known)
     with pytest.raises(ValueError, match="users must be ids, got "):

@@ -49,7 +49,7 @@ def test_a_random_state_of_old_is_a_seed_for_splits_too():
     (lambda: RESULT.interval("auc", "x"), ValueError, "confidence must be betw"),
     (lambda: RESULT.interval("auc", random_state="x"), TypeError, "random_state"),
     (lambda: hold_out_users(DATA, fold_in_fraction="x"), ValueError, "fold_in_fraction must be between 0 and 1"),
-    (lambda: PLAIN.partial_fit_users([1, [2]], ROW), TypeError, r"users must be .* a list of uneven lists"),
+    (lambda: PLAIN.partial_fit_users([1, [2]], ROW), TypeError, r"users must be .* lists of different lengths"),
     (lambda: NAMED.partial_fit_users([[1]], ROW), TypeError, r"users must be ids, which can be hashed .*, got \[1\]"),
     (lambda: PLAIN.recommend(u for u in [1]), TypeError, r"got generator: pass list\(users\)"),
     (lambda: NAMED.recommend(u for u in [1]), TypeError, r"got generator: pass list\(users\)"),
@@ -87,5 +87,5 @@ def test_a_moment_with_a_time_zone_is_taken_in_utc_without_a_word():
     for at in (datetime.datetime(2020, 1, 1, 4, tzinfo=zone), "2020-01-01T04:00:00+01:00", "2020-01-01T03:00:00Z",
                "2020-01-01T03", np.datetime64("2020-01-01T03")):  # fmt: skip
         assert split_by_time(data, at=at)[1].nnz == 3
-    with pytest.raises(ValueError, match="at must be a date, as the times are, got 'x'"):
+    with pytest.raises(ValueError, match="at must be a date, like the times, got 'x'"):
         split_by_time(data, at="x")

@@ -63,7 +63,7 @@ def whole_file(path: str | os.PathLike[str], what: str) -> Iterator[Path]:
 def check_target(path: Path, what: str) -> None:
     """Raise if no file can be written to `path`, which may be a link."""
     if not path.parent.is_dir():
-        raise FileNotFoundError(f"there is no folder {str(path.parent)!r} to save {what} in: make it first")
+        raise FileNotFoundError(f"there is no folder {str(path.parent)!r} to save {what} in: create it first")
     if path.is_dir():
         raise IsADirectoryError(f"{str(path)!r} is a folder: name the file to save {what} in")
     if _is_stream(path):
@@ -73,7 +73,8 @@ def check_target(path: Path, what: str) -> None:
         tempfile.TemporaryDirectory(prefix=".alternant-", dir=target.parent).cleanup()
     except OSError as error:
         raise type(error)(
-            f"no file can be made in {str(target.parent)!r} ({error.strerror}): choose another folder to save {what} in"
+            f"no file can be created in {str(target.parent)!r} ({error.strerror}): choose another folder to save "
+            f"{what} in"
         ) from None
 
 

@@ -82,7 +82,7 @@ def _header(prefix: bytes, file: Any, size: int) -> tuple[dict[str, Any], int]:
             raise TensorFileError("its arrays overlap or have gaps between them")
         end = after
     if 8 + length + end != size:
-        raise TensorFileError(f"it has {size} bytes, and its header says {8 + length + end}")
+        raise TensorFileError(f"it has {size} bytes, but its header says {8 + length + end}")
     return header, 8 + length
 
 

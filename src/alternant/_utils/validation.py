@@ -43,7 +43,7 @@ def check_number(name: str, value: Any, minimum: float, above: bool = False) -> 
 def check_share(name: str, value: Any) -> float:
     """Return a number between 0 and 1, both excluded."""
     if isinstance(value, bool) or not isinstance(value, Real) or not 0 < float(value) < 1:
-        raise refusal(ValueError, f"{parameter(name)} must be between 0 and 1, both excluded, got {value!r}")
+        raise refusal(ValueError, f"{parameter(name)} must be between 0 and 1 (exclusive), got {value!r}")
     return float(value)
 
 

@@ -33,8 +33,8 @@ def refuse_inputs_as_output(arguments: argparse.Namespace) -> None:
         given = getattr(arguments, name, None)
         if given is not None and arguments.output is not None and same_file(given, arguments.output):
             raise ValueError(
-                f"--output must be another file than {called}, got {arguments.output!r} and {given!r}, which are the "
-                "same: it would be replaced"
+                f"--output must be a different file from {called}, got {arguments.output!r} and {given!r}, which are "
+                "the same file and would be overwritten: choose another name"
             )
 
 
@@ -141,14 +141,14 @@ def read_users(file: str) -> list[str]:
     """Read user ids from a file, one per line."""
     path = Path(file)
     if not path.exists() or path.is_dir():
-        raise FileNotFoundError(f"there is no file {str(path)!r} of users")
+        raise FileNotFoundError(f"there is no users file {str(path)!r}")
     try:
         lines = path.read_text(encoding="utf-8-sig").split("\n")  # spreadsheets write a byte-order mark
     except UnicodeDecodeError:
-        raise ValueError(f"{str(path)!r} must be UTF-8 text with one user a line") from None
+        raise ValueError(f"{str(path)!r} must be UTF-8 text with one user id per line") from None
     found = [line.strip() for line in lines if line.strip()]
     if not found:
-        raise ValueError(f"{str(path)!r} must hold users, one id a line, got none")
+        raise ValueError(f"{str(path)!r} must hold user ids, one per line, got none")
     return found
 
 

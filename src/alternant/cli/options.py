@@ -6,8 +6,8 @@ import argparse
 
 from ..models import MODELS
 
-JSON_LINES = " Lines, a line for each {}"
-LIKE_OPTIONS = "write one that begins with a dash as --users=-x, with the option repeated for each"
+JSON_LINES = " Lines, one line per {}"
+LIKE_OPTIONS = "write one that begins with a dash as --users=-x, repeating the option for each"
 
 
 def add_table(parser: argparse.ArgumentParser) -> None:
@@ -16,8 +16,8 @@ def add_table(parser: argparse.ArgumentParser) -> None:
     columns = {
         "user": "the users: its name or, unless a column has that name, its position from 0",
         "item": "the items",
-        "value": "the values: ratings, likes, counts (default: every row counts 1; models of "
-                 "ratings and likes need it)",
+        "value": "the values: ratings, likes, counts (default: every row counts as 1; "
+                 "required for models of ratings and likes)",
         "time": "the times: numbers or ISO dates",
     }
     for role, what in columns.items():
@@ -25,11 +25,12 @@ def add_table(parser: argparse.ArgumentParser) -> None:
             f"--{role}", required=role in ("user", "item"), metavar="COLUMN", help=f"the column of {what}"
         )
     parser.add_argument("--aggregate", choices=("sum", "max", "last", "mean", "error"),
-                        help="what several rows of one pair become (default: the last of them for models of ratings "
-                        f"and likes, {', '.join(_of_last_words())}; the sum for the others)")  # fmt: skip
-    add_text(parser, "between fields", "the first line names the columns, or is data (default: by what it holds)")
+                        help="how to combine several rows of one pair (default: last for models of ratings and likes, "
+                        f"{', '.join(_of_last_words())}; sum for the others)")  # fmt: skip
+    add_text(parser, "the separator between fields", "whether the first line names the columns or is data (default: "
+             "inferred from its content)")  # fmt: skip
     parser.add_argument("--decimal", choices=(".", ","), default=".", metavar="CHARACTER",
-                        help="what stands before decimals, a point or a comma (default: a point)")  # fmt: skip
+                        help="the decimal separator, a point or a comma (default: a point)")  # fmt: skip
 
 
 def _of_last_words() -> list[str]:
@@ -39,10 +40,11 @@ def _of_last_words() -> list[str]:
 def add_text(parser: argparse.ArgumentParser, separator: str, header: str) -> None:
     """Declare the format of a table, with help texts for its separator and its header."""
     parser.add_argument("--separator", type=_separator, metavar="CHARACTER",
-                        help=f"{separator}, such as ';' or '\\t' (default: by the file's name)")  # fmt: skip
+                        help=f"{separator}, such as ';' or '\\t' (default: inferred from the file)")  # fmt: skip
     parser.add_argument("--header", action=argparse.BooleanOptionalAction, help=header)
-    parser.add_argument("--quotes", action=argparse.BooleanOptionalAction, help="double quotes enclose fields, or are "
-                        "part of them (default: they enclose fields, unless that is in doubt)")  # fmt: skip
+    parser.add_argument("--quotes", action=argparse.BooleanOptionalAction, help="whether double quotes enclose fields "
+                        "or are part of them (default: they enclose fields; ambiguous "
+                        "quotes are an error)")  # fmt: skip
 
 
 def _separator(text: str) -> str:
@@ -69,12 +71,12 @@ def add_saved(parser: argparse.ArgumentParser, json_lines: str = "") -> None:
     """Declare a saved model, the length of its lists, and titles to print in them."""
     parser.add_argument("model_file", metavar="MODEL", help="a saved model")
     parser.add_argument("-k", type=positive, default=10, metavar="K",
-                        help="length of the lists, at most all items (default: 10)")  # fmt: skip
-    parser.add_argument("--titles", metavar="FILE", help="a table with the titles of the items")
+                        help="length of the lists, at most the number of items (default: 10)")  # fmt: skip
+    parser.add_argument("--titles", metavar="FILE", help="a table with item titles")
     parser.add_argument("--title-columns", nargs=2, metavar=("ID", "TITLE"),
-                        help="its columns, by name or position (default: the first two)")  # fmt: skip
-    add_text(parser, "between its fields", "its first line names the columns, or is data (default: it is data where "
-             "it begins with an item of the model)")  # fmt: skip
+                        help="the columns of ids and titles, by name or position (default: the first two)")  # fmt: skip
+    add_text(parser, "the separator in the file of titles", "whether its first line names the "
+             "columns or is data (default: it is data if it begins with an item of the model)")  # fmt: skip
     parser.add_argument("--json", action="store_true", help=f"print JSON{json_lines}")
 
 

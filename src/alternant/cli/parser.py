@@ -9,7 +9,7 @@ from typing import NoReturn
 from .. import __version__
 from .commands import COMMANDS
 
-DASH = "; a value that begins with a dash is given as --option=-value"
+DASH = "; write a value that begins with a dash as --option=-value"
 
 
 class _HelpFormatter(argparse.RawDescriptionHelpFormatter):

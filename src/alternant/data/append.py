@@ -40,7 +40,7 @@ def check_appendable(old: Appendable, new: Appendable) -> None:
     if old.aggregate == "mean" and new.aggregate != "mean":
         raise ValueError(
             f"events must have aggregate='mean', like the interactions they are appended to, got "
-            f"{new.aggregate!r}: a mean needs to know of how many events"
+            f"{new.aggregate!r}: a mean needs the number of events of each pair"
         )
     for kind, known, ids in (("user", old._users, new._users), ("item", old._items, new._items)):
         unknown = known.find(ids.values) < 0
@@ -65,6 +65,6 @@ def refuse_other_types(name: str, kind: str, known: Ids, new: list[Any], some_kn
     more = f" and {len(twins) - 1} more" if len(twins) > 1 else ""
     raise TypeError(
         f"{name} must have {kind} ids of the known type, {names} (such as {known.values[:1].tolist()[0]!r}), got "
-        f"{type(twins[0]).__name__} (such as {twins[0]!r}){more}, which would be another {kind}: convert them first "
-        "(in a file of text, ids are numbers where all of them are whole numbers, else strings)"
+        f"{type(twins[0]).__name__} (such as {twins[0]!r}){more}, which would be a different {kind}: convert them "
+        "first (in text files, ids are numbers if all of them are whole numbers, else strings)"
     )

@@ -66,9 +66,8 @@ def build(
         who, what = user_ids.values.tolist()[rows[error.row]], item_ids.values.tolist()[columns[error.row]]
         raise refusal(
             ValueError,
-            f"every pair must stand in one row ({parameter('aggregate', 'error')}), but user {who!r} and item "
-            f"{what!r} stand in more ({error.repeated} rows repeat a pair): choose another aggregate, such as "
-            "'last'",
+            f"every pair must occur once ({parameter('aggregate', 'error')}), but user {who!r} and item {what!r} "
+            f"occur in several rows ({error.repeated} rows repeat a pair): choose another aggregate, such as 'last'",
         ) from None
     dropped.n_merged = len(events.users) - len(pairs.matrix.data)
     return pairs, user_ids, item_ids, dropped

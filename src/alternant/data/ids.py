@@ -149,8 +149,8 @@ class Ids:
             hint = f" (ids here are of type {type(sample[0]).__name__}, such as {sample[0]!r})" if likely else ""
             more = f" and {len(unknown) - 1} more" if len(unknown) > 1 else ""
             raise IndexError(
-                f"{name} must be {kind} ids of the fit, got {unknown[0]!r}{more}{hint}: leave them out, or give what "
-                f"is known of them as {'user_items' if kind == 'user' else 'item_users'} to fold them in"
+                f"{name} must be {kind} ids of the fit, got {unknown[0]!r}{more}{hint}: leave them out, or pass "
+                f"their interactions as {'user_items' if kind == 'user' else 'item_users'} to fold them in"
             )
         return found
 
@@ -273,7 +273,7 @@ def refuse_missing(name: str, values: list[Any]) -> None:
     """Raise if one of the ids is None, NaN or the like."""
     for value in values:
         if is_missing(value):
-            raise ValueError(f"{name} must be ids, got {value!r}, which marks what is missing: leave it out")
+            raise ValueError(f"{name} must be ids, got {value!r}, which is a missing value: leave it out")
 
 
 def used_ids(codes: NDArray[Any], ids: Ids) -> tuple[NDArray[Any], Ids]:
@@ -297,7 +297,7 @@ def distinct_ids(name: str, ids: Any, known: Ids) -> Ids:
     refuse_twins(name, listed)
     whole = all(type(value) is int and -(2**63) <= value < 2**63 for value in listed)
     if len(set(listed)) < len(listed):
-        raise ValueError(f"{name} must be distinct ids, got {len(listed)}, some of them twice")
+        raise ValueError(f"{name} must be distinct ids, got {len(listed)} with duplicates")
     return Ids(np.array(listed, np.int64) if whole else object_array(listed))
 
 

@@ -99,7 +99,7 @@ class Interactions(Guarded):
         needed = {role: at for role, at in asked.items() if at is not None or role in ("user", "item")}
         places = {role: frames.find_column(table, role, at) for role, at in needed.items()}
         if places["user"] == places["item"]:
-            raise ValueError(f"user and item must be two columns, got {table.columns[places['user']]!r} for both")
+            raise ValueError(f"user and item must be different columns, got {table.columns[places['user']]!r} for both")
         names = {role: f"column {table.columns[at]!r}" for role, at in places.items()}
         numbers = when = None
         if value is not None:
@@ -196,7 +196,7 @@ class Interactions(Guarded):
         lengths |= {} if when is None else {"times": len(when[0])}
         if len(set(lengths.values())) > 1:
             found = ", ".join(f"{length} {name}" for name, length in lengths.items())
-            raise ValueError(f"all arrays must be of one length, an element for each event, got {found}")
+            raise ValueError(f"all arrays must have the same length, one element per event, got {found}")
         names = {"user": "users", "item": "items", "value": "values", "time": "times"}
         return cls._make(ids[0], ids[1], numbers, when, aggregate, names)
 
@@ -326,7 +326,7 @@ class Interactions(Guarded):
         except DuplicatePairError as error:
             who, what = users.values.tolist()[both.users[error.row]], items.values.tolist()[both.items[error.row]]
             raise ValueError(
-                f"every pair must come once (aggregate='error'), but user {who!r} and item {what!r} are known already "
+                f"every pair must occur once (aggregate='error'), but user {who!r} and item {what!r} are known already "
                 f"({error.repeated} such pairs): nothing was appended"
             ) from None
         dropped = self._dropped + events._dropped

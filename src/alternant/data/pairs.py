@@ -92,7 +92,7 @@ def merge_pairs(events: EventTable, shape: tuple[int, int], aggregate: str) -> P
     if not np.isfinite(data).all():
         raise ValueError(
             f"values of one pair must add up to a finite number in {data.dtype}, but {int((~np.isfinite(data)).sum())} "
-            "sums are beyond it: scale the values down, or choose another aggregate, such as 'max' or 'last'"
+            "sums overflow: scale the values down, or choose another aggregate, such as 'max' or 'last'"
         )
     times = None if events.times is None else np.maximum.reduceat(events.times[order], starts) if len(starts) else (
         events.times[:0]

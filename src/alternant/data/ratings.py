@@ -39,7 +39,7 @@ def check_ratings(
         wrong = int(np.flatnonzero(known & ~np.isfinite(narrow))[0])
         raise ValueError(
             f"{name} must be finite in {dtype}, got {values[wrong]} at row {rows[wrong]}, column {columns[wrong]}: "
-            "drop or replace it (NaN marks what is missing)"
+            "drop or replace it (NaN marks missing values)"
         )
     if not known.all():
         rows, columns, narrow = rows[known], columns[known], narrow[known]
@@ -68,7 +68,7 @@ def check_has_values(name: str, interactions: Interactions) -> None:
     if not interactions._has_values:
         raise refusal(
             ValueError,
-            f"{name} must hold ratings, got Interactions made without values, in which each would be 1: name their "
+            f"{name} must hold ratings, got Interactions made without values, so that each would be 1: name their "
             f"column with {parameter('value')}=, or pass values= to from_arrays",
         )
 
@@ -80,7 +80,8 @@ def check_sample_weight(sample_weight: Any, ratings: Any, observed: CSR, missing
     shape, rows, columns, values = entries(name, sample_weight)
     if tuple(shape) != observed.shape:
         raise ValueError(
-            f"{name} must have the shape of the ratings, {observed.shape}, got {tuple(shape)}: give each a weight"
+            f"{name} must have the shape of the ratings, {observed.shape}, got {tuple(shape)}: give each rating a "
+            "weight"
         )
     if not is_sparse(sample_weight):  # weights of missing ratings are ignored
         values = values.reshape(shape)[at]
@@ -89,7 +90,7 @@ def check_sample_weight(sample_weight: Any, ratings: Any, observed: CSR, missing
         if not _same((rows, columns), stored):
             raise ValueError(
                 f"{name} must store the same pairs as the ratings ({len(ratings)} of them), got {len(values)} weights "
-                "or other places: build both from the same rows and columns"
+                "or different positions: build both from the same rows and columns"
             )
         values = values[~np.isnan(ratings) & (ratings != missing_value)]
     with np.errstate(over="ignore"):  # reported below
@@ -141,7 +142,7 @@ def _sparse_entries(
     try:
         coordinates = table.tocoo(copy=False)
     except (ArithmeticError, IndexError, TypeError, ValueError) as error:
-        raise ValueError(f"{name} must be a whole matrix, but SciPy says {str(error)!r}: rebuild it") from None
+        raise ValueError(f"{name} must be a valid matrix, but SciPy reports {str(error)!r}: rebuild it") from None
     check_structure(name, coordinates)
     rows, columns, values = coordinates.row.astype(np.int64), coordinates.col, coordinates.data
     if table.format == "bsr" and table.blocksize != (1, 1):
@@ -154,7 +155,7 @@ def _sparse_entries(
         if twice.any():
             at = int(np.argmax(twice))
             raise ValueError(
-                f"{name} must hold each pair once, but row {rows[at]}, column {columns[at]} stands there "
+                f"{name} must hold each pair once, but row {rows[at]}, column {columns[at]} occurs "
                 f"{int((key == key[at]).sum())} times: ratings can't be added up; keep one, such as the last"
             )
     return table.shape, rows, columns, np.asarray(values, np.float64) if values.dtype.kind != "f" else values
@@ -172,11 +173,13 @@ def _dense_entries(name: str, table: Any) -> tuple[tuple[int, int], NDArray[np.i
     try:
         array = np.asarray(table)
     except ValueError:
-        raise ValueError(f"{name} must have rows of one length, got a list of uneven lists: fill up with NaN") from None
+        raise ValueError(
+            f"{name} must have rows of equal length, got lists of different lengths: pad them with NaN"
+        ) from None
     if array.dtype.kind not in "buif":
         raise TypeError(
             f"{name} must be a SciPy sparse matrix or a table of numbers, got {type(table).__name__} of dtype "
-            f"{array.dtype}: pass users x items, with NaN for what is missing"
+            f"{array.dtype}: pass users x items, with NaN for missing values"
         )
     if array.ndim != 2:
         raise ValueError(f"{name} must have 2 dimensions (users and items), got {array.ndim}")

@@ -71,8 +71,8 @@ def refuse_twins(name: str, ids: list[Any]) -> None:
             if type(other) is not type(one):
                 raise refusal(
                     TypeError,
-                    f"{name} must have ids of one type where they are written the same, got {other!r} and {one!r}, "
-                    "which would be two: convert them first",
+                    f"{name} must not mix types of ids that are written the same, got {other!r} and {one!r}, which "
+                    "would be two different ids: convert them first",
                 )
 
 

@@ -20,7 +20,7 @@ def refuse_iterator(name: str, ids: Any, what: str = "an id or a list of ids") -
         raise TypeError(f"{name} must be an id or a list of ids, got {type(ids).__name__}: pass list({name})")
     if isinstance(ids, Set):
         raise TypeError(
-            f"{name} must be {what}, got a {type(ids).__name__}, which has no order for the answers: pass "
+            f"{name} must be {what}, got a {type(ids).__name__}, which has no order for the results: pass "
             f"sorted({name})"
         )
 
@@ -37,7 +37,7 @@ def row_numbers(name: str, ids: Any, kind: str) -> NDArray[Any]:
     try:
         array = np.asarray(ids)
     except ValueError:
-        raise TypeError(f"{name} must be whole numbers ({kind} row numbers), got a list of uneven lists") from None
+        raise TypeError(f"{name} must be whole numbers ({kind} row numbers), got lists of different lengths") from None
     if array.size == 0 and array.dtype == np.float64:  # an empty list
         array = array.astype(np.int64)
     if array.dtype.kind not in "iu":
@@ -52,7 +52,7 @@ def refuse_boolean_rows(name: str, ids: Any, what: str = "whole numbers (row num
             if isinstance(one, (list, tuple)):
                 refuse_boolean_rows(name, one, what)
             elif isinstance(one, (bool, np.bool_)):
-                raise TypeError(f"{name} must be {what}, got {one} among them: pass the number that it stands for")
+                raise TypeError(f"{name} must be {what}, got a boolean ({one}) among them: pass row numbers")
 
 
 def check_ids(name: str, ids: Any, count: int, kind: str, new: int = 0) -> NDArray[np.int64]:
@@ -144,7 +144,7 @@ def _to_csr(name: str, matrix: Any, summed: np.dtype[Any], copy: bool) -> sp.csr
     try:
         csr = sp.csr_array(matrix, copy=copy) if matrix.format == "csr" else sp.csr_array(matrix.astype(summed))
     except (ArithmeticError, IndexError, TypeError, ValueError) as error:
-        raise ValueError(f"{name} must be a whole matrix, but SciPy says {str(error)!r}: rebuild it") from None
+        raise ValueError(f"{name} must be a valid matrix, but SciPy reports {str(error)!r}: rebuild it") from None
     if matrix.format != "csr":
         check_structure(name, csr)  # not all formats can be checked before conversion
     if not csr.has_canonical_format:

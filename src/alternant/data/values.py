@@ -118,15 +118,15 @@ def refuse_rounded(name: str, floats: NDArray[Any]) -> None:
     if rounded.any():
         raise refusal(
             ValueError,
-            f"{name} must be ids that are not rounded, got the float {float(floats[rounded][0])!r}, which stands for "
-            "several whole numbers: read the column as Int64 or as strings",
+            f"{name} must be exact ids, got the float {float(floats[rounded][0])!r}, which is too large to be an exact "
+            "whole number: read the column as Int64 or as strings",
         )
 
 
 def boolean_ids(name: str, found: str) -> TypeError:
     """Return the error for booleans where ids are expected."""
     return refusal(
-        TypeError, f"{name} must be ids (numbers, strings), got {found}: pass the number or string that it stands for"
+        TypeError, f"{name} must be ids (numbers, strings), got {found}: convert booleans to numbers or strings"
     )
 
 

@@ -60,7 +60,9 @@ class Table:
             stored = check_interactions("times", times, np.dtype(np.float64), zeros=True)
             if not (np.array_equal(stored.indptr, self.rows.indptr)
                     and np.array_equal(stored.indices, self.rows.indices)):  # fmt: skip
-                raise ValueError(f"times must store the same pairs as {name}, got others: build both from one table")
+                raise ValueError(
+                    f"times must store the same pairs as {name}, got different ones: build both from one table"
+                )
             return stored.data
         times = np.asarray(times)
         if times.shape != (len(self.rows.data),) or times.dtype.kind not in "iufM":
@@ -240,9 +242,9 @@ def split_by_time(
         try:
             at = _to_datetime(at)
         except (TypeError, ValueError):
-            raise ValueError(f"at must be a date, as the times are, got {at!r}") from None
+            raise ValueError(f"at must be a date, like the times, got {at!r}") from None
     elif isinstance(at, (str, bool)) or not np.isscalar(at) or np.isnan(at):
-        raise ValueError(f"at must be a number, as the times are, got {at!r}")
+        raise ValueError(f"at must be a number, like the times, got {at!r}")
     held_out = table.times >= at
     if held_out.all() or not held_out.any():
         raise ValueError(
@@ -350,8 +352,8 @@ def _k_smallest(table: Table, k: int, keys: NDArray[Any]) -> NDArray[np.bool_]:
     users = (n_positive >= k) & (known > k)
     if not users.any():
         raise ValueError(
-            f"k must leave training interactions, got {k}: no user has {k} positive interactions and one more; pass a "
-            "smaller k"
+            f"k must leave training interactions, got {k}: no user has {k} positive interactions and one more to "
+            "train on; pass a smaller k"
         )
     order = positive[np.lexsort((keys[positive], table.owner[positive]))]
     position = np.arange(len(order)) - np.repeat(np.cumsum(n_positive) - n_positive, n_positive)

@@ -25,7 +25,7 @@ cdef inline char *_address(object array, str name, const char *kinds, Py_ssize_t
     address = <char *> view.buf
     PyBuffer_Release(&view)
     if not right:
-        raise ValueError(f"{name} has another dtype than this kernel expects: {array.dtype}")
+        raise ValueError(f"{name} has a different dtype than this kernel expects: {array.dtype}")
     return address
 
 

@@ -85,7 +85,7 @@ def csr(
     _indices("indices", indices)
     if indptr[0] < 0 or indptr[-1] > len(indices):
         raise ValueError(
-            f"indptr must lie within 0 and {len(indices)} (the number of entries), "
+            f"indptr must lie between 0 and {len(indices)} (the number of entries), "
             f"got {indptr[0]} to {indptr[-1]}"
         )
     if (indptr[1:] < indptr[:-1]).any():
@@ -139,7 +139,7 @@ def separate(outputs: dict[str, NDArray[Any] | None], inputs: dict[str, Any]) ->
                 )
         for other, too in filled[i + 1 :]:
             if np.may_share_memory(array, too):
-                raise ValueError(f"{name} and {other} are both filled, but share memory: pass another array for one")
+                raise ValueError(f"{name} and {other} are both filled, but share memory: pass separate arrays")
 
 
 def not_negative(name: str, array: NDArray[Any]) -> None:

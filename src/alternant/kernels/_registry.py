@@ -182,7 +182,7 @@ def _load_cython() -> Backend | str:
     usable = [level for level in built if level in supported]
     if not usable:
         return (
-            f"its kernels were built for {', '.join(built)} alone, which this CPU or operating system does not "
+            f"its kernels were built only for {', '.join(built)}, which this CPU or operating system does not "
             "support; build them again with ALTERNANT_LEVELS=baseline"
         )
     return load_level(forced or usable[0])

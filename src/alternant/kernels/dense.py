@@ -48,7 +48,7 @@ def multiply(
     half = dtype == np.float32 and isinstance(out, np.ndarray) and out.dtype == np.float16
     columns = check.matrix("out", out, out.dtype if half else dtype, writeable=True).shape[1]
     if len(out) != m or columns < f:
-        raise ValueError(f"out must have shape ({m}, {f}) or further columns, got {out.shape}")
+        raise ValueError(f"out must have shape ({m}, {f}) or more columns, got {out.shape}")
     in_place = out is rows and triangle != "upper"
     if (np.may_share_memory(out, rows) and not in_place) or np.may_share_memory(out, matrix):
         raise ValueError("out must share no memory with matrix or rows, or be rows itself, if triangle is not 'upper'")
@@ -93,4 +93,4 @@ def squared_norms(rows: NDArray[Any], out: NDArray[np.float64], num_threads: int
 
 def _separate(rows: NDArray[Any], out: NDArray[np.float64]) -> None:
     if np.may_share_memory(rows, out):
-        raise ValueError("out is filled, but shares memory with another argument: pass another array")
+        raise ValueError("out is filled, but shares memory with another argument: pass a separate array")

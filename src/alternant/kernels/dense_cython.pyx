@@ -47,7 +47,7 @@ cdef void *blas(str name) except NULL:
     capsule = scipy.linalg.cython_blas.__pyx_capi__[name]
     signature = PyCapsule_GetName(capsule)
     if b"int *" not in signature:    # should SciPy switch to 64-bit integers
-        raise ImportError(f"SciPy's BLAS has another interface than expected: {signature.decode()}")
+        raise ImportError(f"SciPy's BLAS has a different interface than expected: {signature.decode()}")
     return PyCapsule_GetPointer(capsule, signature)
 
 

@@ -302,7 +302,9 @@ def _check(
             arrays[f"squares.{name}"] = array
     for (a, first), (b, second) in combinations(arrays.items(), 2):
         if np.may_share_memory(first, second):
-            raise ValueError(f"{a} and {b} move at the same time, but the two share memory: pass a copy of one of them")
+            raise ValueError(
+                f"{a} and {b} are updated at the same time, but the two share memory: pass a copy of one of them"
+            )
     grid.check(m, n)
     _check_schedule(schedule, grid.blocks)
 

@@ -112,6 +112,6 @@ def score_pairs(
     check.ids("rows", rows, m)
     check.ids("columns", columns, n)
     if len(rows) != len(columns):
-        raise ValueError(f"rows and columns must be of one length, got {len(rows)} and {len(columns)}")
+        raise ValueError(f"rows and columns must have the same length, got {len(rows)} and {len(columns)}")
     check.output("out", out, dtype, (len(rows),))
     active_backend().score_pairs(rows, columns, X, Y, out, resolve_num_threads(num_threads))

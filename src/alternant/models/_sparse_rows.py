@@ -27,7 +27,7 @@ class SparseRows(sp.csr_array):
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> NDArray[Any]:
         """Return a dense array."""
         if copy is False:
-            raise ValueError("a sparse array becomes a dense one by a copy only: leave out copy=False")
+            raise ValueError("a sparse array can't be converted to a dense one without a copy: leave out copy=False")
         return self.toarray().astype(self.dtype if dtype is None else dtype, copy=False)
 
     def tobytes(self) -> bytes:

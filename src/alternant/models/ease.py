@@ -224,7 +224,7 @@ class EASE(ItemWeightsModel):
     def search_space(self, rows: CSR | None = None) -> dict[str, Any]:
         """Return a range around what ``"auto"`` chooses for `rows`, and the weightings if sizes differ."""
         if rows is None:
-            raise ValueError("the space of EASE lies around what 'auto' chooses: pass the interactions to choose for")
+            raise ValueError("the search space of EASE depends on the interactions: pass them")
         regularization = type(self)(**self.get_params() | {"regularization": AUTO})._chosen(rows)["regularization"]
         space: dict[str, Any] = {"regularization": (regularization / 16, regularization * 16, "log")}
         if self.weighting == AUTO and len(np.unique(np.abs(rows.data[:1000]))) > 1:
@@ -320,7 +320,7 @@ def _check_memory(rows: CSR, threads: int) -> None:
     if available is not None and needed > available:
         most = int(np.sqrt(max(0, available - space) / each))
         raise MemoryError(
-            f"EASE needs {needed / GIB:.1f} GiB of memory for the pairs of {n_items:,} items, got "
-            f"{available / GIB:.1f} GiB that are available: fit it on the {most:,} items with the most interactions, "
-            "or use ImplicitALS, whose memory does not grow with pairs of items"
+            f"EASE needs {needed / GIB:.1f} GiB of memory for the pairs of {n_items:,} items, but only "
+            f"{available / GIB:.1f} GiB are available: fit it on the {most:,} items with the most interactions, or "
+            "use ImplicitALS, whose memory does not grow with pairs of items"
         )

@@ -118,7 +118,7 @@ def table(
     elif not is_sparse(truth):
         truth = np.asarray(truth)
     if truth.dtype.kind not in "buif":
-        raise TypeError(f"truth must be a table of numbers, got dtype {truth.dtype}: mark unknown values by NaN")
+        raise TypeError(f"truth must be a table of numbers, got dtype {truth.dtype}: mark unknown values with NaN")
     if truth.shape != shape:
         transposed = truth.shape == shape[::-1]
         advice = "it looks transposed; pass truth.T" if transposed else "pass one row per user of the fit"

@@ -274,7 +274,7 @@ def _check_study(study: Any, sampler: Any, pruner: Any, metric: str, direction: 
     """Reject a study with a different objective."""
     if sampler is not None or pruner is not None:
         raise ValueError(
-            "study already has a sampler and a pruner, got another one: set study.sampler or study.pruner"
+            "study already has a sampler and a pruner: set study.sampler or study.pruner instead of passing another one"
         )
     found = [each.name.lower() for each in study.directions]
     if found != [direction]:

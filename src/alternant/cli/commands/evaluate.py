@@ -1,4 +1,4 @@
-"""``alternant evaluate``: hold out a part of a table, and measure how well a model finds it."""
+"""``alternant evaluate``: hold out part of a table, and measure how well a model predicts it."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from ...data.interactions import Interactions
 
-HELP = "hold out a part of a table, and measure how well a model finds it"
+HELP = "hold out part of a table, and measure how well a model predicts it"
 EXAMPLE = "evaluate ratings.csv --user userId --item movieId --baseline -k 10"
 SPLITS = ("random", "leave-one-out", "leave-last-out", "by-time", "new-users")
 
@@ -25,12 +25,12 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     add_table(parser)
     add_model(parser)
     parser.add_argument("--split", choices=SPLITS, default="random", metavar="NAME",
-                        help=f"what is held out: {', '.join(SPLITS)} (default: random)")  # fmt: skip
-    parser.add_argument("--fraction", type=float, metavar="X", help="how much is held out (default: 0.2 for random and "
+                        help=f"how to split the table: {', '.join(SPLITS)} (default: random)")  # fmt: skip
+    parser.add_argument("--fraction", type=float, metavar="X", help="fraction to hold out (default: 0.2 for random and "
                         "by-time, 0.1 for new-users)")  # fmt: skip
-    parser.add_argument("-k", nargs="+", type=positive, metavar="K", help="lengths of lists (default: 10 20 100)")
+    parser.add_argument("-k", nargs="+", type=positive, metavar="K", help="list lengths (default: 10 20 100)")
     parser.add_argument("--metrics", nargs="+", metavar="NAME", help="metrics, such as ndcg recall auc (default: all)")
-    parser.add_argument("--baseline", action="store_true", help="measure the popularity baseline, too")
+    parser.add_argument("--baseline", action="store_true", help="also measure the popularity baseline")
 
 
 def run(arguments: argparse.Namespace) -> None:
@@ -38,7 +38,9 @@ def run(arguments: argparse.Namespace) -> None:
     model = make_model(arguments)
     ranked = [metric for metric in arguments.metrics or ["all"] if metric not in ("rmse", "mae")]
     if arguments.baseline and not ranked:
-        raise ValueError("--baseline ranks and predicts no ratings: leave it out, or name another metric, such as ndcg")
+        raise ValueError(
+            "--baseline ranks items and doesn't predict ratings: leave it out, or name a ranking metric, such as ndcg"
+        )
     require_values(arguments)
     data = read_interactions(arguments)
     lengths = sorted({min(k, data.shape[1]) for k in arguments.k or [10, 20, 100]})
@@ -46,8 +48,7 @@ def run(arguments: argparse.Namespace) -> None:
     train, test, known = _split(data, arguments)
     if test.nnz == 0:
         raise ValueError(
-            f"--split {arguments.split} must leave somebody something to find, got no interaction of "
-            f"{arguments.file!r} that can be held out: nobody has more than one"
+            f"--split {arguments.split} can't hold out any interaction of {arguments.file!r}: no user has more than one"
         )
     results = {}
     fitted = {type(model).__name__: model} | ({"Popularity": Popularity()} if arguments.baseline else {})
@@ -68,10 +69,12 @@ def _split(data: Interactions, arguments: argparse.Namespace) -> tuple[Any, Any,
         parts = hold_out_users(data, 0.1 if fraction is None else fraction, random_state=seed)
         return parts.train, parts.test, parts.fold_in
     if arguments.split in ("leave-last-out", "by-time") and arguments.time is None:
-        raise ValueError(f"--split {arguments.split} needs to know when: name the column with --time")
+        raise ValueError(f"--split {arguments.split} needs times: name their column with --time")
     if arguments.split in ("leave-one-out", "leave-last-out"):
         if fraction is not None:
-            raise ValueError(f"--fraction goes with --split random, by-time or new-users, got {arguments.split}")
+            raise ValueError(
+                f"--fraction applies to --split random, by-time or new-users, got {arguments.split}: leave it out"
+            )
         split = leave_one_out(data, random_state=seed) if arguments.split == "leave-one-out" else leave_last_out(data)
         return *split, None
     part = 0.2 if fraction is None else fraction

@@ -31,7 +31,9 @@ def run(arguments: argparse.Namespace) -> None:
     titles = read_titles(model, arguments)
     if not hasattr(model, "explain"):
         able = " and ".join(cls.__name__ for cls in MODELS.values() if hasattr(cls, "explain"))
-        raise ValueError(f"{arguments.model_file!r} holds {type(model).__name__}, which can't explain: {able} can")
+        raise ValueError(
+            f"{arguments.model_file!r} holds {type(model).__name__}, which can't explain scores: {able} can"
+        )
     user, item = (to_ids(model, [text], kind)[0] for text, kind in ((arguments.user, "user"), (arguments.item, "item")))
     found = model.explain(user, item)
     pairs = zip(found.items[: arguments.k].tolist(), found.contributions[: arguments.k].tolist(), strict=True)

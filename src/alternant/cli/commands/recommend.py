@@ -25,10 +25,10 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     add_saved(parser, JSON_LINES.format("user"))
     who = parser.add_mutually_exclusive_group(required=True)
     who.add_argument("--users", nargs="+", action="extend", metavar="ID", help="user ids; " + LIKE_OPTIONS)
-    who.add_argument("--users-file", metavar="FILE", help="a file with one user id a line, or /dev/stdin")
+    who.add_argument("--users-file", metavar="FILE", help="a file with one user id per line, or /dev/stdin")
     who.add_argument("--all", action="store_true", help="every user of the fit")
     parser.add_argument("-o", "--output", metavar="FILE", help="write a .parquet or .csv file instead of printing")
-    parser.add_argument("--keep-seen", action="store_true", help="also list what a user has interacted with")
+    parser.add_argument("--keep-seen", action="store_true", help="also list items that the user has interacted with")
     parser.add_argument("--unknown", choices=("raise", "empty", "cold-start"), default="raise",
                         help="what to do with users that the model does not know: fail (default), list nothing, or "
                         "list what the mean user gets")  # fmt: skip
@@ -72,5 +72,6 @@ def _tell_of_empty(model: Any, users: Any) -> None:
     if len(empty):
         more = f" and {len(empty) - 1:,} more" if len(empty) > 1 else ""
         one = raw_ids(model, empty[:1], "user").tolist()[0]
-        said = f"nothing is left to list for user {one}{more}, all items being theirs: --keep-seen lists them"
+        who = "all of whom have" if more else "who has"
+        said = f"no items are left for user {one}{more}, {who} seen all of them: pass --keep-seen to include seen items"
         print(f"alternant: warning: {said}", file=sys.stderr)

@@ -11,7 +11,7 @@ from ..printing import print_json_lists, print_lists
 if TYPE_CHECKING:
     import argparse
 
-HELP = "print the items most like some items of a saved model"
+HELP = "print the items most similar to given items of a saved model"
 EXAMPLE = "similar model.safetensors --items 1 -k 5"
 
 

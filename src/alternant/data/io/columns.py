@@ -29,7 +29,7 @@ def refuse_no_column(name: str, column: Any, what: str) -> None:
     elif isinstance(column, (KeysView, ItemsView, ValuesView, Iterator)):
         found = f"{type(column).__name__}: pass list({name})"
     elif isinstance(column, Set):
-        found = f"a {type(column).__name__}, which has no order that fits that of the events: pass sorted({name})"
+        found = f"a {type(column).__name__}, which has no order to match the events: pass sorted({name})"
     elif isinstance(column, Mapping):
         found = f"a {type(column).__name__}: pass list({name}) for its keys, or list({name}.values())"
     else:
@@ -100,7 +100,9 @@ def _numbers_of_objects(name: str, values: list[Any]) -> NDArray[np.float64]:
     try:
         return np.array([np.nan if is_missing(value) else float(value) for value in values], np.float64)
     except (OverflowError, ValueError):  # an int beyond float64, or a signalling NaN
-        raise refusal(ValueError, f"{name} must hold numbers in the range of float64, got others: drop them") from None
+        raise refusal(
+            ValueError, f"{name} must hold numbers in the range of float64, got some that do not fit: drop them"
+        ) from None
 
 
 def time_column(name: str, times: Any) -> tuple[NDArray[Any], NDArray[np.bool_]]:
@@ -162,8 +164,7 @@ def _whole_times(name: str, times: NDArray[Any]) -> NDArray[np.int64]:
     if len(times) and not WHOLE.min <= int(times.min()) <= int(times.max()) <= WHOLE.max:
         raise refusal(
             ValueError,
-            f"{name} must fit in 64 bits with a sign, got {times.min()} to {times.max()}: count from a later moment, "
-            "or in a longer unit",
+            f"{name} must fit in int64, got {times.min()} to {times.max()}: use a later origin or a coarser unit",
         )
     return times.astype(np.int64)
 

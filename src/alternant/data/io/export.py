@@ -57,8 +57,8 @@ def titles_by_number(titles: Any, items: NDArray[Any]) -> NDArray[Any]:
         )
     if isinstance(titles, Set) and not isinstance(titles, KeysView):
         raise TypeError(
-            f"titles must be in the order of the items, got a {type(titles).__name__}, which has none: pass a list, or "
-            "a mapping from item ids to titles"
+            f"titles must be in the order of the items, got a {type(titles).__name__}, which is unordered: pass a "
+            "list, or a mapping from item ids to titles"
         )
     if hasattr(titles, "to_dict") and hasattr(titles, "index") and not hasattr(titles, "columns"):  # a pandas Series
         titles = titles.to_dict()
@@ -75,8 +75,8 @@ def titles_by_number(titles: Any, items: NDArray[Any]) -> NDArray[Any]:
     found = [titles.get(item) for item in items.tolist()]
     if all(title is None for title in found):
         raise ValueError(
-            f"titles must name items by their ids, such as {items.tolist()[0]!r}, but know none of them: their "
-            f"{len(titles)} keys are like {next(iter(titles), None)!r}"
+            f"titles must name items by their ids, such as {items.tolist()[0]!r}, but match none of them: their "
+            f"{len(titles)} keys look like {next(iter(titles), None)!r}"
         )
     return _titles_array(found)
 
@@ -112,7 +112,9 @@ def check_destination(to: Any) -> None:
         )
     path = Path(to)
     if path.suffix.lower() not in (".parquet", ".csv"):
-        raise ValueError(f"to must end in .parquet or .csv, got {str(path)!r}: name the file so, or pass a function")
+        raise ValueError(
+            f"to must end in .parquet or .csv, got {str(path)!r}: change the file name, or pass a function"
+        )
     check_target(path, "lists")
     if path.suffix.lower() == ".parquet" and importlib.util.find_spec("pyarrow") is None:
         raise ImportError(
@@ -168,6 +170,6 @@ def _arrow_type(name: str, values: NDArray[Any]) -> Any:
         return pa.array(frames.plain_column(values)).type
     except (ArithmeticError, NotImplementedError, TypeError, ValueError):  # pyarrow's errors are subclasses of these
         raise TypeError(
-            f"{name}s must be of one type, such as strings or 64-bit numbers, to stand in a Parquet file, got "
+            f"{name}s must be of one type, such as strings or 64-bit numbers, to be written to a Parquet file, got "
             f"{frames.kinds_of(values)}: write a .csv file, or pass a function"
         ) from None

@@ -36,12 +36,12 @@ def read(path: str | os.PathLike[str], asked: dict[str, Any], dialect: Dialect) 
         raise ImportError("reading files needs pyarrow: pip install 'alternant[files]'") from None
     file = Path(path)
     if file.is_dir():
-        raise IsADirectoryError(f"{str(path)!r} is a folder: name the file in it")
+        raise IsADirectoryError(f"{str(path)!r} is a folder: pass the path of a file")
     if not file.exists():
         raise FileNotFoundError(f"there is no file {str(path)!r}")
     if not file.is_file():
         raise ValueError(
-            f"{str(path)!r} is a pipe or a device, and a table is read more than once: write it to a file first"
+            f"{str(path)!r} is a pipe or a device, but a table is read more than once: write it to a file first"
         )
     with file.open("rb") as stream:
         start = stream.read(8)

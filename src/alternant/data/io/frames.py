@@ -81,7 +81,7 @@ def make_frame(columns: dict[str, NDArray[Any]], library: str | None) -> Any:
         kinds = ", ".join(f"{name}s of {kinds_of(column)}" for name, column in objects.items())
         raise TypeError(
             f"a column of a {library} frame must be of one type, such as strings or 64-bit numbers, got {kinds}: "
-            "pass library='pandas', which takes any"
+            "pass library='pandas', which allows mixed types"
         ) from None
 
 

@@ -27,7 +27,7 @@ def read_parquet(file: Path, roles: dict[str, Any]) -> tuple[dict[str, Any], dic
     except (pa.ArrowException, OSError) as error:
         reason = str(error).strip().split("\n")[0].rstrip(".")
         raise ValueError(
-            f"{name!r} is no whole Parquet file ({reason}): it was cut short or damaged, write it again"
+            f"{name!r} is not a complete Parquet file ({reason}): it was truncated or damaged; write it again"
         ) from None
     names = {role: schema.names[number] for role, number in at.items()}
     columns = {called: table.column(called) for called in names.values()}  # under their names in the file, for messages

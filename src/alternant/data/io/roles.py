@@ -25,7 +25,7 @@ def has_header(name: str, top: list[str], second: list[str] | None, positions: l
 def _ambiguous(name: str, top: list[str]) -> ValueError:
     return refusal(
         ValueError,
-        f"the first line of {name!r} may be a header or data ({_sample(top)}) where columns are given by position: "
+        f"the first line of {name!r} may be a header or data ({_sample(top)}), as columns are given by position: "
         f"pass {parameter('header', False)} if it is data, {parameter('header', True)} if not",
     )
 
@@ -53,8 +53,8 @@ def find_columns(
             if place == at:
                 raise refusal(
                     ValueError,
-                    f"{parameter(role, column)} must be another column of {file!r} than "
-                    f"{parameter(other, roles[other])}, got one for both",
+                    f"{parameter(role, column)} must be a different column of {file!r} than "
+                    f"{parameter(other, roles[other])}, got the same for both",
                 )
         places[role] = at
     return places
@@ -76,14 +76,15 @@ def find_column(
         hint = _other_separator(names, separator)
         if not hint and separator is not None and any(is_number(name) for name in names):
             no_header = parameter("header", False)
-            hint = f" in its first line: if that is no header, pass {no_header} and positions"
+            hint = f" in its first line: if that is not a header, pass {no_header} and positions"
         raise refusal(ValueError, f"{parameter(role, column)} must be a column: {file!r} has {_sample(names)}{hint}")
     if names.count(column) > 1:
         position = parameter(role, names.index(column))
         advice = "rename them" if separator is None else f"pass a position, such as {position}"
         raise refusal(
             ValueError,
-            f"{parameter(role, column)} must be one column, {file!r} has {names.count(column)} so called: {advice}",
+            f"{parameter(role, column)} must be one column, but {file!r} has {names.count(column)} of that name: "
+            f"{advice}",
         )
     return names.index(column)
 

@@ -110,7 +110,7 @@ class Text:
             role, column = next((role, at) for role, at in roles.items() if role not in positions)
             raise refusal(
                 ValueError,
-                f"{parameter(role, column)} must be a position from 0 on where {name!r} has no header",
+                f"{parameter(role, column)} must be a position from 0 on, as {name!r} has no header",
             )
         if header and second is None:
             raise ValueError(f"{name!r} holds a header and no rows: it must hold a row for each interaction")
@@ -160,7 +160,7 @@ class Text:
         except QuoteError:
             return _open_quote(line + 1)
         except (EOFError, OSError):
-            return ValueError("its gzip data end too early or are damaged: copy or download it again")
+            return ValueError("its gzip data are truncated or damaged: copy or download it again")
         return None
 
     def _uneven(self, record: Record) -> ValueError:
@@ -169,16 +169,18 @@ class Text:
         advice = ""
         if spans_lines:
             no_quotes = parameter("quote", None)
-            advice = f", since a quote goes on over several lines: pass {no_quotes} if quotes are part of the fields"
+            advice = f", since a quoted field spans several lines: pass {no_quotes} if quotes are part of the fields"
         elif self.separator == " " and "" in fields:
-            advice = f", since there are several spaces between fields: make a tab of them {SEVERAL_SPACES}"
-        return refusal(ValueError, f"line {line:,} has {len(fields):,} fields and {expected} {self.width:,}{advice}")
+            advice = f", since there are several spaces between fields: replace them with a tab {SEVERAL_SPACES}"
+        return refusal(
+            ValueError, f"line {line:,} has {len(fields):,} fields, but {expected} has {self.width:,}{advice}"
+        )
 
 
 def _open_quote(line: int) -> ValueError:
     return refusal(
         ValueError,
-        f"a quote in line {line:,} or soon after is never closed, or closed amid a field: pass "
+        f"a quote on or shortly after line {line:,} is never closed, or is closed in the middle of a field: pass "
         f"{parameter('quote', None)} if quotes are part of the fields",
     )
 
@@ -186,7 +188,7 @@ def _open_quote(line: int) -> ValueError:
 def _ambiguous_quotes(line: int, rows: int) -> ValueError:
     return refusal(
         ValueError,
-        f"line {line:,} and the {rows - 1:,} after it are one row if their quotes enclose a field, and {rows:,} rows "
+        f"line {line:,} and the {rows - 1:,} after it are one row if their quotes enclose a field, but {rows:,} rows "
         f"if quotes are part of the fields: pass {parameter('quote', chr(34))} or {parameter('quote', None)}",
     )
 
@@ -204,7 +206,7 @@ def _first_line_of(file: Path, zipped: bool) -> bytes:
     except (EOFError, OSError) as error:
         raise _unreadable(name, error) from None
     if b"\0" in line[:4096] or line.startswith((b"\xff\xfe", b"\xfe\xff", b"PK\x03\x04")):
-        raise ValueError(f"{name!r} holds no UTF-8 text but binary data: it must be CSV, TSV (gzip or not) or Parquet")
+        raise ValueError(f"{name!r} is binary data, not UTF-8 text: it must be CSV, TSV (gzip or not) or Parquet")
     if len(line) == WIDEST:
         raise ValueError(f"{name!r} has a first line of more than {WIDEST >> 20} MiB: it must be a table of text")
     return line
@@ -233,7 +235,7 @@ def _no_separator(name: str, first: bytes) -> ValueError:
     advice = f"pass {parameter('separator')}="
     if b" " in first.strip():
         several = b"  " in first.strip()
-        advice = f"make a tab of the spaces between fields {SEVERAL_SPACES}" if several else (
+        advice = f"replace the spaces between fields with tabs {SEVERAL_SPACES}" if several else (
             f"pass {parameter('separator', ' ')} if spaces separate its fields"
         )  # fmt: skip
     return refusal(ValueError, f"{name!r} has no tab, semicolon or comma in its first line: {advice}")
@@ -242,7 +244,7 @@ def _no_separator(name: str, first: bytes) -> ValueError:
 def _unreadable(name: str, error: Exception, line: int = 0) -> ValueError:
     if isinstance(error, QuoteError):
         return about(_open_quote(line + 1), f"{name!r} cannot be read: ")
-    return ValueError(f"{name!r} has gzip data that end too early or are damaged ({error}): copy or download it again")
+    return ValueError(f"{name!r} has truncated or damaged gzip data ({error}): copy or download it again")
 
 
 def read_text(file: Path, start: bytes, roles: dict[str, Any], dialect: Dialect) -> dict[str, Any]:

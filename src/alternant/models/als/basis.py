@@ -98,7 +98,7 @@ class Basis:
             dense = gramian(Y, solver)
             if not unobserved_weight * np.trace(dense) <= np.finfo(Y.dtype).max:  # NaN included
                 raise ValueError(
-                    f"factors must be finite, and the sums of their squares too in {Y.dtype}: lower init_scale or "
+                    f"factors and the sums of their squares must be finite in {Y.dtype}: lower init_scale or "
                     "unobserved_weight, or set finite factors"
                 )
             dense *= unobserved_weight

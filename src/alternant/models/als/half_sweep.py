@@ -150,7 +150,7 @@ def solve_complete(
 def _singular(problems: RowProblems, row: int) -> SingularRowError:
     wider = ", or use dtype='float64', which is more precise" if problems.weight.itemsize < 8 else ""
     return SingularRowError(
-        f"the least-squares problem of {problems.name(row)} is singular, so that its solution is not unique: raise the "
+        f"the least-squares problem of {problems.name(row)} is singular, so its solution is not unique: raise the "
         f"regularization{wider}"
     )
 
