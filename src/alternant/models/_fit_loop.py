@@ -10,8 +10,8 @@ from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
-from tqdm import tqdm
 
+from .._utils.progress import progress_bar
 from .._utils.validation import check_choice
 from ..data.csr import CSR
 from ._sparse_rows import SparseRows
@@ -133,7 +133,7 @@ class FitOptions:
 
     callback: Callback | None = None
     callback_at: str = "iteration"
-    show_progress: bool | None = None  # None: tqdm draws on a terminal only
+    show_progress: bool | None = None  # None: on a terminal only
 
     def __post_init__(self) -> None:
         """Raise if the callback is not callable."""
@@ -170,8 +170,7 @@ class FitLoop:
 
     def __enter__(self) -> Self:
         show = self.options.show_progress
-        disable = None if show is None else not show
-        self._bar = tqdm(total=self.iterations, desc=self.description, unit=self.unit, disable=disable)
+        self._bar = progress_bar(self.iterations, show, desc=self.description, unit=self.unit)
         self._start = time.perf_counter()
         return self
 

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
-from tqdm import tqdm
 
+from .._utils.progress import progress_bar
 from .._utils.validation import check_boolean, check_choice, check_integer
 from ..data.interactions import Interactions
 from ..data.io import frames
@@ -143,17 +143,16 @@ class Serving:
         work = _Work(model, k, users, block_size, user_items, exclude_seen, exclude_items, candidate_items, unknown)
         if show_progress is not None:
             check_boolean("show_progress", show_progress)
-        disable = None if show_progress is None else not show_progress  # None: on a terminal only
         if to is None:
             if titles is not None or library is not None:
                 raise ValueError(
                     "titles and library apply to frames and files, but to=None returns arrays: pass to=, the name of a "
                     "file or a function that takes a frame"
                 )
-            return _named(model, work.blocks(disable))
+            return _named(model, work.blocks(show_progress))
         check_destination(to)
         names = None if titles is None else titles_by_number(titles, _item_names(model))
-        return _write(model, work, disable, to, names, library)
+        return _write(model, work, show_progress, to, names, library)
 
     def query_vectors(self, users: Any = None, *, user_items: Any = None) -> NDArray[Any]:
         """Return user vectors whose inner products with the item vectors rank as `recommend` does.
@@ -248,10 +247,10 @@ class _Work:
         if self.absent is not None and self.absent.any():
             self.of_unknown = model._list_for_unknown_users(unknown, self.k, exclude_items, candidate_items)
 
-    def blocks(self, disable: bool | None) -> Iterator[tuple[NDArray[Any], NDArray[np.int32], NDArray[Any]]]:
+    def blocks(self, show: bool | None) -> Iterator[tuple[NDArray[Any], NDArray[np.int32], NDArray[Any]]]:
         """Yield user ids, row numbers of items and scores."""
         name = f"{type(self.model).__name__}.recommend_all"
-        with tqdm(total=self.n_users, desc=name, unit=" users", unit_scale=True, disable=disable) as bar:
+        with progress_bar(self.n_users, show, desc=name, unit=" users", unit_scale=True) as bar:
             for start in range(0, self.n_users, self.block_size):
                 stop = min(start + self.block_size, self.n_users)
                 rows = np.arange(start, stop) if self.numbers is None else self.numbers[start:stop]
@@ -286,7 +285,7 @@ def _named(model: Any, blocks: Iterator[Block]) -> Iterator[Block]:
 
 
 def _write(
-    model: Any, work: _Work, disable: bool | None, to: Any, titles: NDArray[Any] | None, library: str | None
+    model: Any, work: _Work, show: bool | None, to: Any, titles: NDArray[Any] | None, library: str | None
 ) -> int:
     users = np.empty(0, np.int64) if model.user_ids_ is None else model.user_ids_
     if work.absent is not None and work.absent.any() and work.names is not None:  # unknown ones may be of another type
@@ -303,7 +302,7 @@ def _write(
         kinds["title"] = titles
     written = 0
     with open_writer(to, kinds, library or model._library) as write:
-        for users, items, scores in work.blocks(disable):
+        for users, items, scores in work.blocks(show):
             called = None if titles is None else titles[np.maximum(items, 0)]
             table = long_table(users, model._raw(items, "item"), scores, called)
             write(table)

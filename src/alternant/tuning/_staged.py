@@ -16,8 +16,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import qmc
-from tqdm import tqdm
 
+from .._utils.progress import progress_bar
 from ._result import Trial
 from ._runner import Limits, TrialRun, TrialRunner
 from ._space import Space
@@ -240,7 +240,7 @@ def search_staged(
     initial = space.stored(own)
     shown = {name: runner.base.get_params()[name] for name in space.distributions}
     trials: list[Trial] = []
-    with tqdm(total=limits.budget, unit="fit", disable=not show_progress, bar_format=BAR) as bar:
+    with progress_bar(limits.budget, show_progress, unit="fit", bar_format=BAR) as bar:
 
         def tell(run: TrialRun, u: NDArray[np.float64] | None) -> None:
             params = runner.best_params(run) if u is not None else shown | runner.best_params(run)

@@ -62,7 +62,7 @@ def break_down(
     y = basis.factors[history.indices].astype(np.float64)
     A = np.diag(basis.diagonal.astype(np.float64) + float(problem.regularization[0]))
     A += (y.T * problem.weight) @ y
-    influence = np.linalg.lstsq(A, basis.factors[item].astype(np.float64))[0] * objective.score_scale(item)
+    influence = np.linalg.lstsq(A, basis.factors[item].astype(np.float64), rcond=None)[0] * objective.score_scale(item)
     contributions = problem.targets() * (y @ influence)
     remainder = score - contributions.sum()
     size = np.abs(contributions)

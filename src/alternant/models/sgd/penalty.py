@@ -29,6 +29,6 @@ def penalty(
     X, Y, b, c = factors
     total = 0.0
     for counts, side, bias, weight in ((row_counts, X, b, rows), (column_counts, Y, c, columns)):
-        norms = np.vecdot(side, side).astype(np.float64)
+        norms = np.einsum("uf,uf->u", side, side, dtype=np.float64)
         total += weighted_sum(counts, weight * norms + biases * np.square(bias, dtype=np.float64))
     return total

@@ -355,7 +355,7 @@ def _all_finite(part: NDArray[Any]) -> bool:
     """Whether all numbers, and the sum of their squares, are finite."""
     flat = part.reshape(-1)
     with np.errstate(over="ignore", invalid="ignore"):
-        return bool(np.isfinite(np.vecdot(flat, flat)))
+        return bool(np.isfinite(np.einsum("i,i->", flat, flat)))
 
 
 def _split(rows: CSR, fraction: float, rng: np.random.Generator) -> tuple[CSR, CSR]:
