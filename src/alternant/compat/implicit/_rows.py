@@ -10,7 +10,7 @@ kernel needs a diagonal dense part, so rows are solved in coordinates in which i
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Any, Self
 
 import numpy as np
@@ -18,6 +18,7 @@ import scipy.linalg
 from numpy.typing import NDArray
 
 from ... import kernels
+from ..._utils.pool import CACHE_LINE, Pool
 from ..._utils.threads import single_threaded_blas
 from .recommender_base import ModelFitError
 from .utils import thread_count
@@ -53,6 +54,15 @@ class Rows:
         total = float(confidence.sum(dtype=np.float64))
         constant = total if liked.all() else float(r[liked].sum(dtype=np.float64))
         return cls(matrix.indptr.astype(np.int64), matrix.indices, confidence - 1, target, constant, total)
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How to solve rows."""
+
+    threads: int
+    steps: int | None  # the maximum number of steps of conjugate gradients; None: exactly, by Cholesky
+    pool: Pool = field(default_factory=Pool)
 
 
 @dataclass(frozen=True)
@@ -104,17 +114,15 @@ def gramian(Y: NDArray[Any], threads: int) -> NDArray[np.float64]:
     return out
 
 
-def transformed(rows: NDArray[Any], matrix: NDArray[Any], threads: int) -> NDArray[Any]:
-    """Return ``rows @ matrix``, shape (m, f)."""
+def transformed(rows: NDArray[Any], matrix: NDArray[Any], settings: Settings, columns: int) -> NDArray[Any]:
+    """Return ``rows[:, :f] @ matrix``, of shape (f, f), with zeros appended to the number of columns."""
     rows = np.ascontiguousarray(rows, matrix.dtype)
-    out = np.empty_like(rows)
-    kernels.multiply(rows, matrix, out, num_threads=thread_count(threads, rows.size * rows.shape[1]))
+    out = settings.pool.array((len(rows), columns), matrix.dtype)
+    kernels.multiply(rows, matrix, out, num_threads=thread_count(settings.threads, rows.size * len(matrix)))
     return out
 
 
-def solve_side(
-    rows: Rows, X: NDArray[Any], Y: NDArray[Any], regularization: float, threads: int, steps: int | None
-) -> None:
+def solve_side(rows: Rows, X: NDArray[Any], Y: NDArray[Any], regularization: float, settings: Settings) -> None:
     """Overwrite X with the solution of all rows for the fixed side Y.
 
     Parameters
@@ -127,18 +135,19 @@ def solve_side(
         The fixed side, of the dtype of X.
     regularization : float
         lambda.
-    threads : int
-        Number of threads; the result does not depend on it.
-    steps : int or None
-        The maximum number of steps of conjugate gradients; None solves exactly, by Cholesky.
+    settings : Settings
+        How to solve them; the result does not depend on the number of threads.
     """
     if len(X) == 0:
         return
-    coordinates = Coordinates.of(gramian(Y, threads), regularization, X.dtype)
-    fixed = transformed(Y, coordinates.fixed, threads)
-    solved = transformed(X, coordinates.solved, threads) if steps else np.zeros_like(X, order="C")
-    _solve(rows, solved, fixed, coordinates, threads, steps)
-    X[...] = transformed(solved, coordinates.back, threads)
+    f = X.shape[1]
+    coordinates = Coordinates.of(gramian(Y, settings.threads), regularization, X.dtype)
+    # Conjugate gradients read rows in whole cache lines without a copy.
+    columns = f + -f % (CACHE_LINE // X.itemsize) if settings.steps else f
+    fixed = transformed(Y, coordinates.fixed, settings, columns)
+    solved = transformed(X, coordinates.solved, settings, columns)
+    _solve(rows, solved, fixed, coordinates, settings)
+    X[...] = transformed(solved, coordinates.back, settings, f)
 
 
 def solve_some(rows: Rows, Y: NDArray[Any], coordinates: Coordinates, threads: int) -> NDArray[Any]:
@@ -151,22 +160,21 @@ def solve_some(rows: Rows, Y: NDArray[Any], coordinates: Coordinates, threads: i
     """
     needed, indices = np.unique(rows.indices, return_inverse=True)
     solved = np.zeros((len(rows.indptr) - 1, Y.shape[1]), Y.dtype)
-    if len(needed):
-        some = Rows(
-            rows.indptr, indices.astype(np.int64), rows.weight, rows.target, rows.constant, rows.confidence
-        )  # fmt: skip
-        fixed = transformed(Y[needed], coordinates.fixed, threads)
-        _solve(some, solved, fixed, coordinates, threads, None)
-    return transformed(solved, coordinates.back, threads) if len(solved) else solved
+    if len(needed) == 0:
+        return solved
+    settings = Settings(threads, None)
+    fixed = transformed(Y[needed], coordinates.fixed, settings, Y.shape[1])
+    _solve(replace(rows, indices=indices.astype(np.int64)), solved, fixed, coordinates, settings)
+    return transformed(solved, coordinates.back, settings, Y.shape[1]).copy()
 
 
-def _solve(
-    rows: Rows, X: NDArray[Any], Y: NDArray[Any], coordinates: Coordinates, threads: int, steps: int | None
-) -> None:
+def _solve(rows: Rows, X: NDArray[Any], Y: NDArray[Any], coordinates: Coordinates, settings: Settings) -> None:
     no_more = np.zeros(len(X), X.dtype)  # lambda is part of the diagonal
-    threads = thread_count(threads, len(rows.indices) * Y.shape[1])
+    diagonal = np.ones(X.shape[1], X.dtype)
+    diagonal[: len(coordinates.diagonal)] = coordinates.diagonal
+    threads, steps = thread_count(settings.threads, len(rows.indices) * Y.shape[1]), settings.steps
     status = kernels.solve_rows(
-        rows.indptr, rows.indices, rows.weight, rows.target, Y, coordinates.diagonal, no_more, X,
+        rows.indptr, rows.indices, rows.weight, rows.target, Y, diagonal, no_more, X,
         method="cg" if steps else "cholesky", tol=TOLERANCE, max_steps=steps or 1, num_threads=threads,
     )  # fmt: skip
     if status:

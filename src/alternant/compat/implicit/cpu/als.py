@@ -13,7 +13,7 @@ import scipy.linalg
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from .._rows import Coordinates, Rows, gramian, objective, solve_side, solve_some
+from .._rows import Coordinates, Rows, Settings, gramian, objective, solve_side, solve_some
 from ..gpu import NO_GPU
 from ..recommender_base import ModelFitError, write_npz
 from ..utils import check_blas_config, check_columns, check_csr, check_ids, check_random_state, thread_count
@@ -124,17 +124,17 @@ class AlternatingLeastSquares(MatrixFactorizationBase):
         users = Rows.of(user_items, self.dtype, self.alpha)
         items = Rows.of(user_items.T.tocsr(), self.dtype, self.alpha)
         self._forget()
-        threads, steps = thread_count(self.num_threads), self.cg_steps if self.use_cg else None
+        settings = Settings(thread_count(self.num_threads), self.cg_steps if self.use_cg else None)
         callback = callback or self.fit_callback
         X, Y, loss = self.user_factors, self.item_factors, None
         with tqdm(total=self.iterations, disable=not show_progress) as progress:
             for iteration in range(self.iterations):
                 start = time.perf_counter()
-                solve_side(users, X, Y, self.regularization, threads, steps)
-                solve_side(items, Y, X, self.regularization, threads, steps)
+                solve_side(users, X, Y, self.regularization, settings)
+                solve_side(items, Y, X, self.regularization, settings)
                 progress.update(1)
                 if self.calculate_training_loss:
-                    loss = _loss(users, X, Y, self.regularization, threads)
+                    loss = _loss(users, X, Y, self.regularization, settings.threads)
                     progress.set_postfix({"loss": loss})
                     log.debug("loss %.4f after iteration %d", loss, iteration)
                 if callback:
@@ -344,7 +344,8 @@ def _least_squares(
         raise ValueError(f"X and Y must both be float32 or both float64, got {X.dtype} and {Y.dtype}: convert one")
     if Cui.shape != (len(X), len(Y)):
         raise ValueError(f"Cui must have shape {len(X), len(Y)}, as X and Y have rows, got {Cui.shape}")
-    solve_side(Rows.of(check_csr(Cui), X.dtype), X, Y, regularization, thread_count(num_threads), steps)
+    rows, settings = Rows.of(check_csr(Cui), X.dtype), Settings(thread_count(num_threads), steps)
+    solve_side(rows, X, Y, regularization, settings)
 
 
 def calculate_loss(Cui: Any, X: NDArray[Any], Y: NDArray[Any], regularization: float, num_threads: int = 0) -> float:

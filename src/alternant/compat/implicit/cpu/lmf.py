@@ -88,8 +88,10 @@ class LogisticMatrixFactorization(MatrixFactorizationBase):
             Called after each iteration with its number from 0 and its seconds.
         """
         user_items = check_csr(user_items)
-        if self.iterations < 1 or user_items.nnz == 0:
-            raise ValueError("the model needs an iteration and an interaction to fit: pass iterations=1 or more, and r")
+        if self.iterations < 1:
+            raise ValueError(f"iterations must be at least 1 to fit the model, got {self.iterations}: set iterations")
+        if user_items.nnz == 0:
+            raise ValueError("user_items has no interactions to learn from: pass a matrix that has some")
         model = self._model(user_items)
         if self.user_factors is not None and self.item_factors is not None:
             model.user_factors, model.item_factors = _swapped(self.user_factors), _swapped(self.item_factors)

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from scipy import sparse
 
 from ..recommender_base import Lists, RecommenderBase
-from ..utils import check_columns, check_ids, check_rows
+from ..utils import check_ids, check_rows
 from .topk import rank
 
 
@@ -185,8 +185,8 @@ def _norms(factors: NDArray[Any]) -> NDArray[Any]:
 
 
 def _filter_items_from_sparse_matrix(items: NDArray[Any], query_items: Any) -> sparse.csr_matrix:
-    """Return the columns `items`, ascending, of a sparse matrix, without the entries that are 0."""
-    check_columns("query_items", query_items.tocsr(), query_items.shape[1], "item")
-    matrix = sparse.csr_matrix(query_items)[:, items]
-    matrix.eliminate_zeros()
-    return matrix
+    """Return the columns `items` of a sparse matrix, of shape (m, len(items)); those it does not have are empty."""
+    rows = sparse.csr_matrix(query_items)
+    columns = max(rows.shape[1], int(np.max(items, initial=-1)) + 1)
+    wide = sparse.csr_matrix((rows.data, rows.indices, rows.indptr), shape=(rows.shape[0], columns))
+    return sparse.csr_matrix(wide[:, items])
