@@ -1,7 +1,6 @@
 """The models of implicit that search by approximate indexes, here answered exactly.
 
-The kernel `top_k` takes less time for an exact list than these libraries' indexes at the sizes they are used for, so
-none of them is needed. `alternant.ImplicitALS.to_index` builds approximate indexes.
+So none of these packages is needed. Approximate indexes are built by `alternant.ImplicitALS.to_index`.
 """
 
 from __future__ import annotations

@@ -78,7 +78,7 @@ class ItemItemRecommender(RecommenderBase):
         """
         self._check_fitted()
         users = check_ids("userid", userid, None, "user")
-        check_rows("user_items", user_items, users, len(self.similarity.indptr) - 1, "item")
+        user_items = check_rows("user_items", user_items, users, len(self.similarity.indptr) - 1, "item")
         rows = _resized(user_items, self.similarity.shape[0])
         scores = (rows @ self.similarity).tocsr()
         liked = rows if filter_already_liked_items else None

@@ -68,6 +68,7 @@ def check_csr(user_items: Any) -> Any:
         raise TypeError(
             f"expected a scipy.sparse matrix, got {type(user_items).__name__}: pass scipy.sparse.csr_matrix(...) of it"
         )
+    user_items = _two_dimensional(user_items)
     if user_items.format != "csr":
         name = type(user_items).__name__
         warnings.warn(
@@ -113,14 +114,21 @@ def check_ids(name: str, ids: Any, count: int | None, kind: str) -> NDArray[np.i
     return array.astype(np.int64)
 
 
-def check_rows(name: str, matrix: Any, ids: NDArray[np.int64], count: int, kind: str) -> None:
-    """Check that a CSR matrix has one row for each id, and no entry beyond `count` columns.
+def _two_dimensional(matrix: Any) -> Any:
+    """Return a sparse vector, such as a row of a csr_array, as a CSR matrix with one row, and all else as it is."""
+    return matrix.reshape(1, -1).tocsr() if matrix.ndim == 1 else matrix
+
+
+def check_rows(name: str, matrix: Any, ids: NDArray[np.int64], count: int, kind: str) -> Any:
+    """Return a CSR matrix that has one row for each id, and no entry beyond `count` columns.
 
     Raises
     ------
     ValueError
         If the matrix is not in CSR format, if the number of rows differs, or if there are such entries.
     """
+    if is_sparse(matrix):
+        matrix = _two_dimensional(matrix)
     if not (is_sparse(matrix) and matrix.format == "csr"):
         raise ValueError(f"{name} needs to be a CSR sparse matrix, got {type(matrix).__name__}: pass matrix.tocsr()")
     if matrix.shape[0] != ids.size:
@@ -128,6 +136,7 @@ def check_rows(name: str, matrix: Any, ids: NDArray[np.int64], count: int, kind:
             f"{name} must have one row for each id, {ids.size}, got {matrix.shape[0]} rows: pass {name}[ids]"
         )
     check_columns(name, matrix, count, kind)
+    return matrix
 
 
 def check_columns(name: str, matrix: Any, count: int, kind: str) -> None:

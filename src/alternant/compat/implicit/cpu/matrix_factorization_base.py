@@ -52,7 +52,7 @@ class MatrixFactorizationBase(RecommenderBase):
         n_users = None if recalculate_user else len(self.user_factors)
         users = check_ids("userid", userid, n_users, "user")
         if filter_already_liked_items or recalculate_user:
-            check_rows("user_items", user_items, users, len(self.item_factors), "item")
+            user_items = check_rows("user_items", user_items, users, len(self.item_factors), "item")
         queries = np.atleast_2d(self._user_factor(userid if users.ndim == 0 else users, user_items, recalculate_user))
         candidates, pool = self._restricted("item", filter_items, items)
         if items is not None and pool is not None:
