@@ -148,6 +148,19 @@ def test_interactions_must_be_finite(value):
         fitted(matrix)
 
 
+def test_a_singular_row_is_named():
+    zero = sparse.csr_matrix(np.ones((6, 6)))
+    with pytest.raises(ModelFitError, match="the least-squares problem of row 0 is singular in float32: raise the reg"):
+        fitted(zero, alpha=0.0, regularization=0, use_cg=False)
+
+
+@pytest.mark.parametrize("options", [{"regularization": -1.0}, {"num_threads": -1}])
+def test_negative_parameters_are_refused(options):
+    (name,) = options
+    with pytest.raises(ValueError, match=f"^{name} must be a.*, got -1"):
+        fitted(**options)
+
+
 def test_float16_is_refused():
     with pytest.raises(TypeError, match="dtype must be float32 or float64, got float16"):
         fitted(dtype=np.float16)

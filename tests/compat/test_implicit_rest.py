@@ -74,7 +74,7 @@ def test_scores_are_sums_of_similarities():
     assert batch[0].shape == (2, 20)
     np.testing.assert_array_equal(batch[0][0, : len(ids)], ids)
     assert (batch[0][0, len(ids) :] == -1).all()
-    assert (batch[1][0, len(ids) :] == LOWEST).all()
+    assert (batch[1][0, len(ids) :] == np.finfo(np.float32).min).all()
 
 
 def test_filtered_lists_have_the_length_asked_for():

@@ -82,6 +82,8 @@ class Coordinates:
         so that they are those of minimum norm.
         """
         f, epsilon = len(gramian), float(np.finfo(dtype).eps)
+        if not regularization >= 0:
+            raise ValueError(f"regularization must be at least 0, got {regularization}: set it before fit")
         if not np.isfinite(gramian).all():
             raise ModelFitError("the squares of the factors are not finite: set finite, smaller factors")
         with single_threaded_blas():
@@ -179,8 +181,8 @@ def _solve(rows: Rows, X: NDArray[Any], Y: NDArray[Any], coordinates: Coordinate
     )  # fmt: skip
     if status:
         raise ModelFitError(
-            f"the least-squares problem of row {status - 1} is singular, so that its solution is not unique: raise the "
-            "regularization"
+            f"the least-squares problem of row {status - 1} is singular in {X.dtype}: raise the regularization, lower alpha "
+            "if confidences are huge, or use dtype=np.float64"
         )
 
 

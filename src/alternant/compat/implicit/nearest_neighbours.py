@@ -12,7 +12,8 @@ from tqdm import tqdm
 from .recommender_base import Lists, RecommenderBase, read_npz, write_npz
 from .utils import check_columns, check_csr, check_ids, check_rows
 
-LOWEST = float(np.finfo(np.float64).min)
+LOWEST = float(np.finfo(np.float64).min)  # the score of selected items that have none
+PADDING = float(np.finfo(np.float32).min)  # the score of id -1
 # Products of a block of items with all others are kept in memory: at most about this many multiply-adds.
 WORK_PER_BLOCK = 1 << 24
 
@@ -73,7 +74,7 @@ class ItemItemRecommender(RecommenderBase):
         """See `RecommenderBase.recommend`; users are known by `user_items` alone.
 
         The list of a single user ends where no item is similar to what the user has liked; those of several users are
-        padded with id -1 and the lowest score. With `items`, all of them are returned, at most N for several users:
+        padded with id -1 and the lowest score of float32. With `items`, all of them are returned, at most N for several users:
         those without a score have the lowest.
         """
         self._check_fitted()
@@ -252,8 +253,8 @@ def _best(ids: NDArray[Any], scores: NDArray[Any], N: int) -> Lists:
 
 
 def _stacked(lists: list[Lists], N: int) -> Lists:
-    """Return lists as arrays of shape (m, N), padded with id -1 and the lowest score."""
-    ids, scores = np.full((len(lists), N), -1, np.int32), np.full((len(lists), N), LOWEST)
+    """Return lists as arrays of shape (m, N), padded with id -1."""
+    ids, scores = np.full((len(lists), N), -1, np.int32), np.full((len(lists), N), PADDING)
     for row, (some, values) in enumerate(lists):
         ids[row, : len(some)], scores[row, : len(some)] = some[:N], values[:N]
     return ids, scores

@@ -85,6 +85,8 @@ def thread_count(num_threads: int | None, work: float = np.inf) -> int:
 
     For `work` multiply-adds; a thread with less than `WORK_PER_THREAD` of them costs more time than it saves.
     """
+    if num_threads is not None and num_threads < 0:
+        raise ValueError(f"num_threads must be a number of threads, or 0 for all available, got {num_threads}")
     threads = default_num_threads() if num_threads in (0, None) else resolve_num_threads(num_threads)
     return int(min(threads, 1 + work // WORK_PER_THREAD))
 
