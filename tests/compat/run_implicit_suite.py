@@ -20,7 +20,7 @@ from alternant.compat import install
 # Parts of test ids that are not run, and why.
 LEFT_OUT = {
     "bpr_test.py": "there is no BPR model yet",
-    "test_evaluate_movielens_100k": "downloads MovieLens, which the stand-in refuses",
+    "test_evaluate_movielens_100k": "it downloads MovieLens, which the stand-in refuses",
 }
 # Their files import these packages only to find out whether their own models can run, or to read downloads.
 NOT_NEEDED = ("annoy", "faiss", "h5py", "nmslib")

@@ -181,8 +181,8 @@ def _solve(rows: Rows, X: NDArray[Any], Y: NDArray[Any], coordinates: Coordinate
     )  # fmt: skip
     if status:
         raise ModelFitError(
-            f"the least-squares problem of row {status - 1} is singular in {X.dtype}: raise the regularization, lower alpha "
-            "if confidences are huge, or use dtype=np.float64"
+            f"the least-squares problem of row {status - 1} is singular in {X.dtype}: raise the regularization, lower "
+            "alpha if confidences are huge, or use dtype=np.float64"
         )
 
 

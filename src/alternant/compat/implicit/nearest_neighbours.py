@@ -74,8 +74,8 @@ class ItemItemRecommender(RecommenderBase):
         """See `RecommenderBase.recommend`; users are known by `user_items` alone.
 
         The list of a single user ends where no item is similar to what the user has liked; those of several users are
-        padded with id -1 and the lowest score of float32. With `items`, all of them are returned, at most N for several users:
-        those without a score have the lowest.
+        padded with id -1 and the lowest score of float32. With `items`, all of them are returned, at most N for several
+        users: those without a score have the lowest.
         """
         self._check_fitted()
         users = check_ids("userid", userid, None, "user")
