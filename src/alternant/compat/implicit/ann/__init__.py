@@ -1,0 +1,1 @@
+"""The models of implicit that search by approximate indexes, here answered exactly."""

@@ -1,0 +1,1 @@
+"""The models that run on the CPU, which are all of them."""
