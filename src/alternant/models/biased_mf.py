@@ -158,7 +158,7 @@ class BiasedMF(StochasticModel):
 
     def _check_rows(self, name: str, rows: Any, dtype: np.dtype[Any], copy: bool = False) -> CSR:
         ratings = check_ratings(name, rows, dtype, self.missing_value, copy)
-        low, high = self._bounds()
+        low, high = np.asarray(self._bounds(), ratings.data.dtype)  # else NumPy 1 would compare in float64
         if len(ratings.data) and not (low <= ratings.data.min() and ratings.data.max() <= high):
             raise ValueError(
                 f"rating_range must cover the ratings, but {name} range from {ratings.data.min():g} to "
