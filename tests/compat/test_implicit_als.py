@@ -287,7 +287,7 @@ def test_files_have_the_keys_of_implicit(tmp_path):
 def test_implicit_reads_and_writes_the_same_files(tmp_path):
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        real = pytest.importorskip("implicit.cpu.als", exc_type=ImportError)
+        real = pytest.importorskip("implicit.cpu.als", reason="implicit is not installed", exc_type=ImportError)
         theirs = real.AlternatingLeastSquares(factors=5, random_state=1, alpha=2.0, iterations=1)
         theirs.fit(R, show_progress=False)
     theirs.save(tmp_path / "theirs.npz")
