@@ -1,13 +1,11 @@
 """Matrix-factorization recommenders whose hot loops run at the speed of the hardware."""
 
-from importlib.metadata import version as _version
+from typing import Any as _Any
 
 from . import datasets, evaluation, kernels, models
 from .data.interactions import Interactions
 from .kernels import backend_info, set_backend, use_backend
 from .models import *  # noqa: F403
-
-__version__ = _version("alternant")
 
 __all__ = [
     "Interactions",
@@ -19,3 +17,11 @@ __all__ = [
     "use_backend",
 ]
 __all__ += models.__all__
+
+
+def __getattr__(name: str) -> _Any:
+    if name == "__version__":  # on demand: importing importlib.metadata takes 30 ms
+        from importlib.metadata import version
+
+        return version("alternant")
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -6,7 +6,7 @@ import textwrap
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import scipy.sparse as sp
+import scipy
 
 from ..models import ExplicitALS, ImplicitALS
 
@@ -66,7 +66,7 @@ def run_walkthrough(backend: str = "auto", num_threads: int | None = None) -> No
     _paragraph("With the items fixed, the best x of a user solves, with C = diag(c),")
     print("\n    (Y^T C Y + lambda I) x = Y^T C p.")
     plain = ImplicitALS(**COMMON, weighting="hu", alpha=1.0, acceleration=None, **runs)
-    _tell(plain, sp.csr_array(RATINGS), np.ones((2, 2)))
+    _tell(plain, scipy.sparse.csr_array(RATINGS), np.ones((2, 2)))
 
 
 def _tell(model: FactorModel, data: Any, truth: NDArray[Any]) -> None:

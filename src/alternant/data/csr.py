@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import scipy.sparse as sp
+import scipy
 from numpy.typing import NDArray
 
 
@@ -37,12 +37,12 @@ class CSR:
             (int(shape[0]), int(shape[1])),
         )
 
-    def to_scipy(self) -> sp.csr_array:
+    def to_scipy(self) -> scipy.sparse.csr_array:
         """Return a SciPy array that shares memory where its index dtypes allow."""
         # SciPy has one dtype for both index arrays: given int64, it would widen the indices.
         narrow = len(self.indices) <= np.iinfo(self.indices.dtype).max
         indptr = self.indptr.astype(self.indices.dtype, copy=False) if narrow else self.indptr
-        return sp.csr_array((self.data, self.indices, indptr), shape=self.shape)
+        return scipy.sparse.csr_array((self.data, self.indices, indptr), shape=self.shape)
 
     def positions(self) -> tuple[NDArray[np.int64], NDArray[Any]]:
         """Return the row and the column of every entry."""
@@ -50,7 +50,7 @@ class CSR:
 
     def transpose(self) -> CSR:
         """Return the transpose, rows sorted."""
-        other = sp.csr_array(self.to_scipy().T)
+        other = scipy.sparse.csr_array(self.to_scipy().T)
         return CSR.of(other.indptr, other.indices, other.data, other.shape)
 
     def filter(self, keep: NDArray[np.bool_]) -> CSR:

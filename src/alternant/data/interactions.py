@@ -8,7 +8,7 @@ import reprlib
 from typing import Any, Self
 
 import numpy as np
-import scipy.sparse as sp
+import scipy
 from numpy.typing import NDArray
 
 from .._utils.guard import Guarded
@@ -218,7 +218,7 @@ class Interactions(Guarded):
     # Contents
 
     @property
-    def matrix(self) -> sp.csr_array:
+    def matrix(self) -> scipy.sparse.csr_array:
         """The values, users x items; shares memory with the interactions, so don't write to it."""
         return self._pairs.matrix.to_scipy()
 

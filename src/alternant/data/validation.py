@@ -6,7 +6,7 @@ from collections.abc import Iterator, Set, ValuesView
 from typing import Any, TypeGuard
 
 import numpy as np
-import scipy.sparse as sp
+import scipy
 from numpy.typing import NDArray
 
 from .csr import CSR
@@ -90,7 +90,7 @@ def check_interactions(
         data = data.astype(dtype, copy=False)
     _check_finite(name, csr, data)
     if not zeros and not data.all():
-        csr = sp.csr_array((data, csr.indices, csr.indptr), shape=csr.shape, copy=True)
+        csr = scipy.sparse.csr_array((data, csr.indices, csr.indptr), shape=csr.shape, copy=True)
         csr.eliminate_zeros()
         data = csr.data
     return CSR.of(csr.indptr, csr.indices, data, csr.shape)
@@ -135,14 +135,16 @@ def check_columns(name: str, matrix: Any, columns: int, kind: str, rows: int) ->
 
 def is_sparse(matrix: Any) -> TypeGuard[Any]:
     """Whether this is a SciPy sparse matrix or array of any format."""
-    return sp.issparse(matrix)
+    return scipy.sparse.issparse(matrix)
 
 
-def _to_csr(name: str, matrix: Any, summed: np.dtype[Any], copy: bool) -> sp.csr_array:
+def _to_csr(name: str, matrix: Any, summed: np.dtype[Any], copy: bool) -> scipy.sparse.csr_array:
     """Return a sorted CSR array whose duplicates have been summed in dtype `summed`."""
     check_structure(name, matrix)
     try:
-        csr = sp.csr_array(matrix, copy=copy) if matrix.format == "csr" else sp.csr_array(matrix.astype(summed))
+        if matrix.format != "csr":
+            matrix, copy = matrix.astype(summed), False
+        csr = scipy.sparse.csr_array(matrix, copy=copy)
     except (ArithmeticError, IndexError, TypeError, ValueError) as error:
         raise ValueError(f"{name} must be a valid matrix, but SciPy reports {str(error)!r}: rebuild it") from None
     if matrix.format != "csr":
@@ -188,7 +190,7 @@ def _check_within(name: str, part: str, indices: NDArray[Any], bound: int) -> No
         )
 
 
-def _check_finite(name: str, csr: sp.csr_array, data: NDArray[Any]) -> None:
+def _check_finite(name: str, csr: scipy.sparse.csr_array, data: NDArray[Any]) -> None:
     finite = np.isfinite(data)
     if not finite.all():
         entry = int(np.argmin(finite))

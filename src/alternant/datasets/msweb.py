@@ -8,7 +8,7 @@ from io import BytesIO
 from typing import TYPE_CHECKING
 
 import numpy as np
-from scipy import sparse
+import scipy
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -40,7 +40,7 @@ class MSWeb:
         A one-sentence description.
     """
 
-    interactions: sparse.csr_array
+    interactions: scipy.sparse.csr_array
     item_titles: NDArray[np.str_]
     citation: str = field(default=CITATION, repr=False)
     license: str = field(default=LICENSE, repr=False)
@@ -67,5 +67,5 @@ def load_msweb() -> MSWeb:
     with np.load(BytesIO(content), allow_pickle=False) as arrays:
         indptr, indices, titles = arrays["indptr"], arrays["indices"], arrays["item_titles"]
     ones = np.ones(len(indices), dtype=np.float32)
-    interactions = sparse.csr_array((ones, indices, indptr), shape=(len(indptr) - 1, len(titles)))
+    interactions = scipy.sparse.csr_array((ones, indices, indptr), shape=(len(indptr) - 1, len(titles)))
     return MSWeb(interactions=interactions, item_titles=np.char.strip(titles))

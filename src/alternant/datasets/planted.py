@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from scipy import sparse
+import scipy
 
 from .._utils.validation import check_integer, check_number, random_generator
 
@@ -31,7 +31,7 @@ class Planted:
         Planted factors of the items; ``user_factors @ item_factors.T`` are the true utilities.
     """
 
-    interactions: sparse.csr_array
+    interactions: scipy.sparse.csr_array
     user_factors: NDArray[np.float64]
     item_factors: NDArray[np.float64]
 
@@ -105,7 +105,7 @@ def planted(
     indices, utilities = _choose(user_factors, item_factors, chosen, noise, rng)
     counts = 1 + rng.poisson(np.maximum(utilities, 0))
     indptr = np.arange(0, indices.size + 1, chosen)
-    interactions = sparse.csr_array(
+    interactions = scipy.sparse.csr_array(
         (counts.ravel().astype(np.float32), indices.ravel(), indptr), shape=(n_users, n_items)
     )
     return Planted(interactions, user_factors, item_factors)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from scipy import sparse
+import scipy
 
 from .._utils.validation import check_integer, random_generator
 from ..data.interactions import Interactions
@@ -13,7 +13,7 @@ from ..data.internals import ids_of
 from .splits import Table
 
 
-def sample_negatives(train: Any, test: Any, n: int = 99, *, random_state: Any = None) -> sparse.csr_array:
+def sample_negatives(train: Any, test: Any, n: int = 99, *, random_state: Any = None) -> scipy.sparse.csr_array:
     """Draw negative items for every test user, as in the protocol of one positive and 99 negatives.
 
     ``evaluate(model, test, candidates=...)`` then ranks only the candidates. Such sampled metrics are far too high and
@@ -63,7 +63,7 @@ def sample_negatives(train: Any, test: Any, n: int = 99, *, random_state: Any = 
         lists.append(np.union1d(positives, negatives))
     indptr = np.concatenate([[0], np.cumsum([len(items) for items in lists])])
     indices = np.concatenate([*lists, np.empty(0, np.int64)]).astype(np.int64)
-    return sparse.csr_array((np.ones(len(indices), bool), indices, indptr), shape=wanted.shape)
+    return scipy.sparse.csr_array((np.ones(len(indices), bool), indices, indptr), shape=wanted.shape)
 
 
 def _aligned(test: Interactions, train: Interactions) -> Interactions:

@@ -14,7 +14,6 @@ from numpy.typing import NDArray
 from .._utils.progress import progress_bar
 from .._utils.validation import check_choice
 from ..data.csr import CSR
-from ._sparse_rows import SparseRows
 
 
 @dataclass(frozen=True)
@@ -235,9 +234,9 @@ def read_only_view(array: NDArray[Any]) -> NDArray[Any]:
     return view
 
 
-def freeze(array: NDArray[Any] | SparseRows) -> None:
-    """Make an array read-only, and every array that it is a view of."""
-    if isinstance(array, SparseRows):
+def freeze(array: Any) -> None:
+    """Make an array, or the arrays of sparse rows, read-only, and every array that it is a view of."""
+    if not isinstance(array, np.ndarray):
         for part in (array.data, array.indices, array.indptr):
             freeze(part)
         return

@@ -6,13 +6,12 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-import scipy.sparse as sp
+import scipy
 from numpy.typing import NDArray
 
 from .._utils.threads import map_parallel, resolve_num_threads
 from ..data.csr import CSR
 from ._fold_in import FoldInUsersModel
-from ._sparse_rows import SparseRows, cut_by_entries, sparse_rows
 
 BLOCK_BYTES = 1 << 23  # of the scores held by one thread
 PAIR_ENTRIES = 1 << 21  # entries of users whose pairs are scored together
@@ -36,28 +35,28 @@ class ItemWeightsModel(FoldInUsersModel):
     def _factors(self) -> tuple[Any, NDArray[Any]]:
         users, items = getattr(self, "user_factors", None), getattr(self, "item_factors", None)
         self._check_factors(users, items)
-        return sparse_rows(users), np.asarray(items)
+        return _as_sparse_rows(users), np.asarray(items)
 
     def _take(self, kind: str, numbers: NDArray[np.int64]) -> Any:
         return self._side(kind)[numbers]
 
     def _with_rows(self, own: Any, numbers: NDArray[np.int64], solved: Any, count: int) -> Any:
-        return SparseRows.of(own.to_csr().replace(numbers, solved.to_csr()))
+        return own.of(own.to_csr().replace(numbers, solved.to_csr()))
 
     def _weighted_sums(
         self, weights: NDArray[np.float64], neighbours: NDArray[np.int32], users: Any
     ) -> NDArray[np.float64]:
         indptr = np.arange(len(weights) + 1) * weights.shape[1]
         chosen = (weights.reshape(-1), np.maximum(neighbours, 0).reshape(-1), indptr)
-        sums: NDArray[np.float64] = (sp.csr_array(chosen, shape=(len(weights), len(users))) @ users).toarray()
+        sums: NDArray[np.float64] = (scipy.sparse.csr_array(chosen, shape=(len(weights), len(users))) @ users).toarray()
         return sums
 
     def _products(
         self, X: Any, Y: NDArray[Any], users: NDArray[np.int64], items: NDArray[np.int64]
     ) -> NDArray[Any]:
-        rows = sparse_rows(X).to_csr()
+        rows = _as_sparse_rows(X).to_csr()
         out = np.empty(users.size, Y.dtype)
-        for start, stop in cut_by_entries(np.diff(rows.indptr)[users], PAIR_ENTRIES):
+        for start, stop in _cut_by_entries(np.diff(rows.indptr)[users], PAIR_ENTRIES):
             histories = rows.take(users[start:stop])
             owner, columns = histories.positions()
             products = Y[items[start:stop][owner], columns].astype(np.float64) * histories.data
@@ -75,7 +74,7 @@ class ItemWeightsModel(FoldInUsersModel):
 
     def _scores(self, queries: Any, items: NDArray[Any]) -> Scores:
         """Return a function that computes the scores of a range of users."""
-        rows = sparse_rows(queries).astype(items.dtype, copy=False)
+        rows = _as_sparse_rows(queries).astype(items.dtype, copy=False)
         weights = np.ascontiguousarray(items.T)
         return lambda start, stop: np.asarray(rows[start:stop] @ weights)
 
@@ -128,7 +127,7 @@ class ItemWeightsModel(FoldInUsersModel):
         if kind == "item":
             return super()._neighbours(factors, rows, k, candidates, kind)
         unit = _unit_rows(self._latent(factors))
-        columns = sp.csr_array(unit.T)
+        columns = scipy.sparse.csr_array(unit.T)
         everybody = np.empty((len(factors), 0), factors.dtype)  # only its length and dtype are used
 
         def cosines(start: int, stop: int) -> NDArray[Any]:
@@ -159,9 +158,26 @@ def _csr_row(csr: Any, row: int) -> Any:
     return np.array([0, len(indices)]), indices
 
 
-def _unit_rows(rows: Any) -> sp.csr_array:
+def _unit_rows(rows: Any) -> scipy.sparse.csr_array:
     """Return rows scaled to length 1; rows of zeros are unchanged."""
     lengths = np.sqrt(np.asarray(rows.power(2).sum(axis=1, dtype=np.float64)))
     lengths[lengths == 0] = 1
     scaled = rows.data / np.repeat(lengths, np.diff(rows.indptr))
-    return sp.csr_array((scaled.astype(rows.dtype), rows.indices, rows.indptr), shape=rows.shape)
+    return scipy.sparse.csr_array((scaled.astype(rows.dtype), rows.indices, rows.indptr), shape=rows.shape)
+
+
+def _as_sparse_rows(factors: Any) -> Any:
+    from ._sparse_rows import sparse_rows
+
+    return sparse_rows(factors)
+
+
+def _cut_by_entries(lengths: NDArray[np.int64], most: int) -> list[tuple[int, int]]:
+    """Divide rows of these lengths into ranges of at most `most` entries, or of one row."""
+    ranges, start, size = [], 0, 0
+    for at, length in enumerate(lengths.tolist()):
+        if at > start and size + length > most:
+            ranges.append((start, at))
+            start, size = at, 0
+        size += length
+    return [*ranges, (start, len(lengths))] if len(lengths) > start else ranges

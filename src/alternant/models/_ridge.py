@@ -9,8 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import numpy as np
-import scipy.linalg
-import scipy.sparse as sp
+import scipy
 from numpy.typing import NDArray
 
 from .._utils.threads import map_parallel, single_threaded_blas
@@ -33,12 +32,12 @@ def _columns(n: int) -> list[Strip]:
     return [(first, min(first + WIDTH, n)) for first in range(0, n, WIDTH)]
 
 
-def gram(rows: sp.csr_array, out: NDArray[np.float64], num_threads: int) -> None:
+def gram(rows: scipy.sparse.csr_array, out: NDArray[np.float64], num_threads: int) -> None:
     """Form the lower triangle of ``rows^T rows``: from stored entries, or in dense blocks if there are many."""
     m, n = rows.shape
     counts = np.diff(rows.indptr).astype(np.float64)
     if float((counts**2).sum()) * DENSE_FROM < m * float(n) ** 2:
-        columns = sp.csr_array(rows.T)
+        columns = scipy.sparse.csr_array(rows.T)
 
         def multiply(strip: Strip) -> None:
             start, stop = strip

@@ -1,17 +1,19 @@
-"""Sparse user factors: a row holds the items that the user has interacted with."""
+"""Sparse user factors: a row holds the items that the user has interacted with.
+
+Imported where needed: `scipy.sparse` takes longer to import than all of this package.
+"""
 
 from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
-import scipy.sparse as sp
+import scipy
 from numpy.typing import NDArray
 
 from ..data.csr import CSR
 
 
-class SparseRows(sp.csr_array):
+class SparseRows(scipy.sparse.csr_array):
     """A SciPy CSR array with the `len` and `tobytes` of an array, which NumPy can convert to one.
 
     It thus replaces dense user factors wherever these are only counted, sliced, indexed, copied or compared.
@@ -47,14 +49,3 @@ class SparseRows(sp.csr_array):
 def sparse_rows(factors: Any) -> SparseRows:
     """Convert factors to sparse rows if they are not already."""
     return factors if isinstance(factors, SparseRows) else SparseRows(factors)
-
-
-def cut_by_entries(lengths: NDArray[np.int64], most: int) -> list[tuple[int, int]]:
-    """Divide rows of these lengths into ranges of at most `most` entries, or of one row."""
-    ranges, start, size = [], 0, 0
-    for at, length in enumerate(lengths.tolist()):
-        if at > start and size + length > most:
-            ranges.append((start, at))
-            start, size = at, 0
-        size += length
-    return [*ranges, (start, len(lengths))] if len(lengths) > start else ranges

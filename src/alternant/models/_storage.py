@@ -26,7 +26,6 @@ from ..data.csr import CSR
 from ..data.ids import Ids
 from ..data.values import object_array
 from ._fit_loop import freeze
-from ._sparse_rows import SparseRows
 from .als.degrees import Degrees
 
 FORMAT_VERSION = 2
@@ -162,7 +161,7 @@ def _restore(cls: Any, metadata: dict[str, str], tensors: dict[str, NDArray[Any]
 
 def _pack_factors(users: Any, items: Any) -> dict[str, NDArray[Any]]:
     """Return factors as tensors: if the users' are sparse, the items' are stored transposed."""
-    if not isinstance(users, SparseRows):
+    if isinstance(users, np.ndarray):
         return {"user_factors": users, "item_factors": items}
     rows = users.to_csr()
     return {
@@ -176,6 +175,8 @@ def _pack_factors(users: Any, items: Any) -> dict[str, NDArray[Any]]:
 def _unpack_factors(tensors: dict[str, NDArray[Any]]) -> tuple[Any, NDArray[Any]]:
     if "user_factors" in tensors:
         return tensors["user_factors"], tensors["item_factors"]
+    from ._sparse_rows import SparseRows  # of few models, and it imports scipy.sparse
+
     indptr, columns = tensors["user_factors_indptr"], tensors["item_factors_transposed"]
     shape = (len(indptr) - 1, len(columns))
     rows = CSR(indptr, tensors["user_factors_indices"], tensors["user_factors_values"], shape)
@@ -184,7 +185,7 @@ def _unpack_factors(tensors: dict[str, NDArray[Any]]) -> tuple[Any, NDArray[Any]
 
 
 def _is_finite(factors: Any) -> bool:
-    return all_finite(factors.data if isinstance(factors, SparseRows) else factors)
+    return all_finite(factors if isinstance(factors, np.ndarray) else factors.data)
 
 
 def pack_ids(ids: Ids, kind: str) -> NDArray[Any]:

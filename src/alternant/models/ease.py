@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import numpy as np
-import scipy.sparse as sp
+import scipy
 from numpy.typing import NDArray
 
 from .._utils.memory import GIB, available_bytes
@@ -15,9 +15,11 @@ from . import _ridge
 from ._item_weights import ItemWeightsModel
 from ._parameters import AUTO, Rule, number_rule
 from ._sklearn import check_unused
-from ._sparse_rows import SparseRows
 from ._traits import Traits
 from .als.explanation import Explanation
+
+if TYPE_CHECKING:
+    from ._sparse_rows import SparseRows
 
 WEIGHTINGS = ("binary", "log", "proportional")
 WORKSPACE = 1 << 28  # bytes, and for each thread:
@@ -252,7 +254,7 @@ class EASE(ItemWeightsModel):
         threads, dtype = resolve_num_threads(self.num_threads), users.dtype
         memory = np.empty((n + 1, n), np.float64)
         matrix = memory[:n]
-        x: Any = sp.csr_array(users[:, :n], dtype=np.float64)
+        x: Any = scipy.sparse.csr_array(users[:, :n], dtype=np.float64)
         means = np.asarray(x.sum(axis=0)) / m
         _ridge.gram(x, matrix, threads)
         scale = matrix.diagonal() + regularization
@@ -299,6 +301,8 @@ def _user_rows(rows: CSR, weighting: str, epsilon: float, intercept: bool) -> Sp
     n, ends = rows.shape[1], rows.indptr[1:][last]
     indptr = rows.indptr + np.concatenate([[0], np.cumsum(last)])
     indices, data = np.insert(rows.indices, ends, n), np.insert(values, ends, 1)
+    from ._sparse_rows import SparseRows
+
     return SparseRows.of(CSR.of(indptr, indices, data, (rows.shape[0], n + 1)))
 
 

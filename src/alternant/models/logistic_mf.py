@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from typing import Any, ClassVar
 
 import numpy as np
+import scipy
 from numpy.typing import NDArray
-from scipy.special import expit
 
 from .._utils.messages import parameter, refusal
 from .._utils.validation import check_integer, check_pair
@@ -312,7 +312,7 @@ class LogisticMF(StochasticModel):
         return bias_columns.latent(factors)
 
     def _link(self, scores: NDArray[Any], **state: Any) -> NDArray[Any]:
-        return np.asarray(expit(scores), scores.dtype)
+        return np.asarray(scipy.special.expit(scores), scores.dtype)
 
     def search_space(self, rows: CSR | None = None) -> dict[str, Any]:
         """Return ranges for the optimizer, the weighting and the kind of negatives of this model."""

@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
-import scipy.sparse as sp
+import scipy
 from numpy.typing import NDArray
 
 from ..data.validation import check_ids, is_sparse
@@ -124,8 +124,8 @@ def table(
         advice = "it looks transposed; pass truth.T" if transposed else "pass one row per user of the fit"
         raise ValueError(f"truth must have the model's shape of users x items, {shape}, got {truth.shape}: {advice}")
     if is_sparse(truth):
-        stored = sp.csr_array(truth)
-        known = sp.csr_array((np.ones(stored.nnz), stored.indices, stored.indptr), shape=shape)
+        stored = scipy.sparse.csr_array(truth)
+        known = scipy.sparse.csr_array((np.ones(stored.nnz), stored.indices, stored.indptr), shape=shape)
     else:
         stored, known = truth, (~np.isnan(truth)).astype(np.float64)
     rows = chosen_rows("users", users, np.asarray(known.sum(axis=1)), "user", most_shown)
