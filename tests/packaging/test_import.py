@@ -6,7 +6,7 @@ import sys
 import alternant
 
 SLOW = {
-    "faiss", "hnswlib", "importlib.metadata", "matplotlib", "numba", "optuna", "pandas", "polars", "pyarrow",
+    "faiss", "hnswlib", "matplotlib", "numba", "optuna", "pandas", "polars", "pyarrow",
     "scipy.linalg", "scipy.sparse", "scipy.special", "sklearn", "tqdm", "usearch",
 }  # fmt: skip
 
