@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from typing import Any, Self
+from typing import Any, Self, overload
 
 import numpy as np
 from numpy.typing import NDArray
@@ -143,6 +143,10 @@ class FactorModel(Serving, ColdStart, Histories, RawIds, ScikitLearnModel, Descr
             best[absent], scores[absent] = self._list_for_unknown_users(unknown, k, exclude_items, candidate_items)
         return self._raw(best.reshape(shape), "item"), scores.reshape(shape)
 
+    @overload
+    def predict(self, users: int | str, items: int | str, *, unknown: str = "raise") -> float: ...
+    @overload
+    def predict(self, users: Any, items: Any, *, unknown: str = "raise") -> Any: ...
     def predict(self, users: Any, items: Any, *, unknown: str = "raise") -> Any:
         """Predict pairs of users and items.
 

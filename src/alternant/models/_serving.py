@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Iterator
+from os import PathLike
+from typing import TYPE_CHECKING, Any, overload
 
 import numpy as np
 from numpy.typing import NDArray
@@ -86,6 +87,19 @@ class Serving:
             called[found] = names[model._numbers("items", ids[found], "item")]
         return frames.make_frame(long_table(who, ids, scores, called), library or model._library)
 
+    @overload
+    def recommend_all(
+        self, k: int = 10, *, users: Any = None, to: None = None, block_size: int = BLOCK_SIZE, titles: Any = None,
+        library: str | None = None, user_items: Any = None, exclude_seen: bool = True, exclude_items: Any = None,
+        candidate_items: Any = None, unknown: str = "raise", show_progress: bool | None = None,
+    ) -> Iterator[Block]: ...  # fmt: skip
+    @overload
+    def recommend_all(
+        self, k: int = 10, *, users: Any = None, to: PathLike[str] | str | Callable[[Any], object],
+        block_size: int = BLOCK_SIZE, titles: Any = None, library: str | None = None, user_items: Any = None,
+        exclude_seen: bool = True, exclude_items: Any = None, candidate_items: Any = None, unknown: str = "raise",
+        show_progress: bool | None = None,
+    ) -> int: ...  # fmt: skip
     def recommend_all(
         self,
         k: int = 10,
