@@ -214,8 +214,8 @@ class CosineMF(LiveFactors, StochasticModel):
 
         Notes
         -----
-        An event takes some ten microseconds, whatever the size of the model (several times as long if it adds a user or
-        an item), and the same step as in a fit. `recommend` excludes what a user has swiped, events included.
+        An event takes some ten microseconds, whatever the size of the model (two to three times as long if it adds a
+        user or an item), and the same step as in a fit. `recommend` excludes what a user has swiped, events included.
         """
         if self._user_ids is None and "_users" in self.__dict__:
             return self._update(users, items, liked)
