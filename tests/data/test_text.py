@@ -26,6 +26,14 @@ def read(folder, content, name="x.csv", **asked):
     return Interactions.from_file(path, **({"user": "u", "item": "i"} | asked))
 
 
+def test_words_for_missing_entries_are_ids_among_strings_and_missing_among_numbers(tmp_path):
+    names = read(tmp_path, b'u,i,v\n"NA",1,2\nNULL,2,NA\nnull,4,1\nNone,5,1\nnan,NA,1\na,3,1\n,3,1\n', value="v")
+    assert names.user_ids.tolist() == ["NA", "None", "a", "null"]
+    assert names.item_ids.tolist() == [1, 3, 4, 5]
+    report = names.describe()
+    assert (report.n_missing_ids, report.n_missing_values) == (2, 1)
+
+
 # What is written by others is read as it was
 
 

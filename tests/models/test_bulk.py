@@ -418,3 +418,13 @@ def test_users_of_several_types_are_refused_before_the_work(stranger, to, tmp_pa
         )  # fmt: skip
     assert not written
     assert not list(tmp_path.iterdir())
+
+
+def test_a_carriage_return_in_an_id_survives_a_file_of_lists(tmp_path):
+    ids = ["x\ry", "b\nc", 'd"e', "f,g", "h"]
+    data = Interactions.from_arrays([*ids, *ids], ["p"] * 5 + ["q"] * 5)
+    model = ImplicitALS(factors=2, random_state=0).fit(data)
+    model.recommend_all(1, to=tmp_path / "lists.csv", exclude_seen=False)
+    again = Interactions.from_file(tmp_path / "lists.csv", user="user", item="item")
+    assert again.user_ids.tolist() == sorted(ids)
+    assert b"\r\n" not in (tmp_path / "lists.csv").read_bytes()

@@ -152,3 +152,20 @@ def test_it_can_be_tuned_by_default_or_says_why_not(model):
     found = tune(model, rows, budget=3, random_state=0, show_progress=False)
     assert set(found.best_params) <= {*space, "iterations", "epochs"}
     assert found.best_model is not None
+
+
+def test_matrices_in_an_unaligned_buffer_are_read_as_others_are(fitted):
+    rows = rows_for(fitted)
+    shifted = rows.copy()
+    for name in ("indices", "indptr", "data"):
+        part = getattr(rows, name)
+        buffer = np.frombuffer(b"-" + part.tobytes(), np.uint8)[1:]
+        setattr(shifted, name, buffer.view(part.dtype))
+    assert not shifted.indices.flags.aligned
+    expected = fitted.recommend(user_items=rows, k=K)
+    for got, right in zip(fitted.recommend(user_items=shifted, k=K), expected, strict=True):
+        np.testing.assert_array_equal(got, right)
+    again = type(fitted)(**fitted.get_params()).fit(shifted)
+    np.testing.assert_array_equal(again.predict(0, [0, 1]), fitted.predict(0, [0, 1]))
+    if hasattr(fitted, "partial_fit_users"):
+        fitted.partial_fit_users([M], shifted[:1])

@@ -1,8 +1,10 @@
 """ImplicitALS learns: its half-sweeps and objective against dense formulas written here, and what a fit promises."""
 
 import dataclasses
+import io
 import os
 import signal
+import sys
 import threading
 import time
 
@@ -753,6 +755,29 @@ def test_the_progress_bar_shows_the_objective(capsys):
     model.fit(R)  # not a terminal
     model.fit(R, show_progress=False)
     assert capsys.readouterr() == ("", "")
+
+
+@pytest.mark.parametrize("stream", ["None", "closed", "terminal that goes away"])
+def test_no_progress_bar_ends_a_fit(monkeypatch, stream):
+    class Terminal(io.StringIO):
+        left = 1
+
+        def isatty(self):
+            return True
+
+        def write(self, text):
+            self.left -= 1
+            if self.left < 0:
+                raise BrokenPipeError
+            return super().write(text)
+
+    streams = {"None": None, "closed": io.StringIO(), "terminal that goes away": Terminal()}
+    streams["closed"].close()
+    monkeypatch.setattr(sys, "stderr", streams[stream])
+    for show in (None, True, False):
+        model = ImplicitALS(factors=4, iterations=3, random_state=0).fit(sp.csr_array(feedback()), show_progress=show)
+        assert model.n_iter_ == 3
+        assert len(list(model.recommend_all(3, show_progress=show))) == 1
 
 
 # --- warm start -------------------------------------------------------------------------------------------------------

@@ -343,6 +343,9 @@ def test_a_model_file_has_the_permissions_of_any_new_file(tmp_path, umask):
     finally:
         os.umask(before)
     assert stat.S_IMODE((tmp_path / "m").stat().st_mode) == stat.S_IMODE((tmp_path / "plain").stat().st_mode)
+    (tmp_path / "m").chmod(0o640)
+    fitted().save(tmp_path / "m")
+    assert stat.S_IMODE((tmp_path / "m").stat().st_mode) == 0o640
 
 
 def test_a_folder_that_is_not_there_is_named(tmp_path):
@@ -420,6 +423,15 @@ def test_a_header_that_does_not_fit_the_file_is_refused(tmp_path, entries, size,
     header = json.dumps(entries).encode()
     (tmp_path / "m").write_bytes(struct.pack("<Q", len(header)) + header + bytes(size))
     refused(tmp_path / "m", fragment)
+
+
+def test_arrays_at_odd_places_are_read_instead_of_mapped(tmp_path, whole):
+    (length,) = struct.unpack("<Q", whole[:8])
+    (tmp_path / "m").write_bytes(struct.pack("<Q", length + 1) + whole[8 : 8 + length] + b" " + whole[8 + length :])
+    (tmp_path / "whole").write_bytes(whole)
+    loaded, right = ImplicitALS.load(tmp_path / "m", mmap=True), ImplicitALS.load(tmp_path / "whole")
+    assert_same(loaded, right)
+    np.testing.assert_array_equal(loaded.recommend([0, 1], 3)[0], right.recommend([0, 1], 3)[0])
 
 
 @pytest.mark.parametrize("metadata", [{}, {"format": "pt"}, {"alternant": "first"}, {"alternant": "-1"}])

@@ -28,12 +28,13 @@ def whole_file(path: str | os.PathLike[str], what: str) -> Iterator[Path]:
     if not streams:
         target = Path(os.path.realpath(target))
     # Beside the target, because renaming is atomic only within a file system. In a folder of its own, because some
-    # writers take a name and set permissions of their own: the file gets those of any new file, as `touch` sets them.
+    # writers take a name and set permissions of their own: the file keeps those that it has, or gets those of any new
+    # file, as `touch` sets them.
     beside = None if streams else target.parent
     with tempfile.TemporaryDirectory(prefix=".alternant-", dir=beside) as folder:
         temporary = Path(folder, target.name)
         temporary.touch()
-        permissions = temporary.stat().st_mode
+        permissions = (target if target.exists() else temporary).stat().st_mode
         try:
             yield temporary
             with temporary.open("rb+") as file:

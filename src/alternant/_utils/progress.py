@@ -6,35 +6,51 @@ import sys
 from typing import Any, Self
 
 
-class _Hidden:
-    """A bar that is not drawn."""
+class ProgressBar:
+    """A bar of tqdm's, or none; a terminal that is closed meanwhile ends the bar, but not the work."""
+
+    def __init__(self, bar: Any) -> None:
+        self._bar = bar
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
-        pass
-
-    def close(self) -> None:
-        """Do nothing."""
+        self.close()
 
     def update(self, n: float = 1) -> None:
-        """Do nothing."""
+        """Advance by `n`."""
+        self._call("update", n)
 
-    def set_postfix(self, values: dict[str, str], refresh: bool = True) -> None:
-        """Do nothing."""
+    def set_postfix(self, values: dict[str, str]) -> None:
+        """Set what stands behind the bar, from the next update on."""
+        self._call("set_postfix", values, refresh=False)
+
+    def close(self) -> None:
+        """Draw the bar for the last time."""
+        self._call("close")
+
+    def _call(self, method: str, *args: Any, **options: Any) -> None:
+        if self._bar is None:
+            return
+        try:
+            getattr(self._bar, method)(*args, **options)
+        except (OSError, ValueError):  # the file is closed
+            self._bar.disable, self._bar = True, None
 
 
-def progress_bar(total: float | None, show: bool | None, **options: Any) -> Any:
-    """Return a bar of tqdm's with these options, a context manager; `show` None: on a terminal only.
+def progress_bar(total: float | None, show: bool | None, **options: Any) -> ProgressBar:
+    """Return a bar on stderr, with options of tqdm's; `show` None: on a terminal only.
 
     tqdm itself takes a lock of all processes even for a bar that it does not draw, and starts a thread. Without the
     GIL, threads that fit models have waited for that lock forever.
     """
-    if show is None:
-        show = sys.stderr is not None and sys.stderr.isatty()
-    if not show:
-        return _Hidden()
-    from tqdm import tqdm  # its import takes as long as a small fit
+    try:
+        possible = sys.stderr is not None and not sys.stderr.closed
+        if not possible or show is False or (show is None and not sys.stderr.isatty()):
+            return ProgressBar(None)
+        from tqdm import tqdm  # its import takes as long as a small fit
 
-    return tqdm(total=total, **options)
+        return ProgressBar(tqdm(total=total, **options))
+    except (OSError, ValueError):
+        return ProgressBar(None)

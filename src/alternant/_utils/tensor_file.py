@@ -54,7 +54,8 @@ def read(path: Path, mapped: Callable[[str], bool]) -> tuple[dict[str, str], dic
         arrays = {}
         for name, entry in header.items():
             dtype, shape, offset = np.dtype(DTYPES[entry["dtype"]]), tuple(entry["shape"]), entry["data_offsets"][0]
-            if mapped(name) and 0 not in shape:  # an empty map is an error
+            aligned = (start + offset) % dtype.itemsize == 0  # else kernels can't read it
+            if mapped(name) and aligned and 0 not in shape:  # an empty map is an error
                 arrays[name] = np.memmap(path, dtype, "r", start + offset, shape).view(np.ndarray)
             else:
                 file.seek(start + offset)

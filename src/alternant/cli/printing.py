@@ -63,7 +63,7 @@ def print_table(rows: Iterable[dict[str, Any]]) -> None:
     if not sys.stdout.isatty():
         print("\t".join(first))
         for row in itertools.chain([first], rows):
-            print("\t".join(short(value, 8) for value in row.values()))
+            print("\t".join(short(value, 8) if name == "title" else _field(value) for name, value in row.items()))
         return
     table = [first, *rows]
     texts = [list(first), *([short(value) for value in row.values()] for row in table)]
@@ -75,6 +75,14 @@ def print_table(rows: Iterable[dict[str, Any]]) -> None:
         print("  ".join(cells).rstrip()[: shutil.get_terminal_size().columns])
 
 
+def _field(value: Any) -> str:
+    """Format a value for a table whose columns are separated by tabs; as in a file of text, quotes enclose a tab."""
+    if isinstance(value, str) and (value.startswith('"') or not value.isprintable()):
+        quoted = value.replace('"', '""')
+        return f'"{quoted}"'
+    return short(value, 8)
+
+
 def short(value: Any, digits: int = 4) -> str:
     """Format a value for a table."""
     if value is None:
@@ -84,7 +92,8 @@ def short(value: Any, digits: int = 4) -> str:
         return f"{value:.4f}" if digits == 4 and 1e-3 <= abs(value) < 1e4 else f"{value:.{digits}g}"
     if isinstance(value, (list, tuple)):
         return ", ".join(short(part, digits) for part in value)
-    return " ".join(str(value).split())
+    text = str(value)
+    return text if text.isprintable() else repr(text)[1:-1]
 
 
 def print_json(value: Any, indent: int | None = 2) -> None:

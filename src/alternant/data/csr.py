@@ -27,13 +27,13 @@ class CSR:
 
     @classmethod
     def of(cls, indptr: NDArray[Any], indices: NDArray[Any], data: NDArray[Any], shape: tuple[int, int]) -> CSR:
-        """Wrap arrays that are already canonical, copying only to change a dtype."""
+        """Wrap arrays that are already canonical, copying only to change a dtype, or for the alignment of kernels."""
         narrow = np.int32 if shape[1] <= np.iinfo(np.int32).max else np.int64
         end = int(indptr[-1])
         return cls(
-            np.ascontiguousarray(indptr, np.int64),
-            np.ascontiguousarray(indices[:end], narrow),
-            np.ascontiguousarray(data[:end]),
+            np.require(indptr, np.int64, "CA"),
+            np.require(indices[:end], narrow, "CA"),
+            np.require(data[:end], None, "CA"),
             (int(shape[0]), int(shape[1])),
         )
 

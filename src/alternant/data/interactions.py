@@ -128,7 +128,8 @@ class Interactions(Guarded):
         user, item, value, time : str or int
             The columns, by name or by position from 0; otherwise as in `from_frame`. In text, ids are int64 if all of
             them are plainly written whole numbers, else strings: a single 007 turns the whole column into strings.
-            Times are numbers or ISO dates. Empty fields, NA, N/A, NaN, nan, NULL, null and None are missing values.
+            Times are numbers or ISO dates. Empty fields are missing, and so are NA, N/A, NaN, nan,
+            NULL, null and None where all other fields are numbers or times; among strings, they are ids.
         aggregate : {"sum", "max", "last", "mean", "error"}
             As in `from_frame`.
         separator : str, optional
@@ -219,7 +220,7 @@ class Interactions(Guarded):
 
     @property
     def matrix(self) -> scipy.sparse.csr_array:
-        """The values, users x items; shares memory with the interactions, so don't write to it."""
+        """The values, users x items; shares memory: don't write to it. It does not tell which of them are sums."""
         return self._pairs.matrix.to_scipy()
 
     @property

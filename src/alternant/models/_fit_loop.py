@@ -195,7 +195,7 @@ class FitLoop:
             self._history.setdefault(key, []).append(value)
         self.commit(done, _copy(self._history))
         watched = done.record[self.stopping.key]
-        self._bar.set_postfix({self.stopping.key: f"{watched:.6g}"}, refresh=False)
+        self._bar.set_postfix({self.stopping.key: f"{watched:.6g}"})
         self._bar.update()
         solved = "items" if self.options.callback_at == "half_sweep" else "both"
         objective = done.record["objective"]

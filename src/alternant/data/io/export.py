@@ -73,7 +73,7 @@ def titles_by_number(titles: Any, items: NDArray[Any]) -> NDArray[Any]:
             )
         return _titles_array(listed)
     found = [titles.get(item) for item in items.tolist()]
-    if all(title is None for title in found):
+    if not any(item in titles for item in items.tolist()):
         raise ValueError(
             f"titles must name items by their ids, such as {items.tolist()[0]!r}, but match none of them: their "
             f"{len(titles)} keys look like {next(iter(titles), None)!r}"
@@ -141,7 +141,7 @@ def open_writer(to: Any, kinds: Columns, library: str | None) -> Iterator[Write]
     with whole_file(to, "lists") as path:
         if path.suffix.lower() == ".csv":
             with path.open("w", newline="", encoding="utf-8") as file:
-                writer = csv.writer(file, lineterminator="\n")
+                writer = csv.writer(_Lines(file), lineterminator="\r\n")  # which also quotes a carriage return
                 writer.writerow(kinds)
                 yield lambda columns: writer.writerows(zip(*map(_texts, columns.values()), strict=True))
             return
@@ -151,6 +151,16 @@ def open_writer(to: Any, kinds: Columns, library: str | None) -> Iterator[Write]
         schema = pa.schema([(name, _arrow_type(name, column)) for name, column in kinds.items()])
         with pq.ParquetWriter(path, schema) as parquet:
             yield lambda columns: parquet.write_table(pa.table(dict(columns), schema=schema))
+
+
+class _Lines:
+    """A file that ends its lines with a line feed alone."""
+
+    def __init__(self, file: Any) -> None:
+        self.file = file
+
+    def write(self, line: str) -> None:
+        self.file.write(line.removesuffix("\r\n") + "\n")
 
 
 def _texts(column: NDArray[Any]) -> list[Any]:

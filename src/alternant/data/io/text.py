@@ -11,11 +11,10 @@ from typing import Any
 from ..._utils.messages import about, parameter, refusal
 from .records import WIDEST, QuoteError, Record, has_plain_quotes, may_be_rows, open_bytes, records
 from .roles import SEPARATORS, find_columns, has_header, settle
-from .text_columns import Bad, convert_ids, convert_numbers, convert_times, first_bad
+from .text_columns import MISSING, Bad, convert_ids, convert_numbers, convert_times, first_bad, without
 
 BY_SUFFIX = {".csv": ",", ".tsv": "\t", ".tab": "\t"}
 BLOCK = 1 << 20  # bytes parsed at a time
-MISSING = ["", "NA", "N/A", "NaN", "nan", "NULL", "null", "None"]
 GZIP = b"\x1f\x8b"
 NO_RECORD = Record(0, [], False)
 SEVERAL_SPACES = "(sed 's/  */\\t/g' ratings.txt > ratings.tsv)"
@@ -259,12 +258,13 @@ def read_text(file: Path, start: bytes, roles: dict[str, Any], dialect: Dialect)
     for role, at in text.columns.items():
         column, bad = table.column(str(at)), None
         if role in ("user", "item", "id", "title"):
-            column = column if role == "title" else convert_ids(column)
+            column = without(column, [""]) if role == "title" else convert_ids(column)
             if pa.types.is_string(column.type) and (bad := first_bad(column, forbidden="\0")) is not None:
                 raise ValueError(f"{text.name} has a NUL byte in line {text.line(bad.row):,}: it must be UTF-8 text")
         elif role == "time":
-            column, bad = convert_times(column, dialect.decimal)
+            column, bad = convert_times(without(column, MISSING), dialect.decimal)
         else:
+            column = without(column, MISSING) if pa.types.is_string(column.type) else column
             column, bad = convert_numbers(column, dialect.decimal)
         if bad is not None:
             raise _bad_entry(text, role, roles[role], bad)
@@ -306,7 +306,6 @@ def _parse(text: Text, types: dict[int, str]) -> Any:
                     pc.ConvertOptions(
                         column_types={str(at): getattr(pa, dtype)() for at, dtype in types.items()},
                         include_columns=[str(at) for at in types],
-                        strings_can_be_null=True,
                         null_values=MISSING,
                         decimal_point=text.dialect.decimal,
                     ),

@@ -6,6 +6,8 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any, NamedTuple
 
+MISSING = ["", "NA", "N/A", "NaN", "nan", "NULL", "null", "None"]  # where there should be a number or a time
+
 
 class Bad(NamedTuple):
     """An entry that can't be converted."""
@@ -18,8 +20,26 @@ def convert_ids(column: Any) -> Any:
     """Return int64 if all ids are plainly written whole numbers, else the strings unchanged.
 
     A single id such as 007, or one beyond int64, keeps the whole column strings, since as a number it would be another
-    id. If all ids end in .0, as pandas writes whole numbers next to missing ones, they are whole numbers, too.
+    id. If all ids end in .0, as pandas writes whole numbers next to missing ones, they are whole numbers, too. An empty
+    id is missing; a word such as NA or null is missing among whole numbers, and an id among strings.
     """
+    numbers = _whole_numbers(without(column, MISSING))
+    return without(column, [""]) if numbers is None else numbers
+
+
+def without(column: Any, words: list[str]) -> Any:
+    """Return the column with these words as missing entries."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    found = pc.is_in(column, value_set=pa.array(words, column.type))
+    if not pc.any(found, min_count=0).as_py():
+        return column
+    return pc.if_else(found, pa.scalar(None, column.type), column)
+
+
+def _whole_numbers(column: Any) -> Any | None:
+    """Return int64 if all entries are plainly written whole numbers, else None."""
     import pyarrow as pa
     import pyarrow.compute as pc
 
@@ -36,9 +56,8 @@ def convert_ids(column: Any) -> Any:
         return pa.chunked_array(parts, pa.int64())
     if pc.all(pc.match_substring_regex(column, r"^-?\d+\.0$"), min_count=0).as_py():
         whole = pc.replace_substring_regex(column, r"\.0$", "")
-        converted = convert_ids(whole)
-        return converted if pa.types.is_int64(converted.type) else column
-    return column
+        return _whole_numbers(whole)
+    return None
 
 
 def convert_numbers(column: Any, decimal: str = ".") -> tuple[Any, Bad | None]:
