@@ -31,9 +31,9 @@ class CSR:
         narrow = np.int32 if shape[1] <= np.iinfo(np.int32).max else np.int64
         end = int(indptr[-1])
         return cls(
-            np.require(indptr, np.int64, "CA"),
-            np.require(indices[:end], narrow, "CA"),
-            np.require(data[:end], None, "CA"),
+            np.require(indptr, np.int64, ["C", "A"]),
+            np.require(indices[:end], narrow, ["C", "A"]),
+            np.require(data[:end], None, ["C", "A"]),
             (int(shape[0]), int(shape[1])),
         )
 
