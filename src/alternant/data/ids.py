@@ -148,9 +148,12 @@ class Ids:
             likely = sample and not any(isinstance(value, type(sample[0])) for value in unknown)
             hint = f" (ids here are of type {type(sample[0]).__name__}, such as {sample[0]!r})" if likely else ""
             more = f" and {len(unknown) - 1} more" if len(unknown) > 1 else ""
+            fold_in = ""
+            if name in ("users", "items"):
+                known_by = "user_items" if kind == "user" else "item_users"
+                fold_in = f", or pass their interactions as {known_by} to fold them in"
             raise IndexError(
-                f"{name} must be {kind} ids of the fit, got {unknown[0]!r}{more}{hint}: leave them out, or pass "
-                f"their interactions as {'user_items' if kind == 'user' else 'item_users'} to fold them in"
+                f"{name} must be {kind} ids of the fit, got {unknown[0]!r}{more}{hint}: leave them out{fold_in}"
             )
         return found
 

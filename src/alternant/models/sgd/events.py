@@ -311,7 +311,10 @@ def event_ids(name: str, ids: Any) -> NDArray[np.int64]:
     refuse_boolean_rows(name, ids)
     array = as_list(name, ids)
     if array.dtype.kind not in "iu" and array.size:
-        raise TypeError(f"{name} must be whole numbers (row numbers), got {describe(ids, array)}")
+        raise TypeError(
+            f"{name} must be whole numbers (row numbers), got {describe(ids, array)}: for ids of your own, fit on "
+            "Interactions first, or pass all ids as strings"
+        )
     if array.size and (array.min() < 0 or array.max() >= MAX_ROWS):
         raise IndexError(f"{name} must lie between 0 and {MAX_ROWS - 1}, got {array.min()} to {array.max()}")
     return array.astype(np.int64, copy=False)
