@@ -1,6 +1,8 @@
 """The command line from a table to lists: results on stdout, one sentence on stderr, exit codes for scripts."""
 
 import argparse
+import csv
+import io
 import json
 import math
 import os
@@ -20,6 +22,7 @@ from alternant._utils.atomic import same_file
 from alternant._utils.messages import about, parameter, refusal
 from alternant.cli import app as cli
 from alternant.cli.commands import COMMANDS
+from alternant.cli.printing import print_table
 from alternant.evaluation import evaluate, leave_one_out
 from alternant.models import MODELS
 
@@ -337,6 +340,18 @@ def test_a_terminal_gets_an_aligned_table(run, monkeypatch):
     out = run("recommend", "model.safetensors", "--users", 1, "-k", 3, "--titles", "movies.csv")[1]
     assert out.startswith("user  item   score  rank  title\n")
     assert max(map(len, out.splitlines())) <= 40
+
+
+def test_no_two_ids_look_the_same_in_a_table(capsys, monkeypatch):
+    ids = ["a b", "a\tb", "a\nb", '"a b"', '"a\tb']
+    for terminal in (False, True):
+        monkeypatch.setattr("sys.stdout.isatty", lambda terminal=terminal: terminal, raising=False)
+        print_table([{"user": one, "rank": 1} for one in ids])
+        lines = capsys.readouterr().out
+        if terminal:
+            assert len(set(lines.splitlines())) == 1 + len(ids)
+        else:
+            assert [row[0] for row in csv.reader(io.StringIO(lines), delimiter="\t")] == ["user", *ids]
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="pipes break otherwise there")

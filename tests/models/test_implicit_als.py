@@ -757,7 +757,7 @@ def test_the_progress_bar_shows_the_objective(capsys):
     assert capsys.readouterr() == ("", "")
 
 
-@pytest.mark.parametrize("stream", ["None", "closed", "terminal that goes away"])
+@pytest.mark.parametrize("stream", ["None", "closed", "object with a method write", "terminal that goes away"])
 def test_no_progress_bar_ends_a_fit(monkeypatch, stream):
     class Terminal(io.StringIO):
         left = 1
@@ -771,7 +771,14 @@ def test_no_progress_bar_ends_a_fit(monkeypatch, stream):
                 raise BrokenPipeError
             return super().write(text)
 
-    streams = {"None": None, "closed": io.StringIO(), "terminal that goes away": Terminal()}
+    class Writer:
+        def write(self, text):
+            pass
+
+    streams = {
+        "None": None, "closed": io.StringIO(), "object with a method write": Writer(),
+        "terminal that goes away": Terminal(),
+    }  # fmt: skip
     streams["closed"].close()
     monkeypatch.setattr(sys, "stderr", streams[stream])
     for show in (None, True, False):

@@ -45,9 +45,11 @@ def progress_bar(total: float | None, show: bool | None, **options: Any) -> Prog
     tqdm itself takes a lock of all processes even for a bar that it does not draw, and starts a thread. Without the
     GIL, threads that fit models have waited for that lock forever.
     """
+    stderr = sys.stderr  # None, closed, or any object with a method `write`
     try:
-        possible = sys.stderr is not None and not sys.stderr.closed
-        if not possible or show is False or (show is None and not sys.stderr.isatty()):
+        if stderr is None or getattr(stderr, "closed", False) or show is False:
+            return ProgressBar(None)
+        if show is None and not (hasattr(stderr, "isatty") and stderr.isatty()):
             return ProgressBar(None)
         from tqdm import tqdm  # its import takes as long as a small fit
 
