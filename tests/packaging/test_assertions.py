@@ -44,7 +44,7 @@ def asserts(function, checking):
     names = {called(node) for node in ast.walk(function) if isinstance(node, ast.Call)}
     return (
         any(isinstance(node, ast.Assert) for node in ast.walk(function))
-        or any(name.startswith(("assert", "raises", "warns")) or name in checking for name in names)
+        or any(name.startswith(("assert", "raises", "refuses", "warns")) or name in checking for name in names)
         or any(isinstance(node, ast.keyword) and node.arg == "check" for node in ast.walk(function))  # of a process
     )
 

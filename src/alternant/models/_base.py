@@ -60,7 +60,7 @@ class FactorModel(Serving, ColdStart, Histories, RawIds, ScikitLearnModel, Descr
 
     _reading = (
         "recommend", "recommend_frame", "recommend_all", "query_vectors", "predict", "similar_items", "similar_users",
-        "cold_start", "explain", "fold_in_users", "fold_in_items", "score", "save", "get_params",
+        "cold_start", "explain", "fold_in_users", "fold_in_items", "half_sweep", "score", "save", "get_params",
         "search_space", "iteration_work", "auto_parameters", "rescored", "__repr__",
         "__getstate__",
     )  # fmt: skip

@@ -12,6 +12,7 @@ from ..data.csr import CSR
 from ..data.interactions import Interactions
 from ..data.validation import check_ids, row_numbers
 from ._base import FactorModel
+from ._given_factors import from_factors
 
 
 class FoldInUsersModel(FactorModel):
@@ -125,6 +126,67 @@ class FoldInUsersModel(FactorModel):
 
 class FoldInModel(FoldInUsersModel):
     """A model that computes factors of new rows of either side with the other side fixed."""
+
+    @classmethod
+    def from_factors(
+        cls,
+        user_factors: Any,
+        item_factors: Any,
+        *,
+        user_biases: Any = None,
+        item_biases: Any = None,
+        mean: float = 0.0,
+        user_ids: Any = None,
+        item_ids: Any = None,
+        interactions: Any = None,
+        **params: Any,
+    ) -> Self:
+        """Make a model from factors that were learned elsewhere: by another library, or on other machines.
+
+        It recommends, predicts, saves and so on as a fitted one; fold-ins use the objective of `params`.
+
+        Parameters
+        ----------
+        user_factors : array, shape (n_users, f)
+        item_factors : array, shape (n_items, f)
+            A score is their dot product, plus biases and mean. They are copied, in float32 unless one of them is in
+            float64 or in integers.
+        user_biases, item_biases : array, shape (n_users,) and (n_items,), optional
+            For models with biases; 0 by default.
+        mean : float
+            mu, for models of ratings with biases.
+        user_ids, item_ids : array of ids, shape (n_users,) and (n_items,), optional
+            Raw ids of the rows. By default those of `interactions` if these are `Interactions`, else row numbers.
+        interactions : as for `fit`, shape (n_users, n_items), optional
+            What `recommend` excludes as seen. `Interactions` are matched by id.
+        **params
+            Hyper-parameters of the model, except `factors` and `dtype`, which are those of the arrays.
+
+        Returns
+        -------
+        model
+
+        Raises
+        ------
+        TypeError, ValueError
+            If arrays, ids, interactions or parameters are invalid or do not match.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from alternant import ImplicitALS
+        >>> X, Y = np.array([[1.0, 0.0]]), np.array([[0.5, 1.0], [2.0, 0.0]])
+        >>> model = ImplicitALS.from_factors(X, Y, user_ids=["ann"], item_ids=["go", "chess"])
+        >>> model.recommend("ann", k=1, exclude_seen=False)
+        (array(['chess'], dtype=object), array([2.]))
+        """
+        biases, ids = (user_biases, item_biases), (user_ids, item_ids)
+        model: Self = from_factors(cls, user_factors, item_factors, biases, mean, ids, interactions, params)
+        return model
+
+    def _has_biases(self) -> bool:
+        """Whether the factors end in columns of biases; see `_bias_columns`."""
+        return False
 
     def fold_in_items(self, item_users: Any) -> NDArray[Any]:
         """Compute factors for items from their interactions, with the users fixed; see `fold_in_users`.

@@ -202,6 +202,9 @@ class BiasedMF(StochasticModel):
     def _unpack(self, users: NDArray[Any], items: NDArray[Any]) -> Factors:
         return bias_columns.unpack(users, items)
 
+    def _has_biases(self) -> bool:
+        return True
+
     def _latent(self, factors: NDArray[Any]) -> NDArray[Any]:
         return bias_columns.latent(factors)
 

@@ -237,6 +237,9 @@ class ExplicitALS(AlternatingLeastSquares):
         mean = state.get("mean_", getattr(self, "mean_", 0.0))
         return np.asarray(scores + scores.dtype.type(mean))
 
+    def _has_biases(self) -> bool:
+        return self.biases
+
     def _latent(self, factors: NDArray[Any]) -> NDArray[Any]:
         return latent(factors) if self.biases else factors
 
@@ -257,6 +260,11 @@ class ExplicitALS(AlternatingLeastSquares):
         problems = objective.problems(rows, None, kind, numbers)
         ratings = rows.data.astype(np.float64)
         return objective.solve(problems, ratings, None, fixed, mean, self._solver(fold_in=True)).factors
+
+    def _solve_side(self, rows: CSR, own: NDArray[Any], fixed: NDArray[Any], kind: str) -> NDArray[Any]:
+        objective, mean = self._objective(), float(getattr(self, "mean_", 0.0)) if self.biases else 0.0
+        problems = objective.problems(rows, None, kind)
+        return objective.solve(problems, rows.data.astype(np.float64), own, fixed, mean, self._solver()).factors
 
     def _new_rows(self, latent: NDArray[Any], kind: str) -> NDArray[Any]:
         if self.nonnegative:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from dataclasses import replace
 from typing import Any, ClassVar, Self
 
 import numpy as np
@@ -80,7 +81,9 @@ class ImplicitALS(AlternatingLeastSquares):
     regularization : float, (float, float) or "auto"
         lambda, for both sides or as (users, items). ``"auto"``: such that singular directions are dropped below a
         threshold relative to the largest singular value of a random matrix with the same numbers of interactions: from
-        0.4 times that value, if many items co-occur more often than by chance, to 1 times, if hardly any do.
+        0.4 times that value, if many items co-occur more often than by chance, to 1 times, if hardly any do. With 0,
+        where the interactions do not determine a row, the solution of minimum norm; an error if `unobserved_weight` is
+        0, too.
     regularization_scaling : {"none", "count", "ials"}
         | ``"none"``: ``lambda_u = lambda``.
         | ``"count"``: ``lambda_u = lambda n_u``, with n_u the number of interactions of the row (ALS-WR).
@@ -274,7 +277,7 @@ class ImplicitALS(AlternatingLeastSquares):
         TypeError, ValueError
             If the input or a parameter is invalid; the model is left unchanged.
         SingularRowError
-            If a row has no unique solution (`regularization` is 0 or too small).
+            If a row has no unique solution (`regularization` and `unobserved_weight` are 0 or too small).
         OverflowError
             If confidences are too large for `dtype`.
         """
@@ -332,6 +335,14 @@ class ImplicitALS(AlternatingLeastSquares):
         if (degrees == 0).any():
             factors[degrees == 0] = self._mean_row("user")
         return factors
+
+    def _solve_side(self, rows: CSR, own: NDArray[Any], fixed: NDArray[Any], kind: str) -> NDArray[Any]:
+        if not isinstance(self.degree_normalization, str) and np.any(self.degree_normalization):
+            raise ValueError(
+                "half_sweep solves row problems without degree normalization, got degree_normalization="
+                f"{self.degree_normalization!r}: pass 0, or multiply the rows of factors by their weights"
+            )
+        return fitted_objective(self, None).solve(rows, own, fixed, kind, replace(self._solver(), narrow=False))
 
     def _mean_row(self, kind: str) -> NDArray[Any]:
         """Return the mean over rows with interactions, if their numbers are known, else over all rows."""

@@ -108,7 +108,8 @@ class Basis:
                 (T, inverse), g, with_lambda = factor, np.ones(f), True
             else:
                 g, T = scipy.linalg.eigh(dense, driver="evd")
-                g[g < f * np.finfo(np.float64).eps * max(g.max(initial=0), 0)] = 0  # rank-deficient: rounding, not data
+                if unobserved_weight > 0:
+                    g, T = _of_minimum_norm(g, T, Y.dtype)
                 inverse, with_lambda = T.T, False
         unit = None
         if problems and _pays_narrow(Y, columns, problems, solver) and least <= MOST_LAMBDA * np.trace(dense) / f:
@@ -156,6 +157,20 @@ def _cholesky(
     inverse, _ = scipy.linalg.lapack.dtrtri(L, lower=1)
     condition = np.linalg.norm(L, 1) * np.linalg.norm(inverse, 1)
     return (L, inverse) if condition * np.finfo(dtype).eps <= ILL_CONDITIONED else None
+
+
+def _of_minimum_norm(
+    g: NDArray[np.float64], Q: NDArray[np.float64], dtype: np.dtype[Any]
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Leave out the directions in which all rows of Y are 0 but for rounding errors.
+
+    Without regularization, a row's problem does not determine its solution there; it becomes 0, so that the solution is
+    the one of minimum norm. If g is positive, so is the matrix of every row, since confidences are.
+    """
+    largest = max(float(g[-1]), 0.0)
+    rounding = len(g) * max((4 * np.finfo(dtype).eps) ** 2, np.finfo(np.float64).eps) * largest
+    empty = g <= rounding
+    return np.where(empty, largest or 1.0, g), np.where(empty, 0.0, Q)
 
 
 def gramian(Y: NDArray[Any], solver: Solver) -> NDArray[np.float64]:

@@ -126,6 +126,16 @@ class ImplicitObjective:
             scale: NDArray[np.float64] = (counts + self.unobserved_weight * columns) ** self.regularization_exponent
         return scale
 
+    def basis(self, Y: NDArray[Any], problems: RowProblems, solver: Solver) -> Basis:
+        """Return the basis in which a half-sweep solves these problems, with the other side fixed at Y."""
+        conjugate = solver.method == "cg"
+        return Basis.of(Y, self.unobserved_weight, solver, problems if conjugate else None, padded=conjugate)
+
+    def solve(self, rows: CSR, own: NDArray[Any], fixed: NDArray[Any], kind: str, solver: Solver) -> NDArray[Any]:
+        """Return the solved side of a half-sweep without degree normalization."""
+        problems = self.problems(rows, kind)
+        return half_sweep(problems, own, self.basis(fixed, problems, solver), solver).factors
+
     # Conversion between the factors of the model and those that a half-sweep fixes or starts from
 
     def fixed(self, factors: NDArray[Any], kind: str, solver: Solver | None = None) -> NDArray[Any]:
@@ -181,10 +191,9 @@ class ImplicitSides:
     def half_sweep(self, kind: str, own: NDArray[Any] | None, fixed: NDArray[Any], solver: Solver) -> HalfSweep:
         """Solve one side with the other side's factors fixed, and evaluate the whole objective."""
         problems, other = (self.users, self.items) if kind == "user" else (self.items, self.users)
-        by, conjugate = self.objective, solver.method == "cg"
+        by = self.objective
         Y = by.fixed(fixed, other.kind, solver)
-        basis = Basis.of(Y, by.unobserved_weight, solver, problems if conjugate else None, padded=conjugate)
-        solved = half_sweep(problems, by.start(own, kind), basis, solver, by._weights(kind))
+        solved = half_sweep(problems, by.start(own, kind), by.basis(Y, problems, solver), solver, by._weights(kind))
         total = solved.objective + penalty(other, Y, solver) + self.constant
         factors = solved.factors if kind == "user" else by.finish_items(solved.factors, np.diff(problems.indptr))
         return HalfSweep(factors, total, solved.mean_steps)

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..._utils.threads import resolve_num_threads
-from ..._utils.validation import random_generator
+from ..._utils.validation import all_finite, check_choice, random_generator
 from ...data.csr import CSR
 from .._fit_loop import FitLoop, FitOptions, HalfSweep, History, Iteration, Stopping, TrainingData
 from .._fold_in import FoldInModel
@@ -36,7 +36,8 @@ class Sides(Protocol):
 class AlternatingLeastSquares(FoldInModel):
     """A factor model fitted by half-sweeps, whose row problems a subclass defines.
 
-    The subclass has the constructor parameters listed below, a `fit` that calls `_alternate`, and `_fold_in`.
+    The subclass has the constructor parameters listed below, a `fit` that calls `_alternate`, `_fold_in`, and
+    `_solve_side`.
     """
 
     factors: int
@@ -95,6 +96,55 @@ class AlternatingLeastSquares(FoldInModel):
                 solver = replace(solver, narrow=before - objective > NARROW_GAIN * abs(objective))
                 loop.end(done)
         return self
+
+    def half_sweep(self, rows: Any, factors: NDArray[Any], fixed: NDArray[Any], *, kind: str = "user") -> None:
+        """Run a half-sweep of a fit on arrays of your own, in place; the model is neither used nor changed.
+
+        It is what to build other alternations from: blocks of factors that stay fixed, features, other schedules. The
+        problem of each row is that of a fit with this model's parameters, without degree normalization; conjugate
+        gradients start from `factors`, with the tolerance and number of steps of a fit.
+
+        Parameters
+        ----------
+        rows : sparse matrix, shape (m, n)
+            Interactions (or ratings) of the solved side; transposed for items.
+        factors : array, shape (m, f)
+            The solved side, overwritten; in the layout of `user_factors` (of `item_factors` if `kind` is "item").
+        fixed : array, shape (n, f)
+            The other side, of the same dtype.
+        kind : {"user", "item"}
+            The solved side: which regularization applies.
+
+        Raises
+        ------
+        TypeError, ValueError, SingularRowError, OverflowError
+            As `fit`; `factors` are unchanged.
+        """
+        self._check_params()
+        check_choice("kind", kind, ("user", "item"))
+        for name, array in (("factors", factors), ("fixed", fixed)):
+            if not isinstance(array, np.ndarray) or array.dtype not in (np.float32, np.float64) or array.ndim != 2:
+                raise TypeError(f"{name} must be a float32 or float64 array with two dimensions, got {array!r:.60}")
+            if not all_finite(array):
+                raise ValueError(f"{name} must be finite, got NaN or infinite values")
+        if factors.dtype != fixed.dtype or factors.shape[1] != fixed.shape[1]:
+            raise ValueError(
+                "factors and fixed must have one dtype and the same number of columns, got "
+                f"{factors.dtype} of shape {factors.shape} and {fixed.dtype} of shape {fixed.shape}"
+            )
+        if not factors.flags.writeable:
+            raise ValueError("factors are overwritten, but this array is read-only: pass a copy")
+        problems = self._check_rows("rows", rows, factors.dtype)
+        if problems.shape != (len(factors), len(fixed)):
+            raise ValueError(
+                f"rows must have one row for each row of factors and one column for each row of fixed, "
+                f"{(len(factors), len(fixed))}, got shape {problems.shape}"
+            )
+        factors[:] = self._solve_side(problems, np.ascontiguousarray(factors), np.ascontiguousarray(fixed), kind)
+
+    def _solve_side(self, rows: CSR, own: NDArray[Any], fixed: NDArray[Any], kind: str) -> NDArray[Any]:
+        """Return the solved side of a half-sweep that starts from `own`."""
+        raise TypeError(f"{type(self).__name__} does not define half_sweep")
 
     # Internals
 
