@@ -51,6 +51,38 @@ def loss_by_formula(r, X, Y, regularization):
 # Fits
 
 
+def plain_steps(r, X, Y, regularization, steps):
+    """Take this number of steps of conjugate gradients without a preconditioner in every row, as implicit does."""
+    c = np.where(r > 0, r, 1.0)
+    for row, weight in enumerate(c):
+        A, b = (Y.T * weight) @ Y + regularization * np.eye(Y.shape[1]), Y.T @ (weight * (r[row] > 0))
+        x, residual = X[row], b - A @ X[row]
+        direction = residual.copy()
+        for _ in range(steps):
+            before = residual @ residual
+            step = before / (direction @ A @ direction)
+            x += step * direction
+            residual = residual - step * (A @ direction)
+            direction = residual + (residual @ residual) / before * direction
+
+
+def test_heavy_confidences_cost_no_accuracy_against_as_many_plain_steps():
+    rng = np.random.default_rng(0)
+    popularity = 1 / np.arange(1, 201) ** 0.7
+    chances = 0.1 * np.outer(rng.lognormal(-0.5, 1, 200), popularity / popularity.mean())
+    matrix = sparse.csr_matrix((rng.integers(1, 6, (200, 200)) * (rng.random((200, 200)) < chances)).astype(np.float32))
+    X, Y = 0.01 * rng.random((200, 32)), 0.01 * rng.random((200, 32))
+    model = Model(factors=32, regularization=0.1, alpha=300.0, iterations=4, dtype=np.float64)
+    model.user_factors, model.item_factors = X.copy(), Y.copy()
+    model.fit(matrix, show_progress=False)
+    r = 300.0 * matrix.toarray().astype(float)
+    for _ in range(4):
+        plain_steps(r, X, Y, 0.1, 3)
+        plain_steps(r.T, Y, X, 0.1, 3)
+    reached = loss_by_formula(r, model.user_factors, model.item_factors, 0.1)
+    assert reached < 0.95 * loss_by_formula(r, X, Y, 0.1)
+
+
 @pytest.mark.parametrize(("use_cg", "iterations"), [(False, 3), (True, 60)])
 def test_factors_solve_the_rows_of_the_paper(use_cg, iterations):
     model = fitted(dtype=np.float64, use_cg=use_cg, iterations=iterations)

@@ -26,6 +26,11 @@ SAVED = (
     "cg_steps", "calculate_training_loss", "random_state", "alpha",
 )  # fmt: skip
 
+# Our steps for each of implicit's. Preconditioned by the dense part, rows whose confidences are far above 1 gain less
+# from a step than by implicit's plain conjugate gradients: after 15 iterations with alpha = 100, three steps left an
+# objective 1.5 % above, six 0.8 % below.
+STEPS = 2
+
 
 class AlternatingLeastSquares(MatrixFactorizationBase):
     """Matrix factorization of implicit feedback (Hu, Koren, Volinsky 2008).
@@ -47,7 +52,7 @@ class AlternatingLeastSquares(MatrixFactorizationBase):
     use_native : bool
         Ignored: the fastest available backend of alternant is used.
     use_cg : bool
-        Solve rows by preconditioned conjugate gradients, at most `cg_steps` steps, instead of exactly.
+        Solve rows by preconditioned conjugate gradients, at most twice `cg_steps` steps, instead of exactly.
     iterations : int
         Number of iterations; with 0, `fit` draws the initial factors only.
     calculate_training_loss : bool
@@ -124,7 +129,7 @@ class AlternatingLeastSquares(MatrixFactorizationBase):
         users = Rows.of(user_items, self.dtype, self.alpha)
         items = Rows.of(user_items.T.tocsr(), self.dtype, self.alpha)
         self._forget()
-        settings = Settings(thread_count(self.num_threads), self.cg_steps if self.use_cg else None)
+        settings = Settings(thread_count(self.num_threads), STEPS * self.cg_steps if self.use_cg else None)
         callback = callback or self.fit_callback
         X, Y, loss = self.user_factors, self.item_factors, None
         with tqdm(total=self.iterations, disable=not show_progress) as progress:
@@ -333,8 +338,8 @@ def least_squares(Cui: Any, X: NDArray[Any], Y: NDArray[Any], regularization: fl
 def least_squares_cg(
     Cui: Any, X: NDArray[Any], Y: NDArray[Any], regularization: float, num_threads: int = 0, cg_steps: int = 3
 ) -> None:
-    """Improve X by at most `cg_steps` steps of conjugate gradients in each row, in place; see `least_squares`."""
-    _least_squares(Cui, X, Y, regularization, num_threads, cg_steps)
+    """Improve X by at most twice `cg_steps` steps of conjugate gradients in each row, in place; see `least_squares`."""
+    _least_squares(Cui, X, Y, regularization, num_threads, STEPS * cg_steps)
 
 
 def _least_squares(
