@@ -135,6 +135,18 @@ def test_a_file_holds_what_the_frame_does(model, tmp_path, suffix):
     assert list(tmp_path.iterdir()) == [path]
 
 
+def test_columns_have_the_names_that_the_caller_chose(model, tmp_path):
+    names = {"user": "userID", "item": "itemID", "score": "prediction", "title": "name"}
+    titles = [f"t{i}" for i in range(N)]
+    plain = model.recommend_frame(["u01"], 3, titles=titles, library="pyarrow")
+    frame = model.recommend_frame(["u01"], 3, titles=titles, columns=names, library="pyarrow")
+    assert frame.column_names == ["userID", "itemID", "prediction", "rank", "name"]
+    assert frame.rename_columns(plain.column_names).equals(plain)
+    path = tmp_path / "lists.csv"
+    model.recommend_all(3, users=["u01"], to=path, columns={"item": "product"})
+    assert path.read_text().splitlines()[0] == "user,product,score,rank"
+
+
 def test_a_function_gets_frames():
     frames = []
     assert fitted(MODELS[0], raw=True).recommend_all(2, to=frames.append, library="pyarrow", block_size=40) == 2 * M
@@ -316,7 +328,10 @@ def test_an_index_leaves_out_what_was_seen_and_answers_vectors():
     (lambda m: m.recommend_all(to=3), TypeError, "to must be the name of a .parquet or .csv file"),
     (lambda m: m.recommend_all(to="x.xlsx"), ValueError, "to must end in .parquet or .csv"),
     (lambda m: m.recommend_all(to="nowhere/x.csv"), FileNotFoundError, "there is no folder 'nowhere'"),
-    (lambda m: m.recommend_all(titles={}), ValueError, "titles and library apply to frames and files"),
+    (lambda m: m.recommend_all(titles={}), ValueError, "titles, columns and library apply to frames and files"),
+    (lambda m: m.recommend_frame(["u01"], columns={"title": "name"}), ValueError, "rename some of .*, got 'title'"),
+    (lambda m: m.recommend_frame(["u01"], columns={"user": "item"}), ValueError, "distinct names, got item, item"),
+    (lambda m: m.recommend_all(to="a.csv", columns=["who"]), TypeError, "columns must map names to names"),
     (lambda m: m.to_index("annoy"), ValueError, "library must be one of 'faiss', 'hnswlib', 'usearch'"),
     (lambda m: m.to_index("faiss", trees=3), TypeError, "has the options factory, got 'trees'"),
     (lambda m: m.to_index("faiss", factory="Flatt"), ValueError, "factory must be a string for faiss.index_factory"),

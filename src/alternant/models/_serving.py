@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from os import PathLike
 from typing import TYPE_CHECKING, Any, overload
 
@@ -13,7 +13,7 @@ from .._utils.progress import progress_bar
 from .._utils.validation import check_boolean, check_choice, check_integer
 from ..data.interactions import Interactions
 from ..data.io import frames
-from ..data.io.export import check_destination, long_table, open_writer, titles_by_number
+from ..data.io.export import Renaming, check_destination, column_names, long_table, open_writer, titles_by_number
 
 if TYPE_CHECKING:
     from ..indexes import ItemIndex
@@ -33,6 +33,7 @@ class Serving:
         k: int = 10,
         *,
         titles: Any = None,
+        columns: Mapping[str, str] | None = None,
         library: str | None = None,
         user_items: Any = None,
         exclude_seen: bool = True,
@@ -52,6 +53,8 @@ class Serving:
         titles : mapping, frame or sequence, optional
             Titles by item id (a dict, a pandas Series, or a frame with the columns item and title, or with just two
             columns), or all titles in the order of the items. Items without a title get None.
+        columns : mapping, optional
+            Other names of the columns, by those below: ``{"user": "user_id", "item": "item_id"}``.
         library : {"polars", "pandas", "pyarrow"}, optional
             By default that of the frame that the model was fitted on, else the first one installed.
         user_items, exclude_seen, exclude_items, candidate_items, unknown
@@ -70,6 +73,7 @@ class Serving:
             If the data frame library is not installed.
         """
         model: Any = self
+        renamed = column_names(columns, titles is not None)
         names = None if titles is None else titles_by_number(titles, _item_names(model))
         ids, scores = model.recommend(
             users, k, user_items=user_items, exclude_seen=exclude_seen, exclude_items=exclude_items,
@@ -85,18 +89,20 @@ class Serving:
             found = ~np.isneginf(scores)
             called = np.empty(ids.shape, object)
             called[found] = names[model._numbers("items", ids[found], "item")]
-        return frames.make_frame(long_table(who, ids, scores, called), library or model._library)
+        return frames.make_frame(renamed(long_table(who, ids, scores, called)), library or model._library)
 
     @overload
     def recommend_all(
         self, k: int = 10, *, users: Any = None, to: None = None, block_size: int = BLOCK_SIZE, titles: Any = None,
-        library: str | None = None, user_items: Any = None, exclude_seen: bool = True, exclude_items: Any = None,
-        candidate_items: Any = None, unknown: str = "raise", show_progress: bool | None = None,
+        columns: Mapping[str, str] | None = None, library: str | None = None, user_items: Any = None,
+        exclude_seen: bool = True, exclude_items: Any = None, candidate_items: Any = None, unknown: str = "raise",
+        show_progress: bool | None = None,
     ) -> Iterator[Block]: ...  # fmt: skip
     @overload
     def recommend_all(
         self, k: int = 10, *, users: Any = None, to: PathLike[str] | str | Callable[[Any], object],
-        block_size: int = BLOCK_SIZE, titles: Any = None, library: str | None = None, user_items: Any = None,
+        block_size: int = BLOCK_SIZE, titles: Any = None, columns: Mapping[str, str] | None = None,
+        library: str | None = None, user_items: Any = None,
         exclude_seen: bool = True, exclude_items: Any = None, candidate_items: Any = None, unknown: str = "raise",
         show_progress: bool | None = None,
     ) -> int: ...  # fmt: skip
@@ -108,6 +114,7 @@ class Serving:
         to: Any = None,
         block_size: int = BLOCK_SIZE,
         titles: Any = None,
+        columns: Mapping[str, str] | None = None,
         library: str | None = None,
         user_items: Any = None,
         exclude_seen: bool = True,
@@ -131,7 +138,7 @@ class Serving:
             | a function: call it with such a frame for each block.
         block_size : int
             Number of users ranked at a time.
-        titles, library
+        titles, columns, library
             As for `recommend_frame`; `library` applies to the frames passed to a function.
         user_items : sparse matrix or Interactions, optional
             As for `recommend`: interactions to exclude instead of those of the fit.
@@ -158,15 +165,16 @@ class Serving:
         if show_progress is not None:
             check_boolean("show_progress", show_progress)
         if to is None:
-            if titles is not None or library is not None:
+            if any(option is not None for option in (titles, columns, library)):
                 raise ValueError(
-                    "titles and library apply to frames and files, but to=None returns arrays: pass to=, the name of a "
-                    "file or a function that takes a frame"
+                    "titles, columns and library apply to frames and files, but to=None returns arrays: pass to=, the "
+                    "name of a file or a function that takes a frame"
                 )
             return _named(model, work.blocks(show_progress))
         check_destination(to)
+        renamed = column_names(columns, titles is not None)
         names = None if titles is None else titles_by_number(titles, _item_names(model))
-        return _write(model, work, show_progress, to, names, library)
+        return _write(model, work, show_progress, to, names, renamed, library)
 
     def query_vectors(self, users: Any = None, *, user_items: Any = None) -> NDArray[Any]:
         """Return user vectors whose inner products with the item vectors rank as `recommend` does.
@@ -299,8 +307,9 @@ def _named(model: Any, blocks: Iterator[Block]) -> Iterator[Block]:
 
 
 def _write(
-    model: Any, work: _Work, show: bool | None, to: Any, titles: NDArray[Any] | None, library: str | None
-) -> int:
+    model: Any, work: _Work, show: bool | None, to: Any, titles: NDArray[Any] | None, renamed: Renaming,
+    library: str | None,
+) -> int:  # fmt: skip
     users = np.empty(0, np.int64) if model.user_ids_ is None else model.user_ids_
     if work.absent is not None and work.absent.any() and work.names is not None:  # unknown ones may be of another type
         users = work.names
@@ -315,10 +324,10 @@ def _write(
     if titles is not None:
         kinds["title"] = titles
     written = 0
-    with open_writer(to, kinds, library or model._library) as write:
+    with open_writer(to, renamed(kinds), library or model._library) as write:
         for users, items, scores in work.blocks(show):
             called = None if titles is None else titles[np.maximum(items, 0)]
             table = long_table(users, model._raw(items, "item"), scores, called)
-            write(table)
+            write(renamed(table))
             written += len(table["rank"])
     return written

@@ -19,6 +19,7 @@ from . import frames
 
 Columns = dict[str, NDArray[Any]]
 Write = Callable[[Columns], None]
+Renaming = Callable[[Columns], Columns]
 
 
 def long_table(
@@ -39,6 +40,29 @@ def long_table(
     if titles is not None:
         table["title"] = titles[found]
     return table
+
+
+def column_names(columns: Any, with_titles: bool) -> Renaming:
+    """Return a function that gives the columns of a long table the names that a caller chose.
+
+    Parameters
+    ----------
+    columns : mapping from names of `long_table` to others, or None
+    with_titles : bool
+        Whether the table has titles.
+    """
+    known = ["user", "item", "score", "rank", *(["title"] if with_titles else [])]
+    if columns is None:
+        return lambda table: table
+    if not isinstance(columns, Mapping) or not all(isinstance(name, str) and name for name in columns.values()):
+        raise TypeError(f"columns must map names to names, as in {{'user': 'user_id'}}, got {columns!r}")
+    others = [name for name in columns if name not in known]
+    if others:
+        raise ValueError(f"columns must rename some of {', '.join(known)}, got {others[0]!r}")
+    names = {name: columns.get(name, name) for name in known}
+    if len(set(names.values())) < len(names):
+        raise ValueError(f"columns must have distinct names, got {', '.join(names.values())}")
+    return lambda table: {names[name]: column for name, column in table.items()}
 
 
 def titles_by_number(titles: Any, items: NDArray[Any]) -> NDArray[Any]:
