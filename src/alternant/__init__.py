@@ -1,6 +1,6 @@
 """Matrix-factorization recommenders whose hot loops run at the speed of the hardware."""
 
-from typing import Any as _Any
+import typing as _t
 
 from . import datasets, evaluation, kernels, models
 from .data.interactions import Interactions
@@ -19,9 +19,13 @@ __all__ = [
 __all__ += models.__all__
 
 
-def __getattr__(name: str) -> _Any:
-    if name == "__version__":  # on demand: importing importlib.metadata takes 30 ms
-        from importlib.metadata import version
+if _t.TYPE_CHECKING:
+    __version__: str
+else:
 
-        return version("alternant")
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    def __getattr__(name: str) -> str:
+        if name == "__version__":  # on demand: importing importlib.metadata takes 30 ms
+            from importlib.metadata import version
+
+            return version("alternant")
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

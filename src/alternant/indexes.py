@@ -5,8 +5,8 @@ from __future__ import annotations
 import importlib
 import inspect
 import threading
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,6 +15,9 @@ from ._utils.threads import resolve_num_threads
 from ._utils.validation import check_boolean, check_choice, check_integer
 from .data.csr import CSR
 from .models._fit_loop import is_frozen
+
+if TYPE_CHECKING:
+    from ._typing import Lists, Rated
 
 # (queries, count) -> row numbers of up to `count` distinct items per query, padded with -1
 Find = Callable[[NDArray[np.float32], int], NDArray[np.int64]]
@@ -64,6 +67,7 @@ class ItemIndex:
         self._checked = model._version("item"), model._ids_of("item")
         self.library = library
         self.item_ids: NDArray[Any] = self._names.copy()
+        self.index: Any
         self.index, self._find = build(native, vectors, **options)
 
     def __repr__(self) -> str:
@@ -74,10 +78,10 @@ class ItemIndex:
         users: Any = None,
         k: int = 10,
         *,
-        queries: Any = None,
-        user_items: Any = None,
+        queries: NDArray[Any] | Sequence[float] | Sequence[Sequence[float]] | None = None,
+        user_items: Rated | None = None,
         exclude_seen: bool = True,
-    ) -> tuple[NDArray[Any], NDArray[Any]]:
+    ) -> Lists:
         """Recommend items to users by approximate search.
 
         Lists are as long as those of `recommend`: if the index retrieves too few items, the model ranks all of them.

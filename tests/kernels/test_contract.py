@@ -1,7 +1,9 @@
 """The contract: one signature in every implementation, and public functions that refuse what would crash a kernel."""
 
+import ast
 import inspect
 import re
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -19,6 +21,17 @@ def test_names_order_and_defaults_of_arguments_are_equal_everywhere(backend, fun
     assert [(p.name, p.default, p.kind) for p in implementation.parameters.values()] == [
         (p.name, p.default, p.kind) for p in contract.parameters.values()
     ]
+
+
+@pytest.mark.parametrize("family", sorted(set(_registry.KERNELS.values())))
+def test_the_stub_of_a_compiled_module_names_its_kernels_and_their_contracts(family):
+    stub = ast.parse((Path(kernels.__file__).parent / f"{family}_cython.pyi").read_text(encoding="utf-8"))
+    (named,) = (node for node in stub.body if isinstance(node, ast.ClassDef))
+    signatures = {node.target.id: ast.unparse(node.value) for node in named.body if isinstance(node, ast.AnnAssign)}
+    assert signatures == {
+        name: f"staticmethod(contract.{name})" for name, its in _registry.KERNELS.items() if its == family
+    }
+    assert f"from . import {family} as contract" in map(ast.unparse, stub.body)
 
 
 @pytest.mark.parametrize("function", FUNCTIONS)

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from scipy import sparse
 
+    from .._typing import BackendName
     from ..kernels._registry import Backend
 
 WIDTH = 80
@@ -35,7 +36,7 @@ ids, scores = model.recommend([0, 1, 2], k=10)
 """
 
 
-def run_demo(backend: str = "auto", num_threads: int | None = None) -> None:
+def run_demo(backend: BackendName = "auto", num_threads: int | None = None) -> None:
     """Print the demonstration.
 
     Parameters

@@ -13,6 +13,7 @@ from ..models import ExplicitALS, ImplicitALS
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from .._typing import BackendName
     from ..models import FactorModel, FitState
 
 WIDTH = 80
@@ -35,7 +36,7 @@ COMMON: dict[str, Any] = {
 }
 
 
-def run_walkthrough(backend: str = "auto", num_threads: int | None = None) -> None:
+def run_walkthrough(backend: BackendName = "auto", num_threads: int | None = None) -> None:
     """Print the walkthrough, for explicit and for implicit feedback.
 
     Parameters
@@ -84,7 +85,7 @@ def _tell(model: FactorModel, data: Any, truth: NDArray[Any]) -> None:
             print(f"\n  Iteration {state.iteration}: {state.solved} solved, {fixed} fixed")
             _state(state.user_factors, state.item_factors, state.predictions.reshape(2, 2), truth)
 
-    model.fit(data, callback=tell, callback_at="half_sweep", show_progress=False)  # type: ignore[attr-defined]
+    model.fit(data, callback=tell, callback_at="half_sweep", show_progress=False)
     print("\n  Until nothing changes")
     print(f"    {'iteration':>9}  {'solved':<8}{'mean squared error':>20}{'objective':>14}")
     for iteration, solved, error, objective in course:

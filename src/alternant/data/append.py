@@ -1,21 +1,27 @@
-"""Checks of interactions and ids that are appended to others."""
+"""Events that are appended to interactions: checks, and the merged pairs."""
 
 from __future__ import annotations
 
 from typing import Any, Protocol
 
+import numpy as np
 from numpy.typing import NDArray
 
 from .ids import Ids
+from .pairs import DuplicatePairError, EventTable, Pairs, merge_pairs
 from .twins import known_twins, refuse_twins
 
 
 class Appendable(Protocol):
-    """The part of `Interactions` that is checked."""
+    """The part of `Interactions` that is checked and merged."""
 
-    aggregate: str
+    _pairs: Pairs
     _users: Ids
     _items: Ids
+
+    @property
+    def aggregate(self) -> str:
+        """How several events of the same pair are combined."""
 
     @property
     def times(self) -> NDArray[Any] | None:
@@ -45,6 +51,29 @@ def check_appendable(old: Appendable, new: Appendable) -> None:
     for kind, known, ids in (("user", old._users, new._users), ("item", old._items, new._items)):
         unknown = known.find(ids.values) < 0
         refuse_other_types("events", kind, known, ids.values[unknown].tolist(), not unknown.all())
+
+
+def merge_appended(before: Appendable, after: Appendable) -> tuple[Pairs, Ids, Ids]:
+    """Return the pairs of all events, and the ids of all users and of all items."""
+    old, new = before._pairs.events(), after._pairs.events()
+    users, rows = before._users.union(after._users)
+    items, columns = before._items.union(after._items)
+    both = EventTable(
+        np.concatenate([old.users, rows[new.users]]),
+        np.concatenate([old.items, columns[new.items]]),
+        np.concatenate([before._pairs.matrix.data, after._pairs.matrix.data]),
+        None if old.times is None or new.times is None else np.concatenate([old.times, new.times]),
+        None if old.counts is None else np.concatenate([old.counts, new.each_count()]),
+        np.concatenate([old.each_summed(), new.each_summed()]),
+    )
+    try:
+        return merge_pairs(both, (len(users), len(items)), before.aggregate), users, items
+    except DuplicatePairError as error:
+        who, what = users.values.tolist()[both.users[error.row]], items.values.tolist()[both.items[error.row]]
+        raise ValueError(
+            f"every pair must occur once (aggregate='error'), but user {who!r} and item {what!r} are known already "
+            f"({error.repeated} such pairs): nothing was appended"
+        ) from None
 
 
 def refuse_other_types(name: str, kind: str, known: Ids, new: list[Any], some_known: bool) -> None:

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import scipy
 from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    from scipy.sparse import csr_array
 
 
 @dataclass(frozen=True)
@@ -37,7 +40,7 @@ class CSR:
             (int(shape[0]), int(shape[1])),
         )
 
-    def to_scipy(self) -> scipy.sparse.csr_array:
+    def to_scipy(self) -> csr_array:
         """Return a SciPy array that shares memory where its index dtypes allow."""
         # SciPy has one dtype for both index arrays: given int64, it would widen the indices.
         narrow = len(self.indices) <= np.iinfo(self.indices.dtype).max

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import threading
 from functools import cached_property
-from typing import Any
+from typing import Any, ClassVar
 
 import narwhals as nw
 import numpy as np
@@ -67,7 +67,7 @@ class Ids:
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Ids) and (self is other or np.array_equal(self.values, other.values))
 
-    __hash__ = None  # type: ignore[assignment]
+    __hash__: ClassVar[None] = None  # type: ignore[assignment]
 
     def __getstate__(self) -> dict[str, Any]:
         return {"_memory": self.values.copy(), "_count": self._count}  # without the tables

@@ -5,23 +5,28 @@ from __future__ import annotations
 import dataclasses
 import os
 import reprlib
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
-import scipy
 from numpy.typing import NDArray
 
 from .._utils.guard import Guarded
 from .._utils.messages import about, parameter, refusal
 from .._utils.validation import check_choice
-from .append import check_appendable, refuse_other_types
+from .append import check_appendable, merge_appended, refuse_other_types
 from .build import build
 from .ids import Ids, distinct_ids
 from .io import columns as convert
 from .io import files, frames
 from .io.text import Dialect
-from .pairs import AGGREGATES, DuplicatePairError, EventTable, Pairs, merge_pairs
+from .pairs import AGGREGATES, Pairs, merge_pairs
 from .report import DroppedRows, InteractionsReport
+
+if TYPE_CHECKING:
+    from narwhals.typing import IntoDataFrame
+    from scipy.sparse import csr_array
+
+    from .._typing import Aggregate
 
 
 class Interactions(Guarded):
@@ -54,12 +59,12 @@ class Interactions(Guarded):
     _changing = ("append",)
 
     def __init__(
-        self, pairs: Pairs, users: Ids, items: Ids, *, aggregate: str = "sum", dropped: DroppedRows | None = None,
+        self, pairs: Pairs, users: Ids, items: Ids, *, aggregate: Aggregate = "sum", dropped: DroppedRows | None = None,
         columns: dict[str, Any] | None = None, library: str | None = None, has_values: bool = True,
     ) -> None:  # fmt: skip
         self._pairs = pairs
         self._users, self._items = users, items
-        self.aggregate = aggregate
+        self.aggregate: Aggregate = aggregate
         self._dropped = dropped or DroppedRows(n_rows=len(pairs.matrix.data))
         self._columns = columns
         self._library = library
@@ -67,8 +72,8 @@ class Interactions(Guarded):
 
     @classmethod
     def from_frame(
-        cls, frame: Any, *, user: str | int, item: str | int, value: str | int | None = None,
-        time: str | int | None = None, aggregate: str = "sum",
+        cls, frame: IntoDataFrame, *, user: str | int, item: str | int, value: str | int | None = None,
+        time: str | int | None = None, aggregate: Aggregate = "sum",
     ) -> Self:  # fmt: skip
         """Create interactions from columns of a frame.
 
@@ -116,7 +121,7 @@ class Interactions(Guarded):
     @classmethod
     def from_file(
         cls, path: str | os.PathLike[str], *, user: str | int, item: str | int, value: str | int | None = None,
-        time: str | int | None = None, aggregate: str = "sum", separator: str | None = None,
+        time: str | int | None = None, aggregate: Aggregate = "sum", separator: str | None = None,
         header: bool | None = None, quote: str | None = "auto", decimal: str = ".",
     ) -> Self:  # fmt: skip
         """Create interactions from columns of a CSV, TSV or Parquet file; needs pyarrow (the extra ``files``).
@@ -168,7 +173,7 @@ class Interactions(Guarded):
 
     @classmethod
     def from_arrays(
-        cls, users: Any, items: Any, values: Any = None, times: Any = None, *, aggregate: str = "sum"
+        cls, users: Any, items: Any, values: Any = None, times: Any = None, *, aggregate: Aggregate = "sum"
     ) -> Self:
         """Create interactions from arrays or lists of equal length.
 
@@ -204,7 +209,7 @@ class Interactions(Guarded):
     @classmethod
     def _make(
         cls, users: Any, items: Any, values: NDArray[Any] | None,
-        times: tuple[NDArray[Any], NDArray[np.bool_]] | None, aggregate: str, names: dict[str, str],
+        times: tuple[NDArray[Any], NDArray[np.bool_]] | None, aggregate: Aggregate, names: dict[str, str],
     ) -> Self:  # fmt: skip
         pairs, user_ids, item_ids, dropped = build(users, items, values, times, aggregate, names)
         return cls(pairs, user_ids, item_ids, aggregate=aggregate, dropped=dropped, has_values=values is not None)
@@ -219,7 +224,7 @@ class Interactions(Guarded):
     # Contents
 
     @property
-    def matrix(self) -> scipy.sparse.csr_array:
+    def matrix(self) -> csr_array:
         """The values, users x items; shares memory: don't write to it. It does not tell which of them are sums."""
         return self._pairs.matrix.to_scipy()
 
@@ -278,7 +283,7 @@ class Interactions(Guarded):
 
     # Derived interactions
 
-    def append(self, events: Any) -> Self:
+    def append(self, events: IntoDataFrame | Interactions) -> Self:
         """Add events; known users and items keep their row numbers, and new ones are numbered after them.
 
         Events of the same pair are again combined by `aggregate`: with ``"sum"`` the new value is added to the old one,
@@ -311,25 +316,7 @@ class Interactions(Guarded):
             events = type(self).from_frame(events, **self._columns, aggregate=self.aggregate)
         events = events._snapshot()
         check_appendable(self, events)
-        old, new = self._pairs.events(), events._pairs.events()
-        users, rows = self._users.union(events._users)
-        items, columns = self._items.union(events._items)
-        both = EventTable(
-            np.concatenate([old.users, rows[new.users]]),
-            np.concatenate([old.items, columns[new.items]]),
-            np.concatenate([self._pairs.matrix.data, events._pairs.matrix.data]),
-            None if old.times is None or new.times is None else np.concatenate([old.times, new.times]),
-            None if old.counts is None else np.concatenate([old.counts, new.each_count()]),
-            np.concatenate([old.each_summed(), new.each_summed()]),
-        )
-        try:
-            pairs = merge_pairs(both, (len(users), len(items)), self.aggregate)
-        except DuplicatePairError as error:
-            who, what = users.values.tolist()[both.users[error.row]], items.values.tolist()[both.items[error.row]]
-            raise ValueError(
-                f"every pair must occur once (aggregate='error'), but user {who!r} and item {what!r} are known already "
-                f"({error.repeated} such pairs): nothing was appended"
-            ) from None
+        pairs, users, items = merge_appended(self, events)
         dropped = self._dropped + events._dropped
         dropped.n_merged = dropped.n_kept - len(pairs.matrix.data)
         has_values = self._has_values and events._has_values

@@ -66,7 +66,9 @@ class DuplicatePairError(ValueError):
 
     def __init__(self, row: int, other: int, repeated: int) -> None:
         super().__init__(f"rows {row} and {other} hold the same pair")
-        self.row, self.other, self.repeated = row, other, repeated
+        self.row = row
+        self.other = other
+        self.repeated = repeated
 
 
 def merge_pairs(events: EventTable, shape: tuple[int, int], aggregate: str) -> Pairs:

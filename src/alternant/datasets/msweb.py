@@ -12,6 +12,7 @@ import scipy
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
+    from scipy.sparse import csr_array
 
 CITATION = (
     "Breese, J., Heckerman, D., Kadie, C. (1998). Anonymous Microsoft Web Data [Dataset]. UCI Machine Learning "
@@ -40,7 +41,7 @@ class MSWeb:
         A one-sentence description.
     """
 
-    interactions: scipy.sparse.csr_array
+    interactions: csr_array[np.float32]
     item_titles: NDArray[np.str_]
     citation: str = field(default=CITATION, repr=False)
     license: str = field(default=LICENSE, repr=False)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import scipy
@@ -12,6 +12,9 @@ from .._utils.validation import check_integer, check_number, random_generator
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
+    from scipy.sparse import csr_array
+
+    from .._typing import Seed
 
 POPULARITY = 0.5  # standard deviation of the items' mean utilities; that of all utilities is sqrt(1 + 0.5^2)
 BLOCK = 1 << 22  # utilities in memory at a time
@@ -31,7 +34,7 @@ class Planted:
         Planted factors of the items; ``user_factors @ item_factors.T`` are the true utilities.
     """
 
-    interactions: scipy.sparse.csr_array
+    interactions: csr_array[np.float32]
     user_factors: NDArray[np.float64]
     item_factors: NDArray[np.float64]
 
@@ -43,7 +46,7 @@ def planted(
     *,
     interactions_per_user: int = 20,
     noise: float = 0.25,
-    random_state: Any = None,
+    random_state: Seed = None,
 ) -> Planted:
     r"""Draw implicit interactions from known low-rank factors.
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,6 +19,10 @@ from ..data.validation import is_sparse
 from ..models import internals
 from ._report import Evaluation, Sums
 from .metrics import LIST_METRICS, list_metrics
+
+if TYPE_CHECKING:
+    from .._typing import Rated, Sparse
+    from ..models import FactorModel
 
 BLOCK = 4096  # users ranked at a time
 CATALOGUE_METRICS = ("coverage", "gini")
@@ -46,13 +50,13 @@ class EvaluationUsers:
 
 
 def evaluate(
-    model: Any,
-    test: Any,
+    model: FactorModel,
+    test: Rated,
     *,
-    k: int | Sequence[int] = (10, 20, 100),
-    metrics: Sequence[str] | None = None,
-    user_items: Any = None,
-    candidates: Any = None,
+    k: int | Sequence[int] | NDArray[np.integer[Any]] = (10, 20, 100),
+    metrics: str | Sequence[str] | None = None,
+    user_items: Rated | None = None,
+    candidates: Sparse | None = None,
     exclude_seen: bool = True,
     relevant_from: float | None = None,
 ) -> Evaluation:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import scipy
@@ -10,10 +10,17 @@ import scipy
 from .._utils.validation import check_integer, random_generator
 from ..data.interactions import Interactions
 from ..data.internals import ids_of
-from .splits import Table
+from ._table import Table
+
+if TYPE_CHECKING:
+    from scipy.sparse import csr_array
+
+    from .._typing import Observed, Seed
 
 
-def sample_negatives(train: Any, test: Any, n: int = 99, *, random_state: Any = None) -> scipy.sparse.csr_array:
+def sample_negatives(
+    train: Observed, test: Observed, n: int = 99, *, random_state: Seed = None
+) -> csr_array[np.bool_]:
     """Draw negative items for every test user, as in the protocol of one positive and 99 negatives.
 
     ``evaluate(model, test, candidates=...)`` then ranks only the candidates. Such sampled metrics are far too high and

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from .._utils.validation import check_integer, check_share, random_generator
+
+if TYPE_CHECKING:
+    from .._typing import Seed
 
 RESAMPLES = 1000
 
@@ -69,7 +72,7 @@ class Evaluation:
     _sums: dict[str, Sums] = field(repr=False)
 
     def interval(
-        self, metric: str, confidence: float = 0.95, *, n_resamples: int = RESAMPLES, random_state: Any = 0
+        self, metric: str, confidence: float = 0.95, *, n_resamples: int = RESAMPLES, random_state: Seed = 0
     ) -> Interval:
         """Return a metric with its percentile bootstrap confidence interval over users.
 
@@ -99,7 +102,7 @@ class Evaluation:
 
     def difference(
         self, other: Evaluation, metric: str, confidence: float = 0.95, *, n_resamples: int = RESAMPLES,
-        random_state: Any = 0,
+        random_state: Seed = 0,
     ) -> Interval:  # fmt: skip
         """Return a metric's difference from another evaluation of the same users, with its confidence interval.
 

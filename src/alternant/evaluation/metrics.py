@@ -12,6 +12,8 @@ from ..data.validation import check_interactions
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
 
+    from .._typing import Sparse
+
 
 LIST_METRICS = ("hit_rate", "precision", "recall", "truncated_recall", "ndcg", "map", "mrr")
 
@@ -44,7 +46,7 @@ class RankingMetrics:
     n_users_without_test: int
 
 
-def ranking_metrics(ids: ArrayLike, test: Any) -> RankingMetrics:
+def ranking_metrics(ids: ArrayLike, test: Sparse) -> RankingMetrics:
     r"""Compute ranking metrics of recommended items against held-out items.
 
     Let :math:`T_u` be the test items of user ``u``, and :math:`h_{uj}` 1 if the item at rank ``j`` of the list is one

@@ -11,88 +11,29 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterator
 from datetime import datetime
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, Generic, NamedTuple, TypeVar, overload
 
 import numpy as np
 from numpy.typing import NDArray
 
-from .._utils.guard import snapshot_of
 from .._utils.messages import parameter, refusal
 from .._utils.validation import check_integer, check_share, random_generator
-from ..data import internals
-from ..data.csr import CSR
 from ..data.hold_out import hold_out
-from ..data.interactions import Interactions
 from ..data.io.columns import in_utc
-from ..data.validation import check_interactions, is_sparse
+from ._table import Table
 
+if TYPE_CHECKING:
+    from scipy.sparse import csr_array
 
-class Table:
-    """Interactions as a list of entries, to be split into train and test."""
+    from .._typing import Seed, Sparse, Split
+    from ..data.interactions import Interactions
 
-    source: Interactions | None
-    times: NDArray[Any]
+Part = TypeVar("Part")
 
-    def __init__(self, interactions: Any, times: Any = None, *, timed: bool = False, name: str = "interactions"):
-        interactions = snapshot_of(interactions)
-        self.source = interactions if isinstance(interactions, Interactions) else None
-        matrix = interactions.matrix if self.source is not None else interactions
-        dtype = np.dtype(getattr(matrix, "dtype", np.float32))  # anything without a dtype is refused below
-        # Sums of duplicates may not fit a narrow dtype.
-        wide = np.promote_types(dtype, np.int64) if dtype.kind in "bui" else dtype
-        self.rows = check_interactions(name, matrix, wide, zeros=True)
-        narrow = self.rows.data.astype(dtype)
-        if (narrow == self.rows.data).all():
-            self.rows = CSR(self.rows.indptr, self.rows.indices, narrow, self.rows.shape)
-        self.counts = np.diff(self.rows.indptr)
-        self.owner = np.repeat(np.arange(self.rows.shape[0]), self.counts)
-        if timed:
-            self.times = self._times(matrix, times, name)
-
-    def _times(self, matrix: Any, times: Any, name: str) -> NDArray[Any]:
-        if times is None and self.source is not None:
-            times = self.source.times
-        if times is None:
-            raise ValueError(
-                f"a split by time needs a time for every entry, got none: pass times=, or {name} made with time="
-            )
-        if is_sparse(times):
-            stored = check_interactions("times", times, np.dtype(np.float64), zeros=True)
-            if not (np.array_equal(stored.indptr, self.rows.indptr)
-                    and np.array_equal(stored.indices, self.rows.indices)):  # fmt: skip
-                raise ValueError(
-                    f"times must store the same pairs as {name}, got different ones: build both from one table"
-                )
-            return stored.data
-        times = np.asarray(times)
-        if times.shape != (len(self.rows.data),) or times.dtype.kind not in "iufM":
-            raise ValueError(
-                f"times must be a list of numbers or dates, one for each of the {len(self.rows.data)} entries of "
-                f"{name}, sorted by row and column, got shape {times.shape} of {times.dtype}"
-            )
-        order = matrix.indices[: matrix.nnz] if matrix.format == "csr" else None
-        if self.source is None and (order is None or not np.array_equal(order, self.rows.indices)):
-            found = "an unsorted one" if order is not None else matrix.format
-            raise ValueError(
-                f"a list of times needs {name} as a sorted CSR matrix without duplicates, got {found}: pass times as a "
-                "sparse matrix of the same pairs"
-            )
-        missing = np.isnat(times) if times.dtype.kind == "M" else np.isnan(times)
-        if missing.any():
-            raise ValueError(f"times must be known for every entry, got {int(missing.sum())} missing: leave them out")
-        return np.asarray(times)
-
-    def part(self, keep: NDArray[np.bool_]) -> Any:
-        """Return the entries where `keep` is True, as the type of the input."""
-        if self.source is not None:
-            return internals.select(self.source, keep)
-        return self.rows.filter(keep).to_scipy()
-
-    def split(self, held_out: NDArray[np.bool_]) -> tuple[Any, Any]:
-        """Return train and test."""
-        return self.part(~held_out), self.part(held_out)
-
-
+@overload
+def leave_one_out(interactions: Interactions, *, random_state: Seed = None) -> Split[Interactions]: ...
+@overload
+def leave_one_out(interactions: Sparse, *, random_state: Seed = None) -> Split[csr_array]: ...
 def leave_one_out(interactions: Any, *, random_state: Any = None) -> tuple[Any, Any]:
     """Hold out one random positive interaction of every user with at least two interactions.
 
@@ -139,6 +80,10 @@ def leave_one_out(interactions: Any, *, random_state: Any = None) -> tuple[Any, 
     return table.split(held_out)
 
 
+@overload
+def leave_k_out(interactions: Interactions, k: int = 5, *, random_state: Seed = None) -> Split[Interactions]: ...
+@overload
+def leave_k_out(interactions: Sparse, k: int = 5, *, random_state: Seed = None) -> Split[csr_array]: ...
 def leave_k_out(interactions: Any, k: int = 5, *, random_state: Any = None) -> tuple[Any, Any]:
     """Hold out `k` random positive interactions of every user with more than `k` interactions.
 
@@ -159,6 +104,10 @@ def leave_k_out(interactions: Any, k: int = 5, *, random_state: Any = None) -> t
     return table.split(_k_smallest(table, check_integer("k", k, 1), keys))
 
 
+@overload
+def leave_last_out(interactions: Interactions, k: int = 1, *, times: Any = None) -> Split[Interactions]: ...
+@overload
+def leave_last_out(interactions: Sparse, k: int = 1, *, times: Any = None) -> Split[csr_array]: ...
 def leave_last_out(interactions: Any, k: int = 1, *, times: Any = None) -> tuple[Any, Any]:
     """Hold out the latest `k` positive interactions of every user with more than `k` interactions.
 
@@ -188,6 +137,12 @@ def leave_last_out(interactions: Any, k: int = 1, *, times: Any = None) -> tuple
     return table.split(_k_smallest(table, check_integer("k", k, 1), rank))
 
 
+@overload
+def random_split(
+    interactions: Interactions, fraction: float = 0.2, *, random_state: Seed = None
+) -> Split[Interactions]: ...
+@overload
+def random_split(interactions: Sparse, fraction: float = 0.2, *, random_state: Seed = None) -> Split[csr_array]: ...
 def random_split(interactions: Any, fraction: float = 0.2, *, random_state: Any = None) -> tuple[Any, Any]:
     """Hold out a random fraction of all entries, including dislikes and ratings of 0.
 
@@ -211,6 +166,14 @@ def random_split(interactions: Any, fraction: float = 0.2, *, random_state: Any 
     return table.split(held_out)
 
 
+@overload
+def split_by_time(
+    interactions: Interactions, fraction: float | None = None, *, at: Any = None, times: Any = None
+) -> Split[Interactions]: ...
+@overload
+def split_by_time(
+    interactions: Sparse, fraction: float | None = None, *, at: Any = None, times: Any = None
+) -> Split[csr_array]: ...
 def split_by_time(
     interactions: Any, fraction: float | None = None, *, at: Any = None, times: Any = None
 ) -> tuple[Any, Any]:
@@ -254,6 +217,12 @@ def split_by_time(
     return table.split(held_out)
 
 
+@overload
+def k_fold(
+    interactions: Interactions, n_splits: int = 5, *, random_state: Seed = None
+) -> Iterator[Split[Interactions]]: ...
+@overload
+def k_fold(interactions: Sparse, n_splits: int = 5, *, random_state: Seed = None) -> Iterator[Split[csr_array]]: ...
 def k_fold(interactions: Any, n_splits: int = 5, *, random_state: Any = None) -> Iterator[tuple[Any, Any]]:
     """Divide the entries into random folds, and hold out each fold in turn.
 
@@ -277,18 +246,26 @@ def k_fold(interactions: Any, n_splits: int = 5, *, random_state: Any = None) ->
     return (table.split(fold == number) for number in range(n_splits))
 
 
-class HeldOutUsers(NamedTuple):
+class HeldOutUsers(NamedTuple, Generic[Part]):
     """The result of `hold_out_users`."""
 
-    train: Any
-    fold_in: Any
-    test: Any
+    train: Part
+    fold_in: Part
+    test: Part
     users: NDArray[Any]
 
 
+@overload
+def hold_out_users(
+    interactions: Interactions, n_users: float = 0.1, *, fold_in_fraction: float = 0.8, random_state: Seed = None
+) -> HeldOutUsers[Interactions]: ...
+@overload
+def hold_out_users(
+    interactions: Sparse, n_users: float = 0.1, *, fold_in_fraction: float = 0.8, random_state: Seed = None
+) -> HeldOutUsers[csr_array]: ...
 def hold_out_users(
     interactions: Any, n_users: int | float = 0.1, *, fold_in_fraction: float = 0.8, random_state: Any = None
-) -> HeldOutUsers:
+) -> HeldOutUsers[Any]:
     """Hold out whole users, and split their interactions into fold-in and test (Liang et al. 2018).
 
     Fit on `train`, then ``evaluate(model, test, user_items=fold_in)``.

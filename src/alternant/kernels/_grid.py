@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,6 +10,9 @@ from numpy.typing import NDArray
 from .._utils.threads import resolve_num_threads
 from . import _checks as check
 from ._registry import Backend, active_backend
+
+if TYPE_CHECKING:
+    from .._typing import Integers, Reals
 
 MOST_BLOCKS = 64  # per side; block numbers then fit in 16 bits, for which NumPy has a radix sort
 PIECE = 1 << 20  # entries counted at a time
@@ -19,10 +22,10 @@ FEWEST_ENTRIES = 64  # per block on average: fewer are not worth the overhead of
 class Factors(NamedTuple):
     """The two sides of a biased factorization."""
 
-    X: NDArray[Any]  # (m, f)
-    Y: NDArray[Any]  # (n, f)
-    row_bias: NDArray[Any]  # (m,)
-    column_bias: NDArray[Any]  # (n,)
+    X: Reals  # (m, f)
+    Y: Reals  # (n, f)
+    row_bias: Reals  # (m,)
+    column_bias: Reals  # (n,)
 
 
 class Grid(NamedTuple):
@@ -113,7 +116,7 @@ def block_count(m: int, n: int, nnz: int) -> int:
 
 
 def cut(
-    indptr: NDArray[np.int64], indices: NDArray[Any], n: int, blocks: int, rng: np.random.Generator,
+    indptr: NDArray[np.int64], indices: Integers, n: int, blocks: int, rng: np.random.Generator,
     num_threads: int | None = None, backend: Backend | None = None,
 ) -> Cut:  # fmt: skip
     """Partition a CSR matrix with n columns into blocks x blocks blocks of roughly equal numbers of entries.
@@ -138,7 +141,7 @@ def cut(
     return Cut(Grid(row_edges, column_edges, block_indptr, rows, columns), row_order, column_order, entries)
 
 
-def check_whole(indptr: NDArray[np.int64], indices: NDArray[Any], m: int, n: int, blocks: int) -> None:
+def check_whole(indptr: NDArray[np.int64], indices: Integers, m: int, n: int, blocks: int) -> None:
     """Raise an error unless this is a complete m x n CSR matrix and `blocks` is valid."""
     check.fits_int32(rows=m, columns=n)
     check.csr(indptr, indices, m, n)
@@ -157,7 +160,7 @@ def _as_int32(name: str, ids: Any) -> NDArray[np.int32]:
     return np.ascontiguousarray(ids, np.int32)
 
 
-def column_counts(indices: NDArray[Any], n: int) -> NDArray[np.int64]:
+def column_counts(indices: Integers, n: int) -> NDArray[np.int64]:
     """Count the entries of each column, in pieces: `numpy.bincount` converts all of its input to int64."""
     counts = np.zeros(n, np.int64)
     for start in range(0, len(indices), PIECE):

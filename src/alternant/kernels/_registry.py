@@ -12,13 +12,14 @@ import sys
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final, TypedDict
 
 import threadpoolctl
 
 from .._utils.threads import default_num_threads
 
 if TYPE_CHECKING:
+    from .._typing import BackendName
     from . import als, dense, nnls, ranks, sgd, topk
 
 BACKENDS = ("cython", "numba", "numpy")  # in order of preference; numpy, which is always available, comes last
@@ -41,6 +42,20 @@ KERNELS = {
 }
 
 
+class BackendInfo(TypedDict):
+    """The description of `backend_info`."""
+
+    backend: str
+    simd: str | None
+    openmp: int | None
+    compiler: str | None
+    threads: int
+    blas: list[str]
+    backends: dict[str, str]
+    python: str
+    platform: str
+
+
 class BackendUnavailableError(ImportError):
     """The requested backend cannot run here; the message says why."""
 
@@ -49,19 +64,19 @@ class Backend:
     """A complete set of kernels, each of them an attribute, such as ``backend.solve_rows``."""
 
     if TYPE_CHECKING:  # the contract's signatures; a test checks that every backend has the same
-        solve_rows = staticmethod(als.solve_rows)
-        squared_error = staticmethod(als.squared_error)
-        multiply = staticmethod(dense.multiply)
-        gramian = staticmethod(dense.gramian)
-        squared_norms = staticmethod(dense.squared_norms)
-        solve_rows_nonnegative = staticmethod(nnls.solve_rows_nonnegative)
-        count_above = staticmethod(ranks.count_above)
-        biased_epoch = staticmethod(sgd.biased_epoch)
-        cosine_epoch = staticmethod(sgd.cosine_epoch)
-        logistic_epoch = staticmethod(sgd.logistic_epoch)
-        sort_into_blocks = staticmethod(sgd.sort_into_blocks)
-        top_k = staticmethod(topk.top_k)
-        score_pairs = staticmethod(topk.score_pairs)
+        solve_rows: Final = staticmethod(als.solve_rows)
+        squared_error: Final = staticmethod(als.squared_error)
+        multiply: Final = staticmethod(dense.multiply)
+        gramian: Final = staticmethod(dense.gramian)
+        squared_norms: Final = staticmethod(dense.squared_norms)
+        solve_rows_nonnegative: Final = staticmethod(nnls.solve_rows_nonnegative)
+        count_above: Final = staticmethod(ranks.count_above)
+        biased_epoch: Final = staticmethod(sgd.biased_epoch)
+        cosine_epoch: Final = staticmethod(sgd.cosine_epoch)
+        logistic_epoch: Final = staticmethod(sgd.logistic_epoch)
+        sort_into_blocks: Final = staticmethod(sgd.sort_into_blocks)
+        top_k: Final = staticmethod(topk.top_k)
+        score_pairs: Final = staticmethod(topk.score_pairs)
 
     def __init__(self, name: str, simd: str | None, kernels: Mapping[str, Callable[..., Any]]) -> None:
         if missing := KERNELS.keys() - kernels.keys():
@@ -105,7 +120,7 @@ def available_backends() -> dict[str, str | None]:
     return {name: loaded if isinstance(loaded := _load(name), str) else None for name in BACKENDS}
 
 
-def set_backend(name: str) -> None:
+def set_backend(name: BackendName) -> None:
     """Use this backend from now on, in all threads (``"auto"``: the best one available)."""
     global _default
     get_backend(name)
@@ -113,7 +128,7 @@ def set_backend(name: str) -> None:
 
 
 @contextmanager
-def use_backend(name: str) -> Iterator[Backend]:
+def use_backend(name: BackendName) -> Iterator[Backend]:
     """Use this backend inside a ``with`` block, in the current thread or task only."""
     backend = get_backend(name)
     token = _override.set(name)
@@ -206,7 +221,7 @@ def _modules(suffix: str) -> dict[str, Any]:
     return {family: importlib.import_module(f"alternant.kernels.{family}_{suffix}") for family in set(KERNELS.values())}
 
 
-def backend_info() -> dict[str, Any]:
+def backend_info() -> BackendInfo:
     """Describe the active backend, SIMD level, OpenMP, threads, BLAS, compiler, and why other backends can't run."""
     backend = active_backend()
     build = importlib.import_module("alternant.kernels._cpu").build_info() if backend.name == "cython" else {}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
@@ -14,23 +14,25 @@ from ._registry import active_backend
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from .._typing import Integers, Reals
+
 
 def solve_rows(
     indptr: NDArray[np.int64],
-    indices: NDArray[Any],
-    weight: NDArray[Any],
-    target: NDArray[Any] | float,
-    Y: NDArray[Any],
-    diagonal: NDArray[Any],
-    regularization: NDArray[Any],
-    X: NDArray[Any],
+    indices: Integers,
+    weight: Reals,
+    target: Reals | float,
+    Y: Reals,
+    diagonal: Reals,
+    regularization: Reals,
+    X: Reals,
     method: Literal["cg", "cholesky"] = "cg",
     tol: float = 1e-3,
     max_steps: int = 10,
     num_threads: int | None = None,
     row_steps: NDArray[np.int32] | None = None,
     row_objective: NDArray[np.float64] | None = None,
-    target_scale: NDArray[Any] | None = None,
+    target_scale: Reals | None = None,
 ) -> int:
     r"""Solve a regularized weighted least-squares problem for each row.
 
@@ -133,12 +135,12 @@ def solve_rows(
 
 def squared_error(
     indptr: NDArray[np.int64],
-    indices: NDArray[Any],
-    weight: NDArray[Any],
-    target: NDArray[Any] | float,
-    X: NDArray[Any],
-    Y: NDArray[Any],
-    diagonal: NDArray[Any],
+    indices: Integers,
+    weight: Reals,
+    target: Reals | float,
+    X: Reals,
+    Y: Reals,
+    diagonal: Reals,
     num_threads: int | None = None,
 ) -> float:
     r"""Evaluate the data term of the objective, up to a constant that depends on neither factor.

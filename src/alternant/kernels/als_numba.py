@@ -46,11 +46,11 @@ TASK_COST = 8192  # of a task, in entries: less is not worth handing to a thread
 LEFT, FAILED = 1, 2  # states of a row; 0 means solved
 
 # Arguments and scratch passed together. The limits are arguments because Numba would cache globals as constants.
-Problem = namedtuple("Problem", "indptr indices weight target Y diagonal regularization")
-Limits = namedtuple("Limits", "tol max_steps singular underflow rounding dual_weight")
-Packed = namedtuple("Packed", "y w t p sums sums_b")  # for conjugate gradients: the entries of a row
-Dense = namedtuple("Dense", "rows columns w t p")  # for Cholesky: V of the dual; a block of entries, transposed
-Vectors = namedtuple("Vectors", "d inverse b x r q")  # in float64; d = g + lambda, inverse = 1 / d or 1 / sqrt(d)
+Problem: Any = namedtuple("Problem", "indptr indices weight target Y diagonal regularization")
+Limits: Any = namedtuple("Limits", "tol max_steps singular underflow rounding dual_weight")
+Packed: Any = namedtuple("Packed", "y w t p sums sums_b")  # for conjugate gradients: the entries of a row
+Dense: Any = namedtuple("Dense", "rows columns w t p")  # for Cholesky: V of the dual; a block of entries, transposed
+Vectors: Any = namedtuple("Vectors", "d inverse b x r q")  # in float64; d = g + lambda, inverse = 1 / d or 1 / sqrt(d)
 
 def entry_point(function: Callable[..., Any]) -> Callable[..., Any]:
     """Compile on the first call, and cache the machine code on disk if a cache directory is writable."""

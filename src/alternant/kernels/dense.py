@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
@@ -13,11 +13,13 @@ from ._registry import active_backend
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from .._typing import Reals
+
 
 def multiply(
-    rows: NDArray[Any],
-    matrix: NDArray[Any],
-    out: NDArray[Any],
+    rows: Reals,
+    matrix: Reals,
+    out: Reals,
     triangle: Literal["full", "lower", "upper"] = "full",
     num_threads: int | None = None,
 ) -> None:
@@ -55,7 +57,7 @@ def multiply(
     active_backend().multiply(rows, matrix, out, triangle, resolve_num_threads(num_threads))
 
 
-def gramian(rows: NDArray[Any], out: NDArray[np.float64], num_threads: int | None = None) -> None:
+def gramian(rows: Reals, out: NDArray[np.float64], num_threads: int | None = None) -> None:
     """Compute ``rows^T rows`` in float64.
 
     Parameters
@@ -73,7 +75,7 @@ def gramian(rows: NDArray[Any], out: NDArray[np.float64], num_threads: int | Non
     active_backend().gramian(rows, out, resolve_num_threads(num_threads))
 
 
-def squared_norms(rows: NDArray[Any], out: NDArray[np.float64], num_threads: int | None = None) -> None:
+def squared_norms(rows: Reals, out: NDArray[np.float64], num_threads: int | None = None) -> None:
     """Compute the squared Euclidean norm of each row in float64.
 
     Parameters
@@ -91,6 +93,6 @@ def squared_norms(rows: NDArray[Any], out: NDArray[np.float64], num_threads: int
     active_backend().squared_norms(rows, out, resolve_num_threads(num_threads))
 
 
-def _separate(rows: NDArray[Any], out: NDArray[np.float64]) -> None:
+def _separate(rows: Reals, out: NDArray[np.float64]) -> None:
     if np.may_share_memory(rows, out):
         raise ValueError("out is filled, but shares memory with another argument: pass a separate array")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -14,16 +14,18 @@ from ._registry import active_backend
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from .._typing import Integers, Reals
+
 
 def solve_rows_nonnegative(
     indptr: NDArray[np.int64],
-    indices: NDArray[Any],
-    weight: NDArray[Any],
-    target: NDArray[Any],
-    Y: NDArray[Any],
-    gramian: NDArray[Any],
-    regularization: NDArray[Any],
-    X: NDArray[Any],
+    indices: Integers,
+    weight: Reals,
+    target: Reals,
+    Y: Reals,
+    gramian: Reals,
+    regularization: Reals,
+    X: Reals,
     tol: float = 1e-6,
     max_steps: int = 1000,
     num_threads: int | None = None,

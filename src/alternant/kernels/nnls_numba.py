@@ -27,9 +27,9 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 # Arguments and scratch passed together. The limits are arguments because Numba would cache globals as constants.
-Problem = namedtuple("Problem", "indptr indices weight target Y gramian regularization")
-Limits = namedtuple("Limits", "tol max_steps singular rounding sweeps")
-Vectors = namedtuple("Vectors", "b x g step floor")
+Problem: Any = namedtuple("Problem", "indptr indices weight target Y gramian regularization")
+Limits: Any = namedtuple("Limits", "tol max_steps singular rounding sweeps")
+Vectors: Any = namedtuple("Vectors", "b x g step floor")
 
 
 def solve_rows_nonnegative(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -13,13 +13,15 @@ from ._registry import active_backend
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from .._typing import Integers, Reals
+
 
 def count_above(
-    queries: NDArray[Any],
-    items: NDArray[Any],
-    exclude: tuple[NDArray[np.int64], NDArray[Any]] | None,
+    queries: Reals,
+    items: Reals,
+    exclude: tuple[NDArray[np.int64], Integers] | None,
     indptr: NDArray[np.int64],
-    indices: NDArray[Any],
+    indices: Integers,
     out_above: NDArray[np.int64],
     out_equal: NDArray[np.int64],
     num_threads: int | None = None,

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from itertools import combinations
 from operator import index
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -26,10 +26,12 @@ from ._registry import active_backend
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from .._typing import Integers, Reals
+
 def biased_epoch(
     grid: Grid,
     schedule: NDArray[np.int64],
-    target: NDArray[Any],
+    target: Reals,
     factors: Factors,
     offset: float,
     bounds: tuple[float, float],
@@ -101,9 +103,9 @@ def biased_epoch(
 def cosine_epoch(
     grid: Grid,
     schedule: NDArray[np.int64],
-    target: NDArray[Any],
-    X: NDArray[Any],
-    Y: NDArray[Any],
+    target: Reals,
+    X: Reals,
+    Y: Reals,
     learning_rate: float,
     update_columns: bool = True,
     num_threads: int | None = None,
@@ -150,8 +152,8 @@ def cosine_epoch(
 def logistic_epoch(
     grid: Grid,
     schedule: NDArray[np.int64],
-    weight: NDArray[Any],
-    target: NDArray[Any],
+    weight: Reals,
+    target: Reals,
     negatives: NDArray[np.float64] | None,
     factors: Factors,
     squares: Factors | None,
@@ -224,7 +226,7 @@ def logistic_epoch(
 
 def sort_into_blocks(
     indptr: NDArray[np.int64],
-    indices: NDArray[Any],
+    indices: Integers,
     row_block: NDArray[np.uint8],
     column_block: NDArray[np.uint8],
     row_position: NDArray[np.int32],
@@ -332,7 +334,7 @@ def _check_schedule(schedule: NDArray[np.int64], blocks: int) -> None:
 
 
 def _check_values(
-    name: str, values: NDArray[Any], factors: Factors, grid: Grid, minimum: float = -np.inf, maximum: float = np.inf
+    name: str, values: Reals, factors: Factors, grid: Grid, minimum: float = -np.inf, maximum: float = np.inf
 ) -> None:
     check.vector(name, values, factors.X.dtype, len(grid.rows))
     check.finite(**{name: values})

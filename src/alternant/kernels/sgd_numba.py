@@ -41,8 +41,8 @@ PIECES = 4  # of a round per thread, for load balancing
 # Sums of squares within these bounds are safe from float32 overflow and underflow; others are recomputed in float64.
 SHORTEST, LONGEST = 1e-24, 1e30
 
-Rates = namedtuple("Rates", "learning_rate x y row_bias column_bias")  # lambda of each array
-Score = namedtuple("Score", "offset bounded low span")
+Rates: Any = namedtuple("Rates", "learning_rate x y row_bias column_bias")  # lambda of each array
+Score: Any = namedtuple("Score", "offset bounded low span")
 
 _GOLDEN, _FIRST, _SECOND = np.uint64(GOLDEN), np.uint64(FIRST), np.uint64(SECOND)
 # Inlined: a call would copy all array descriptors, which takes longer than a step. Dot products may be reordered, so

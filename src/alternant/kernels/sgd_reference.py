@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from ._grid import Factors, Grid
 
 # Diverging steps end in inf and NaN, which the caller has to detect, as in the other backends.
-quiet = np.errstate(over="ignore", invalid="ignore")
+quiet: np.errstate = np.errstate(over="ignore", invalid="ignore")
 
 
 @quiet

@@ -14,15 +14,17 @@ from ._registry import active_backend
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from .._typing import Integers, Reals
+
 
 def top_k(
-    queries: NDArray[Any],
-    items: NDArray[Any],
+    queries: Reals,
+    items: Reals,
     k: int,
-    exclude: tuple[NDArray[np.int64], NDArray[Any]] | None,
-    candidates: NDArray[Any] | tuple[NDArray[np.int64], NDArray[Any]] | None,
+    exclude: tuple[NDArray[np.int64], Integers] | None,
+    candidates: Integers | tuple[NDArray[np.int64], Integers] | None,
     out_ids: NDArray[np.int32],
-    out_scores: NDArray[Any],
+    out_scores: Reals,
     num_threads: int | None = None,
     scratch_bytes: int = 1 << 26,
 ) -> None:
@@ -77,7 +79,7 @@ def top_k(
     active_backend().top_k(queries, items, k, exclude, candidates, out_ids, out_scores, threads, scratch_bytes)
 
 
-def _distinct_within_rows(indptr: NDArray[np.int64], indices: NDArray[Any]) -> None:
+def _distinct_within_rows(indptr: NDArray[np.int64], indices: Integers) -> None:
     """Refuse duplicate items in the sorted list of a query."""
     again = np.flatnonzero(indices[1:] == indices[:-1]) + 1
     again = again[(again > indptr[0]) & (again < indptr[-1])]
@@ -86,11 +88,11 @@ def _distinct_within_rows(indptr: NDArray[np.int64], indices: NDArray[Any]) -> N
 
 
 def score_pairs(
-    rows: NDArray[Any],
-    columns: NDArray[Any],
-    X: NDArray[Any],
-    Y: NDArray[Any],
-    out: NDArray[Any],
+    rows: NDArray[np.int64],
+    columns: NDArray[np.int64],
+    X: Reals,
+    Y: Reals,
+    out: Reals,
     num_threads: int | None = None,
 ) -> None:
     """Compute ``out[p] = X[rows[p]] . Y[columns[p]]``, accumulated in float64.

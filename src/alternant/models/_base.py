@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from typing import Any, Self, overload
+from typing import TYPE_CHECKING, Any, Literal, Self, overload
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,6 +23,9 @@ from ._serving import UNKNOWN_USERS, Serving
 from ._sklearn import ScikitLearnModel
 from ._state import NotFittedError as NotFittedError  # re-exported
 from ._traits import DescribedModel
+
+if TYPE_CHECKING:
+    from .._typing import Lists, Many, Rated, Reals, Scalar, Unknown
 
 
 class FactorModel(Serving, ColdStart, Histories, RawIds, ScikitLearnModel, DescribedModel, Parameters):
@@ -54,8 +57,8 @@ class FactorModel(Serving, ColdStart, Histories, RawIds, ScikitLearnModel, Descr
 
     num_threads: int | None
     backend: str
-    user_factors: NDArray[Any] | None
-    item_factors: NDArray[Any] | None
+    user_factors: Any  # an array, but `SparseRows` in an `ItemWeightsModel`
+    item_factors: NDArray[Any]
     interactions_: CSR | None
 
     _reading = (
@@ -66,17 +69,22 @@ class FactorModel(Serving, ColdStart, Histories, RawIds, ScikitLearnModel, Descr
     )  # fmt: skip
     _changing = ("fit", "update", "partial_fit_users", "partial_fit_items", "set_params")
 
+    if TYPE_CHECKING:  # subclasses define it, with their own arguments
+
+        def fit(self, interactions: Any, /, *args: Any, **options: Any) -> Self:
+            """Fit the model."""
+
     def recommend(
         self,
         users: Any = None,
         k: int = 10,
         *,
-        user_items: Any = None,
+        user_items: Rated | None = None,
         exclude_seen: bool = True,
         exclude_items: Any = None,
         candidate_items: Any = None,
-        unknown: str = "raise",
-    ) -> tuple[NDArray[Any], NDArray[Any]]:
+        unknown: Unknown = "raise",
+    ) -> Lists:
         """Rank items for users, best first; ties are broken by the lower row number.
 
         Parameters
@@ -144,10 +152,14 @@ class FactorModel(Serving, ColdStart, Histories, RawIds, ScikitLearnModel, Descr
         return self._raw(best.reshape(shape), "item"), scores.reshape(shape)
 
     @overload
-    def predict(self, users: int | str, items: int | str, *, unknown: str = "raise") -> float: ...
+    def predict(self, users: Scalar, items: Scalar, *, unknown: Literal["raise", "nan"] = "raise") -> float: ...
     @overload
-    def predict(self, users: Any, items: Any, *, unknown: str = "raise") -> Any: ...
-    def predict(self, users: Any, items: Any, *, unknown: str = "raise") -> Any:
+    def predict(self, users: Many, items: Any, *, unknown: Literal["raise", "nan"] = "raise") -> Reals: ...
+    @overload
+    def predict(self, users: Any, items: Many, *, unknown: Literal["raise", "nan"] = "raise") -> Reals: ...
+    @overload
+    def predict(self, users: Any, items: Any, *, unknown: Literal["raise", "nan"] = "raise") -> Any: ...
+    def predict(self, users: Any, items: Any, *, unknown: Literal["raise", "nan"] = "raise") -> Any:
         """Predict pairs of users and items.
 
         Parameters
@@ -185,8 +197,8 @@ class FactorModel(Serving, ColdStart, Histories, RawIds, ScikitLearnModel, Descr
         *,
         exclude_items: Any = None,
         candidate_items: Any = None,
-        unknown: str = "raise",
-    ) -> tuple[NDArray[Any], NDArray[Any]]:
+        unknown: Literal["raise", "empty"] = "raise",
+    ) -> Lists:
         """Find the items of highest cosine similarity between factors; an item is not its own neighbour.
 
         Parameters
@@ -215,8 +227,8 @@ class FactorModel(Serving, ColdStart, Histories, RawIds, ScikitLearnModel, Descr
         *,
         exclude_users: Any = None,
         candidate_users: Any = None,
-        unknown: str = "raise",
-    ) -> tuple[NDArray[Any], NDArray[Any]]:
+        unknown: Literal["raise", "empty"] = "raise",
+    ) -> Lists:
         """Find the users of highest cosine similarity between factors; see `similar_items`."""
         return self._similar(users, k, exclude_users, candidate_users, "user", unknown)
 
@@ -253,7 +265,7 @@ class FactorModel(Serving, ColdStart, Histories, RawIds, ScikitLearnModel, Descr
         model: Self = _storage.load(cls, path, mmap)
         return model
 
-    def fold_in_users(self, user_items: Any) -> NDArray[Any]:
+    def fold_in_users(self, user_items: Any) -> Any:
         """Return factors for new users; overridden by models that support fold-in."""
         raise TypeError(f"{type(self).__name__} cannot fold in new users, got user_items of shape {user_items.shape}")
 
@@ -343,7 +355,7 @@ class FactorModel(Serving, ColdStart, Histories, RawIds, ScikitLearnModel, Descr
 
     def _similar(
         self, ids: Any, k: int, exclude: Any, candidates: Any, kind: str, unknown: str
-    ) -> tuple[NDArray[Any], NDArray[Any]]:
+    ) -> Lists:
         factors = self._side(kind)
         check_choice("unknown", unknown, ("raise", "empty"))
         rows, _ = self._look_up(f"{kind}s", ids, kind, unknown)

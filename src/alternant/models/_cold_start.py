@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,6 +10,11 @@ from numpy.typing import NDArray
 from .._utils.validation import check_integer
 from ..data.csr import CSR
 from ..data.validation import is_sparse
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from .._typing import Dense, Lists, Rated, Sparse
 
 METHODS = ("mean", "popularity", "neighbours", "fold_in")
 
@@ -23,15 +28,15 @@ class ColdStart:
         self,
         k: int = 10,
         *,
-        method: str = "auto",
-        user_items: Any = None,
-        features: Any = None,
-        new_features: Any = None,
+        method: Literal["auto", "mean", "popularity", "neighbours", "fold_in"] = "auto",
+        user_items: Rated | None = None,
+        features: Dense | Sparse | None = None,
+        new_features: Dense | Sparse | Sequence[float] | None = None,
         n_neighbours: int = 20,
         min_count: int | None = None,
         exclude_items: Any = None,
         candidate_items: Any = None,
-    ) -> tuple[NDArray[Any], NDArray[Any]]:
+    ) -> Lists:
         """Rank items for users of whom little or nothing is known.
 
         Parameters
@@ -76,7 +81,7 @@ class ColdStart:
         model: Any = self
         users, items = model._factors()
         k = check_integer("k", k, 1)
-        method = choose_method(method, user_items, features, new_features)
+        way = choose_method(method, user_items, features, new_features)
         chosen = model._allowed(exclude_items, candidate_items)
         if isinstance(chosen, tuple):
             raise ValueError("candidate_items must be one list of items for all new users, got one list for each")
@@ -84,16 +89,16 @@ class ColdStart:
         known_rows = getattr(self, "interactions_", None)
         if minimum and known_rows is not None and known_rows.shape[1] == len(items):
             chosen = well_known(known_rows, chosen, minimum, k)
-        if method == "fold_in":
+        if way == "fold_in":
             candidates = None if chosen is None else model._raw(chosen, "item")
-            lists: tuple[NDArray[Any], NDArray[Any]] = model.recommend(
+            lists: Lists = model.recommend(
                 None, k, user_items=user_items, candidate_items=candidates
             )
             return lists
-        if method == "popularity":
+        if way == "popularity":
             counts = popularity(known_rows, len(items))
             ids, scores = model._top_k(np.ones((1, 1)), counts[:, None], k, None, chosen)
-        elif method == "mean":
+        elif way == "mean":
             ids, scores = model._rank(model._mean_row("user")[None], items, k, None, chosen)
         else:
             known, new = unit_features(features, new_features, len(users))
@@ -102,7 +107,8 @@ class ColdStart:
             queries = self._blend(neighbours, cosines, users)
             ids, scores = model._rank(queries, items, k, None, chosen)
         ids = model._raw(ids, "item")
-        return (ids, scores) if method == "neighbours" and np.ndim(new_features) != 1 else (ids[0], scores[0])
+        new_users: Any = new_features  # NumPy's types know no sparse matrices
+        return (ids, scores) if way == "neighbours" and np.ndim(new_users) != 1 else (ids[0], scores[0])
 
     def _blend(
         self, neighbours: NDArray[np.int32], cosines: NDArray[np.float64], users: NDArray[Any]

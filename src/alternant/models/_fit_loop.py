@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any, Self
+from typing import Any, Literal, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,6 +14,8 @@ from numpy.typing import NDArray
 from .._utils.progress import progress_bar
 from .._utils.validation import check_choice
 from ..data.csr import CSR
+
+Solved = Literal["both", "users", "items"]
 
 
 @dataclass(frozen=True)
@@ -43,7 +45,7 @@ class FitState:
     """
 
     iteration: int
-    solved: str
+    solved: Solved
     objective: float
     seconds: float
     user_factors: NDArray[Any]
@@ -122,7 +124,7 @@ class Stopping:
     keep_best: bool = False
 
 
-Callback = Callable[[FitState], Any]
+Callback = Callable[[FitState], object]  # True stops the fit
 History = dict[str, list[float]]
 
 
@@ -183,7 +185,7 @@ class FitLoop:
         if self._best is not None and self._best is not self._last:
             self.commit(self._best, _copy(self._history))
 
-    def report(self, X: NDArray[Any], Y: NDArray[Any], solved: str, half: HalfSweep) -> None:
+    def report(self, X: NDArray[Any], Y: NDArray[Any], solved: Solved, half: HalfSweep) -> None:
         """Call back between the half-sweeps of an iteration, if requested."""
         if self.options.callback_at == "half_sweep":
             self._call_back(X, Y, half.objective, solved, self._seconds(), half.state)
@@ -197,7 +199,7 @@ class FitLoop:
         watched = done.record[self.stopping.key]
         self._bar.set_postfix({self.stopping.key: f"{watched:.6g}"})
         self._bar.update()
-        solved = "items" if self.options.callback_at == "half_sweep" else "both"
+        solved: Solved = "items" if self.options.callback_at == "half_sweep" else "both"
         objective = done.record["objective"]
         self._call_back(done.user_factors, done.item_factors, objective, solved, seconds, done.state)
         if self.stopping.tolerance is not None:
@@ -212,7 +214,7 @@ class FitLoop:
         return time.perf_counter() - self._start
 
     def _call_back(
-        self, X: NDArray[Any], Y: NDArray[Any], objective: float, solved: str, seconds: float, state: dict[str, Any]
+        self, X: NDArray[Any], Y: NDArray[Any], objective: float, solved: Solved, seconds: float, state: dict[str, Any]
     ) -> None:
         if self.options.callback is None or self.training is None:
             return

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,6 +14,11 @@ from ..data.validation import check_ids, row_numbers
 from ._base import FactorModel
 from ._given_factors import from_factors
 
+if TYPE_CHECKING:
+    from numpy.typing import ArrayLike
+
+    from .._typing import Rated, Reals
+
 
 class FoldInUsersModel(FactorModel):
     """A model that computes factors of new users with the items fixed; a subclass defines `_fold_in`."""
@@ -24,7 +29,7 @@ class FoldInUsersModel(FactorModel):
         """Return factors of rows (`kind`: "user" or "item"; `numbers`: for messages) with the other side fixed."""
         raise TypeError(f"{type(self).__name__} cannot fold in new {kind}s")
 
-    def fold_in_users(self, user_items: Any) -> NDArray[Any]:
+    def fold_in_users(self, user_items: Any) -> Any:
         """Compute factors for users from their interactions, with the items fixed; the model is not changed.
 
         A model fitted by least squares solves each user's problem as a half-sweep of the fit does, with the same
@@ -52,7 +57,7 @@ class FoldInUsersModel(FactorModel):
         users, items = self._factors()
         return self._fold_in(self._known_columns("user_items", user_items, items, "item", len(users)), items, "user")
 
-    def partial_fit_users(self, users: Any, user_items: Any) -> Self:
+    def partial_fit_users(self, users: Any, user_items: Rated) -> Self:
         """Replace the interactions and factors of users, or append new users, with the items fixed.
 
         Parameters
@@ -127,18 +132,26 @@ class FoldInUsersModel(FactorModel):
 class FoldInModel(FoldInUsersModel):
     """A model that computes factors of new rows of either side with the other side fixed."""
 
+    user_factors: Reals
+    item_factors: Reals
+
+    if TYPE_CHECKING:
+
+        def fold_in_users(self, user_items: Rated) -> Reals:
+            """Compute factors for users; see `FoldInUsersModel`."""
+
     @classmethod
     def from_factors(
         cls,
-        user_factors: Any,
-        item_factors: Any,
+        user_factors: ArrayLike,
+        item_factors: ArrayLike,
         *,
-        user_biases: Any = None,
-        item_biases: Any = None,
+        user_biases: ArrayLike | None = None,
+        item_biases: ArrayLike | None = None,
         mean: float = 0.0,
         user_ids: Any = None,
         item_ids: Any = None,
-        interactions: Any = None,
+        interactions: Rated | None = None,
         **params: Any,
     ) -> Self:
         """Make a model from factors that were learned elsewhere: by another library, or on other machines.
@@ -188,7 +201,7 @@ class FoldInModel(FoldInUsersModel):
         """Whether the factors end in columns of biases; see `_bias_columns`."""
         return False
 
-    def fold_in_items(self, item_users: Any) -> NDArray[Any]:
+    def fold_in_items(self, item_users: Rated) -> Reals:
         """Compute factors for items from their interactions, with the users fixed; see `fold_in_users`.
 
         Parameters
@@ -199,7 +212,7 @@ class FoldInModel(FoldInUsersModel):
         users, items = self._factors()
         return self._fold_in(self._known_columns("item_users", item_users, users, "user", len(items)), users, "item")
 
-    def partial_fit_items(self, items: Any, item_users: Any) -> Self:
+    def partial_fit_items(self, items: Any, item_users: Rated) -> Self:
         """Replace the interactions and factors of items, or append new items, with the users fixed.
 
         Parameters

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import scipy
@@ -12,6 +12,9 @@ from numpy.typing import NDArray
 from .._utils.threads import map_parallel, resolve_num_threads
 from ..data.csr import CSR
 from ._fold_in import FoldInUsersModel
+
+if TYPE_CHECKING:
+    from ._sparse_rows import SparseRows
 
 BLOCK_BYTES = 1 << 23  # of the scores held by one thread
 PAIR_ENTRIES = 1 << 21  # entries of users whose pairs are scored together
@@ -31,6 +34,8 @@ class ItemWeightsModel(FoldInUsersModel):
     A subclass defines `fit`, which assigns such factors, and `_fold_in`, which turns interactions into sparse rows; if
     its last columns are not items, `_latent` drops them.
     """
+
+    user_factors: SparseRows
 
     def _factors(self) -> tuple[Any, NDArray[Any]]:
         users, items = getattr(self, "user_factors", None), getattr(self, "item_factors", None)

@@ -17,6 +17,7 @@ from ..data.validation import check_ids, is_sparse, row_numbers, unordered
 from ._state import State
 
 if TYPE_CHECKING:
+    from .._typing import MaybeNone
     from ._traits import Traits
 
 
@@ -33,13 +34,13 @@ class RawIds(State):
     _library: str | None = None  # of the data frame that the interactions came from
 
     @property
-    def user_ids_(self) -> NDArray[Any] | None:
+    def user_ids_(self) -> NDArray[Any] | MaybeNone:
         """The raw ids of the users, by row of `user_factors`; None if users are row numbers."""
         ids = self._snapshot()._ids_of("user")
         return None if ids is None else ids.values
 
     @property
-    def item_ids_(self) -> NDArray[Any] | None:
+    def item_ids_(self) -> NDArray[Any] | MaybeNone:
         """The raw ids of the items, by row of `item_factors`; None if items are row numbers."""
         ids = self._snapshot()._ids_of("item")
         return None if ids is None else ids.values

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from os import PathLike
-from typing import TYPE_CHECKING, Any, overload
+from typing import TYPE_CHECKING, Any, Literal, overload
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,12 +16,13 @@ from ..data.io import frames
 from ..data.io.export import Renaming, check_destination, column_names, long_table, open_writer, titles_by_number
 
 if TYPE_CHECKING:
+    from .._typing import Rated, Reals, Unknown
     from ..indexes import ItemIndex
 
 UNKNOWN_USERS = ("raise", "empty", "cold_start")  # choices of the parameter `unknown`
 BLOCK_SIZE = 8192  # users: enough to keep all threads busy, and with k = 10 about 10 MB as a frame
 
-Block = tuple[NDArray[Any], NDArray[Any], NDArray[Any]]
+Block = tuple[NDArray[Any], NDArray[Any], NDArray[np.floating[Any]]]
 
 
 class Serving:
@@ -35,11 +36,11 @@ class Serving:
         titles: Any = None,
         columns: Mapping[str, str] | None = None,
         library: str | None = None,
-        user_items: Any = None,
+        user_items: Rated | None = None,
         exclude_seen: bool = True,
         exclude_items: Any = None,
         candidate_items: Any = None,
-        unknown: str = "raise",
+        unknown: Unknown = "raise",
     ) -> Any:
         """Rank items for users, as `recommend` does, and return a data frame with one row for each recommended item.
 
@@ -93,17 +94,16 @@ class Serving:
 
     @overload
     def recommend_all(
-        self, k: int = 10, *, users: Any = None, to: None = None, block_size: int = BLOCK_SIZE, titles: Any = None,
-        columns: Mapping[str, str] | None = None, library: str | None = None, user_items: Any = None,
-        exclude_seen: bool = True, exclude_items: Any = None, candidate_items: Any = None, unknown: str = "raise",
-        show_progress: bool | None = None,
+        self, k: int = 10, *, users: Any = None, to: None = None, block_size: int = BLOCK_SIZE,
+        user_items: Rated | None = None, exclude_seen: bool = True, exclude_items: Any = None,
+        candidate_items: Any = None, unknown: Unknown = "raise", show_progress: bool | None = None,
     ) -> Iterator[Block]: ...  # fmt: skip
     @overload
     def recommend_all(
         self, k: int = 10, *, users: Any = None, to: PathLike[str] | str | Callable[[Any], object],
         block_size: int = BLOCK_SIZE, titles: Any = None, columns: Mapping[str, str] | None = None,
-        library: str | None = None, user_items: Any = None,
-        exclude_seen: bool = True, exclude_items: Any = None, candidate_items: Any = None, unknown: str = "raise",
+        library: str | None = None, user_items: Rated | None = None, exclude_seen: bool = True,
+        exclude_items: Any = None, candidate_items: Any = None, unknown: Unknown = "raise",
         show_progress: bool | None = None,
     ) -> int: ...  # fmt: skip
     def recommend_all(
@@ -176,7 +176,7 @@ class Serving:
         names = None if titles is None else titles_by_number(titles, _item_names(model))
         return _write(model, work, show_progress, to, names, renamed, library)
 
-    def query_vectors(self, users: Any = None, *, user_items: Any = None) -> NDArray[Any]:
+    def query_vectors(self, users: Any = None, *, user_items: Rated | None = None) -> Reals:
         """Return user vectors whose inner products with the item vectors rank as `recommend` does.
 
         They are the users' factors, biases included, scaled to length 1 if the model ranks by cosine. With them a
@@ -202,7 +202,7 @@ class Serving:
         vectors = np.asarray(model._ranked(model._take("user", numbers.reshape(-1))))
         return vectors.reshape(*numbers.shape, vectors.shape[1])
 
-    def to_index(self, library: str, **options: Any) -> ItemIndex:
+    def to_index(self, library: Literal["faiss", "hnswlib", "usearch"], **options: Any) -> ItemIndex:
         """Export the items for approximate search by inner product.
 
         Parameters

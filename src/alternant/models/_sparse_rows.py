@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
-import scipy
+import scipy.sparse
 from numpy.typing import NDArray
 
 from ..data.csr import CSR

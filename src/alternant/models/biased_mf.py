@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +16,11 @@ from . import _bias_columns as bias_columns
 from ._traits import Traits
 from .sgd.penalty import deviation, penalty
 from .sgd.trainer import EpochInputs, StochasticModel
+
+if TYPE_CHECKING:
+    from numpy.typing import DTypeLike
+
+    from .._typing import BackendName, Seed
 
 
 class BiasedMF(StochasticModel):
@@ -105,7 +110,7 @@ class BiasedMF(StochasticModel):
     Gradient Descent", KDD 2011.
     """
 
-    traits = Traits("ratings", "ratings, within a range or not", "stochastic gradient descent")
+    traits: ClassVar[Traits] = Traits("ratings", "ratings, within a range or not", "stochastic gradient descent")
     _fitted_state = ("n_iter_", "history_", "backend_", "mean_", "deviation_")
     _min_count = 20
 
@@ -128,10 +133,10 @@ class BiasedMF(StochasticModel):
         missing_value: float = np.nan,
         warm_start: bool = False,
         init_scale: float = 0.1,
-        dtype: Any = "float32",
-        random_state: Any = None,
+        dtype: DTypeLike = "float32",
+        random_state: Seed = None,
         num_threads: int | None = None,
-        backend: str = "auto",
+        backend: BackendName = "auto",
     ) -> None:
         self.factors = factors
         self.rating_range = rating_range

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,6 +18,11 @@ from ._traits import Traits
 from .sgd.events import MAX_ROWS, check_events, name_events, single, with_new
 from .sgd.live import LiveFactors
 from .sgd.trainer import ONE_TASK, EpochInputs, StochasticModel
+
+if TYPE_CHECKING:
+    from numpy.typing import DTypeLike
+
+    from .._typing import BackendName, Seed
 
 HUGE_RATE = 1e6  # with higher learning rates, vectors may overflow and are checked after every call
 
@@ -101,10 +106,10 @@ class CosineMF(LiveFactors, StochasticModel):
         validation_fraction: float = 0.0,
         warm_start: bool = False,
         init_scale: float = 0.7,
-        dtype: Any = "float32",
-        random_state: Any = None,
+        dtype: DTypeLike = "float32",
+        random_state: Seed = None,
         num_threads: int | None = None,
-        backend: str = "auto",
+        backend: BackendName = "auto",
     ) -> None:
         self.factors = factors
         self.learning_rate = learning_rate
@@ -122,7 +127,9 @@ class CosineMF(LiveFactors, StochasticModel):
         self.backend = backend
         self._check_params()
 
-    traits = Traits("likes", "likes and dislikes, one by one as they arrive", "gradient of the cosine")
+    traits: ClassVar[Traits] = Traits(
+        "likes", "likes and dislikes, one by one as they arrive", "gradient of the cosine"
+    )
     _min_count = 20
 
     _slot: tuple[Grid, NDArray[Any]] | None  # a grid and a target of one event, reused from event to event

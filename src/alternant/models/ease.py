@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, ClassVar, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 
 import numpy as np
 import scipy
@@ -19,6 +19,9 @@ from ._traits import Traits
 from .als.explanation import Explanation
 
 if TYPE_CHECKING:
+    from numpy.typing import DTypeLike
+
+    from .._typing import Auto, BackendName, Observed
     from ._sparse_rows import SparseRows
 
 WEIGHTINGS = ("binary", "log", "proportional")
@@ -90,7 +93,9 @@ class EASE(ItemWeightsModel):
     H. Steck, "Embarrassingly Shallow Autoencoders for Sparse Data", WWW 2019.
     """
 
-    traits = Traits("implicit", "clicks, plays, purchases of up to 20,000 items", "ridge regression in closed form")
+    traits: ClassVar[Traits] = Traits(
+        "implicit", "clicks, plays, purchases of up to 20,000 items", "ridge regression in closed form"
+    )
     _choices: ClassVar[dict[str, tuple[str, ...]]] = {"weighting": (AUTO, *WEIGHTINGS)}
     _automatic = ("regularization",)
     _rules: ClassVar[dict[str, Rule]] = {"regularization": number_rule(0, above=True)}
@@ -105,12 +110,12 @@ class EASE(ItemWeightsModel):
     def __init__(
         self,
         *,
-        regularization: float | str = "auto",
-        weighting: str = "auto",
+        regularization: float | Auto = "auto",
+        weighting: Literal["auto", "binary", "log", "proportional"] = "auto",
         intercept: bool = True,
-        dtype: Any = "float32",
+        dtype: DTypeLike = "float32",
         num_threads: int | None = None,
-        backend: str = "auto",
+        backend: BackendName = "auto",
     ) -> None:
         self.regularization = regularization
         self.weighting = weighting
@@ -120,7 +125,7 @@ class EASE(ItemWeightsModel):
         self.backend = backend
         self._check_params()
 
-    def fit(self, interactions: Any, y: Any = None) -> Self:
+    def fit(self, interactions: Observed, y: Any = None) -> Self:
         """Learn the weights.
 
         Parameters
@@ -158,7 +163,7 @@ class EASE(ItemWeightsModel):
         )  # fmt: skip
         return self
 
-    def fold_in_users(self, user_items: Any) -> Any:
+    def fold_in_users(self, user_items: Observed) -> SparseRows:
         """Return the rows x of new users.
 
         Parameters
@@ -175,9 +180,10 @@ class EASE(ItemWeightsModel):
         NotFittedError, TypeError, ValueError
             Before `fit`, or if `user_items` is invalid.
         """
-        return super().fold_in_users(user_items)
+        rows: SparseRows = super().fold_in_users(user_items)
+        return rows
 
-    def explain(self, user: Any, item: Any, *, user_items: Any = None) -> Explanation:
+    def explain(self, user: Any, item: Any, *, user_items: Observed | None = None) -> Explanation:
         """Break a score down into the contributions of the items in the user's history, exactly: ``x_j B_ji``.
 
         Parameters

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,6 +17,11 @@ from ._traits import Traits
 from .als.explicit_objective import ExplicitObjective, ExplicitSides
 from .als.solver import Solver
 from .als.trainer import AlternatingLeastSquares
+
+if TYPE_CHECKING:
+    from numpy.typing import DTypeLike
+
+    from .._typing import BackendName, Dense, Rated, Seed, Sparse
 
 # Non-negative rows are solved until their gradient has fallen to this fraction, or for at most this many sweeps.
 NONNEGATIVE_TOL, NONNEGATIVE_SWEEPS = 1e-9, 1000
@@ -109,7 +114,7 @@ class ExplicitALS(AlternatingLeastSquares):
     Y. Koren, R. Bell, C. Volinsky, "Matrix Factorization Techniques for Recommender Systems", IEEE Computer 2009.
     """
 
-    traits = Traits(
+    traits: ClassVar[Traits] = Traits(
         "ratings", "ratings with gaps or without, weights; non-negative factors", "alternating least squares, exact"
     )
     _fitted_state = (*AlternatingLeastSquares._fitted_state, "mean_")
@@ -126,21 +131,21 @@ class ExplicitALS(AlternatingLeastSquares):
         *,
         factors: int = 32,
         regularization: float | tuple[float, float] = 0.12,
-        regularization_scaling: str = "count",
+        regularization_scaling: Literal["none", "count"] = "count",
         biases: bool = True,
         nonnegative: bool = False,
         missing_value: float = np.nan,
-        solver: str = "cholesky",
+        solver: Literal["cg", "cholesky"] = "cholesky",
         tol: float = 0.1,
         max_cg_steps: int = 10,
         iterations: int = 15,
         early_stopping: float | None = None,
         warm_start: bool = False,
         init_scale: float = 0.1,
-        dtype: Any = "float32",
-        random_state: Any = None,
+        dtype: DTypeLike = "float32",
+        random_state: Seed = None,
         num_threads: int | None = None,
-        backend: str = "auto",
+        backend: BackendName = "auto",
     ) -> None:
         self.factors = factors
         self.regularization = regularization
@@ -163,12 +168,12 @@ class ExplicitALS(AlternatingLeastSquares):
 
     def fit(
         self,
-        ratings: Any,
+        ratings: Rated,
         y: Any = None,
         *,
-        sample_weight: Any = None,
+        sample_weight: Sparse | Dense | None = None,
         callback: Callback | None = None,
-        callback_at: str = "iteration",
+        callback_at: Literal["iteration", "half_sweep"] = "iteration",
         show_progress: bool | None = None,
     ) -> Self:
         """Learn the factors, biases and mean.

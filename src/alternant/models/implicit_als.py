@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from dataclasses import replace
-from typing import Any, ClassVar, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,6 +27,11 @@ from .als.implicit_defaults import (
 )
 from .als.implicit_objective import ImplicitObjective, cached_basis
 from .als.trainer import AlternatingLeastSquares
+
+if TYPE_CHECKING:
+    from numpy.typing import DTypeLike
+
+    from .._typing import Auto, BackendName, Observed, Seed
 
 
 class ImplicitALS(AlternatingLeastSquares):
@@ -165,10 +170,10 @@ class ImplicitALS(AlternatingLeastSquares):
     Collaborative Filtering", RecSys 2011.
     """
 
-    traits = Traits(
+    traits: ClassVar[Traits] = Traits(
         "implicit", "clicks, plays, purchases; dislikes as negative values", "weighted alternating least squares"
     )
-    rescored_parameter = "popularity_exponent"
+    rescored_parameter: ClassVar[str | None] = "popularity_exponent"
     _choices: ClassVar[dict[str, tuple[str, ...]]] = {
         **AlternatingLeastSquares._choices,
         "weighting": (AUTO, *WEIGHTINGS),
@@ -190,27 +195,27 @@ class ImplicitALS(AlternatingLeastSquares):
         self,
         *,
         factors: int = 64,
-        alpha: float | str = "auto",
-        weighting: str = "auto",
-        epsilon: float | str = "auto",
-        unobserved_weight: float | str = "auto",
-        regularization: float | tuple[float, float] | str = "auto",
-        regularization_scaling: str = "ials",
+        alpha: float | Auto = "auto",
+        weighting: Literal["auto", "hu", "log", "proportional", "ials", "ials-log"] = "auto",
+        epsilon: float | Auto = "auto",
+        unobserved_weight: float | Auto = "auto",
+        regularization: float | tuple[float, float] | Auto = "auto",
+        regularization_scaling: Literal["none", "count", "ials"] = "ials",
         regularization_exponent: float = 1.0,
-        degree_normalization: float | tuple[float, float] | str = "auto",
-        popularity_exponent: float | str | None = "auto",
-        solver: str = "cg",
+        degree_normalization: float | tuple[float, float] | Auto = "auto",
+        popularity_exponent: float | Auto | None = "auto",
+        solver: Literal["cg", "cholesky"] = "cg",
         tol: float = 0.3,
         max_cg_steps: int = 10,
         iterations: int = 8,
-        acceleration: str | None = "nesterov",
+        acceleration: Literal["nesterov"] | None = "nesterov",
         early_stopping: float | None = None,
         warm_start: bool = False,
         init_scale: float = 0.1,
-        dtype: Any = "float32",
-        random_state: Any = None,
+        dtype: DTypeLike = "float32",
+        random_state: Seed = None,
         num_threads: int | None = None,
-        backend: str = "auto",
+        backend: BackendName = "auto",
     ) -> None:
         self.factors = factors
         self.alpha = alpha
@@ -244,11 +249,11 @@ class ImplicitALS(AlternatingLeastSquares):
 
     def fit(
         self,
-        interactions: Any,
+        interactions: Observed,
         y: Any = None,
         *,
         callback: Callback | None = None,
-        callback_at: str = "iteration",
+        callback_at: Literal["iteration", "half_sweep"] = "iteration",
         show_progress: bool | None = None,
     ) -> Self:
         """Learn the factors.
@@ -357,7 +362,7 @@ class ImplicitALS(AlternatingLeastSquares):
         degrees = self._degrees_of_factors()
         return {"_degrees": None if degrees is None else degrees.replaced(kind, numbers, np.diff(rows.indptr))}
 
-    def explain(self, user: Any, item: Any, *, user_items: Any = None) -> Explanation:
+    def explain(self, user: Any, item: Any, *, user_items: Observed | None = None) -> Explanation:
         """Break a score down into the contributions of the items in the user's history.
 
         With ``A`` the matrix of the user's row problem, the solution is ``A^-1 sum_j t_j y_j``, so that item j

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import numpy as np
 import scipy
@@ -18,6 +18,11 @@ from . import _bias_columns as bias_columns
 from ._traits import Traits
 from .sgd.penalty import penalty
 from .sgd.trainer import EpochInputs, StochasticModel
+
+if TYPE_CHECKING:
+    from numpy.typing import DTypeLike
+
+    from .._typing import Auto, BackendName, Seed
 
 # The initial value of Adagrad's sums, so that no step is longer than a plain SGD step. With 0.01, where the first step
 # has the length of the learning rate whatever the gradient, NDCG@10 is 0.514 instead of 0.529 on msweb and 0.127
@@ -134,7 +139,9 @@ class LogisticMF(StochasticModel):
     JMLR 12, 2011.
     """
 
-    traits = Traits("implicit", "clicks, plays, purchases, as probabilities", "stochastic gradient descent")
+    traits: ClassVar[Traits] = Traits(
+        "implicit", "clicks, plays, purchases, as probabilities", "stochastic gradient descent"
+    )
     _fitted_state = ("n_iter_", "history_", "backend_", "mean_item_count_", "init_scale_", "regularization_")
     _loss_name = "log_loss"
     _choices: ClassVar[dict[str, tuple[str, ...]]] = {
@@ -152,24 +159,24 @@ class LogisticMF(StochasticModel):
         *,
         factors: int = 64,
         alpha: float = 0.2,
-        weighting: str = "log",
+        weighting: Literal["log", "proportional"] = "log",
         epsilon: float = 0.1,
-        negatives: int | str = 10,
-        optimizer: str = "adagrad",
+        negatives: int | Literal["full"] = 10,
+        optimizer: Literal["adagrad", "sgd"] = "adagrad",
         learning_rate: float = 0.3,
         learning_rate_decay: float = 0.95,
-        regularization: float | tuple[float, float] | str = "auto",
+        regularization: float | tuple[float, float] | Auto = "auto",
         bias_regularization: float = 0.01,
         epochs: int = 30,
         early_stopping: float | None = None,
         patience: int = 3,
         validation_fraction: float = 0.0,
         warm_start: bool = False,
-        init_scale: float | str = "auto",
-        dtype: Any = "float32",
-        random_state: Any = None,
+        init_scale: float | Auto = "auto",
+        dtype: DTypeLike = "float32",
+        random_state: Seed = None,
         num_threads: int | None = None,
-        backend: str = "auto",
+        backend: BackendName = "auto",
     ) -> None:
         self.factors = factors
         self.alpha = alpha

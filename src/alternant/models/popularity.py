@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,6 +12,9 @@ from ..data.validation import check_interactions
 from ._base import FactorModel
 from ._sklearn import check_unused
 from ._traits import Traits
+
+if TYPE_CHECKING:
+    from .._typing import BackendName, Observed
 
 
 class Popularity(FactorModel):
@@ -41,18 +44,22 @@ class Popularity(FactorModel):
         The backend selected during the fit, which itself only counts.
     """
 
-    traits = Traits("implicit", "anything: the baseline that any model should beat", "counting")
+    traits: ClassVar[Traits] = Traits("implicit", "anything: the baseline that any model should beat", "counting")
     _fitted_state = ("backend_",)
 
+    user_factors: NDArray[np.float64]
+    item_factors: NDArray[np.float64]
     backend_: str
 
-    def __init__(self, *, weighted: bool = False, num_threads: int | None = None, backend: str = "auto") -> None:
+    def __init__(
+        self, *, weighted: bool = False, num_threads: int | None = None, backend: BackendName = "auto"
+    ) -> None:
         self.weighted = weighted
         self.num_threads = num_threads
         self.backend = backend
         self._check_params()
 
-    def fit(self, interactions: Any, y: Any = None) -> Self:
+    def fit(self, interactions: Observed, y: Any = None) -> Self:
         """Count the interactions of every item.
 
         Parameters
@@ -87,7 +94,7 @@ class Popularity(FactorModel):
         )  # fmt: skip
         return self
 
-    def fold_in_users(self, user_items: Any) -> NDArray[np.float64]:
+    def fold_in_users(self, user_items: Observed) -> NDArray[np.float64]:
         """Return the factors of new users: ones.
 
         Parameters

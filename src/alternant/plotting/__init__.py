@@ -6,8 +6,8 @@ Axes. None shows or saves a figure, or changes Matplotlib's settings.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,6 +23,9 @@ from . import _labels as text
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.image import AxesImage
+    from numpy.typing import ArrayLike
+
+    from .._typing import Dense, Names, Sparse
 
 __all__ = ["plot_factors", "plot_history", "plot_item_map", "plot_predictions"]
 
@@ -34,11 +37,11 @@ BLUE, ORANGE = "#0072B2", "#D55E00"
 
 
 def plot_history(
-    models: Any,
+    models: FactorModel | Iterable[FactorModel] | Mapping[str, FactorModel],
     *,
     keys: str | Iterable[str] | None = None,
     labels: Iterable[str] | None = None,
-    x: str = "iteration",
+    x: Literal["iteration", "seconds"] = "iteration",
     ax: Axes | None = None,
 ) -> Axes:
     """Plot the objective, the validation error or other keys of `history_` of one or several fits.
@@ -80,7 +83,8 @@ def plot_history(
 
 
 def plot_factors(
-    model: FactorModel, *, side: str = "items", rows: Any = None, names: Sequence[Any] | None = None,
+    model: FactorModel, *, side: Literal["items", "users"] = "items", rows: ArrayLike | None = None,
+    names: Names | None = None,
     ax: Axes | None = None,
 ) -> Axes:  # fmt: skip
     """Plot factors as a heat map with one row per item (or user) and a colour scale symmetric about 0.
@@ -137,8 +141,9 @@ def plot_factors(
 
 
 def plot_predictions(
-    model: FactorModel, truth: Any = None, *, users: Any = None, items: Any = None,
-    user_names: Sequence[Any] | None = None, item_names: Sequence[Any] | None = None, color: str = "error",
+    model: FactorModel, truth: Sparse | Dense | None = None, *, users: ArrayLike | None = None,
+    items: ArrayLike | None = None, user_names: Names | None = None, item_names: Names | None = None,
+    color: Literal["error", "prediction"] = "error",
     ax: Axes | None = None,
 ) -> Axes:  # fmt: skip
     """Plot a table of users x items with predicted and actual values.
@@ -210,8 +215,8 @@ def plot_predictions(
 
 
 def plot_item_map(
-    model: FactorModel, names: Sequence[Any] | None = None, *, items: Any = None, highlight: Any = None,
-    method: str = "pca", max_labels: int = 40, ax: Axes | None = None,
+    model: FactorModel, names: Names | None = None, *, items: ArrayLike | None = None,
+    highlight: ArrayLike | None = None, method: Literal["pca"] = "pca", max_labels: int = 40, ax: Axes | None = None,
 ) -> Axes:  # fmt: skip
     """Plot a map of items on which similar items are close together.
 

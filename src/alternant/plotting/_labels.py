@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -11,6 +10,8 @@ from numpy.typing import NDArray
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.image import AxesImage
+
+    from .._typing import Names
 
 MAX_LENGTH = 32
 MIN_NAME_FONT, MIN_NUMBER_FONT, MAX_FONT = 5.5, 7.0, 9.0  # points
@@ -21,7 +22,7 @@ SIDES = ((1, 0), (-1, 0), (0, 1), (0, -1), (1, 1), (-1, 1), (1, -1), (-1, -1))
 MAX_DISTANCE = 90  # points between the dot and the label of a highlighted item
 
 
-def labels_of(name: str, names: Sequence[Any] | None, rows: NDArray[np.int64], count: int, kind: str) -> list[str]:
+def labels_of(name: str, names: Names | None, rows: NDArray[np.int64], count: int, kind: str) -> list[str]:
     """Return the names of rows, truncated, or their numbers if there are no names."""
     if names is None:
         return [str(row) for row in rows]

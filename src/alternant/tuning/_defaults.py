@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from numbers import Integral
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -14,8 +14,11 @@ from ..data.validation import check_interactions
 from ..models import FactorModel
 from ..models._parameters import AUTO
 
+if TYPE_CHECKING:
+    from .._typing import Rated
 
-def default_space(model: type[FactorModel] | FactorModel, interactions: Any = None) -> dict[str, Any]:
+
+def default_space(model: type[FactorModel] | FactorModel, interactions: Rated | None = None) -> dict[str, Any]:
     """Return the default search space of a model, a dict for `tune` that may be modified.
 
     The ranges cover the good values found on data sets of 600 to 30,000 users (page visits, ratings, hours played,
@@ -93,7 +96,7 @@ class Rescoring:
         return (self.high - self.low) / 6
 
 
-def rescoring_of(model: FactorModel, space: dict[str, Any]) -> Rescoring | None:
+def rescoring_of(model: FactorModel, space: Any) -> Rescoring | None:
     """Return the model's rescored parameter, if the space has a range for it."""
     name = model.rescored_parameter
     bounds = space.get(name or "")

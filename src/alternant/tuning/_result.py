@@ -3,9 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from ..evaluation._report import Interval
+
+if TYPE_CHECKING:
+    from optuna import Study
+
+    from .._typing import MaybeNone
+
+Model = TypeVar("Model")
 
 
 @dataclass(frozen=True)
@@ -64,7 +71,7 @@ class Comparison:
 
 
 @dataclass(frozen=True)
-class TuneResult:
+class TuneResult(Generic[Model]):
     """The result of `tune`; printed as one line.
 
     Attributes
@@ -95,10 +102,10 @@ class TuneResult:
 
     best_params: dict[str, Any]
     best_value: float
-    best_model: Any
+    best_model: Model | MaybeNone
     metric: str
     trials: list[Trial]
-    study: Any
+    study: Study
     comparison: Comparison | None = None
     kept_own: bool = False
     less_is_better: bool = False

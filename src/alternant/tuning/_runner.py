@@ -14,7 +14,7 @@ from ..data.csr import CSR
 from ..data.interactions import Interactions
 from ..evaluation import Evaluation, evaluate
 from ..evaluation._evaluate import RATING_METRICS
-from ..evaluation.splits import Table
+from ..evaluation._table import Table
 from ..models import FactorModel
 from ._defaults import Rescoring
 from ._split import SearchSplit

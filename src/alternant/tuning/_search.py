@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Callable, Mapping
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from .._utils.validation import check_boolean, check_integer, check_number, check_share
 from ..data.interactions import Interactions
@@ -21,28 +22,38 @@ from ._split import split_for_search
 from ._staged import search_staged
 from ._study import StudySearch
 
+if TYPE_CHECKING:
+    from optuna import Study
+    from optuna import Trial as OptunaTrial
+    from optuna.pruners import BasePruner
+    from optuna.samplers import BaseSampler
+
+    from .._typing import Rated
+
+Model = TypeVar("Model", bound=FactorModel)
+
 BUDGET = 20  # fits
 COMPARISON_COST = 2  # fits
 
 
 def tune(
-    model: type[FactorModel] | FactorModel,
-    interactions: Any,
-    space: Any = None,
+    model: type[Model] | Model,
+    interactions: Rated,
+    space: Mapping[str, Any] | Callable[[OptunaTrial], Mapping[str, Any]] | None = None,
     *,
     metric: str | None = None,
     budget: float | None = None,
     n_trials: int | None = None,
     timeout: float | None = None,
-    validation: tuple[Any, Any] | None = None,
+    validation: tuple[Rated, Rated] | None = None,
     validation_fraction: float = 0.2,
     refit: bool = True,
     random_state: int | None = 0,
-    sampler: Any = None,
-    pruner: Any = None,
-    study: Any = None,
+    sampler: BaseSampler | None = None,
+    pruner: BasePruner | None = None,
+    study: Study | None = None,
     show_progress: bool = False,
-) -> TuneResult:
+) -> TuneResult[Model]:
     """Search for hyper-parameters that do well on held-out interactions.
 
     ``tune(model, interactions)`` chooses space, metric and split for the model. Every trial is fitted on the same
@@ -122,12 +133,12 @@ def tune(
     check_boolean("refit", refit)
     check_boolean("show_progress", show_progress)
     check_share("validation_fraction", validation_fraction)
-    for given, what, kind in (
+    for option, what, kind in (
         (sampler, "sampler", optuna.samplers.BaseSampler), (pruner, "pruner", optuna.pruners.BasePruner),
         (study, "study", optuna.Study),
     ):  # fmt: skip
-        if given is not None and not isinstance(given, kind):
-            raise TypeError(f"{what} must be an optuna {kind.__name__}, got {given!r}")
+        if option is not None and not isinstance(option, kind):
+            raise TypeError(f"{what} must be an optuna {kind.__name__}, got {option!r}")
     if space is not None:
         read_space(optuna, space, base)
     elif isinstance(base, Popularity):
@@ -147,7 +158,7 @@ def tune(
     if isinstance(drawn, Space):
         own |= drawn.listed(base.get_params())
     runner = TrialRunner(base, split, name, k, objective.among_rated)
-    staged = sampler is pruner is study is None and limits.budget is not None
+    staged = sampler is None and pruner is None and study is None and limits.budget is not None
     with _optuna.quiet(optuna):
         if study is None:
             study = _new_study(optuna, direction, sampler, pruner, random_state)
@@ -178,10 +189,10 @@ def _check_values(model: FactorModel, interactions: Any, validation: Any) -> Non
 
 def _compared(
     best: Trial, trials: list[Trial], study: Any, runner: TrialRunner, metric: str, random_state: Any, *, may_keep: bool
-) -> TuneResult:
+) -> TuneResult[Any]:
     """Return the result: the best trial, or the model's own parameters if no worse on the holdout users."""
     base, defaults = runner.base, type(runner.base)().get_params()
-    result = TuneResult(
+    result: TuneResult[Any] = TuneResult(
         best.params, float(best.value), None, metric, trials, study,  # type: ignore[arg-type]
         less_is_better=runner.sign < 0, n_fits=sum(trial.fits for trial in trials),
         against="the defaults" if all(base.get_params()[name] == defaults[name] for name in best.params)

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from .._utils.validation import random_generator
 from ..evaluation import random_split
-from ..evaluation.splits import Table
+from ..evaluation._table import Table
 from ..models import FactorModel
 from ._work import Size, users_to_measure
 

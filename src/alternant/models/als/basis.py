@@ -49,7 +49,7 @@ class Product:
     """Right multiplication of rows by a matrix; see `alternant.kernels.multiply` for its triangles."""
 
     def __init__(self, matrix: NDArray[np.float64], dtype: np.dtype[Any], triangle: Triangle = "full") -> None:
-        self.matrix = np.ascontiguousarray(matrix, dtype)
+        self.matrix: NDArray[Any] = np.ascontiguousarray(matrix, dtype)
         self.triangle: Triangle = triangle
 
     def __call__(self, rows: NDArray[Any], out: NDArray[Any], solver: Solver) -> None:

@@ -19,8 +19,8 @@ class Explanation(NamedTuple):
     ----------
     score : float
         The predicted score.
-    items : int64 array
-        The items in the user's history, by descending contribution.
+    items : array
+        The ids of the items in the user's history, by descending contribution.
     contributions : float64 array
         The contribution of each of these items; they sum to the score (for `EASE`, together with `remainder`).
     remainder : float
@@ -30,7 +30,7 @@ class Explanation(NamedTuple):
     """
 
     score: float
-    items: NDArray[np.int64]
+    items: NDArray[Any]
     contributions: NDArray[np.float64]
     remainder: float
 

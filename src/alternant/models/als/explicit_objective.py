@@ -78,8 +78,12 @@ class ExplicitObjective:
 class ExplicitSides:
     """The row problems of both sides of a fit, and the mean, which every half-sweep updates."""
 
+    problems: dict[str, RowProblems]
+    ratings: dict[str, NDArray[np.float64]]
+
     def __init__(self, objective: ExplicitObjective, rows: CSR, weight: NDArray[Any] | None, mean: float) -> None:
-        self.objective, self.mean = objective, mean
+        self.objective = objective
+        self.mean: float = mean
         by_items = rows.transpose()
         weight_by_items = None
         if weight is not None:

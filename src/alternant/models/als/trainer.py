@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any, ClassVar, Protocol, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,6 +15,9 @@ from .._fit_loop import FitLoop, FitOptions, HalfSweep, History, Iteration, Stop
 from .._fold_in import FoldInModel
 from .momentum import Momentum
 from .solver import Solver
+
+if TYPE_CHECKING:
+    from ..._typing import Dense, Reals, Sparse
 
 # Fold-in solves each row once: no later iteration refines the result.
 FOLD_IN_TOL = 1e-6
@@ -97,7 +100,9 @@ class AlternatingLeastSquares(FoldInModel):
                 loop.end(done)
         return self
 
-    def half_sweep(self, rows: Any, factors: NDArray[Any], fixed: NDArray[Any], *, kind: str = "user") -> None:
+    def half_sweep(
+        self, rows: Sparse | Dense, factors: Reals, fixed: Reals, *, kind: Literal["user", "item"] = "user"
+    ) -> None:
         """Run a half-sweep of a fit on arrays of your own, in place; the model is neither used nor changed.
 
         It is what to build other alternations from: blocks of factors that stay fixed, features, other schedules. The

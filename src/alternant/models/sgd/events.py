@@ -34,7 +34,7 @@ class Growing:
         self._memory = np.ascontiguousarray(rows)
         self._count = len(rows)
         self._owned = False  # whether the memory is not shared
-        self.moves = 0  # how often rows may have changed
+        self.moves: int = 0  # how often rows may have changed
         self._readers: list[weakref.ref[Rows]] = []
         self._frozen: weakref.ref[NDArray[Any]] | None = None  # the last copy of all rows, while it is up to date
         freeze(self._memory)
@@ -67,7 +67,8 @@ class Growing:
         """Return memory in which these rows may be written to; readers first save their present values."""
         if not self._owned:
             self._memory, self._owned = self._memory.copy(), True
-        self._frozen, self.moves = None, self.moves + 1
+        self._frozen = None
+        self.moves += 1
         if self._readers:
             for reader in tuple(self._readers):
                 if (living := reader()) is not None:
@@ -120,7 +121,8 @@ class Rows:
     def __init__(self, growing: Growing, lock: threading.RLock) -> None:
         """Take a snapshot, under the lock that writers hold."""
         self._growing, self._lock, self._is_open = growing, lock, True
-        self._memory, self.version = growing.rows, (growing, growing.moves)
+        self._memory = growing.rows
+        self.version: tuple[Growing, int] = (growing, growing.moves)
         self._before: list[tuple[int | NDArray[np.int64], NDArray[Any]]] = []
         self._whole: NDArray[Any] | None = None
         if not growing._owned:
@@ -199,8 +201,13 @@ def _leave(readers: list[weakref.ref[Rows]], me: weakref.ref[Rows] | None) -> No
 class Log:
     """A snapshot of the last event of every pair: a canonical matrix, and later events."""
 
+    users: NDArray[Any]
+    items: NDArray[Any]
+    values: NDArray[Any]
+
     def __init__(self, source: Events, known: CSR, events: tuple[NDArray[Any], NDArray[Any], NDArray[Any]]) -> None:
-        self.source, self.known = source, known
+        self.source = source
+        self.known = known
         self.users, self.items, self.values = events
 
     def merged(self, n_users: int, n_items: int) -> CSR:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,6 +14,9 @@ from .._base import FactorModel
 from .._fit_loop import is_frozen
 from .._parameters import RULES
 from .events import Events, Growing, Log, Rows
+
+if TYPE_CHECKING:
+    from ..._typing import MaybeNone, Reals
 
 
 class LiveFactors(FactorModel):
@@ -27,12 +30,12 @@ class LiveFactors(FactorModel):
     _means: dict[str, NDArray[Any] | None]  # mean vectors at the first event after a fit, a load or a change by hand
 
     factors: int
-    init_scale: float | str
+    init_scale: Any
     dtype: Any
     random_state: Any
 
     @property
-    def user_factors(self) -> NDArray[Any] | None:
+    def user_factors(self) -> Reals | MaybeNone:
         """The users' vectors, read-only."""
         return self._whole("_users")
 
@@ -41,7 +44,7 @@ class LiveFactors(FactorModel):
         self._set("_users", "user_factors", vectors)
 
     @property
-    def item_factors(self) -> NDArray[Any] | None:
+    def item_factors(self) -> Reals | MaybeNone:
         """The items' vectors, read-only."""
         return self._whole("_items")
 

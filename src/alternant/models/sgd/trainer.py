@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, ClassVar, NamedTuple, Self
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,11 +13,15 @@ from ..._utils.threads import map_parallel, resolve_num_threads
 from ..._utils.validation import random_generator
 from ...data.csr import CSR
 from ...data.interactions import Interactions
-from ...kernels import Factors, Grid, block_count, cut
+from ...kernels import Cut, Factors, Grid, block_count, cut
 from ...kernels._grid import column_counts
 from .._fit_loop import Callback, FitLoop, FitOptions, History, Iteration, Stopping, TrainingData
 from .._fold_in import FoldInModel
 from .._sklearn import check_unused
+
+if TYPE_CHECKING:
+    from ..._typing import Rated
+    from ...kernels._registry import Backend
 
 ONE_TASK = np.zeros((1, 1, 2), np.int64)  # the schedule of a grid of one block
 # Entries times factors per diagonal of the grid for each further thread: about 0.1 ms of work.
@@ -58,7 +62,7 @@ class StochasticModel(FoldInModel):
     patience: int
     validation_fraction: float
     warm_start: bool
-    init_scale: float | str
+    init_scale: Any  # see the subclass
     dtype: Any
     random_state: Any
 
@@ -70,10 +74,10 @@ class StochasticModel(FoldInModel):
 
     def fit(
         self,
-        interactions: Any,
+        interactions: Rated,
         y: Any = None,
         *,
-        validation: Any = None,
+        validation: Rated | None = None,
         callback: Callback | None = None,
         show_progress: bool | None = None,
     ) -> Self:
@@ -282,6 +286,19 @@ class StochasticModel(FoldInModel):
 
 class TrainingState:
     """The state of a fit, with factors in the order of the grid, so that the rows of a block are contiguous."""
+
+    model: StochasticModel
+    backend: Backend
+    state: dict[str, Any]
+    seed: int
+    cut: Cut
+    values: NDArray[Any]
+    factors: Factors
+    squares: Factors | None
+    counts: tuple[NDArray[np.int64], NDArray[np.int64]]
+    num_threads: int
+    held_out: tuple[NDArray[np.int64], NDArray[np.int64], NDArray[Any]] | None
+    inverse_orders: tuple[NDArray[np.int64], NDArray[np.int64]]
 
     def __init__(self, model: StochasticModel, train: CSR, held_out: CSR | None, rng: np.random.Generator) -> None:
         self.model, self.backend = model, model._backend()

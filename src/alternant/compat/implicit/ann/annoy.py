@@ -19,4 +19,5 @@ class AnnoyModel(ExactModel):
         search_k: int = -1,
     ) -> None:
         super().__init__(model, approximate_similar_items, approximate_recommend)
-        self.n_trees, self.search_k = n_trees, search_k
+        self.n_trees = n_trees
+        self.search_k = search_k

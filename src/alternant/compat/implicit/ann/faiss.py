@@ -23,4 +23,6 @@ class FaissModel(ExactModel):
         if use_gpu:
             raise ValueError(NO_GPU)
         super().__init__(model, approximate_similar_items, approximate_recommend)
-        self.nlist, self.nprobe, self.use_gpu = nlist, nprobe, use_gpu
+        self.nlist = nlist
+        self.nprobe = nprobe
+        self.use_gpu = use_gpu

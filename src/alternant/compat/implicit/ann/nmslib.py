@@ -20,4 +20,6 @@ class NMSLibModel(ExactModel):
         query_params: Any = None,
     ) -> None:
         super().__init__(model, approximate_similar_items, approximate_recommend)
-        self.method, self.index_params, self.query_params = method, index_params, query_params
+        self.method = method
+        self.index_params = index_params
+        self.query_params = query_params

@@ -19,7 +19,7 @@ from ..recommender_base import ModelFitError, write_npz
 from ..utils import check_blas_config, check_columns, check_csr, check_ids, check_random_state, thread_count
 from .matrix_factorization_base import MatrixFactorizationBase
 
-log = logging.getLogger("alternant")
+log: logging.Logger = logging.getLogger("alternant")
 
 SAVED = (
     "user_factors", "item_factors", "regularization", "factors", "num_threads", "iterations", "use_native", "use_cg",

@@ -105,7 +105,8 @@ class LogisticMatrixFactorization(MatrixFactorizationBase):
             start = now
 
         model.fit(user_items, callback=after_epoch if callback else None, show_progress=show_progress)
-        self.user_factors, self.item_factors = _swapped(model.user_factors), _swapped(model.item_factors)
+        self.user_factors: NDArray[Any] = _swapped(model.user_factors)
+        self.item_factors: NDArray[Any] = _swapped(model.item_factors)
         self._check_fit_errors()
 
     def _model(self, user_items: Any) -> LogisticMF:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,6 +12,9 @@ from scipy import sparse
 from ..recommender_base import Lists, RecommenderBase
 from ..utils import check_ids, check_rows
 from .topk import rank
+
+if TYPE_CHECKING:
+    from ...._typing import MaybeNone
 
 
 class MatrixFactorizationBase(RecommenderBase):
@@ -27,8 +30,8 @@ class MatrixFactorizationBase(RecommenderBase):
         Number of threads, 0 for all that are available to the process. No result depends on it.
     """
 
-    user_factors: Any
-    item_factors: Any
+    user_factors: NDArray[Any] | MaybeNone
+    item_factors: NDArray[Any] | MaybeNone
 
     def __init__(self, num_threads: int = 0) -> None:
         self.item_factors = None

@@ -1,0 +1,44 @@
+"""Types of arguments and results, for type checkers: no module imports this one at run time."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence, Sized
+from typing import Any, Literal, Protocol, TypeAlias, TypeVar
+
+import numpy as np
+import scipy.sparse
+from numpy.typing import NDArray
+
+from .data.interactions import Interactions
+
+# What a fit takes, shape (n_users, n_items); models of ratings and likes also take a table with NaN for missing.
+Sparse: TypeAlias = "scipy.sparse.sparray | scipy.sparse.spmatrix"
+Dense: TypeAlias = "NDArray[Any] | Sequence[Sequence[float] | NDArray[Any]]"
+Observed: TypeAlias = "Interactions | Sparse"
+Rated: TypeAlias = "Interactions | Sparse | Dense"
+
+Part = TypeVar("Part")
+Split: TypeAlias = tuple[Part, Part]  # train, test
+
+Auto: TypeAlias = Literal["auto"]
+BackendName: TypeAlias = Literal["auto", "cython", "numba", "numpy"]
+Aggregate: TypeAlias = Literal["sum", "max", "last", "mean", "error"]
+Unknown: TypeAlias = Literal["raise", "empty", "cold_start"]
+Seed: TypeAlias = "int | np.integer[Any] | np.random.Generator | np.random.RandomState | None"
+
+# Row numbers of items, or their raw ids, of any type; and scores, float32 or float64.
+Lists: TypeAlias = tuple[NDArray[Any], "Reals"]
+Reals: TypeAlias = "NDArray[np.floating[Any]]"
+Integers: TypeAlias = "NDArray[np.integer[Any]]"
+
+# An id, or a row number; a list of such. Other ids (any hashable) and other lists (such as a column) are neither.
+Scalar: TypeAlias = "int | str | np.integer[Any]"
+Many: TypeAlias = "list[Any] | range | NDArray[Any]"
+
+
+class Names(Sized, Iterable[Any], Protocol):
+    """Names in the order of the rows: a list, an array, a column of a frame."""
+
+
+# None in cases that the caller knows, as in typeshed: it need not be ruled out before every use.
+MaybeNone: TypeAlias = Any

@@ -1,0 +1,9 @@
+from typing import TypedDict
+
+class Build(TypedDict):
+    openmp: int | None
+    compiler: str
+
+def simd_levels() -> tuple[str, ...]: ...
+def built_levels() -> tuple[str, ...]: ...
+def build_info() -> Build: ...
