@@ -15,10 +15,11 @@ def main(lines: Iterable[str]) -> CosineMF:
     """Predict each swipe before learning from it, and print the share of correct predictions."""
     model = CosineMF(factors=16, random_state=0)
     n_correct, n_predicted = 0, 0
-    for line in lines:
+    user = ""
+    for number, line in enumerate(lines):
         user, item, liked = line.rstrip("\n").split(",")
         # Prequential evaluation: each event is tested before the model learns from it, so that nothing leaks.
-        if model.user_ids_ is not None and user in model.user_ids_ and item in model.item_ids_:
+        if number > 0 and user in model.user_ids_ and item in model.item_ids_:
             n_correct += (model.predict(user, item) > 0.5) == (liked == "1")
             n_predicted += 1
         model.update(user, item, int(liked))

@@ -19,17 +19,16 @@ def main(hours_file: str, names_file: str, model_file: str) -> None:
     print(hours.describe())
 
     # Hours span five orders of magnitude: use their logarithm as confidence.
-    options = {"weighting": "log", "alpha": 5.0, "epsilon": 1.0, "random_state": 0}
+    model = ImplicitALS(weighting="log", alpha=5.0, epsilon=1.0, random_state=0)
 
     # How well does it work for new users? Hold some out, fold in most of their games, and test on the rest.
     parts = hold_out_users(hours, 0.1, random_state=0)
-    for model in (ImplicitALS(**options), Popularity()):
-        model.fit(parts.train)
-        result = evaluate(model, parts.test, user_items=parts.fold_in, k=10, metrics=("ndcg", "recall"))
-        print(f"\n{type(model).__name__}, new users\n{result}")
+    for each in (model, Popularity()):
+        each.fit(parts.train)
+        result = evaluate(each, parts.test, user_items=parts.fold_in, k=10, metrics=("ndcg", "recall"))
+        print(f"\n{type(each).__name__}, new users\n{result}")
 
-    model = ImplicitALS(**options).fit(hours)
-    model.save(model_file)
+    model.fit(hours).save(model_file)
 
     # On a server, the file is all that is needed, ids included.
     lines = Path(names_file).read_text(encoding="utf-8").splitlines()[1:]
