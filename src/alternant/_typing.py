@@ -7,7 +7,7 @@ from typing import Any, Literal, Protocol, TypeAlias, TypeVar
 
 import numpy as np
 import scipy.sparse
-from numpy.typing import NDArray
+from numpy.typing import DTypeLike, NDArray
 
 from .data.interactions import Interactions
 
@@ -24,6 +24,7 @@ Auto: TypeAlias = Literal["auto"]
 BackendName: TypeAlias = Literal["auto", "cython", "numba", "numpy"]
 Aggregate: TypeAlias = Literal["sum", "max", "last", "mean", "error"]
 Unknown: TypeAlias = Literal["raise", "empty", "cold_start"]
+DType: TypeAlias = DTypeLike
 Seed: TypeAlias = "int | np.integer[Any] | np.random.Generator | np.random.RandomState | None"
 
 # Row numbers of items, or their raw ids, of any type; and scores, float32 or float64.

@@ -18,9 +18,7 @@ from .sgd.penalty import deviation, penalty
 from .sgd.trainer import EpochInputs, StochasticModel
 
 if TYPE_CHECKING:
-    from numpy.typing import DTypeLike
-
-    from .._typing import BackendName, Seed
+    from .._typing import BackendName, DType, Seed
 
 
 class BiasedMF(StochasticModel):
@@ -133,7 +131,7 @@ class BiasedMF(StochasticModel):
         missing_value: float = np.nan,
         warm_start: bool = False,
         init_scale: float = 0.1,
-        dtype: DTypeLike = "float32",
+        dtype: DType = "float32",
         random_state: Seed = None,
         num_threads: int | None = None,
         backend: BackendName = "auto",

@@ -20,9 +20,7 @@ from .sgd.live import LiveFactors
 from .sgd.trainer import ONE_TASK, EpochInputs, StochasticModel
 
 if TYPE_CHECKING:
-    from numpy.typing import DTypeLike
-
-    from .._typing import BackendName, Seed
+    from .._typing import BackendName, DType, Seed
 
 HUGE_RATE = 1e6  # with higher learning rates, vectors may overflow and are checked after every call
 
@@ -106,7 +104,7 @@ class CosineMF(LiveFactors, StochasticModel):
         validation_fraction: float = 0.0,
         warm_start: bool = False,
         init_scale: float = 0.7,
-        dtype: DTypeLike = "float32",
+        dtype: DType = "float32",
         random_state: Seed = None,
         num_threads: int | None = None,
         backend: BackendName = "auto",

@@ -19,9 +19,7 @@ from ._traits import Traits
 from .als.explanation import Explanation
 
 if TYPE_CHECKING:
-    from numpy.typing import DTypeLike
-
-    from .._typing import Auto, BackendName, Observed
+    from .._typing import Auto, BackendName, DType, Observed
     from ._sparse_rows import SparseRows
 
 WEIGHTINGS = ("binary", "log", "proportional")
@@ -113,7 +111,7 @@ class EASE(ItemWeightsModel):
         regularization: float | Auto = "auto",
         weighting: Literal["auto", "binary", "log", "proportional"] = "auto",
         intercept: bool = True,
-        dtype: DTypeLike = "float32",
+        dtype: DType = "float32",
         num_threads: int | None = None,
         backend: BackendName = "auto",
     ) -> None:

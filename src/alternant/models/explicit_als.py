@@ -19,9 +19,7 @@ from .als.solver import Solver
 from .als.trainer import AlternatingLeastSquares
 
 if TYPE_CHECKING:
-    from numpy.typing import DTypeLike
-
-    from .._typing import BackendName, Dense, Rated, Seed, Sparse
+    from .._typing import BackendName, Dense, DType, Rated, Seed, Sparse
 
 # Non-negative rows are solved until their gradient has fallen to this fraction, or for at most this many sweeps.
 NONNEGATIVE_TOL, NONNEGATIVE_SWEEPS = 1e-9, 1000
@@ -142,7 +140,7 @@ class ExplicitALS(AlternatingLeastSquares):
         early_stopping: float | None = None,
         warm_start: bool = False,
         init_scale: float = 0.1,
-        dtype: DTypeLike = "float32",
+        dtype: DType = "float32",
         random_state: Seed = None,
         num_threads: int | None = None,
         backend: BackendName = "auto",

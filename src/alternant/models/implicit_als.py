@@ -17,21 +17,12 @@ from ._traits import Traits
 from .als.degrees import Degrees
 from .als.explanation import Explanation, explain
 from .als.half_sweep import half_sweep
-from .als.implicit_defaults import (
-    CHOSEN,
-    WEIGHTINGS,
-    choose_objective,
-    chosen_values,
-    fitted_objective,
-    search_space,
-)
+from .als.implicit_defaults import CHOSEN, WEIGHTINGS, choose_objective, chosen_values, fitted_objective, search_space
 from .als.implicit_objective import ImplicitObjective, cached_basis
 from .als.trainer import AlternatingLeastSquares
 
 if TYPE_CHECKING:
-    from numpy.typing import DTypeLike
-
-    from .._typing import Auto, BackendName, Observed, Seed
+    from .._typing import Auto, BackendName, DType, Observed, Seed
 
 
 class ImplicitALS(AlternatingLeastSquares):
@@ -212,7 +203,7 @@ class ImplicitALS(AlternatingLeastSquares):
         early_stopping: float | None = None,
         warm_start: bool = False,
         init_scale: float = 0.1,
-        dtype: DTypeLike = "float32",
+        dtype: DType = "float32",
         random_state: Seed = None,
         num_threads: int | None = None,
         backend: BackendName = "auto",

@@ -20,9 +20,7 @@ from .sgd.penalty import penalty
 from .sgd.trainer import EpochInputs, StochasticModel
 
 if TYPE_CHECKING:
-    from numpy.typing import DTypeLike
-
-    from .._typing import Auto, BackendName, Seed
+    from .._typing import Auto, BackendName, DType, Seed
 
 # The initial value of Adagrad's sums, so that no step is longer than a plain SGD step. With 0.01, where the first step
 # has the length of the learning rate whatever the gradient, NDCG@10 is 0.514 instead of 0.529 on msweb and 0.127
@@ -173,7 +171,7 @@ class LogisticMF(StochasticModel):
         validation_fraction: float = 0.0,
         warm_start: bool = False,
         init_scale: float | Auto = "auto",
-        dtype: DTypeLike = "float32",
+        dtype: DType = "float32",
         random_state: Seed = None,
         num_threads: int | None = None,
         backend: BackendName = "auto",
