@@ -159,7 +159,7 @@ def arguments(dtype=np.float32):
         ),
         "squares": Factors(np.ones((4, 3), dtype), np.ones((4, 3), dtype), np.ones(4, dtype), np.ones(4, dtype)),
         "offset": 0.0, "bounds": (0.0, 5.0), "learning_rate": 0.1, "regularization": (0.0, 0.0, 0.0, 0.0), "seed": 0,
-        "epoch": 0,
+        "epoch": 0, "keys": None,
     }  # fmt: skip
 
 
@@ -167,7 +167,7 @@ NAMES = {
     "biased_epoch": ("grid", "schedule", "target", "factors", "offset", "bounds", "learning_rate", "regularization"),
     "cosine_epoch": ("grid", "schedule", "target", "X", "Y", "learning_rate"),
     "logistic_epoch": ("grid", "schedule", "weight", "target", "negatives", "factors", "squares", "learning_rate",
-                       "regularization", "seed", "epoch"),
+                       "regularization", "seed", "epoch", "keys"),
 }  # fmt: skip
 
 
@@ -284,6 +284,10 @@ LOGISTIC = [
     ({"seed": 2**64}, ValueError, "seed must be from 0"),
     ({"seed": 0.5}, TypeError, "integer"),
     ({"epoch": -1}, ValueError, "epoch must be from 0"),
+    ({"keys": np.zeros(4, np.uint64)}, TypeError, "keys must be an? int64 array, got an? uint64 array"),
+    ({"keys": np.zeros(3, np.int64)}, ValueError, "keys must have length 4, got 3"),
+    ({"keys": np.array([0, 1, 2, 1 << 48])}, ValueError, r"keys must be from 0 to 2\^48 - 1, got 0 to 281474976710656"),
+    ({"keys": np.array([0, -1, 2, 3])}, ValueError, "keys must be from 0"),
 ]
 
 

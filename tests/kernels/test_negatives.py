@@ -7,7 +7,7 @@ from scipy import stats
 from alternant.kernels import Factors, Grid, sgd_reference
 
 
-def counts(kernels, negatives, n, blocks, seed=0, epoch=0, edges_seed=1):
+def counts(kernels, negatives, n, blocks, seed=0, epoch=0, edges_seed=1, keys=None):
     """How often each row and each column is taken: with X = Y = 0 and a tiny learning rate the biases count it."""
     m, tiny = len(negatives), 2.0**-40
     rng = np.random.default_rng(edges_seed)
@@ -18,7 +18,7 @@ def counts(kernels, negatives, n, blocks, seed=0, epoch=0, edges_seed=1):
     grid.check(m, n)
     schedule = grid.diagonals(np.arange(blocks))
     kernels.logistic_epoch(grid, schedule, np.empty(0), np.empty(0), negatives, factors, None, tiny,
-                           (0.0, 0.0, 0.0, 0.0), seed, epoch)  # fmt: skip
+                           (0.0, 0.0, 0.0, 0.0), seed, epoch, keys=keys)  # fmt: skip
     assert (factors.X == 0).all()
     whole = []
     for bias in (factors.row_bias, factors.column_bias):
@@ -49,6 +49,21 @@ def test_sampled_negatives_change_with_the_seed_the_epoch_and_the_row(kernels):
     assert (alone[1] != alone[2]).any()
     together = counts(kernels, np.full(3, 40.0), 50, 3)[1]
     np.testing.assert_array_equal(together, sum(alone))  # the sample of a row depends on no other row
+
+
+def test_the_sample_of_a_row_depends_on_its_key_rather_than_its_number_if_it_has_one(kernels):
+    order = np.random.default_rng(2).permutation(30)
+    for keys in (np.arange(30), np.arange(30) + (1 << 48) - 30):
+        expected, moved = (
+            [counts(kernels, 4.0 * (of == row), 50, 3, keys=of)[1] for row in keys[:3]] for of in (keys, keys[order])
+        )
+        np.testing.assert_array_equal(moved, expected)
+        reference = [counts(sgd_reference, 4.0 * (keys == row), 50, 3, keys=keys)[1] for row in keys[:3]]
+        np.testing.assert_array_equal(expected, reference)
+    by_number = [counts(kernels, 4.0 * (np.arange(30) == row), 50, 3)[1] for row in range(3)]
+    by_key = [counts(kernels, 4.0 * (np.arange(30) == row), 50, 3, keys=np.arange(30))[1] for row in range(3)]
+    np.testing.assert_array_equal(by_key, by_number)
+    assert (np.asarray(expected) != by_number).any()
 
 
 @pytest.mark.parametrize("blocks", [1, 3, 16])

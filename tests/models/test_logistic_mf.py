@@ -280,6 +280,14 @@ def test_items_fold_in_only_after_a_fit():
         model.fold_in_items(COUNTS.T)
 
 
+def test_a_user_who_is_folded_in_draws_the_same_negatives_in_any_company():
+    model = fit(COUNTS)
+    users, items = model.fold_in_users(COUNTS), model.fold_in_items(COUNTS.T.tocsr())
+    order = np.random.default_rng(3).permutation(M)[:7]
+    np.testing.assert_array_equal(model.fold_in_users(COUNTS[order]), users[order])
+    np.testing.assert_array_equal(model.fold_in_items(COUNTS.T.tocsr()[[5, 2]]), items[[5, 2]])
+
+
 def test_a_zero_is_no_interaction_and_duplicates_add_up():
     rows = sp.coo_array(([1.0, 0, 2, 3], ([0, 0, 1, 1], [0, 1, 1, 1])), shape=(2, 2))
     model = fit(rows)

@@ -32,11 +32,19 @@ def content_keys(rows: CSR, chosen: NDArray[np.bool_]) -> NDArray[np.uint64]:
 
     A row therefore gets the same numbers in any batch and at any position.
     """
-    owner, columns = rows.positions()
-    hashed = _hash(columns.astype(np.uint64) + np.uint64(1))
+    hashed = _hash_columns(rows)
+    return _hash(hashed ^ row_keys(rows.filter(chosen))[rows.positions()[0]])
+
+
+def row_keys(rows: CSR) -> NDArray[np.uint64]:
+    """Return a pseudo-random number for each row, a function of its columns."""
     sums = np.zeros(rows.shape[0], np.uint64)
-    np.add.at(sums, owner[chosen], hashed[chosen])  # modulo 2^64, so that the order does not matter
-    return _hash(hashed ^ _hash(sums)[owner])
+    np.add.at(sums, rows.positions()[0], _hash_columns(rows))  # modulo 2^64, so that the order does not matter
+    return _hash(sums)
+
+
+def _hash_columns(rows: CSR) -> NDArray[np.uint64]:
+    return _hash(rows.indices.astype(np.uint64) + np.uint64(1))
 
 
 def _hash(z: NDArray[np.uint64]) -> NDArray[np.uint64]:

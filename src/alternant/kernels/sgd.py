@@ -163,6 +163,7 @@ def logistic_epoch(
     epoch: int = 0,
     update_columns: bool = True,
     num_threads: int | None = None,
+    keys: NDArray[np.int64] | None = None,
 ) -> float:
     r"""Take one gradient step per entry, and per negative, for logistic matrix factorization.
 
@@ -175,7 +176,7 @@ def logistic_epoch(
     where the gradients of both sides are evaluated before either is updated. After the entries of a block, each row of
     the block takes steps with ``w = 1``, ``t = 0`` for columns of the block: for all of them, or for a uniform sample
     (with replacement) whose expected size over all blocks is ``negatives[u]``. The sample depends only on (`seed`,
-    `epoch`, row, block), and is the same in every backend.
+    `epoch`, row or its key, block), and is the same in every backend.
 
     Parameters
     ----------
@@ -192,6 +193,8 @@ def logistic_epoch(
         Seed of the sample, from 0 to 2^64 - 1.
     epoch : int
         Number of the epoch, from 0 to 2^64 - 1; each epoch has its own sample.
+    keys : int64 array, shape (m,), optional
+        From 0 to 2^48 - 1, instead of the numbers of the rows, on which the sample would otherwise depend.
 
     Returns
     -------
@@ -215,11 +218,15 @@ def logistic_epoch(
     for name, value in (("seed", seed), ("epoch", epoch)):
         if not 0 <= index(value) < 1 << 64:
             raise ValueError(f"{name} must be from 0 to 2^64 - 1, got {value}")
+    if keys is not None:
+        check.vector("keys", keys, np.int64, len(factors.X))
+        if len(keys) and not 0 <= keys.min() <= keys.max() < 1 << 48:
+            raise ValueError(f"keys must be from 0 to 2^48 - 1, got {keys.min()} to {keys.max()}")
     _check_rates(learning_rate, regularization)
     threads = resolve_num_threads(num_threads)
     loss: float = active_backend().logistic_epoch(
         grid, schedule, weight, target, negatives, factors, squares, learning_rate, regularization, seed, epoch,
-        update_columns, threads,
+        update_columns, threads, keys,
     )  # fmt: skip
     return loss
 

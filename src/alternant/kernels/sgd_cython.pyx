@@ -4,7 +4,9 @@ from libc.math cimport INFINITY, isfinite
 from libc.stddef cimport ptrdiff_t
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint64_t
 
-from ._arrays cimport floats, floats_or_null, floats_out, integers, integers_out, real_size, unsigned_bytes
+from ._arrays cimport (
+    floats, floats_or_null, floats_out, integers, integers_or_null, integers_out, real_size, unsigned_bytes,
+)
 
 import numpy as np
 
@@ -39,6 +41,7 @@ cdef extern from "sgd.h" nogil:
         const void *target
         const void *weight
         const double *negatives
+        const int64_t *keys
         uint64_t seed
         sgd_sides sides
         sgd_step step
@@ -91,7 +94,7 @@ cdef sgd_epoch epoch_of(grid, schedule, X, Y, target, learning_rate, bint update
     p.columns = <const int32_t *> integers(columns, "columns", 4)
     p.schedule = <const int64_t *> integers(schedule, "schedule", 8)
     p.rounds, p.tasks = schedule.shape[0], schedule.shape[1]
-    p.target, p.weight, p.negatives, p.seed = floats(target, "target", size), NULL, NULL, 0
+    p.target, p.weight, p.negatives, p.keys, p.seed = floats(target, "target", size), NULL, NULL, NULL, 0
     p.sides.X, p.sides.Y = floats_out(X, "X", size), side(Y, "Y", size, update_columns)
     p.sides.row_bias, p.sides.column_bias, p.sides.XX = NULL, NULL, NULL
     p.step.rate, p.step.columns = learning_rate, update_columns
@@ -145,7 +148,7 @@ cdef class Kernels:
         return sum(loss.tolist())
 
     def logistic_epoch(self, grid, schedule, weight, target, negatives, factors, squares, learning_rate, regularization,
-                       seed=0, epoch=0, update_columns=True, num_threads=None):
+                       seed=0, epoch=0, update_columns=True, num_threads=None, keys=None):
         """See `alternant.kernels.logistic_epoch`."""
         cdef Py_ssize_t size = real_size(target)
         X, Y, row_bias, column_bias = factors
@@ -158,6 +161,7 @@ cdef class Kernels:
                                     num_threads, size)
         p.weight = floats(weight, "weight", size)
         p.negatives = <const double *> floats_or_null(negatives, "negatives", 8)
+        p.keys = <const int64_t *> integers_or_null(keys, "keys", 8)
         p.seed = mix(first + SGD_GOLDEN * (number + 1))
         p.step.shrink_x, p.step.shrink_y, p.step.shrink_b, p.step.shrink_c = regularization
         p.sides.row_bias = floats_out(row_bias, "row_bias", size)

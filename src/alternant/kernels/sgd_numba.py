@@ -106,17 +106,18 @@ def logistic_epoch(
     epoch: int = 0,
     update_columns: bool = True,
     num_threads: int | None = None,
+    keys: NDArray[np.int64] | None = None,
 ) -> float:
     """See `alternant.kernels.logistic_epoch`."""
     state = np.uint64(mix(int(seed) + GOLDEN * (int(epoch) + 1) & MASK))
-    sampled = None if negatives is None else constant(negatives)[0]
+    sampled, numbers = (None if array is None else constant(array)[0] for array in (negatives, keys))
     steps = len(grid.rows) + (len(factors.X) * len(factors.Y) if negatives is None else float(negatives.sum()))
     rates = Rates(float(learning_rate), *map(float, regularization))
     moving = _moving(factors, update_columns)
     moving_squares = None if squares is None else _moving(squares, update_columns)
     return _run(
         _logistic_blocks, grid, schedule, steps, num_threads,
-        *constant(weight, target), sampled, state, moving, moving_squares, rates, update_columns or None,
+        *constant(weight, target), sampled, numbers, state, moving, moving_squares, rates, update_columns or None,
     )  # fmt: skip
 
 
@@ -270,8 +271,9 @@ def _move(X, u, Y, i, a, x_decay, y_decay, update, zero):
 
 @entry_point
 def _logistic_blocks(
-    first, last, begin, end, grid, schedule, weight, target, negatives, state, factors, squares, rates, update, losses
-):
+    first, last, begin, end, grid, schedule, weight, target, negatives, keys, state, factors, squares, rates, update,
+    losses,
+):  # fmt: skip
     """Process the tasks ``begin:end`` of the rounds ``first:last``."""
     blocks, tasks = len(grid.row_edges) - 1, schedule.shape[1]
     for d in range(first, last):
@@ -283,7 +285,8 @@ def _logistic_blocks(
                 loss += _logistic_step(grid.rows[j], grid.columns[j], w, t, factors, squares, rates, update)
             left, width = grid.column_edges[b], grid.column_edges[b + 1] - grid.column_edges[b]
             for u in range(grid.row_edges[a], grid.row_edges[a + 1]):
-                key, count = _draw(negatives, state, u, u * blocks + b, width, grid.column_edges[blocks])
+                place = (u if keys is None else keys[u]) * blocks + b
+                key, count = _draw(negatives, state, u, place, width, grid.column_edges[blocks])
                 for k in range(count):
                     i = left + _column(negatives, key, k, width)
                     loss += _logistic_step(u, i, 1.0, 0.0, factors, squares, rates, update)

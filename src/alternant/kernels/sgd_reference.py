@@ -107,6 +107,7 @@ def logistic_epoch(
     epoch: int = 0,
     update_columns: bool = True,
     num_threads: int | None = None,  # noqa: ARG001
+    keys: NDArray[np.int64] | None = None,
 ) -> float:
     """See `alternant.kernels.logistic_epoch`."""
     X, Y, row_bias, column_bias = factors
@@ -135,7 +136,7 @@ def logistic_epoch(
         for j in _entries(grid, a, b):
             loss += step(grid.rows[j], grid.columns[j], float(weight[j]), float(target[j]))
         for u in range(grid.row_edges[a], grid.row_edges[a + 1]):
-            for i in _negatives(grid, u, b, negatives, seed, epoch):
+            for i in _negatives(grid, u, b, negatives, seed, epoch, keys):
                 loss += step(u, i, 1.0, 0.0)
     return loss
 
@@ -172,8 +173,9 @@ def _entries(grid: Grid, a: int, b: int) -> range:
 
 
 def _negatives(
-    grid: Grid, u: int, b: int, negatives: NDArray[np.float64] | None, seed: int, epoch: int
-) -> Iterator[int]:
+    grid: Grid, u: int, b: int, negatives: NDArray[np.float64] | None, seed: int, epoch: int,
+    keys: NDArray[np.int64] | None,
+) -> Iterator[int]:  # fmt: skip
     """Yield the columns of block b that row u takes as negatives; they are a hash of seed, epoch, row and block."""
     first, width = int(grid.column_edges[b]), int(grid.column_edges[b + 1] - grid.column_edges[b])
     if negatives is None:
@@ -181,7 +183,8 @@ def _negatives(
         return
     if width == 0:
         return
-    key = mix(mix(seed + GOLDEN * (epoch + 1)) + GOLDEN * (u * grid.blocks + b + 1))
+    row = u if keys is None else int(keys[u])
+    key = mix(mix(seed + GOLDEN * (epoch + 1)) + GOLDEN * (row * grid.blocks + b + 1))
     expected = float(negatives[u]) * width / int(grid.column_edges[-1])
     for k in range(int(expected + (key >> 40) * 2.0**-24)):
         yield first + ((mix(key + GOLDEN * (k + 1)) >> 32) * width >> 32)

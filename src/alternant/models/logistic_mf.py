@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from .._utils.messages import parameter, refusal
 from .._utils.validation import check_integer, check_pair
 from ..data.csr import CSR
+from ..data.hold_out import row_keys
 from ..kernels import Factors
 from ..kernels._grid import column_counts
 from . import _bias_columns as bias_columns
@@ -62,8 +63,8 @@ class LogisticMF(StochasticModel):
         Scale of r in ``weighting="log"``.
     negatives : int or "full"
         Number of negatives sampled for each observed pair of a user, anew in each epoch; "full" uses all pairs, which
-        costs ``n_users * n_items`` steps per epoch. The sample depends on the row number: when users are folded in, on
-        their position in the call.
+        costs ``n_users * n_items`` steps per epoch. When users are folded in, the sample of each depends only on
+        which items the user has.
     optimizer : {"adagrad", "sgd"}
         Adagrad (Duchi et al. 2011), or plain SGD steps.
     learning_rate : float
@@ -234,9 +235,12 @@ class LogisticMF(StochasticModel):
         total: float = self._backend().logistic_epoch(
             inputs.grid, inputs.schedule, confidence, (inputs.values > 0).astype(confidence.dtype),
             self._samples(inputs), inputs.factors, inputs.squares, inputs.learning_rate, (rows, columns, bias, bias),
-            inputs.seed, inputs.epoch, inputs.update_columns, inputs.num_threads,
+            inputs.seed, inputs.epoch, inputs.update_columns, inputs.num_threads, inputs.keys,
         )  # fmt: skip
         return total
+
+    def _row_keys(self, rows: CSR) -> NDArray[np.int64] | None:
+        return None if isinstance(self.negatives, str) else (row_keys(rows) >> np.uint64(16)).astype(np.int64)
 
     def _samples(self, inputs: EpochInputs) -> NDArray[np.float64] | None:
         """Return the expected number of negatives of each row."""

@@ -30,8 +30,9 @@ typedef struct {
     const int64_t *schedule;      /* rounds * tasks * 2: the row block and the column block of a task */
     ptrdiff_t rounds, tasks;
     const void *target;           /* nnz */
-    const void *weight;           /* nnz; only for logistic_epoch, as are the next two */
+    const void *weight;           /* nnz; only for logistic_epoch, as are the next three */
     const double *negatives;      /* m, or NULL for all columns */
+    const int64_t *keys;          /* m, or NULL for the numbers of the rows */
     uint64_t seed;
     sgd_sides sides;
     sgd_step step;

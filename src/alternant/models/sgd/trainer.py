@@ -46,6 +46,7 @@ class EpochInputs(NamedTuple):
     epoch: int  # from 1
     learning_rate: float
     num_threads: int
+    keys: NDArray[np.int64] | None = None  # on which the negatives of a row depend; None: its number
 
 
 class StochasticModel(FoldInModel):
@@ -222,6 +223,10 @@ class StochasticModel(FoldInModel):
 
     # Fold-in
 
+    def _row_keys(self, rows: CSR) -> NDArray[np.int64] | None:
+        """Return what the random choices for each row depend on, if there are any: nothing but the row itself."""
+        return None
+
     def _fold_in(
         self, rows: CSR, fixed: NDArray[Any], kind: str, numbers: NDArray[np.int64] | None = None
     ) -> NDArray[Any]:
@@ -234,6 +239,7 @@ class StochasticModel(FoldInModel):
             initial = Factors(initial.Y, initial.X, initial.column_bias, initial.row_bias)
         X, b = np.array(initial.X), np.array(initial.row_bias)
         Y, c = np.ascontiguousarray(initial.Y), np.ascontiguousarray(initial.column_bias)
+        keys = self._row_keys(rows)
 
         @np.errstate(over="ignore", invalid="ignore")  # reported below
         def fold_in(first: int) -> None:
@@ -248,7 +254,7 @@ class StochasticModel(FoldInModel):
             for epoch in range(1, self.epochs + 1):
                 self._epoch(EpochInputs(
                     grid, ONE_TASK, values, factors, squares, state, kind, False,
-                    first, epoch, self._learning_rate_at(epoch), 1,
+                    0, epoch, self._learning_rate_at(epoch), 1, None if keys is None else keys[part],
                 ))  # fmt: skip
 
         map_parallel(fold_in, range(0, len(X), FOLD_IN_ROWS), resolve_num_threads(self.num_threads))
