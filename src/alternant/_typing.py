@@ -11,7 +11,7 @@ from numpy.typing import DTypeLike, NDArray
 
 from .data.interactions import Interactions
 
-# What a fit takes, shape (n_users, n_items); models of ratings and likes also take a table with NaN for missing.
+# What a fit takes, shape (n_users, n_items); in a dense table, 0 or (of ratings and likes) NaN marks what is missing.
 Sparse: TypeAlias = "scipy.sparse.sparray | scipy.sparse.spmatrix"
 Dense: TypeAlias = "NDArray[Any] | Sequence[Sequence[float] | NDArray[Any]]"
 Observed: TypeAlias = "Interactions | Sparse"

@@ -237,7 +237,7 @@ def test_the_table_fits_80_columns_and_the_json_is_complete():
     ({"metrics": ["rmse"]}, ValueError, "rmse measures predicted ratings, which ImplicitALS does not predict"),
     ({"test": sp.csr_array((M, N + 1))}, ValueError, "test must have 40 columns"),
     ({"test": sp.csr_array((M - 1, N))}, ValueError, "test must have one row for each of the 60 users"),
-    ({"test": np.ones((M, N))}, TypeError, "test must be a SciPy sparse matrix"),
+    ({"test": "test.csv"}, TypeError, "test must be a SciPy sparse matrix"),
     ({"user_items": sp.csr_array((3, N))}, ValueError, "one row for each new user, got 60 and 3"),
     ({"candidates": sp.csr_array((3, N))}, ValueError, "candidates must be a sparse matrix of the shape of test"),
     ({"candidates": sp.csr_array((M, N)), "metrics": ["auc"]}, ValueError, "auc ranks the whole catalogue"),

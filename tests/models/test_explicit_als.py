@@ -395,20 +395,20 @@ def put(matrix, value):
 REFUSED = {
     "infinite": (put(GOOD, np.inf), None, ValueError, "ratings must be finite in float32, got inf at row"),
     "too large for float32": (put(GOOD, 1e39), None, ValueError, r"ratings must be finite in float32, got 1e\+39"),
-    "complex": (GOOD.astype(complex), None, TypeError, "ratings must hold real numbers, got dtype complex128"),
+    "complex": (GOOD.astype(complex), None, ValueError, "ratings must hold real numbers, got dtype complex128"),
     "text": ([["a", "b"]], None, TypeError, "ratings must be a SciPy sparse matrix or a table of numbers, got list"),
     "uneven lists": ([[1, 2], [3]], None, ValueError, "ratings must have rows of equal length"),
     "None": (None, None, TypeError, "ratings must be .*, got NoneType"),
     "one dimension": (np.ones(4), None, ValueError, "ratings must have 2 dimensions .*, got 1"),
     "three dimensions": (np.ones((2, 2, 2)), None, ValueError, "ratings must have 2 dimensions .*, got 3"),
     "nothing rated": (np.full((3, 3), np.nan), None, ValueError, "ratings must contain at least one rating"),
-    "no user": (np.ones((0, 3)), None, ValueError, "ratings must contain at least one rating"),
+    "no user": (np.ones((0, 3)), None, ValueError, r"must not be empty, got 0 sample\(s\) \(shape=\(0, 3\)\)"),
     "weights of another shape": (GOOD, np.ones((2, 2)), ValueError, "sample_weight must have the shape of the ratings"),
     "a weight missing": (GOOD, SPARSE_WEIGHT[:, ::-1].tocsr(), ValueError, "sample_weight must store the same pairs"),
     "a negative weight": (GOOD, put(SPARSE_WEIGHT, -1), ValueError, "sample_weight must be 0 or more .*, got -1"),
     "an infinite weight": (GOOD, put(SPARSE_WEIGHT, np.inf), ValueError, "sample_weight must be 0 or more .*, got inf"),
     "a weight of NaN": (GOOD, put(SPARSE_WEIGHT, np.nan), ValueError, "sample_weight must be 0 or more .*, got nan"),
-    "no weight": (GOOD, 0 * SPARSE_WEIGHT, ValueError, "sample_weight must have a weight above 0, got none"),
+    "no weight": (GOOD, 0 * SPARSE_WEIGHT, ValueError, "sample_weight must have a weight above zero, got none"),
 }  # fmt: skip
 
 

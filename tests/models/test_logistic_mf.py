@@ -293,5 +293,4 @@ def test_a_zero_is_no_interaction_and_duplicates_add_up():
     model = fit(rows)
     assert model.interactions_.data.tolist() == [1, 5]
     assert model.mean_item_count_ == 1
-    with pytest.raises(TypeError, match="interactions must be a SciPy sparse matrix"):
-        model.fit(np.ones((2, 2)))
+    assert model.fit(rows.toarray()).interactions_.data.tolist() == [1, 5]

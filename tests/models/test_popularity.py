@@ -173,9 +173,9 @@ def test_a_bad_parameter_is_refused_by_name(parameters, error, message):
 @pytest.mark.parametrize(
     ("interactions", "error", "message"),
     [
-        (np.eye(3), TypeError, "interactions must be a SciPy sparse matrix or array, got ndarray"),
+        ("plays.csv", TypeError, "interactions must be a SciPy sparse matrix or a table of numbers, got str"),
         (sparse.csr_array(np.array([[1.0, np.nan]])), ValueError, "interactions must be finite"),
-        (sparse.csr_array((0, 3)), ValueError, "at least one user and one item"),
+        (sparse.csr_array((0, 3)), ValueError, "interactions must not be empty"),
     ],
 )
 def test_bad_interactions_are_refused_and_leave_the_model_as_it_was(interactions, error, message):

@@ -41,8 +41,8 @@ def test_a_random_state_of_old_is_a_seed_for_splits_too():
 
 
 @pytest.mark.parametrize(("call", "error", "message"), [
-    (lambda: evaluate(PLAIN, [[1.0] * 12], user_items=ROW), TypeError, "test must be a SciPy sparse matrix"),
-    (lambda: evaluate(PLAIN, ROW, user_items=[[1.0] * 12]), TypeError, "user_items must be a SciPy sparse matrix"),
+    (lambda: evaluate(PLAIN, [["a"] * 12], user_items=ROW), TypeError, "test must be a SciPy sparse matrix"),
+    (lambda: evaluate(PLAIN, ROW, user_items=[["a"] * 12]), TypeError, "user_items must be a SciPy sparse matrix"),
     (lambda: evaluate(PLAIN, DATA, relevant_from="a"), TypeError, "relevant_from must be a number, got 'a'"),
     (lambda: evaluate(PLAIN, DATA, relevant_from=np.nan), ValueError, "relevant_from must be finite, got nan"),
     (lambda: evaluate(PLAIN, DATA, exclude_seen="no"), TypeError, "exclude_seen must be True or False, got 'no'"),

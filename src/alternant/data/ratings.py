@@ -9,7 +9,8 @@ from numpy.typing import NDArray
 
 from .._utils.messages import parameter, refusal
 from .csr import CSR
-from .validation import check_structure, is_sparse, way_from_frame
+from .dense import dense_table
+from .validation import check_real, check_structure, is_sparse, shape_of
 
 if TYPE_CHECKING:
     from .interactions import Interactions
@@ -74,16 +75,25 @@ def check_has_values(name: str, interactions: Interactions) -> None:
 
 
 def check_sample_weight(sample_weight: Any, ratings: Any, observed: CSR, missing_value: float) -> NDArray[Any]:
-    """Return the weights of the observed ratings, in their order; `ratings` is the table that they come from."""
+    """Return the weights of the observed ratings, in their order; `ratings` is the table that they come from.
+
+    A list of numbers has one weight for each user.
+    """
     name, at = "sample_weight", observed.positions()
+    if of_users := not is_sparse(sample_weight) and len(shape_of(sample_weight)) == 1:
+        sample_weight = np.asarray(sample_weight)[:, None]
     entries = _sparse_entries if is_sparse(sample_weight) else _dense_entries
     shape, rows, columns, values = entries(name, sample_weight)
-    if tuple(shape) != observed.shape:
+    if of_users and shape[0] != observed.shape[0]:
+        raise ValueError(f"{name} must have a weight for each of {observed.shape[0]} users, got {shape[0]} weights")
+    if not of_users and tuple(shape) != observed.shape:
         raise ValueError(
             f"{name} must have the shape of the ratings, {observed.shape}, got {tuple(shape)}: give each rating a "
-            "weight"
+            "weight, or each user"
         )
-    if not is_sparse(sample_weight):  # weights of missing ratings are ignored
+    if of_users:
+        values = values[at[0]]
+    elif not is_sparse(sample_weight):  # weights of missing ratings are ignored
         values = values.reshape(shape)[at]
     elif not _same((rows, columns), at):
         _, *stored, ratings = _sparse_entries("ratings", ratings) if is_sparse(ratings) else (None, *at, observed.data)
@@ -103,7 +113,7 @@ def check_sample_weight(sample_weight: Any, ratings: Any, observed: CSR, missing
             f"column {at[1][first]}: drop or replace it"
         )
     if not weight.any():
-        raise ValueError(f"{name} must have a weight above 0, got none: give the ratings that count a weight")
+        raise ValueError(f"{name} must have a weight above zero, got none: give the ratings that count a weight")
     return weight
 
 
@@ -136,8 +146,7 @@ def _sparse_entries(
     """Return the entries, sorted by row and column; raise if a pair is repeated."""
     if table.ndim != 2:
         raise ValueError(f"{name} must have 2 dimensions (users and items), got {table.ndim}")
-    if table.dtype.kind not in "buif":
-        raise TypeError(f"{name} must hold real numbers, got dtype {table.dtype}: pass {name}.astype(numpy.float32)")
+    check_real(name, table.dtype)
     check_structure(name, table)
     try:
         coordinates = table.tocoo(copy=False)
@@ -163,26 +172,7 @@ def _sparse_entries(
 
 def _dense_entries(name: str, table: Any) -> tuple[tuple[int, int], NDArray[np.int64], NDArray[Any], NDArray[Any]]:
     """Return all entries of a table of numbers."""
-    if hasattr(table, "columns"):  # a frame of (user, item, rating) rows would pass for a table of 3 items
-        raise TypeError(
-            f"{name} must be a SciPy sparse matrix or a table of users x items, got {type(table).__name__}: pass "
-            f"{way_from_frame(name, table)}, or {name}.to_numpy() of a table of users x items"
-        )
-    if isinstance(table, np.ma.MaskedArray):
-        table = np.ma.filled(table.astype(np.float64), np.nan)
-    try:
-        array = np.asarray(table)
-    except ValueError:
-        raise ValueError(
-            f"{name} must have rows of equal length, got lists of different lengths: pad them with NaN"
-        ) from None
-    if array.dtype.kind not in "buif":
-        raise TypeError(
-            f"{name} must be a SciPy sparse matrix or a table of numbers, got {type(table).__name__} of dtype "
-            f"{array.dtype}: pass users x items, with NaN for missing values"
-        )
-    if array.ndim != 2:
-        raise ValueError(f"{name} must have 2 dimensions (users and items), got {array.ndim}")
+    array = dense_table(name, table, np.nan, "NaN for missing values")
     m, n = array.shape
     rows, columns = np.repeat(np.arange(m), n), np.tile(np.arange(n), m)
     values = array.reshape(-1) if array.dtype.kind == "f" else array.reshape(-1).astype(np.float64)

@@ -81,8 +81,7 @@ def check_interactions(
         )
     if matrix.ndim != 2:
         raise ValueError(f"{name} must have 2 dimensions (users and items), got {matrix.ndim}")
-    if matrix.dtype.kind not in "buif":
-        raise TypeError(f"{name} must hold real numbers, got dtype {matrix.dtype}: pass {name}.astype(numpy.float32)")
+    check_real(name, matrix.dtype)
     # Duplicates are summed in a dtype that holds the sum: 100 + 100 is -56 in int8, and True + True is True.
     csr = _to_csr(name, matrix, np.promote_types(matrix.dtype, dtype), copy)
     data = csr.data
@@ -114,15 +113,23 @@ def way_from_frame(name: str, frame: Any) -> str:
     return "alternant.Interactions.from_frame(...) of its columns"
 
 
+def refuse_empty(interactions: Any) -> None:
+    """Raise, in scikit-learn's words, if there is no row or no column; what is no matrix is left to later checks."""
+    shape = shape_of(interactions)
+    if len(shape) == 2 and 0 in shape:
+        what = "sample" if shape[0] == 0 else "feature"
+        raise ValueError(
+            f"interactions must not be empty, got 0 {what}(s) (shape={shape}) while a minimum of 1 is required: a fit "
+            "needs at least one user and one item"
+        )
+
+
 def check_columns(name: str, matrix: Any, columns: int, kind: str, rows: int) -> None:
     """Raise if a matrix does not have the model's number of columns, and say if it looks transposed.
 
     Anything that is not a matrix is left to later checks.
     """
-    try:
-        shape = matrix.shape if is_sparse(matrix) else np.shape(matrix)
-    except ValueError:  # uneven lists
-        return
+    shape = shape_of(matrix)
     if len(shape) != 2 or shape[1] == columns or hasattr(matrix, "columns"):
         return
     looks_transposed = shape[0] == columns or shape[1] == rows
@@ -131,6 +138,24 @@ def check_columns(name: str, matrix: Any, columns: int, kind: str, rows: int) ->
         f"{name} must have {columns} columns (the model was fitted on {columns} {kind}s), "
         f"got {shape[1]}: {advice}"
     )
+
+
+def shape_of(matrix: Any) -> tuple[int, ...]:
+    """Return the shape of a matrix, frame, array or list; () for anything else, and for lists of different lengths."""
+    if hasattr(matrix, "shape"):
+        return tuple(matrix.shape)
+    try:
+        return np.asarray(matrix).shape
+    except ValueError:
+        return ()
+
+
+def check_real(name: str, dtype: np.dtype[Any]) -> None:
+    """Raise unless a dtype is of real numbers."""
+    if dtype.kind == "c":
+        raise ValueError(f"{name} must hold real numbers, got dtype {dtype}: Complex data not supported")
+    if dtype.kind not in "buif":
+        raise TypeError(f"{name} must hold real numbers, got dtype {dtype}: pass {name}.astype(numpy.float32)")
 
 
 def is_sparse(matrix: Any) -> TypeGuard[Any]:
@@ -195,8 +220,9 @@ def _check_finite(name: str, csr: scipy.sparse.csr_array, data: NDArray[Any]) ->
     if not finite.all():
         entry = int(np.argmin(finite))
         row = int(np.searchsorted(csr.indptr, entry, side="right")) - 1
+        found = "NaN" if np.isnan(csr.data[entry]) else csr.data[entry]
         raise ValueError(
-            f"{name} must be finite in {data.dtype}, got {csr.data[entry]} at row {row}, column {csr.indices[entry]} "
+            f"{name} must be finite in {data.dtype}, got {found} at row {row}, column {csr.indices[entry]} "
             f"({(~finite).sum()} such values): drop or replace them"
         )
 

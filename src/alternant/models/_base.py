@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from .._utils.threads import resolve_num_threads
 from .._utils.validation import check_boolean, check_choice, check_integer
 from ..data.csr import CSR
+from ..data.dense import as_sparse
 from ..data.validation import check_columns, check_interactions
 from ..kernels import get_backend
 from ..kernels._registry import Backend, active_backend
@@ -316,7 +317,7 @@ class FactorModel(Serving, ColdStart, Histories, RawIds, ScikitLearnModel, Descr
 
     def _check_rows(self, name: str, rows: Any, dtype: np.dtype[Any], copy: bool = False) -> CSR:
         """Return users' (or items') interactions in canonical form."""
-        return check_interactions(name, rows, dtype, copy)
+        return check_interactions(name, as_sparse(name, rows), dtype, copy)
 
     def _known_columns(self, name: str, rows: Any, fixed: NDArray[Any], kind: str, own: int) -> CSR:
         """Return rows in canonical form, with one column for each row of `fixed`, which are users or items (`kind`)."""

@@ -13,7 +13,7 @@ from ..data.append import refuse_other_types
 from ..data.ids import Ids
 from ..data.interactions import Interactions
 from ..data.ratings import check_has_values, check_not_summed
-from ..data.validation import check_ids, is_sparse, row_numbers, unordered
+from ..data.validation import check_ids, is_sparse, refuse_empty, row_numbers, unordered
 from ._state import State
 
 if TYPE_CHECKING:
@@ -87,6 +87,7 @@ class RawIds(State):
 
         With ``warm_start`` the ids of the last fit come first, so that every row continues from its factors.
         """
+        refuse_empty(interactions)
         if not isinstance(interactions, Interactions):
             return interactions, {"_user_ids": None, "_item_ids": None, "_library": None}
         interactions = interactions._snapshot()  # consistent ids, shape and values

@@ -19,7 +19,7 @@ from ._traits import Traits
 from .als.explanation import Explanation
 
 if TYPE_CHECKING:
-    from .._typing import Auto, BackendName, DType, Observed
+    from .._typing import Auto, BackendName, DType, Rated
     from ._sparse_rows import SparseRows
 
 WEIGHTINGS = ("binary", "log", "proportional")
@@ -123,13 +123,14 @@ class EASE(ItemWeightsModel):
         self.backend = backend
         self._check_params()
 
-    def fit(self, interactions: Observed, y: Any = None) -> Self:
+    def fit(self, interactions: Rated, y: Any = None) -> Self:
         """Learn the weights.
 
         Parameters
         ----------
-        interactions : Interactions, or sparse matrix or array, shape (n_users, n_items)
-            The value r of every observed pair, in any SciPy format; duplicates are summed, stored zeros are ignored.
+        interactions : Interactions, or sparse matrix or array, or dense array, shape (n_users, n_items)
+            The value r of every observed pair. Sparse in any SciPy format, whose duplicates are summed and stored zeros
+            ignored; dense, including lists of lists, with 0 where there is no interaction.
         y : None
             Not used; present for compatibility with scikit-learn.
 
@@ -149,8 +150,6 @@ class EASE(ItemWeightsModel):
         backend = self._backend().name
         matrix, ids = self._matrix_and_ids(interactions)
         rows = self._check_rows("interactions", matrix, np.dtype(self.dtype), copy=True)
-        if 0 in rows.shape:
-            raise ValueError(f"interactions must have at least one user and one item, got shape {rows.shape}")
         _check_memory(rows, resolve_num_threads(self.num_threads))
         chosen = self._chosen(rows)
         users = _user_rows(rows, chosen["weighting"], chosen["epsilon"], self.intercept)
@@ -161,7 +160,7 @@ class EASE(ItemWeightsModel):
         )  # fmt: skip
         return self
 
-    def fold_in_users(self, user_items: Observed) -> SparseRows:
+    def fold_in_users(self, user_items: Rated) -> SparseRows:
         """Return the rows x of new users.
 
         Parameters
@@ -181,7 +180,7 @@ class EASE(ItemWeightsModel):
         rows: SparseRows = super().fold_in_users(user_items)
         return rows
 
-    def explain(self, user: Any, item: Any, *, user_items: Observed | None = None) -> Explanation:
+    def explain(self, user: Any, item: Any, *, user_items: Rated | None = None) -> Explanation:
         """Break a score down into the contributions of the items in the user's history, exactly: ``x_j B_ji``.
 
         Parameters

@@ -19,6 +19,8 @@ from .als.solver import Solver
 from .als.trainer import AlternatingLeastSquares
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from .._typing import BackendName, Dense, DType, Rated, Seed, Sparse
 
 # Non-negative rows are solved until their gradient has fallen to this fraction, or for at most this many sweeps.
@@ -169,7 +171,7 @@ class ExplicitALS(AlternatingLeastSquares):
         ratings: Rated,
         y: Any = None,
         *,
-        sample_weight: Sparse | Dense | None = None,
+        sample_weight: Sparse | Dense | Sequence[float] | None = None,
         callback: Callback | None = None,
         callback_at: Literal["iteration", "half_sweep"] = "iteration",
         show_progress: bool | None = None,
@@ -184,8 +186,9 @@ class ExplicitALS(AlternatingLeastSquares):
             missing rating. So does `missing_value` in both.
         y : None
             Not used; present for compatibility with scikit-learn.
-        sample_weight : like `ratings`, optional
-            Non-negative weights of the ratings: sparse with the same stored pairs, or dense of the same shape.
+        sample_weight : like `ratings`, or list of numbers, shape (n_users,), optional
+            Non-negative weights of the ratings: sparse with the same stored pairs, or dense of the same shape. A list
+            has one weight for each user, that of all of the user's ratings.
         callback : callable, optional
             Called with a `FitState`; the fit stops after the iteration in which it returns True.
         callback_at : {"iteration", "half_sweep"}

@@ -22,7 +22,7 @@ from .als.implicit_objective import ImplicitObjective, cached_basis
 from .als.trainer import AlternatingLeastSquares
 
 if TYPE_CHECKING:
-    from .._typing import Auto, BackendName, DType, Observed, Seed
+    from .._typing import Auto, BackendName, DType, Rated, Seed
 
 
 class ImplicitALS(AlternatingLeastSquares):
@@ -240,7 +240,7 @@ class ImplicitALS(AlternatingLeastSquares):
 
     def fit(
         self,
-        interactions: Observed,
+        interactions: Rated,
         y: Any = None,
         *,
         callback: Callback | None = None,
@@ -251,8 +251,9 @@ class ImplicitALS(AlternatingLeastSquares):
 
         Parameters
         ----------
-        interactions : Interactions, or sparse matrix or array, shape (n_users, n_items)
-            The value r of every observed pair, in any SciPy format; duplicates are summed.
+        interactions : Interactions, or sparse matrix or array, or dense array, shape (n_users, n_items)
+            The value r of every observed pair. Sparse in any SciPy format, whose duplicates are summed; dense (lists of
+            lists, too) with 0 where there is no interaction.
         y : None
             Not used; present for compatibility with scikit-learn.
         callback : callable, optional
@@ -282,8 +283,6 @@ class ImplicitALS(AlternatingLeastSquares):
         options = FitOptions(callback, callback_at, show_progress)
         matrix, ids = self._matrix_and_ids(interactions)
         user_items = self._check_rows("interactions", matrix, np.dtype(self.dtype), copy=True)
-        if 0 in user_items.shape:
-            raise ValueError(f"interactions must have at least one user and one item, got shape {user_items.shape}")
         objective = choose_objective(self, user_items)
         degrees = objective.degrees
         assert degrees is not None
@@ -353,7 +352,7 @@ class ImplicitALS(AlternatingLeastSquares):
         degrees = self._degrees_of_factors()
         return {"_degrees": None if degrees is None else degrees.replaced(kind, numbers, np.diff(rows.indptr))}
 
-    def explain(self, user: Any, item: Any, *, user_items: Observed | None = None) -> Explanation:
+    def explain(self, user: Any, item: Any, *, user_items: Rated | None = None) -> Explanation:
         """Break a score down into the contributions of the items in the user's history.
 
         With ``A`` the matrix of the user's row problem, the solution is ``A^-1 sum_j t_j y_j``, so that item j

@@ -8,13 +8,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..data.csr import CSR
-from ..data.validation import check_interactions
 from ._base import FactorModel
 from ._sklearn import check_unused
 from ._traits import Traits
 
 if TYPE_CHECKING:
-    from .._typing import BackendName, Observed
+    from .._typing import BackendName, Rated
 
 
 class Popularity(FactorModel):
@@ -59,13 +58,14 @@ class Popularity(FactorModel):
         self.backend = backend
         self._check_params()
 
-    def fit(self, interactions: Observed, y: Any = None) -> Self:
+    def fit(self, interactions: Rated, y: Any = None) -> Self:
         """Count the interactions of every item.
 
         Parameters
         ----------
-        interactions : Interactions, or sparse matrix or array, shape (n_users, n_items)
-            In any SciPy format; duplicates are summed into one interaction, stored zeros do not count.
+        interactions : Interactions, or sparse matrix or array, or dense array, shape (n_users, n_items)
+            Sparse in any SciPy format; duplicates are summed into one interaction, stored zeros do not count. Dense,
+            including lists of lists, with 0 where there is no interaction.
         y : None
             Not used; present for compatibility with scikit-learn.
 
@@ -82,10 +82,8 @@ class Popularity(FactorModel):
         check_unused(y)
         backend = self._backend().name
         matrix, ids = self._matrix_and_ids(interactions)
-        user_items = check_interactions("interactions", matrix, np.dtype(np.float64), copy=True)
+        user_items = self._check_rows("interactions", matrix, np.dtype(np.float64), copy=True)
         n_users, n_items = user_items.shape
-        if 0 in user_items.shape:
-            raise ValueError(f"interactions must have at least one user and one item, got shape {user_items.shape}")
         values = user_items.data if self.weighted else user_items.data > 0  # dislikes do not add to popularity
         popularity = np.bincount(user_items.indices, values, minlength=n_items).astype(np.float64)
         self._assign(
@@ -94,7 +92,7 @@ class Popularity(FactorModel):
         )  # fmt: skip
         return self
 
-    def fold_in_users(self, user_items: Observed) -> NDArray[np.float64]:
+    def fold_in_users(self, user_items: Rated) -> NDArray[np.float64]:
         """Return the factors of new users: ones.
 
         Parameters
