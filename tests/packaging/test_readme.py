@@ -16,7 +16,7 @@ pytestmark = pytest.mark.skipif(not README.exists(), reason="README.md is not be
 
 
 def test_its_code_runs(tmp_path, monkeypatch, capsys):
-    for module in ("faiss", "matplotlib", "optuna", "polars", "pyarrow"):
+    for module in ("faiss", "matplotlib", "optuna", "polars", "pyarrow", "sklearn"):
         pytest.importorskip(module, reason="the README shows what the extras can do")
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("MPLBACKEND", "agg")

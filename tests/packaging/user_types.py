@@ -52,6 +52,7 @@ def lists(model: ImplicitALS, table: Interactions, users: NDArray[np.int64]) -> 
     assert_type(model.predict("ann", 3), float)
     assert_type(model.predict("ann", [3, 4]), Reals)
     assert_type(model.predict(users, 3), Reals)
+    assert_type(model.predict(table), Reals)
     assert_type(model.fold_in_users(table), Reals)
     assert_type(model.user_factors, Reals)
     assert_type(model.history_, dict[str, list[float]])
@@ -60,7 +61,7 @@ def lists(model: ImplicitALS, table: Interactions, users: NDArray[np.int64]) -> 
     assert_type(len(model.user_ids_) + len(CosineMF().update(1, 2, True).item_factors), int)
     assert_type(model.explain(model.user_ids_[0], 1).contributions, NDArray[np.float64])
     ImplicitALS(weighting="logarithmic")  # type: ignore[arg-type]
-    ImplicitALS().fit([[0, 1], [1, 0]])  # type: ignore[arg-type]
+    ImplicitALS().fit([[0, 1], [1, 0]])
     ImplicitALS().fit("plays.csv")  # type: ignore[arg-type]
     BiasedMF().fit([[0, 1], [1, 0]]).recommend(0, unknown="ignore")  # type: ignore[arg-type]
 

@@ -3,6 +3,7 @@
 from ._evaluate import evaluate
 from ._negatives import sample_negatives
 from ._report import Evaluation, Interval
+from ._scorer import scorer
 from .metrics import RankingMetrics, ranking_metrics
 from .splits import (
     HeldOutUsers,
@@ -29,5 +30,6 @@ __all__ = [
     "random_split",
     "ranking_metrics",
     "sample_negatives",
+    "scorer",
     "split_by_time",
 ]

@@ -12,7 +12,7 @@ from .._utils.threads import resolve_num_threads
 from .._utils.validation import check_boolean, check_choice, check_integer
 from ..data.csr import CSR
 from ..data.dense import as_sparse
-from ..data.validation import check_columns, check_interactions
+from ..data.validation import check_columns, check_interactions, shape_of
 from ..kernels import get_backend
 from ..kernels._registry import Backend, active_backend
 from . import _storage
@@ -65,10 +65,10 @@ class FactorModel(Serving, ColdStart, Histories, RawIds, ScikitLearnModel, Descr
     _reading = (
         "recommend", "recommend_frame", "recommend_all", "query_vectors", "predict", "similar_items", "similar_users",
         "cold_start", "explain", "fold_in_users", "fold_in_items", "half_sweep", "score", "save", "get_params",
-        "search_space", "iteration_work", "auto_parameters", "rescored", "__repr__",
-        "__getstate__",
+        "search_space", "iteration_work", "auto_parameters", "rescored", "transform", "get_feature_names_out",
+        "__repr__", "__getstate__",
     )  # fmt: skip
-    _changing = ("fit", "update", "partial_fit_users", "partial_fit_items", "set_params")
+    _changing = ("fit", "fit_transform", "update", "partial_fit_users", "partial_fit_items", "set_params", "set_output")
 
     if TYPE_CHECKING:  # subclasses define it, with their own arguments
 
@@ -159,25 +159,30 @@ class FactorModel(Serving, ColdStart, Histories, RawIds, ScikitLearnModel, Descr
     @overload
     def predict(self, users: Any, items: Many, *, unknown: Literal["raise", "nan"] = "raise") -> Reals: ...
     @overload
+    def predict(self, users: Rated, items: None = None, *, unknown: Literal["raise", "nan"] = "raise") -> Reals: ...
+    @overload
     def predict(self, users: Any, items: Any, *, unknown: Literal["raise", "nan"] = "raise") -> Any: ...
-    def predict(self, users: Any, items: Any, *, unknown: Literal["raise", "nan"] = "raise") -> Any:
-        """Predict pairs of users and items.
+    def predict(self, users: Any, items: Any = None, *, unknown: Literal["raise", "nan"] = "raise") -> Any:
+        """Predict pairs of users and items or, as scikit-learn does, all items for new users.
 
         Parameters
         ----------
         users, items : id or array of ids
-            Broadcast against each other.
+            Broadcast against each other. Without `items`, `users` are the interactions of new users, as for `fit`, who
+            are folded in.
         unknown : {"raise", "nan"}
             How to treat pairs whose user or item the model does not know: raise an error, or return NaN.
 
         Returns
         -------
         float or array
-            The predictions, in the shape that `users` and `items` broadcast to. Dot products are accumulated in
-            float64.
+            The predictions, in the shape that `users` and `items` broadcast to; without `items`, a dense array of shape
+            (m, n_items). Dot products are accumulated in float64.
         """
         self._check_fitted()
         check_choice("unknown", unknown, ("raise", "nan"))
+        if items is None and shape_of(users):
+            return self._predict_rows(users)
         rows, _ = self._look_up("users", users, "user", unknown)
         columns, _ = self._look_up("items", items, "item", unknown)
         try:

@@ -13,6 +13,7 @@ from ..data.interactions import Interactions
 from ..data.validation import check_ids, row_numbers
 from ._base import FactorModel
 from ._given_factors import from_factors
+from ._sklearn import Transformer
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike
@@ -129,8 +130,8 @@ class FoldInUsersModel(FactorModel):
         return factors
 
 
-class FoldInModel(FoldInUsersModel):
-    """A model that computes factors of new rows of either side with the other side fixed."""
+class FoldInModel(FoldInUsersModel, Transformer):
+    """A model that computes factors of new rows of either side with the other side fixed, and transforms users."""
 
     user_factors: Reals
     item_factors: Reals

@@ -1,19 +1,25 @@
-"""scikit-learn's estimator interface, without scikit-learn, for its searches, cross-validation and pipelines."""
+"""scikit-learn's estimator interface, without importing scikit-learn, for its searches, pipelines and checks."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, ClassVar
+import sys
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 
 import numpy as np
+from numpy.typing import NDArray
 
-from ..data.hold_out import content_keys, hold_out
+from .._utils.validation import check_choice
+from ..data.interactions import Interactions
+from ..data.io import frames
+from ..data.validation import shape_of
+from ._state import NotFittedError
 
 if TYPE_CHECKING:
-    from ..data.csr import CSR
+    from .._typing import Rated
     from ._traits import Traits
 
-HELD_OUT_SHARE = 0.2
-LIST_LENGTH = 10
+PAIRS = 1 << 20  # predicted at a time
+OUTPUTS = ("default", "pandas", "polars")
 
 
 class ScikitLearnModel:
@@ -21,13 +27,14 @@ class ScikitLearnModel:
 
     traits: ClassVar[Traits]
 
-    def score(self, interactions: Any, y: Any = None) -> float:
+    def score(self, interactions: Rated, y: Any = None) -> float:
         """Score the model on new users; higher is better.
 
         A fifth of every user's items, rounded down but at least one, is held out; the user is folded in from the rest
         (`fold_in_users`), and predictions are compared with the held-out items. In scikit-learn's cross-validation,
         which splits a matrix by rows, a model is thus fitted on some users and scored on others (Liang et al. 2018).
         Which items are held out depends only on the user's items: not on other users, nor on a seed.
+        `alternant.evaluation.scorer` scores by other metrics in the same way.
 
         Parameters
         ----------
@@ -56,42 +63,152 @@ class ScikitLearnModel:
         D. Liang, R. G. Krishnan, M. D. Hoffman, T. Jebara, "Variational Autoencoders for Collaborative Filtering",
         WWW 2018.
         """
-        check_unused(y)
-        model: Any = self
-        rates = self.traits.feedback == "ratings"
-        users, items = model._factors()
-        rows: CSR = model._known_columns("interactions", interactions, items, "item", len(users))
-        chosen = np.ones(len(rows.data), np.bool_) if rates else rows.data > 0
-        held = hold_out(rows, chosen, content_keys(rows, chosen), HELD_OUT_SHARE)
-        if not held.any():
-            what = "ratings" if rates else "positive interactions"
-            raise ValueError(
-                f"score needs a user with at least two {what}, one of which is held out, got none among "
-                f"{rows.shape[0]} users: pass more users"
-            )
-        rest, test = rows.filter(~held), rows.filter(held)
-        queries = model.fold_in_users(rest.to_scipy())
-        if rates:
-            owner, columns = test.positions()
-            predicted = model._score(queries, items, owner, columns.astype(np.int64))
-            return -float(np.sqrt(np.mean(np.square(predicted - test.data, dtype=np.float64))))
-        from ..evaluation.metrics import ranking_metrics  # evaluation may import models: avoid a cycle
+        from ..evaluation import scorer  # evaluation imports models
 
-        ids, _ = model._rank(queries, items, LIST_LENGTH, (rest.indptr, rest.indices), None)
-        return ranking_metrics(ids, test.to_scipy()).ndcg
+        return float(scorer("neg_rmse" if self.traits.feedback == "ratings" else "ndcg@10")(self, interactions, y))
+
+    def _predict_rows(self, interactions: Any) -> NDArray[Any]:
+        """Return the predictions of all items for new users, a row each."""
+        model: Any = self
+        self._check_features(interactions)
+        users, items = model._factors()
+        shape = shape_of(interactions)
+        if len(shape) < 2:
+            raise ValueError(
+                f"predict without items takes the interactions of new users, shape (m, {len(items)}), got shape "
+                f"{shape}: pass items, too, or Reshape your data with numpy.reshape(users, (1, -1))"
+            )
+        rows = model._known_columns("users", interactions, items, "item", len(users))
+        queries = model.fold_in_users(rows.to_scipy())
+        out: NDArray[Any] = np.empty((rows.shape[0], len(items)), items.dtype)
+        columns = np.arange(len(items))
+        for start in range(0, len(out), height := max(1, PAIRS // len(items))):
+            block = np.arange(start, min(start + height, len(out)))
+            pairs = np.repeat(block, len(items)), np.tile(columns, len(block))
+            out[block] = model._score(queries, items, *pairs).reshape(-1, len(items))
+        return out
+
+    @property
+    def n_features_in_(self) -> int:
+        """The number of items, which scikit-learn calls features; no attribute before the fit."""
+        model: Any = self
+        count: int | None = model._snapshot()._count("item")
+        if count is None:
+            raise NotFittedError(f"this {type(self).__name__} is not fitted yet: call fit(interactions) first")
+        return count
+
+    def _check_features(self, interactions: Any) -> None:
+        """Raise, in scikit-learn's words, if a matrix does not have a column for each item of the fit."""
+        model: Any = self
+        model._check_fitted()
+        shape = shape_of(interactions)
+        if len(shape) == 2 and shape[1] != self.n_features_in_ and not isinstance(interactions, Interactions):
+            raise ValueError(
+                f"X has {shape[1]} features, but {type(self).__name__} is expecting {self.n_features_in_} features as "
+                "input: pass one column per item of the fit"
+            )
 
     def __sklearn_is_fitted__(self) -> bool:
         return getattr(self, "user_factors", None) is not None and getattr(self, "item_factors", None) is not None
 
     def __sklearn_tags__(self) -> Any:
-        from sklearn.utils import InputTags, Tags, TargetTags  # only scikit-learn (1.6 or later) calls this
+        from sklearn.utils import InputTags, Tags, TargetTags, TransformerTags  # only scikit-learn (>= 1.6) calls this
 
-        rates = self.traits.feedback == "ratings"
+        gaps, likes = self.traits.feedback != "implicit", self.traits.feedback == "likes"
         return Tags(
             estimator_type=None,
             target_tags=TargetTags(required=False),
-            input_tags=InputTags(two_d_array=rates, sparse=True, allow_nan=rates),
+            transformer_tags=TransformerTags(preserves_dtype=[]) if hasattr(self, "transform") else None,
+            input_tags=InputTags(sparse=True, allow_nan=gaps, categorical=likes),
         )
+
+
+class Transformer:
+    """The part of a model that makes it a transformer: users' factors are the features for a later step.
+
+    The base class `sklearn.base.TransformerMixin` would mean importing scikit-learn.
+    """
+
+    _sklearn_output_config: dict[str, str]  # a name that `sklearn.base.clone` copies
+
+    def fit_transform(self, interactions: Rated, y: Any = None, **fit_params: Any) -> Any:
+        """Fit the model and return ``transform(interactions)``.
+
+        These are not exactly the `user_factors` of the fit, which come from one more or one less half-sweep or epoch:
+        users of the fit and new users are treated alike.
+
+        Parameters
+        ----------
+        interactions, y, **fit_params
+            As for `fit`.
+
+        Returns
+        -------
+        array or frame, shape (n_users, factors)
+        """
+        model: Any = self
+        return model.fit(interactions, y, **fit_params).transform(interactions)
+
+    def transform(self, interactions: Rated) -> Any:
+        """Return users' factors as features: those of `fold_in_users` without biases.
+
+        Parameters
+        ----------
+        interactions : as for `fit`, shape (m, n_items)
+
+        Returns
+        -------
+        array, shape (m, factors), or the frame chosen by `set_output`
+
+        Raises
+        ------
+        NotFittedError
+            Before `fit`.
+        TypeError, ValueError
+            If `interactions` are invalid.
+        """
+        model: Any = self
+        model._check_features(interactions)
+        users, items = model._factors()
+        rows = model._known_columns("interactions", interactions, items, "item", len(users))
+        features = np.ascontiguousarray(model._latent(model._fold_in(rows, items, "user")))
+        output = getattr(self, "_sklearn_output_config", {}).get("transform")
+        if output is None and (sklearn := sys.modules.get("sklearn")) is not None:
+            output = sklearn.get_config()["transform_output"]
+        if output in (None, "default"):
+            return features
+        return frames.make_frame(dict(zip(self.get_feature_names_out(), features.T, strict=True)), output)
+
+    def get_feature_names_out(self, input_features: Any = None) -> NDArray[Any]:
+        """Return the names of the columns of `transform`: the name of the class and a number, as in scikit-learn.
+
+        Parameters
+        ----------
+        input_features : list of str, optional
+            Not used; present for compatibility with scikit-learn.
+        """
+        model: Any = self
+        factors = model._latent(model._side("item")).shape[1]
+        if input_features is not None and len(input_features) != model.n_features_in_:
+            raise ValueError(
+                f"input_features should have length equal to the number of items, {model.n_features_in_}, got "
+                f"{len(input_features)}: leave it out"
+            )
+        return np.array([f"{type(self).__name__.lower()}{number}" for number in range(factors)], object)
+
+    def set_output(self, *, transform: Literal["default", "pandas", "polars"] | None = None) -> Self:
+        """Choose what `transform` returns, as scikit-learn's transformers do.
+
+        Parameters
+        ----------
+        transform : {"default", "pandas", "polars"}, optional
+            An array or a frame; None leaves it as it is. Without a choice, `sklearn.set_config` decides.
+        """
+        if transform is not None:
+            check_choice("transform", transform, OUTPUTS)
+            model: Any = self
+            model._commit({"_sklearn_output_config": {"transform": transform}})
+        return self
 
 
 def check_unused(y: Any) -> None:

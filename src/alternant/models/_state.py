@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import functools
+import sys
 from collections.abc import Callable
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,7 +15,24 @@ from ._fit_loop import freeze, is_frozen
 
 
 class NotFittedError(ValueError, AttributeError):
-    """The model has no factors yet."""
+    """The model has no factors yet; where scikit-learn is loaded, also its error of that name."""
+
+    def __new__(cls, *args: Any) -> Self:
+        """Return an error that ``except sklearn.exceptions.NotFittedError`` catches."""
+        both: Any = cls
+        if theirs := getattr(sys.modules.get("sklearn.exceptions"), "NotFittedError", None):
+            both = _of_both(both, theirs)
+        error: Self = super().__new__(both, *args)
+        return error
+
+    def __reduce__(self) -> Any:
+        return NotFittedError, self.args, vars(self)
+
+
+@functools.cache
+def _of_both(ours: Any, theirs: Any) -> Any:
+    """Return a subclass of both; code that has not loaded scikit-learn can't catch its error, and need not load it."""
+    return ours if issubclass(ours, theirs) else type(ours.__name__, (ours, theirs), {"__module__": ours.__module__})
 
 
 class State(Guarded):
