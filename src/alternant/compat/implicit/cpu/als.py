@@ -13,6 +13,7 @@ import scipy.linalg
 from numpy.typing import NDArray
 from tqdm import tqdm
 
+from ...._utils.threads import single_threaded_blas
 from .._rows import Coordinates, Rows, Settings, gramian, objective, solve_side, solve_some
 from ..gpu import NO_GPU
 from ..recommender_base import ModelFitError, write_npz
@@ -198,11 +199,21 @@ class AlternatingLeastSquares(MatrixFactorizationBase):
                 "of these only"
             )
         check_columns(f"{kind}_{other}s", matrix, len(other_side), other)
-        coordinates = Coordinates.of(dense, self.regularization, other_side.dtype)
+        coordinates = self._coordinates(kind, dense, other_side.dtype)
         rows = Rows.of(matrix, other_side.dtype, self.alpha)
         factors = solve_some(rows, other_side, coordinates, thread_count(self.num_threads))
         one: NDArray[Any] = factors if ids.ndim else factors[0]
         return one
+
+    def _coordinates(self, kind: str, dense: NDArray[np.float64], dtype: Any) -> Coordinates:
+        """Return the coordinates to solve users or items in: kept as long as the dense part is the same array."""
+        name, key = f"_{kind}_coordinates", (self.regularization, dtype)
+        kept = self.__dict__.get(name)
+        if kept is None or kept[0] is not dense or kept[1] != key:
+            kept = dense, key, Coordinates.of(dense, self.regularization, dtype)
+            self.__dict__[name] = kept
+        coordinates: Coordinates = kept[2]
+        return coordinates
 
     def partial_fit_users(self, userids: Any, user_items: Any) -> None:
         """Recalculate users from all their interactions, and store them; new ids add rows, of zeros in between.
@@ -267,18 +278,19 @@ class AlternatingLeastSquares(MatrixFactorizationBase):
         check_columns("user_items", one, len(self.item_factors), "item")
         rows = Rows.of(one, np.float64, self.alpha)
         Y = self.item_factors[one.indices].astype(np.float64)
-        if user_weights is None:
-            A = self.YtY + self.regularization * np.eye(Y.shape[1]) + (Y * rows.weight[:, None]).T @ Y
-            try:
-                user_weights = scipy.linalg.cho_factor(A)
-            except scipy.linalg.LinAlgError:
-                raise ModelFitError(
-                    f"user {userid} cannot be explained, as the user's least-squares problem is singular: raise the "
-                    "regularization"
-                ) from None
-        weighted = scipy.linalg.cho_solve(user_weights, self.item_factors[itemid].astype(np.float64))
         liked = np.flatnonzero(one.data * self.alpha > 0)
-        contributions = (Y[liked] @ weighted) * (rows.weight[liked] + 1)
+        with single_threaded_blas():  # the products are small
+            if user_weights is None:
+                A = self.YtY + self.regularization * np.eye(Y.shape[1]) + (Y * rows.weight[:, None]).T @ Y
+                try:
+                    user_weights = scipy.linalg.cho_factor(A)
+                except scipy.linalg.LinAlgError:
+                    raise ModelFitError(
+                        f"user {userid} cannot be explained, as the user's least-squares problem is singular: raise "
+                        "the regularization"
+                    ) from None
+            weighted = scipy.linalg.cho_solve(user_weights, self.item_factors[itemid].astype(np.float64))
+            contributions = (Y[liked] @ weighted) * (rows.weight[liked] + 1)
         pairs = zip(contributions.tolist(), one.indices[liked].tolist(), strict=True)
         best = [(item, score) for score, item in sorted(pairs, reverse=True)[:N]]
         return float(contributions.sum()), best, user_weights
