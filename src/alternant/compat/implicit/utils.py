@@ -108,7 +108,7 @@ def check_ids(name: str, ids: Any, count: int | None, kind: str) -> NDArray[np.i
         array = array.astype(np.int64)
     if array.ndim > 1 or array.dtype.kind not in "iu":
         raise TypeError(f"{name} must be one whole number or a list of them, got {array.dtype} of shape {array.shape}")
-    least, greatest = (array.min(initial=0), array.max(initial=-1)) if array.ndim else (array, array)
+    least, greatest = (array.min(initial=0), array.max(initial=-1)) if array.ndim else (array.item(),) * 2
     if least < 0:
         raise IndexError(f"{name} has the id {least}, but ids start at 0")
     if count is not None and greatest >= count:

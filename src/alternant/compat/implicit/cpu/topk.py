@@ -92,7 +92,7 @@ def rank(
         queries = np.ascontiguousarray(queries, work)
         active_backend().top_k(queries, table, k, excluded, candidates, ids, scores, threads)
     scores = scores.astype(dtype, copy=False)
-    if ids.size and ids[:, -1].min() < 0:  # some list is too short
+    if ids.size and (ids[0, -1] if len(ids) == 1 else ids[:, -1].min()) < 0:  # some list is too short
         scores[ids < 0] = np.finfo(dtype).min
         _fill(ids, np.arange(len(items)) if pool is None else pool)
     return ids, scores
