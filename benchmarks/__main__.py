@@ -10,6 +10,7 @@ COMMANDS = {  # the module that runs it, and what it measures
     "ratings": ("peers.ratings", "models of ratings against other libraries"),
     "sgd": ("peers.sgd", "models trained by gradient descent against other libraries and popularity"),
     "lists": ("peers.lists", "lists of many users against implicit and faiss"),
+    "compat": ("peers.compat", "the stand-in for implicit against implicit, call by call"),
     "accuracy": ("accuracy.table", "settings chosen on train, lists evaluated on published test splits"),
     "defaults": ("accuracy.choose_defaults", "default parameters against a search"),
     "tune-budget": ("accuracy.tune_budget", "what `tune` finds within 20 fits, against 200 trials"),

@@ -10,6 +10,7 @@ import pytest
 from scipy import sparse
 
 import alternant.compat.implicit as implicit
+from alternant.compat.implicit.cpu import _als
 from alternant.compat.implicit.cpu.als import calculate_loss, least_squares, least_squares_cg
 from alternant.compat.implicit.recommender_base import ModelFitError
 from alternant.compat.implicit.utils import ParameterWarning
@@ -219,6 +220,28 @@ def test_the_solver_overwrites_factors_of_any_width(use_cg):
     np.testing.assert_allclose(X, expected, atol=1e-4 if use_cg else 1e-9)
 
 
+def test_the_native_module_has_the_functions_of_the_solver():
+    assert _als.least_squares is least_squares
+    assert _als.least_squares_cg is least_squares_cg
+    assert _als.calculate_loss is calculate_loss
+    assert implicit.cpu.als._als is _als
+
+
+@pytest.mark.parametrize("use_cg", [True, False])
+def test_the_solver_ends_where_that_of_implicit_does(use_cg):
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        real = pytest.importorskip("implicit.cpu.als", reason="implicit is not installed", exc_type=ImportError)
+        theirs = real.AlternatingLeastSquares(factors=5, use_cg=use_cg).solver
+    rng = np.random.default_rng(2)
+    X, Y = np.zeros((30, 5), np.float32), rng.random((20, 5), dtype=np.float32)
+    other = X.copy()
+    for _ in range(10):
+        fitted(use_cg=use_cg).solver(2 * R, X, Y, 0.1, 2)
+        theirs(2 * R, other, Y, 0.1, 2)
+    np.testing.assert_allclose(X, other, atol=2e-4)
+
+
 def test_the_solver_checks_its_arrays():
     X, Y = np.zeros((30, 5)), np.zeros((20, 5))
     with pytest.raises(ValueError, match=r"Cui must have shape \(30, 20\), as X and Y have rows, got \(20, 30\)"):
@@ -287,7 +310,55 @@ def test_an_explanation_adds_up_to_the_recalculated_score(rows):
     assert model.explain(4, rows, item, user_weights=weights, N=2)[1] == contributions[:2]
 
 
+def test_partial_fits_take_ids_far_beyond_the_end_and_matrices_with_fewer_columns():
+    model = fitted()
+    model.partial_fit_users([100], R[4])
+    assert model.user_factors.shape == (101, 5)
+    assert not model.user_factors[30:100].any()
+    np.testing.assert_array_equal(model.user_factors[100], model.recalculate_user(100, R[4]))
+    by_item = R.T.tocsr()[2]
+    narrow = by_item[:, : by_item.indices.max() + 1]
+    assert narrow.shape[1] < 101
+    model.partial_fit_items([25], narrow)
+    assert model.item_factors.shape == (26, 5)
+    np.testing.assert_array_equal(model.item_factors[25], model.recalculate_item(2, by_item))
+
+
+def test_what_is_kept_between_calls_follows_changes():
+    model = fitted()
+    first, row = model.similar_items(2)[1], model.recalculate_user(4, R[4])
+    model.regularization = 5.0
+    assert np.linalg.norm(model.recalculate_user(4, R[4])) < 0.9 * np.linalg.norm(row)
+    model.item_factors[7] = 3 * model.item_factors[2]
+    model._item_norms = model._YtY = None  # as users of implicit do after writing into factors
+    ids, scores = model.similar_items(2, N=2)
+    assert set(ids) == {2, 7}
+    np.testing.assert_allclose(scores, 1, rtol=1e-6)
+    assert first[1] < 1
+    again = copy.deepcopy(model)
+    assert not [name for name in again.__dict__ if name.endswith(("_unit_rows", "_coordinates"))]
+    np.testing.assert_array_equal(again.similar_items(2, N=2)[1], scores)
+
+
 # Files and copies
+
+
+def test_factors_are_plain_arrays_that_native_code_may_overwrite(tmp_path):
+    model = fitted()
+    model.save(tmp_path / "model")
+    grown = fitted()
+    grown.partial_fit_users([31], R[:1])
+    read_only = fitted()
+    read_only.user_factors.flags.writeable = False
+    read_only.partial_fit_users([0], R[:1])
+    copies = copy.deepcopy(model), pickle.loads(pickle.dumps(model)), Model.load(tmp_path / "model")
+    for each in (model, grown, read_only, *copies):
+        for factors in (each.user_factors, each.item_factors):
+            assert type(factors) is np.ndarray
+            assert factors.dtype == np.float32
+            assert factors.flags.c_contiguous
+            assert factors.flags.writeable
+            assert factors.flags.aligned
 
 
 @pytest.mark.parametrize("as_file", [True, False])

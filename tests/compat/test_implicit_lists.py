@@ -149,6 +149,19 @@ def test_a_zero_vector_is_similar_to_nothing(model):
     assert not scores.any()
 
 
+def test_topk_checks_the_rows_to_filter(model):
+    with pytest.raises(ValueError, match="filter_query_items must have one row for each query, 2, got 6 rows"):
+        topk(model.item_factors, model.user_factors[:2], 3, filter_query_items=LIKED)
+
+
+def test_one_user_gets_the_list_of_a_batch(model):
+    ids, scores = model.recommend(np.arange(6), LIKED, N=4)
+    for user in range(6):
+        one = model.recommend(user, LIKED[user], N=4)
+        np.testing.assert_array_equal(one[0], ids[user])
+        np.testing.assert_array_equal(one[1], scores[user])
+
+
 def test_deprecated_calls_still_work(model):
     with pytest.warns(DeprecationWarning, match="recommend_all is deprecated"):
         ids = model.recommend_all(LIKED[2:5], N=2, users_items_offset=2)

@@ -150,6 +150,13 @@ def test_logistic_factors_find_planted_groups():
     assert evaluation.AUC_at_k(model, sparse.csr_matrix(groups * ~held_out), test, 10, show_progress=False) > 0.95
 
 
+@pytest.mark.parametrize(("density", "wanted", "drawn"), [(0.5, 30, 1), (0.02, 30, 10), (0.02, 3, 3), (0.5, 0, 0)])
+def test_negatives_are_at_most_as_many_as_implicit_draws(density, wanted, drawn, monkeypatch):
+    matrix = sparse.random_array((60, 40), density=density, format="csr", rng=rng)
+    model = implicit.lmf.LogisticMatrixFactorization(factors=8, neg_prop=wanted)
+    assert model._model(sparse.csr_matrix(matrix)).negatives == drawn
+
+
 # Evaluation
 
 
@@ -284,6 +291,9 @@ def test_an_installed_stand_in_is_imported_by_name():
         assert implicit.__version__ == "0.7.3"
         assert isinstance(AlternatingLeastSquares(), implicit.cpu.als.AlternatingLeastSquares)
         assert not isinstance(AlternatingLeastSquares(), implicit.gpu.als.AlternatingLeastSquares)
+        assert AlternatingLeastSquares.__module__ == "implicit.als"
+        assert implicit.lmf.LogisticMatrixFactorization.__module__ == "implicit.lmf"
+        assert implicit.cpu.als.AlternatingLeastSquares.__module__ == "alternant.compat.implicit.cpu.als"
         pickle.loads(pickle.dumps(AlternatingLeastSquares()))
     """)
     assert done.returncode == 0, done.stderr

@@ -71,6 +71,22 @@ def test_lists_equal_a_full_sort_with_ties_to_the_lower_id(kernels, dtype, shape
         assert ids.dtype == np.int32
 
 
+@pytest.mark.parametrize("f", [7, 33, 64])
+def test_one_query_gets_the_same_list_as_among_others(kernels, dtype, f):
+    rng = np.random.default_rng(2)
+    queries, items = rng.standard_normal((4, f)).astype(dtype), rng.standard_normal((700, f)).astype(dtype)
+    near = np.resize(queries, (600, f)) * (1 + 4 * np.finfo(dtype).eps * rng.standard_normal((600, f))).astype(dtype)
+    large = np.finfo(dtype).max / 16
+    for table in (items, near, items * dtype(large**0.5), items * dtype(large), items / dtype(large)):
+        exclude = exclusions(4, len(table))
+        ids, scores = rank(kernels, queries, table, 20, exclude)
+        for u in range(4):
+            row = exclude[0][u : u + 2] - exclude[0][u], exclude[1][exclude[0][u] : exclude[0][u + 1]]
+            one = rank(kernels, queries[u : u + 1], table, 20, row)
+            np.testing.assert_array_equal(one[0][0], ids[u])
+            np.testing.assert_array_equal(one[1][0], scores[u])
+
+
 def test_threads_change_no_bit(kernels, dtype):
     rng = np.random.default_rng(0)
     queries, items = rng.standard_normal((150, 33)).astype(dtype), rng.standard_normal((900, 33)).astype(dtype)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import pkgutil
 import sys
+from types import FunctionType
 
 STAND_INS = {"implicit": "alternant.compat.implicit"}
 
@@ -12,7 +13,8 @@ STAND_INS = {"implicit": "alternant.compat.implicit"}
 def install(name: str) -> None:
     """Let ``import <name>`` import the stand-in, in this process.
 
-    For libraries that import `name` themselves: call it before they are imported. It may be called again.
+    For libraries that import `name` themselves: call it before they are imported, also in processes that are spawned.
+    It may be called again, and cannot be undone, as libraries keep what they have imported.
 
     Parameters
     ----------
@@ -32,8 +34,14 @@ def install(name: str) -> None:
     if sys.modules.get(name, package) is not package:
         raise ImportError(f"{name} has been imported already: call alternant.compat.install({name!r}) before that")
     sys.modules[name] = package
-    for module in pkgutil.walk_packages(package.__path__, f"{package.__name__}."):
-        sys.modules[name + module.name.removeprefix(package.__name__)] = importlib.import_module(module.name)
+    for found in pkgutil.walk_packages(package.__path__, f"{package.__name__}."):
+        module, public_name = importlib.import_module(found.name), name + found.name.removeprefix(package.__name__)
+        sys.modules[public_name] = module
+        # RecTools knows the functions that make models by the names of their modules. Classes keep theirs, so that
+        # pickled models load in processes without `install`.
+        for value in vars(module).values():
+            if isinstance(value, FunctionType) and value.__name__[0].isupper() and value.__module__ == module.__name__:
+                value.__module__ = public_name
 
 
 __all__ = ["install"]

@@ -10,7 +10,7 @@ kernel needs a diagonal dense part, so rows are solved in coordinates in which i
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any, Self
 
 import numpy as np
@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from ... import kernels
 from ..._utils.pool import CACHE_LINE, Pool
 from ..._utils.threads import single_threaded_blas
+from ...kernels._registry import active_backend
 from .recommender_base import ModelFitError
 from .utils import thread_count
 
@@ -160,14 +161,25 @@ def solve_some(rows: Rows, Y: NDArray[Any], coordinates: Coordinates, threads: i
     array, shape (m, f)
         The solutions.
     """
-    needed, indices = np.unique(rows.indices, return_inverse=True)
-    solved = np.zeros((len(rows.indptr) - 1, Y.shape[1]), Y.dtype)
+    f, single = Y.shape[1], len(rows.indptr) == 2
+    needed, indices = (rows.indices, np.arange(len(rows.indices))) if single else np.unique(
+        rows.indices, return_inverse=True
+    )  # fmt: skip
+    solved = np.zeros((len(rows.indptr) - 1, f), Y.dtype)
     if len(needed) == 0:
         return solved
-    settings = Settings(threads, None)
-    fixed = transformed(Y[needed], coordinates.fixed, settings, Y.shape[1])
-    _solve(replace(rows, indices=indices.astype(np.int64)), solved, fixed, coordinates, settings)
-    return transformed(solved, coordinates.back, settings, Y.shape[1]).copy()
+    # The checks of the public kernels would take longer than the kernels.
+    backend, threads = active_backend(), thread_count(threads, len(rows.indices) * f * f)
+    fixed, out = np.empty((len(needed), f), Y.dtype), np.empty_like(solved)
+    backend.multiply(np.ascontiguousarray(Y[needed]), coordinates.fixed, fixed, "full", threads)
+    no_more = np.zeros(len(solved), Y.dtype)  # lambda is part of the diagonal
+    status = backend.solve_rows(
+        rows.indptr, indices, rows.weight, rows.target, fixed, coordinates.diagonal, no_more, solved, "cholesky",
+        TOLERANCE, 1, threads,
+    )  # fmt: skip
+    _check(status, Y.dtype)
+    backend.multiply(solved, coordinates.back, out, "full", threads)
+    return out
 
 
 def _solve(rows: Rows, X: NDArray[Any], Y: NDArray[Any], coordinates: Coordinates, settings: Settings) -> None:
@@ -179,9 +191,13 @@ def _solve(rows: Rows, X: NDArray[Any], Y: NDArray[Any], coordinates: Coordinate
         rows.indptr, rows.indices, rows.weight, rows.target, Y, diagonal, no_more, X,
         method="cg" if steps else "cholesky", tol=TOLERANCE, max_steps=steps or 1, num_threads=threads,
     )  # fmt: skip
+    _check(status, X.dtype)
+
+
+def _check(status: int, dtype: Any) -> None:
     if status:
         raise ModelFitError(
-            f"the least-squares problem of row {status - 1} is singular in {X.dtype}: raise the regularization, lower "
+            f"the least-squares problem of row {status - 1} is singular in {dtype}: raise the regularization, lower "
             "alpha if confidences are huge, or use dtype=np.float64"
         )
 

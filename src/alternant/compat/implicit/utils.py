@@ -87,6 +87,8 @@ def thread_count(num_threads: int | None, work: float = np.inf) -> int:
     """
     if num_threads is not None and num_threads < 0:
         raise ValueError(f"num_threads must be a number of threads, or 0 for all available, got {num_threads}")
+    if work < WORK_PER_THREAD:
+        return 1
     threads = default_num_threads() if num_threads in (0, None) else resolve_num_threads(num_threads)
     return int(min(threads, 1 + work // WORK_PER_THREAD))
 
@@ -106,11 +108,12 @@ def check_ids(name: str, ids: Any, count: int | None, kind: str) -> NDArray[np.i
         array = array.astype(np.int64)
     if array.ndim > 1 or array.dtype.kind not in "iu":
         raise TypeError(f"{name} must be one whole number or a list of them, got {array.dtype} of shape {array.shape}")
-    if array.size and array.min() < 0:
-        raise IndexError(f"{name} has the id {array.min()}, but ids start at 0")
-    if count is not None and array.size and array.max() >= count:
+    least, greatest = (array.min(initial=0), array.max(initial=-1)) if array.ndim else (array.item(),) * 2
+    if least < 0:
+        raise IndexError(f"{name} has the id {least}, but ids start at 0")
+    if count is not None and greatest >= count:
         raise IndexError(
-            f"{name} has the id {array.max()}, but the model has {count} {kind}s, 0 to {count - 1}: pass known ids, or "
+            f"{name} has the id {greatest}, but the model has {count} {kind}s, 0 to {count - 1}: pass known ids, or "
             "fit the model with the new ones"
         )
     return array.astype(np.int64)

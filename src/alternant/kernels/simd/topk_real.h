@@ -21,6 +21,99 @@ ALTERNANT_INLINE void NAME(sift_down)(ptrdiff_t k, REAL *score, int32_t *ids, RE
     ids[parent] = i;
 }
 
+/* q . y of 4 items, summed in another order than a score; their squares are added to `squares`, some of them twice.
+ * `rest` holds what is left of the query after whole vectors, behind zeros. */
+ALTERNANT_INLINE void NAME(rough_scores)(ptrdiff_t f, const REAL *q, VECTOR rest, const REAL *const *row, REAL *sums,
+                                         VECTOR *squares)
+{
+    VECTOR s[4], n[4];
+    ptrdiff_t a, j;
+    memset(s, 0, sizeof s);
+    memcpy(n, squares, sizeof n);
+    for (j = 0; j + VL <= f; j += VL) {
+        const VECTOR query = LOOSE(q + j);
+        ALTERNANT_UNROLL
+        for (a = 0; a < 4; a++) {
+            const VECTOR item = LOOSE(row[a] + j);
+            s[a] += query * item;
+            n[a] += item * item;
+        }
+    }
+    if (j < f && f >= VL)
+        for (a = 0; a < 4; a++) {
+            const VECTOR item = LOOSE(row[a] + f - VL);
+            s[a] += rest * item;
+            n[a] += item * item;
+        }
+    memcpy(squares, n, sizeof n);
+    NAME(row_sums)(4, s, sums);
+    if (f < VL)
+        for (a = 0; a < 4; a++)
+            for (j = 0; j < f; j++) {
+                sums[a] += q[j] * row[a][j];
+                *(REAL *)(squares + a) += row[a][j] * row[a][j];
+            }
+}
+
+/* Score PAIRED items or fewer in full for query u, and update its heap. */
+ALTERNANT_INLINE void NAME(score_listed)(const topk_call *call, ptrdiff_t u, ptrdiff_t count, const int32_t *ids)
+{
+    const ptrdiff_t f = call->f, k = call->k;
+    REAL *const worst = (REAL *)call->scores + u * k, value[PAIRED];
+    int32_t *const worst_id = call->ids + u * k;
+    const REAL *x[PAIRED], *y[PAIRED];
+    ptrdiff_t a;
+    if (count == 0) return;
+    for (a = 0; a < PAIRED; a++) {
+        x[a] = (const REAL *)call->queries + u * f;
+        y[a] = (const REAL *)call->items + f * (ptrdiff_t)ids[smaller(a, count - 1)];
+    }
+    NAME(paired_scores)(f, x, y, value);
+    for (a = 0; a < count; a++)
+        if (NAME(worse)(worst[0], worst_id[0], value[a], ids[a])) NAME(sift_down)(k, worst, worst_id, value[a], ids[a]);
+}
+
+/* score_tile for one query, without the transposition, which would take most of the time. Of most items, a sum in
+ * another order tells that they do not rank: it differs from the score by at most (f + 1) eps |q| |y|, and twice that is
+ * allowed, with the squares of the whole tile for |y|^2. REAL_MIN stands for squares that underflow. Returns 0, and does
+ * nothing, if numbers are so large that sums may overflow, or NaN. */
+ALTERNANT_FUNCTION int NAME(score_for_one)(ptrdiff_t t, const topk_call *call, const topk_panel *panel, ptrdiff_t u,
+                                           REAL *sums)
+{
+    const ptrdiff_t f = call->f, first = t * ITEM_TILE, width = smaller(ITEM_TILE, panel->n - first);
+    const REAL *const q = (const REAL *)call->queries + u * f, *const items = (const REAL *)call->items;
+    const REAL *const worst = (const REAL *)call->scores + u * call->k;
+    const double rounding = 2 * (double)(f + 4) * REAL_EPSILON;
+    VECTOR squares[4];
+    REAL rest[LANES] ALTERNANT_ALIGNED = {0}, slack;
+    int32_t hits[PAIRED];
+    ptrdiff_t count = 0, a, c;
+    for (a = f / VL * VL; a < f; a++) rest[VL - f + a] = q[a];
+    memset(squares, 0, sizeof squares);
+    for (c = 0; c < width; c += 4) {
+        const REAL *row[4];
+        for (a = 0; a < 4; a++) {
+            const ptrdiff_t place = first + smaller(c + a, width - 1);
+            row[a] = items + f * (panel->ids == NULL ? place : (ptrdiff_t)panel->ids[place]);
+        }
+        NAME(rough_scores)(f, q, CAT(rest), row, sums + c, squares);
+    }
+    squares[0] += squares[1] + squares[2] + squares[3];
+    slack = (REAL)(rounding * sqrt(NAME(dot)(f, q, q)) * sqrt((double)NAME(lane_sum)(squares[0]) + REAL_MIN));
+    if (!(slack < (REAL)rounding * REAL_MAX)) return 0;
+    for (c = -1; (c = NAME(next_at_least)(c + 1, width, sums, worst[0] - slack)) < width;) {
+        const int32_t i = panel->ids == NULL ? (int32_t)(first + c) : panel->ids[first + c];
+        if (excludes(call, u, i)) continue;
+        hits[count++] = i;
+        if (count == PAIRED) {
+            NAME(score_listed)(call, u, count, hits);
+            count = 0;
+        }
+    }
+    NAME(score_listed)(call, u, count, hits);
+    return 1;
+}
+
 /* Score a tile in full for the active queries of a block, and update their heaps. */
 ALTERNANT_FUNCTION void NAME(score_tile)(ptrdiff_t t, const topk_call *call, const topk_panel *panel,
                                          const query_block *block, REAL *packed, REAL *values)
@@ -30,6 +123,7 @@ ALTERNANT_FUNCTION void NAME(score_tile)(ptrdiff_t t, const topk_call *call, con
     const REAL *const items = (const REAL *)call->items;
     const REAL *q[QUERY_GROUP];
     ptrdiff_t c, j, a, group;
+    if (block->left == 1 && NAME(score_for_one)(t, call, panel, block->start + block->query[0], values)) return;
     for (c = 0; c < width; c++) { /* transpose, so that adjacent numbers belong to adjacent items */
         const REAL *item = items + f * (panel->ids == NULL ? first + c : (ptrdiff_t)panel->ids[first + c]);
         for (j = 0; j < f; j++) packed[j * ITEM_TILE + c] = item[j];
@@ -214,25 +308,14 @@ static int NAME(rank_panel)(const topk_call *call, const topk_panel *panel)
 /* Rank the items of query u's own list. */
 ALTERNANT_FUNCTION void NAME(rank_list)(const topk_call *call, ptrdiff_t u, index_list list, ptrdiff_t count)
 {
-    const ptrdiff_t f = call->f, k = call->k;
-    const REAL *const items = (const REAL *)call->items;
-    REAL *const score = (REAL *)call->scores + u * k;
-    int32_t *const ids = call->ids + u * k;
-    const REAL *x[PAIRED], *y[PAIRED];
-    REAL value[PAIRED];
-    int32_t i[PAIRED];
-    ptrdiff_t j = 0, a, filled;
-    for (a = 0; a < PAIRED; a++) x[a] = (const REAL *)call->queries + u * f;
+    int32_t ids[PAIRED];
+    ptrdiff_t j = 0, filled;
     while (j < count) {
         for (filled = 0; j < count && filled < PAIRED; j++) {
-            i[filled] = (int32_t)index_at(list, j);
-            filled += !excludes(call, u, i[filled]);
+            ids[filled] = (int32_t)index_at(list, j);
+            filled += !excludes(call, u, ids[filled]);
         }
-        if (filled == 0) break;
-        for (a = 0; a < PAIRED; a++) y[a] = items + f * i[smaller(a, filled - 1)];
-        NAME(paired_scores)(f, x, y, value);
-        for (a = 0; a < filled; a++)
-            if (NAME(worse)(score[0], ids[0], value[a], i[a])) NAME(sift_down)(k, score, ids, value[a], i[a]);
+        NAME(score_listed)(call, u, filled, ids);
     }
 }
 

@@ -13,10 +13,13 @@ import scipy.linalg
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from .._rows import Coordinates, Rows, Settings, gramian, objective, solve_side, solve_some
+from ...._utils.threads import single_threaded_blas
+from .._rows import Coordinates, Rows, Settings, gramian, solve_side, solve_some
 from ..gpu import NO_GPU
 from ..recommender_base import ModelFitError, write_npz
 from ..utils import check_blas_config, check_columns, check_csr, check_ids, check_random_state, thread_count
+from . import _als
+from ._als import STEPS, calculate_loss, least_squares, least_squares_cg
 from .matrix_factorization_base import MatrixFactorizationBase
 
 log: logging.Logger = logging.getLogger("alternant")
@@ -25,11 +28,6 @@ SAVED = (
     "user_factors", "item_factors", "regularization", "factors", "num_threads", "iterations", "use_native", "use_cg",
     "cg_steps", "calculate_training_loss", "random_state", "alpha",
 )  # fmt: skip
-
-# Our steps for each of implicit's. Preconditioned by the dense part, rows whose confidences are far above 1 gain less
-# from a step than by implicit's plain conjugate gradients: after 15 iterations with alpha = 100, three steps left an
-# objective 1.5 % above, six 0.8 % below.
-STEPS = 2
 
 
 class AlternatingLeastSquares(MatrixFactorizationBase):
@@ -139,7 +137,7 @@ class AlternatingLeastSquares(MatrixFactorizationBase):
                 solve_side(items, Y, X, self.regularization, settings)
                 progress.update(1)
                 if self.calculate_training_loss:
-                    loss = _loss(users, X, Y, self.regularization, settings.threads)
+                    loss = _als.loss(users, X, Y, self.regularization, settings.threads)
                     progress.set_postfix({"loss": loss})
                     log.debug("loss %.4f after iteration %d", loss, iteration)
                 if callback:
@@ -198,11 +196,21 @@ class AlternatingLeastSquares(MatrixFactorizationBase):
                 "of these only"
             )
         check_columns(f"{kind}_{other}s", matrix, len(other_side), other)
-        coordinates = Coordinates.of(dense, self.regularization, other_side.dtype)
+        coordinates = self._coordinates(kind, dense, other_side.dtype)
         rows = Rows.of(matrix, other_side.dtype, self.alpha)
         factors = solve_some(rows, other_side, coordinates, thread_count(self.num_threads))
         one: NDArray[Any] = factors if ids.ndim else factors[0]
         return one
+
+    def _coordinates(self, kind: str, dense: NDArray[np.float64], dtype: Any) -> Coordinates:
+        """Return the coordinates to solve users or items in: kept as long as the dense part is the same array."""
+        name, key = f"_{kind}_coordinates", (self.regularization, dtype)
+        kept = self.__dict__.get(name)
+        if kept is None or kept[0] is not dense or kept[1] != key:
+            kept = dense, key, Coordinates.of(dense, self.regularization, dtype)
+            self.__dict__[name] = kept
+        coordinates: Coordinates = kept[2]
+        return coordinates
 
     def partial_fit_users(self, userids: Any, user_items: Any) -> None:
         """Recalculate users from all their interactions, and store them; new ids add rows, of zeros in between.
@@ -267,18 +275,19 @@ class AlternatingLeastSquares(MatrixFactorizationBase):
         check_columns("user_items", one, len(self.item_factors), "item")
         rows = Rows.of(one, np.float64, self.alpha)
         Y = self.item_factors[one.indices].astype(np.float64)
-        if user_weights is None:
-            A = self.YtY + self.regularization * np.eye(Y.shape[1]) + (Y * rows.weight[:, None]).T @ Y
-            try:
-                user_weights = scipy.linalg.cho_factor(A)
-            except scipy.linalg.LinAlgError:
-                raise ModelFitError(
-                    f"user {userid} cannot be explained, as the user's least-squares problem is singular: raise the "
-                    "regularization"
-                ) from None
-        weighted = scipy.linalg.cho_solve(user_weights, self.item_factors[itemid].astype(np.float64))
         liked = np.flatnonzero(one.data * self.alpha > 0)
-        contributions = (Y[liked] @ weighted) * (rows.weight[liked] + 1)
+        with single_threaded_blas():  # the products are small
+            if user_weights is None:
+                A = self.YtY + self.regularization * np.eye(Y.shape[1]) + (Y * rows.weight[:, None]).T @ Y
+                try:
+                    user_weights = scipy.linalg.cho_factor(A)
+                except scipy.linalg.LinAlgError:
+                    raise ModelFitError(
+                        f"user {userid} cannot be explained, as the user's least-squares problem is singular: raise "
+                        "the regularization"
+                    ) from None
+            weighted = scipy.linalg.cho_solve(user_weights, self.item_factors[itemid].astype(np.float64))
+            contributions = (Y[liked] @ weighted) * (rows.weight[liked] + 1)
         pairs = zip(contributions.tolist(), one.indices[liked].tolist(), strict=True)
         best = [(item, score) for score, item in sorted(pairs, reverse=True)[:N]]
         return float(contributions.sum()), best, user_weights
@@ -316,60 +325,4 @@ class AlternatingLeastSquares(MatrixFactorizationBase):
         write_npz(fileobj_or_path, values | {"dtype": self.dtype.name})
 
 
-def least_squares(Cui: Any, X: NDArray[Any], Y: NDArray[Any], regularization: float, num_threads: int = 0) -> None:
-    """Overwrite X with the exact solution of all rows.
-
-    Parameters
-    ----------
-    Cui : CSR matrix, shape (m, n)
-        Interactions, multiplied by alpha.
-    X : array, shape (m, f)
-        The solved side.
-    Y : array, shape (n, f)
-        The fixed side.
-    regularization : float
-        lambda.
-    num_threads : int
-        Number of threads, 0 for all.
-    """
-    _least_squares(Cui, X, Y, regularization, num_threads, None)
-
-
-def least_squares_cg(
-    Cui: Any, X: NDArray[Any], Y: NDArray[Any], regularization: float, num_threads: int = 0, cg_steps: int = 3
-) -> None:
-    """Improve X by at most twice `cg_steps` steps of conjugate gradients in each row, in place; see `least_squares`."""
-    _least_squares(Cui, X, Y, regularization, num_threads, STEPS * cg_steps)
-
-
-def _least_squares(
-    Cui: Any, X: NDArray[Any], Y: NDArray[Any], regularization: float, num_threads: int, steps: int | None
-) -> None:
-    if X.dtype not in (np.float32, np.float64) or Y.dtype != X.dtype:
-        raise ValueError(f"X and Y must both be float32 or both float64, got {X.dtype} and {Y.dtype}: convert one")
-    if Cui.shape != (len(X), len(Y)):
-        raise ValueError(f"Cui must have shape {len(X), len(Y)}, as X and Y have rows, got {Cui.shape}")
-    rows, settings = Rows.of(check_csr(Cui), X.dtype), Settings(thread_count(num_threads), steps)
-    solve_side(rows, X, Y, regularization, settings)
-
-
-def calculate_loss(Cui: Any, X: NDArray[Any], Y: NDArray[Any], regularization: float, num_threads: int = 0) -> float:
-    """Return the objective of `AlternatingLeastSquares` divided by the sum of all confidences.
-
-    Parameters
-    ----------
-    Cui : CSR matrix, shape (n_users, n_items)
-        Interactions, multiplied by alpha.
-    X, Y : arrays, shapes (n_users, f) and (n_items, f)
-        The factors.
-    regularization : float
-        lambda.
-    num_threads : int
-        Number of threads, 0 for all.
-    """
-    return _loss(Rows.of(check_csr(Cui), X.dtype), X, Y, regularization, thread_count(num_threads))
-
-
-def _loss(rows: Rows, X: NDArray[Any], Y: NDArray[Any], regularization: float, threads: int) -> float:
-    confidence = rows.confidence + len(X) * len(Y) - len(rows.indices)
-    return objective(rows, X, Y, regularization, threads) / confidence if confidence else 0.0
+__all__ = ["AlternatingLeastSquares", "calculate_loss", "least_squares", "least_squares_cg"]

@@ -41,7 +41,8 @@ class LogisticMatrixFactorization(MatrixFactorizationBase):
     iterations : int
         Number of passes over the interactions.
     neg_prop : int
-        Number of negatives drawn for each interaction and pass.
+        Most negatives to draw for each interaction and pass. As in implicit, they are fewer where interactions are many
+        compared with users, items and factors, but at least one.
     num_threads : int
         Number of threads, 0 for all that are available to the process. No result depends on it.
     random_state : int, Generator, RandomState or None
@@ -111,10 +112,13 @@ class LogisticMatrixFactorization(MatrixFactorizationBase):
 
     def _model(self, user_items: Any) -> LogisticMF:
         """Translate the parameters: lambda, which implicit adds once for each row, is spread over the row's steps."""
-        steps = user_items.nnz * (1 + self.neg_prop)
+        # As many negatives as implicit draws, at most one for each column of each user's and item's factors.
+        most = sum(user_items.shape) * (self.factors + 2) // (2 * user_items.nnz)
+        negatives = min(self.neg_prop, max(1, most))
+        steps = user_items.nnz * (1 + negatives)
         by_user, by_item = (self.regularization * count / steps for count in user_items.shape)
         return LogisticMF(
-            factors=self.factors, alpha=1.0, weighting="proportional", negatives=self.neg_prop,
+            factors=self.factors, alpha=1.0, weighting="proportional", negatives=negatives,
             learning_rate=UNIT_RATE * self.learning_rate, regularization=(by_user, by_item),
             bias_regularization=min(by_user, by_item), epochs=self.iterations, dtype=self.dtype,
             random_state=check_random_state(self.random_state), num_threads=thread_count(self.num_threads),

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
+from ...._utils.pool import Pool
 from ..recommender_base import Lists, RecommenderBase
 from ..utils import check_ids, check_rows
 from .topk import rank
@@ -85,7 +86,8 @@ class MatrixFactorizationBase(RecommenderBase):
         self._check_fitted()
         numbers = check_ids("userid", userid, len(self.user_factors), "user")
         candidates, pool = self._restricted("user", filter_users, users)
-        return self._similar(self.user_factors[numbers], self.user_factors, self.user_norms, N, candidates, pool)
+        table = self._unit_rows("user")
+        return self._similar(table[numbers], table, N, candidates, pool)
 
     def similar_items(
         self,
@@ -99,18 +101,19 @@ class MatrixFactorizationBase(RecommenderBase):
         """See `RecommenderBase.similar_items`."""
         self._check_fitted()
         numbers = check_ids("itemid", itemid, None if recalculate_item else len(self.item_factors), "item")
-        factors = self._item_factor(itemid if numbers.ndim == 0 else numbers, item_users, recalculate_item)
         candidates, pool = self._restricted("item", filter_items, items)
-        return self._similar(factors, self.item_factors, self.item_norms, N, candidates, pool)
+        table = self._unit_rows("item")
+        if recalculate_item:
+            factors = self.recalculate_item(itemid if numbers.ndim == 0 else numbers, item_users)
+            return self._similar(_unit(factors), table, N, candidates, pool)
+        return self._similar(table[numbers], table, N, candidates, pool)
 
     def _similar(
-        self, queries: NDArray[Any], factors: NDArray[Any], norms: NDArray[Any], N: int,
-        candidates: NDArray[np.int64] | None, pool: NDArray[np.int64] | None,
+        self, queries: NDArray[Any], unit_rows: NDArray[Any], N: int, candidates: NDArray[np.int64] | None,
+        pool: NDArray[np.int64] | None,
     ) -> Lists:  # fmt: skip
-        """Rank by cosine; one query of shape (f,) gives lists of shape (N,)."""
-        rows = np.atleast_2d(queries)
-        rows = rows / _norms(rows)[:, None]
-        ids, scores = rank(rows, factors, N, norms, None, candidates, self.num_threads, pool)
+        """Rank by cosine, from rows of length 1; one query of shape (f,) gives lists of shape (N,)."""
+        ids, scores = rank(np.atleast_2d(queries), unit_rows, N, None, None, candidates, self.num_threads, pool)
         return (ids, scores) if queries.ndim == 2 else (ids[0], scores[0])
 
     def _restricted(
@@ -139,12 +142,6 @@ class MatrixFactorizationBase(RecommenderBase):
         )
         return factors
 
-    def _item_factor(self, itemid: Any, item_users: Any, recalculate_item: bool = False) -> NDArray[Any]:
-        factors: NDArray[Any] = (
-            self.recalculate_item(itemid, item_users) if recalculate_item else self.item_factors[itemid]
-        )
-        return factors
-
     def recalculate_user(self, userid: Any, user_items: Any) -> NDArray[Any]:
         """Refuse: this model cannot compute the factors of a user from interactions."""
         raise NotImplementedError(f"{type(self).__name__} cannot recalculate users: fit it with their interactions")
@@ -169,6 +166,22 @@ class MatrixFactorizationBase(RecommenderBase):
         norms: NDArray[Any] = self._item_norms
         return norms
 
+    def _unit_rows(self, kind: str) -> NDArray[Any]:
+        """Return a side's factors divided by their norms: kept as long as both are the same arrays."""
+        factors, norms = getattr(self, f"{kind}_factors"), getattr(self, f"{kind}_norms")
+        kept = self.__dict__.get(f"_{kind}_unit_rows")
+        if kept is None or kept[0] is not factors or kept[1] is not norms:
+            aligned = Pool().array(factors.shape, factors.dtype)  # top_k reads it a tenth faster
+            kept = factors, norms, np.divide(factors, norms[:, None], out=aligned)
+            self.__dict__[f"_{kind}_unit_rows"] = kept
+        rows: NDArray[Any] = kept[2]
+        return rows
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Leave out of copies and pickles what is computed again when it is needed."""
+        again = ("_unit_rows", "_coordinates")
+        return {name: value for name, value in self.__dict__.items() if not name.endswith(again)}
+
     def __setattr__(self, name: str, value: Any) -> None:
         """Forget what was computed from factors that are replaced."""
         object.__setattr__(self, name, value)
@@ -178,6 +191,12 @@ class MatrixFactorizationBase(RecommenderBase):
 
     def _check_fit_errors(self) -> None:
         self._check_factors(self.user_factors, self.item_factors)
+
+
+def _unit(factors: NDArray[Any]) -> NDArray[Any]:
+    """Return one row or several divided by their norms."""
+    unit: NDArray[Any] = (factors.T / _norms(np.atleast_2d(factors)).reshape(factors.shape[:-1])).T
+    return unit
 
 
 def _norms(factors: NDArray[Any]) -> NDArray[Any]:

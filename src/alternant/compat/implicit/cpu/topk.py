@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .... import kernels
+from ....kernels._registry import active_backend
 from ..utils import check_ids, is_sparse, thread_count
 
 Exclusions = tuple[NDArray[np.int64], NDArray[Any]] | None
@@ -75,31 +75,33 @@ def rank(
     """
     if k < 0:
         raise ValueError(f"the length of the lists must be at least 0, got {k}: pass the number of results as N or k")
-    dtype = queries.dtype if queries.dtype in (np.float32, np.float64) else np.dtype(np.float64)
-    work = np.result_type(dtype, np.float64 if items.dtype == np.float64 else np.float32)
+    dtype: np.dtype[Any] = np.dtype(np.float32 if queries.dtype == np.float32 else np.float64)
+    work: np.dtype[Any] = np.dtype(np.float64 if items.dtype == np.float64 else dtype)
     table = np.ascontiguousarray(items, work)
     if item_norms is not None:
         table = table / np.asarray(item_norms, work)[:, None]
-    ids = np.full((queries.shape[0], k), -1, np.int32)
-    scores = np.full(ids.shape, -np.inf, work)
-    excluded = None if exclude is None else _sorted_rows(exclude)
-    if ids.size and len(items) and (candidates is None or len(candidates)):
+    ids = np.empty((queries.shape[0], k), np.int32)
+    scores = np.empty(ids.shape, work)
+    excluded = None if exclude is None else _sorted_rows(exclude, len(ids))
+    if not (ids.size and len(items) and (candidates is None or len(candidates))):
+        ids.fill(-1)
+    elif is_sparse(queries):
+        _rank_sparse(queries.tocsr(), table, k, excluded, candidates, ids, scores)
+    else:
         threads = thread_count(num_threads, float(ids.shape[0]) * table.size)
-        if is_sparse(queries):
-            _rank_sparse(queries.tocsr(), table, k, excluded, candidates, ids, scores)
-        else:
-            kernels.top_k(
-                np.ascontiguousarray(queries, work), table, k, excluded, candidates, ids, scores, threads
-            )  # fmt: skip
-    missing = ids < 0
-    _fill(ids, np.arange(len(items)) if pool is None else pool)
+        queries = np.ascontiguousarray(queries, work)
+        active_backend().top_k(queries, table, k, excluded, candidates, ids, scores, threads)
     scores = scores.astype(dtype, copy=False)
-    scores[missing] = np.finfo(dtype).min
+    if ids.size and (ids[0, -1] if len(ids) == 1 else ids[:, -1].min()) < 0:  # some list is too short
+        scores[ids < 0] = np.finfo(dtype).min
+        _fill(ids, np.arange(len(items)) if pool is None else pool)
     return ids, scores
 
 
-def _sorted_rows(matrix: Any) -> tuple[NDArray[np.int64], NDArray[Any]]:
-    """Return (indptr, indices) of a CSR matrix with the indices of each row in ascending order."""
+def _sorted_rows(matrix: Any, count: int) -> tuple[NDArray[np.int64], NDArray[Any]]:
+    """Return (indptr, indices) of a CSR matrix of `count` rows with the indices of each row in ascending order."""
+    if matrix.shape[0] != count:
+        raise ValueError(f"filter_query_items must have one row for each query, {count}, got {matrix.shape[0]} rows")
     if not matrix.has_sorted_indices:
         matrix = matrix.copy()
         matrix.sort_indices()
@@ -112,7 +114,7 @@ def _rank_sparse(
 ) -> None:  # fmt: skip
     """Rank for sparse queries: the scores of a few queries at a time are passed to the kernel as items of length 1."""
     one, columns = np.ones((1, 1), items.dtype), np.ascontiguousarray(items.T)
-    step = max(1, BLOCK // len(items))
+    step, backend = max(1, BLOCK // len(items)), active_backend()
     for start in range(0, queries.shape[0], step):
         table = queries[start : start + step].astype(items.dtype) @ columns
         for row, values in enumerate(table, start):
@@ -121,7 +123,7 @@ def _rank_sparse(
                 entries = slice(exclude[0][row], exclude[0][row + 1])
                 one_exclude = np.array([0, entries.stop - entries.start]), exclude[1][entries]
             out = slice(row, row + 1)
-            kernels.top_k(one, values[:, None], k, one_exclude, candidates, ids[out], scores[out], 1)
+            backend.top_k(one, values[:, None], k, one_exclude, candidates, ids[out], scores[out], 1)
 
 
 def _fill(ids: NDArray[np.int32], pool: NDArray[np.int64]) -> None:
