@@ -6,7 +6,7 @@ import importlib
 import pkgutil
 import sys
 
-STAND_INS = {"implicit": "alternant.compat.implicit"}
+STAND_INS = {"implicit": "alternant.compat.implicit", "lightfm": "alternant.compat.lightfm"}
 
 
 def install(name: str) -> None:
@@ -16,7 +16,7 @@ def install(name: str) -> None:
 
     Parameters
     ----------
-    name : {"implicit"}
+    name : {"implicit", "lightfm"}
         The library to stand in for.
 
     Raises
