@@ -23,15 +23,16 @@ OPTIONS = {
     "reportPrivateUsage": "none",
     "reportUnknownMemberType": "none",  # of other libraries: those of alternant are known
 }
+UNTYPED = "^(import|from) (cornac|sklearn|surprise)"  # libraries without types
 SUMMARIES = ("Success", "0 errors", "Type completeness score")
 
 
 def write_snippets(folder: Path) -> None:
-    """Write the code of each page (without scikit-learn, which has no types) as a module, and the examples."""
+    """Write the code of each page, as far as it has types, as a module, and the examples."""
     for page in (ROOT / "README.md", *(ROOT / "docs").glob("*.md")):
-        code = re.findall(r"```python\n(.*?)```", page.read_text(encoding="utf-8"), re.DOTALL)
-        typed = [block for block in code if "from sklearn" not in block]
-        (folder / f"page_{page.stem}.py").write_text("\n".join(typed), encoding="utf-8")
+        blocks = re.findall(r"```python\n(.*?)```", page.read_text(encoding="utf-8"), re.DOTALL)
+        code = [block for block in blocks if not re.search(UNTYPED, block, re.MULTILINE)]
+        (folder / f"page_{page.stem}.py").write_text("\n".join(code), encoding="utf-8")
     for example in (ROOT / "examples").glob("*.py"):
         shutil.copy(example, folder)
 

@@ -7,7 +7,7 @@ import pkgutil
 import sys
 from types import FunctionType
 
-STAND_INS = {"implicit": "alternant.compat.implicit"}
+STAND_INS = {"implicit": "alternant.compat.implicit", "lightfm": "alternant.compat.lightfm"}
 
 
 def install(name: str) -> None:
@@ -18,7 +18,7 @@ def install(name: str) -> None:
 
     Parameters
     ----------
-    name : {"implicit"}
+    name : {"implicit", "lightfm"}
         The library to stand in for.
 
     Raises
