@@ -213,7 +213,8 @@ def main(arguments: Sequence[str]) -> int:
     users, items = data.train.shape
     table = report.table(
         f"{options.shape}: {users:,} x {items:,}, {data.train.nnz:,} interactions; f = {options.factors[0]}",
-        "", "implicit", "stand-in", "times as fast", "lowest, highest", "processor time", "result: implicit", "stand-in",
+        "", "implicit", "stand-in", "times as fast", "lowest, highest", "processor time", "result: implicit",
+        "stand-in",
     )  # fmt: skip
     missed = []
     for call in (call for group in options.only for call in GROUPS[group](data, options)):
@@ -222,7 +223,8 @@ def main(arguments: Sequence[str]) -> int:
         ours, theirs = np.median(times[..., 0], axis=1)
         fast, processor = np.median(ratios, axis=0)
         table.row(call.name, f"{theirs:.4f} s", f"{ours:.4f} s", f"{fast:.2f}",
-                  f"{ratios[:, 0].min():.2f}, {ratios[:, 0].max():.2f}", f"{processor:.2f}", *results[::-1])  # fmt: skip
+                  f"{ratios[:, 0].min():.2f}, {ratios[:, 0].max():.2f}", f"{processor:.2f}",
+                  *results[::-1])  # fmt: skip
         if fast < options.at_least:
             missed.append(f"{call.name}: {fast:.2f} times as fast, not {options.at_least:g}")
     report.write(options.json)
