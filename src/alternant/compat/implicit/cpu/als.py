@@ -13,6 +13,7 @@ import scipy.linalg
 from numpy.typing import NDArray
 from tqdm import tqdm
 
+from ...._utils.pool import Pool
 from ...._utils.threads import single_threaded_blas
 from .._rows import Coordinates, Rows, Settings, gramian, solve_side, solve_some
 from ..gpu import NO_GPU
@@ -152,7 +153,8 @@ class AlternatingLeastSquares(MatrixFactorizationBase):
         for name, count in (("user", shape[0]), ("item", shape[1])):
             factors = getattr(self, f"{name}_factors")
             if factors is None:
-                factors = rng.random((count, self.factors), dtype=self.dtype) * self.dtype.type(0.01)
+                drawn = rng.random((count, self.factors), dtype=self.dtype)
+                factors = np.multiply(drawn, self.dtype.type(0.01), out=Pool().array(drawn.shape, self.dtype))
             elif len(factors) != count:
                 raise ValueError(
                     f"user_items has {count} {name}s, but the model has factors for {len(factors)}: set user_factors "

@@ -113,7 +113,8 @@ class MatrixFactorizationBase(RecommenderBase):
         pool: NDArray[np.int64] | None,
     ) -> Lists:  # fmt: skip
         """Rank by cosine, from rows of length 1; one query of shape (f,) gives lists of shape (N,)."""
-        ids, scores = rank(np.atleast_2d(queries), unit_rows, N, None, None, candidates, self.num_threads, pool)
+        rows = queries.reshape(-1, queries.shape[-1])
+        ids, scores = rank(rows, unit_rows, N, None, None, candidates, self.num_threads, pool)
         return (ids, scores) if queries.ndim == 2 else (ids[0], scores[0])
 
     def _restricted(
