@@ -5,11 +5,13 @@ ALTERNANT_BUILD    auto (default): without a working compiler, install without n
 ALTERNANT_OPENMP   auto (default): without OpenMP, compile for one thread and say so; required: fail; off: don't use.
 ALTERNANT_LEVELS   the SIMD levels to build, such as avx2 or baseline,avx2; by default all that this machine's compiler
                    can build. On a CPU without any of them, Numba or NumPy is used, and alternant info says why.
+CC                 the C compiler. On Windows only clang-cl is heeded; with MSVC, a fit takes up to nine times as long.
 """
 
 import os
 import re
 import shlex
+import shutil
 import subprocess
 import sys
 import sysconfig
@@ -30,6 +32,11 @@ from distutils.sysconfig import customize_compiler
 
 KERNELS = "src/alternant/kernels"
 SIMD = f"{KERNELS}/simd"
+CLANG_CL = (
+    Path(shutil.which(os.environ["CC"]) or os.environ["CC"]).absolute()
+    if sys.platform == "win32" and "clang-cl" in os.environ.get("CC", "")
+    else None
+)
 FAMILIES = sorted(path.stem.removesuffix("_cython") for path in Path(KERNELS).glob("*_cython.pyx"))
 X86 = sysconfig.get_platform().endswith(("x86_64", "amd64", "universal2"))
 
@@ -41,7 +48,9 @@ FLAGS = {
              "-fno-math-errno", "-fno-trapping-math", "-ffp-contract=fast"],
     "msvc": ["/O2"],
 }
-GLUE = {"unix": ["-O1"], "msvc": []}  # of the Cython modules, which only convert arguments: compiled in half the time
+FLAGS["clang-cl"] = [f"/clang:{flag}" for flag in FLAGS["unix"]]
+# Of the Cython modules, which only convert arguments: compiled in half the time.
+GLUE = {"unix": ["-O1"], "msvc": [], "clang-cl": ["/clang:-O1"]}
 LEVELS = {
     "unix": {
         "baseline": [],
@@ -51,6 +60,7 @@ LEVELS = {
     },
     "msvc": {"baseline": [], "avx2": ["/arch:AVX2"], "avx512": ["/arch:AVX512"]},
 }  # fmt: skip
+LEVELS["clang-cl"] = LEVELS["unix"]
 STRIP = ["-s"] if sys.platform == "linux" else []
 DIRECTIVES = {
     "language_level": 3,
@@ -64,8 +74,11 @@ DIRECTIVES = {
 OPENMP = {
     "unix": [(["-fopenmp"], ["-fopenmp"]), (["-Xpreprocessor", "-fopenmp"], ["-lomp"])],
     "msvc": [(["/openmp"], [])],
+    # By its path: Microsoft's linker would find another library of that name, whose DLL may not be distributed.
+    "clang-cl": [(["/clang:-fopenmp"], [str(CLANG_CL.parents[1] / "lib" / "libomp.lib")])] if CLANG_CL else [],
 }
-OMP_SIMD = {"unix": ["-fopenmp-simd"], "msvc": []}  # vectorized sums, also without threads
+# Vectorized sums, also without threads.
+OMP_SIMD = {"unix": ["-fopenmp-simd"], "msvc": [], "clang-cl": ["/clang:-fopenmp-simd"]}
 COMPILER_PROBE = """
 #include <Python.h>
 int main(void) { return sizeof(PyObject) > 0 ? 0 : 1; }
@@ -94,6 +107,20 @@ def say(text):
     print(f"alternant: {text}", file=sys.stderr)
 
 
+def kind_of(compiler):
+    """Return the kind of a compiler of setuptools, which knows no clang-cl: that takes the place of MSVC's cl."""
+    if compiler.compiler_type != "msvc":
+        return "unix"
+    if not CLANG_CL:
+        return "msvc"
+    if not compiler.initialized:
+        compiler.initialize()
+    compiler.cc = str(CLANG_CL)
+    if "/GL" in compiler.compile_options:
+        compiler.compile_options.remove("/GL")  # cl's optimization of a whole program
+    return "clang-cl"
+
+
 class Build(build_ext):
     """Compiles the C of each family for each level, then links a family's levels with its Cython module."""
 
@@ -104,6 +131,7 @@ class Build(build_ext):
 
     def build_extensions(self):
         """Compile in parallel, the longest first, and stop at the first error, so that it is printed last."""
+        kind_of(self.compiler)
         tasks = [(extension, *level) for extension in self.extensions for level in extension.levels.items()]
         tasks.sort(key=lambda task: -Path(task[0].level_source).stat().st_size)
         with ThreadPoolExecutor(self.parallel) as pool:
@@ -160,7 +188,7 @@ class Compiler:
     def __init__(self):
         self.compiler = new_compiler()
         customize_compiler(self.compiler)
-        self.kind = "msvc" if self.compiler.compiler_type == "msvc" else "unix"
+        self.kind = kind_of(self.compiler)
         self.compiler.include_dirs.append(sysconfig.get_path("include"))
 
     def builds(self, source, compile_args=(), link_args=(), run=True):
@@ -244,6 +272,8 @@ def extensions():
         say(f"{message}: installing without native kernels. alternant will run on Numba if that is installed, "
             "else on NumPy, many times slower.")  # fmt: skip
         return []
+    if compiler.kind == "msvc":
+        say("MSVC has no vectors, so that a fit may take nine times as long: install LLVM and set CC=clang-cl")
     compile_args, link_args = compiler.openmp()
     flags, levels = FLAGS[compiler.kind] + compile_args, compiler.levels()
     # With fast math when linking, code would be added that flushes denormal numbers in the whole process.

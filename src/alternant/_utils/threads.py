@@ -57,7 +57,7 @@ def resolve_num_threads(num_threads: int | None) -> int:
 
 
 def openmp_threads(num_threads: int | None, tasks: int) -> int:
-    """Return the number of threads for that many tasks, or 1 in a child forked from a process that has run OpenMP threads.
+    """Return the number of threads for so many tasks; 1 in a child forked from a process that has run OpenMP threads.
 
     Many more threads than cores only wait for each other: 128 on 2 cores took a third longer than 8.
 
