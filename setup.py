@@ -6,6 +6,7 @@ ALTERNANT_OPENMP   auto (default): without OpenMP, compile for one thread and sa
 ALTERNANT_LEVELS   the SIMD levels to build, such as avx2 or baseline,avx2; by default all that this machine's compiler
                    can build. On a CPU without any of them, Numba or NumPy is used, and alternant info says why.
 CC                 the C compiler. On Windows only clang-cl is heeded; with MSVC, a fit takes up to nine times as long.
+ALTERNANT_URL      where the repository is, such as https://github.com/owner/alternant: a release's metadata link to it.
 """
 
 import os
@@ -16,6 +17,7 @@ import subprocess
 import sys
 import sysconfig
 import tempfile
+import tomllib
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from pathlib import Path
 
@@ -304,7 +306,34 @@ def extensions():
                    for name, module in zip(FAMILIES, glue, strict=True))]  # fmt: skip
 
 
+def about():
+    """Return what the package index shows: README.md, its relative links made absolute if the repository is named."""
+    text, url = Path("README.md").read_text(encoding="utf-8"), os.environ.get("ALTERNANT_URL", "").rstrip("/")
+    if not url:
+        return {"long_description": text}
+    version = tomllib.loads(Path("pyproject.toml").read_text(encoding="utf-8"))["project"]["version"]
+
+    def absolute(match):
+        label, target = match.groups()
+        if label is None:  # code
+            return match[0]
+        if not target.startswith("#"):
+            target = f"/{'raw' if label.startswith('!') else 'blob'}/v{version}/{target}"
+        return f"{label}({url}{target})"
+
+    return {
+        "long_description": re.sub(r"```.*?```|(!?\[[^]]*\])\((?![a-z]+:)([^)\s]+)\)", absolute, text, flags=re.DOTALL),
+        "project_urls": {
+            "Source": url,
+            "Issues": f"{url}/issues",
+            "Changelog": f"{url}/blob/v{version}/CHANGELOG.md",
+        },
+    }
+
+
 setup(
+    **about(),
+    long_description_content_type="text/markdown",
     ext_modules=extensions(),
     cmdclass={"build_ext": Build},
     options={"bdist_wheel": {"py_limited_api": "cp312"}} if LIMITED_API else {},
