@@ -5,15 +5,19 @@ ALTERNANT_BUILD    auto (default): without a working compiler, install without n
 ALTERNANT_OPENMP   auto (default): without OpenMP, compile for one thread and say so; required: fail; off: don't use.
 ALTERNANT_LEVELS   the SIMD levels to build, such as avx2 or baseline,avx2; by default all that this machine's compiler
                    can build. On a CPU without any of them, Numba or NumPy is used, and alternant info says why.
+CC                 the C compiler. On Windows only clang-cl is heeded; with MSVC, a fit takes up to nine times as long.
+ALTERNANT_URL      where the repository is, such as https://github.com/owner/alternant: a release's metadata link to it.
 """
 
 import os
 import re
 import shlex
+import shutil
 import subprocess
 import sys
 import sysconfig
 import tempfile
+import tomllib
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from pathlib import Path
 
@@ -30,7 +34,19 @@ from distutils.sysconfig import customize_compiler
 
 KERNELS = "src/alternant/kernels"
 SIMD = f"{KERNELS}/simd"
+CLANG_CL = (
+    Path(shutil.which(os.environ["CC"]) or os.environ["CC"]).absolute()
+    if sys.platform == "win32" and "clang-cl" in os.environ.get("CC", "")
+    else None
+)
 FAMILIES = sorted(path.stem.removesuffix("_cython") for path in Path(KERNELS).glob("*_cython.pyx"))
+# A wheel for the limited API of 3.12 serves all later versions of Python. That of 3.11 has no vectorcall: the smallest
+# kernels would take a fifth longer.
+LIMITED_API = (
+    sys.implementation.name == "cpython"
+    and sys.version_info >= (3, 12)
+    and not sysconfig.get_config_var("Py_GIL_DISABLED")
+)
 X86 = sysconfig.get_platform().endswith(("x86_64", "amd64", "universal2"))
 
 # NaN stays NaN and sums keep their order: no -ffast-math. A wheel runs on other machines: no -march=native. Contraction
@@ -41,7 +57,9 @@ FLAGS = {
              "-fno-math-errno", "-fno-trapping-math", "-ffp-contract=fast"],
     "msvc": ["/O2"],
 }
-GLUE = {"unix": ["-O1"], "msvc": []}  # of the Cython modules, which only convert arguments: compiled in half the time
+FLAGS["clang-cl"] = [f"/clang:{flag}" for flag in FLAGS["unix"]]
+# Of the Cython modules, which only convert arguments: compiled in half the time.
+GLUE = {"unix": ["-O1"], "msvc": [], "clang-cl": ["/clang:-O1"]}
 LEVELS = {
     "unix": {
         "baseline": [],
@@ -51,6 +69,7 @@ LEVELS = {
     },
     "msvc": {"baseline": [], "avx2": ["/arch:AVX2"], "avx512": ["/arch:AVX512"]},
 }  # fmt: skip
+LEVELS["clang-cl"] = LEVELS["unix"]
 STRIP = ["-s"] if sys.platform == "linux" else []
 DIRECTIVES = {
     "language_level": 3,
@@ -64,8 +83,11 @@ DIRECTIVES = {
 OPENMP = {
     "unix": [(["-fopenmp"], ["-fopenmp"]), (["-Xpreprocessor", "-fopenmp"], ["-lomp"])],
     "msvc": [(["/openmp"], [])],
+    # By its path: Microsoft's linker would find another library of that name, whose DLL may not be distributed.
+    "clang-cl": [(["/clang:-fopenmp"], [str(CLANG_CL.parents[1] / "lib" / "libomp.lib")])] if CLANG_CL else [],
 }
-OMP_SIMD = {"unix": ["-fopenmp-simd"], "msvc": []}  # vectorized sums, also without threads
+# Vectorized sums, also without threads.
+OMP_SIMD = {"unix": ["-fopenmp-simd"], "msvc": [], "clang-cl": ["/clang:-fopenmp-simd"]}
 COMPILER_PROBE = """
 #include <Python.h>
 int main(void) { return sizeof(PyObject) > 0 ? 0 : 1; }
@@ -94,6 +116,20 @@ def say(text):
     print(f"alternant: {text}", file=sys.stderr)
 
 
+def kind_of(compiler):
+    """Return the kind of a compiler of setuptools, which knows no clang-cl: that takes the place of MSVC's cl."""
+    if compiler.compiler_type != "msvc":
+        return "unix"
+    if not CLANG_CL:
+        return "msvc"
+    if not compiler.initialized:
+        compiler.initialize()
+    compiler.cc = str(CLANG_CL)
+    if "/GL" in compiler.compile_options:
+        compiler.compile_options.remove("/GL")  # cl's optimization of a whole program
+    return "clang-cl"
+
+
 class Build(build_ext):
     """Compiles the C of each family for each level, then links a family's levels with its Cython module."""
 
@@ -104,6 +140,7 @@ class Build(build_ext):
 
     def build_extensions(self):
         """Compile in parallel, the longest first, and stop at the first error, so that it is printed last."""
+        kind_of(self.compiler)
         tasks = [(extension, *level) for extension in self.extensions for level in extension.levels.items()]
         tasks.sort(key=lambda task: -Path(task[0].level_source).stat().st_size)
         with ThreadPoolExecutor(self.parallel) as pool:
@@ -160,7 +197,7 @@ class Compiler:
     def __init__(self):
         self.compiler = new_compiler()
         customize_compiler(self.compiler)
-        self.kind = "msvc" if self.compiler.compiler_type == "msvc" else "unix"
+        self.kind = kind_of(self.compiler)
         self.compiler.include_dirs.append(sysconfig.get_path("include"))
 
     def builds(self, source, compile_args=(), link_args=(), run=True):
@@ -244,6 +281,8 @@ def extensions():
         say(f"{message}: installing without native kernels. alternant will run on Numba if that is installed, "
             "else on NumPy, many times slower.")  # fmt: skip
         return []
+    if compiler.kind == "msvc":
+        say("MSVC has no vectors, so that a fit may take nine times as long: install LLVM and set CC=clang-cl")
     compile_args, link_args = compiler.openmp()
     flags, levels = FLAGS[compiler.kind] + compile_args, compiler.levels()
     # With fast math when linking, code would be added that flushes denormal numbers in the whole process.
@@ -254,8 +293,10 @@ def extensions():
     modules = [Extension(f"alternant.kernels.{name}", [f"{KERNELS}/{name}.pyx"])
                for name in ("_cpu", *(f"{family}_cython" for family in FAMILIES))]  # fmt: skip
     cpu, *glue = cythonize(modules, build_dir="build/cython", compiler_directives=DIRECTIVES)
+    limited = [("Py_LIMITED_API", "0x030C0000")] if LIMITED_API else []
     options = {
-        "define_macros": [(f"ALTERNANT_HAS_{level.upper()}", None) for level in levels],
+        "define_macros": limited + [(f"ALTERNANT_HAS_{level.upper()}", None) for level in levels],
+        "py_limited_api": LIMITED_API,
         "extra_compile_args": flags + GLUE[compiler.kind],
         "extra_link_args": link_args,
     }
@@ -265,4 +306,35 @@ def extensions():
                    for name, module in zip(FAMILIES, glue, strict=True))]  # fmt: skip
 
 
-setup(ext_modules=extensions(), cmdclass={"build_ext": Build})
+def about():
+    """Return what the package index shows: README.md, its relative links made absolute if the repository is named."""
+    text, url = Path("README.md").read_text(encoding="utf-8"), os.environ.get("ALTERNANT_URL", "").rstrip("/")
+    if not url:
+        return {"long_description": text}
+    version = tomllib.loads(Path("pyproject.toml").read_text(encoding="utf-8"))["project"]["version"]
+
+    def absolute(match):
+        label, target = match.groups()
+        if label is None:  # code
+            return match[0]
+        if not target.startswith("#"):
+            target = f"/{'raw' if label.startswith('!') else 'blob'}/v{version}/{target}"
+        return f"{label}({url}{target})"
+
+    return {
+        "long_description": re.sub(r"```.*?```|(!?\[[^]]*\])\((?![a-z]+:)([^)\s]+)\)", absolute, text, flags=re.DOTALL),
+        "project_urls": {
+            "Source": url,
+            "Issues": f"{url}/issues",
+            "Changelog": f"{url}/blob/v{version}/CHANGELOG.md",
+        },
+    }
+
+
+setup(
+    **about(),
+    long_description_content_type="text/markdown",
+    ext_modules=extensions(),
+    cmdclass={"build_ext": Build},
+    options={"bdist_wheel": {"py_limited_api": "cp312"}} if LIMITED_API else {},
+)

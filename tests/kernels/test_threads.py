@@ -102,9 +102,9 @@ def test_a_forked_child_computes_the_same_as_its_parent_and_does_not_hang(backen
 
 
 def test_openmp_runs_one_thread_in_a_child_of_a_process_that_has_run_it(monkeypatch):
-    assert openmp_threads(4) == 4
+    assert openmp_threads(4, 10) == 4
     monkeypatch.setattr(os, "getpid", lambda: -1)
-    assert openmp_threads(4) == 1
+    assert openmp_threads(4, 10) == 1
 
 
 def test_overlapping_limits_of_blas_are_lifted_by_the_last_one_out():
@@ -247,5 +247,5 @@ def test_parallel_calls_keep_their_order_may_nest_and_end_with_the_first_error()
 
 
 def test_many_more_threads_than_cores_change_no_bit_and_are_not_started(backend):
-    assert 8 <= openmp_threads(128) <= max(8, 4 * os.cpu_count())
+    assert 8 <= openmp_threads(128, 1000) <= max(8, 4 * os.cpu_count())
     assert same(fitted(backend, 128), fitted(backend, 1))

@@ -60,7 +60,8 @@ def test_its_table_of_models_is_that_of_the_registry():
 
 
 def _pages():
-    return [README, *(ROOT / "benchmarks").glob("*.md"), *(ROOT / "benchmarks" / "results").glob("*.md")]
+    folders = (ROOT, ROOT / "docs", ROOT / "benchmarks", ROOT / "benchmarks" / "results")
+    return [page for folder in folders for page in sorted(folder.glob("*.md"))]
 
 
 @pytest.mark.parametrize("page", _pages(), ids=lambda page: page.relative_to(ROOT).as_posix())

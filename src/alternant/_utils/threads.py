@@ -56,8 +56,8 @@ def resolve_num_threads(num_threads: int | None) -> int:
     return number
 
 
-def openmp_threads(num_threads: int) -> int:
-    """Return `num_threads`, bounded, or 1 in a child forked from a process that has run OpenMP threads.
+def openmp_threads(num_threads: int | None, tasks: int) -> int:
+    """Return the number of threads for so many tasks; 1 in a child forked from a process that has run OpenMP threads.
 
     Many more threads than cores only wait for each other: 128 on 2 cores took a third longer than 8.
 
@@ -65,6 +65,7 @@ def openmp_threads(num_threads: int) -> int:
     the threads, and would wait for them forever.
     """
     global _openmp_owner
+    num_threads = min(resolve_num_threads(num_threads), tasks)
     if num_threads > 8:  # the number of CPUs is queried only then: that takes longer than a small kernel
         num_threads = min(num_threads, MAX_THREADS, max(8, 4 * (os.cpu_count() or 1)))
     if num_threads > 1 and _openmp_owner is None:

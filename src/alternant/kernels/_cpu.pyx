@@ -2,20 +2,7 @@
 
 cdef extern from *:
     """
-    #if defined(__x86_64__) && (defined(__GNUC__) || defined(__clang__))
-    #include <cpuid.h>
-    /* The compiler's runtime queries the CPU and, for wide registers, the operating system (XGETBV). */
-    static int cpu_level(void)
-    {
-        unsigned a, b, c, d;
-        __builtin_cpu_init();
-        if (!(__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma"))) return 0;
-        /* F16C, which not all compilers' __builtin_cpu_supports can query. */
-        if (!__get_cpuid(1, &a, &b, &c, &d) || !(c & (1u << 29))) return 0;
-        return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512dq")
-            && __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512vl") ? 2 : 1;
-    }
-    #elif defined(_M_X64)
+    #if defined(_MSC_VER) && defined(_M_X64) /* clang-cl, too: Microsoft's runtime lacks __builtin_cpu_supports */
     #include <intrin.h>
     static int cpu_level(void)
     {
@@ -31,6 +18,19 @@ cdef extern from *:
         /* ZMM state; AVX-512 F, DQ, BW, VL */
         return (state & 0xe6) == 0xe6 && (r[1] & (1 << 16)) && (r[1] & (1 << 17)) && (r[1] & (1 << 30))
             && ((unsigned)r[1] >> 31) ? 2 : 1;
+    }
+    #elif defined(__x86_64__) && (defined(__GNUC__) || defined(__clang__))
+    #include <cpuid.h>
+    /* The compiler's runtime queries the CPU and, for wide registers, the operating system (XGETBV). */
+    static int cpu_level(void)
+    {
+        unsigned a, b, c, d;
+        __builtin_cpu_init();
+        if (!(__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma"))) return 0;
+        /* F16C, which not all compilers' __builtin_cpu_supports can query. */
+        if (!__get_cpuid(1, &a, &b, &c, &d) || !(c & (1u << 29))) return 0;
+        return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512dq")
+            && __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512vl") ? 2 : 1;
     }
     #else
     static int cpu_level(void) { return 0; }

@@ -10,7 +10,7 @@ from ._arrays cimport (
 
 import numpy as np
 
-from alternant._utils.threads import openmp_threads, resolve_num_threads
+from alternant._utils.threads import openmp_threads
 
 
 cdef extern from "als.h" nogil:
@@ -95,7 +95,7 @@ cdef class Kernels:
         status = np.zeros(m, np.int8)
         p.regularization = floats(regularization, "regularization", size)
         p.target_scale = floats_or_null(target_scale, "target_scale", size)
-        p.threads = openmp_threads(min(resolve_num_threads(num_threads), m))
+        p.threads = openmp_threads(num_threads, m)
         s.X = floats_out(X, "X", size)
         s.exact, s.tol, s.max_steps = method == "cholesky", tol, min(max_steps, 2**31 - 1)
         s.status = <int8_t *> integers_out(status, "status", 1)
@@ -119,7 +119,7 @@ cdef class Kernels:
         row_error = np.zeros(len(X))
         cdef double *errors = <double *> floats_out(row_error, "row_error", 8)
         p.X = floats(X, "X", size)
-        p.threads = openmp_threads(min(resolve_num_threads(num_threads), 1 + len(X) // 16))
+        p.threads = openmp_threads(num_threads, 1 + len(X) // 16)
         with nogil:
             self.table.squared_error[size == 8](&p, errors)
         return float(row_error.sum())

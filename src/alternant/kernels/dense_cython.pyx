@@ -9,7 +9,7 @@ from ._arrays cimport alternant_fail_allocation, floats, floats_out, real_size
 import numpy as np
 import scipy.linalg.cython_blas
 
-from alternant._utils.threads import openmp_threads, resolve_num_threads, single_threaded_blas
+from alternant._utils.threads import openmp_threads, single_threaded_blas
 from alternant.kernels._checks import fits_int32
 
 
@@ -100,7 +100,7 @@ cdef class Kernels:
             p.out_f16 = <uint16_t *> floats_out(out, "out", 2)
         else:
             p.out = floats_out(out, "out", size)
-        p.threads = openmp_threads(min(resolve_num_threads(num_threads), 1 + len(rows) // ROW_BLOCK))
+        p.threads = openmp_threads(num_threads, 1 + len(rows) // ROW_BLOCK)
         with single_threaded_blas():
             with nogil:
                 no_memory = self.table.multiply[size == 8](&p)
@@ -121,7 +121,7 @@ cdef class Kernels:
         cdef double *partial = <double *> floats_out(sums, "sums", 8)
         cdef double *total = <double *> floats_out(out, "out", 8)
         cdef bint no_memory
-        p.threads = openmp_threads(min(resolve_num_threads(num_threads), parts))
+        p.threads = openmp_threads(num_threads, parts)
         with single_threaded_blas():
             with nogil:
                 no_memory = self.table.gramians[size == 8](&p, parts, partial)
@@ -137,6 +137,6 @@ cdef class Kernels:
         cdef Py_ssize_t size = real_size(rows)
         cdef dense_product p = product_of(rows, size)
         cdef double *norms = <double *> floats_out(out, "out", 8)
-        p.threads = openmp_threads(min(resolve_num_threads(num_threads), 1 + len(rows) // ROW_BLOCK))
+        p.threads = openmp_threads(num_threads, 1 + len(rows) // ROW_BLOCK)
         with nogil:
             self.table.squared_norms[size == 8](&p, norms)

@@ -10,7 +10,7 @@ from ._arrays cimport (
 
 import numpy as np
 
-from alternant._utils.threads import openmp_threads, resolve_num_threads
+from alternant._utils.threads import openmp_threads
 
 
 cdef extern from "nnls.h" nogil:
@@ -73,7 +73,7 @@ cdef class Kernels:
         p.status = <int8_t *> integers_out(status, "status", 1)
         p.row_steps = <int32_t *> integers_out_or_null(row_steps, "row_steps", 4)
         p.row_objective = <double *> floats_out_or_null(row_objective, "row_objective", 8)
-        p.threads = openmp_threads(min(resolve_num_threads(num_threads), m))
+        p.threads = openmp_threads(num_threads, m)
         with nogil:
             no_memory = self.table.solve_rows[size == 8](&p)
         if no_memory:

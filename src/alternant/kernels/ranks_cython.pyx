@@ -7,7 +7,7 @@ from ._arrays cimport alternant_fail_allocation, floats, floats_out, integers, i
 
 import numpy as np
 
-from alternant._utils.threads import openmp_threads, resolve_num_threads
+from alternant._utils.threads import openmp_threads
 
 
 cdef extern from "ranks.h" nogil:
@@ -68,7 +68,7 @@ cdef class Kernels:
         cdef bint no_memory
         call.m, call.n, call.f = len(queries), len(items), items.shape[1]
         call.queries, call.items = floats(queries, "queries", size), floats(items, "items", size)
-        call.threads = openmp_threads(min(resolve_num_threads(num_threads), len(queries)))
+        call.threads = openmp_threads(num_threads, len(queries))
         excluded = (np.zeros(len(queries) + 1, np.int64), np.empty(0, np.int32)) if exclude is None else exclude
         targets = self.score_lists(&call, size, indptr, indices, items.dtype)
         others = self.score_lists(&call, size, excluded[0], excluded[1], items.dtype)

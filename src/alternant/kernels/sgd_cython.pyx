@@ -10,7 +10,7 @@ from ._arrays cimport (
 
 import numpy as np
 
-from alternant._utils.threads import openmp_threads, resolve_num_threads
+from alternant._utils.threads import openmp_threads
 from alternant.kernels._checks import fits_int32, samples
 
 
@@ -99,7 +99,7 @@ cdef sgd_epoch epoch_of(grid, schedule, X, Y, target, learning_rate, bint update
     p.sides.row_bias, p.sides.column_bias, p.sides.XX = NULL, NULL, NULL
     p.step.rate, p.step.columns = learning_rate, update_columns
     p.loss = <double *> floats_out(loss, "loss", 8)
-    p.threads = openmp_threads(min(resolve_num_threads(num_threads), max(1, p.tasks)))
+    p.threads = openmp_threads(num_threads, max(1, p.tasks))
     return p
 
 
@@ -197,7 +197,7 @@ cdef class Kernels:
         s.row_position = <const int32_t *> integers(row_position, "row_position", 4)
         s.column_position = <const int32_t *> integers(column_position, "column_position", 4)
         s.places = <int64_t *> integers_out(counts, "counts", 8)
-        s.threads = openmp_threads(min(resolve_num_threads(num_threads), parts))
+        s.threads = openmp_threads(num_threads, parts)
         with nogil:
             self.table.count_blocks(&s)
         block_indptr = np.concatenate([[0], np.cumsum(counts.sum(axis=0))])

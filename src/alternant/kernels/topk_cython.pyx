@@ -10,7 +10,7 @@ from ._arrays cimport (
 
 import numpy as np
 
-from alternant._utils.threads import openmp_threads, resolve_num_threads
+from alternant._utils.threads import openmp_threads
 from alternant.kernels._checks import fits_int32
 
 
@@ -92,7 +92,7 @@ cdef class Kernels:
         call.queries, call.items = floats(queries, "queries", size), floats(items, "items", size)
         call.ids = <int32_t *> integers_out(out_ids, "out_ids", 4)
         call.scores = floats_out(out_scores, "out_scores", size)
-        call.threads = openmp_threads(min(resolve_num_threads(num_threads), max(1, len(queries))))
+        call.threads = openmp_threads(num_threads, max(1, len(queries)))
         call.exclude_indptr, call.exclude, call.int64_exclude = NULL, NULL, False
         if exclude is not None:
             call.exclude_indptr = <const int64_t *> integers(exclude[0], "exclude", 8)
@@ -175,6 +175,6 @@ cdef class Kernels:
         cdef const void *x = floats(X, "X", size)
         cdef const void *y = floats(Y, "Y", size)
         cdef void *scores = floats_out(out, "out", size)
-        cdef int threads = openmp_threads(min(resolve_num_threads(num_threads), 1 + len(rows) // 1024))
+        cdef int threads = openmp_threads(num_threads, 1 + len(rows) // 1024)
         with nogil:
             self.table.score_pairs[size == 8](count, f, u, i, x, y, scores, threads)

@@ -136,7 +136,7 @@ ALTERNANT_INLINE ptrdiff_t filter_subtile(ptrdiff_t rows, ptrdiff_t chunks, cons
         for (g = 0; g < INT8_QUERIES; g++) {
             uint32_t bits = BITS(above[g][0]) | BITS(above[g][1]) << INT8_LANES;
             for (l = first; bits; l++, bits >>= 1) {
-#  ifdef __GNUC__
+#  ifdef ALTERNANT_GNU
                 const int zeros = __builtin_ctz(bits);
                 l += zeros;
                 bits >>= zeros;

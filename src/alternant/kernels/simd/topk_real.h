@@ -267,6 +267,7 @@ ALTERNANT_FUNCTION void NAME(rank_block)(const topk_call *call, const topk_panel
         NAME(score_tile)(t, call, panel, block, packed, values);
         in_full--;
     }
+    (void)in_full; /* unused without the prefilter */
 }
 
 static int NAME(rank_panel)(const topk_call *call, const topk_panel *panel)

@@ -1,8 +1,8 @@
 /* Short vectors for the kernels: one source, compiled once per SIMD level.
  *
  * The vector extension of GCC and Clang leaves the choice of instructions to the compiler: the width below follows from
- * the target flags alone (16 bytes: SSE2, NEON; 32: AVX2; 64: AVX-512). Without the extension (MSVC), the same code is
- * compiled with vectors of one lane.
+ * the target flags alone (16 bytes: SSE2, NEON; 32: AVX2; 64: AVX-512). Without the extension (MSVC; clang-cl has it),
+ * the same code is compiled with vectors of one lane.
  *
  * At every level, scratch buffers are aligned to 64 bytes and their rows are padded with zeros to a multiple of 64
  * bytes, so that loops over them have no remainder.
@@ -16,15 +16,19 @@
 #include <stdint.h>
 #include <string.h>
 
+#if defined(__GNUC__) || defined(__clang__) /* clang-cl defines only the latter */
+#  define ALTERNANT_GNU 1
+#endif
+
 #ifdef __AVX2__
 #  include <immintrin.h>
-#elif defined(__GNUC__) && defined(__aarch64__)
+#elif defined(ALTERNANT_GNU) && defined(__aarch64__)
 #  include <arm_neon.h>
 #endif
 
 #define ALTERNANT_ALIGNMENT 64
 
-#if defined(__GNUC__) && !defined(ALTERNANT_NO_VECTORS)
+#if defined(ALTERNANT_GNU) && !defined(ALTERNANT_NO_VECTORS)
 #  define ALTERNANT_VECTORS 1
 #  if defined(__AVX512F__)
 #    define ALTERNANT_VECTOR_BYTES 64
@@ -51,7 +55,7 @@
 #  define ALTERNANT_ALIGNED
 #endif
 
-#if defined(_MSC_VER) && !defined(__clang__)
+#ifndef ALTERNANT_GNU
 #  define ALTERNANT_RESTRICT __restrict
 #  define ALTERNANT_PRAGMA(...) __pragma(__VA_ARGS__)
 #  define ALTERNANT_UNROLL
@@ -94,10 +98,10 @@
 /* Scores are fused explicitly, on levels with the instruction only: whether a compiler contracts a * b + c by itself
  * depends on its flags, and a score must have the same bits wherever it is computed. For all other sums, where
  * contraction is a matter of speed, setup.py pins it; for MSVC it is switched off. */
-#if defined(_MSC_VER) && !defined(__clang__)
+#ifndef ALTERNANT_GNU
 #  pragma fp_contract(off)
 #endif
-#if defined(__GNUC__) && (defined(__FMA__) || defined(__AVX512F__) || defined(__aarch64__))
+#if defined(ALTERNANT_GNU) && (defined(__FMA__) || defined(__AVX512F__) || defined(__aarch64__))
 #  define ALTERNANT_FMA 1
 #endif
 
