@@ -176,8 +176,8 @@ class ALSModel:
         predictions = np.full(len(users), np.nan, np.float32)
         pairs = users[known].astype(np.int64), items[known].astype(np.int64)
         predictions[known] = self.model.predict(*pairs, unknown="nan")
-        column = nw.new_series(self.predictionCol, predictions, nw.Float32, backend=frame.implementation)
-        frame = frame.with_columns(column)
+        added = nw.from_dict({self.predictionCol: predictions}, backend=frame.implementation)
+        frame = frame.with_columns(added[self.predictionCol])
         if self.coldStartStrategy == "drop":
             frame = frame.filter((~np.isnan(predictions)).tolist())
         return frame.to_native()
