@@ -28,7 +28,7 @@ from alternant.compat.implicit.cpu import als as stand_in_als
 from alternant.compat.implicit.cpu import lmf as stand_in_lmf
 from alternant.compat.implicit.evaluation import ndcg_at_k, train_test_split
 
-from ..common.command_line import at_least, exit_status, parser
+from ..common.command_line import exit_status, parser
 from ..common.results import Report
 from ..common.shapes import shaped
 from ..common.timing import take_turns
@@ -203,9 +203,8 @@ def main(arguments: Sequence[str]) -> int:
     """Run the comparison; exit 1 if a target is missed."""
     made = parser("compat", __doc__, shape="ml1m", factors=[64, 128], iterations=15, threads=2, rounds=7, at_least=0.0)
     made.add_argument("--only", nargs="+", choices=list(GROUPS), default=list(GROUPS))
-    made.add_argument("--users", type=at_least(1), help="of the shape, only the first so many")
     options = made.parse_args(arguments)
-    data = Data(shaped(options.shape)[: options.users])
+    data = Data(shaped(options.shape))
     try:
         both = libraries(data, options)
     except ImportError as error:

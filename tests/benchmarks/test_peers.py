@@ -1,7 +1,9 @@
 """The comparison with other libraries, without any of them."""
 
 import argparse
+import importlib
 import json
+import sys
 from dataclasses import replace
 
 import numpy as np
@@ -12,7 +14,7 @@ pytest.importorskip("benchmarks.peers", reason="the benchmarks are not beside th
 
 from benchmarks.common import data
 from benchmarks.common.results import header, line
-from benchmarks.peers import compare, lists, ratings, sgd, weighted
+from benchmarks.peers import compare, compat, lists, ratings, sgd, weighted
 from benchmarks.peers.libraries import LIBRARIES, Alternant, Library, Observer, Problem, Steps
 from benchmarks.peers.report import Measure, draw, table
 from benchmarks.peers.runner import Entry, Interrupted, Outcome, Recorder, run_in_turn
@@ -294,3 +296,18 @@ def test_updates_are_timed_and_written_as_a_record(tmp_path, capsys):
     assert record["command"].startswith("python -m benchmarks sgd update --rounds 1")
     assert [row[0] for row in record["tables"][0]["rows"]] == ["32", "64"]
     assert "missed: a batch at f = 32 learns" in capsys.readouterr().out
+
+
+def test_the_stand_in_equals_itself_call_by_call(monkeypatch, tmp_path):
+    monkeypatch.setattr("benchmarks.common.machine.version", lambda _: "0")
+    for name in ("", ".evaluation", ".cpu", ".cpu.als", ".cpu.lmf"):
+        module = importlib.import_module(f"alternant.compat.implicit{name}")
+        monkeypatch.setitem(sys.modules, f"implicit{name}", module)
+    record = tmp_path / "record.json"
+    options = ["--factors", "8", "--iterations", "2", "--rounds", "1", "--threads", "1", "--json", str(record)]
+    assert compat.main(["--shape", "suites-tiny", "--at-least", "0.001", *options]) == 0
+    (table,) = json.loads(record.read_text())["tables"]
+    assert len(table["rows"]) == 13
+    for row in table["rows"]:
+        assert row[-1] == row[-2]
+    assert compat.main(["--shape", "suites-tiny", "--at-least", "1000", "--only", "rows", *options]) == 1
