@@ -20,6 +20,7 @@ from .dense import gramian, multiply, squared_norms
 from .nnls import solve_rows_nonnegative
 from .ranks import count_above
 from .sgd import biased_epoch, cosine_epoch, logistic_epoch, sort_into_blocks
+from .sparse import top_k_sparse
 from .topk import score_pairs, top_k
 
 __all__ = [
@@ -46,5 +47,6 @@ __all__ = [
     "squared_error",
     "squared_norms",
     "top_k",
+    "top_k_sparse",
     "use_backend",
 ]

@@ -20,7 +20,7 @@ from .._utils.threads import default_num_threads
 
 if TYPE_CHECKING:
     from .._typing import BackendName
-    from . import als, dense, nnls, ranks, sgd, topk
+    from . import als, dense, nnls, ranks, sgd, sparse, topk
 
 BACKENDS = ("cython", "numba", "numpy")  # in order of preference; numpy, which is always available, comes last
 SIMD_LEVELS = ("avx512", "avx2", "baseline")  # best first
@@ -37,6 +37,7 @@ KERNELS = {
     "cosine_epoch": "sgd",
     "logistic_epoch": "sgd",
     "sort_into_blocks": "sgd",
+    "top_k_sparse": "sparse",
     "top_k": "topk",
     "score_pairs": "topk",
 }
@@ -75,6 +76,7 @@ class Backend:
         cosine_epoch: Final = staticmethod(sgd.cosine_epoch)
         logistic_epoch: Final = staticmethod(sgd.logistic_epoch)
         sort_into_blocks: Final = staticmethod(sgd.sort_into_blocks)
+        top_k_sparse: Final = staticmethod(sparse.top_k_sparse)
         top_k: Final = staticmethod(topk.top_k)
         score_pairs: Final = staticmethod(topk.score_pairs)
 

@@ -1,26 +1,5 @@
 /* The ranking of topk.c, for one real type. No include guard: see use_float32.h. */
 
-/* Whether (a, a_id) ranks behind (b, b_id): a lower score, or at equal scores a higher id. */
-ALTERNANT_INLINE int NAME(worse)(REAL a, int32_t a_id, REAL b, int32_t b_id)
-{
-    return a < b || (a == b && a_id > b_id);
-}
-
-/* Replace the root (the worst) of a heap by (value, i). */
-ALTERNANT_INLINE void NAME(sift_down)(ptrdiff_t k, REAL *score, int32_t *ids, REAL value, int32_t i)
-{
-    ptrdiff_t parent = 0, child;
-    for (child = 1; child < k; child = 2 * parent + 1) {
-        if (child + 1 < k && NAME(worse)(score[child + 1], ids[child + 1], score[child], ids[child])) child++;
-        if (!NAME(worse)(score[child], ids[child], value, i)) break;
-        score[parent] = score[child];
-        ids[parent] = ids[child];
-        parent = child;
-    }
-    score[parent] = value;
-    ids[parent] = i;
-}
-
 /* q . y of 4 items, summed in another order than a score; their squares are added to `squares`, some of them twice.
  * `rest` holds what is left of the query after whole vectors, behind zeros. */
 ALTERNANT_INLINE void NAME(rough_scores)(ptrdiff_t f, const REAL *q, VECTOR rest, const REAL *const *row, REAL *sums,
@@ -342,20 +321,7 @@ static void NAME(sort)(const topk_call *call)
 #ifdef _OPENMP
 #  pragma omp parallel for schedule(static) num_threads(call->threads)
 #endif
-    for (u = 0; u < call->m; u++) {
-        REAL *const score = (REAL *)call->scores + u * k;
-        int32_t *const ids = call->ids + u * k;
-        ptrdiff_t j;
-        for (j = k - 1; j > 0; j--) {
-            const REAL value = score[j];
-            const int32_t i = ids[j];
-            score[j] = score[0];
-            ids[j] = ids[0];
-            NAME(sift_down)(j, score, ids, value, i);
-        }
-        for (j = 0; j < k; j++)
-            if (ids[j] == INT32_MAX) ids[j] = -1;
-    }
+    for (u = 0; u < call->m; u++) NAME(sort_heap)(k, (REAL *)call->scores + u * k, call->ids + u * k);
 }
 
 /* Upper bounds on the norms of a panel's items. */
