@@ -47,8 +47,7 @@ class Rows:
         r = matrix.data.astype(dtype)
         if alpha != 1.0:
             r *= r.dtype.type(alpha)
-        if not np.isfinite(r).all():
-            raise ModelFitError("the interactions include NaN or infinite values: remove or replace them")
+        check_finite(r)
         liked = r > 0
         confidence = np.abs(r)
         target: NDArray[Any] | float = 1.0 if liked.all() else np.where(liked, r, 0).astype(dtype)
@@ -103,6 +102,12 @@ class Coordinates:
         diagonal[~data] = largest or 1.0
         Q = Q * data
         return cls(*(_plain(matrix, dtype) for matrix in (Q, Q, Q.T, diagonal)))
+
+
+def check_finite(values: NDArray[Any]) -> None:
+    """Raise ModelFitError unless all interactions are finite."""
+    if not np.isfinite(values).all():
+        raise ModelFitError("the interactions include NaN or infinite values: remove or replace them")
 
 
 def check_regularization(regularization: float) -> None:

@@ -165,6 +165,7 @@ class AlternatingLeastSquares(MatrixFactorizationBase):
 
     def _starting_factors(self, shape: tuple[int, int], rng: np.random.Generator) -> tuple[NDArray[Any], NDArray[Any]]:
         """Draw factors that are missing, users first, and make the others plain arrays that can be written to."""
+        self._check_shape(shape)
         sides = []
         for kind, count in zip(("user", "item"), shape, strict=True):
             factors = getattr(self, f"{kind}_factors")
@@ -173,11 +174,6 @@ class AlternatingLeastSquares(MatrixFactorizationBase):
                     raise ValueError(f"factors must be at least 1, got {self.factors}: set it before fit")
                 drawn = rng.random((count, self.factors), dtype=self.dtype)
                 factors = np.multiply(drawn, self.dtype.type(0.01), out=Pool().array(drawn.shape, self.dtype))
-            elif len(factors) != count:
-                raise ValueError(
-                    f"user_items has {count} {kind}s, but the model has factors for {len(factors)}: set user_factors "
-                    "and item_factors to None to fit from scratch, or add to them by partial_fit"
-                )
             sides.append(np.require(factors, self.dtype, ["C", "W"]))
         X, Y = sides
         if X.shape[1] != Y.shape[1]:
