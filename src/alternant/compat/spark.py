@@ -240,10 +240,11 @@ class ALSModel:
     def _table(self, kind: str) -> pa.Table:
         factors = _flat_factors(self.model)[0 if kind == "user" else 1]
         ids = internals.raw_ids(self.model, np.arange(len(factors)), kind)
-        if ids.dtype.kind not in "iu" or (len(ids) and not -(2**31) <= ids.min() <= ids.max() < 2**31):
+        fits = (ids >= -(2**31)) & (ids < 2**31) if ids.dtype.kind in "iu" else np.zeros(len(ids), bool)
+        if not fits.all():
             raise ValueError(
-                f"{kind} ids must be whole numbers of 32 bits, as Spark has no others, but one is {ids[0]!r}: number "
-                "them before the fit"
+                f"{kind} ids must be whole numbers of 32 bits, as Spark has no others, but one is "
+                f"{ids[~fits].tolist()[0]!r}: number them before the fit"
             )
         offsets = pa.array(np.arange(len(factors) + 1) * factors.shape[1], pa.int32())
         values = pa.array(factors.reshape(-1), pa.float32())

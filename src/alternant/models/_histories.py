@@ -36,8 +36,8 @@ class Histories:
             known: CSR | None = getattr(self, "interactions_", None)
             if known is None or known.shape != (n_users, n_items):
                 raise ValueError(
-                    "excluding seen items needs the interactions of the fit, which this model does not have (it was "
-                    "saved without them, or its factors were set by hand): pass user_items, or exclude_seen=False"
+                    "the interactions of the fit are needed, but this model does not have them (it was saved without "
+                    "them, or its factors were set by hand): pass user_items, or exclude_seen=False if this call has it"
                 )
             return known.take(users)
         if isinstance(user_items, Interactions) and model._ids_of("user") is not None:
