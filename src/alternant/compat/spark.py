@@ -171,6 +171,8 @@ class ALSModel:
             With the columns `userCol` and `itemCol`.
         """
         frame = open_frame("dataset", dataset)
+        if self.predictionCol in frame.columns:
+            raise ValueError(f"dataset has a column {self.predictionCol!r} already: drop it, or set predictionCol")
         users, items = (_whole_numbers(frame, name) for name in (self.userCol, self.itemCol))
         known = ~(np.isnan(users) | np.isnan(items))
         predictions = np.full(len(users), np.nan, np.float32)
@@ -307,6 +309,8 @@ def _read_metadata(path: Path) -> dict[str, Any]:
 
 def _read_factors(path: Path) -> tuple[NDArray[np.int32], NDArray[np.float32]]:
     """Return the ids of a side in ascending order, and their factors."""
+    if not any(path.glob("*.parquet")):
+        raise FileNotFoundError(f"{str(path)!r} has no Parquet files: copy the whole folder that save has written")
     table = pq.read_table(path, columns=["id", "features"])
     ids = table["id"].to_numpy()
     features = table["features"].combine_chunks()
