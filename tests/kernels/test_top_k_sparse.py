@@ -118,6 +118,35 @@ def test_sums_that_return_to_zero_and_nan_are_not_ranked(kernels, dtype):
         assert values.tolist() == [[-4, -np.inf]]
 
 
+@pytest.mark.parametrize("density", [0.02, 1.0])  # with full rows, too
+def test_the_whole_product_is_that_of_dense_matrices(kernels, dtype, density):
+    left, right = case(8, density=density)
+    expected = (left @ right).toarray()
+    for index in (np.int32, np.int64):
+        out = np.full((40, N), np.nan, dtype)
+        kernels.multiply_sparse(parts(left, dtype, index), parts(right, dtype, index), out)
+        np.testing.assert_array_equal(out, expected)
+    swapped = parts(right, dtype)
+    swapped[1][swapped[0][0] : swapped[0][1]] = swapped[1][swapped[0][0] : swapped[0][1]][::-1]  # not in order
+    dense = np.zeros((30, N))
+    np.add.at(dense, (np.repeat(np.arange(30), np.diff(swapped[0])), swapped[1]), swapped[2])
+    kernels.multiply_sparse(parts(left, dtype), swapped, out)
+    np.testing.assert_array_equal(out, left.toarray() @ dense)
+
+
+def test_the_product_and_its_greatest_entries_have_the_same_bits(kernels, dtype):
+    left, right = case(10, density=0.3)
+    rng = np.random.default_rng(10)
+    left.data, right.data = rng.standard_normal(left.nnz), rng.standard_normal(right.nnz)
+    given, products = (parts(left, dtype), parts(right, dtype)), [np.empty((40, N), dtype) for _ in range(3)]
+    for threads, out in zip((1, 2, 8), products, strict=True):
+        kernels.multiply_sparse(*given, out, threads)
+        assert out.tobytes() == products[0].tobytes()
+    ids, values = run(kernels.top_k_sparse, *given, N, 5, dtype=dtype)
+    if kernels.name != "numpy" or dtype == np.float64:  # NumPy's sums are in float64
+        np.testing.assert_array_equal(values, np.take_along_axis(products[0], ids, axis=1))
+
+
 def test_rows_and_matrices_without_entries(kernels, dtype):
     empty = np.zeros(4, np.int64), np.empty(0, np.int32), np.empty(0, dtype)
     ids, values = run(kernels.top_k_sparse, empty, empty, 5, 2, dtype=dtype)
@@ -149,3 +178,14 @@ def test_what_would_crash_a_kernel_is_refused(change, error, message):
     with pytest.raises(error, match=re.escape(message)):
         contract.top_k_sparse(**given | change)
 
+
+def test_a_product_that_does_not_fit_is_refused():
+    left, right = (np.array([0, 1]), np.array([1]), None), (np.array([0, 0, 2]), np.array([0, 2]), None)
+    out = np.zeros((1, 3), np.float32)
+    contract.multiply_sparse(left, right, out)
+    assert out.tolist() == [[1, 0, 1]]
+    for wrong, message in ((np.zeros((2, 3)), "out must have shape (1, 3), got (2, 3)"),
+                           (np.zeros((1, 2)), "indices must lie between 0 and 1, got 0 to 2"),
+                           (np.zeros((1, 6))[:, ::2], "out must be in C order")):  # fmt: skip
+        with pytest.raises(ValueError, match=re.escape(message)):
+            contract.multiply_sparse(left, right, wrong)

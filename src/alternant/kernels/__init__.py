@@ -20,7 +20,7 @@ from .dense import gramian, multiply, squared_norms
 from .nnls import solve_rows_nonnegative
 from .ranks import count_above
 from .sgd import biased_epoch, cosine_epoch, logistic_epoch, sort_into_blocks
-from .sparse import top_k_sparse
+from .sparse import multiply_sparse, top_k_sparse
 from .topk import score_pairs, top_k
 
 __all__ = [
@@ -39,6 +39,7 @@ __all__ = [
     "gramian",
     "logistic_epoch",
     "multiply",
+    "multiply_sparse",
     "score_pairs",
     "set_backend",
     "solve_rows",

@@ -38,6 +38,7 @@ KERNELS = {
     "logistic_epoch": "sgd",
     "sort_into_blocks": "sgd",
     "top_k_sparse": "sparse",
+    "multiply_sparse": "sparse",
     "top_k": "topk",
     "score_pairs": "topk",
 }
@@ -77,6 +78,7 @@ class Backend:
         logistic_epoch: Final = staticmethod(sgd.logistic_epoch)
         sort_into_blocks: Final = staticmethod(sgd.sort_into_blocks)
         top_k_sparse: Final = staticmethod(sparse.top_k_sparse)
+        multiply_sparse: Final = staticmethod(sparse.multiply_sparse)
         top_k: Final = staticmethod(topk.top_k)
         score_pairs: Final = staticmethod(topk.score_pairs)
 

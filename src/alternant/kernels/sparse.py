@@ -1,8 +1,8 @@
-"""The contract of ranking the entries of a sparse product: `top_k_sparse`."""
+"""The contract of products of sparse matrices: `top_k_sparse`, `multiply_sparse`."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -66,11 +66,7 @@ def top_k_sparse(
     """
     check.fits_int32(columns=columns)
     dtype = check.floating("out_values", out_values)
-    m, p = (max(0, check.rows_of(indptr) - 1) for indptr in (left[0], right[0]))
-    for name, (indptr, indices, values), rows, width in (("left", left, m, p), ("right", right, p, columns)):
-        check.csr(indptr, indices, rows, width)
-        if values is not None:
-            check.vector(f"the values of {name}", values, dtype, len(indices))
+    m = _matrices(left, right, columns, dtype)
     if k < 1:
         raise ValueError(f"k must be at least 1, got {k!r}")
     if exclude is not None:
@@ -85,3 +81,44 @@ def top_k_sparse(
         left, right, columns, k, exclude, out_ids, out_values, row_norms, column_norms, shrinkage,
         resolve_num_threads(num_threads),
     )  # fmt: skip
+
+
+def multiply_sparse(
+    left: tuple[NDArray[np.int64], Integers, Reals | None],
+    right: tuple[NDArray[np.int64], Integers, Reals | None],
+    out: Reals,
+    num_threads: int | None = None,
+) -> None:
+    r"""Compute a product of sparse matrices as a dense array.
+
+    .. math:: \text{out}_{rj} = \sum_p L_{rp} R_{pj}
+
+    Sums are the same as in `top_k_sparse`, to the last bit, and for any number of threads.
+
+    Parameters
+    ----------
+    left : (indptr, indices, values)
+        CSR, shape (m, p); values None: ones.
+    right : (indptr, indices, values)
+        CSR, shape (p, n); values None: ones.
+    out : array, shape (m, n)
+        Receives the product.
+    num_threads : int, optional
+        Number of threads; by default, all available to the process.
+    """
+    dtype = check.floating("out", out)
+    columns = out.shape[-1] if out.ndim else 0
+    check.fits_int32(columns=columns)
+    m = _matrices(left, right, columns, dtype)
+    check.output("out", out, dtype, (m, columns))
+    active_backend().multiply_sparse(left, right, out, resolve_num_threads(num_threads))
+
+
+def _matrices(left: Any, right: Any, columns: int, dtype: Any) -> int:
+    """Check both matrices, and return the number of rows of the product."""
+    m, p = (max(0, check.rows_of(indptr) - 1) for indptr in (left[0], right[0]))
+    for name, (indptr, indices, values), rows, width in (("left", left, m, p), ("right", right, p, columns)):
+        check.csr(indptr, indices, rows, width)
+        if values is not None:
+            check.vector(f"the values of {name}", values, dtype, len(indices))
+    return m

@@ -1,4 +1,4 @@
-"""Ranking the entries of a sparse product: Cython bindings of simd/sparse.c."""
+"""Products of sparse matrices, and their greatest entries: Cython bindings of simd/sparse.c."""
 
 from libc.stddef cimport ptrdiff_t
 from libc.stdint cimport int32_t, int64_t
@@ -34,12 +34,13 @@ cdef extern from "sparse.h" nogil:
 
     ctypedef struct sparse_table:
         bint (*top_k_sparse[2])(const sparse_call *) noexcept nogil
+        bint (*multiply_sparse[2])(const sparse_call *) noexcept nogil
 
     const sparse_table *sparse_table_of(const char *level)
 
 
 cdef class Kernels:
-    """The kernel of one SIMD level."""
+    """The kernels of one SIMD level."""
 
     cdef const sparse_table *table
 
@@ -58,14 +59,8 @@ cdef class Kernels:
         cdef sparse_call call
         cdef bint no_memory
         indices = right[1].astype(np.int32, copy=False)  # columns fit
+        set_matrices(&call, left, right, indices, size)
         call.m, call.n, call.k = len(out_ids), columns, out_ids.shape[1]
-        call.left_indptr = <const int64_t *> integers(left[0], "left", 8)
-        call.int64_left = left[1].itemsize == 8
-        call.left = integers(left[1], "left", 8 if call.int64_left else 4)
-        call.left_values = floats_or_null(left[2], "left", size)
-        call.right_indptr = <const int64_t *> integers(right[0], "right", 8)
-        call.right = <const int32_t *> integers(indices, "right", 4)
-        call.right_values = floats_or_null(right[2], "right", size)
         call.row_norms = floats_or_null(row_norms, "row_norms", size)
         call.column_norms = floats_or_null(column_norms, "column_norms", size)
         call.shrinkage = shrinkage
@@ -81,3 +76,27 @@ cdef class Kernels:
             no_memory = self.table.top_k_sparse[size == 8](&call)
         if no_memory:
             raise MemoryError(f"no memory for the scratch space of {call.threads} threads; use fewer with num_threads")
+
+    def multiply_sparse(self, left, right, out, num_threads=None):
+        """See `alternant.kernels.multiply_sparse`."""
+        cdef Py_ssize_t size = real_size(out)
+        cdef sparse_call call
+        indices = right[1].astype(np.int32, copy=False)
+        set_matrices(&call, left, right, indices, size)
+        call.m, call.n = out.shape
+        call.values = floats_out(out, "out", size)
+        call.threads = openmp_threads(num_threads, max(1, len(out)))
+        with nogil:
+            self.table.multiply_sparse[size == 8](&call)
+
+
+cdef int set_matrices(sparse_call *call, left, right, indices, Py_ssize_t size) except -1:
+    """Set the arrays of both matrices; `indices` are the columns of `right` as int32."""
+    call.left_indptr = <const int64_t *> integers(left[0], "left", 8)
+    call.int64_left = left[1].itemsize == 8
+    call.left = integers(left[1], "left", 8 if call.int64_left else 4)
+    call.left_values = floats_or_null(left[2], "left", size)
+    call.right_indptr = <const int64_t *> integers(right[0], "right", 8)
+    call.right = <const int32_t *> integers(indices, "right", 4)
+    call.right_values = floats_or_null(right[2], "right", size)
+    return 0

@@ -1,4 +1,4 @@
-r"""The greatest entries of each row of a sparse product, compiled by Numba.
+r"""Products of sparse matrices, and their greatest entries, compiled by Numba.
 
 .. math:: v_{rj} = \frac{\sum_p L_{rp} R_{pj}}{a_r b_j + h}
 
@@ -41,11 +41,9 @@ def top_k_sparse(
     """See `alternant.kernels.top_k_sparse`."""
     m, dtype = len(out_ids), out_values.dtype
     excluded = (np.zeros(m + 1, np.int64), np.empty(0, np.int32)) if exclude is None else exclude
-    matrices = []
-    for indptr, indices, values in (left, right):
-        matrices += [indptr, indices.astype(np.int64, copy=False), np.empty(0, dtype) if values is None else values]
-    a, b = np.ones(m, dtype) if row_norms is None else row_norms, column_norms
-    inputs = constant(*matrices, *excluded, a, np.ones(columns, dtype) if b is None else b)
+    a = np.ones(m, dtype) if row_norms is None else row_norms
+    b = np.ones(columns, dtype) if column_norms is None else column_norms
+    inputs = constant(*_parts(left, dtype), *_parts(right, dtype), *excluded, a, b)
     ones = left[2] is None, right[2] is None
     outputs = out_ids.view(np.ndarray), out_values.view(np.ndarray)
     h = dtype.type(shrinkage)
@@ -53,6 +51,27 @@ def top_k_sparse(
         lambda start: _rank_rows(start, min(start + ROWS, m), *inputs, *ones, h, *outputs),
         range(0, m, ROWS), resolve_num_threads(num_threads),
     )  # fmt: skip
+
+
+def multiply_sparse(
+    left: tuple[NDArray[np.int64], NDArray[Any], NDArray[Any] | None],
+    right: tuple[NDArray[np.int64], NDArray[Any], NDArray[Any] | None],
+    out: NDArray[Any],
+    num_threads: int | None = None,
+) -> None:
+    """See `alternant.kernels.multiply_sparse`."""
+    inputs = constant(*_parts(left, out.dtype), *_parts(right, out.dtype))
+    ones, sums = (left[2] is None, right[2] is None), out.view(np.ndarray)
+    map_parallel(
+        lambda start: _multiply_rows(start, min(start + ROWS, len(out)), *inputs, *ones, sums),
+        range(0, len(out), ROWS), resolve_num_threads(num_threads),
+    )  # fmt: skip
+
+
+def _parts(matrix: Any, dtype: Any) -> tuple[NDArray[Any], ...]:
+    """Return the arrays of a CSR matrix, an empty one for values that are ones."""
+    indptr, indices, values = matrix
+    return indptr, indices.astype(np.int64, copy=False), np.empty(0, dtype) if values is None else values
 
 
 @entry_point
@@ -67,7 +86,7 @@ def _rank_rows(
         count = 0
         for e in range(left_indptr[r], left_indptr[r + 1]):
             p = left[e]
-            factor = sums.dtype.type(1) if factors_are_ones else factors[e]
+            factor = values.dtype.type(1) if factors_are_ones else factors[e]
             for q in range(right_indptr[p], right_indptr[p + 1]):
                 j = right[q]
                 if row_of[j] != r:
@@ -77,6 +96,20 @@ def _rank_rows(
         for e in range(excluded_indptr[r], excluded_indptr[r + 1]):
             sums[excluded[e]] = 0
         _keep_best(sums, noted[:count], a[r], b, shrinkage, ids[r], values[r])
+
+
+@entry_point
+def _multiply_rows(
+    begin, end, left_indptr, left, factors, right_indptr, right, weights, factors_are_ones, weights_are_ones, out
+):
+    """Compute the rows ``begin:end`` of the product."""
+    for r in range(begin, end):
+        out[r] = 0
+        for e in range(left_indptr[r], left_indptr[r + 1]):
+            p = left[e]
+            factor = out.dtype.type(1) if factors_are_ones else factors[e]
+            for q in range(right_indptr[p], right_indptr[p + 1]):
+                out[r, right[q]] += factor if weights_are_ones else factor * weights[q]
 
 
 @_inner

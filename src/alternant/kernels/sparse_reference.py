@@ -1,4 +1,4 @@
-"""The greatest entries of each row of a sparse product, in plain NumPy: one row of sums at a time.
+"""Products of sparse matrices, and their greatest entries, in plain NumPy: one row of sums at a time.
 
 Cost of a row: its products, and n for the sums.
 """
@@ -40,6 +40,17 @@ def top_k_sparse(
         best = np.lexsort((found, -values))[:k]
         out_ids[r], out_values[r] = -1, -np.inf
         out_ids[r, : len(best)], out_values[r, : len(best)] = found[best], values[best]
+
+
+def multiply_sparse(
+    left: tuple[NDArray[np.int64], NDArray[Any], NDArray[Any] | None],
+    right: tuple[NDArray[np.int64], NDArray[Any], NDArray[Any] | None],
+    out: NDArray[Any],
+    num_threads: int | None = None,  # noqa: ARG001 - as above
+) -> None:
+    """See `alternant.kernels.multiply_sparse`."""
+    for r in range(len(out)):
+        out[r] = _row(left, right, out.shape[1], r)
 
 
 def _row(left: Any, right: Any, columns: int, r: int) -> NDArray[np.float64]:

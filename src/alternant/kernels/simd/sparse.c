@@ -1,4 +1,4 @@
-/* The greatest entries of each row of a sparse product: Gustavson's algorithm with a dense row of sums per thread.
+/* Products of sparse matrices, and their greatest entries: Gustavson's algorithm with a dense row of sums per thread.
  *
  *     s(r, j) = sum_p left[r, p] right[p, j],  in the order of the entries of row r
  *     v(r, j) = s(r, j) / (row_norms[r] column_norms[j] + shrinkage)
@@ -28,4 +28,5 @@
 extern const sparse_table ALTERNANT_TABLE(sparse);
 const sparse_table ALTERNANT_TABLE(sparse) = {
     {top_k_sparse_f32, top_k_sparse_f64},
+    {multiply_sparse_f32, multiply_sparse_f64},
 };

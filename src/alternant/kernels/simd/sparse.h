@@ -1,4 +1,4 @@
-/* Entry points of the greatest entries of a sparse product: see sparse.c. */
+/* Entry points of products of sparse matrices: see sparse.c. */
 #ifndef ALTERNANT_SPARSE_H
 #define ALTERNANT_SPARSE_H
 
@@ -24,13 +24,15 @@ typedef struct {
     const void *exclude;
     int int64_exclude;
     int32_t *ids;                /* m x k, OUT */
-    void *values;                /* m x k, OUT */
+    void *values;                /* m x k, or m x n, OUT */
     int threads;
 } sparse_call;
 
 typedef struct {
-    /* float32, float64; both return whether an allocation failed */
+    /* float32, float64; both return whether an allocation failed. multiply_sparse fills `values`, m x n, with the
+     * product of left and right, and ignores what else there is. */
     int (*top_k_sparse[2])(const sparse_call *);
+    int (*multiply_sparse[2])(const sparse_call *);
 } sparse_table;
 
 ALTERNANT_TABLES(sparse)

@@ -50,6 +50,16 @@ ALTERNANT_INLINE index_list NAME(left_entries)(const sparse_call *call)
     return left;
 }
 
+/* Whether a row of `right` is full and in order, so that its products can be added in vectors. */
+ALTERNANT_INLINE int NAME(is_full)(const sparse_call *call, int64_t begin, int64_t end)
+{
+    const int32_t *const columns = call->right + begin;
+    int32_t differs = 0, j;
+    if (end - begin != call->n) return 0;
+    for (j = 0; j < (int32_t)call->n; j++) differs |= columns[j] ^ j;
+    return differs == 0;
+}
+
 /* Add the products of a row of `left` to the sums. With `columns`, note the columns of sums that were 0, some of them
  * twice; returns their number. */
 ALTERNANT_FUNCTION ptrdiff_t NAME(add_products)(const sparse_call *call, ptrdiff_t r, REAL *ALTERNANT_RESTRICT sums,
@@ -71,6 +81,8 @@ ALTERNANT_FUNCTION ptrdiff_t NAME(add_products)(const sparse_call *call, ptrdiff
                 noted += sums[j] == 0;
                 sums[j] += values == NULL ? factor : factor * values[q];
             }
+        else if (values != NULL && NAME(is_full)(call, begin, end))
+            for (q = 0; q < call->n; q++) sums[q] += factor * values[begin + q];
         else if (values == NULL)
             for (q = begin; q < end; q++) sums[call->right[q]] += factor;
         else
@@ -290,4 +302,18 @@ static int NAME(top_k_sparse)(const sparse_call *call)
         alternant_scratch_free(base);
     }
     return no_memory;
+}
+
+static int NAME(multiply_sparse)(const sparse_call *call)
+{
+    ptrdiff_t r;
+#ifdef _OPENMP
+#  pragma omp parallel for schedule(dynamic, 4) num_threads(call->threads)
+#endif
+    for (r = 0; r < call->m; r++) {
+        REAL *const sums = (REAL *)call->values + r * call->n;
+        memset(sums, 0, call->n * sizeof(REAL));
+        NAME(add_products)(call, r, sums, NULL);
+    }
+    return 0;
 }
