@@ -37,7 +37,7 @@ class Rounds(NamedTuple):
     tasks: int  # per round
 
     @property
-    def count(self) -> int:
+    def number(self) -> int:
         """The number of rounds."""
         return int(self.task.max(initial=-1)) // self.tasks + 1
 
@@ -55,7 +55,7 @@ class Rounds(NamedTuple):
         """Raise an error unless this is a valid schedule for m rows and n columns."""
         check.fits_int32(rows=m, columns=n)
         task = self.task
-        if not isinstance(task, np.ndarray) or task.dtype != np.int32 or task.ndim != 3 or task.shape[1] != task.shape[2]:
+        if not isinstance(task, np.ndarray) or task.dtype != np.int32 or task.ndim != 3 or len(set(task.shape[1:])) > 1:
             raise ValueError("task must be an int32 array of shape (A, B, B): pass a schedule of tournament()")
         if not task.flags.c_contiguous or not task.size or self.tasks < 1 or task.min() < 0:
             raise ValueError("task must be in C order and number the tasks from 0: pass a schedule of tournament()")
@@ -88,7 +88,7 @@ class Triples(NamedTuple):
 
     def check(self, rounds: Rounds, dtype: np.dtype[np.generic]) -> None:
         """Raise an error unless every triple is in its task."""
-        count, k = rounds.count * rounds.tasks, len(self.rows)
+        count, k = rounds.number * rounds.tasks, len(self.rows)
         check.vector("triples.indptr", self.indptr, np.int64, count + 1)
         if self.indptr[0] != 0 or self.indptr[-1] != k or (np.diff(self.indptr) < 0).any():
             raise ValueError(f"triples.indptr must rise from 0 to {k} (the number of triples) and never fall")

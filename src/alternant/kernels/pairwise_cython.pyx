@@ -106,7 +106,7 @@ cdef class Kernels:
         parts = max(1, min(PARTS, nnz // ENTRIES_PER_PART))
         edges = np.searchsorted(indptr, nnz * np.arange(parts + 1) // parts).astype(np.int64)
         edges[0], edges[parts] = 0, len(indptr) - 1
-        p.parts, p.all_tasks, p.f, p.n = parts, rounds.count * rounds.tasks, X.shape[1], len(Y)
+        p.parts, p.all_tasks, p.f, p.n = parts, rounds.number * rounds.tasks, X.shape[1], len(Y)
         p.part_edges = <const int64_t *> integers(edges, "edges", 8)
         p.indptr = <const int64_t *> integers(indptr, "indptr", 8)
         p.indices = <const int32_t *> integers(indices, "indices", 4)

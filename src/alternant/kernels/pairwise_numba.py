@@ -55,20 +55,24 @@ def draw_triples(
     nnz, (first, step), threads = len(indices), part, resolve_num_threads(num_threads)
     row_keys = None if keys is None else constant(keys)[0]
     state = np.uint64(mix(int(seed) + GOLDEN * (int(epoch) + 1) & MASK))
-    entries = Entries(*constant(indptr, indices), int(first), int(step), state, bool(verify))
+    starts, columns = constant(indptr, indices)
+    entries = Entries(starts, columns, int(first), int(step), state, bool(verify))
     blocks, factors = Blocks(*constant(*rounds[:3])), Sides(*constant(*sides))
-    columns = None if pool is None else constant(pool)[0]
+    choice = None if pool is None else constant(pool)[0]
     weights = None if rank_weight is None else constant(rank_weight)[0]
-    likely = None if adaptive is None else Adaptive(*constant(*adaptive[:2]), float(adaptive.rate))
+    likely = None
+    if adaptive is not None:
+        order, spread = constant(*adaptive[:2])
+        likely = Adaptive(order, spread, float(adaptive.rate))
     count = max(1, min(PARTS, nnz // ENTRIES_PER_PART))
     edges = np.searchsorted(indptr, nnz * np.arange(count + 1) // count)
     edges[0], edges[-1] = 0, len(indptr) - 1
-    places = np.zeros((count, rounds.count * rounds.tasks), np.int64)
+    places = np.zeros((count, rounds.number * rounds.tasks), np.int64)
     drawn = np.empty(-(-max(0, nnz - first) // step), np.int32)
     drawn_weight = np.empty(0 if rank_weight is None else len(drawn), sides.X.dtype)
     bounds = list(enumerate(pairwise(edges.tolist())))
     map_parallel(
-        lambda at: _draw(*at[1], entries, row_keys, blocks, factors, columns, likely, weights, drawn, drawn_weight,
+        lambda at: _draw(*at[1], entries, row_keys, blocks, factors, choice, likely, weights, drawn, drawn_weight,
                          places[at[0]], PAIRWISE_CANDIDATES),
         bounds, threads,
     )  # fmt: skip
@@ -180,7 +184,7 @@ def _negative(u, i, row, key, verify, sides, pool, adaptive, rank_weight, sums, 
 def _candidate(u, number, sides, pool, adaptive, sums, reach):
     """Return the column of a hash, whose halves are two numbers."""
     n, high = len(sides.Y), number >> np.uint64(32)
-    if adaptive is not None:
+    if adaptive is not None:  # noqa: SIM102 - by itself, so that Numba compiles no code for None
         if sums[-1] > 0:
             at = np.float64(high) * 2.0**-32 * sums[-1]
             low = np.float64(number & np.uint64(0xFFFFFFFF)) * 2.0**-32

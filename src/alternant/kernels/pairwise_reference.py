@@ -91,7 +91,7 @@ def _grouped(drawn: list[tuple[int, int, int, float]], rounds: Rounds, dtype: np
     blocks = rounds.column_block
     task = rounds.task[rounds.row_block[rows], blocks[positives], blocks[negatives]]
     order = np.argsort(task, kind="stable")
-    indptr = np.concatenate([[0], np.cumsum(np.bincount(task, minlength=rounds.count * rounds.tasks))])
+    indptr = np.concatenate([[0], np.cumsum(np.bincount(task, minlength=rounds.number * rounds.tasks))])
     weights = None if dtype is None else weight[order].astype(dtype)
     return Triples(indptr.astype(np.int64), rows[order], positives[order], negatives[order], weights)
 
