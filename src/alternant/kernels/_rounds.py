@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
+from .._utils.threads import map_parallel
 from . import _checks as check
 
 if TYPE_CHECKING:
@@ -123,11 +124,16 @@ class Adaptive(NamedTuple):
     rate: float
 
     @classmethod
-    def of(cls, Y: Reals, rate: float) -> Adaptive:
+    def of(cls, Y: Reals, rate: float, num_threads: int = 1) -> Adaptive:
         """Return the distribution for these factors of the columns."""
-        columns = np.ascontiguousarray(Y.T)
-        order = np.argsort(-columns, axis=1, kind="stable").astype(np.int32)
-        return cls(np.ascontiguousarray(order), columns.std(axis=1, dtype=np.float64), float(rate))
+        order, spread = np.empty(Y.shape[::-1], np.int32), np.empty(Y.shape[1])
+
+        def sort(k: int) -> None:
+            column = np.ascontiguousarray(Y[:, k])
+            order[k], spread[k] = np.argsort(-column, kind="stable"), column.std(dtype=np.float64)
+
+        map_parallel(sort, range(Y.shape[1]), num_threads)
+        return cls(order, spread, float(rate))
 
 
 def tournament(row_block: NDArray[np.uint8], column_block: NDArray[np.uint8], blocks: int) -> Rounds:
