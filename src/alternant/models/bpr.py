@@ -99,9 +99,9 @@ class BPR(EpochModel, Transformer):
     n_iter_ : int
         Number of epochs run.
     history_ : dict of lists
-        One entry per epoch: ``objective``; ``train_loss`` per interaction and ``train_auc``, the share of triples that
-        were ranked correctly, both accumulated during the epoch; ``validation_loss`` if interactions are held out;
-        ``learning_rate``, and ``seconds`` since the fit began.
+        One entry per epoch: ``objective``; ``train_loss`` per interaction, the number of ``triples`` and ``train_auc``,
+        the share of them that were ranked correctly, accumulated during the epoch; ``validation_loss`` if interactions
+        are held out; ``learning_rate``, and ``seconds`` since the fit began.
     backend_ : str
         The backend that the fit used.
     interactions_ : CSR

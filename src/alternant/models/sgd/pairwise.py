@@ -88,7 +88,10 @@ class PairwiseTraining:
             concatenate_columns(columns, order, self.num_threads)
             for columns, order in zip(parts, self.inverse_orders, strict=True)
         )
-        record = {"objective": objective, "train_loss": total / len(self.indices), "train_auc": correct / max(1, count)}
+        record = {
+            "objective": objective, "train_loss": total / len(self.indices), "train_auc": correct / max(1, count),
+            "triples": count,
+        }  # fmt: skip
         if self.held_out is not None:
             record["validation_loss"] = model._validation_loss(users, items, *self.held_out)
         return Iteration(users, items, record | {"learning_rate": rate}, {})
