@@ -21,6 +21,7 @@ from .sgd.trainer import FOLD_IN_ROWS
 
 if TYPE_CHECKING:
     from .._typing import BackendName, DType, Seed
+    from ..kernels import Triples
 
 FIRST_SQUARE = 1.0  # the initial value of Adagrad's sums, so that no step is longer than a plain SGD step
 
@@ -34,9 +35,10 @@ class BPR(EpochModel, Transformer):
     .. math:: \ell(d) + \tfrac12 (\lambda_u |x_u|^2 + \lambda_i |y_i|^2 + \lambda_j |y_j|^2
               + \lambda_c (c_i^2 + c_j^2)), \qquad d = c_i - c_j + x_u \cdot (y_i - y_j)
 
-    with ``log(1 + exp(-d))``, BPR (Rendle et al. 2009), or WARP (Weston et al. 2011): the first of up to `max_sampled`
-    negatives with ``d < 1`` is taken, and its loss ``1 - d`` weighted by the harmonic number of the rank that the
-    number of draws suggests, relative to that of the last rank. Only values above 0 count as interactions.
+    where the loss is ``log(1 + exp(-d))`` in BPR (Rendle et al. 2009). Most negatives are ranked low already, and teach
+    little: as in WARP (Weston et al. 2011), up to `max_sampled` are drawn, and the first with ``d < 1`` is taken.
+    WARP's loss is ``1 - d``, weighted by the harmonic number of the rank that the number of draws suggests, relative to
+    that of the last rank. Only values above 0 count as interactions.
 
     Parameters
     ----------
@@ -50,7 +52,8 @@ class BPR(EpochModel, Transformer):
     adaptive_rate : float
         In ``sampling="adaptive"``, the mean rank of the negatives by the drawn factor is about ``1 / adaptive_rate``.
     max_sampled : int
-        Most negatives to draw for an interaction in ``loss="warp"``. If none violates the margin, there is no step.
+        Most negatives to draw for an interaction. If none has ``d < 1``, there is no step. With ``loss="bpr"``, 1 takes
+        the negative in any case, as in the paper.
     verify_negatives : bool
         Draw again if the user has interacted with the negative.
     optimizer : {"sgd", "adagrad"}
@@ -217,12 +220,16 @@ class BPR(EpochModel, Transformer):
         return users, items, negatives, float(self.bias_regularization)
 
     def _rank_weights(self, n: int) -> NDArray[np.float64] | None:
-        """Return the weight for each number of draws, out of n items; the largest is 1."""
+        """Return the weight for each number of draws, out of n items; None to take the first negative."""
         if self.loss == "bpr":
-            return None
+            return np.ones(self.max_sampled) if self.max_sampled > 1 else None
         rank = np.maximum(1, (n - 1) // np.arange(1, self.max_sampled + 1))
         harmonic = np.cumsum(1 / np.arange(1, rank[0] + 1))
         return np.asarray(harmonic[rank - 1] / harmonic[-1])
+
+    def _weighted(self, triples: Triples) -> Triples:
+        """Return the triples without the weights of BPR, which are all 1."""
+        return triples._replace(weight=None) if self.loss == "bpr" else triples
 
     def _initial_squares(self, sides: Sides) -> Sides | None:
         if self.optimizer == "sgd":
@@ -282,8 +289,8 @@ class BPR(EpochModel, Transformer):
                     0, epoch, 1, keys[part],
                 )  # fmt: skip
                 backend.pairwise_epoch(
-                    triples, rounds, sides, squares, self._kernel_loss, self._learning_rate_at(epoch), self._lambdas(),
-                    False, 1,
+                    self._weighted(triples), rounds, sides, squares, self._kernel_loss, self._learning_rate_at(epoch),
+                    self._lambdas(), False, 1,
                 )  # fmt: skip
 
         map_parallel(fold_in, range(0, len(X), FOLD_IN_ROWS), threads)

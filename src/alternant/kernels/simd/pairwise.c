@@ -12,6 +12,7 @@
 #include "vector.h"
 
 #define PAIRWISE_AHEAD 4 /* prefetch distance, in triples */
+#define PAIRWISE_BATCH 8 /* candidates fetched together by a search: each is a row from anywhere in Y */
 /* A sum of logarithms is that of a product, taken before it overflows: one logarithm for many steps. */
 #define PAIRWISE_PRODUCT 1e150
 

@@ -27,18 +27,28 @@ ALTERNANT_INLINE int32_t NAME(negative)(const pairwise_draw *p, int64_t u, int32
                                         double *weight)
 {
     const REAL *x = (const REAL *)p->X + u * p->f, *Y = (const REAL *)p->Y, *bias = (const REAL *)p->bias;
-    ptrdiff_t draws = 0, k;
+    const ptrdiff_t most = p->rank_weight == NULL ? 1 : PAIRWISE_BATCH;
+    ptrdiff_t draws = 0, first, k;
     double own = 0;
-    for (k = 0; k < PAIRWISE_CANDIDATES; k++) {
-        const int32_t j = NAME(candidate)(p, x, sums, reach, mix(key + SPLITMIX_GOLDEN * (uint64_t)(k + 1)));
-        if (j == i || (p->verify && contains(row, length, j))) continue;
-        if (p->rank_weight == NULL) return j;
-        if (draws++ == 0) own = (double)bias[i] + NAME(row_dot)(p->f, x, Y + i * p->f);
-        if (own < 1 + ((double)bias[j] + NAME(row_dot)(p->f, x, Y + j * p->f))) {
-            *weight = p->rank_weight[draws - 1];
-            return j;
+    for (first = 0; first < PAIRWISE_CANDIDATES; first += most) {
+        const ptrdiff_t batch = smaller(most, PAIRWISE_CANDIDATES - first);
+        int32_t candidates[PAIRWISE_BATCH];
+        for (k = 0; k < batch; k++) {
+            const uint64_t hash = mix(key + SPLITMIX_GOLDEN * (uint64_t)(first + k + 1));
+            candidates[k] = NAME(candidate)(p, x, sums, reach, hash);
+            if (p->rank_weight != NULL) NAME(fetch)(p->f, Y + candidates[k] * p->f);
         }
-        if (draws == p->most_draws) break;
+        for (k = 0; k < batch; k++) {
+            const int32_t j = candidates[k];
+            if (j == i || (p->verify && contains(row, length, j))) continue;
+            if (p->rank_weight == NULL) return j;
+            if (draws++ == 0) own = (double)bias[i] + NAME(row_dot)(p->f, x, Y + i * p->f);
+            if (own < 1 + ((double)bias[j] + NAME(row_dot)(p->f, x, Y + j * p->f))) {
+                *weight = p->rank_weight[draws - 1];
+                return j;
+            }
+            if (draws == p->most_draws) return -1;
+        }
     }
     return -1;
 }

@@ -45,7 +45,8 @@ class PairwiseTraining:
         self.seed = int(rng.integers(1 << 63))
         counts = np.diff(positives.indptr), column_counts(positives.indices, n)
         start.X[counts[0] == 0] = 0  # such users take no steps, and would be given random lists
-        self.parts = PARTS if model.loss == "warp" or model.sampling == "adaptive" else 1
+        searched = model._rank_weights(n) is not None
+        self.parts = PARTS if searched or model.sampling == "adaptive" else 1
         blocks = block_count(m, n, nnz // self.parts)
         row_block, self.rows, _ = deal(counts[0], max(1, blocks // 2), rng)
         # Half of a column's steps are those of negatives, which are spread over all columns.
@@ -105,10 +106,11 @@ class PairwiseTraining:
             if self.adaptive is None or self.age >= n * np.log(n):  # as in the paper
                 self.adaptive, self.age = Adaptive.of(self.sides.Y, model.adaptive_rate, self.num_threads), 0
             self.age += len(self.indices) // self.parts
-        return self.backend.draw_triples(
+        triples = self.backend.draw_triples(
             self.indptr, self.indices, rounds, self.sides, pool, self.adaptive, model._rank_weights(n),
             model.verify_negatives, (part, self.parts), self.seed, epoch, self.num_threads,
         )  # fmt: skip
+        return model._weighted(triples)
 
     def _penalty(self) -> float:
         """Return the regularization terms of all steps; negatives count as if drawn uniformly."""
