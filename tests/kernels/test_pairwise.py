@@ -231,9 +231,9 @@ def test_a_search_takes_the_first_violation_and_its_weight(kernels):
     for u in range(30):
         for place, i in enumerate(np.flatnonzero(known[u]).tolist()):
             key = mix(mix(state + GOLDEN * (u + 1)) + GOLDEN * (place + 1))
-            others = [j for k in range(100) if not known[u, j := (mix(key + GOLDEN * (k + 1)) >> 32) * 24 >> 32]]
-            worse = [k for k, j in enumerate(others[:4]) if scores[u, i] < 1 + scores[u, j]]
-            assert found.get((u, i)) == ((others[worse[0]], 4.0 - worse[0]) if worse else None)
+            drawn = [(mix(key + GOLDEN * (k + 1)) >> 32) * 24 >> 32 for k in range(4)]
+            taken = [(j, 4.0 - k) for k, j in enumerate(drawn) if not known[u, j] and scores[u, i] < 1 + scores[u, j]]
+            assert found.get((u, i)) == (taken[0] if taken else None)
 
 
 def test_adaptive_negatives_have_high_factors_where_the_row_is_positive_and_low_ones_where_it_is_negative():

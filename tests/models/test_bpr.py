@@ -16,10 +16,11 @@ KNOWN[7] = False
 ROWS = sp.csr_array(np.where(KNOWN, rng.integers(1, 9, (M, N)), 0.0))
 CASES = {
     "bpr": {},
-    "popular negatives": {"sampling": "popularity"},
-    "adaptive negatives": {"sampling": "adaptive", "adaptive_rate": 0.05},
+    "bpr of the paper": {"max_sampled": 1, "optimizer": "sgd", "regularization": 0.01},
+    "popular negatives": {"sampling": "popularity", "max_sampled": 1},
+    "adaptive negatives": {"sampling": "adaptive", "adaptive_rate": 0.05, "max_sampled": 1},
     "warp": {"loss": "warp"},
-    "warp, adagrad, any negative": {"loss": "warp", "optimizer": "adagrad", "verify_negatives": False},
+    "warp by sgd, any negative": {"loss": "warp", "optimizer": "sgd", "verify_negatives": False},
 }
 
 
@@ -58,7 +59,7 @@ def test_an_epoch_is_a_plain_loop_over_the_triples_of_the_paper(monkeypatch):
         pairwise.PairwiseTraining, "_draw", lambda self, *a: drawn.append((self, draw(self, *a))) or drawn[-1][1]
     )
     params = {"regularization": (0.1, 0.2), "negative_regularization": 0.3, "bias_regularization": 0.4}
-    model = fit(dtype="float64", epochs=1, learning_rate=0.1, **params)
+    model = fit(dtype="float64", epochs=1, learning_rate=0.1, max_sampled=1, optimizer="sgd", **params)
     (state, triples), = drawn  # fmt: skip
     start = model._start(ROWS.shape, np.random.default_rng(0), {})
     start.X[7] = 0
@@ -83,7 +84,7 @@ def test_weights_of_warp_fall_with_the_rank_that_the_draws_suggest():
     ranks = [10, 5, 3, 2, 2]  # (11 - 1) // draws
     np.testing.assert_allclose(weights, [sum(1 / k for k in range(1, r + 1)) for r in ranks] / weights[0] / 2.9289683,
                                rtol=1e-6)  # fmt: skip
-    assert BPR()._rank_weights(11) is None
+    assert BPR(max_sampled=1)._rank_weights(11) is None
 
 
 def test_values_of_0_or_less_are_no_interactions_but_items_that_may_be_negatives():

@@ -43,10 +43,10 @@ def draw_triples(
 ) -> Triples:
     r"""Draw a negative for each entry of a sparse matrix, and group the triples by task.
 
-    Up to 100 candidates are drawn for an entry, from all columns: uniformly, uniformly from `pool`, or from the
-    `adaptive` distribution. The first that is accepted becomes the negative; an entry without one is left out. Refused
-    are the entry's own column and, with `verify`, all columns of its row; with `rank_weight`, also those that the
-    factors rank below the entry by a margin of 1 or more: the k-th candidate of another kind is accepted if
+    Candidates are drawn for each entry, from all columns: uniformly, uniformly from `pool`, or from the `adaptive`
+    distribution. The first that is accepted becomes the negative; an entry is left out if none of 100 is. Refused are
+    the entry's own column and, with `verify`, all columns of its row; with `rank_weight`, also those that the factors
+    rank below the entry by a margin of 1 or more. The k-th candidate is then accepted only if
 
     .. math:: c_i + x_u \cdot y_i < 1 + c_j + x_u \cdot y_j
 
@@ -68,8 +68,8 @@ def draw_triples(
         in proportion to their popularity.
     adaptive : Adaptive, optional
         Draw from this distribution, which depends on the factors of the row. Not with `pool`.
-    rank_weight : float64 array, shape (most draws,), optional
-        Search for a negative that violates the margin; the weight by the number of candidates it took.
+    rank_weight : float64 array, shape (most candidates,), optional
+        Search for a negative that violates the margin, among so many candidates; the weight by how many it took.
     verify : bool
         Whether to refuse the columns of the row.
     part : (int, int)

@@ -59,7 +59,9 @@ def draw_triples(
     entries = Entries(starts, columns, int(first), int(step), state, bool(verify))
     blocks, factors = Blocks(*constant(*rounds[:3])), Sides(*constant(*sides))
     choice = None if pool is None else constant(pool)[0]
-    weights = None if rank_weight is None else constant(rank_weight)[0]
+    weights, most = None if rank_weight is None else constant(rank_weight)[0], PAIRWISE_CANDIDATES
+    if rank_weight is not None:
+        most = len(rank_weight)
     likely = None
     if adaptive is not None:
         order, spread = constant(*adaptive[:2])
@@ -73,7 +75,7 @@ def draw_triples(
     bounds = list(enumerate(pairwise(edges.tolist())))
     map_parallel(
         lambda at: _draw(*at[1], entries, row_keys, blocks, factors, choice, likely, weights, drawn, drawn_weight,
-                         places[at[0]], PAIRWISE_CANDIDATES),
+                         places[at[0]], most),
         bounds, threads,
     )  # fmt: skip
     starts = np.concatenate([[0], np.cumsum(places.sum(axis=0))])
@@ -146,11 +148,11 @@ def _draw(begin, end, entries, keys, blocks, sides, pool, adaptive, rank_weight,
                 sums[k] = total
         while e < stop:
             i, key = entries.indices[e], _mix(row_key + _GOLDEN * np.uint64(e - start + 1))
-            j, draws = _negative(u, i, row, key, entries.verify, sides, pool, adaptive, rank_weight, sums, reach, most)
+            j, k = _negative(u, i, row, key, entries.verify, sides, pool, adaptive, rank_weight, sums, reach, most)
             at = (e - entries.first) // entries.step
             drawn[at] = j
             if rank_weight is not None:
-                drawn_weight[at] = rank_weight[max(draws, 1) - 1]
+                drawn_weight[at] = rank_weight[k]
             if j >= 0:
                 counts[blocks.task[blocks.row_block[u], blocks.column_block[i], blocks.column_block[j]]] += 1
             e += entries.step
@@ -158,26 +160,23 @@ def _draw(begin, end, entries, keys, blocks, sides, pool, adaptive, rank_weight,
 
 @_inner
 def _negative(u, i, row, key, verify, sides, pool, adaptive, rank_weight, sums, reach, most):
-    """Return a negative of column i, or -1, and the number of candidates that were compared with i."""
-    draws, own = 0, 0.0
+    """Return a negative of column i, or -1, and its place among the candidates."""
+    bound = np.float64(0)
+    if rank_weight is not None:
+        bound = np.float64(sides.column_bias[i]) + np.float64(_dot(sides.X, u, sides.Y, i))
     for k in range(most):
         j = _candidate(u, _mix(key + _GOLDEN * np.uint64(k + 1)), sides, pool, adaptive, sums, reach)
         if j == i:
             continue
-        if verify:
+        if rank_weight is not None:  # noqa: SIM102 - by itself, so that Numba compiles no code for None
+            if not bound < 1 + (np.float64(sides.column_bias[j]) + np.float64(_dot(sides.X, u, sides.Y, j))):
+                continue
+        if verify:  # after the score: few candidates come here in a search
             at = np.searchsorted(row, j)
             if at < len(row) and row[at] == j:
                 continue
-        if rank_weight is None:
-            return np.int64(j), 0
-        if draws == 0:
-            own = np.float64(sides.column_bias[i]) + np.float64(_dot(sides.X, u, sides.Y, i))
-        draws += 1
-        if own < 1 + (np.float64(sides.column_bias[j]) + np.float64(_dot(sides.X, u, sides.Y, j))):
-            return np.int64(j), draws
-        if draws == len(rank_weight):
-            break
-    return np.int64(-1), draws
+        return np.int64(j), k
+    return np.int64(-1), 0
 
 
 @_inner

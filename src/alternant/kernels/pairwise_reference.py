@@ -37,7 +37,7 @@ def draw_triples(
 ) -> Triples:
     """See `alternant.kernels.draw_triples`."""
     X, Y, bias = sides
-    n, most = len(Y), None if rank_weight is None else len(rank_weight)
+    n, most = len(Y), PAIRWISE_CANDIDATES if rank_weight is None else len(rank_weight)
     state = mix(seed + GOLDEN * (epoch + 1))
     drawn: list[tuple[int, int, int, float]] = []
     for u in range(len(indptr) - 1):
@@ -47,31 +47,25 @@ def draw_triples(
         for place, i in enumerate(row.tolist()):
             if (indptr[u] + place - part[0]) % part[1]:
                 continue
-            draws, key = 0, mix(row_key + GOLDEN * (place + 1))
-            for j in _candidates(key, n, X[u], pool, adaptive):
+            key = mix(row_key + GOLDEN * (place + 1))
+            for k, j in enumerate(_candidates(key, n, X[u], pool, adaptive, most)):
                 if j == i or j in known:
                     continue
-                draws += 1
-                if rank_weight is None or most is None:
-                    drawn.append((u, i, j, 1.0))
-                    break
                 x = X[u].astype(np.float64)
-                if bias[i] + x @ Y[i] < 1 + (bias[j] + x @ Y[j]):
-                    drawn.append((u, i, j, float(rank_weight[draws - 1])))
-                    break
-                if draws == most:
+                if rank_weight is None or bias[i] + x @ Y[i] < 1 + (bias[j] + x @ Y[j]):
+                    drawn.append((u, i, j, 1.0 if rank_weight is None else float(rank_weight[k])))
                     break
     return _grouped(drawn, rounds, None if rank_weight is None else X.dtype)
 
 
 def _candidates(
-    key: int, n: int, x: NDArray[Any], pool: NDArray[np.int32] | None, adaptive: Adaptive | None
+    key: int, n: int, x: NDArray[Any], pool: NDArray[np.int32] | None, adaptive: Adaptive | None, most: int
 ) -> Iterator[int]:
     """Yield columns; the two halves of a 64-bit hash are two numbers."""
     if adaptive is not None:
         sums = np.cumsum(np.abs(x.astype(np.float64)) * adaptive.spread)
         reach = -np.expm1(-adaptive.rate * n)
-    for k in range(PAIRWISE_CANDIDATES):
+    for k in range(most):
         number = mix(key + GOLDEN * (k + 1))
         high, low = number >> 32, number & 0xFFFFFFFF
         if adaptive is not None and sums[-1] > 0:

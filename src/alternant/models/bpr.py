@@ -56,8 +56,8 @@ class BPR(EpochModel, Transformer):
         the negative in any case, as in the paper.
     verify_negatives : bool
         Draw again if the user has interacted with the negative.
-    optimizer : {"sgd", "adagrad"}
-        Plain SGD steps, or Adagrad (Duchi et al. 2011).
+    optimizer : {"adagrad", "sgd"}
+        Adagrad (Duchi et al. 2011), or plain SGD steps.
     learning_rate : float
         Learning rate in the first epoch.
     learning_rate_decay : float
@@ -131,7 +131,7 @@ class BPR(EpochModel, Transformer):
     _choices: ClassVar[dict[str, tuple[str, ...]]] = {
         "loss": ("bpr", "warp"),
         "sampling": ("uniform", "popularity", "adaptive"),
-        "optimizer": ("sgd", "adagrad"),
+        "optimizer": ("adagrad", "sgd"),
     }
     _rules: ClassVar[dict[str, Rule]] = {
         "adaptive_rate": number_rule(0, above=True),
@@ -149,10 +149,10 @@ class BPR(EpochModel, Transformer):
         adaptive_rate: float = 0.01,
         max_sampled: int = 10,
         verify_negatives: bool = True,
-        optimizer: Literal["sgd", "adagrad"] = "sgd",
-        learning_rate: float = 0.05,
+        optimizer: Literal["adagrad", "sgd"] = "adagrad",
+        learning_rate: float = 0.1,
         learning_rate_decay: float = 1.0,
-        regularization: float | tuple[float, float] = 0.01,
+        regularization: float | tuple[float, float] = 0.03,
         negative_regularization: float | None = None,
         bias_regularization: float = 0.0,
         epochs: int = 50,

@@ -27,27 +27,26 @@ ALTERNANT_INLINE int32_t NAME(negative)(const pairwise_draw *p, int64_t u, int32
                                         double *weight)
 {
     const REAL *x = (const REAL *)p->X + u * p->f, *Y = (const REAL *)p->Y, *bias = (const REAL *)p->bias;
-    const ptrdiff_t most = p->rank_weight == NULL ? 1 : PAIRWISE_BATCH;
-    ptrdiff_t draws = 0, first, k;
-    double own = 0;
-    for (first = 0; first < PAIRWISE_CANDIDATES; first += most) {
-        const ptrdiff_t batch = smaller(most, PAIRWISE_CANDIDATES - first);
+    const int search = p->rank_weight != NULL;
+    const ptrdiff_t most = search ? p->most_draws : PAIRWISE_CANDIDATES, step = search ? PAIRWISE_BATCH : 1;
+    const double own = search ? (double)bias[i] + NAME(row_dot)(p->f, x, Y + i * p->f) : 0;
+    ptrdiff_t first, k;
+    for (first = 0; first < most; first += step) {
+        const ptrdiff_t batch = smaller(step, most - first);
         int32_t candidates[PAIRWISE_BATCH];
         for (k = 0; k < batch; k++) {
             const uint64_t hash = mix(key + SPLITMIX_GOLDEN * (uint64_t)(first + k + 1));
             candidates[k] = NAME(candidate)(p, x, sums, reach, hash);
-            if (p->rank_weight != NULL) NAME(fetch)(p->f, Y + candidates[k] * p->f);
+            if (search) NAME(fetch)(p->f, Y + candidates[k] * p->f);
         }
         for (k = 0; k < batch; k++) {
             const int32_t j = candidates[k];
-            if (j == i || (p->verify && contains(row, length, j))) continue;
-            if (p->rank_weight == NULL) return j;
-            if (draws++ == 0) own = (double)bias[i] + NAME(row_dot)(p->f, x, Y + i * p->f);
-            if (own < 1 + ((double)bias[j] + NAME(row_dot)(p->f, x, Y + j * p->f))) {
-                *weight = p->rank_weight[draws - 1];
-                return j;
-            }
-            if (draws == p->most_draws) return -1;
+            if (j == i) continue;
+            if (search && !(own < 1 + ((double)bias[j] + NAME(row_dot)(p->f, x, Y + j * p->f)))) continue;
+            /* After the score: few candidates come here in a search. */
+            if (p->verify && contains(row, length, j)) continue;
+            if (search) *weight = p->rank_weight[first + k];
+            return j;
         }
     }
     return -1;

@@ -93,10 +93,11 @@ class BayesianPersonalizedRanking(MatrixFactorizationBase):
         users, items = self._start(stored, rng)
         if given.nnz and self.iterations:
             model = BPR(
-                factors=self.factors, sampling="popularity", verify_negatives=bool(self.verify_negative_samples),
-                learning_rate=self.learning_rate, regularization=self.regularization,
-                bias_regularization=self.regularization, epochs=self.iterations, dtype=self.dtype, warm_start=True,
-                random_state=int(rng.integers(1 << 31)), num_threads=thread_count(self.num_threads),
+                factors=self.factors, sampling="popularity", max_sampled=1, optimizer="sgd",
+                verify_negatives=bool(self.verify_negative_samples), learning_rate=self.learning_rate,
+                regularization=self.regularization, bias_regularization=self.regularization, epochs=self.iterations,
+                dtype=self.dtype, warm_start=True, random_state=int(rng.integers(1 << 31)),
+                num_threads=thread_count(self.num_threads),
             )  # fmt: skip
             model.user_factors, model.item_factors = users, items
             start = time.perf_counter()
