@@ -147,11 +147,11 @@ class BPR(EpochModel, Transformer):
         loss: Literal["bpr", "warp"] = "bpr",
         sampling: Literal["uniform", "popularity", "adaptive"] = "uniform",
         adaptive_rate: float = 0.01,
-        max_sampled: int = 10,
+        max_sampled: int = 30,
         verify_negatives: bool = True,
         optimizer: Literal["adagrad", "sgd"] = "adagrad",
-        learning_rate: float = 0.1,
-        learning_rate_decay: float = 1.0,
+        learning_rate: float = 0.15,
+        learning_rate_decay: float = 0.97,
         regularization: float | tuple[float, float] = 0.03,
         negative_regularization: float | None = None,
         bias_regularization: float = 0.0,
@@ -160,7 +160,7 @@ class BPR(EpochModel, Transformer):
         patience: int = 3,
         validation_fraction: float = 0.0,
         warm_start: bool = False,
-        init_scale: float = 0.1,
+        init_scale: float = 0.02,
         dtype: DType = "float32",
         random_state: Seed = None,
         num_threads: int | None = None,
@@ -193,16 +193,16 @@ class BPR(EpochModel, Transformer):
     def search_space(self, rows: CSR | None = None) -> dict[str, Any]:
         """Return ranges for the optimizer and the sampling of this model."""
         space: dict[str, Any] = {
-            "learning_rate": (0.02, 0.2, "log") if self.optimizer == "sgd" else (0.05, 0.6, "log"),
-            "regularization": (0.001, 0.1, "log"),
-            "negative_regularization": (0.0001, 0.1, "log"),
+            "learning_rate": (0.05, 0.5, "log") if self.optimizer == "adagrad" else (0.01, 0.2, "log"),
+            "regularization": (0.005, 0.1, "log"),
             "bias_regularization": (0.0001, 0.1, "log"),
+            "max_sampled": [1, 10, 30],
         }
         return space | {"adaptive_rate": (0.0005, 0.05, "log")} if self.sampling == "adaptive" else space
 
     def iteration_work(self, n_users: int, n_items: int, n_pairs: int) -> float:
-        """Estimate the cost of an epoch."""
-        return n_pairs * (80 + self.factors)
+        """Estimate the cost of an epoch: a third of the candidates are looked at before one is taken."""
+        return n_pairs * (80 + self.factors) * (1 + self.max_sampled / 3)
 
     # Training
 

@@ -95,8 +95,8 @@ class BayesianPersonalizedRanking(MatrixFactorizationBase):
             model = BPR(
                 factors=self.factors, sampling="popularity", max_sampled=1, optimizer="sgd",
                 verify_negatives=bool(self.verify_negative_samples), learning_rate=self.learning_rate,
-                regularization=self.regularization, bias_regularization=self.regularization, epochs=self.iterations,
-                dtype=self.dtype, warm_start=True, random_state=int(rng.integers(1 << 31)),
+                learning_rate_decay=1.0, regularization=self.regularization, bias_regularization=self.regularization,
+                epochs=self.iterations, dtype=self.dtype, warm_start=True, random_state=int(rng.integers(1 << 31)),
                 num_threads=thread_count(self.num_threads),
             )  # fmt: skip
             model.user_factors, model.item_factors = users, items
