@@ -31,7 +31,8 @@ if TYPE_CHECKING:
 
 PARTS, ENTRIES_PER_PART = 32, 1 << 14  # of the entries, drawn independently; fewer are not worth a part
 
-Entries: Any = namedtuple("Entries", "indptr indices first step state verify")
+Entries: Any = namedtuple("Entries", "indptr indices keys first step state verify")
+Sampler: Any = namedtuple("Sampler", "pool order spread rank_weight rate reach most")
 Blocks: Any = namedtuple("Blocks", "row_block column_block task")
 Steps: Any = namedtuple("Steps", "learning_rate x positive negative bias")  # lambda of each array
 
@@ -53,19 +54,22 @@ def draw_triples(
 ) -> Triples:
     """See `alternant.kernels.draw_triples`."""
     nnz, (first, step), threads = len(indices), part, resolve_num_threads(num_threads)
-    row_keys = None if keys is None else constant(keys)[0]
+    # Empty arrays stand for None, so that Numba compiles once per dtype.
+    row_keys, choice, weights = (
+        np.empty(0, kind) if array is None else array
+        for array, kind in ((keys, np.int64), (pool, np.int32), (rank_weight, np.float64))
+    )
+    most = PAIRWISE_CANDIDATES if rank_weight is None else len(rank_weight)
+    order, spread, likely = np.empty((0, 0), np.int32), np.empty(0), 0.0
+    if adaptive is not None:
+        order, spread, likely = adaptive.order, adaptive.spread, float(adaptive.rate)
+    reach = -math.expm1(-likely * len(sides.Y))
+    row_keys, choice, order, spread, weights = constant(row_keys, choice, order, spread, weights)
+    sampler = Sampler(choice, order, spread, weights, likely, reach, most)
     state = np.uint64(mix(int(seed) + GOLDEN * (int(epoch) + 1) & MASK))
     starts, columns = constant(indptr, indices)
-    entries = Entries(starts, columns, int(first), int(step), state, bool(verify))
+    entries = Entries(starts, columns, row_keys, int(first), int(step), state, bool(verify))
     blocks, factors = Blocks(*constant(*rounds[:3])), Sides(*constant(*sides))
-    choice = None if pool is None else constant(pool)[0]
-    weights, most = None if rank_weight is None else constant(rank_weight)[0], PAIRWISE_CANDIDATES
-    if rank_weight is not None:
-        most = len(rank_weight)
-    likely = None
-    if adaptive is not None:
-        order, spread = constant(*adaptive[:2])
-        likely = Adaptive(order, spread, float(adaptive.rate))
     count = max(1, min(PARTS, nnz // ENTRIES_PER_PART))
     edges = np.searchsorted(indptr, nnz * np.arange(count + 1) // count)
     edges[0], edges[-1] = 0, len(indptr) - 1
@@ -74,8 +78,7 @@ def draw_triples(
     drawn_weight = np.empty(0 if rank_weight is None else len(drawn), sides.X.dtype)
     bounds = list(enumerate(pairwise(edges.tolist())))
     map_parallel(
-        lambda at: _draw(*at[1], entries, row_keys, blocks, factors, choice, likely, weights, drawn, drawn_weight,
-                         places[at[0]], most),
+        lambda at: _draw(*at[1], entries, blocks, factors, sampler, drawn, drawn_weight, places[at[0]]),
         bounds, threads,
     )  # fmt: skip
     starts = np.concatenate([[0], np.cumsum(places.sum(axis=0))])
@@ -104,12 +107,12 @@ def pairwise_epoch(
     """See `alternant.kernels.pairwise_epoch`."""
     count, tasks, threads = len(triples.indptr) - 1, rounds.tasks, resolve_num_threads(num_threads)
     losses, correct = np.zeros(count), np.zeros(count, np.int64)
-    weight = None if triples.weight is None else constant(triples.weight)[0]
-    given = constant(*triples[:4])
+    weight = np.empty(0, sides.X.dtype) if triples.weight is None else triples.weight  # empty, as above
+    given = constant(*triples[:4], weight)
     steps = Steps(float(learning_rate), *map(float, regularization))
     arguments = (
-        *given, weight, _moving(sides, update_columns), None if squares is None else _moving(squares, update_columns),
-        loss == "hinge", steps, update_columns or None, losses, correct,
+        *given, _moving(sides, update_columns), _moving(sides if squares is None else squares, update_columns),
+        squares is not None, loss == "hinge", steps, update_columns or None, losses, correct,
     )  # fmt: skip
     if threads == 1 or len(triples.rows) * tasks < ROUND_STEPS * count:
         _tasks(0, count, *arguments)
@@ -129,47 +132,44 @@ def _moving(sides: Sides, update_columns: bool) -> Sides:
 
 
 @entry_point
-def _draw(begin, end, entries, keys, blocks, sides, pool, adaptive, rank_weight, drawn, drawn_weight, counts, most):
+def _draw(begin, end, entries, blocks, sides, sampler, drawn, drawn_weight, counts):
     """Draw the negatives of the rows ``begin:end``, and count their triples in each task."""
-    n, f = sides.Y.shape
-    sums, reach = np.empty(f), 0.0
-    if adaptive is not None:
-        reach = -math.expm1(-adaptive.rate * n)
+    sums = np.zeros(len(sampler.spread))
     for u in range(begin, end):
         start, stop = entries.indptr[u], entries.indptr[u + 1]
         row = entries.indices[start:stop]
-        number = u if keys is None else keys[u]
+        number = entries.keys[u] if len(entries.keys) else u
         row_key = _mix(entries.state + _GOLDEN * np.uint64(number + 1))
+        total = 0.0
+        for k in range(len(sums)):
+            total += abs(np.float64(sides.X[u, k])) * sampler.spread[k]
+            sums[k] = total
         e = _next_entry(entries, start)
-        if adaptive is not None:
-            total = 0.0
-            for k in range(f):
-                total += abs(np.float64(sides.X[u, k])) * adaptive.spread[k]
-                sums[k] = total
         while e < stop:
             i, key = entries.indices[e], _mix(row_key + _GOLDEN * np.uint64(e - start + 1))
-            j, k = _negative(u, i, row, key, entries.verify, sides, pool, adaptive, rank_weight, sums, reach, most)
+            j, k = _negative(u, i, row, key, entries.verify, sides, sampler, sums)
             at = (e - entries.first) // entries.step
             drawn[at] = j
-            if rank_weight is not None:
-                drawn_weight[at] = rank_weight[k]
+            if len(drawn_weight):
+                drawn_weight[at] = sampler.rank_weight[k]
             if j >= 0:
                 counts[blocks.task[blocks.row_block[u], blocks.column_block[i], blocks.column_block[j]]] += 1
             e += entries.step
 
 
 @_inner
-def _negative(u, i, row, key, verify, sides, pool, adaptive, rank_weight, sums, reach, most):
+def _negative(u, i, row, key, verify, sides, sampler, sums):
     """Return a negative of column i, or -1, and its place among the candidates."""
-    bound = np.float64(0)
-    if rank_weight is not None:
+    search, bound = len(sampler.rank_weight) > 0, np.float64(0)
+    if search:
         bound = np.float64(sides.column_bias[i]) + np.float64(_dot(sides.X, u, sides.Y, i))
-    for k in range(most):
-        j = _candidate(u, _mix(key + _GOLDEN * np.uint64(k + 1)), sides, pool, adaptive, sums, reach)
+    for k in range(sampler.most):
+        j = _candidate(u, _mix(key + _GOLDEN * np.uint64(k + 1)), sides, sampler, sums)
         if j == i:
             continue
-        if rank_weight is not None:  # noqa: SIM102 - by itself, so that Numba compiles no code for None
-            if not bound < 1 + (np.float64(sides.column_bias[j]) + np.float64(_dot(sides.X, u, sides.Y, j))):
+        if search:
+            score = np.float64(sides.column_bias[j]) + np.float64(_dot(sides.X, u, sides.Y, j))
+            if not bound < 1 + score:
                 continue
         if verify:  # after the score: few candidates come here in a search
             at = np.searchsorted(row, j)
@@ -180,20 +180,19 @@ def _negative(u, i, row, key, verify, sides, pool, adaptive, rank_weight, sums, 
 
 
 @_inner
-def _candidate(u, number, sides, pool, adaptive, sums, reach):
+def _candidate(u, number, sides, sampler, sums):
     """Return the column of a hash, whose halves are two numbers."""
     n, high = len(sides.Y), number >> np.uint64(32)
-    if adaptive is not None:  # noqa: SIM102 - by itself, so that Numba compiles no code for None
-        if sums[-1] > 0:
-            at = np.float64(high) * 2.0**-32 * sums[-1]
-            low = np.float64(number & np.uint64(0xFFFFFFFF)) * 2.0**-32
-            rank = int(min(-math.log1p(-low * reach) / adaptive.rate, float(n - 1)))
-            k = 0
-            while k < len(sums) - 1 and sums[k] <= at:
-                k += 1
-            return np.int64(adaptive.order[k, rank if sides.X[u, k] > 0 else n - 1 - rank])
-    if pool is not None:
-        return np.int64(pool[np.int64(high * np.uint64(len(pool)) >> np.uint64(32))])
+    if len(sums) and sums[-1] > 0:
+        at = np.float64(high) * 2.0**-32 * sums[-1]
+        low = np.float64(number & np.uint64(0xFFFFFFFF)) * 2.0**-32
+        rank = int(min(-math.log1p(-low * sampler.reach) / sampler.rate, float(n - 1)))
+        k = 0
+        while k < len(sums) - 1 and sums[k] <= at:
+            k += 1
+        return np.int64(sampler.order[k, rank if sides.X[u, k] > 0 else n - 1 - rank])
+    if len(sampler.pool):
+        return np.int64(sampler.pool[np.int64(high * np.uint64(len(sampler.pool)) >> np.uint64(32))])
     return np.int64(high * np.uint64(n) >> np.uint64(32))
 
 
@@ -226,7 +225,8 @@ def _group(begin, end, entries, blocks, drawn, drawn_weight, places, rows, posit
 
 @entry_point
 def _tasks(
-    first, last, indptr, rows, positives, negatives, weight, sides, squares, hinge, steps, update, losses, correct,
+    first, last, indptr, rows, positives, negatives, weight, sides, squares, adagrad, hinge, steps, update, losses,
+    correct,
 ):  # fmt: skip
     """Process the tasks ``first:last``."""
     Y, bias = sides.Y, sides.column_bias
@@ -234,7 +234,7 @@ def _tasks(
         loss, right = 0.0, 0
         for t in range(indptr[task], indptr[task + 1]):
             u, i, j = rows[t], positives[t], negatives[t]
-            w = 1.0 if weight is None else np.float64(weight[t])
+            w = np.float64(weight[t]) if len(weight) else 1.0
             d = np.float64(bias[i]) - np.float64(bias[j]) + np.float64(_difference(sides.X, Y, u, i, j))
             if d > 0:
                 right += 1
@@ -247,10 +247,10 @@ def _tasks(
                 e = math.exp(-abs(d))
                 loss += w * (max(-d, 0.0) + math.log1p(e))
                 g = w * (e if d >= 0 else 1.0) / (1 + e)
-            if squares is None:
-                _step(u, i, j, g, sides, steps, update)
-            else:
+            if adagrad:
                 _adagrad_step(u, i, j, g, sides, squares, steps, update)
+            else:
+                _step(u, i, j, g, sides, steps, update)
         losses[task], correct[task] = loss, right
 
 
