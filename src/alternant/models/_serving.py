@@ -16,7 +16,7 @@ from ..data.io import frames
 from ..data.io.export import Renaming, check_destination, column_names, long_table, open_writer, titles_by_number
 
 if TYPE_CHECKING:
-    from .._typing import Rated, Reals, Unknown
+    from .._typing import Featured, Rated, Reals, Unknown
     from ..indexes import ItemIndex
 
 UNKNOWN_USERS = ("raise", "empty", "cold_start")  # choices of the parameter `unknown`
@@ -176,7 +176,9 @@ class Serving:
         names = None if titles is None else titles_by_number(titles, _item_names(model))
         return _write(model, work, show_progress, to, names, renamed, library)
 
-    def query_vectors(self, users: Any = None, *, user_items: Rated | None = None) -> Reals:
+    def query_vectors(
+        self, users: Any = None, *, user_items: Rated | None = None, user_features: Featured | None = None
+    ) -> Reals:
         """Return user vectors whose inner products with the item vectors rank as `recommend` does.
 
         They are the users' factors, biases included, scaled to length 1 if the model ranks by cosine. With them a
@@ -187,6 +189,8 @@ class Serving:
         users : id, array of ids, or None
         user_items : sparse matrix or Interactions, optional
             With ``users=None``: interactions of new users, to fold in.
+        user_features : as for `recommend`, optional
+            With ``users=None``: features of new users.
 
         Returns
         -------
@@ -195,7 +199,8 @@ class Serving:
         model: Any = self
         model._check_fitted()
         if users is None:
-            return np.asarray(model._ranked(model._new_users(user_items)[0]))
+            return np.asarray(model._ranked(model._new_users(user_items, user_features)[0]))
+        refuse_features_of_known_users(user_features)
         if user_items is not None:
             raise ValueError("query_vectors takes users of the fit or user_items of new users, got both: pass one")
         numbers = model._numbers("users", users, "user")
@@ -236,6 +241,15 @@ class Serving:
     def _ranked(self, factors: NDArray[Any]) -> NDArray[Any]:
         """Return vectors of users or items whose inner products rank as the model does."""
         return factors
+
+
+def refuse_features_of_known_users(user_features: Any) -> None:
+    """Raise for features beside known users, whose features the model has."""
+    if user_features is not None:
+        raise ValueError(
+            "user_features are those of new users (users=None), but users were passed, too: leave out one of them; "
+            "partial_fit_users changes the features of users of the fit"
+        )
 
 
 class _Work:
