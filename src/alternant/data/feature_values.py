@@ -66,7 +66,7 @@ class Column:
             return
         counts = np.asarray(self.marks[rows].sum(axis=0)).ravel()
         for name, count in zip(self.feature_names, counts.tolist(), strict=True):
-            if fewest <= count < len(rows):
+            if count >= fewest:
                 yield name, 0.0, 1.0
 
     def scaled(self, used: list[int], center: float, scale: float) -> Any:

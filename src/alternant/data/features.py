@@ -156,7 +156,7 @@ class Features:
         if (codes < 0).any():
             raise ValueError(f"{name} must have an id in every row, got {int((codes < 0).sum())} without: drop them")
         if len(known) < len(codes):
-            repeated = known.values[np.argmax(np.bincount(codes) > 1)]
+            repeated = known.values.tolist()[int(np.argmax(np.bincount(codes) > 1))]
             raise ValueError(
                 f"{name} must be distinct, one row for each id, but {repeated!r} occurs in several rows "
                 f"({len(codes) - len(known)} rows repeat an id): keep one of them"
