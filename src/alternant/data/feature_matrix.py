@@ -99,7 +99,7 @@ def _matrix(name: str, given: Any, dtype: np.dtype[Any]) -> CSR:
             raise ValueError(f"{name} must have 2 dimensions (rows and features), got {given.ndim}")
         check_real(name, given.dtype)
         check_structure(name, given)
-        csr = scipy.sparse.csr_array(given, copy=True)
+        csr = given if given.format == "csr" else scipy.sparse.csr_array(given)
     else:
         try:
             array = np.asarray(given)
@@ -115,14 +115,16 @@ def _matrix(name: str, given: Any, dtype: np.dtype[Any]) -> CSR:
         if array.ndim != 2:
             raise ValueError(f"{name} must have 2 dimensions (rows and features), got {array.ndim}")
         csr = scipy.sparse.csr_array(array.astype(np.promote_types(array.dtype, np.float32)))
-    csr = csr.astype(np.promote_types(csr.dtype, dtype))
-    csr.sum_duplicates()
-    csr.eliminate_zeros()
-    data = csr.data.astype(dtype)
+    if not (csr.has_canonical_format and csr.data.all()):
+        csr = csr.astype(np.promote_types(csr.dtype, dtype))  # a copy
+        csr.sum_duplicates()
+        csr.eliminate_zeros()
+    with np.errstate(over="ignore"):  # reported below
+        data = csr.data.astype(dtype)
     if not np.isfinite(data).all():
         raise ValueError(
             f"{name} must be finite in {dtype}, got {(~np.isfinite(data)).sum()} values that are not: replace them"
         )
     if csr.shape[1] == 0:
         raise ValueError(f"{name} must have at least one column, got shape {csr.shape}")
-    return CSR.of(csr.indptr, csr.indices, data, csr.shape)
+    return CSR.of(csr.indptr.copy(), csr.indices.copy(), data, csr.shape)

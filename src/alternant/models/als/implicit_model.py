@@ -42,8 +42,10 @@ class ImplicitModel(AlternatingLeastSquares):
         self, rows: CSR, fixed: NDArray[Any], kind: str, numbers: NDArray[np.int64] | None = None, given: Any = None
     ) -> NDArray[Any]:
         objective, solver = self._objective(), self._solver(fold_in=True)
-        problems = objective.problems(rows, kind, numbers)
         means = self._means(kind, rows.shape[0], fixed.dtype, numbers, given)
+        if means is not None and not len(rows.indices):  # features alone: there is nothing to solve
+            return means if kind == "user" else objective.finish_items(means, np.zeros(len(means), np.int64))
+        problems = objective.problems(rows, kind, numbers)
         if means is not None:
             problems = replace(problems, linear=problems.regularization[:, None] * means)
         basis = cached_basis(self, fixed, "item" if kind == "user" else "user", objective, solver)
