@@ -236,10 +236,11 @@ def test_a_table_is_matched_by_id_and_new_items_may_have_unknown_tags():
     ({"user_features": np.ones((3, 2))}, ValueError, "user_features must have one row for each of the 60 users"),
     ({"item_features": np.full((40, 2), np.nan)}, ValueError, "item_features must be finite in float32, got 80 values"),
     ({"item_features": [["a"]] * 40}, TypeError, "item_features must be a matrix of numbers or alternant.Features"),
+    ({"item_features": np.ones((40, 2)) * [1.0, 1e-30]}, ValueError, "the regression on the features has no unique"),
     ({"item_features": Features.from_arrays([1], {"x": [2.0]})}, TypeError, "item_features must be a matrix, as the"),
 ])  # fmt: skip
 def test_features_that_do_not_fit_are_refused(change, error, message):
-    model = ImplicitALS()
+    model = ImplicitALS(feature_regularization=1e-40)
     refuses(error, message, lambda: model.fit(data()[0], **change), model)
 
 

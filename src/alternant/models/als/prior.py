@@ -12,7 +12,7 @@ of the factors, extrapolated factors have their own. Rows without interactions h
 from __future__ import annotations
 
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -21,6 +21,7 @@ import numpy as np
 import scipy
 from numpy.typing import NDArray
 
+from ..._utils.messages import parameter, refusal
 from ..._utils.threads import map_parallel, single_threaded_blas
 from ...data.feature_columns import FeatureColumns
 from .problems import RowProblems
@@ -28,6 +29,7 @@ from .problems import RowProblems
 BLOCK = 1 << 13  # rows multiplied at a time, in the dtype of the factors; their sums are in float64
 # With more features than this, a regression is solved by conjugate gradients instead of from its Gram matrix.
 MOST_DENSE = 2048
+SINGULAR = 1e-12  # least squared pivot of that matrix, relative to its diagonal
 CG_STEPS = 30
 CG_TOL = 1e-4
 # The ridge, relative to the mean diagonal entry of the Gram matrix of the features, is the largest of these that keeps
@@ -40,6 +42,10 @@ CV_ROWS = 1 << 15
 CV_FOLDS = 3
 # Half-sweep of a side after which its regression begins: the first one's factors stem from random ones.
 FIRST_SWEEP = 2
+
+
+# From F^T W x, and where to start, to A and what is left of F^T W x.
+Solve = Callable[[NDArray[np.float64], NDArray[np.float64] | None], tuple[Any, Any]]
 
 
 @dataclass(frozen=True)
@@ -72,7 +78,10 @@ class Prior:
         self.chosen: float | None = None  # the ridge relative to the scale of the features; inf: leave them out
         self._left = first
         self._num_threads = num_threads
-        self._solve: Callable[[NDArray[np.float64], NDArray[np.float64] | None], tuple[Any, Any]] | None = None
+        self._solve: Solve | None = None
+        self._given: Solve | None = None
+        if not isinstance(strength, str):  # now, so that errors come before the first iteration
+            self._given = self._solver(float(strength))
         self._known: list[tuple[weakref.ref[NDArray[Any]], Regression]] = []
 
     @property
@@ -100,17 +109,19 @@ class Prior:
 
     def begin(self, unknowns: NDArray[Any]) -> None:
         """Choose the ridge for these factors."""
+        if not isinstance(self.strength, str):
+            self.chosen, self._solve = float(self.strength), self._given
+            return
         F, w = self.extended.astype(np.float64), self.row_weight
-        scale = ridge_scale(F, w)
-        strength = self.strength
         with single_threaded_blas():
-            if isinstance(strength, str):
-                strength = choose_strength(F, w, unknowns.astype(np.float64), scale)
-            self.chosen = float(strength)
-            if np.isfinite(strength) and scale > 0:
-                self._solve = solver_of(F, w, float(strength) * scale)
-            else:
-                self.chosen = np.inf
+            self.chosen = choose_strength(F, w, unknowns, ridge_scale(F, w), self._num_threads)
+        if np.isfinite(self.chosen):
+            self._solve = self._solver(self.chosen)
+
+    def _solver(self, strength: float) -> Solve:
+        F, w = self.extended.astype(np.float64), self.row_weight
+        with single_threaded_blas():
+            return solver_of(F, w, strength * ridge_scale(F, w), self._num_threads)
 
     def remember(self, factors: NDArray[Any], regression: Regression | None) -> None:
         """Keep the regression of an array of factors for as long as the array lives."""
@@ -169,12 +180,7 @@ def transposed_product(
         weighted = factors[block] * row_weight[block, None].astype(factors.dtype)
         return np.asarray(row_block(features, block).T @ weighted, np.float64)
 
-    total = np.zeros((features.shape[1], factors.shape[1]))
-    every = blocks(len(factors))
-    for at in range(0, len(every), num_threads):
-        for part in map_parallel(multiply, every[at : at + num_threads], num_threads):
-            total += part
-    return total
+    return sum_of_blocks(multiply, len(factors), (features.shape[1], factors.shape[1]), num_threads)
 
 
 def row_block(F: Any, rows: slice) -> Any:
@@ -197,14 +203,25 @@ def ridge_scale(F: Any, w: NDArray[np.float64]) -> float:
 
 
 def solver_of(
-    F: Any, w: NDArray[np.float64], ridge: float
-) -> Callable[[NDArray[np.float64], NDArray[np.float64] | None], tuple[Any, Any]]:
+    F: Any, w: NDArray[np.float64], ridge: float, num_threads: int
+) -> Solve:  # fmt: skip
     """Return a function that solves ``(F^T W F + ridge) A = products`` and returns A and what is left of products."""
     penalties = np.full(F.shape[1], ridge)
     penalties[-1] = 0
     if F.shape[1] - 1 > MOST_DENSE:
         return partial(_conjugate_gradients, F, w, penalties)
-    factor = scipy.linalg.cho_factor(gram(F, w) + np.diag(penalties))
+    M = gram(F, w, num_threads) + np.diag(penalties)
+    try:
+        factor = scipy.linalg.cho_factor(M)
+        unique = bool((np.diag(factor[0]) ** 2 > SINGULAR * np.diag(M)).all())
+    except (scipy.linalg.LinAlgError, ValueError):  # ValueError: not finite
+        unique = False
+    if not unique:
+        raise refusal(
+            ValueError,
+            f"the regression on the features has no unique solution with {parameter('feature_regularization')} so low: "
+            "raise it, or scale the features alike",
+        )
 
     def solve(products: NDArray[np.float64], start: NDArray[np.float64] | None) -> tuple[Any, Any]:  # noqa: ARG001
         return scipy.linalg.cho_solve(factor, products), 0.0
@@ -212,11 +229,27 @@ def solver_of(
     return solve
 
 
-def gram(F: Any, w: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return ``F^T W F``."""
-    weighted = F.copy()
-    weighted.data = weighted.data * np.repeat(w, np.diff(F.indptr))
-    return np.asarray((F.T @ weighted).toarray())
+def gram(F: Any, w: NDArray[np.float64], num_threads: int) -> NDArray[np.float64]:
+    """Return ``F^T W F``, the sum over blocks in a fixed order."""
+
+    def multiply(rows: slice) -> Any:
+        block = row_block(F, rows)
+        weights = np.repeat(w[rows], np.diff(block.indptr))
+        weighted = scipy.sparse.csr_array((block.data * weights, block.indices, block.indptr), shape=block.shape)
+        return block.T @ weighted
+
+    return sum_of_blocks(multiply, len(w), (F.shape[1], F.shape[1]), num_threads)
+
+
+def sum_of_blocks(
+    product_of: Callable[[slice], Any], rows: int, shape: tuple[int, int], num_threads: int
+) -> NDArray[np.float64]:
+    """Add up sparse or dense products of blocks of rows, a few at a time, in order."""
+    total, every = np.zeros(shape), blocks(rows)
+    for at in range(0, len(every), num_threads):
+        for part in map_parallel(product_of, every[at : at + num_threads], num_threads):
+            total += part
+    return total
 
 
 def _conjugate_gradients(
@@ -245,38 +278,55 @@ def _conjugate_gradients(
     return x, r
 
 
-def choose_strength(F: Any, w: NDArray[np.float64], x: NDArray[np.float64], scale: float) -> float:
+def choose_strength(
+    F: Any, w: NDArray[np.float64], x: NDArray[Any], scale: float, num_threads: int
+) -> float:  # fmt: skip
     """Return the relative ridge by cross-validation over rows; infinite if the features predict no factors."""
     rows = np.flatnonzero(w > 0)
     order = np.random.default_rng(0).permutation(len(rows))[:CV_ROWS]
     folds = [rows[order[fold::CV_FOLDS]] for fold in range(CV_FOLDS)]
     if min(map(len, folds)) == 0 or scale == 0:
         return float("inf")
-    parts = [(F[fold], w[fold], x[fold]) for fold in folds]
-    if F.shape[1] - 1 > MOST_DENSE:
-        parts_of_grams: list[Any] = [None] * CV_FOLDS
-        tried = parts[:1]
-    else:
-        parts_of_grams, tried = [gram(Fk, wk) for Fk, wk, _ in parts], parts
+    parts = [(F[fold], w[fold], x[fold].astype(np.float64)) for fold in folds]
+    dense = F.shape[1] - 1 <= MOST_DENSE
+    grams: list[Any] = [gram(Fk, wk, num_threads) if dense else None for Fk, wk, _ in parts]
     errors = np.zeros(len(STRENGTHS) + 1)
-    for held_out, (Fk, wk, xk) in enumerate(tried):
+    for held_out in range(CV_FOLDS if dense else 1):
         others = [part for part in range(CV_FOLDS) if part != held_out]
+        F_held, w_held, x_held = parts[held_out]
         b = sum(parts[part][0].T @ (parts[part][1][:, None] * parts[part][2]) for part in others)
-        A = None
         mean = b[-1] / sum(float(parts[part][1].sum()) for part in others)
-        errors[-1] += np.einsum("u,uf->", wk, (xk - mean) ** 2)
-        for at, strength in enumerate(STRENGTHS):
-            if parts_of_grams[0] is None:
-                F_train = scipy.sparse.vstack([parts[part][0] for part in others], format="csr")
-                w_train = np.concatenate([parts[part][1] for part in others])
-                A, _ = solver_of(F_train, w_train, strength * scale)(b, A)
-            else:
-                M = sum(parts_of_grams[part] for part in others)
-                M[np.diag_indices(len(M) - 1)] += strength * scale
-                A = scipy.linalg.solve(M, b, assume_a="pos")
-            errors[at] += np.einsum("u,uf->", wk, (xk - Fk @ A) ** 2)
+        errors[-1] += np.einsum("u,uf->", w_held, (x_held - mean) ** 2)
+        if dense:
+            M: Any = sum(grams[part] for part in others)
+            solutions = _ridges(M, b, scale)
+        else:
+            train = [(parts[part][0], parts[part][1]) for part in others]
+            solutions = _ridges_by_cg(train, b, scale)
+        for at, A in enumerate(solutions):
+            errors[at] += np.einsum("u,uf->", w_held, (x_held - F_held @ A) ** 2)
     gains = 1 - errors[:-1] / errors[-1] if errors[-1] > 0 else np.zeros(len(STRENGTHS))
     best = gains.max()
     if not best >= MIN_GAIN:
         return float("inf")
     return STRENGTHS[int(np.argmax(gains >= KEPT * best))]
+
+
+def _ridges(M: NDArray[np.float64], b: NDArray[np.float64], scale: float) -> Iterator[NDArray[np.float64]]:
+    """Yield the solutions for all strengths, from the Gram matrix."""
+    for strength in STRENGTHS:
+        ridged = M.copy()
+        ridged[np.diag_indices(len(M) - 1)] += strength * scale
+        yield scipy.linalg.cho_solve(scipy.linalg.cho_factor(ridged, overwrite_a=True), b)
+
+
+def _ridges_by_cg(train: list[tuple[Any, Any]], b: NDArray[np.float64], scale: float) -> Iterator[NDArray[np.float64]]:
+    """Yield the solutions for all strengths, each of which starts from the one before."""
+    F = scipy.sparse.csr_array(scipy.sparse.vstack([Fk for Fk, _ in train], format="csr"))
+    w = np.concatenate([wk for _, wk in train])
+    A = None
+    for strength in STRENGTHS:
+        penalties = np.full(F.shape[1], strength * scale)
+        penalties[-1] = 0
+        A, _ = _conjugate_gradients(F, w, penalties, b, A)
+        yield A
