@@ -232,6 +232,17 @@ def test_a_table_is_matched_by_id_and_new_items_may_have_unknown_tags():
     assert 101 in by_name.recommend("u1", 40)[0]
 
 
+def test_rows_that_a_table_lacks_are_told_and_count_as_average():
+    interactions, table, _ = named()
+    model = ImplicitALS(factors=3, random_state=0, feature_regularization=1.0)
+    some = table.reindex([n for n in table.ids.tolist() if n not in (3, 4)])
+    with pytest.warns(UserWarning, match="item_features have no row for 2 of 38 items, such as 3: they count as"):
+        model.fit(interactions, item_features=some)
+    empty = interactions.reindex(items=[200]).matrix.T  # of an item without features or interactions
+    np.testing.assert_allclose(model.fold_in_items(empty) / model._objective().degrees.constants[2],
+                               model._item_prior.mean[None], rtol=1e-6)  # fmt: skip
+
+
 @pytest.mark.parametrize(("change", "error", "message"), [
     ({"user_features": np.ones((3, 2))}, ValueError, "user_features must have one row for each of the 60 users"),
     ({"item_features": np.full((40, 2), np.nan)}, ValueError, "item_features must be finite in float32, got 80 values"),

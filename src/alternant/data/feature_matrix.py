@@ -8,6 +8,7 @@ import numpy as np
 import scipy
 from numpy.typing import NDArray
 
+from .._utils.warn import warn_caller
 from .csr import CSR
 from .feature_columns import FeatureColumns
 from .features import Features
@@ -35,6 +36,7 @@ def check_features(
             f"{name} must have ids of the {kind}s of the fit, got ids such as {given.ids[:1].tolist()[0]!r} and {kind}s"
             f" such as {ids.values[:1].tolist()[0] if ids is not None else 0!r}: pass the same ids in both"
         )
+    _tell_missing(name, ids, rows, kind)
     columns = given._scaling(rows[rows >= 0])
     matrix = given._scaled(columns, dtype, new=False)
     return _taken(matrix, rows), rows >= 0, columns
@@ -59,6 +61,7 @@ def encode(
         if wanted is not None:
             ids = wanted if isinstance(wanted, Ids) else Ids(np.asarray(wanted))
             rows = _rows_of(name, given, ids, kind)
+            _tell_missing(name, ids, rows, kind)
             return _taken(matrix, rows), rows >= 0
     if matrix.shape[1] != width:
         raise ValueError(
@@ -77,6 +80,16 @@ def _rows_of(name: str, features: Features, ids: Ids | None, kind: str) -> NDArr
             "model on Interactions, which have ids"
         )
     return np.asarray(features._ids.find(ids.values), np.int64)
+
+
+def _tell_missing(name: str, ids: Ids | None, rows: NDArray[np.int64], kind: str) -> None:
+    """Warn of users or items that a table of features does not have."""
+    missing = np.flatnonzero(rows < 0)
+    if len(missing) and ids is not None:
+        warn_caller(
+            f"{name} have no row for {len(missing):,} of {len(rows):,} {kind}s, such as "
+            f"{ids.values[missing[:1]].tolist()[0]!r}: they count as average"
+        )
 
 
 def _taken(matrix: CSR, rows: NDArray[np.int64]) -> CSR:
