@@ -232,6 +232,17 @@ def test_a_table_is_matched_by_id_and_new_items_may_have_unknown_tags():
     assert 101 in by_name.recommend("u1", 40)[0]
 
 
+def test_new_users_of_a_table_are_named_in_frames():
+    pytest.importorskip("pyarrow")
+    interactions, _, _ = named()
+    groups = Features.from_arrays(interactions.user_ids, {"group": [int(one[1:]) % 2 for one in interactions.user_ids]})
+    model = ImplicitALS(factors=3, random_state=0, feature_regularization=1.0).fit(interactions, user_features=groups)
+    new = Features.from_arrays(["x", "y"], {"group": [0, 1]})
+    frame = model.recommend_frame(None, 2, user_features=new, library="pyarrow")
+    assert frame.column("user").to_pylist() == ["x", "x", "y", "y"]
+    np.testing.assert_array_equal(model.query_vectors(user_features=new), model.fold_in_users(user_features=new))
+
+
 def test_rows_that_a_table_lacks_are_told_and_count_as_average():
     interactions, table, _ = named()
     model = ImplicitALS(factors=3, random_state=0, feature_regularization=1.0)

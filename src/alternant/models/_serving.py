@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from .._utils.progress import progress_bar
 from .._utils.validation import check_boolean, check_choice, check_integer
+from ..data.features import Features
 from ..data.interactions import Interactions
 from ..data.io import frames
 from ..data.io.export import Renaming, check_destination, column_names, long_table, open_writer, titles_by_number
@@ -37,6 +38,7 @@ class Serving:
         columns: Mapping[str, str] | None = None,
         library: str | None = None,
         user_items: Rated | None = None,
+        user_features: Featured | None = None,
         exclude_seen: bool = True,
         exclude_items: Any = None,
         candidate_items: Any = None,
@@ -47,8 +49,8 @@ class Serving:
         Parameters
         ----------
         users : id, array of ids, or None
-            As for `recommend`. New users (None) are named by their ids if `user_items` is `Interactions`, else by
-            their row numbers.
+            As for `recommend`. New users (None) are named by their ids if `user_items` is `Interactions` or, without
+            them, `user_features` is `Features`, else by their row numbers.
         k : int
             Number of items per user.
         titles : mapping, frame or sequence, optional
@@ -58,7 +60,7 @@ class Serving:
             Other names of the columns, by those below: ``{"user": "user_id", "item": "item_id"}``.
         library : {"polars", "pandas", "pyarrow"}, optional
             By default that of the frame that the model was fitted on, else the first one installed.
-        user_items, exclude_seen, exclude_items, candidate_items, unknown
+        user_items, user_features, exclude_seen, exclude_items, candidate_items, unknown
             As for `recommend`.
 
         Returns
@@ -77,14 +79,17 @@ class Serving:
         renamed = column_names(columns, titles is not None)
         names = None if titles is None else titles_by_number(titles, _item_names(model))
         ids, scores = model.recommend(
-            users, k, user_items=user_items, exclude_seen=exclude_seen, exclude_items=exclude_items,
-            candidate_items=candidate_items, unknown=unknown,
+            users, k, user_items=user_items, user_features=user_features, exclude_seen=exclude_seen,
+            exclude_items=exclude_items, candidate_items=candidate_items, unknown=unknown,
         )  # fmt: skip
         ids, scores = ids.reshape(-1, scores.shape[-1]), scores.reshape(-1, scores.shape[-1])
         if users is not None:
             who = model._look_up("users", users, "user", unknown)[1].reshape(-1)
+        elif isinstance(user_items, Interactions):
+            who = user_items.user_ids
         else:
-            who = user_items.user_ids if isinstance(user_items, Interactions) else np.arange(len(scores))
+            alone = user_items is None and isinstance(user_features, Features)
+            who = user_features.ids if alone else np.arange(len(scores))  # type: ignore[union-attr]
         called = None
         if names is not None:
             found = ~np.isneginf(scores)
