@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from ..bpr import BPR
 
 MOST_BLOCKS = 32
-ROUND_TRIPLES = 1 << 14  # at least, on average: threads wait for each other between rounds
+ROUND_TRIPLES = 1 << 15  # at least, on average: threads wait for each other between rounds
 # Negatives that depend on the factors are drawn for one of so many parts of the interactions at a time.
 PARTS = 4
 
