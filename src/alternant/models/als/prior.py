@@ -36,7 +36,7 @@ CG_TOL = 1e-4
 # KEPT of the best reduction of the error of held-out rows; at most CV_ROWS rows are used, in CV_FOLDS parts. If the
 # best reduction is less than MIN_GAIN, the features are left out.
 STRENGTHS = tuple(4.0**power for power in range(3, -4, -1))
-KEPT = 0.85
+KEPT = 0.95
 MIN_GAIN = 0.005
 CV_ROWS = 1 << 15
 CV_FOLDS = 3
