@@ -131,7 +131,9 @@ class ItemWeightsModel(FoldInUsersModel):
 
             def scores(start: int, stop: int) -> NDArray[Any]:
                 out = np.empty((stop - start, len(items)), items.dtype)
-                part = left.indptr[start : stop + 1], left.indices, left.data
+                indptr = left.indptr[start : stop + 1]
+                own = slice(indptr[0], indptr[-1])  # a backend may convert the indices
+                part = indptr - indptr[0], left.indices[own], left.data[own]
                 multiply(part, (right.indptr, right.indices, right.data), out, 1)
                 return out
 
