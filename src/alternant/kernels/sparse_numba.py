@@ -46,7 +46,8 @@ def top_k_sparse(
     inputs = constant(*_parts(left, dtype, np.int64), *_parts(right, dtype, np.int32), *excluded, a, b)
     ones = left[2] is None, right[2] is None
     outputs = out_ids.view(np.ndarray), out_values.view(np.ndarray)
-    h = dtype.type(shrinkage)
+    with np.errstate(over="ignore"):  # float64 has greater numbers
+        h = dtype.type(shrinkage)
     map_parallel(
         lambda start: _rank_rows(start, min(start + ROWS, m), *inputs, *ones, h, *outputs),
         range(0, m, ROWS), resolve_num_threads(num_threads),

@@ -106,7 +106,7 @@ class ItemWeightsModel(FoldInUsersModel):
     ) -> NDArray[Any]:
         rows = _as_sparse_rows(X).to_csr()
         out = np.empty(users.size, Y.dtype)
-        for start, stop in _cut_by_entries(np.diff(rows.indptr)[users], PAIR_ENTRIES):
+        for start, stop in cut_by_entries(np.diff(rows.indptr)[users], PAIR_ENTRIES):
             histories = rows.take(users[start:stop])
             owner, columns = histories.positions()
             products = _entries(Y, items[start:stop][owner], columns).astype(np.float64) * histories.data
@@ -214,7 +214,8 @@ def entries(data: NDArray[Any], weighting: str, epsilon: float) -> NDArray[Any]:
         return data
     if weighting == "binary":
         return np.asarray(np.sign(data))
-    return np.asarray(np.sign(data) * np.log2(1 + np.abs(data) / epsilon), data.dtype)
+    logarithms = np.log1p(np.abs(data, dtype=np.float64) / epsilon) / np.log(2)  # of 1 + r even where that rounds to 1
+    return np.asarray(np.copysign(logarithms, data), data.dtype)
 
 
 def rows_with_constant(rows: CSR, constant: NDArray[Any]) -> SparseRows:
@@ -272,7 +273,7 @@ def _as_sparse_rows(factors: Any) -> Any:
     return sparse_rows(factors)
 
 
-def _cut_by_entries(lengths: NDArray[np.int64], most: int) -> list[tuple[int, int]]:
+def cut_by_entries(lengths: NDArray[np.int64], most: int) -> list[tuple[int, int]]:
     """Divide rows of these lengths into ranges of at most `most` entries, or of one row."""
     ranges, start, size = [], 0, 0
     for at, length in enumerate(lengths.tolist()):
