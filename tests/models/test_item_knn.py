@@ -193,3 +193,17 @@ def test_a_fit_in_blocks_between_which_ctrl_c_is_heard_is_the_same(monkeypatch, 
 def test_huge_parameters_make_similarities_0(params, backend):
     scores = ItemKNN(backend=backend, **params).fit(ROWS).recommend(0, 3)[1]
     assert (scores >= 0).all()
+
+
+@pytest.mark.parametrize("convert", [np.asarray, sp.csr_array, sp.coo_matrix])
+def test_factors_set_by_hand_may_have_any_format(convert, tmp_path):
+    found, changed = model(), model()
+    changed.user_factors, changed.item_factors = convert(found.user_factors), convert(found.item_factors)
+    for call in (
+        lambda m: m.recommend(np.arange(M), 5)[0], lambda m: m.similar_items(np.arange(N), 4)[0],
+        lambda m: m.similar_users(np.arange(M), 4)[0], lambda m: m.predict(np.arange(N), np.arange(N)),
+        lambda m: m.explain(0, 3).contributions, lambda m: m.cold_start(5)[0],
+    ):  # fmt: skip
+        np.testing.assert_array_equal(call(changed), call(found))
+    changed.save(tmp_path / "knn.safetensors")
+    np.testing.assert_array_equal(ItemKNN.load(tmp_path / "knn.safetensors").recommend(0)[0], found.recommend(0)[0])

@@ -31,7 +31,7 @@ class ItemWeightsModel(FoldInUsersModel):
     `user_factors` are `SparseRows`, and `item_factors` is the transpose of an array whose row j holds what item j in a
     user's history contributes to the score of each item, in C order or sparse (`SparseColumns`): a user's scores are a
     weighted sum of a few rows. They are computed for a few users at a time, each by one thread in the order of the
-    items, and ranked by the kernel `top_k`. Factors set by hand may be dense.
+    items, and ranked by the kernel `top_k`. Factors set by hand may be dense, or sparse in any format of SciPy.
 
     A subclass defines `fit`, which assigns such factors, and `_fold_in`, which turns interactions into sparse rows; if
     its last columns are not items, `_latent` drops them.
@@ -42,7 +42,7 @@ class ItemWeightsModel(FoldInUsersModel):
     def _factors(self) -> tuple[Any, Any]:
         users, items = getattr(self, "user_factors", None), getattr(self, "item_factors", None)
         self._check_factors(users, items)
-        return _as_sparse_rows(users), items if scipy.sparse.issparse(items) else np.asarray(items)
+        return _as_sparse_rows(users), _as_sparse_columns(items) if scipy.sparse.issparse(items) else np.asarray(items)
 
     def explain(self, user: Any, item: Any, *, user_items: Rated | None = None) -> Explanation:
         """Break a score down into the contributions of the items in the user's history, exactly.
@@ -271,6 +271,12 @@ def _as_sparse_rows(factors: Any) -> Any:
     from ._sparse_rows import sparse_rows
 
     return sparse_rows(factors)
+
+
+def _as_sparse_columns(factors: Any) -> Any:
+    from ._sparse_rows import sparse_columns
+
+    return sparse_columns(factors)
 
 
 def cut_by_entries(lengths: NDArray[np.int64], most: int) -> list[tuple[int, int]]:

@@ -273,9 +273,11 @@ class ItemKNN(ItemWeightsModel):
     def _neighbours(
         self, factors: Any, rows: NDArray[np.int64], k: int, candidates: Any, kind: str
     ) -> tuple[NDArray[np.int32], NDArray[Any]]:
+        from ._sparse_rows import sparse_columns
+
         if kind == "user":
             return super()._neighbours(factors, rows, k, candidates, kind)
-        stored = factors.to_csr()
+        stored = sparse_columns(factors).to_csr()
 
         def similarities(start: int, stop: int) -> NDArray[Any]:
             chosen = stored.take(rows[start:stop])
