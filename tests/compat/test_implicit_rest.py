@@ -99,6 +99,39 @@ def test_neighbours_of_an_unknown_item_are_none():
     assert len(ids) == len(scores) == 0
 
 
+def test_items_that_the_model_does_not_know_can_be_filtered():
+    """Such as the -1 that pads other lists; the kernel would write out of bounds."""
+    model = neighbours()
+    for one, other in zip(
+        model.recommend([0, 1], COUNTS[:2], N=3, filter_items=[-1, 5, 10**9]),
+        model.recommend([0, 1], COUNTS[:2], N=3, filter_items=[5]),
+        strict=True,
+    ):
+        np.testing.assert_array_equal(one, other)
+
+
+def test_damaged_matrices_and_files_are_refused(tmp_path):
+    """SciPy and the kernel would read and write out of bounds."""
+    model, damaged = neighbours(), COUNTS.copy()
+    damaged.indices[0] = 10**6
+    with pytest.raises(ValueError, match=r"matrix\.indices must lie between 0 and 11, got 1000000"):
+        knn.CosineRecommender().fit(damaged, show_progress=False)
+    row = COUNTS[[0]]
+    row.indices[0] = -5
+    with pytest.raises(ValueError, match=r"user_items\.indices must lie between 0 and 11, got -5"):
+        model.recommend(0, row)
+    model.similarity.indices[0] = 10**6
+    model.save(tmp_path / "model")
+    with pytest.raises(ValueError, match=r"similarity\.indices must lie between 0 and 11, got 1000000"):
+        knn.CosineRecommender.load(tmp_path / "model")
+
+
+@pytest.mark.parametrize("N", [-1, 2.5])
+def test_impossible_lengths_of_lists_of_neighbours_are_refused(N):
+    with pytest.raises(ValueError, match="the length of the lists must be a whole number of at least 0"):
+        neighbours().recommend([0], COUNTS[[0]], N=N)
+
+
 @pytest.mark.parametrize("cls", MODELS)
 def test_neighbours_are_saved_and_loaded(cls, tmp_path):
     model = cls(K=3)

@@ -52,9 +52,10 @@ class ModelFileError(ValueError):
 
 def save(model: Any, path: str | os.PathLike[str], interactions: bool) -> None:
     """Write a fitted model; see `FactorModel.save`."""
-    tensors = _pack_factors(model.user_factors, model.item_factors)
+    users, items = model._factors()
+    tensors = _pack_factors(users, items)
     csr = getattr(model, "interactions_", None)  # missing if factors were set by hand
-    rows = len(model.user_factors), len(model.item_factors)
+    rows = len(users), len(items)
     if interactions and csr is not None:
         if csr.shape != rows:
             raise ValueError(
