@@ -93,6 +93,8 @@ def test_ratings_of_at_least_the_threshold_are_positive_feedback():
     assert (before != TRAIN.csr_matrix).nnz == 0, "cornac's matrix is left as it is"
     with pytest.raises(ValueError, match="but BiasedMF learns from ratings: leave it out"):
         Alternant(BiasedMF(), threshold=4)
+    with pytest.raises(TypeError, match=r"^model must be a model of alternant, such as ImplicitALS\(\), got <class"):
+        Alternant(EASE)
 
 
 def test_a_search_tunes_the_parameters_of_the_model():

@@ -123,6 +123,50 @@ def test_a_second_fit_of_another_shape_is_refused():
         fitted().fit(interactions(31), show_progress=False)
 
 
+NOT_FINITE = sparse.csr_matrix(np.full((30, 20), np.nan))
+
+
+@pytest.mark.parametrize(
+    ("matrix", "options", "message"),
+    [
+        (NOT_FINITE, {}, "NaN or infinite"),
+        (R, {"regularization": -1.0}, "regularization must be at least 0"),
+        (R, {"num_threads": -1}, "num_threads must be"),
+        (R, {"iterations": 2.5}, "integer"),
+        (R, {"factors": 0}, "^factors must be at least 1, got 0"),
+        (sparse.csr_matrix(np.ones((30, 20))), {"alpha": 0.0, "regularization": 0.0, "use_cg": False}, "singular"),
+    ],
+)
+def test_a_failed_first_fit_leaves_a_model_that_takes_other_data(matrix, options, message):
+    model = implicit.als.AlternatingLeastSquares(**{"factors": 5, "random_state": 1} | options)
+    with pytest.raises((ValueError, TypeError), match=message):
+        model.fit(matrix, show_progress=False)
+    assert model.user_factors is None
+    assert model.item_factors is None
+
+
+def test_factors_set_by_hand_have_one_width():
+    model = fitted()
+    model.item_factors = np.ones((20, 4), np.float32)
+    with pytest.raises(ValueError, match=r"^user_factors has 5 columns, but item_factors has 4: set both"):
+        model.fit(R, show_progress=False)
+    with pytest.raises(ValueError, match=r"^query must have as many columns as items, 4, got 5"):
+        model.recommend(0, R[:1])
+    with pytest.raises(ValueError, match=r"^X and Y must have the same number of columns, got 5 and 4"):
+        model.solver(R, model.user_factors, model.item_factors, 0.1)
+
+
+def test_a_callback_sees_what_follows_from_the_factors_of_its_iteration():
+    model, gaps = fitted(iterations=0), []
+    model.iterations = 3
+
+    def compare(*call):
+        gaps.append(np.abs(model.YtY - model.item_factors.T.astype(float) @ model.item_factors).max())
+
+    model.fit(R, show_progress=False, callback=compare)
+    assert max(gaps) < 1e-5
+
+
 def test_callbacks_get_iteration_seconds_and_loss():
     calls = []
     model = fitted(iterations=0, calculate_training_loss=True, dtype=np.float64)

@@ -113,6 +113,27 @@ def test_unknown_ids_are_refused(model, wrong):
             call()
 
 
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint32, np.uint64])
+def test_ids_may_be_unsigned(model, dtype):
+    users, some = np.array([1, 3], dtype), np.array([2, 5, 7], dtype)
+    expected = model.recommend([1, 3], LIKED[[1, 3]], items=[2, 5, 7])
+    for got, same in zip(model.recommend(users, LIKED[users], items=some), expected, strict=True):
+        np.testing.assert_array_equal(got, same)
+    assert not np.isin(model.similar_items(users, 3, filter_items=some)[0], some).any()
+
+
+def test_lengths_of_lists_are_whole_numbers(model):
+    np.testing.assert_array_equal(model.recommend(0, LIKED[0], N=3.0)[0], model.recommend(0, LIKED[0], N=3)[0])
+    with pytest.raises(ValueError, match=r"^the length of the lists must be a whole number of at least 0, got 2.5"):
+        model.recommend(0, LIKED[0], N=2.5)
+
+
+@pytest.mark.parametrize("query", [X[:, :3], sparse.csr_matrix(X[:, :3])])
+def test_queries_of_another_width_are_refused(query):
+    with pytest.raises(ValueError, match=r"^query must have as many columns as items, 4, got 3"):
+        topk(Y, query, 2)
+
+
 def test_a_transposed_matrix_is_refused(model):
     with pytest.raises(ValueError, match="has an entry in column 11, but the model has 9 items"):
         model.recommend(0, sparse.csr_matrix(np.eye(12, dtype=np.float32)[11:]))
@@ -147,6 +168,11 @@ def test_a_zero_vector_is_similar_to_nothing(model):
     model._item_norms = None
     _, scores = model.similar_items(4, N=3)
     assert not scores.any()
+
+
+def test_rows_to_filter_may_be_of_any_format():
+    expected = topk(Y, X, 3, filter_query_items=LIKED)[0]
+    np.testing.assert_array_equal(topk(Y, X, 3, filter_query_items=LIKED.tocoo())[0], expected)
 
 
 def test_topk_checks_the_rows_to_filter(model):

@@ -14,6 +14,7 @@ import alternant.compat.implicit as implicit
 from alternant.compat import install
 from alternant.compat.implicit import evaluation, utils
 from alternant.compat.implicit import nearest_neighbours as knn
+from alternant.compat.implicit.recommender_base import ModelFitError
 
 PAGE = Path(__file__).parents[2] / "docs" / "implicit.md"
 rng = np.random.default_rng(0)
@@ -49,11 +50,10 @@ def test_neighbours_are_the_greatest_products(cls):
 
 def test_equal_products_keep_the_lower_ids_in_any_blocks(monkeypatch):
     ones = sparse.csr_matrix(np.ones((3, 10)))
-    expected = np.tile([0, 1, 2], (10, 1))
-    for work in (1, 1 << 24):
-        monkeypatch.setattr(knn, "WORK_PER_BLOCK", work)
+    for blocks in (1, 4, 10):
+        monkeypatch.setattr(knn, "BLOCKS", blocks)
         neighbours = knn.all_pairs_knn(ones, 3, show_progress=False).tocsr()
-        np.testing.assert_array_equal(neighbours.indices.reshape(10, 3), expected)
+        np.testing.assert_array_equal(neighbours.indices.reshape(10, 3), np.tile([0, 1, 2], (10, 1)))
 
 
 def neighbours(K=4):
@@ -150,6 +150,21 @@ def test_logistic_factors_find_planted_groups():
     assert evaluation.AUC_at_k(model, sparse.csr_matrix(groups * ~held_out), test, 10, show_progress=False) > 0.95
 
 
+def test_what_logistic_factorization_refuses_is_told_in_its_own_words():
+    model = implicit.lmf.LogisticMatrixFactorization(factors=4, iterations=1, random_state=0)
+    not_finite = COUNTS.astype(np.float64)
+    not_finite.data[0] = np.nan
+    with pytest.raises(ModelFitError, match="NaN or infinite values"):
+        model.fit(not_finite, show_progress=False)
+    model.fit(COUNTS, show_progress=False)
+    more = sparse.vstack([COUNTS, COUNTS[:1]]).tocsr()
+    with pytest.raises(ValueError, match=r"^user_items has 41 users, but the model has factors for 40: set user_f"):
+        model.fit(more, show_progress=False)
+    model.learning_rate = -1.0
+    with pytest.raises(ValueError, match=r"^learning_rate must be greater than 0, got -1\.0"):
+        model.fit(COUNTS, show_progress=False)
+
+
 @pytest.mark.parametrize(("density", "wanted", "drawn"), [(0.5, 30, 1), (0.02, 30, 10), (0.02, 3, 3), (0.5, 0, 0)])
 def test_negatives_are_at_most_as_many_as_implicit_draws(density, wanted, drawn, monkeypatch):
     matrix = sparse.random_array((60, 40), density=density, format="csr", rng=rng)
@@ -226,6 +241,18 @@ def test_padding_is_no_hit():
     assert evaluation.precision_at_k(Listed([[1, -1], [1, -1]]), 0 * test, test, K=2, show_progress=False) == 0
 
 
+def test_metrics_check_their_arguments_and_leave_test_alone():
+    model, train = Listed([[2, 1], [0, 3]]), sparse.csr_matrix((2, 4))
+    twice = sparse.csr_matrix(([1.0, 1.0, 1.0], [2, 1, 1], [0, 1, 3]), shape=(2, 4))
+    for array in (twice.data, twice.indices, twice.indptr):
+        array.flags.writeable = False
+    assert evaluation.precision_at_k(model, train, twice, K=2, show_progress=False) == 1 / 2
+    with pytest.raises(ValueError, match=r"^K must be at least 1, got 0"):
+        evaluation.precision_at_k(model, train, twice, K=0)
+    with pytest.raises(ValueError, match="must have the same users, got 1 and 2 rows"):
+        evaluation.precision_at_k(model, train[:1], twice)
+
+
 def test_random_splits_are_those_of_implicit():
     train, test = evaluation.train_test_split(COUNTS, 0.7, random_state=5)
     coo = COUNTS.tocoo()
@@ -250,10 +277,18 @@ def test_k_are_left_out_reproducibly_of_users_with_gaps_between_them():
     assert 0 < (np.diff(fewer.indptr) > 0).sum() <= (sizes > 2).sum() - 10
 
 
-@pytest.mark.parametrize("options", [{"K": 0}, {"train_only_size": -1.0}, {"train_only_size": 1.0}])
+@pytest.mark.parametrize("options", [{"K": 0}, {"K": 1.5}, {"train_only_size": -1.0}, {"train_only_size": 1.0}])
 def test_splits_check_their_parameters(options):
     with pytest.raises(ValueError, match="must be at least"):
         evaluation.leave_k_out_split(COUNTS, **options)
+
+
+def test_splits_take_sparse_matrices():
+    for split in (evaluation.leave_k_out_split, evaluation.train_test_split):
+        with pytest.raises(TypeError, match=r"^ratings must be a scipy.sparse matrix, got ndarray: pass"):
+            split(COUNTS.toarray())
+    expected = evaluation.leave_k_out_split(COUNTS, 2, random_state=0)[1]
+    assert (evaluation.leave_k_out_split(COUNTS, 2.0, random_state=0)[1] != expected).nnz == 0
 
 
 # Utilities

@@ -153,6 +153,12 @@ def test_ids_are_checked(users, items, message):
         fitted().predict(users, items)
 
 
+def test_no_ids_and_a_single_pair_have_scores_too():
+    model = fitted()
+    assert model.predict([], []).shape == (0,)
+    np.testing.assert_array_equal(model.predict(1, 2), model.predict([1], [2]))
+
+
 def ranks_by_formula(scores, train):
     """The number of other items, not in train, with at least the score."""
     ranks = np.zeros(scores.shape)
@@ -216,6 +222,8 @@ def test_random_splits_are_those_of_lightfm():
     np.testing.assert_array_equal(train.row, matrix.row[order[:cut]])
     np.testing.assert_array_equal(test.data, matrix.data[order[cut:]])
     assert train.shape == test.shape == matrix.shape
+    with pytest.raises(ValueError, match=r"^test_percentage must be from 0 to 1, got 20: it is the fraction in test"):
+        random_train_test_split(matrix, 20)
 
 
 # Data

@@ -118,6 +118,7 @@ def test_pairs_with_unknown_or_missing_ids_are_dropped_on_request(tmp_path):
         ({"who": ["a"], "item": [1]}, TypeError, "the column 'who' must have whole numbers, got String: convert it"),
         ({"who": [1.5], "item": [1]}, ValueError, "the column 'who' must have whole numbers of 32 bits"),
         ({"who": [2**31], "item": [1]}, ValueError, "the column 'who' must have whole numbers of 32 bits"),
+        ({"who": [1], "item": [1], "prediction": [0]}, ValueError, "has a column 'prediction' already: drop it"),
     ],
 )
 def test_columns_of_ids_are_checked(folder, columns, error, message):
@@ -204,7 +205,11 @@ def test_an_existing_folder_is_replaced_on_request_only(folder, tmp_path):
             ValueError,
             "user ids must be whole numbers of 32 bits, as Spark has no others, but one is 'ann': number them before",
         ),
-        (lambda: ImplicitALS.from_factors(X, Y, item_ids=2**31 + np.arange(5)), ValueError, "item ids must be whole"),
+        (
+            lambda: ImplicitALS.from_factors(X, Y, item_ids=2**31 - 3 + np.arange(5)),
+            ValueError,
+            "item ids must be whole numbers of 32 bits.* but one is 2147483648: number",
+        ),
     ],
 )
 def test_what_spark_cannot_hold_is_refused(tmp_path, model, error, message):
@@ -221,6 +226,10 @@ def test_what_is_no_model_of_spark_is_refused(tmp_path, folder):
         ALSModel.load(pipeline)
     with pytest.raises(ValueError, match="coldStartStrategy must be one of 'nan', 'drop', got 'skip'"):
         ALSModel(ImplicitALS.from_factors(X, Y), coldStartStrategy="skip")
+    for part in (folder / "itemFactors").glob("*.parquet"):
+        part.unlink()
+    with pytest.raises(FileNotFoundError, match="itemFactors' has no Parquet files: copy the whole folder"):
+        ALSModel.load(folder)
     (folder / "metadata" / "part-00000-c000.txt").write_text("{")
     with pytest.raises(ValueError, match="has damaged metadata: save the model again"):
         ALSModel.load(folder)

@@ -37,6 +37,7 @@ TEST = [*ratings()[:60], ("u0", "?", 4.0), ("?", "i0", 2.0), ("?", "?", 3.0)]
         (SVD, {"n_factors": 5, "reg_bu": 0.1, "reg_bi": 0.3, "reg_pu": 0.05, "reg_qi": 0.2, "n_epochs": 7}),
         (SVD, {"n_factors": 5, "lr_bu": 0.02, "lr_bi": 0.02, "lr_pu": 0.03, "lr_qi": 0.007, "init_mean": 0.2}),
         (SVD, {"n_factors": 5, "lr_bu": 0, "lr_bi": 0}),
+        (SVD, {"n_factors": 0, "n_epochs": 3}),
         (SVD, {"n_factors": 5, "biased": False, "init_mean": 0.5, "init_std_dev": 0.3, "reg_all": 0.1}),
         (NMF, {}),
         (NMF, {"n_factors": 4, "reg_pu": 0.2, "reg_qi": 0.01, "init_low": 0.1, "init_high": 0.5, "n_epochs": 9}),

@@ -73,6 +73,14 @@ def count_above(kernels, threads):
     return above, equal
 
 
+def top_k_sparse(kernels, threads):
+    indptr, indices, values = np.arange(ROWS + 1) * 2, np.tile(np.array([3, 20], np.int32), ROWS), None
+    ids, best = np.empty((ROWS, 4), np.int32), np.empty((ROWS, 4))
+    matrix = indptr, indices, values
+    kernels.top_k_sparse(matrix, matrix, 30, 4, None, ids, best, num_threads=threads)
+    return ids, best
+
+
 CALLS = {
     "solve_rows, cg": lambda *given: solve_rows(*given),
     "solve_rows, cholesky": lambda *given: solve_rows(*given, "cholesky"),
@@ -84,6 +92,7 @@ CALLS = {
     "top_k, few queries": lambda *given: top_k(*given, 20),
     "top_k, many queries": lambda *given: top_k(*given, 300),
     "count_above": count_above,
+    "top_k_sparse": top_k_sparse,
 }
 
 

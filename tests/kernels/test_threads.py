@@ -48,6 +48,17 @@ def same(a, b):
     return np.array_equal(a.user_factors, b.user_factors) and np.array_equal(a.item_factors, b.item_factors)
 
 
+@pytest.mark.parametrize(("setting", "expected"), [({}, "10000"), ({"GOMP_SPINCOUNT": "77"}, "77")])
+def test_waiting_threads_of_gnu_openmp_sleep_soon_unless_the_user_says_otherwise(setting, expected):
+    code = "import os, alternant as a; before = dict(os.environ); a.backend_info(); assert os.environ == before"
+    clean = {k: v for k, v in os.environ.items() if k not in ("GOMP_SPINCOUNT", "OMP_WAIT_POLICY")}
+    environment = clean | {"OMP_DISPLAY_ENV": "verbose"} | setting
+    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
+    if "GOMP" not in done.stderr:
+        pytest.skip("only the Cython kernels use OpenMP, and these not that of GNU")
+    assert f"GOMP_SPINCOUNT = '{expected}'" in done.stderr
+
+
 def test_the_default_honours_affinity_and_omp_num_threads():
     code = "from alternant._utils.threads import default_num_threads; print(default_num_threads())"
 

@@ -69,4 +69,11 @@ def test_only_a_writable_array_that_fits_is_overwritten():
     refuses(ValueError, "kind must be one of 'user', 'item'", lambda: model.half_sweep(R, X, Y, kind="items"), X)
     normalized = ImplicitALS(**OBJECTIVE, degree_normalization=0.3)
     refuses(ValueError, "without degree normalization", lambda: normalized.half_sweep(R, X, Y), X)
-    refuses(ValueError, "='auto' is chosen by fit", lambda: ImplicitALS().half_sweep(R, X, Y), X)
+    automatic = ImplicitALS()
+    for message, params in (
+        ("weighting='auto', alpha='auto', regularization='auto': call set_params.weighting='hu', alpha=1.0, reg", {}),
+        ("has chosen unobserved_weight='auto': call", {"weighting": "ials", "regularization": 0.1}),
+    ):
+        automatic.set_params(**params)
+        refuses(ValueError, message, lambda: automatic.half_sweep(R, X, Y), X)
+    automatic.set_params(unobserved_weight=0.1).half_sweep(R, X.copy(), Y)

@@ -78,6 +78,33 @@ def test_lists_of_unknown_users_exclude_items(case):
     assert np.isneginf(scores[0, 2:]).all()
 
 
+def test_lists_of_unknown_users_leave_out_what_user_items_has_for_them(case):
+    """By row or, in `Interactions`, by id; users of neither the model nor the interactions get the whole list."""
+    model, (a, _), (new, newer), _ = case
+    first = model.recommend(new, 2, unknown="cold_start", exclude_seen=False)[0].tolist()
+    users = [new, a, new, newer]
+    if model.item_ids_ is None:
+        columns = [first[0], first[1], first[0], first[1]]
+        user_items = sp.csr_array((np.ones(4), ([0, 1, 2, 3], columns)), shape=(4, TABLE.shape[1]))
+    else:
+        user_items = Interactions.from_arrays([new, a, "other"], [first[0], first[1], first[1]], [1.0, 1.0, 1.0])
+    options = {"user_items": user_items, "unknown": "cold_start"}
+    ids, scores = model.recommend(users, 15, **options)
+    excluded = [first[0], first[1], first[0], first[1] if model.item_ids_ is None else None]
+    whole = model.cold_start(15)
+    for at in (0, 2, 3):
+        kept = [i for i in range(15) if whole[0][i] != excluded[at]]
+        same((ids[at, : len(kept)], scores[at, : len(kept)]), (whole[0][kept], whole[1][kept]))
+        assert np.isneginf(scores[at, len(kept) :]).all()
+    for size in (1, 3, 9):
+        blocks = list(model.recommend_all(15, users=users, block_size=size, **options))
+        same((np.concatenate([block[1] for block in blocks]), np.concatenate([block[2] for block in blocks])),
+             (ids, scores))  # fmt: skip
+    empty, _ = model.recommend(users, 3, user_items=user_items, unknown="empty")
+    assert set(empty[[0, 2, 3]].ravel().tolist()) <= {-1, None}
+    same(model.recommend(users, 15, exclude_seen=False, **options)[0][0], whole[0])
+
+
 def test_pairs_of_unknown_ids_are_predicted_as_nan_on_request(case):
     model, (a, b), (new, _), (item, new_item) = case
     with pytest.raises(IndexError):

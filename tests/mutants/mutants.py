@@ -17,6 +17,7 @@ TESTS = {
     "nnls": ("tests/kernels/test_solve_rows_nonnegative.py",),
     "topk": ("tests/kernels/test_top_k.py", "tests/kernels/test_count_above.py"),
     "ranks": ("tests/kernels/test_count_above.py",),
+    "sparse": ("tests/kernels/test_top_k_sparse.py",),
     "dense": ("tests/kernels/test_dense.py", "tests/kernels/test_threads.py"),
     "sgd": ("tests/kernels/test_sgd.py", "tests/kernels/test_negatives.py", "tests/kernels/test_grid.py"),
 }
@@ -147,12 +148,12 @@ MUTANTS = (
     cython("nnls-c-infinite", "nnls.c", "if (!isfinite(sum)) return 0;", "(void)0;",
            "a row whose numbers overflow is not reported"),
     # --- top k, native
-    cython("topk-c-tie-order", "topk_real.h", "(a == b && a_id > b_id)", "(a == b && a_id < b_id)",
+    cython("topk-c-tie-order", "heap_real.h", "((a == b) & (a_id > b_id))", "((a == b) & (a_id < b_id))",
            "equal scores go to the higher id"),
     cython("topk-c-last-excluded", "topk.c", "return begin < stop && index_at(list, begin) == i;",
            "return begin + 1 < stop && index_at(list, begin) == i;",
            "the last excluded item of a query is not excluded"),
-    cython("topk-c-heap-second-child", "topk_real.h",
+    cython("topk-c-heap-second-child", "heap_real.h",
            "if (child + 1 < k && NAME(worse)(score[child + 1], ids[child + 1], score[child], ids[child])) child++;",
            "", "a heap ignores every second child"),
     cython("topk-c-excluded-of-the-block", "topk_real.h", "!excludes(call, block->start + u, panel->ids[first + c])",
@@ -176,6 +177,14 @@ MUTANTS = (
            "#  define EITHER(a, b) ((lanes_t)((a) & (b)))", "the prefilter misses items of one half", "avx512"),
     cython("topk-c-either-avx2", "topk_int8.h", "#  define EITHER(a, b) _mm256_or_si256(a, b)",
            "#  define EITHER(a, b) _mm256_and_si256(a, b)", "the prefilter misses items of one half", "avx2"),
+    # --- sparse products, native and by Numba
+    cython("sparse-c-last-column", "sparse_real.h", "smaller(TILE, call->n - first)",
+           "smaller(TILE, call->n - first - 1)", "the last column is never in a list"),
+    cython("sparse-c-sums-kept", "sparse_real.h", "at->sums[j] = 0;", ";", "a row inherits the sums of the one before"),
+    cython("sparse-c-tie-order", "sparse_real.h", "(i <= by_id)", "(i >= by_id)",
+           "of equal entries the higher columns are selected"),
+    cython("sparse-c-least-kept", "sparse_real.h", "    at->count = 0;\n    at->least = -(REAL)INFINITY;\n}",
+           "    at->count = 0;\n}", "a row drops what is below the least value of the one before"),
     # --- ranks, native
     cython("ranks-c-tie-with-the-least", "ranks_real.h", "if (value < ascending[0]) continue;",
            "if (value <= ascending[0]) continue;", "ties with the least target are not counted"),

@@ -75,6 +75,8 @@ class Alternant(Recommender, ANNMixin):
 
     Raises
     ------
+    TypeError
+        If `model` is something else.
     ValueError
         If a model of ratings is given a threshold.
     """
@@ -87,6 +89,8 @@ class Alternant(Recommender, ANNMixin):
         trainable: bool = True,
         verbose: bool = False,
     ) -> None:
+        if isinstance(model, type) or not hasattr(model, "traits"):
+            raise TypeError(f"model must be a model of alternant, such as ImplicitALS(), got {model!r:.60}")
         super().__init__(name=name or type(model).__name__, trainable=trainable, verbose=verbose)
         if threshold is not None and model.traits.feedback == "ratings":
             raise ValueError(

@@ -171,6 +171,8 @@ class ALSModel:
             With the columns `userCol` and `itemCol`.
         """
         frame = open_frame("dataset", dataset)
+        if self.predictionCol in frame.columns:
+            raise ValueError(f"dataset has a column {self.predictionCol!r} already: drop it, or set predictionCol")
         users, items = (_whole_numbers(frame, name) for name in (self.userCol, self.itemCol))
         known = ~(np.isnan(users) | np.isnan(items))
         predictions = np.full(len(users), np.nan, np.float32)
@@ -240,10 +242,11 @@ class ALSModel:
     def _table(self, kind: str) -> pa.Table:
         factors = _flat_factors(self.model)[0 if kind == "user" else 1]
         ids = internals.raw_ids(self.model, np.arange(len(factors)), kind)
-        if ids.dtype.kind not in "iu" or (len(ids) and not -(2**31) <= ids.min() <= ids.max() < 2**31):
+        fits = (ids >= -(2**31)) & (ids < 2**31) if ids.dtype.kind in "iu" else np.zeros(len(ids), bool)
+        if not fits.all():
             raise ValueError(
-                f"{kind} ids must be whole numbers of 32 bits, as Spark has no others, but one is {ids[0]!r}: number "
-                "them before the fit"
+                f"{kind} ids must be whole numbers of 32 bits, as Spark has no others, but one is "
+                f"{ids[~fits].tolist()[0]!r}: number them before the fit"
             )
         offsets = pa.array(np.arange(len(factors) + 1) * factors.shape[1], pa.int32())
         values = pa.array(factors.reshape(-1), pa.float32())
@@ -306,6 +309,8 @@ def _read_metadata(path: Path) -> dict[str, Any]:
 
 def _read_factors(path: Path) -> tuple[NDArray[np.int32], NDArray[np.float32]]:
     """Return the ids of a side in ascending order, and their factors."""
+    if not any(path.glob("*.parquet")):
+        raise FileNotFoundError(f"{str(path)!r} has no Parquet files: copy the whole folder that save has written")
     table = pq.read_table(path, columns=["id", "features"])
     ids = table["id"].to_numpy()
     features = table["features"].combine_chunks()

@@ -109,7 +109,8 @@ class _MatrixFactorization(AlgoBase):
     def _estimates(self, users: NDArray[np.int64], items: NDArray[np.int64]) -> NDArray[np.float64]:
         """Return predictions for inner ids, -1 for unknown ones, whose biases and factors count as 0."""
         estimates = np.empty(len(users))
-        kernels.score_pairs(np.maximum(users, 0), np.maximum(items, 0), self.pu, self.qi, estimates, 1)
+        pu, qi = _widened(self.pu), _widened(self.qi)
+        kernels.score_pairs(np.maximum(users, 0), np.maximum(items, 0), pu, qi, estimates, 1)
         estimates[(users < 0) | (items < 0)] = 0
         if self.biased:
             estimates += self.trainset.global_mean
@@ -129,7 +130,7 @@ class SVD(_MatrixFactorization):
     Parameters
     ----------
     n_factors : int
-        Number of factors.
+        Number of factors; 0 learns biases only.
     n_epochs : int
         Number of passes over the ratings.
     biased : bool
@@ -217,7 +218,7 @@ class SVD(_MatrixFactorization):
         super().fit(trainset)
         rng = get_rng(self.random_state)
         shapes = (trainset.n_users, self.n_factors), (trainset.n_items, self.n_factors)
-        pu, qi = (rng.normal(self.init_mean, self.init_std_dev, size=shape) for shape in shapes)
+        pu, qi = (_widened(rng.normal(self.init_mean, self.init_std_dev, size=shape)) for shape in shapes)
         users, items, ratings = _ratings(trainset)
         grid = Grid.whole(users, items, trainset.n_users, trainset.n_items)
         schedule = np.zeros((1, 1, 2), np.int64)
@@ -232,7 +233,8 @@ class SVD(_MatrixFactorization):
                 progress.update()
         with np.errstate(over="ignore", invalid="ignore"):  # reported below
             biases = ((scale if self.biased else 0) * part for part in factors[2:])
-            self._learn(factors.X * of_users, factors.Y * of_items, *biases)
+            learned = factors.X * of_users, factors.Y * of_items
+            self._learn(*(part[:, : self.n_factors] for part in learned), *biases)
         if not (np.isfinite(self.pu).all() and np.isfinite(self.qi).all()):
             warnings.warn("SVD diverges: lower lr_all, or lr_pu and lr_qi", RuntimeWarning, stacklevel=2)
         return self
@@ -359,6 +361,11 @@ class NMF(_MatrixFactorization):
                 progress.update()
         self._learn(pu, qi, np.zeros(m), np.zeros(n))
         return self
+
+
+def _widened(factors: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return factors, of n_factors=0 as one column of zeros: kernels need a column, and zeros stay zeros."""
+    return factors if factors.shape[1] else np.zeros((len(factors), 1))
 
 
 def _matrix(

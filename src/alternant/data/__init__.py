@@ -2,5 +2,6 @@
 
 from .interactions import Interactions
 from .pairs import DuplicatePairError
+from .weights import bm25_weight, tfidf_weight
 
-__all__ = ["DuplicatePairError", "Interactions"]
+__all__ = ["DuplicatePairError", "Interactions", "bm25_weight", "tfidf_weight"]

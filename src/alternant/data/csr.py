@@ -62,8 +62,8 @@ class CSR:
         return CSR(before[self.indptr], self.indices[keep], self.data[keep], self.shape)
 
     def take(self, rows: NDArray[np.int64]) -> CSR:
-        """Return the chosen rows, in the order given."""
-        lengths = self.indptr[rows + 1] - self.indptr[rows]
+        """Return the chosen rows, in the order given; -1 is an empty row."""
+        lengths = np.where(rows < 0, 0, self.indptr[rows + 1] - self.indptr[rows])
         indptr = np.concatenate([[0], np.cumsum(lengths)])
         entries = np.repeat(self.indptr[rows] - indptr[:-1], lengths) + np.arange(indptr[-1])
         return CSR(indptr, self.indices[entries], self.data[entries], (len(rows), self.shape[1]))

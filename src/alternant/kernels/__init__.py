@@ -22,6 +22,7 @@ from .nnls import solve_rows_nonnegative
 from .pairwise import draw_triples, pairwise_epoch
 from .ranks import count_above
 from .sgd import biased_epoch, cosine_epoch, logistic_epoch, sort_into_blocks
+from .sparse import multiply_sparse, top_k_sparse
 from .topk import score_pairs, top_k
 
 __all__ = [
@@ -45,6 +46,7 @@ __all__ = [
     "gramian",
     "logistic_epoch",
     "multiply",
+    "multiply_sparse",
     "pairwise_epoch",
     "score_pairs",
     "set_backend",
@@ -54,6 +56,7 @@ __all__ = [
     "squared_error",
     "squared_norms",
     "top_k",
+    "top_k_sparse",
     "tournament",
     "use_backend",
 ]

@@ -20,7 +20,7 @@ from .._utils.threads import default_num_threads
 
 if TYPE_CHECKING:
     from .._typing import BackendName
-    from . import als, dense, nnls, pairwise, ranks, sgd, topk
+    from . import als, dense, nnls, pairwise, ranks, sgd, sparse, topk
 
 BACKENDS = ("cython", "numba", "numpy")  # in order of preference; numpy, which is always available, comes last
 SIMD_LEVELS = ("avx512", "avx2", "baseline")  # best first
@@ -39,6 +39,8 @@ KERNELS = {
     "cosine_epoch": "sgd",
     "logistic_epoch": "sgd",
     "sort_into_blocks": "sgd",
+    "top_k_sparse": "sparse",
+    "multiply_sparse": "sparse",
     "top_k": "topk",
     "score_pairs": "topk",
 }
@@ -79,6 +81,8 @@ class Backend:
         cosine_epoch: Final = staticmethod(sgd.cosine_epoch)
         logistic_epoch: Final = staticmethod(sgd.logistic_epoch)
         sort_into_blocks: Final = staticmethod(sgd.sort_into_blocks)
+        top_k_sparse: Final = staticmethod(sparse.top_k_sparse)
+        multiply_sparse: Final = staticmethod(sparse.multiply_sparse)
         top_k: Final = staticmethod(topk.top_k)
         score_pairs: Final = staticmethod(topk.score_pairs)
 
@@ -217,8 +221,28 @@ def built_levels() -> tuple[str, ...]:
 
 def load_level(level: str) -> Backend:
     """Return the compiled kernels of one SIMD level, which this CPU must support."""
-    tables = {family: module.Kernels(level) for family, module in _modules("cython").items()}
+    with _waiting_threads_sleep():
+        modules = _modules("cython")
+    tables = {family: module.Kernels(level) for family, module in modules.items()}
     return Backend("cython", level, {kernel: getattr(tables[family], kernel) for kernel, family in KERNELS.items()})
+
+
+@contextmanager
+def _waiting_threads_sleep() -> Iterator[None]:
+    """Have GNU OpenMP, if it is loaded in this block, put waiting threads to sleep after tens of microseconds.
+
+    By default they spin for milliseconds. On cores that other work shares, they then keep the thread that they wait for
+    from running: fits on two threads took five times as long. On idle cores, nothing changes. The runtime reads the
+    variable once, when it is loaded; a setting of the user's is left alone.
+    """
+    if {"GOMP_SPINCOUNT", "OMP_WAIT_POLICY"} & os.environ.keys():
+        yield
+        return
+    os.environ["GOMP_SPINCOUNT"] = "10000"
+    try:
+        yield
+    finally:
+        os.environ.pop("GOMP_SPINCOUNT", None)
 
 
 def _modules(suffix: str) -> dict[str, Any]:

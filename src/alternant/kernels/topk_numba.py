@@ -162,8 +162,8 @@ def _keep_best(products, allowed, start, count, excluded, cursor, last, size, sc
 
 @_inner
 def _sift_up(scores, ids, at, score, item):
-    """Insert an entry into a heap whose free slot is `at`; ids ascend, so a new entry never has the lower id."""
-    while at > 0 and score <= scores[(at - 1) // 2]:
+    """Insert an entry into a heap whose free slot is `at`."""
+    while at > 0 and _worse(score, item, scores[(at - 1) // 2], ids[(at - 1) // 2]):
         parent = (at - 1) // 2
         scores[at], ids[at] = scores[parent], ids[parent]
         at = parent

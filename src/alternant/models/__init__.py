@@ -14,6 +14,7 @@ from .cosine_mf import CosineMF
 from .ease import EASE
 from .explicit_als import ExplicitALS
 from .implicit_als import ImplicitALS
+from .item_knn import ItemKNN
 from .logistic_mf import LogisticMF
 from .popularity import Popularity
 
@@ -27,6 +28,7 @@ __all__ = [
     "FactorModel",
     "FitState",
     "ImplicitALS",
+    "ItemKNN",
     "LogisticMF",
     "ModelFileError",
     "NotFittedError",

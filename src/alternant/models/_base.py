@@ -16,7 +16,7 @@ from ..data.validation import check_columns, check_interactions, shape_of
 from ..kernels import get_backend
 from ..kernels._registry import Backend, active_backend
 from . import _storage
-from ._cold_start import ColdStart
+from ._cold_start import ColdStart, without_seen
 from ._histories import Histories
 from ._parameters import Parameters
 from ._raw_ids import RawIds
@@ -98,7 +98,7 @@ class FactorModel(Serving, ColdStart, Histories, RawIds, ScikitLearnModel, Descr
         user_items : sparse matrix, shape (len(users), n_items) or (n_users, n_items), or Interactions, optional
             Interactions to exclude instead of those of the fit, with one row for each of `users` or for each user of
             the fit. With ``users=None``, the new users' interactions, which are also folded in. In `Interactions`,
-            users are looked up by id and all of them must be present.
+            users are looked up by id, and all whom the model knows must be present.
         exclude_seen : bool
             Exclude the items that a user has interacted with.
         exclude_items : array of ids, optional
@@ -108,7 +108,7 @@ class FactorModel(Serving, ColdStart, Histories, RawIds, ScikitLearnModel, Descr
             nonzero entries) has one row for each of `users`.
         unknown : {"raise", "empty", "cold_start"}
             How to treat users that the model does not know: raise an error, return an empty list, or return the list
-            of `cold_start`.
+            of `cold_start`, without the items that `user_items` has for them.
 
         Returns
         -------
@@ -133,23 +133,26 @@ class FactorModel(Serving, ColdStart, Histories, RawIds, ScikitLearnModel, Descr
         k = check_integer("k", k, 1)
         check_boolean("exclude_seen", exclude_seen)
         check_choice("unknown", unknown, UNKNOWN_USERS)
-        seen: CSR | None
+        seen: CSR | None = None
         absent: NDArray[Any] = np.empty(0, np.int64)
         if users is None:
             queries, seen = self._new_users(user_items)
             shape: tuple[int, ...] = (len(queries), k)
         else:
-            ids, _ = self._look_up("users", users, "user", unknown)
+            ids, names = self._look_up("users", users, "user", unknown)
             shape = (*ids.shape, k)
             ids = ids.reshape(-1)
-            absent, ids = np.flatnonzero(ids < 0), np.maximum(ids, 0)  # row 0 stands in
-            seen = self._seen(ids, user_items) if exclude_seen or user_items is not None else None
-            queries = self._take("user", ids)
+            absent = np.flatnonzero(ids < 0)
+            if exclude_seen or user_items is not None:
+                seen = self._seen(ids, user_items, names.reshape(-1) if len(absent) else None)
+            queries = self._take("user", np.maximum(ids, 0))  # row 0 stands in
         exclude = (seen.indptr, seen.indices) if exclude_seen and seen is not None else None
         candidates = self._allowed(exclude_items, candidate_items, queries=len(queries))
         best, scores = self._rank(queries, item_factors, k, exclude, candidates)
         if len(absent):
-            best[absent], scores[absent] = self._list_for_unknown_users(unknown, k, exclude_items, candidate_items)
+            own = seen.take(absent) if exclude is not None and seen is not None else None
+            shared = self._list_for_unknown_users(unknown, k, exclude_items, candidate_items, own)
+            best[absent], scores[absent] = without_seen(shared, own, k)
         return self._raw(best.reshape(shape), "item"), scores.reshape(shape)
 
     @overload

@@ -82,13 +82,7 @@ class ColdStart:
         users, items = model._factors()
         k = check_integer("k", k, 1)
         way = choose_method(method, user_items, features, new_features)
-        chosen = model._allowed(exclude_items, candidate_items)
-        if isinstance(chosen, tuple):
-            raise ValueError("candidate_items must be one list of items for all new users, got one list for each")
-        minimum = check_integer("min_count", self._min_count if min_count is None else min_count, 0)
-        known_rows = getattr(self, "interactions_", None)
-        if minimum and known_rows is not None and known_rows.shape[1] == len(items):
-            chosen = well_known(known_rows, chosen, minimum, k)
+        chosen = self._candidates(k, min_count, exclude_items, candidate_items)
         if way == "fold_in":
             candidates = None if chosen is None else model._raw(chosen, "item")
             lists: Lists = model.recommend(
@@ -96,7 +90,7 @@ class ColdStart:
             )
             return lists
         if way == "popularity":
-            counts = popularity(known_rows, len(items))
+            counts = popularity(getattr(self, "interactions_", None), len(items))
             ids, scores = model._top_k(np.ones((1, 1)), counts[:, None], k, None, chosen)
         elif way == "mean":
             ids, scores = model._rank(model._mean_row("user")[None], items, k, None, chosen)
@@ -109,6 +103,18 @@ class ColdStart:
         ids = model._raw(ids, "item")
         new_users: Any = new_features  # NumPy's types know no sparse matrices
         return (ids, scores) if way == "neighbours" and np.ndim(new_users) != 1 else (ids[0], scores[0])
+
+    def _candidates(self, k: int, min_count: int | None, exclude_items: Any, candidate_items: Any) -> Any:
+        """Return the rows of the items that may be in a list of k items; None for all."""
+        model: Any = self
+        chosen = model._allowed(exclude_items, candidate_items)
+        if isinstance(chosen, tuple):
+            raise ValueError("candidate_items must be one list of items for all new users, got one list for each")
+        minimum = check_integer("min_count", self._min_count if min_count is None else min_count, 0)
+        known_rows = getattr(self, "interactions_", None)
+        if minimum and known_rows is not None and known_rows.shape[1] == model._count("item"):
+            chosen = well_known(known_rows, chosen, minimum, k)
+        return chosen
 
     def _blend(
         self, neighbours: NDArray[np.int32], cosines: NDArray[np.float64], users: NDArray[Any]
@@ -129,17 +135,32 @@ class ColdStart:
         return np.asarray(np.einsum("uk,ukf->uf", weights, users[neighbours], dtype=np.float64))
 
     def _list_for_unknown_users(
-        self, unknown: str, k: int, exclude_items: Any, candidate_items: Any
-    ) -> tuple[Any, Any]:  # fmt: skip
-        """Return the list that all unknown users share: row numbers of items, and scores."""
+        self, unknown: str, k: int, exclude_items: Any, candidate_items: Any, seen: CSR | None
+    ) -> tuple[NDArray[np.int32], NDArray[Any]]:
+        """Return the list that all unknown users share: row numbers of items, and scores.
+
+        It is longer than k by the most items that one of them has in `seen`, for `without_seen`.
+        """
+        more = 0 if seen is None else int(np.diff(seen.indptr).max(initial=0))
         if unknown == "empty":
-            return -1, -np.inf
+            return np.full(k + more, -1, np.int32), np.full(k + more, -np.inf)
         model: Any = self
-        items, scores = self.cold_start(k, exclude_items=exclude_items, candidate_items=candidate_items)
-        found = ~np.isneginf(scores)
-        numbers = np.full(k, -1, np.int32)
-        numbers[found] = model._numbers("items", items[found], "item")
-        return numbers, scores
+        _, items = model._factors()
+        chosen = self._candidates(k, None, exclude_items, candidate_items)
+        ids, scores = model._rank(model._mean_row("user")[None], items, k + more, None, chosen)
+        return ids[0], scores[0]
+
+
+def without_seen(
+    shared: tuple[NDArray[np.int32], NDArray[Any]], seen: CSR | None, k: int
+) -> tuple[NDArray[np.int32], NDArray[Any]]:
+    """Return the first k items, and their scores, of a shared list without those in each row of `seen`."""
+    ids, scores = shared
+    if seen is None or not len(seen.indices):
+        return ids[:k], scores[:k]
+    ends = zip(seen.indptr[:-1].tolist(), seen.indptr[1:].tolist(), strict=True)
+    kept = [np.flatnonzero(~np.isin(ids, seen.indices[start:stop]))[:k] for start, stop in ends]
+    return ids[kept], scores[kept]
 
 
 def choose_method(method: Any, user_items: Any, features: Any, new_features: Any) -> str:

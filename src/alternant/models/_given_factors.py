@@ -27,8 +27,8 @@ def from_factors(
             raise ValueError(f"{name} is that of the arrays passed: leave out {name}={params[name]!r}")
     if X.shape[1] != Y.shape[1] or not X.shape[1]:
         raise ValueError(
-            f"user_factors and item_factors must have the same number of columns, got shapes {X.shape} and {Y.shape}: "
-            "pass one row for each user and for each item"
+            "user_factors and item_factors must have the same number of columns, at least one, got shapes "
+            f"{X.shape} and {Y.shape}: pass one row for each user and for each item"
         )
     model = cls(**params, factors=X.shape[1], dtype=X.dtype.name)
     state: dict[str, Any] = {"user_factors": X, "item_factors": Y, "interactions_": None}

@@ -24,8 +24,11 @@ class Histories:
         queries = model.fold_in_users(user_items)
         return queries, model._check_rows("user_items", user_items, queries.dtype)
 
-    def _seen(self, users: NDArray[np.int64], user_items: Any) -> CSR:
-        """Return the interactions of users of the fit, one row each: from `user_items`, or (None) those of the fit."""
+    def _seen(self, users: NDArray[np.int64], user_items: Any, names: NDArray[Any] | None = None) -> CSR:
+        """Return the interactions of users, one row each: from `user_items`, or (None) those of the fit.
+
+        Users that the model does not know (-1) have those of `user_items`, looked up by their `names` in Interactions.
+        """
         model: Any = self
         model._check_fitted()
         n_users, n_items = model._count("user"), model._count("item")
@@ -33,15 +36,16 @@ class Histories:
             known: CSR | None = getattr(self, "interactions_", None)
             if known is None or known.shape != (n_users, n_items):
                 raise ValueError(
-                    "excluding seen items needs the interactions of the fit, which this model does not have (it was "
-                    "saved without them, or its factors were set by hand): pass user_items, or exclude_seen=False"
+                    "the interactions of the fit are needed, but this model does not have them (it was saved without "
+                    "them, or its factors were set by hand): pass user_items, or exclude_seen=False if this call has it"
                 )
             return known.take(users)
         if isinstance(user_items, Interactions) and model._ids_of("user") is not None:
-            model._refuse_absent("user_items", user_items, "user", model._raw(users, "user"))
-            user_items = model._matrix("user_items", user_items, "item", rows_of=model._ids_of("user"))
+            user_items = user_items._snapshot()
+            names = model._raw(users, "user") if names is None else names
+            model._refuse_absent("user_items", user_items, "user", names[users >= 0])
             every: CSR = model._known_columns("user_items", user_items, model._side("item"), "item", -1)
-            return every.take(users)
+            return every.take(user_items._users.find(names))
         seen: CSR = model._known_columns("user_items", user_items, model._side("item"), "item", n_users)
         if seen.shape[0] not in (len(users), n_users):
             raise ValueError(

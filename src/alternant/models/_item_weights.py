@@ -12,8 +12,10 @@ from numpy.typing import NDArray
 from .._utils.threads import map_parallel, resolve_num_threads
 from ..data.csr import CSR
 from ._fold_in import FoldInUsersModel
+from .als.explanation import Explanation
 
 if TYPE_CHECKING:
+    from .._typing import Rated
     from ._sparse_rows import SparseRows
 
 BLOCK_BYTES = 1 << 23  # of the scores held by one thread
@@ -26,10 +28,10 @@ Scores = Callable[[int, int], NDArray[Any]]
 class ItemWeightsModel(FoldInUsersModel):
     """A model whose score is a product of a sparse row of the user and a dense row of the item.
 
-    `user_factors` are `SparseRows`, and `item_factors` is the transpose of a C-contiguous array whose row j holds what
-    item j in a user's history contributes to the score of each item: a user's scores are a weighted sum of a few rows.
-    They are computed for a few users at a time, each by one thread in the order of the items, and ranked by the kernel
-    `top_k`. Factors set by hand may be dense.
+    `user_factors` are `SparseRows`, and `item_factors` is the transpose of an array whose row j holds what item j in a
+    user's history contributes to the score of each item, in C order or sparse (`SparseColumns`): a user's scores are a
+    weighted sum of a few rows. They are computed for a few users at a time, each by one thread in the order of the
+    items, and ranked by the kernel `top_k`. Factors set by hand may be dense.
 
     A subclass defines `fit`, which assigns such factors, and `_fold_in`, which turns interactions into sparse rows; if
     its last columns are not items, `_latent` drops them.
@@ -37,10 +39,53 @@ class ItemWeightsModel(FoldInUsersModel):
 
     user_factors: SparseRows
 
-    def _factors(self) -> tuple[Any, NDArray[Any]]:
+    def _factors(self) -> tuple[Any, Any]:
         users, items = getattr(self, "user_factors", None), getattr(self, "item_factors", None)
         self._check_factors(users, items)
-        return _as_sparse_rows(users), np.asarray(items)
+        return _as_sparse_rows(users), items if scipy.sparse.issparse(items) else np.asarray(items)
+
+    def explain(self, user: Any, item: Any, *, user_items: Rated | None = None) -> Explanation:
+        """Break a score down into the contributions of the items in the user's history, exactly.
+
+        Item j contributes its value in the user's row times its weight for the item.
+
+        Parameters
+        ----------
+        user : id or None
+            A user of the fit; None for a new user, folded in from `user_items`.
+        item : id
+        user_items : sparse matrix, shape (1, n_items), or Interactions of one user, optional
+            The user's interactions, instead of those of the fit.
+
+        Returns
+        -------
+        Explanation
+            `remainder` is the part of the score that does not depend on the user's history. Contributions and remainder
+            sum to the score.
+
+        Raises
+        ------
+        NotFittedError, IndexError, ValueError
+            As `recommend`.
+        """
+        users, items = self._factors()
+        i = self._number("item", item, "item")
+        x: Any
+        if user is None:
+            x = self._new_users(user_items)[0]
+        elif user_items is None:
+            x = users[[self._number("user", user, "user")]]
+        else:
+            history = self._seen(np.array([self._number("user", user, "user")]), user_items)
+            x = self._fold_in(history, items, "user")
+        if len(x) != 1:
+            raise ValueError(f"user_items must have 1 row, that of the user to explain, got {len(x)}")
+        added = x.data.astype(np.float64) * _entries(items, np.full(len(x.indices), i), x.indices)
+        known = x.indices < len(items)
+        contributions, numbers = added[known], x.indices[known].astype(np.int64)
+        order = np.argsort(-contributions, kind="stable")
+        score, remainder = float(added.sum()), float(added[~known].sum())
+        return Explanation(score, self._raw(numbers[order], "item"), contributions[order], remainder)
 
     def _take(self, kind: str, numbers: NDArray[np.int64]) -> Any:
         return self._side(kind)[numbers]
@@ -64,7 +109,7 @@ class ItemWeightsModel(FoldInUsersModel):
         for start, stop in _cut_by_entries(np.diff(rows.indptr)[users], PAIR_ENTRIES):
             histories = rows.take(users[start:stop])
             owner, columns = histories.positions()
-            products = Y[items[start:stop][owner], columns].astype(np.float64) * histories.data
+            products = _entries(Y, items[start:stop][owner], columns).astype(np.float64) * histories.data
             out[start:stop] = np.bincount(owner, products, minlength=stop - start)
         return out
 
@@ -77,9 +122,20 @@ class ItemWeightsModel(FoldInUsersModel):
         best[found] = self._link(best[found])
         return ids, best
 
-    def _scores(self, queries: Any, items: NDArray[Any]) -> Scores:
+    def _scores(self, queries: Any, items: Any) -> Scores:
         """Return a function that computes the scores of a range of users."""
         rows = _as_sparse_rows(queries).astype(items.dtype, copy=False)
+        if not isinstance(items, np.ndarray):
+            left, right = rows.to_csr(), items.to_csr()
+            multiply = self._backend().multiply_sparse
+
+            def scores(start: int, stop: int) -> NDArray[Any]:
+                out = np.empty((stop - start, len(items)), items.dtype)
+                part = left.indptr[start : stop + 1], left.indices, left.data
+                multiply(part, (right.indptr, right.indices, right.data), out, 1)
+                return out
+
+            return scores
         weights = np.ascontiguousarray(items.T)
         return lambda start, stop: np.asarray(rows[start:stop] @ weights)
 
@@ -102,7 +158,7 @@ class ItemWeightsModel(FoldInUsersModel):
         self, scores: Scores, m: int, items: NDArray[Any], use: Callable[[int, NDArray[Any]], None]
     ) -> None:
         """Call a function with the number and the scores of each row, on all threads."""
-        height = int(np.clip(BLOCK_BYTES // max(1, len(items) * items.itemsize), 1, 256))
+        height = int(np.clip(BLOCK_BYTES // max(1, len(items) * items.dtype.itemsize), 1, 256))
 
         def work(start: int) -> None:
             block = scores(start, min(start + height, m))
@@ -148,6 +204,43 @@ class ItemWeightsModel(FoldInUsersModel):
         norms[norms == 0] = 1
         unit /= norms[:, None].astype(unit.dtype)
         return unit
+
+
+def entries(data: NDArray[Any], weighting: str, epsilon: float) -> NDArray[Any]:
+    """Return the entries of a user's row for interactions of these values; see the parameter `weighting` of `EASE`."""
+    if weighting == "proportional":
+        return data
+    if weighting == "binary":
+        return np.asarray(np.sign(data))
+    return np.asarray(np.sign(data) * np.log2(1 + np.abs(data) / epsilon), data.dtype)
+
+
+def rows_with_constant(rows: CSR, constant: NDArray[Any]) -> SparseRows:
+    """Return rows with one more column, whose zeros are not stored."""
+    from ._sparse_rows import SparseRows
+
+    stored, n = constant != 0, rows.shape[1]
+    ends = rows.indptr[1:][stored]
+    indptr = rows.indptr + np.concatenate([[0], np.cumsum(stored)])
+    indices, data = np.insert(rows.indices, ends, n), np.insert(rows.data, ends, constant[stored])
+    return SparseRows.of(CSR.of(indptr, indices, data, (rows.shape[0], n + 1)))
+
+
+def _entries(factors: Any, rows: NDArray[np.int64], columns: NDArray[Any]) -> NDArray[Any]:
+    """Return the entries of item factors at these positions."""
+    if isinstance(factors, np.ndarray):
+        dense: NDArray[Any] = factors[rows, columns]
+        return dense
+    start, stop = factors.indptr[columns].astype(np.int64), factors.indptr[columns + 1].astype(np.int64)
+    ends = stop.copy()
+    while (start < stop).any():  # bisection in all columns at once
+        middle = (start + stop) // 2
+        below = factors.indices[np.minimum(middle, len(factors.indices) - 1)] < rows
+        right = below & (start < stop)
+        start, stop = np.where(right, middle + 1, start), np.where(right, stop, np.minimum(middle, stop))
+    at = np.minimum(start, max(0, len(factors.indices) - 1))
+    found = (start < ends) & (factors.indices[at] == rows) if len(factors.indices) else np.zeros(len(rows), bool)
+    return np.where(found, factors.data[at], 0) if found.any() else np.zeros(len(rows), factors.dtype)
 
 
 def _row_of(csr: tuple[NDArray[np.int64], NDArray[Any]], row: int) -> NDArray[Any]:

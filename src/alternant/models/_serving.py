@@ -14,6 +14,7 @@ from .._utils.validation import check_boolean, check_choice, check_integer
 from ..data.interactions import Interactions
 from ..data.io import frames
 from ..data.io.export import Renaming, check_destination, column_names, long_table, open_writer, titles_by_number
+from ._cold_start import without_seen
 
 if TYPE_CHECKING:
     from .._typing import Rated, Reals, Unknown
@@ -257,17 +258,19 @@ class _Work:
             self.numbers, self.names = model._look_up("users", users, "user", unknown)
             if self.numbers.ndim != 1:
                 raise ValueError(f"users must be a one-dimensional list of users, got {self.numbers.ndim} dimensions")
-            self.absent, self.numbers = self.numbers < 0, np.maximum(self.numbers, 0)  # row 0 stands in
+            self.absent = self.numbers < 0
         self.n_users = len(self.user_factors) if self.numbers is None else len(self.numbers)
         self.exclude_seen = exclude_seen
         self.seen = None
         if user_items is not None:
-            self.seen = model._seen(np.arange(self.n_users) if self.numbers is None else self.numbers, user_items)
+            numbers = np.arange(self.n_users) if self.numbers is None else self.numbers
+            self.seen = model._seen(numbers, user_items, self.names)
         elif exclude_seen:
             model._seen(np.empty(0, np.int64), None)  # raises if the model has no interactions
         self.candidates = model._allowed(exclude_items, candidate_items, queries=self.n_users)
         if self.absent is not None and self.absent.any():
-            self.of_unknown = model._list_for_unknown_users(unknown, self.k, exclude_items, candidate_items)
+            own = self.seen.take(np.flatnonzero(self.absent)) if exclude_seen and self.seen is not None else None
+            self.of_unknown = model._list_for_unknown_users(unknown, self.k, exclude_items, candidate_items, own)
 
     def blocks(self, show: bool | None) -> Iterator[tuple[NDArray[Any], NDArray[np.int32], NDArray[Any]]]:
         """Yield user ids, row numbers of items and scores."""
@@ -286,11 +289,13 @@ class _Work:
                     indptr, lists = candidates
                     first, last = indptr[start], indptr[stop]
                     candidates = (indptr[start : stop + 1] - first, lists[first:last])
-                queries = self.user_factors[start:stop] if self.numbers is None else self.user_factors[rows]
+                stand_ins = np.maximum(rows, 0)  # row 0 for users that the model does not know
+                queries = self.user_factors[start:stop] if self.numbers is None else self.user_factors[stand_ins]
                 best, scores = self.model._rank(queries, self.item_factors, self.k, exclude, candidates)
                 absent = None if self.absent is None else self.absent[start:stop]
                 if absent is not None and absent.any():
-                    best[absent], scores[absent] = self.of_unknown
+                    own = None if seen is None else seen.take(np.flatnonzero(absent))
+                    best[absent], scores[absent] = without_seen(self.of_unknown, own, self.k)
                 yield self.model._raw(rows, "user") if self.names is None else self.names[start:stop], best, scores
                 bar.update(stop - start)
 

@@ -1,4 +1,4 @@
-"""Sparse user factors: a row holds the items that the user has interacted with.
+"""Sparse factors: a user's row holds the items of its history, a column of items what each of these contributes.
 
 Imported where needed: `scipy.sparse` takes longer to import than all of this package.
 """
@@ -13,11 +13,14 @@ from numpy.typing import NDArray
 from ..data.csr import CSR
 
 
-class SparseRows(scipy.sparse.csr_array):
-    """A SciPy CSR array with the `len` and `tobytes` of an array, which NumPy can convert to one.
+class SparseFactors:
+    """What replaces dense factors wherever these are only counted, sliced, indexed, copied or compared."""
 
-    It thus replaces dense user factors wherever these are only counted, sliced, indexed, copied or compared.
-    """
+    shape: Any
+    dtype: Any
+    data: NDArray[Any]
+    indices: NDArray[Any]
+    indptr: NDArray[Any]
 
     def __len__(self) -> int:
         return int(self.shape[0])
@@ -30,11 +33,17 @@ class SparseRows(scipy.sparse.csr_array):
         """Return a dense array."""
         if copy is False:
             raise ValueError("a sparse array can't be converted to a dense one without a copy: leave out copy=False")
-        return self.toarray().astype(self.dtype if dtype is None else dtype, copy=False)
+        mine: Any = self
+        dense: NDArray[Any] = mine.toarray().astype(self.dtype if dtype is None else dtype, copy=False)
+        return dense
 
     def tobytes(self) -> bytes:
-        """Return the bytes of the stored entries, their columns and the row pointers."""
+        """Return the bytes of the stored entries, their positions and the pointers to them."""
         return b"".join(part.tobytes() for part in (self.data, self.indices, self.indptr))
+
+
+class SparseRows(SparseFactors, scipy.sparse.csr_array):
+    """A SciPy CSR array with the `len` and `tobytes` of an array, which NumPy can convert to one."""
 
     @classmethod
     def of(cls, rows: CSR) -> SparseRows:
@@ -44,6 +53,20 @@ class SparseRows(scipy.sparse.csr_array):
     def to_csr(self) -> CSR:
         """Return the rows as a `CSR`, sharing memory where dtypes allow."""
         return CSR.of(self.indptr, self.indices, self.data, self.shape)
+
+
+class SparseColumns(SparseFactors, scipy.sparse.csc_array):
+    """The same for item factors, by column, that is, as the transpose of rows."""
+
+    @classmethod
+    def of(cls, columns: CSR) -> SparseColumns:
+        """Wrap the transpose of rows in canonical form, sharing memory where dtypes allow."""
+        rows = columns.to_scipy()
+        return cls((rows.data, rows.indices, rows.indptr), shape=columns.shape[::-1])
+
+    def to_csr(self) -> CSR:
+        """Return the columns as the rows of a `CSR`, sharing memory where dtypes allow."""
+        return CSR.of(self.indptr, self.indices, self.data, self.shape[::-1])
 
 
 def sparse_rows(factors: Any) -> SparseRows:

@@ -1,7 +1,8 @@
 """Model files: safetensors with a versioned header, no pickle.
 
 The tensors are the factors (`user_factors` and `item_factors`; if users are sparse rows, `user_factors_indptr`,
-`user_factors_indices`, `user_factors_values` and `item_factors_transposed`) and, if present, the interactions
+`user_factors_indices`, `user_factors_values` and `item_factors_transposed`, or the same three of `item_factors`, by
+column) and, if present, the interactions
 (`indptr`, `indices`, `values`, `shape`), the raw ids (`user_ids`, `item_ids`: int64, or the bytes of a JSON list) and
 the degrees of the fit (`user_degrees`, `item_degrees`, since version 2, with their exponents as ``degrees`` in the
 header). The header's ``__metadata__`` contains ``alternant`` (the version of the format), ``model`` (the class),
@@ -30,7 +31,9 @@ from .als.degrees import Degrees
 
 FORMAT_VERSION = 2
 _FACTORS = {"user_factors", "item_factors"}
-_SPARSE = {"user_factors_indptr", "user_factors_indices", "user_factors_values", "item_factors_transposed"}
+_SPARSE_USERS = {"user_factors_indptr", "user_factors_indices", "user_factors_values"}
+_SPARSE_ITEMS = {"item_factors_indptr", "item_factors_indices", "item_factors_values"}
+_DENSE_ITEMS = {"item_factors_transposed"}  # beside sparse users
 _INTERACTIONS = {"indptr", "indices", "values", "shape"}
 _IDS = {"user_ids", "item_ids"}
 _DEGREES = {"user_degrees", "item_degrees"}
@@ -124,7 +127,8 @@ def _find_class(cls: Any, path: Path, name: str) -> Any:
 
 def _restore(cls: Any, metadata: dict[str, str], tensors: dict[str, NDArray[Any]]) -> Any:
     """Build the model, refusing inconsistent tensors: kernels do not check the arrays of a model again."""
-    sides = _SPARSE if _SPARSE & tensors.keys() else _FACTORS
+    items_of = _SPARSE_ITEMS if _SPARSE_ITEMS & tensors.keys() else _DENSE_ITEMS
+    sides = _SPARSE_USERS | items_of if _SPARSE_USERS & tensors.keys() else _FACTORS
     unexpected = tensors.keys() - sides - _INTERACTIONS - _IDS - _DEGREES
     missing = sides - tensors.keys()
     for together in (_INTERACTIONS, _DEGREES):
@@ -137,7 +141,7 @@ def _restore(cls: Any, metadata: dict[str, str], tensors: dict[str, NDArray[Any]
     users, items = _unpack_factors(tensors)
     if users.ndim != 2 or items.ndim != 2 or users.shape[1] != items.shape[1] or users.dtype != items.dtype:
         raise ValueError(f"factors of shapes {users.shape} and {items.shape}")
-    if users.dtype not in (np.float32, np.float64) or not (_is_finite(users) and all_finite(items)):
+    if users.dtype not in (np.float32, np.float64) or not (_is_finite(users) and _is_finite(items)):
         raise ValueError("factors that are not finite floating-point numbers")
     state: dict[str, Any] = {"user_factors": users, "item_factors": items, "interactions_": None}
     if "indptr" in tensors:
@@ -163,25 +167,33 @@ def _pack_factors(users: Any, items: Any) -> dict[str, NDArray[Any]]:
     """Return factors as tensors: if the users' are sparse, the items' are stored transposed."""
     if isinstance(users, np.ndarray):
         return {"user_factors": users, "item_factors": items}
-    rows = users.to_csr()
-    return {
-        "user_factors_indptr": rows.indptr,
-        "user_factors_indices": rows.indices,
-        "user_factors_values": rows.data,
-        "item_factors_transposed": items.T,
-    }
+    tensors = _pack_csr("user_factors", users.to_csr())
+    return tensors | ({"item_factors_transposed": items.T} if isinstance(items, np.ndarray)
+                      else _pack_csr("item_factors", items.to_csr()))  # fmt: skip
 
 
-def _unpack_factors(tensors: dict[str, NDArray[Any]]) -> tuple[Any, NDArray[Any]]:
+def _pack_csr(name: str, rows: CSR) -> dict[str, NDArray[Any]]:
+    return {f"{name}_indptr": rows.indptr, f"{name}_indices": rows.indices, f"{name}_values": rows.data}
+
+
+def _unpack_factors(tensors: dict[str, NDArray[Any]]) -> tuple[Any, Any]:
     if "user_factors" in tensors:
         return tensors["user_factors"], tensors["item_factors"]
-    from ._sparse_rows import SparseRows  # of few models, and it imports scipy.sparse
+    from ._sparse_rows import SparseColumns, SparseRows  # of few models, and it imports scipy.sparse
 
-    indptr, columns = tensors["user_factors_indptr"], tensors["item_factors_transposed"]
-    shape = (len(indptr) - 1, len(columns))
-    rows = CSR(indptr, tensors["user_factors_indices"], tensors["user_factors_values"], shape)
-    _check_csr(rows, *shape)
-    return SparseRows.of(rows), columns.T
+    columns: Any = tensors.get("item_factors_transposed")
+    if columns is None:  # as many items as there are columns, but one of them is of the constant
+        count = len(tensors["item_factors_indptr"]) - 1
+        columns = _unpack_csr("item_factors", tensors, count, count - 1)
+    rows = _unpack_csr("user_factors", tensors, len(tensors["user_factors_indptr"]) - 1, columns.shape[0])
+    items = SparseColumns.of(columns) if isinstance(columns, CSR) else columns.T
+    return SparseRows.of(rows), items
+
+
+def _unpack_csr(name: str, tensors: dict[str, NDArray[Any]], rows: int, columns: int) -> CSR:
+    csr = CSR(tensors[f"{name}_indptr"], tensors[f"{name}_indices"], tensors[f"{name}_values"], (rows, columns))
+    _check_csr(csr, rows, columns)
+    return csr
 
 
 def _is_finite(factors: Any) -> bool:

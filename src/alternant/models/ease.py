@@ -12,11 +12,10 @@ from .._utils.memory import GIB, available_bytes
 from .._utils.threads import resolve_num_threads
 from ..data.csr import CSR
 from . import _ridge
-from ._item_weights import ItemWeightsModel
+from ._item_weights import ItemWeightsModel, entries, rows_with_constant
 from ._parameters import AUTO, Rule, number_rule
 from ._sklearn import check_unused
 from ._traits import Traits
-from .als.explanation import Explanation
 
 if TYPE_CHECKING:
     from .._typing import Auto, BackendName, DType, Rated
@@ -180,47 +179,6 @@ class EASE(ItemWeightsModel):
         rows: SparseRows = super().fold_in_users(user_items)
         return rows
 
-    def explain(self, user: Any, item: Any, *, user_items: Rated | None = None) -> Explanation:
-        """Break a score down into the contributions of the items in the user's history, exactly: ``x_j B_ji``.
-
-        Parameters
-        ----------
-        user : id or None
-            A user of the fit; None for a new user, folded in from `user_items`.
-        item : id
-        user_items : sparse matrix, shape (1, n_items), or Interactions of one user, optional
-            The user's interactions, instead of those of the fit.
-
-        Returns
-        -------
-        Explanation
-            `remainder` is b_i, the same for all users (without an intercept: 0, or the score of a user without
-            interactions). Contributions and remainder sum to the score.
-
-        Raises
-        ------
-        NotFittedError, IndexError, ValueError
-            As `recommend`.
-        """
-        users, items = self._factors()
-        i = self._number("item", item, "item")
-        x: Any
-        if user is None:
-            x = self._new_users(user_items)[0]
-        elif user_items is None:
-            x = users[[self._number("user", user, "user")]]
-        else:
-            history = self._seen(np.array([self._number("user", user, "user")]), user_items)
-            x = self._fold_in(history, items, "user")
-        if len(x) != 1:
-            raise ValueError(f"user_items must have 1 row, that of the user to explain, got {len(x)}")
-        added = x.data.astype(np.float64) * items[i, x.indices]
-        known = x.indices < len(items)
-        contributions, numbers = added[known], x.indices[known].astype(np.int64)
-        order = np.argsort(-contributions, kind="stable")
-        score, remainder = float(added.sum()), float(added[~known].sum())
-        return Explanation(score, self._raw(numbers[order], "item"), contributions[order], remainder)
-
     def auto_parameters(self, rows: CSR) -> dict[str, Any]:
         """Return the values of the parameters that may be ``"auto"``, by name."""
         chosen = self._chosen(rows)
@@ -248,7 +206,7 @@ class EASE(ItemWeightsModel):
         epsilon = float(np.median(np.abs(rows.data))) if len(rows.data) else 1.0
         regularization = self.regularization
         if regularization == AUTO:
-            regularization = _regularization(rows, _values(rows.data, weighting, epsilon))
+            regularization = _regularization(rows, entries(rows.data, weighting, epsilon))
         return {"regularization": float(regularization), "weighting": weighting, "epsilon": epsilon}
 
     def _learn(self, users: SparseRows, regularization: float) -> NDArray[Any]:
@@ -288,25 +246,11 @@ class EASE(ItemWeightsModel):
         return factors[:, :-1]
 
 
-def _values(data: NDArray[Any], weighting: str, epsilon: float) -> NDArray[Any]:
-    """Return the entries of X for interactions."""
-    if weighting == "proportional":
-        return data
-    if weighting == "binary":
-        return np.asarray(np.sign(data))
-    return np.asarray(np.sign(data) * np.log2(1 + np.abs(data) / epsilon), data.dtype)
-
-
 def _user_rows(rows: CSR, weighting: str, epsilon: float, intercept: bool) -> SparseRows:
     """Return the rows of X and a last column: 1 for all users, or for those without interactions."""
-    values, lengths = _values(rows.data, weighting, epsilon), np.diff(rows.indptr)
+    values, lengths = entries(rows.data, weighting, epsilon), np.diff(rows.indptr)
     last = np.ones(len(lengths), np.bool_) if intercept else lengths == 0
-    n, ends = rows.shape[1], rows.indptr[1:][last]
-    indptr = rows.indptr + np.concatenate([[0], np.cumsum(last)])
-    indices, data = np.insert(rows.indices, ends, n), np.insert(values, ends, 1)
-    from ._sparse_rows import SparseRows
-
-    return SparseRows.of(CSR.of(indptr, indices, data, (rows.shape[0], n + 1)))
+    return rows_with_constant(CSR(rows.indptr, rows.indices, values, rows.shape), last)
 
 
 def _regularization(rows: CSR, values: NDArray[Any]) -> float:

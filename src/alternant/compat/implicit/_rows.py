@@ -47,8 +47,7 @@ class Rows:
         r = matrix.data.astype(dtype)
         if alpha != 1.0:
             r *= r.dtype.type(alpha)
-        if not np.isfinite(r).all():
-            raise ModelFitError("the interactions include NaN or infinite values: remove or replace them")
+        check_finite(r)
         liked = r > 0
         confidence = np.abs(r)
         target: NDArray[Any] | float = 1.0 if liked.all() else np.where(liked, r, 0).astype(dtype)
@@ -83,8 +82,7 @@ class Coordinates:
         so that they are those of minimum norm.
         """
         f, epsilon = len(gramian), float(np.finfo(dtype).eps)
-        if not regularization >= 0:
-            raise ValueError(f"regularization must be at least 0, got {regularization}: set it before fit")
+        check_regularization(regularization)
         if not np.isfinite(gramian).all():
             raise ModelFitError("the squares of the factors are not finite: set finite, smaller factors")
         with single_threaded_blas():
@@ -104,6 +102,18 @@ class Coordinates:
         diagonal[~data] = largest or 1.0
         Q = Q * data
         return cls(*(_plain(matrix, dtype) for matrix in (Q, Q, Q.T, diagonal)))
+
+
+def check_finite(values: NDArray[Any]) -> None:
+    """Raise ModelFitError unless all interactions are finite."""
+    if not np.isfinite(values).all():
+        raise ModelFitError("the interactions include NaN or infinite values: remove or replace them")
+
+
+def check_regularization(regularization: float) -> None:
+    """Raise ValueError unless lambda is at least 0."""
+    if not regularization >= 0:
+        raise ValueError(f"regularization must be at least 0, got {regularization}: set it before fit")
 
 
 def _plain(matrix: NDArray[np.float64], dtype: Any) -> NDArray[Any]:

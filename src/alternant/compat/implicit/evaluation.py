@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from scipy import sparse
 from tqdm import tqdm
 
-from .utils import check_random_state
+from .utils import check_random_state, is_sparse
 
 BATCH = 1000  # users whose lists are computed at a time
 
@@ -33,7 +33,7 @@ def train_test_split(
     train, test : csr_matrix, shape (n_users, n_items)
         Test has no negative entries.
     """
-    ratings = ratings.tocoo()
+    ratings = _coo(ratings)
     in_train = check_random_state(random_state).random(len(ratings.data)) < train_percentage
     test = _entries(ratings, ~in_train)
     test.data[test.data < 0] = 0
@@ -61,11 +61,11 @@ def leave_k_out_split(
     -------
     train, test : csr_matrix, shape (n_users, n_items)
     """
-    if K < 1:
-        raise ValueError(f"K must be at least 1, got {K}: it is the number of entries of a user in test")
+    if K < 1 or K % 1:
+        raise ValueError(f"K must be at least 1 and whole, got {K}: it is the number of entries of a user in test")
     if not 0.0 <= train_only_size < 1.0:
         raise ValueError(f"train_only_size must be at least 0 and less than 1, got {train_only_size}: it is a fraction")
-    ratings = ratings.tocoo()
+    ratings, K = _coo(ratings), int(K)
     rng = check_random_state(random_state)
     users, counts = np.unique(ratings.row, return_counts=True)
     eligible = counts > K + 1
@@ -76,6 +76,15 @@ def leave_k_out_split(
     in_test = np.zeros(len(ratings.row), bool)
     in_test[order[(ends[:, None] - 1 - np.arange(K)).ravel()]] = True
     return _entries(ratings, ~in_test), _entries(ratings, in_test)
+
+
+def _coo(ratings: Any) -> Any:
+    if not is_sparse(ratings):
+        raise TypeError(
+            f"ratings must be a scipy.sparse matrix, got {type(ratings).__name__}: pass "
+            "scipy.sparse.csr_matrix(...) of it"
+        )
+    return ratings.tocoo()
 
 
 def _entries(ratings: Any, chosen: NDArray[np.bool_]) -> sparse.csr_matrix:
@@ -141,8 +150,17 @@ def ranking_metrics_at_k(
         have fewer than K; ``map`` and ``ndcg``, each user's divided by the best possible; ``auc`` of lists of length
         K, in which the items beyond the list are in random order. All are NaN if there are no test items.
     """
+    if K < 1:
+        raise ValueError(f"K must be at least 1, got {K}: it is the length of the lists")
     train, test = sparse.csr_matrix(train_user_items), sparse.csr_matrix(test_user_items)
-    test.sum_duplicates()
+    if train.shape[0] != test.shape[0]:
+        raise ValueError(
+            f"train_user_items and test_user_items must have the same users, got {train.shape[0]} and {test.shape[0]} "
+            "rows: split one matrix"
+        )
+    if not test.has_canonical_format:
+        test = test.copy()  # it shares the caller's arrays
+        test.sum_duplicates()
     users = np.flatnonzero(np.diff(test.indptr))
     sums = np.zeros(6)
     with tqdm(total=len(users), disable=not show_progress) as progress:

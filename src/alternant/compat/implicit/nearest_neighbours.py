@@ -1,4 +1,4 @@
-"""Item-item nearest neighbours: cosine, TF-IDF and BM25, over SciPy's sparse products."""
+"""Item-item nearest neighbours: cosine, TF-IDF and BM25, over the kernel `top_k_sparse`."""
 
 from __future__ import annotations
 
@@ -7,15 +7,16 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
-from tqdm import tqdm
 
+from ... import kernels
+from ..._utils.progress import progress_bar
+from ...data import weights
 from .recommender_base import Lists, RecommenderBase, read_npz, write_npz
-from .utils import check_columns, check_csr, check_ids, check_rows
+from .utils import check_columns, check_csr, check_ids, check_rows, thread_count
 
 LOWEST = float(np.finfo(np.float64).min)  # the score of selected items that have none
 PADDING = float(np.finfo(np.float32).min)  # the score of id -1
-# Products of a block of items with all others are kept in memory: at most about this many multiply-adds.
-WORK_PER_BLOCK = 1 << 24
+BLOCKS = 100  # of items, between which the progress bar moves and Ctrl-C is handled
 
 
 class ItemItemRecommender(RecommenderBase):
@@ -28,7 +29,7 @@ class ItemItemRecommender(RecommenderBase):
     K : int
         Number of neighbours of each item.
     num_threads : int
-        Ignored: sparse products run on one thread.
+        Number of threads; 0: all available.
 
     Attributes
     ----------
@@ -81,13 +82,8 @@ class ItemItemRecommender(RecommenderBase):
         users = check_ids("userid", userid, None, "user")
         user_items = check_rows("user_items", user_items, users, len(self.similarity.indptr) - 1, "item")
         rows = _resized(user_items, self.similarity.shape[0])
-        scores = (rows @ self.similarity).tocsr()
-        liked = rows if filter_already_liked_items else None
-        lists = []
-        for u in range(len(scores.indptr) - 1):
-            left_out = None if liked is None else _row(liked, u)[0]
-            lists.append(self._selected(*_row(scores, u), N, left_out, filter_items, items))
-        return _stacked(lists, N) if users.ndim else lists[0]
+        lists = self._ranked(rows, N, rows if filter_already_liked_items else None, filter_items, items)
+        return _stacked(*lists, N) if users.ndim else _single(*lists)
 
     def similar_items(
         self,
@@ -103,38 +99,34 @@ class ItemItemRecommender(RecommenderBase):
         if recalculate_item:
             raise NotImplementedError("nearest neighbours have no factors to recalculate: leave out recalculate_item")
         numbers = check_ids("itemid", itemid, None, "item")
-        known = self.similarity.shape[0]
-        lists = []
-        for i in np.ravel(numbers).tolist():
-            ids, scores = _row(self.similarity, i) if i < known else (np.empty(0, np.int32), np.empty(0))
-            lists.append(self._selected(ids, scores, N, None, filter_items, items))
-        return _stacked(lists, N) if numbers.ndim else lists[0]
+        known, chosen = self.similarity.shape[0], numbers.reshape(-1)
+        indptr = np.append(0, np.cumsum(chosen < known))
+        rows = sparse.csr_matrix(
+            (np.ones(indptr[-1]), chosen[chosen < known], indptr), shape=(len(chosen), known)
+        )
+        lists = self._ranked(rows, N, None, filter_items, items)
+        return _stacked(*lists, N) if numbers.ndim else _single(*lists)
 
     def similar_users(self, userid: Any, N: int = 10, filter_users: Any = None, users: Any = None) -> Lists:
         """Refuse: users have no factors."""
         raise NotImplementedError("item-item models have no similar_users: use als.AlternatingLeastSquares")
 
-    def _selected(
-        self, ids: NDArray[Any], scores: NDArray[Any], N: int, liked: Any, filter_items: Any, items: Any
-    ) -> Lists:
-        """Return the N best of the scored items that are allowed or, with `items`, all of these."""
-        allowed = np.ones(len(ids), bool)
-        if liked is not None:
-            allowed &= ~np.isin(ids, liked)
+    def _ranked(self, rows: Any, N: int, liked: Any, filter_items: Any, items: Any) -> Lists:
+        """Return the N best items for each row or, with `items`, all of these; id -1 where there is none left."""
+        similarity, columns = self.similarity, None
         if items is not None:
             if filter_items is not None and np.size(filter_items):
                 raise ValueError("pass items= or filter_items=, not both: leave the latter out of the former")
-            items = np.unique(check_ids("items", items, self.similarity.shape[0], "item"))
-            allowed &= np.isin(ids, items)
-            N = len(items)
-        elif filter_items is not None:
-            allowed &= ~np.isin(ids, filter_items)
-        ids, scores = _best(ids[allowed], scores[allowed], N)
-        if items is not None:
-            missing = np.setdiff1d(items, ids)
-            ids = np.append(ids, missing).astype(np.int32)
-            scores = np.append(scores, np.full(len(missing), LOWEST))
-        return ids, scores
+            columns = np.unique(check_ids("items", items, similarity.shape[0], "item"))
+            similarity, N = similarity[:, columns], len(columns)
+            liked = None if liked is None else liked[:, columns]
+        ids, scores = top_k(rows, similarity, N, _excluded(rows, liked, filter_items), self.num_threads)
+        if columns is None:
+            return ids, scores
+        for found, values in zip(ids, scores, strict=True):  # those without a score come last
+            missing = np.setdiff1d(np.arange(N), found)
+            found[N - len(missing) :], values[N - len(missing) :] = missing, LOWEST
+        return columns.astype(np.int32)[ids], scores
 
     def _check_fitted(self) -> None:
         if self.similarity is None:
@@ -194,7 +186,7 @@ class BM25Recommender(ItemItemRecommender):
         return bm25_weight(counts.T, self.K1, self.B).T.tocsr()
 
 
-def all_pairs_knn(users: Any, K: int = 100, num_threads: int = 0, show_progress: bool = True) -> sparse.coo_matrix:  # noqa: ARG001
+def all_pairs_knn(users: Any, K: int = 100, num_threads: int = 0, show_progress: bool = True) -> sparse.coo_matrix:
     """Find the K greatest entries of each row of ``users^T users``, the lower column first among equals.
 
     Parameters
@@ -204,7 +196,7 @@ def all_pairs_knn(users: Any, K: int = 100, num_threads: int = 0, show_progress:
     K : int
         Entries to keep for each item.
     num_threads : int
-        Ignored.
+        Number of threads; 0: all available.
     show_progress : bool
         Whether to draw a progress bar.
 
@@ -218,46 +210,52 @@ def all_pairs_knn(users: Any, K: int = 100, num_threads: int = 0, show_progress:
     users = sparse.csr_matrix(users, dtype=np.float64)
     items = users.T.tocsr()
     n = items.shape[0]
-    work = np.append(0, np.cumsum(np.diff(users.indptr)[items.indices], dtype=np.int64))[items.indptr]
-    start = 0
-    parts: list[tuple[NDArray[Any], NDArray[Any], NDArray[Any]]] = []
-    with tqdm(total=n, disable=not show_progress) as progress:
-        while start < n:
-            stop = min(n, max(start + 1, int(np.searchsorted(work, work[start] + WORK_PER_BLOCK, side="right")) - 1))
-            block = (items[start:stop] @ users).tocsr()
-            for i in range(stop - start):
-                ids, scores = _best(*_row(block, i), K)
-                parts.append((np.full(len(ids), start + i, np.int32), ids, scores))
-            progress.update(stop - start)
-            start = stop
-    if not parts:
-        return sparse.coo_matrix((n, n))
-    rows, columns, values = (np.concatenate(column) for column in zip(*parts, strict=True))
-    return sparse.coo_matrix((values, (rows, columns)), shape=(n, n))
+    ids, values = np.empty((n, min(K, n)), np.int32), np.empty((n, min(K, n)))
+    height = max(1, -(-n // BLOCKS))
+    with progress_bar(n, bool(show_progress)) as progress:
+        for start in range(0, n, height):
+            block = slice(start, start + height)
+            ids[block], values[block] = top_k(items[block], users, min(K, n), None, num_threads)
+            progress.update(len(ids[block]))
+    found = ids >= 0
+    rows = np.repeat(np.arange(n, dtype=np.int32), found.sum(axis=1))
+    return sparse.coo_matrix((values[found], (rows, ids[found])), shape=(n, n))
 
 
-def _row(matrix: Any, i: int) -> tuple[NDArray[Any], NDArray[Any]]:
-    """Return the columns and values of a row of a CSR matrix."""
-    entries = slice(matrix.indptr[i], matrix.indptr[i + 1])
-    return matrix.indices[entries], matrix.data[entries]
+def top_k(rows: Any, columns: Any, N: int, excluded: Any, num_threads: int) -> Lists:
+    """Return the N greatest entries of each row of a product of CSR matrices, and their columns."""
+    ids, values = np.empty((rows.shape[0], max(N, 0)), np.int32), np.empty((rows.shape[0], max(N, 0)))
+    if N > 0:
+        left, right = ((np.asarray(m.indptr, np.int64), m.indices, np.asarray(m.data, np.float64))
+                       for m in (rows, columns))  # fmt: skip
+        work = rows.nnz * columns.nnz / max(1, columns.shape[0])
+        kernels.active_backend().top_k_sparse(
+            left, right, columns.shape[1], N, excluded, ids, values, num_threads=thread_count(num_threads, work)
+        )
+    return ids, values
 
 
-def _best(ids: NDArray[Any], scores: NDArray[Any], N: int) -> Lists:
-    """Return the N greatest scores and their ids, best first, and the lower id first among equals."""
-    if 0 < N < len(scores):
-        least = np.partition(scores, len(scores) - N)[len(scores) - N]
-        enough = scores >= least
-        ids, scores = ids[enough], scores[enough]
-    order = np.lexsort((ids, -scores))[:N]
-    return ids[order], scores[order]
+def _excluded(rows: Any, liked: Any, filter_items: Any) -> Any:
+    """Return the items to leave out of each row, as CSR arrays without values."""
+    everywhere = np.unique(np.empty(0, np.int32) if filter_items is None else filter_items).astype(np.int64)
+    count = rows.shape[0]
+    own = [np.empty(0, np.int64)] * count if liked is None else np.split(liked.indices, liked.indptr[1:-1])
+    both = [np.append(some, everywhere) for some in own[:count]]
+    return np.append(0, np.cumsum([len(some) for some in both])), np.concatenate([*both, everywhere[:0]])
 
 
-def _stacked(lists: list[Lists], N: int) -> Lists:
-    """Return lists as arrays of shape (m, N), padded with id -1."""
-    ids, scores = np.full((len(lists), N), -1, np.int32), np.full((len(lists), N), PADDING)
-    for row, (some, values) in enumerate(lists):
-        ids[row, : len(some)], scores[row, : len(some)] = some[:N], values[:N]
-    return ids, scores
+def _single(ids: NDArray[Any], scores: NDArray[Any]) -> Lists:
+    """Return the only list, without padding."""
+    found = ids[0] >= 0
+    return ids[0][found], scores[0][found]
+
+
+def _stacked(ids: NDArray[Any], scores: NDArray[Any], N: int) -> Lists:
+    """Return lists of length N, padded with id -1."""
+    out_ids, out_scores = np.full((len(ids), N), -1, np.int32), np.full((len(ids), N), PADDING)
+    width = min(N, ids.shape[1])
+    out_ids[:, :width], out_scores[:, :width] = ids[:, :width], np.where(ids >= 0, scores, PADDING)[:, :width]
+    return out_ids, out_scores
 
 
 def _resized(matrix: Any, columns: int) -> Any:
@@ -268,27 +266,12 @@ def _resized(matrix: Any, columns: int) -> Any:
 
 def tfidf_weight(X: Any) -> sparse.coo_matrix:
     """Weight a sparse matrix of n rows: ``sqrt(x) log(n / (1 + entries of the column))``."""
-    X = sparse.coo_matrix(X, dtype=np.float64)
-    return _with(X, np.sqrt(X.data) * _inverse_frequency(X))
+    return sparse.coo_matrix(weights.tfidf_weight(X))
 
 
 def bm25_weight(X: Any, K1: float = 100, B: float = 0.8) -> sparse.coo_matrix:
-    """Weight a sparse matrix by BM25, with its rows as documents and its columns as terms.
-
-    Parameters
-    ----------
-    X : sparse matrix
-        Counts.
-    K1 : float
-        How large a count must be for its weight to stop growing.
-    B : float
-        How much the length of a row matters, 0 to 1.
-    """
-    X = sparse.coo_matrix(X, dtype=np.float64)
-    lengths = np.bincount(X.row, X.data, X.shape[0])
-    mean = lengths.mean() if len(lengths) and lengths.any() else 1.0
-    damping = K1 * (1 - B + B * lengths[X.row] / mean)
-    return _with(X, X.data * (K1 + 1) / (damping + X.data) * _inverse_frequency(X))
+    """Weight a sparse matrix by BM25, with its rows as documents; see `alternant.data.bm25_weight`."""
+    return sparse.coo_matrix(weights.bm25_weight(X, K1, B))
 
 
 def normalize(X: Any) -> sparse.coo_matrix:
@@ -297,12 +280,6 @@ def normalize(X: Any) -> sparse.coo_matrix:
     norms = np.sqrt(np.bincount(X.row, X.data**2, X.shape[0]))
     norms[norms == 0] = 1
     return _with(X, X.data / norms[X.row])
-
-
-def _inverse_frequency(X: sparse.coo_matrix) -> NDArray[np.float64]:
-    """Return ``log(n / (1 + entries of the column))`` for each entry."""
-    frequency: NDArray[np.float64] = np.log(X.shape[0]) - np.log1p(np.bincount(X.col, minlength=X.shape[1]))[X.col]
-    return frequency
 
 
 def _with(X: sparse.coo_matrix, data: NDArray[np.float64]) -> sparse.coo_matrix:

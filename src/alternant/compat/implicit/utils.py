@@ -104,10 +104,9 @@ def check_ids(name: str, ids: Any, count: int | None, kind: str) -> NDArray[np.i
         If an id is not a whole number.
     """
     array = np.asarray(ids)
-    if array.size == 0:
-        array = array.astype(np.int64)
-    if array.ndim > 1 or array.dtype.kind not in "iu":
+    if array.ndim > 1 or (array.size and array.dtype.kind not in "iu"):
         raise TypeError(f"{name} must be one whole number or a list of them, got {array.dtype} of shape {array.shape}")
+    array = array.astype(np.int64)
     least, greatest = (array.min(initial=0), array.max(initial=-1)) if array.ndim else (array.item(),) * 2
     if least < 0:
         raise IndexError(f"{name} has the id {least}, but ids start at 0")
@@ -116,7 +115,7 @@ def check_ids(name: str, ids: Any, count: int | None, kind: str) -> NDArray[np.i
             f"{name} has the id {greatest}, but the model has {count} {kind}s, 0 to {count - 1}: pass known ids, or "
             "fit the model with the new ones"
         )
-    return array.astype(np.int64)
+    return array
 
 
 def _two_dimensional(matrix: Any) -> Any:

@@ -64,7 +64,7 @@ def checked_weights(pairs: Any, sample_weight: Any) -> NDArray[np.float32]:
 def checked_ids(name: str, ids: Any, count: int) -> NDArray[np.int64]:
     """Return one id or a list of ids as an array, all of which must be known."""
     array = np.asarray(ids)
-    if array.dtype.kind not in "iu" or array.ndim > 1:
+    if (array.size and array.dtype.kind not in "iu") or array.ndim > 1:
         raise ValueError(f"{name} must be a whole number or a list of them, got {ids!r:.60}")
     if array.size and not (array.min() >= 0 and array.max() < count):
         raise ValueError(

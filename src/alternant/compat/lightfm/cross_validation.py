@@ -33,6 +33,8 @@ def random_train_test_split(
             f"interactions must be a scipy.sparse matrix, got {type(interactions).__name__}: pass scipy.sparse."
             "coo_matrix(...) of it"
         )
+    if not 0 <= test_percentage <= 1:
+        raise ValueError(f"test_percentage must be from 0 to 1, got {test_percentage}: it is the fraction in test")
     rng = random_state if isinstance(random_state, np.random.RandomState) else np.random.RandomState(random_state)
     interactions = interactions.tocoo()
     order = np.arange(interactions.nnz)

@@ -201,7 +201,7 @@ class LightFM:
         ----------
         user_ids : int, or array of ints, shape (p,)
             The users; a single one is paired with all items passed.
-        item_ids : array of ints, shape (p,)
+        item_ids : int, or array of ints, shape (p,)
             The items.
         item_features, user_features : None, or the identity
             Not offered.
@@ -218,7 +218,7 @@ class LightFM:
             Before a fit, or if an id is not known.
         """
         factors, _ = self._fitted(user_features, item_features, num_threads)
-        items = checked_ids("item_ids", item_ids, len(factors.Y))
+        items = np.atleast_1d(checked_ids("item_ids", item_ids, len(factors.Y)))
         users = checked_ids("user_ids", user_ids, len(factors.X))
         if users.ndim == 0:
             users = np.repeat(users, len(items))

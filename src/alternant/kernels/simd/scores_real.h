@@ -72,22 +72,6 @@ ALTERNANT_FUNCTION void NAME(scores)(ptrdiff_t f, ptrdiff_t stride, ptrdiff_t wi
     }
 }
 
-/* The first c >= start with values[c] >= threshold, or width. NaN never matches. */
-ALTERNANT_INLINE ptrdiff_t NAME(next_at_least)(ptrdiff_t start, ptrdiff_t width, const REAL *values, REAL threshold)
-{
-    ptrdiff_t c = start, l;
-    for (; c < width && c % LANES; c++)
-        if (values[c] >= threshold) return c;
-    for (; c + LANES <= width; c += LANES) {
-        int any = 0;
-        for (l = 0; l < LANES; l++) any |= values[c + l] >= threshold;
-        if (any) break;
-    }
-    for (; c < width; c++)
-        if (values[c] >= threshold) return c;
-    return width;
-}
-
 /* out[h] = q[h] . y[h] for PAIRED pairs. One sum is bound by the latency of f FMAs, several by throughput. */
 ALTERNANT_FUNCTION void NAME(paired_scores)(ptrdiff_t f, const REAL *const *q, const REAL *const *y, REAL *out)
 {

@@ -58,11 +58,13 @@ static ptrdiff_t packed_bytes_of(ptrdiff_t f)
 }
 
 #include "use_float32.h"
+#include "heap_real.h"
 #include "scores_real.h"
 #include "topk_real.h"
 #include "use_none.h"
 
 #include "use_float64.h"
+#include "heap_real.h"
 #include "scores_real.h"
 #include "topk_real.h"
 #include "use_none.h"

@@ -1,28 +1,7 @@
 /* The ranking of topk.c, for one real type. No include guard: see use_float32.h. */
 
-/* Whether (a, a_id) ranks behind (b, b_id): a lower score, or at equal scores a higher id. */
-ALTERNANT_INLINE int NAME(worse)(REAL a, int32_t a_id, REAL b, int32_t b_id)
-{
-    return a < b || (a == b && a_id > b_id);
-}
-
-/* Replace the root (the worst) of a heap by (value, i). */
-ALTERNANT_INLINE void NAME(sift_down)(ptrdiff_t k, REAL *score, int32_t *ids, REAL value, int32_t i)
-{
-    ptrdiff_t parent = 0, child;
-    for (child = 1; child < k; child = 2 * parent + 1) {
-        if (child + 1 < k && NAME(worse)(score[child + 1], ids[child + 1], score[child], ids[child])) child++;
-        if (!NAME(worse)(score[child], ids[child], value, i)) break;
-        score[parent] = score[child];
-        ids[parent] = ids[child];
-        parent = child;
-    }
-    score[parent] = value;
-    ids[parent] = i;
-}
-
-/* q . y of 4 items, summed in another order than a score; their squares are added to `squares`, some of them twice.
- * `rest` holds what is left of the query after whole vectors, behind zeros. */
+/* q . y of 4 items for f >= VL, summed in another order than a score; their squares are added to `squares`, some of
+ * them twice. `rest` holds what is left of the query after whole vectors, behind zeros. */
 ALTERNANT_INLINE void NAME(rough_scores)(ptrdiff_t f, const REAL *q, VECTOR rest, const REAL *const *row, REAL *sums,
                                          VECTOR *squares)
 {
@@ -39,7 +18,7 @@ ALTERNANT_INLINE void NAME(rough_scores)(ptrdiff_t f, const REAL *q, VECTOR rest
             n[a] += item * item;
         }
     }
-    if (j < f && f >= VL)
+    if (j < f)
         for (a = 0; a < 4; a++) {
             const VECTOR item = LOOSE(row[a] + f - VL);
             s[a] += rest * item;
@@ -47,12 +26,6 @@ ALTERNANT_INLINE void NAME(rough_scores)(ptrdiff_t f, const REAL *q, VECTOR rest
         }
     memcpy(squares, n, sizeof n);
     NAME(row_sums)(4, s, sums);
-    if (f < VL)
-        for (a = 0; a < 4; a++)
-            for (j = 0; j < f; j++) {
-                sums[a] += q[j] * row[a][j];
-                *(REAL *)(squares + a) += row[a][j] * row[a][j];
-            }
 }
 
 /* Score PAIRED items or fewer in full for query u, and update its heap. */
@@ -73,10 +46,10 @@ ALTERNANT_INLINE void NAME(score_listed)(const topk_call *call, ptrdiff_t u, ptr
         if (NAME(worse)(worst[0], worst_id[0], value[a], ids[a])) NAME(sift_down)(k, worst, worst_id, value[a], ids[a]);
 }
 
-/* score_tile for one query, without the transposition, which would take most of the time. Of most items, a sum in
- * another order tells that they do not rank: it differs from the score by at most (f + 1) eps |q| |y|, and twice that is
- * allowed, with the squares of the whole tile for |y|^2. REAL_MIN stands for squares that underflow. Returns 0, and does
- * nothing, if numbers are so large that sums may overflow, or NaN. */
+/* score_tile for one query and f >= VL, without the transposition, which would take most of the time. Of most items,
+ * a sum in another order tells that they do not rank: it differs from the score by at most (f + 1) eps |q| |y|, and
+ * twice that is allowed, with the squares of the whole tile for |y|^2. REAL_MIN stands for squares that underflow.
+ * Returns 0, and does nothing, if numbers are so large that sums may overflow, or NaN. */
 ALTERNANT_FUNCTION int NAME(score_for_one)(ptrdiff_t t, const topk_call *call, const topk_panel *panel, ptrdiff_t u,
                                            REAL *sums)
 {
@@ -123,11 +96,13 @@ ALTERNANT_FUNCTION void NAME(score_tile)(ptrdiff_t t, const topk_call *call, con
     const REAL *const items = (const REAL *)call->items;
     const REAL *q[QUERY_GROUP];
     ptrdiff_t c, j, a, group;
-    if (block->left == 1 && NAME(score_for_one)(t, call, panel, block->start + block->query[0], values)) return;
-    for (c = 0; c < width; c++) { /* transpose, so that adjacent numbers belong to adjacent items */
-        const REAL *item = items + f * (panel->ids == NULL ? first + c : (ptrdiff_t)panel->ids[first + c]);
-        for (j = 0; j < f; j++) packed[j * ITEM_TILE + c] = item[j];
-    }
+    if (block->left == 1 && f >= VL && NAME(score_for_one)(t, call, panel, block->start + block->query[0], values)) return;
+    if (f == 1 && panel->ids == NULL) memcpy(packed, items + first, width * sizeof(REAL));
+    else
+        for (c = 0; c < width; c++) { /* transpose, so that adjacent numbers belong to adjacent items */
+            const REAL *item = items + f * (panel->ids == NULL ? first + c : (ptrdiff_t)panel->ids[first + c]);
+            for (j = 0; j < f; j++) packed[j * ITEM_TILE + c] = item[j];
+        }
     for (group = 0; group < block->left; group += QUERY_GROUP) {
         for (a = 0; a < QUERY_GROUP; a++) q[a] = queries + f * block->query[smaller(group + a, block->left - 1)];
         NAME(scores)(f, ITEM_TILE, ITEM_TILE, q[0], q[1], q[2], q[3], packed, values);
@@ -342,20 +317,7 @@ static void NAME(sort)(const topk_call *call)
 #ifdef _OPENMP
 #  pragma omp parallel for schedule(static) num_threads(call->threads)
 #endif
-    for (u = 0; u < call->m; u++) {
-        REAL *const score = (REAL *)call->scores + u * k;
-        int32_t *const ids = call->ids + u * k;
-        ptrdiff_t j;
-        for (j = k - 1; j > 0; j--) {
-            const REAL value = score[j];
-            const int32_t i = ids[j];
-            score[j] = score[0];
-            ids[j] = ids[0];
-            NAME(sift_down)(j, score, ids, value, i);
-        }
-        for (j = 0; j < k; j++)
-            if (ids[j] == INT32_MAX) ids[j] = -1;
-    }
+    for (u = 0; u < call->m; u++) NAME(sort_heap)(k, (REAL *)call->scores + u * k, call->ids + u * k);
 }
 
 /* Upper bounds on the norms of a panel's items. */

@@ -28,6 +28,9 @@ CHOSEN = (
     "popularity_exponent",
 )  # fmt: skip
 OF_ALL_PAIRS = ("ials", "ials-log")  # weightings with w0 on all pairs
+EXAMPLE: dict[str, Any] = {
+    "weighting": "hu", "alpha": 1.0, "epsilon": 1.0, "unobserved_weight": 0.1, "regularization": 0.01,
+}  # fmt: skip
 
 # Total weight of all pairs, relative to that of the observed ones.
 UNOBSERVED_TOTAL = 75.0
@@ -96,12 +99,19 @@ def fitted_objective(model: Any, degrees: Degrees | None) -> ImplicitObjective:
                 )
             if value is None and not _is_auto(model.weighting):
                 value = _fixed(name, model.weighting)
-            if value is None:
-                raise ValueError(
-                    f"{name}='auto' is chosen by fit, but the factors of this model were set by hand: pass a value for "
-                    f"{name}"
-                )
         chosen[name] = value
+    missing = [name for name, value in chosen.items() if value is None]
+    if missing:
+        weighting = EXAMPLE["weighting"] if "weighting" in missing else model.weighting
+        needed = [name for name in missing if _fixed(name, weighting) is None]
+        automatic, example = (
+            ", ".join(f"{name}={value!r}" for name, value in values)
+            for values in (((name, AUTO) for name in needed), ((name, EXAMPLE[name]) for name in needed))
+        )
+        raise ValueError(
+            f"this model was not fitted, so that nothing has chosen {automatic}: call set_params({example}), or with "
+            "other values"
+        )
     return objective_of(model, chosen, degrees)
 
 

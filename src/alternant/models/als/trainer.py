@@ -106,8 +106,9 @@ class AlternatingLeastSquares(FoldInModel):
         """Run a half-sweep of a fit on arrays of your own, in place; the model is neither used nor changed.
 
         It is what to build other alternations from: blocks of factors that stay fixed, features, other schedules. The
-        problem of each row is that of a fit with this model's parameters, without degree normalization; conjugate
-        gradients start from `factors`, with the tolerance and number of steps of a fit.
+        problem of each row is that of a fit with this model's parameters, of which none may be ``"auto"`` unless the
+        model was fitted, and without degree normalization; conjugate gradients start from `factors`, with the tolerance
+        and number of steps of a fit.
 
         Parameters
         ----------
@@ -129,7 +130,8 @@ class AlternatingLeastSquares(FoldInModel):
         check_choice("kind", kind, ("user", "item"))
         for name, array in (("factors", factors), ("fixed", fixed)):
             if not isinstance(array, np.ndarray) or array.dtype not in (np.float32, np.float64) or array.ndim != 2:
-                raise TypeError(f"{name} must be a float32 or float64 array with two dimensions, got {array!r:.60}")
+                given = f"{array.dtype}, shape {array.shape}" if isinstance(array, np.ndarray) else type(array).__name__
+                raise TypeError(f"{name} must be a float32 or float64 array with two dimensions, got {given}")
             if not all_finite(array):
                 raise ValueError(f"{name} must be finite, got NaN or infinite values")
         if factors.dtype != fixed.dtype or factors.shape[1] != fixed.shape[1]:

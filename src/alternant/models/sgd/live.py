@@ -143,11 +143,11 @@ class LiveFactors(FactorModel):
     def _check_sides(self) -> None:
         self._check_factors(*(self.__dict__.get(side) for side in ("_users", "_items")))
 
-    def _seen(self, users: NDArray[np.int64], user_items: Any) -> CSR:
+    def _seen(self, users: NDArray[np.int64], user_items: Any, names: NDArray[Any] | None = None) -> CSR:
         log = self._snapshot().__dict__.get("_events")
         if user_items is None and log is not None:
             return log.of(users, len(self._items))  # type: ignore[no-any-return]
-        return super()._seen(users, user_items)
+        return super()._seen(users, user_items, names)
 
     # Growth: new users start as the mean user, new items as the mean item with noise
 

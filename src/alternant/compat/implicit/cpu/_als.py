@@ -47,6 +47,11 @@ def _least_squares(
 ) -> None:
     if X.dtype not in (np.float32, np.float64) or Y.dtype != X.dtype:
         raise ValueError(f"X and Y must both be float32 or both float64, got {X.dtype} and {Y.dtype}: convert one")
+    if X.shape[1] != Y.shape[1]:
+        raise ValueError(
+            f"X and Y must have the same number of columns, got {X.shape[1]} and {Y.shape[1]}: pass factors of one "
+            "model"
+        )
     if Cui.shape != (len(X), len(Y)):
         raise ValueError(f"Cui must have shape {len(X), len(Y)}, as X and Y have rows, got {Cui.shape}")
     rows, settings = Rows.of(check_csr(Cui), X.dtype), Settings(thread_count(num_threads), steps)

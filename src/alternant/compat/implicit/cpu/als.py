@@ -15,7 +15,7 @@ from tqdm import tqdm
 
 from ...._utils.pool import Pool
 from ...._utils.threads import single_threaded_blas
-from .._rows import Coordinates, Rows, Settings, gramian, solve_side, solve_some
+from .._rows import Coordinates, Rows, Settings, check_regularization, gramian, solve_side, solve_some
 from ..gpu import NO_GPU
 from ..recommender_base import ModelFitError, write_npz
 from ..utils import check_blas_config, check_columns, check_csr, check_ids, check_random_state, thread_count
@@ -124,16 +124,30 @@ class AlternatingLeastSquares(MatrixFactorizationBase):
         """
         rng = check_random_state(self.random_state)
         user_items = check_csr(user_items)
-        self._prepare_factors(user_items.shape, rng)
-        users = Rows.of(user_items, self.dtype, self.alpha)
-        items = Rows.of(user_items.T.tocsr(), self.dtype, self.alpha)
-        self._forget()
+        check_regularization(self.regularization)
         settings = Settings(thread_count(self.num_threads), STEPS * self.cg_steps if self.use_cg else None)
-        callback = callback or self.fit_callback
-        X, Y, loss = self.user_factors, self.item_factors, None
-        with tqdm(total=self.iterations, disable=not show_progress) as progress:
-            for iteration in range(self.iterations):
+        iterations = range(self.iterations)
+        users = Rows.of(user_items, self._checked_dtype(), self.alpha)
+        items = Rows.of(user_items.T.tocsr(), self.dtype, self.alpha)
+        before = self.user_factors, self.item_factors
+        X, Y = self.user_factors, self.item_factors = self._starting_factors(user_items.shape, rng)
+        try:
+            self._alternate(users, items, X, Y, iterations, settings, show_progress, callback or self.fit_callback)
+            self._check_fit_errors()
+        except ModelFitError:  # a model without factors has none after it, either
+            self.user_factors, self.item_factors = before
+            raise
+
+    def _alternate(
+        self, users: Rows, items: Rows, X: NDArray[Any], Y: NDArray[Any], iterations: range, settings: Settings,
+        show_progress: bool, callback: Any,
+    ) -> None:  # fmt: skip
+        """Overwrite X and Y by half-sweeps in turn."""
+        loss = None
+        with tqdm(total=len(iterations), disable=not show_progress) as progress:
+            for iteration in iterations:
                 start = time.perf_counter()
+                self._forget()  # also what a callback has asked for
                 solve_side(users, X, Y, self.regularization, settings)
                 solve_side(items, Y, X, self.regularization, settings)
                 progress.update(1)
@@ -143,24 +157,31 @@ class AlternatingLeastSquares(MatrixFactorizationBase):
                     log.debug("loss %.4f after iteration %d", loss, iteration)
                 if callback:
                     callback(iteration, time.perf_counter() - start, loss)
-        self._forget()
-        self._check_fit_errors()
 
-    def _prepare_factors(self, shape: tuple[int, int], rng: np.random.Generator) -> None:
-        """Draw factors that are missing, users first, and make the others plain arrays that can be written to."""
+    def _checked_dtype(self) -> np.dtype[Any]:
         if self.dtype not in (np.float32, np.float64):
             raise TypeError(f"dtype must be float32 or float64, got {self.dtype}: create the model with one of these")
-        for name, count in (("user", shape[0]), ("item", shape[1])):
-            factors = getattr(self, f"{name}_factors")
+        return self.dtype
+
+    def _starting_factors(self, shape: tuple[int, int], rng: np.random.Generator) -> tuple[NDArray[Any], NDArray[Any]]:
+        """Draw factors that are missing, users first, and make the others plain arrays that can be written to."""
+        self._check_shape(shape)
+        sides = []
+        for kind, count in zip(("user", "item"), shape, strict=True):
+            factors = getattr(self, f"{kind}_factors")
             if factors is None:
+                if self.factors < 1:
+                    raise ValueError(f"factors must be at least 1, got {self.factors}: set it before fit")
                 drawn = rng.random((count, self.factors), dtype=self.dtype)
                 factors = np.multiply(drawn, self.dtype.type(0.01), out=Pool().array(drawn.shape, self.dtype))
-            elif len(factors) != count:
-                raise ValueError(
-                    f"user_items has {count} {name}s, but the model has factors for {len(factors)}: set user_factors "
-                    "and item_factors to None to fit from scratch, or add to them by partial_fit"
-                )
-            setattr(self, f"{name}_factors", np.require(factors, self.dtype, ["C", "W"]))
+            sides.append(np.require(factors, self.dtype, ["C", "W"]))
+        X, Y = sides
+        if X.shape[1] != Y.shape[1]:
+            raise ValueError(
+                f"user_factors has {X.shape[1]} columns, but item_factors has {Y.shape[1]}: set both to arrays with "
+                "the same number, or both to None to fit from scratch"
+            )
+        return X, Y
 
     def _forget(self) -> None:
         """Forget what was computed from the factors, which are changed in place."""

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ....models import LogisticMF
+from .._rows import check_finite
 from ..recommender_base import write_npz
 from ..utils import check_csr, check_random_state, thread_count
 from .matrix_factorization_base import MatrixFactorizationBase
@@ -91,8 +92,12 @@ class LogisticMatrixFactorization(MatrixFactorizationBase):
         user_items = check_csr(user_items)
         if self.iterations < 1:
             raise ValueError(f"iterations must be at least 1 to fit the model, got {self.iterations}: set iterations")
+        if not self.learning_rate > 0:
+            raise ValueError(f"learning_rate must be greater than 0, got {self.learning_rate}: set it before fit")
         if user_items.nnz == 0:
             raise ValueError("user_items has no interactions to learn from: pass a matrix that has some")
+        check_finite(user_items.data)
+        self._check_shape(user_items.shape)
         model = self._model(user_items)
         if self.user_factors is not None and self.item_factors is not None:
             model.user_factors, model.item_factors = _swapped(self.user_factors), _swapped(self.item_factors)

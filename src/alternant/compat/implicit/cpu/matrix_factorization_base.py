@@ -137,6 +137,16 @@ class MatrixFactorizationBase(RecommenderBase):
         if self.user_factors is None or self.item_factors is None:
             raise ValueError("the model has no factors yet: call fit, or set user_factors and item_factors")
 
+    def _check_shape(self, shape: tuple[int, int]) -> None:
+        """Raise ValueError if the model has factors for another number of users or items."""
+        for kind, count in zip(("user", "item"), shape, strict=True):
+            factors = getattr(self, f"{kind}_factors")
+            if factors is not None and len(factors) != count:
+                raise ValueError(
+                    f"user_items has {count} {kind}s, but the model has factors for {len(factors)}: set user_factors "
+                    "and item_factors to None to fit from scratch"
+                )
+
     def _user_factor(self, userid: Any, user_items: Any, recalculate_user: bool = False) -> NDArray[Any]:
         factors: NDArray[Any] = (
             self.recalculate_user(userid, user_items) if recalculate_user else self.user_factors[userid]

@@ -73,8 +73,18 @@ def rank(
 
     Lists that are too short end with items of the `pool`, by default all items.
     """
-    if k < 0:
-        raise ValueError(f"the length of the lists must be at least 0, got {k}: pass the number of results as N or k")
+    length = int(k)  # implicit takes 10.0, too
+    if length != k or length < 0:
+        raise ValueError(
+            f"the length of the lists must be a whole number of at least 0, got {k}: pass the number of results as N "
+            "or k"
+        )
+    k = length
+    if queries.shape[1] != items.shape[1]:
+        raise ValueError(
+            f"query must have as many columns as items, {items.shape[1]}, got {queries.shape[1]}: pass factors of one "
+            "model"
+        )
     dtype: np.dtype[Any] = np.dtype(np.float32 if queries.dtype == np.float32 else np.float64)
     work: np.dtype[Any] = np.dtype(np.float64 if items.dtype == np.float64 else dtype)
     table = np.ascontiguousarray(items, work)
@@ -102,6 +112,8 @@ def _sorted_rows(matrix: Any, count: int) -> tuple[NDArray[np.int64], NDArray[An
     """Return (indptr, indices) of a CSR matrix of `count` rows with the indices of each row in ascending order."""
     if matrix.shape[0] != count:
         raise ValueError(f"filter_query_items must have one row for each query, {count}, got {matrix.shape[0]} rows")
+    if matrix.format != "csr":
+        matrix = matrix.tocsr()
     if not matrix.has_sorted_indices:
         matrix = matrix.copy()
         matrix.sort_indices()
