@@ -35,7 +35,6 @@ SHAPES = {  # users, items, interactions of each user
     "larger": (40_000, 12_000, 100),
 }
 NO_BPR = "there is no BPR model yet"
-TIES = "of items that are equally similar, others are kept"
 
 
 @dataclass(frozen=True)
@@ -61,8 +60,7 @@ FRAMEWORKS = {
             "test_implicit_als", "test_implicit_bpr", "test_implicit_knn", "rank/test_rank_implicit", "test_ease",
             "test_pure_svd", "test_vector",
         )),
-        {"test_implicit_bpr": NO_BPR, "TestImplicitItemKNNWrapperModel::test_basic[True": TIES,
-         "TestImplicitItemKNNWrapperModel::test_with_whitelist[True": TIES},
+        {"test_implicit_bpr": NO_BPR},
         ways=("rectools", "rectools_with_features"),
     ),
     "lenskit": Framework(
