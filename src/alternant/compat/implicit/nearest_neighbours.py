@@ -241,8 +241,10 @@ def top_k(rows: Any, columns: Any, N: int, excluded: Any, num_threads: int) -> L
 
 
 def _excluded(rows: Any, liked: Any, filter_items: Any) -> Any:
-    """Return the items to leave out of each row, as CSR arrays without values."""
-    everywhere = np.unique(np.empty(0, np.int32) if filter_items is None else filter_items).astype(np.int64)
+    """Return the items to leave out of each row, as CSR arrays without values, or None."""
+    if filter_items is None or np.size(filter_items) == 0:
+        return None if liked is None else (np.asarray(liked.indptr, np.int64), liked.indices)
+    everywhere = np.unique(filter_items).astype(np.int64)
     count = rows.shape[0]
     own = [np.empty(0, np.int64)] * count if liked is None else np.split(liked.indices, liked.indptr[1:-1])
     both = [np.append(some, everywhere) for some in own[:count]]
