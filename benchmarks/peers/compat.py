@@ -8,7 +8,7 @@ Both get the same arguments, and take turns call by call in one process. They ra
 factors. BLAS is limited to one thread for implicit, as it asks its users to do. A ratio is the median of the rounds'
 ratios, with the least and the greatest of them; that of processor time is less disturbed by what else the machine does,
 but counts threads that wait for each other. What a call computes is compared as well: after a fit the loss (of
-Hu, Koren, Volinsky 2008) or, of LogisticMatrixFactorization, NDCG@10 on a fifth of the interactions.
+Hu, Koren, Volinsky 2008) or, of the other models, NDCG@10 on a fifth of the interactions.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ import scipy.sparse as sp
 import threadpoolctl
 
 import alternant.compat.implicit as stand_in
+from alternant.compat.implicit import nearest_neighbours as stand_in_neighbours
 from alternant.compat.implicit.cpu import als as stand_in_als
 from alternant.compat.implicit.cpu import lmf as stand_in_lmf
 from alternant.compat.implicit.evaluation import ndcg_at_k, train_test_split
@@ -56,6 +57,7 @@ class Library:
 
     als: Any
     lmf: Any
+    neighbours: Any
     evaluation: Any
     blas: int | None
     model: Any
@@ -70,6 +72,10 @@ class Data:
         self.users = np.arange(matrix.shape[0])
         draw = np.random.default_rng(0).permutation
         self.some_users, self.some_items = (draw(n)[:SEVERAL] for n in matrix.shape)
+
+    def ndcg(self, model: Any) -> str:
+        """Return a model's NDCG@10."""
+        return f"{ndcg_at_k(model, self.train, self.test, show_progress=False):.4f}"
 
 
 def fits(data: Data, options: argparse.Namespace) -> list[Call]:
@@ -98,11 +104,8 @@ def fits(data: Data, options: argparse.Namespace) -> list[Call]:
         model.fit(data.train, show_progress=False)
         return model
 
-    def ndcg(model: Any) -> str:
-        return f"{ndcg_at_k(model, data.train, data.test, show_progress=False):.4f}"
-
     made = [als(factors, use_cg) for use_cg in (True, False) for factors in options.factors]
-    return [*made, Call(f"LMF.fit, {options.iterations} iterations", logistic, ndcg)]
+    return [*made, Call(f"LMF.fit, {options.iterations} iterations", logistic, data.ndcg)]
 
 
 def lists(data: Data, _options: argparse.Namespace) -> list[Call]:
@@ -161,18 +164,42 @@ def rows(data: Data, _options: argparse.Namespace) -> list[Call]:
     ]
 
 
-GROUPS = {"fit": fits, "recommend": lists, "rows": rows}
+def neighbours(data: Data, options: argparse.Namespace) -> list[Call]:
+    """Return a fit of nearest neighbours, and rankings by what it has found."""
+    fitted: dict[Any, Any] = {}
+
+    def fit(library: Library) -> Any:
+        model = fitted[library.neighbours] = library.neighbours.CosineRecommender(num_threads=options.threads)
+        model.fit(data.train, show_progress=False)
+        return model
+
+    def recommend(library: Library) -> None:
+        fitted[library.neighbours].recommend(data.users, data.train)
+
+    def one_by_one(library: Library) -> None:
+        for user in data.some_users[:ONE_BY_ONE]:
+            fitted[library.neighbours].recommend(user, data.train[user])
+
+    return [
+        Call("CosineRecommender.fit, K = 20", fit, data.ndcg),
+        Call("CosineRecommender.recommend, all users", recommend),
+        Call(f"CosineRecommender.recommend, {ONE_BY_ONE} users, one a call", one_by_one),
+    ]
+
+
+GROUPS = {"fit": fits, "recommend": lists, "rows": rows, "neighbours": neighbours}
 
 
 def libraries(data: Data, options: argparse.Namespace) -> tuple[Library, Library]:
     """Return the stand-in and implicit, each with a model of the same factors."""
     import implicit
     import implicit.evaluation
+    from implicit import nearest_neighbours
     from implicit.cpu import als, lmf
 
     made = []
-    for package, cpu, logistic, blas in (
-        (stand_in, stand_in_als, stand_in_lmf, None), (implicit, als, lmf, 1),
+    for package, cpu, logistic, knn, blas in (
+        (stand_in, stand_in_als, stand_in_lmf, stand_in_neighbours, None), (implicit, als, lmf, nearest_neighbours, 1),
     ):  # fmt: skip
         model = cpu.AlternatingLeastSquares(factors=options.factors[0], num_threads=options.threads, random_state=0)
         if made:
@@ -181,7 +208,7 @@ def libraries(data: Data, options: argparse.Namespace) -> tuple[Library, Library
             )
         else:
             model.fit(data.train, show_progress=False)
-        made.append(Library(cpu, logistic, package.evaluation, blas, model))
+        made.append(Library(cpu, logistic, knn, package.evaluation, blas, model))
     return made[0], made[1]
 
 

@@ -307,7 +307,7 @@ def test_the_stand_in_equals_itself_call_by_call(monkeypatch, tmp_path):
     options = ["--factors", "8", "--iterations", "2", "--rounds", "1", "--threads", "1", "--json", str(record)]
     assert compat.main(["--shape", "suites-tiny", "--at-least", "0.001", *options]) == 0
     (table,) = json.loads(record.read_text())["tables"]
-    assert len(table["rows"]) == 13
+    assert len(table["rows"]) == 16
     for row in table["rows"]:
         assert row[-1] == row[-2]
     assert compat.main(["--shape", "suites-tiny", "--at-least", "1000", "--only", "rows", *options]) == 1

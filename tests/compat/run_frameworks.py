@@ -34,7 +34,6 @@ SHAPES = {  # users, items, interactions of each user
     "ml1m": (6_040, 3_706, 140),
     "larger": (40_000, 12_000, 100),
 }
-TIES = "of items that are equally similar, others are kept"
 
 
 @dataclass(frozen=True)
@@ -60,8 +59,6 @@ FRAMEWORKS = {
             "test_implicit_als", "test_implicit_bpr", "test_implicit_knn", "rank/test_rank_implicit", "test_ease",
             "test_pure_svd", "test_vector",
         )),
-        {"TestImplicitItemKNNWrapperModel::test_basic[True": TIES,
-         "TestImplicitItemKNNWrapperModel::test_with_whitelist[True": TIES},
         ways=("rectools", "rectools_with_features"),
     ),
     "lenskit": Framework(

@@ -103,9 +103,7 @@ class ItemItemRecommender(RecommenderBase):
         numbers = check_ids("itemid", itemid, None, "item")
         known, chosen = self.similarity.shape[0], numbers.reshape(-1)
         indptr = np.append(0, np.cumsum(chosen < known))
-        rows = sparse.csr_matrix(
-            (np.ones(indptr[-1]), chosen[chosen < known], indptr), shape=(len(chosen), known)
-        )
+        rows = sparse.csr_matrix((np.ones(indptr[-1]), chosen[chosen < known], indptr), shape=(len(chosen), known))
         N = list_length(N)
         lists = self._ranked(rows, N, None, filter_items, items)
         return _stacked(*lists, N) if numbers.ndim else _single(*lists)
@@ -191,7 +189,9 @@ class BM25Recommender(ItemItemRecommender):
 
 
 def all_pairs_knn(users: Any, K: int = 100, num_threads: int = 0, show_progress: bool = True) -> sparse.coo_matrix:
-    """Find the K greatest entries of each row of ``users^T users``, the lower column first among equals.
+    """Find the K greatest entries of each row of ``users^T users``, the higher column first among equals.
+
+    implicit keeps, of equals, those that it meets last: mostly the higher columns, too.
 
     Parameters
     ----------
@@ -214,16 +214,21 @@ def all_pairs_knn(users: Any, K: int = 100, num_threads: int = 0, show_progress:
     users = sparse.csr_matrix(users, dtype=np.float64)
     items = users.T.tocsr()
     n = items.shape[0]
+    # The kernel prefers lower columns, so they are numbered from the end; rows, too, so that the entries stay in order.
+    items.indices = users.shape[0] - 1 - items.indices
+    mirrored = sparse.csr_matrix(
+        (users.data[::-1].copy(), n - 1 - users.indices[::-1], users.indptr[-1] - users.indptr[::-1]), shape=users.shape
+    )
     ids, values = np.empty((n, min(K, n)), np.int32), np.empty((n, min(K, n)))
     height = max(1, -(-n // BLOCKS))
     with progress_bar(n, bool(show_progress)) as progress:
         for start in range(0, n, height):
             block = slice(start, start + height)
-            ids[block], values[block] = top_k(items[block], users, min(K, n), None, num_threads)
+            ids[block], values[block] = top_k(items[block], mirrored, min(K, n), None, num_threads)
             progress.update(len(ids[block]))
     found = ids >= 0
     rows = np.repeat(np.arange(n, dtype=np.int32), found.sum(axis=1))
-    return sparse.coo_matrix((values[found], (rows, ids[found])), shape=(n, n))
+    return sparse.coo_matrix((values[found], (rows, n - 1 - ids[found])), shape=(n, n))
 
 
 def top_k(rows: Any, columns: Any, N: int, excluded: Any, num_threads: int) -> Lists:
@@ -240,8 +245,10 @@ def top_k(rows: Any, columns: Any, N: int, excluded: Any, num_threads: int) -> L
 
 
 def _excluded(rows: Any, liked: Any, filter_items: Any) -> Any:
-    """Return the items to leave out of each row, as CSR arrays without values."""
-    everywhere = np.unique(np.empty(0, np.int32) if filter_items is None else filter_items).astype(np.int64)
+    """Return the items to leave out of each row, as CSR arrays without values, or None."""
+    if filter_items is None or np.size(filter_items) == 0:
+        return None if liked is None else (np.asarray(liked.indptr, np.int64), liked.indices)
+    everywhere = np.unique(filter_items).astype(np.int64)
     everywhere = everywhere[(everywhere >= 0) & (everywhere < rows.shape[1])]  # others, such as -1, are in no list
     count = rows.shape[0]
     own = [np.empty(0, np.int64)] * count if liked is None else np.split(liked.indices, liked.indptr[1:-1])
