@@ -6,7 +6,7 @@ import scipy.sparse as sp
 
 from alternant import ItemKNN, Popularity, datasets
 from alternant.evaluation import evaluate, random_split
-from alternant.models import item_knn
+from alternant.models import _item_weights, item_knn
 from alternant.models._sparse_rows import SparseColumns, SparseRows
 
 M, N = 60, 23
@@ -207,3 +207,13 @@ def test_factors_set_by_hand_may_have_any_format(convert, tmp_path):
         np.testing.assert_array_equal(call(changed), call(found))
     changed.save(tmp_path / "knn.safetensors")
     np.testing.assert_array_equal(ItemKNN.load(tmp_path / "knn.safetensors").recommend(0)[0], found.recommend(0)[0])
+
+
+def test_dense_vectors_that_do_not_fit_in_memory_are_refused(monkeypatch):
+    found = model()
+    vectors = found.query_vectors([0, 1])
+    assert vectors.tobytes() == np.asarray(found.user_factors)[:2].tobytes()
+    monkeypatch.setattr(_item_weights, "available_bytes", lambda: 2 * 24 * 8 - 1)
+    with pytest.raises(MemoryError, match=r"0\.0 GiB for 2 of 24 numbers each, but only .*: use recommend"):
+        found.query_vectors([0, 1])
+    assert found.query_vectors([0]).shape == (1, 24)

@@ -9,6 +9,7 @@ import numpy as np
 import scipy
 from numpy.typing import NDArray
 
+from .._utils.memory import GIB, available_bytes
 from .._utils.threads import map_parallel, resolve_num_threads
 from ..data.csr import CSR
 from ._fold_in import FoldInUsersModel
@@ -112,6 +113,16 @@ class ItemWeightsModel(FoldInUsersModel):
             products = _entries(Y, items[start:stop][owner], columns).astype(np.float64) * histories.data
             out[start:stop] = np.bincount(owner, products, minlength=stop - start)
         return out
+
+    def _ranked(self, factors: Any) -> Any:
+        rows, columns = np.shape(factors)
+        needed, available = rows * columns * factors.dtype.itemsize, available_bytes()
+        if available is not None and needed > available:
+            raise MemoryError(
+                f"an index and query_vectors take dense vectors: {needed / GIB:.1f} GiB for {rows:,} of {columns:,} "
+                f"numbers each, but only {available / GIB:.1f} GiB are available: use recommend, which needs no index"
+            )
+        return factors
 
     def _rank(
         self, queries: Any, items: NDArray[Any], k: int, exclude: Any, candidates: Any
