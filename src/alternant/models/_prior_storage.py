@@ -30,7 +30,8 @@ def pack_priors(model: Any) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]:
         if prior is None:
             continue
         F = prior.features
-        parts = (prior.weights, prior.mean, prior.known.astype(np.uint8), F.indptr, F.indices, F.data)
+        known = prior.known.astype(np.uint8)
+        parts: tuple[NDArray[Any], ...] = (prior.weights, prior.mean, known, F.indptr, F.indices, F.data)
         tensors |= {f"{kind}_features_{part}": array for part, array in zip(PARTS, parts, strict=True)}
         header[kind] = [prior.strength, None if prior.columns is None else prior.columns.plain()]
     return tensors, header
