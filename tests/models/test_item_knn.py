@@ -217,3 +217,15 @@ def test_dense_vectors_that_do_not_fit_in_memory_are_refused(monkeypatch):
     with pytest.raises(MemoryError, match=r"0\.0 GiB for 2 of 24 numbers each, but only .*: use recommend"):
         found.query_vectors([0, 1])
     assert found.query_vectors([0]).shape == (1, 24)
+
+
+def test_predictions_of_many_items_for_a_user_take_no_search_for_each_pair_and_have_the_same_bits(monkeypatch):
+    generator = np.random.default_rng(3)
+    rows = sp.random_array((300, 3000), density=0.03, rng=generator, format="csr")
+    found = ItemKNN(weighting="proportional", dtype="float64").fit(rows)
+    pairs = [found.predict(user, item) for user in (0, 7) for item in range(0, 3000, 100)]
+    searched = []
+    monkeypatch.setattr(_item_weights, "_entries", lambda *given: searched.append(given))
+    whole = found.predict(np.array([7, 0])[:, None], np.arange(3000))
+    assert whole[::-1, ::100].ravel().tolist() == pairs
+    assert not searched

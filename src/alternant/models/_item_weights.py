@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 BLOCK_BYTES = 1 << 23  # of the scores held by one thread
 PAIR_ENTRIES = 1 << 21  # entries of users whose pairs are scored together
+SEARCH_COST, CALL_COST = 32, 1 << 15  # of one weight of sparse items, and of a user's scores, in multiply-adds
 
 # (start, stop) -> the scores of these rows for all items
 Scores = Callable[[int, int], NDArray[Any]]
@@ -103,15 +104,18 @@ class ItemWeightsModel(FoldInUsersModel):
         return sums
 
     def _products(
-        self, X: Any, Y: NDArray[Any], users: NDArray[np.int64], items: NDArray[np.int64]
+        self, X: Any, Y: Any, users: NDArray[np.int64], items: NDArray[np.int64]
     ) -> NDArray[Any]:
         rows = _as_sparse_rows(X).to_csr()
-        out = np.empty(users.size, Y.dtype)
-        for start, stop in cut_by_entries(np.diff(rows.indptr)[users], PAIR_ENTRIES):
-            histories = rows.take(users[start:stop])
+        out, left = np.empty(users.size, Y.dtype), np.arange(users.size)
+        if not isinstance(Y, np.ndarray):
+            left = _score_all_items(rows, Y.to_csr(), users, items, out)
+        for start, stop in cut_by_entries(np.diff(rows.indptr)[users[left]], PAIR_ENTRIES):
+            pairs = left[start:stop]
+            histories = rows.take(users[pairs])
             owner, columns = histories.positions()
-            products = _entries(Y, items[start:stop][owner], columns).astype(np.float64) * histories.data
-            out[start:stop] = np.bincount(owner, products, minlength=stop - start)
+            products = _entries(Y, items[pairs][owner], columns).astype(np.float64) * histories.data
+            out[pairs] = np.bincount(owner, products, minlength=stop - start)
         return out
 
     def _ranked(self, factors: Any) -> Any:
@@ -255,6 +259,29 @@ def _entries(factors: Any, rows: NDArray[np.int64], columns: NDArray[Any]) -> ND
     at = np.minimum(start, max(0, len(factors.indices) - 1))
     found = (start < ends) & (factors.indices[at] == rows) if len(factors.indices) else np.zeros(len(rows), bool)
     return np.where(found, factors.data[at], 0) if found.any() else np.zeros(len(rows), factors.dtype)
+
+
+def _score_all_items(
+    rows: CSR, weights: CSR, users: NDArray[np.int64], items: NDArray[np.int64], out: NDArray[Any]
+) -> NDArray[np.int64]:
+    """Predict the pairs of users who have so many that scores of all items cost less; return which pairs are left.
+
+    Sums have the same order as those of single pairs, and so the same bits.
+    """
+    numbers, which, counts = np.unique(users, return_inverse=True, return_counts=True)
+    lengths, n = np.diff(rows.indptr)[numbers], weights.shape[1]
+    products = lengths * (len(weights.indices) // max(1, n))
+    many = counts * lengths * SEARCH_COST > n + products + CALL_COST
+    order, ends = np.argsort(which, kind="stable"), np.cumsum(counts)
+    for user, start, stop in zip(numbers[many], (ends - counts)[many], ends[many], strict=True):
+        sums, history = np.zeros(n), rows.take(user[None])
+        for first in range(0, len(history.indices), 1024):
+            part = slice(first, first + 1024)
+            own = weights.take(history.indices[part])
+            values = np.repeat(history.data[part].astype(np.float64), np.diff(own.indptr)) * own.data
+            np.add.at(sums, own.indices, values)
+        out[order[start:stop]] = sums[items[order[start:stop]]]
+    return np.flatnonzero(~many[which])
 
 
 def _row_of(csr: tuple[NDArray[np.int64], NDArray[Any]], row: int) -> NDArray[Any]:

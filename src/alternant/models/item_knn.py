@@ -39,7 +39,9 @@ class ItemKNN(ItemWeightsModel):
     completes lists if there are few neighbours; a user without interactions gets the most popular items. No parameters
     belong to users: new users are scored in the same way as those of the fit.
 
-    Nothing is trained: a fit takes seconds, and memory for ``n_items * neighbours`` weights. On sparse catalogues with
+    Nothing is trained: a fit takes seconds, and memory for ``n_items * neighbours`` weights. Its time grows with the
+    square of the number of items of each user: a single user with 30,000 takes seconds, too. `similar_items` returns
+    the neighbours kept and their similarities; lists are shorter than k if there are fewer. On sparse catalogues with
     short histories (Gowalla), lists are better than those of factor models; on dense ones they are worse.
 
     Parameters

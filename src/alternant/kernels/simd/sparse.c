@@ -4,9 +4,9 @@
  *     v(r, j) = s(r, j) / (row_norms[r] column_norms[j] + shrinkage)
  *
  * Cost of a row: one multiply-add for each entry of each row p of `right` that it refers to, about two comparisons for
- * each value above the k-th best at that moment (quickselect), and k log k. Sums stay in cache up to some 100,000 columns. If a row has few products, the
- * columns that they fall into are noted, and only these are looked at; if it has many, all columns are, in vectors,
- * which costs less than taking notes. */
+ * each value above the k-th best at that moment (quickselect), and k log k. Sums stay in cache up to some 100,000
+ * columns. If a row has few products, the columns that they fall into are noted, and only these are looked at; if it
+ * has many, all columns are, in vectors, which costs less than taking notes. */
 #include "sparse.h"
 
 #include "memory.h"
