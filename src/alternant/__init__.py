@@ -3,11 +3,13 @@
 import typing as _t
 
 from . import datasets, evaluation, kernels, models
+from .data.features import Features
 from .data.interactions import Interactions
 from .kernels import backend_info, set_backend, use_backend
 from .models import *  # noqa: F403
 
 __all__ = [
+    "Features",
     "Interactions",
     "backend_info",
     "datasets",

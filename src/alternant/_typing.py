@@ -9,6 +9,7 @@ import numpy as np
 import scipy.sparse
 from numpy.typing import DTypeLike, NDArray
 
+from .data.features import Features
 from .data.interactions import Interactions
 
 # What a fit takes, shape (n_users, n_items); in a dense table, 0 or (of ratings and likes) NaN marks what is missing.
@@ -16,6 +17,8 @@ Sparse: TypeAlias = "scipy.sparse.sparray | scipy.sparse.spmatrix"
 Dense: TypeAlias = "NDArray[Any] | Sequence[Sequence[float] | NDArray[Any]]"
 Observed: TypeAlias = "Interactions | Sparse"
 Rated: TypeAlias = "Interactions | Sparse | Dense"
+
+Featured: TypeAlias = "Features | Sparse | Dense"  # shape (n, d)
 
 Part = TypeVar("Part")
 Split: TypeAlias = tuple[Part, Part]  # train, test

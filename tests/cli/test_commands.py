@@ -123,6 +123,27 @@ def test_recommend_prints_what_the_model_recommends(run, folder):
     assert [[item["item"] for item in one["items"]] for one in data] == ids.tolist()
 
 
+def test_features_in_files_are_learned_from_and_add_new_items_and_users(run, folder):
+    genres = ["movieId,genres,title"] + [f"{m},{'odd' if m % 2 else 'even'}|all,title {m}" for m in range(1, 31)]
+    (folder / "genres.csv").write_text("\n".join(genres) + "\n")
+    (folder / "new.csv").write_text("movieId,genres,title\n97,odd|all,new\n98,even|all,newer\n")
+    taste = {u: ImplicitALS.load(folder / "model.safetensors").recommend(u, 1)[0][0] % 2 for u in range(1, 41)}
+    ages = ["userId,group"] + [f"{u},{'o' if taste[u] else 'e'}" for u in taste]
+    (folder / "ages.csv").write_text("\n".join(ages) + "\n")
+    (folder / "nobody.csv").write_text("userId,group\n900,o\n901,e\n")
+    code, out, _ = run("fit", "ratings.csv", *TABLE, "-o", "f.safetensors", "--factors", 4, "--random-state", 0,
+                       "--item-features", "genres.csv", "--user-features", "ages.csv")  # fmt: skip
+    assert code == 0
+    assert "genres: tags, 3 features, 0 rows without" in out
+    code, out, _ = run("recommend", "f.safetensors", "--user-features", "nobody.csv", "--users", 900, 901,
+                       "-k", 5, "--json")  # fmt: skip
+    lists = [json.loads(line) for line in out.splitlines()]
+    assert [one["user"] for one in lists] == [900, 901]
+    assert sum(item["item"] % 2 for item in lists[0]["items"]) > sum(item["item"] % 2 for item in lists[1]["items"])
+    _, out, _ = run("recommend", "f.safetensors", "--users", 1, "-k", 32, "--keep-seen", "--item-features", "new.csv")
+    assert {"97", "98"} <= set(re.findall(r"\b9\d\b", out))
+
+
 def test_recommend_takes_a_file_of_users_or_all_and_writes_files(run, folder):
     (folder / "users.txt").write_text("1\n7\n")
     by_file, by_name = (run("recommend", "model.safetensors", *who, "-k", 2)[1]
@@ -218,7 +239,7 @@ def test_similar_and_explain(run, folder):
     assert run("fit", "ratings.csv", *TABLE, "--model", "popularity", "-o", "p.safetensors")[0] == 0
     code, _, err = run("explain", "p.safetensors", "--user", 1, "--item", item)
     assert code == 1
-    said = "'p.safetensors' holds Popularity, which can't explain scores: EASE and ImplicitALS can"
+    said = "'p.safetensors' holds Popularity, which can't explain scores: EASE, ImplicitALS and ItemKNN can"
     assert err == f"alternant: error: {said}\n"
 
 

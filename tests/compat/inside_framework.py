@@ -23,18 +23,6 @@ if name := os.environ.get("ALTERNANT_STAND_IN"):
     import alternant.compat
 
     alternant.compat.install(name)
-    import implicit
-
-    class NotYet:
-        """Takes the place of BayesianPersonalizedRanking, which RePlay's tests construct where they are defined."""
-
-        def __init__(self, *_: Any, **__: Any) -> None:
-            pass
-
-        def fit(self, *_: Any, **__: Any) -> None:
-            raise NotImplementedError("there is no BPR model yet")
-
-    implicit.bpr.BayesianPersonalizedRanking = NotYet
 
 # So regularized that both end with equal losses and lists; with less, lists depend on when solvers stop.
 OPTIONS = {"factors": 64, "regularization": 20.0, "alpha": 2.0, "iterations": 15, "random_state": 0}

@@ -34,7 +34,6 @@ SHAPES = {  # users, items, interactions of each user
     "ml1m": (6_040, 3_706, 140),
     "larger": (40_000, 12_000, 100),
 }
-NO_BPR = "there is no BPR model yet"
 
 
 @dataclass(frozen=True)
@@ -60,20 +59,19 @@ FRAMEWORKS = {
             "test_implicit_als", "test_implicit_bpr", "test_implicit_knn", "rank/test_rank_implicit", "test_ease",
             "test_pure_svd", "test_vector",
         )),
-        {"test_implicit_bpr": NO_BPR},
         ways=("rectools", "rectools_with_features"),
     ),
     "lenskit": Framework(
         "https://github.com/lenskit/lkpy", "v2025.8.1",
         ("lenskit==2025.8.1", "pytest<9", "pytest-benchmark", "pytest-retry", "pytest-doctestplus", "hypothesis"),
-        ("tests/implicit/test_implicit.py",), {"TestImplicitBPR": NO_BPR, "bpr": NO_BPR}, (), ("lenskit",),
+        ("tests/implicit/test_implicit.py",), pytest=(), ways=("lenskit",),
     ),
     "replay": Framework(
         "https://github.com/sb-ai-lab/RePlay", "v0.21.7",
         ("numpy<2", "pandas<2.4", "polars<2", "scikit-learn<1.7", "pyarrow<22", "pyspark==3.4.4", "psutil<=7.0.0",
          "d3rlpy==2.8.1", "pytorch-optimizer<4", "lightning<=2.4.0", "numba", "matplotlib", "ipython", "setuptools<81",
          "hypothesis", "pytest"),
-        ("tests/experimental/models/test_implicit_wrap.py",), {"model1": NO_BPR}, ways=("replay",), shapes=("ml1m",),
+        ("tests/experimental/models/test_implicit_wrap.py",), ways=("replay",), shapes=("ml1m",),
         environment={"PYTHONPATH": "{src}", "REPLAY_JAR_PATH": "{src}/jars/replay_2.12-0.1_spark_3.4.jar",
                      "REPLAY_SPARK_MEMORY": "3"},
     ),

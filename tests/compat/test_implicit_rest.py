@@ -99,6 +99,39 @@ def test_neighbours_of_an_unknown_item_are_none():
     assert len(ids) == len(scores) == 0
 
 
+def test_items_that_the_model_does_not_know_can_be_filtered():
+    """Such as the -1 that pads other lists; the kernel would write out of bounds."""
+    model = neighbours()
+    for one, other in zip(
+        model.recommend([0, 1], COUNTS[:2], N=3, filter_items=[-1, 5, 10**9]),
+        model.recommend([0, 1], COUNTS[:2], N=3, filter_items=[5]),
+        strict=True,
+    ):
+        np.testing.assert_array_equal(one, other)
+
+
+def test_damaged_matrices_and_files_are_refused(tmp_path):
+    """SciPy and the kernel would read and write out of bounds."""
+    model, damaged = neighbours(), COUNTS.copy()
+    damaged.indices[0] = 10**6
+    with pytest.raises(ValueError, match=r"matrix\.indices must lie between 0 and 11, got 1000000"):
+        knn.CosineRecommender().fit(damaged, show_progress=False)
+    row = COUNTS[[0]]
+    row.indices[0] = -5
+    with pytest.raises(ValueError, match=r"user_items\.indices must lie between 0 and 11, got -5"):
+        model.recommend(0, row)
+    model.similarity.indices[0] = 10**6
+    model.save(tmp_path / "model")
+    with pytest.raises(ValueError, match=r"similarity\.indices must lie between 0 and 11, got 1000000"):
+        knn.CosineRecommender.load(tmp_path / "model")
+
+
+@pytest.mark.parametrize("N", [-1, 2.5])
+def test_impossible_lengths_of_lists_of_neighbours_are_refused(N):
+    with pytest.raises(ValueError, match="the length of the lists must be a whole number of at least 0"):
+        neighbours().recommend([0], COUNTS[[0]], N=N)
+
+
 @pytest.mark.parametrize("cls", MODELS)
 def test_neighbours_are_saved_and_loaded(cls, tmp_path):
     model = cls(K=3)
@@ -170,6 +203,43 @@ def test_negatives_are_at_most_as_many_as_implicit_draws(density, wanted, drawn,
     matrix = sparse.random_array((60, 40), density=density, format="csr", rng=rng)
     model = implicit.lmf.LogisticMatrixFactorization(factors=8, neg_prop=wanted)
     assert model._model(sparse.csr_matrix(matrix)).negatives == drawn
+
+
+# Bayesian personalized ranking
+
+
+def test_pairwise_factors_have_the_columns_of_implicit(tmp_path):
+    calls = []
+    model = implicit.bpr.BayesianPersonalizedRanking(factors=4, iterations=3, random_state=0)
+    model.fit(COUNTS, show_progress=False, callback=lambda *call: calls.append(call))
+    assert [call[0] for call in calls] == [0, 1, 2]
+    assert all(0 <= correct <= COUNTS.nnz - skipped and skipped >= 0 for _, _, correct, skipped in calls)
+    assert model.user_factors.shape == (40, 5)
+    assert (model.user_factors[:, -1] == 1).all()
+    model.save(tmp_path / "model")
+    loaded = implicit.cpu.bpr.BayesianPersonalizedRanking.load(tmp_path / "model")
+    np.testing.assert_array_equal(loaded.item_factors, model.item_factors)
+    before = model.user_factors.copy()
+    model.learning_rate = 1e-9
+    model.fit(COUNTS, show_progress=False)
+    np.testing.assert_allclose(model.user_factors, before, atol=1e-6, err_msg="it continues")
+    with pytest.raises(NotImplementedError, match="cannot recalculate users"):
+        model.recommend(0, COUNTS[0], recalculate_user=True)
+
+
+def test_pairwise_factors_start_as_those_of_implicit_do():
+    """Items before users, and zeros where there are no interactions; so small a step leaves them there."""
+    liked = COUNTS.copy()
+    liked.data[liked.indices == 3] = 0
+    liked.eliminate_zeros()
+    model = implicit.bpr.BayesianPersonalizedRanking(factors=4, iterations=1, learning_rate=1e-9, random_state=5)
+    model.fit(liked, show_progress=False)
+    numbers = np.random.default_rng(5)
+    items, users = ((numbers.random((n, 5), dtype=np.float32) - 0.5) / 4 for n in (liked.shape[1], 40))
+    users[np.diff(liked.indptr) == 0] = 0
+    items[3], users[:, -1] = 0, 1
+    np.testing.assert_allclose(model.item_factors, items, atol=1e-6)
+    np.testing.assert_allclose(model.user_factors, users, atol=1e-6)
 
 
 # Evaluation
@@ -278,12 +348,6 @@ def test_nonzeros_of_a_row():
 
 
 # What is refused, and installing
-
-
-@pytest.mark.parametrize("options", [{}, {"factors": 3, "use_gpu": False}])
-def test_bpr_is_refused(options):
-    with pytest.raises(NotImplementedError, match=r"no BPR model yet: use als.AlternatingLeastSquares"):
-        implicit.bpr.BayesianPersonalizedRanking(**options)
 
 
 def test_data_sets_are_refused():

@@ -258,7 +258,7 @@ def test_features_are_built_and_normalized():
 
 @pytest.mark.parametrize("loss", ["warp", "bpr", "warp-kos"])
 def test_pairwise_losses_are_refused_with_the_model_to_use(loss):
-    message = f"no pairwise losses yet, got loss='{loss}': use alternant.ImplicitALS, .* or loss='logistic'"
+    message = f"no pairwise losses behind this interface, got loss='{loss}': use alternant.BPR, .* or loss='logistic'"
     with pytest.raises(NotImplementedError, match=message):
         lightfm.LightFM(loss=loss)
     model = lightfm.LightFM()

@@ -40,13 +40,27 @@ def test_the_input_may_have_any_format_and_is_not_changed():
     np.testing.assert_array_equal(twice.data, before)
 
 
+def test_bytes_are_summed_as_numbers_and_no_rows_are_no_error():
+    twice = sp.coo_array((np.array([100, 100], np.int8), ([0, 0], [1, 1])), shape=(3, 2))
+    assert tfidf_weight(twice)[0, 1] == pytest.approx(math.sqrt(200) * math.log(3 / 2))
+    for weight in (tfidf_weight, bm25_weight):
+        assert weight(sp.csr_array((0, 3))).shape == (0, 3)
+
+
+def damaged():
+    matrix = sp.csr_array(X)
+    matrix.indices[0] = 50
+    return matrix
+
+
 @pytest.mark.parametrize(("call", "error", "message"), [
-    (lambda: tfidf_weight(-X), ValueError, "X must hold finite counts of at least 0, got -3"),
-    (lambda: bm25_weight(np.array([[np.nan]])), ValueError, "X must hold finite counts of at least 0, got nan"),
+    (lambda: tfidf_weight(-X), ValueError, "X must hold counts of at least 0, got -5"),
+    (lambda: bm25_weight(np.array([[np.nan]])), ValueError, "X must be finite in float64, got NaN at row 0"),
     (lambda: bm25_weight(X, -1), ValueError, "K1 must be at least 0"),
     (lambda: bm25_weight(X, B=1.5), ValueError, "B must be at most 1, got 1.5"),
     (lambda: bm25_weight(X, B="1"), TypeError, "B must be a number, got '1'"),
     (lambda: tfidf_weight([1, 2]), ValueError, "X must have 2 dimensions"),
+    (lambda: tfidf_weight(damaged()), ValueError, r"X\.indices must lie between 0 and 2, got 50"),
 ])  # fmt: skip
 def test_what_is_no_matrix_of_counts_is_refused(call, error, message):
     with pytest.raises(error, match=message):

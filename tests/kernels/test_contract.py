@@ -79,6 +79,8 @@ def test_the_public_function_solves_with_the_backend_in_force():
         ({"target_scale": np.ones(2, np.float32)}, ValueError, "target_scale must have length 3, got 2"),
         ({"target_scale": np.ones(3)}, TypeError, "target_scale must be a float32 array, got a float64 array"),
         ({"target_scale": np.full(3, np.nan, np.float32)}, ValueError, "target_scale must be finite, got 3 values"),
+        ({"linear": np.ones((3, 2), np.float32)}, ValueError, "linear must have one row for each of the 2 rows of X"),
+        ({"linear": np.full((2, 2), np.nan, np.float32)}, ValueError, "linear must be finite, got 4 values"),
         ({"X": np.zeros((2, 3), np.float32)}, ValueError, "Y must have 3 columns"),
         ({"Y": np.ones((2, 3), np.float32).T}, ValueError, "Y must be in C order"),
         ({"indices": np.array([0, 3, 1], np.int32)}, ValueError, "indices must lie between 0 and 2, got 0 to 3"),

@@ -1,6 +1,7 @@
 """The greatest entries of sparse products: every implementation against the dense product, sorted."""
 
 import re
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -189,3 +190,18 @@ def test_a_product_that_does_not_fit_is_refused():
                            (np.zeros((1, 6))[:, ::2], "out must be in C order")):  # fmt: skip
         with pytest.raises(ValueError, match=re.escape(message)):
             contract.multiply_sparse(left, right, wrong)
+
+
+def test_a_few_rows_of_a_product_take_no_copy_of_the_other_matrix(kernels):
+    """Models multiply a few users at a time by weights of all items."""
+    left = np.array([0, 1]), np.array([1], np.int32), np.ones(1, np.float32)
+    right = np.array([0, 300_000, 300_001]), np.zeros(300_001, np.int32), np.ones(300_001, np.float32)
+    out = np.empty((1, 1), np.float32)
+    kernels.multiply_sparse(left, right, out, 1)  # imports and compiles
+    tracemalloc.start()
+    try:
+        kernels.multiply_sparse(left, right, out, 1)
+        assert tracemalloc.get_traced_memory()[1] < 100_000
+    finally:
+        tracemalloc.stop()
+    assert out == 1

@@ -217,7 +217,7 @@ def test_values_that_are_not_numbers_are_refused(dtype):
 def test_what_is_no_matrix_is_refused_with_what_to_pass(table, found):
     calls = matrices(table)
     if table is None:
-        del calls[4:7]  # there it means that user_items is not given
+        del calls[2:]  # there it means that interactions are not given
     if found == "list":
         del calls[2:]  # they report its shape
     for name, call, model in calls:

@@ -6,6 +6,7 @@ import scipy.sparse as sp
 
 from alternant import ItemKNN, Popularity, datasets
 from alternant.evaluation import evaluate, random_split
+from alternant.models import _item_weights, item_knn
 from alternant.models._sparse_rows import SparseColumns, SparseRows
 
 M, N = 60, 23
@@ -147,3 +148,72 @@ def test_defaults_beat_popularity_by_far():
     train, test = random_split(datasets.load_msweb().interactions, random_state=0)
     ours, theirs = (evaluate(cls().fit(train), test, k=10).means["ndcg@10"] for cls in (ItemKNN, Popularity))
     assert ours > 1.15 * theirs
+
+
+@pytest.mark.parametrize("similarity", ["unit-cosine", "cosine", "tfidf"])
+def test_similarities_do_not_depend_on_the_unit_of_the_values(similarity, backend):
+    """Products of values of 1e20, or of 1e-30, are out of the range of float32."""
+    one, *others = (
+        ItemKNN(similarity=similarity, weighting="proportional", backend=backend).fit(ROWS * unit).item_factors
+        for unit in (1.0, 2.0**70, 2.0**-100)
+    )
+    assert all(factors.tobytes() == one.tobytes() for factors in others)
+
+
+def test_tiny_counts_have_neighbours_by_bm25():
+    found = ItemKNN(similarity="bm25").fit(ROWS * 2.0**-100)
+    assert (found.similar_items(0, 3)[1] > 0).all()
+
+
+def test_the_logarithm_of_a_tiny_value_is_not_0():
+    tiny = R.copy()
+    tiny[7, 2] = 1e-12  # all that this user has
+    found = ItemKNN(weighting="log").fit(tiny)
+    assert found.user_factors[[7]].data[0] == pytest.approx(1e-12 / np.median(tiny[tiny > 0]) / np.log(2))
+    assert found.recommend(7, 3)[0].min() >= 0
+
+
+def test_a_user_of_all_items_counts_though_tfidf_gives_it_no_weight():
+    x = np.array([[1, 1, 1], [1, 1, 0], [1, 0, 1], [0, 1, 0.0]])
+    found = ItemKNN(similarity="tfidf", shrinkage=2.0, popularity_exponent=0.5, dtype="float64").fit(x)
+    a = x * np.log(3 / x.sum(axis=1))[:, None]
+    norms, n_j = np.linalg.norm(a, axis=0), x.sum(axis=0)
+    expected = a.T @ a / (np.outer(norms, norms * (3 / n_j) ** 0.5) + 2 * (a[x != 0] ** 2).mean())
+    np.fill_diagonal(expected, 0)
+    np.testing.assert_allclose(np.asarray(found.item_factors)[:, :-1].T, expected, rtol=1e-14)
+
+
+def test_a_fit_in_blocks_between_which_ctrl_c_is_heard_is_the_same(monkeypatch, backend):
+    whole = model(backend)
+    monkeypatch.setattr(item_knn, "PRODUCTS_PER_CALL", 100)
+    assert model(backend).item_factors.tobytes() == whole.item_factors.tobytes()
+
+
+@pytest.mark.parametrize("params", [{"popularity_exponent": 1e300}, {"shrinkage": 1e300}])
+def test_huge_parameters_make_similarities_0(params, backend):
+    scores = ItemKNN(backend=backend, **params).fit(ROWS).recommend(0, 3)[1]
+    assert (scores >= 0).all()
+
+
+@pytest.mark.parametrize("convert", [np.asarray, sp.csr_array, sp.coo_matrix])
+def test_factors_set_by_hand_may_have_any_format(convert, tmp_path):
+    found, changed = model(), model()
+    changed.user_factors, changed.item_factors = convert(found.user_factors), convert(found.item_factors)
+    for call in (
+        lambda m: m.recommend(np.arange(M), 5)[0], lambda m: m.similar_items(np.arange(N), 4)[0],
+        lambda m: m.similar_users(np.arange(M), 4)[0], lambda m: m.predict(np.arange(N), np.arange(N)),
+        lambda m: m.explain(0, 3).contributions, lambda m: m.cold_start(5)[0],
+    ):  # fmt: skip
+        np.testing.assert_array_equal(call(changed), call(found))
+    changed.save(tmp_path / "knn.safetensors")
+    np.testing.assert_array_equal(ItemKNN.load(tmp_path / "knn.safetensors").recommend(0)[0], found.recommend(0)[0])
+
+
+def test_dense_vectors_that_do_not_fit_in_memory_are_refused(monkeypatch):
+    found = model()
+    vectors = found.query_vectors([0, 1])
+    assert vectors.tobytes() == np.asarray(found.user_factors)[:2].tobytes()
+    monkeypatch.setattr(_item_weights, "available_bytes", lambda: 2 * 24 * 8 - 1)
+    with pytest.raises(MemoryError, match=r"0\.0 GiB for 2 of 24 numbers each, but only .*: use recommend"):
+        found.query_vectors([0, 1])
+    assert found.query_vectors([0]).shape == (1, 24)

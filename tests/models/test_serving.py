@@ -369,8 +369,8 @@ SET = {
     "factors": 3, "alpha": 2.5, "weighting": "hu", "epsilon": 0.5, "unobserved_weight": 0.1,
     "regularization": (0.1, 0.2), "regularization_scaling": "ials", "regularization_exponent": 0.5,
     "degree_normalization": (0.2, 0.3), "popularity_exponent": 0.1, "solver": "cholesky", "tol": 1e-3,
-    "max_cg_steps": 4, "iterations": 2, "acceleration": None, "early_stopping": 1e-4, "warm_start": True,
-    "init_scale": 0.3, "dtype": np.float64, "random_state": 5, "num_threads": 1, "backend": "numpy",
+    "max_cg_steps": 4, "feature_regularization": 2.0, "iterations": 2, "acceleration": None, "early_stopping": 1e-4,
+    "warm_start": True, "init_scale": 0.3, "dtype": np.float64, "random_state": 5, "num_threads": 1, "backend": "numpy",
 }  # fmt: skip
 
 

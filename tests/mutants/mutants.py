@@ -217,7 +217,7 @@ MUTANTS = (
            "(uint64_t)(row * p->blocks + 1)", "a row draws the same columns of every block"),
     cython("sgd-c-columns-move-always", "sgd_real.h", "if (step->columns) column_bias[i] = c + (g - dc * c);",
            "column_bias[i] = c + (g - dc * c);", "biases of fixed columns move"),
-    cython("sgd-c-128-factors", "sgd_real.h", "else if ((f) == 128) { BODY(128); }",
+    cython("sgd-c-128-factors", "steps_real.h", "else if ((f) == 128) { BODY(128); }",
            "else if ((f) == 128) { BODY(64); }", "half of 128 factors do not take part"),
     cython("sgd-c-loss-race", "sgd_epoch_real.h", "p->loss[a * p->blocks + b] = NAME(task)(p, a, b);",
            "p->loss[0] += NAME(task)(p, a, b);", "threads add their losses to one number, unsynchronised"),

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from .._utils.atomic import same_file
+from ..data.features import Features
 from ..data.interactions import Interactions
 from ..data.io import files
 from ..data.io.roles import NameOrPosition
@@ -24,7 +25,8 @@ if TYPE_CHECKING:
 
 SHORTCUTS = ("factors", "iterations", "regularization", "alpha", "random_state", "num_threads")
 LEARNS_FROM = {"ratings": "ratings", "likes": "likes (1) and dislikes (0)"}
-INPUTS = {"file": "FILE", "model_file": "MODEL", "titles": "--titles", "users_file": "--users-file"}
+INPUTS = {"file": "FILE", "model_file": "MODEL", "titles": "--titles", "users_file": "--users-file",
+          "user_features": "--user-features", "item_features": "--item-features"}  # fmt: skip
 
 
 def refuse_inputs_as_output(arguments: argparse.Namespace) -> None:
@@ -132,6 +134,31 @@ def _texts_by_id(arguments: argparse.Namespace, given: list[Any], header: bool |
     ids, texts = (table.column(columns[role]).to_pylist() for role in ("id", "title"))
     known = ((one, text) for one, text in zip(ids, texts, strict=True) if one is not None and text is not None)
     return {str(plain("id", one)): str(text) for one, text in known}
+
+
+# Features
+
+
+def read_features(arguments: argparse.Namespace, kind: str) -> Features | None:
+    """Return the features of users or items, or None if no table of them is given."""
+    file = getattr(arguments, f"{kind}_features")
+    if file is None:
+        return None
+    at = _column(getattr(arguments, f"{kind}_feature_id"))
+    return Features.from_file(file, id=0 if at is None else at)
+
+
+def add_new(model: Any, kind: str, features: Features | None) -> None:
+    """Add the users or items of a table of features that a model does not know."""
+    if features is None:
+        return
+    known = model_ids(model, kind)
+    if known is None:
+        raise ValueError(f"{kind} features need a model with {kind} ids: fit it with alternant fit")
+    new = features.ids[known.find(features.ids) < 0]
+    if len(new):
+        add = model.partial_fit_users if kind == "user" else model.partial_fit_items
+        add(new, **{f"{kind}_features": features.reindex(new)})
 
 
 # Ids

@@ -51,6 +51,20 @@ def _separator(text: str) -> str:
     return "\t" if text == r"\t" else text  # the way messages write a tab; most shells leave it as it is
 
 
+def add_features(parser: argparse._ActionsContainer, kind: str, purpose: str = "") -> None:
+    """Declare a table of features of users or items."""
+    parser.add_argument(f"--{kind}-features", metavar="FILE",
+                        help=f"a table with features of {kind}s: numbers, categories, and tags separated by bars"
+                        f"{purpose}")  # fmt: skip
+
+
+def add_feature_id(parser: argparse.ArgumentParser, kind: str) -> None:
+    """Declare the column of ids in a table of features."""
+    parser.add_argument(f"--{kind}-feature-id", metavar="COLUMN",
+                        help=f"the column of {kind} ids in --{kind}-features, by name or position (default: the first "
+                        "one)")  # fmt: skip
+
+
 def add_model(parser: argparse.ArgumentParser) -> None:
     """Declare the model to fit and its parameters."""
     parser.add_argument("--model", choices=tuple(MODELS), default="implicit-als", metavar="NAME",

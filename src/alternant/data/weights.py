@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import scipy
 from numpy.typing import NDArray
 
 from .._utils.validation import check_number
 from .dense import as_sparse
+from .validation import check_interactions
 
 if TYPE_CHECKING:
     from scipy.sparse import csr_array
@@ -92,18 +92,14 @@ def bm25_weight(X: Dense | Sparse, K1: float = 100, B: float = 0.8) -> csr_array
 
 def _counts(X: Any) -> csr_array:
     """Return a matrix as a new CSR array of positive float64 entries without duplicates."""
-    rows: csr_array = scipy.sparse.csr_array(as_sparse("X", X), dtype=np.float64, copy=True)
-    rows.sum_duplicates()
-    rows.eliminate_zeros()
-    if not np.isfinite(rows.data).all() or (rows.data < 0).any():
-        raise ValueError(
-            f"X must hold finite counts of at least 0, got {rows.data[~(rows.data >= 0) | np.isinf(rows.data)][0]:g}"
-        )
+    rows = check_interactions("X", as_sparse("X", X), np.dtype(np.float64), copy=True).to_scipy()
+    if (rows.data < 0).any():
+        raise ValueError(f"X must hold counts of at least 0, got {rows.data.min():g}")
     return rows
 
 
 def _inverse_frequency(rows: csr_array) -> NDArray[np.float64]:
     """Return ``log(n / (1 + entries of the column))`` for each entry."""
     counts = np.bincount(rows.indices, minlength=rows.shape[1])
-    frequency: NDArray[np.float64] = (np.log(rows.shape[0]) - np.log1p(counts))[rows.indices]
+    frequency: NDArray[np.float64] = (np.log(max(1, rows.shape[0])) - np.log1p(counts))[rows.indices]
     return frequency

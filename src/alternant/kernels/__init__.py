@@ -15,18 +15,24 @@ is a number of threads, or None for all available to the process; results are bi
 
 from ._grid import Cut, Factors, Grid, block_count, cut
 from ._registry import active_backend, available_backends, backend_info, get_backend, set_backend, use_backend
+from ._rounds import Adaptive, Rounds, Sides, Triples, tournament
 from .als import solve_rows, squared_error
 from .dense import gramian, multiply, squared_norms
 from .nnls import solve_rows_nonnegative
+from .pairwise import draw_triples, pairwise_epoch
 from .ranks import count_above
 from .sgd import biased_epoch, cosine_epoch, logistic_epoch, sort_into_blocks
 from .sparse import multiply_sparse, top_k_sparse
 from .topk import score_pairs, top_k
 
 __all__ = [
+    "Adaptive",
     "Cut",
     "Factors",
     "Grid",
+    "Rounds",
+    "Sides",
+    "Triples",
     "active_backend",
     "available_backends",
     "backend_info",
@@ -35,11 +41,13 @@ __all__ = [
     "cosine_epoch",
     "count_above",
     "cut",
+    "draw_triples",
     "get_backend",
     "gramian",
     "logistic_epoch",
     "multiply",
     "multiply_sparse",
+    "pairwise_epoch",
     "score_pairs",
     "set_backend",
     "solve_rows",
@@ -49,5 +57,6 @@ __all__ = [
     "squared_norms",
     "top_k",
     "top_k_sparse",
+    "tournament",
     "use_backend",
 ]

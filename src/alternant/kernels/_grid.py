@@ -132,8 +132,8 @@ def cut(
         If this is not a complete CSR matrix with n columns, or `blocks` is not between 1 and 64.
     """
     check_whole(indptr, indices, len(indptr) - 1, n, blocks)
-    row_block, row_order, row_edges = _deal(np.diff(indptr), blocks, rng)
-    column_block, column_order, column_edges = _deal(column_counts(indices, n), blocks, rng)
+    row_block, row_order, row_edges = deal(np.diff(indptr), blocks, rng)
+    column_block, column_order, column_edges = deal(column_counts(indices, n), blocks, rng)
     block_indptr, rows, columns, entries = (backend or active_backend()).sort_into_blocks(
         indptr, indices, row_block, column_block, _positions(row_order), _positions(column_order), blocks,
         resolve_num_threads(num_threads),
@@ -168,7 +168,7 @@ def column_counts(indices: Integers, n: int) -> NDArray[np.int64]:
     return counts
 
 
-def _deal(
+def deal(
     counts: NDArray[np.int64], blocks: int, rng: np.random.Generator
 ) -> tuple[NDArray[np.uint8], NDArray[np.int64], NDArray[np.int64]]:
     """Assign rows to blocks at random; return the block of each row, the rows ordered by block, and the block edges."""

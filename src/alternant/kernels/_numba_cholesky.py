@@ -74,6 +74,7 @@ def _solve_primal(problem, u, loss, singular, dense, A, vectors):
     first, last = problem.indptr[u], problem.indptr[u + 1]
     for start in range(first, last, BLOCK):
         add_block(problem, start, min(BLOCK, last - start), dense, A, b)
+    add_linear(problem, u, b)
     most = 0.0
     for i in range(f):
         A[i, i] += d[i]
@@ -117,8 +118,19 @@ def add_block(problem, start, count, dense, A, b):
 
 
 @inner
+def add_linear(problem, u, b):
+    """Add the row's linear term, if there is one, to its right-hand side."""
+    if len(problem.linear):
+        for i in range(len(b)):
+            b[i] += problem.linear[u, i]
+
+
+@inner
 def _solve_dual(problem, u, loss, dense, A, vectors):
-    """Solve ``x = D^-1/2 V^T (I + V V^T)^-1 (t / sqrt(w))``, ``V = diag(sqrt(w)) Y D^-1/2`` (push-through identity)."""
+    """Solve ``x = D^-1/2 V^T (I + V V^T)^-1 (t / sqrt(w))``, ``V = diag(sqrt(w)) Y D^-1/2`` (push-through identity).
+
+    With a linear term l, this solves for ``x - D^-1 l``, whose targets are ``t - w Y D^-1 l``.
+    """
     d, inverse, a, x, _, floor = vectors
     V, _, _, _, p = dense
     first, f = problem.indptr[u], len(d)
@@ -126,11 +138,17 @@ def _solve_dual(problem, u, loss, dense, A, vectors):
     for i in range(f):
         inverse[i] = 1 / np.sqrt(d[i])
         x[i] = 0
+    add_linear(problem, u, x)
+    for i in range(f):
+        x[i] /= d[i]
     for j in range(n):
         root, column = np.sqrt(np.float64(problem.weight[first + j])), problem.indices[first + j]
         a[j] = problem.target[first + j] / root
         for i in range(f):
             V[j, i] = root * inverse[i] * problem.Y[column, i]
+        if len(problem.linear):
+            for i in range(f):
+                a[j] -= root * problem.Y[column, i] * x[i]
         clear(A[j], A.shape[1])
     for j in range(n, n + 3):  # these end up in columns of A that `factor` multiplies by zero: no stale NaN
         clear(V[j], f)

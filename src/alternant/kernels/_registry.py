@@ -20,7 +20,7 @@ from .._utils.threads import default_num_threads
 
 if TYPE_CHECKING:
     from .._typing import BackendName
-    from . import als, dense, nnls, ranks, sgd, sparse, topk
+    from . import als, dense, nnls, pairwise, ranks, sgd, sparse, topk
 
 BACKENDS = ("cython", "numba", "numpy")  # in order of preference; numpy, which is always available, comes last
 SIMD_LEVELS = ("avx512", "avx2", "baseline")  # best first
@@ -32,6 +32,8 @@ KERNELS = {
     "gramian": "dense",
     "squared_norms": "dense",
     "solve_rows_nonnegative": "nnls",
+    "draw_triples": "pairwise",
+    "pairwise_epoch": "pairwise",
     "count_above": "ranks",
     "biased_epoch": "sgd",
     "cosine_epoch": "sgd",
@@ -72,6 +74,8 @@ class Backend:
         gramian: Final = staticmethod(dense.gramian)
         squared_norms: Final = staticmethod(dense.squared_norms)
         solve_rows_nonnegative: Final = staticmethod(nnls.solve_rows_nonnegative)
+        draw_triples: Final = staticmethod(pairwise.draw_triples)
+        pairwise_epoch: Final = staticmethod(pairwise.pairwise_epoch)
         count_above: Final = staticmethod(ranks.count_above)
         biased_epoch: Final = staticmethod(sgd.biased_epoch)
         cosine_epoch: Final = staticmethod(sgd.cosine_epoch)

@@ -24,3 +24,7 @@ NNLS_SINGULAR: Final = 1e-14
 NNLS_ROUNDING: Final = 1e-15
 # The step on the positive unknowns is tried every so many sweeps even if their set still changes.
 NNLS_SWEEPS: Final = 8
+
+# Pairwise steps. So many candidates for the negative of an entry are drawn before the entry is left out: a row that has
+# nearly all columns would be searched for long.
+PAIRWISE_CANDIDATES: Final = 100

@@ -33,15 +33,16 @@ def solve_rows(
     row_steps: NDArray[np.int32] | None = None,
     row_objective: NDArray[np.float64] | None = None,
     target_scale: Reals | None = None,
+    linear: Reals | None = None,
 ) -> int:
     r"""Solve a regularized weighted least-squares problem for each row.
 
     Row ``u`` of `X` is set to the solution of
 
-    .. math:: (\mathrm{diag}(g) + \lambda_u I + \sum_j w_j y_j y_j^T)\, x_u = \sum_j t_j y_j
+    .. math:: (\mathrm{diag}(g) + \lambda_u I + \sum_j w_j y_j y_j^T)\, x_u = \sum_j t_j y_j + l_u
 
-    where the sums run over the entries ``j`` of row ``u``. A row without entries is set to exactly 0. All
-    floating-point inputs, including the initial `X`, must be finite.
+    where the sums run over the entries ``j`` of row ``u``. A row without entries is set to exactly 0, whatever its
+    ``l_u``. All floating-point inputs, including the initial `X`, must be finite.
 
     Parameters
     ----------
@@ -84,11 +85,14 @@ def solve_rows(
     row_steps : int32 array, shape (m,), optional
         Receives the number of conjugate-gradient steps of each row (0 if it was solved exactly).
     row_objective : float64 array, shape (m,), optional
-        Receives ``x^T diag(g) x + lambda_u |x|^2 + sum_j (w_j s_j^2 - 2 t_j s_j)``, ``s_j = y_j . x``, for each row:
-        its share of the objective, up to a constant.
+        Receives ``x^T diag(g) x + lambda_u |x|^2 + sum_j (w_j s_j^2 - 2 t_j s_j) - 2 l_u . x``, ``s_j = y_j . x``, for
+        each row: its share of the objective, up to a constant.
     target_scale : array, shape (n,), optional
         Scale factor per row of `Y`: ``t_j`` is multiplied by ``target_scale[indices[j]]``, so that normalized
         preferences need no array of length nnz.
+    linear : array, shape (m, f), optional
+        ``l_u``, added to the right-hand side of each row: ``lambda_u m_u`` regularizes the distance of ``x_u`` from
+        ``m_u`` instead of 0.
 
     Returns
     -------
@@ -113,6 +117,11 @@ def solve_rows(
     if target_scale is not None:
         check.vector("target_scale", target_scale, dtype, len(Y))
         check.finite(target_scale=target_scale)
+    if linear is not None:
+        check.matrix("linear", linear, dtype, columns=f)
+        check.finite(linear=linear)
+        if len(linear) != m:
+            raise ValueError(f"linear must have one row for each of the {m} rows of X, got shape {linear.shape}")
     check.optional_output("row_steps", row_steps, np.int32, m)
     check.optional_output("row_objective", row_objective, np.float64, m)
     check.finite(weight=weight, target=target, Y=Y, diagonal=diagonal, regularization=regularization, X=X)
@@ -120,7 +129,7 @@ def solve_rows(
     check.not_negative("regularization", regularization)
     check.separate({"X": X, "row_steps": row_steps, "row_objective": row_objective}, {
         "indptr": indptr, "indices": indices, "weight": weight, "target": target, "Y": Y, "diagonal": diagonal,
-        "regularization": regularization, "target_scale": target_scale,
+        "regularization": regularization, "target_scale": target_scale, "linear": linear,
     })  # fmt: skip
     if method not in ("cg", "cholesky"):
         raise ValueError(f'method must be "cg" or "cholesky", got {method!r}')
@@ -128,7 +137,7 @@ def solve_rows(
     threads = resolve_num_threads(num_threads)
     status: int = active_backend().solve_rows(
         indptr, indices, weight, target, Y, diagonal, regularization, X,
-        method, tol, max_steps, threads, row_steps, row_objective, target_scale,
+        method, tol, max_steps, threads, row_steps, row_objective, target_scale, linear,
     )  # fmt: skip
     return status
 

@@ -25,6 +25,7 @@ cdef extern from "als.h" nogil:
         const void *target
         double added
         const void *target_scale
+        const void *linear
         const void *X
         const void *Y
         const uint16_t *Y_f16
@@ -56,7 +57,8 @@ cdef als_problem problem_of(indptr, indices, weight, target, Y, diagonal, Py_ssi
     p.int64_indices = indices.itemsize == 8
     p.indices = integers(indices, "indices", 8 if p.int64_indices else 4)
     p.weight = floats(weight, "weight", size)
-    p.target, p.added, p.target_scale, p.X, p.Y_f16, p.regularization = NULL, 0, NULL, NULL, NULL, NULL
+    p.target, p.added, p.target_scale, p.linear = NULL, 0, NULL, NULL
+    p.X, p.Y_f16, p.regularization = NULL, NULL, NULL
     if isinstance(target, (int, float)):
         p.added = target
     else:
@@ -83,7 +85,7 @@ cdef class Kernels:
         return alternant_fail_allocation(n)
 
     def solve_rows(self, indptr, indices, weight, target, Y, diagonal, regularization, X, method="cg", tol=1e-3,
-                   max_steps=10, num_threads=None, row_steps=None, row_objective=None, target_scale=None):
+                   max_steps=10, num_threads=None, row_steps=None, row_objective=None, target_scale=None, linear=None):
         """See `alternant.kernels.solve_rows`."""
         m, f = X.shape
         if m == 0 or f == 0:
@@ -95,6 +97,7 @@ cdef class Kernels:
         status = np.zeros(m, np.int8)
         p.regularization = floats(regularization, "regularization", size)
         p.target_scale = floats_or_null(target_scale, "target_scale", size)
+        p.linear = floats_or_null(linear, "linear", size)
         p.threads = openmp_threads(num_threads, m)
         s.X = floats_out(X, "X", size)
         s.exact, s.tol, s.max_steps = method == "cholesky", tol, min(max_steps, 2**31 - 1)

@@ -1,6 +1,6 @@
 r"""The row problem of alternating least squares, compiled by Numba.
 
-.. math:: (\mathrm{diag}(g) + \lambda_u I + \sum_j w_j y_j y_j^T)\, x_u = \sum_j t_j y_j
+.. math:: (\mathrm{diag}(g) + \lambda_u I + \sum_j w_j y_j y_j^T)\, x_u = \sum_j t_j y_j + l_u
 
 Cost of a row with ``n`` entries: ``2 n f`` per step of conjugate gradients, with the row's ``y_j`` packed once into a
 contiguous buffer; ``n f^2 / 2 + f^3 / 6`` for Cholesky, ``n^2 f / 2 + n^3 / 6`` with the dual.
@@ -23,7 +23,7 @@ import numba
 import numpy as np
 
 from .._utils.threads import map_parallel, resolve_num_threads
-from ._numba_cholesky import BLOCK, LANES, clear, copy, dot_four, inlined, inner, solve_cholesky, up
+from ._numba_cholesky import BLOCK, LANES, add_linear, clear, copy, dot_four, inlined, inner, solve_cholesky, up
 from ._thresholds import ALS_ROUNDING, ALS_SINGULAR, ALS_SMALLEST_DUAL_WEIGHT, ALS_UNDERFLOW
 
 if TYPE_CHECKING:
@@ -46,7 +46,7 @@ TASK_COST = 8192  # of a task, in entries: less is not worth handing to a thread
 LEFT, FAILED = 1, 2  # states of a row; 0 means solved
 
 # Arguments and scratch passed together. The limits are arguments because Numba would cache globals as constants.
-Problem: Any = namedtuple("Problem", "indptr indices weight target Y diagonal regularization")
+Problem: Any = namedtuple("Problem", "indptr indices weight target Y diagonal regularization linear")
 Limits: Any = namedtuple("Limits", "tol max_steps singular underflow rounding dual_weight")
 Packed: Any = namedtuple("Packed", "y w t p sums sums_b")  # for conjugate gradients: the entries of a row
 Dense: Any = namedtuple("Dense", "rows columns w t p")  # for Cholesky: V of the dual; a block of entries, transposed
@@ -76,13 +76,15 @@ def solve_rows(
     row_steps: NDArray[np.int32] | None = None,
     row_objective: NDArray[np.float64] | None = None,
     target_scale: NDArray[Any] | None = None,
+    linear: NDArray[Any] | None = None,
 ) -> int:
     """See `alternant.kernels.solve_rows`."""
     Y = Y.astype(X.dtype, copy=False)
     threads = resolve_num_threads(num_threads)
     ranges = row_ranges(indptr, threads)
     entries = _with_target(indptr, indices, weight, target, target_scale)
-    problem = Problem(*constant(*entries, Y, diagonal, regularization))
+    linear = Y[:0] if linear is None else linear  # one type, so one compilation
+    problem = Problem(*constant(*entries, Y, diagonal, regularization, linear))
     thresholds = (
         ALS_SINGULAR[Y.dtype], ALS_UNDERFLOW[Y.dtype], ALS_ROUNDING[Y.dtype], ALS_SMALLEST_DUAL_WEIGHT,
     )  # fmt: skip
@@ -118,7 +120,7 @@ def squared_error(
 ) -> float:
     """See `alternant.kernels.squared_error`."""
     threads = resolve_num_threads(num_threads)
-    *arrays, x = constant(*_with_target(indptr, indices, weight, target), Y, diagonal, diagonal[:0], X)
+    *arrays, x = constant(*_with_target(indptr, indices, weight, target), Y, diagonal, diagonal[:0], Y[:0], X)
     problem = Problem(*arrays)
     values = np.empty(len(X))
     map_parallel(lambda rows: _value_range(*rows, problem, x, values), row_ranges(indptr, threads), threads)
@@ -237,6 +239,7 @@ def _solve_cg(problem, u, limits, packed, vectors):
     copy(x, f, p)
     clear(b, f)
     _gather_product(problem, u, packed, q, b)
+    add_linear(problem, u, b)
     whole, rz, value = 0.0, 0.0, 0.0
     for i in range(f):
         inverse[i] = 1 / d[i]
@@ -360,11 +363,14 @@ def _add_rows_twice(y, w, t, begin, end, p, sums, sums_b, f):
 
 @inner
 def _value(problem, u, d, X):
-    """Evaluate ``x^T diag(d) x + sum (w_j s_j - 2 t_j) s_j``, ``s_j = y_j . x``, for one row."""
+    """Evaluate ``x^T diag(d) x + sum (w_j s_j - 2 t_j) s_j - 2 l . x``, ``s_j = y_j . x``, for one row."""
     value = 0.0
     for i in range(len(d)):
         x = np.float64(X[u, i])
         value += d[i] * x * x
+    if len(problem.linear):
+        for i in range(len(d)):
+            value -= 2 * np.float64(problem.linear[u, i]) * np.float64(X[u, i])
     for e in range(problem.indptr[u], problem.indptr[u + 1]):
         column = problem.indices[e]
         s = X.dtype.type(0)

@@ -1,6 +1,6 @@
 r"""The row problem of alternating least squares in plain NumPy: the reference for the other backends.
 
-.. math:: (\mathrm{diag}(g) + \lambda_u I + \sum_j w_j y_j y_j^T)\, x_u = \sum_j t_j y_j
+.. math:: (\mathrm{diag}(g) + \lambda_u I + \sum_j w_j y_j y_j^T)\, x_u = \sum_j t_j y_j + l_u
 
 One row at a time, with all arithmetic in float64 whatever the dtype of the arrays. Cost of a row with ``n`` entries:
 ``2 n f`` per step of conjugate gradients, ``n f^2 / 2 + f^3 / 6`` for Cholesky, ``n^2 f / 2 + n^3 / 6`` with the dual.
@@ -35,6 +35,7 @@ def solve_rows(
     row_steps: NDArray[np.int32] | None = None,
     row_objective: NDArray[np.float64] | None = None,
     target_scale: NDArray[Any] | None = None,
+    linear: NDArray[Any] | None = None,
 ) -> int:
     """See `alternant.kernels.solve_rows`."""
     singular, underflow, rounding = ALS_SINGULAR[X.dtype], ALS_UNDERFLOW[X.dtype], ALS_ROUNDING[X.dtype]
@@ -50,17 +51,19 @@ def solve_rows(
             scale = None if target_scale is None else target_scale[indices[entries]]
             t = _targets(weight, target, entries, scale)
             d = diagonal.astype(np.float64) + float(regularization[u])
+            l_u = np.zeros_like(d) if linear is None else linear[u].astype(np.float64)
             try:
                 if method == "cg" and d.min() > singular * d.max():
-                    x, steps = _solve_cg(y, w, t, d, X[u].astype(np.float64), tol, max_steps, underflow, rounding)
+                    start = X[u].astype(np.float64)
+                    x, steps = _solve_cg(y, w, t, d, l_u, start, tol, max_steps, underflow, rounding)
                 else:
-                    x = _solve_cholesky(y, w, t, d, singular)
+                    x = _solve_cholesky(y, w, t, d, l_u, singular)
             except LinAlgError:
                 status = status or u + 1
                 x = X[u].astype(np.float64)
             X[u] = x
             s = y @ x
-            objective = x @ (d * x) + ((w * s - 2 * t) * s).sum()
+            objective = x @ (d * x - 2 * l_u) + ((w * s - 2 * t) * s).sum()
         if row_steps is not None:
             row_steps[u] = steps
         if row_objective is not None:
@@ -76,8 +79,8 @@ def _targets(
 
 
 def _solve_cg(
-    y: NDArray[Any], w: NDArray[Any], t: NDArray[Any], d: NDArray[Any], x: NDArray[Any], tol: float, max_steps: int,
-    underflow: float, rounding: float,
+    y: NDArray[Any], w: NDArray[Any], t: NDArray[Any], d: NDArray[Any], linear: NDArray[Any], x: NDArray[Any],
+    tol: float, max_steps: int, underflow: float, rounding: float,
 ) -> tuple[NDArray[Any], int]:
     """Conjugate gradients preconditioned by ``d`` (Saad, Iterative Methods for Sparse Linear Systems, alg. 9.1).
 
@@ -87,7 +90,7 @@ def _solve_cg(
     estimation in the conjugate gradient method, ETNA 13, 2002). Iteration stops when the smaller of the two is small
     relative to the decrease so far. If the initial guess is worse than 0, the row starts from 0.
     """
-    b = y.T @ t
+    b = y.T @ t + linear
     whole = b @ (b / d)
     if whole <= underflow:
         return np.zeros_like(x), 0
@@ -118,19 +121,22 @@ def _solve_cg(
 
 
 def _solve_cholesky(
-    y: NDArray[Any], w: NDArray[Any], t: NDArray[Any], d: NDArray[Any], singular: float
+    y: NDArray[Any], w: NDArray[Any], t: NDArray[Any], d: NDArray[Any], linear: NDArray[Any], singular: float
 ) -> NDArray[Any]:
     """Solve exactly: by the dual if the row is short, else by the ``f x f`` system."""
     if len(y) < len(d) and w.min() >= ALS_SMALLEST_DUAL_WEIGHT and d.min() > singular * d.max():
-        # x = D^-1/2 V^T (I + V V^T)^-1 (t / sqrt(w)) with V = diag(sqrt(w)) Y D^-1/2 (push-through identity)
+        # x = D^-1/2 V^T (I + V V^T)^-1 (t / sqrt(w)) with V = diag(sqrt(w)) Y D^-1/2 (push-through identity); with a
+        # linear term l, x - D^-1 l is solved for, whose targets are t - w Y D^-1 l.
         v = np.sqrt(w)[:, None] * y / np.sqrt(d)
+        start = linear / d
+        t = t - w * (y @ start)
         a: NDArray[Any] = cho_solve((cholesky(np.eye(len(y)) + v @ v.T), False), t / np.sqrt(w))
-        return np.asarray(v.T @ a / np.sqrt(d))
+        return np.asarray(start + v.T @ a / np.sqrt(d))
     A = np.diag(d) + y.T @ (w[:, None] * y)
     U = cholesky(A)
     if not np.diag(U).min() ** 2 > singular * np.diag(A).max():
         raise LinAlgError
-    return cho_solve((U, False), y.T @ t)
+    return cho_solve((U, False), y.T @ t + linear)
 
 
 def squared_error(

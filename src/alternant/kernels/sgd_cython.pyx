@@ -71,7 +71,7 @@ cdef extern from "sgd.h" nogil:
         void (*count_blocks)(const sgd_sort *) noexcept nogil
         void (*fill_blocks)(const sgd_sort *) noexcept nogil
 
-    const uint64_t SGD_GOLDEN
+    const uint64_t SPLITMIX_GOLDEN
     uint64_t mix(uint64_t z)
     const sgd_table *sgd_table_of(const char *level)
 
@@ -162,7 +162,7 @@ cdef class Kernels:
         p.weight = floats(weight, "weight", size)
         p.negatives = <const double *> floats_or_null(negatives, "negatives", 8)
         p.keys = <const int64_t *> integers_or_null(keys, "keys", 8)
-        p.seed = mix(first + SGD_GOLDEN * (number + 1))
+        p.seed = mix(first + SPLITMIX_GOLDEN * (number + 1))
         p.step.shrink_x, p.step.shrink_y, p.step.shrink_b, p.step.shrink_c = regularization
         p.sides.row_bias = floats_out(row_bias, "row_bias", size)
         p.sides.column_bias = side(column_bias, "column_bias", size, update_columns)

@@ -43,10 +43,11 @@ def top_k_sparse(
     excluded = (np.zeros(m + 1, np.int64), np.empty(0, np.int32)) if exclude is None else exclude
     a = np.ones(m, dtype) if row_norms is None else row_norms
     b = np.ones(columns, dtype) if column_norms is None else column_norms
-    inputs = constant(*_parts(left, dtype), *_parts(right, dtype), *excluded, a, b)
+    inputs = constant(*_parts(left, dtype, np.int64), *_parts(right, dtype, np.int32), *excluded, a, b)
     ones = left[2] is None, right[2] is None
     outputs = out_ids.view(np.ndarray), out_values.view(np.ndarray)
-    h = dtype.type(shrinkage)
+    with np.errstate(over="ignore"):  # float64 has greater numbers
+        h = dtype.type(shrinkage)
     map_parallel(
         lambda start: _rank_rows(start, min(start + ROWS, m), *inputs, *ones, h, *outputs),
         range(0, m, ROWS), resolve_num_threads(num_threads),
@@ -60,7 +61,7 @@ def multiply_sparse(
     num_threads: int | None = None,
 ) -> None:
     """See `alternant.kernels.multiply_sparse`."""
-    inputs = constant(*_parts(left, out.dtype), *_parts(right, out.dtype))
+    inputs = constant(*_parts(left, out.dtype, np.int64), *_parts(right, out.dtype, np.int32))
     ones, sums = (left[2] is None, right[2] is None), out.view(np.ndarray)
     map_parallel(
         lambda start: _multiply_rows(start, min(start + ROWS, len(out)), *inputs, *ones, sums),
@@ -68,10 +69,14 @@ def multiply_sparse(
     )  # fmt: skip
 
 
-def _parts(matrix: Any, dtype: Any) -> tuple[NDArray[Any], ...]:
-    """Return the arrays of a CSR matrix, an empty one for values that are ones."""
+def _parts(matrix: Any, dtype: Any, index: Any) -> tuple[NDArray[Any], ...]:
+    """Return the arrays of a CSR matrix, an empty one for values that are ones.
+
+    The types are always the same, so that there is one compilation. The indices of `right`, which may have far more
+    entries than the product needs, are not copied if they are int32, as those of models are.
+    """
     indptr, indices, values = matrix
-    return indptr, indices.astype(np.int64, copy=False), np.empty(0, dtype) if values is None else values
+    return indptr, indices.astype(index, copy=False), np.empty(0, dtype) if values is None else values
 
 
 @entry_point

@@ -9,6 +9,7 @@ from ._traits import Traits
 from .als.explanation import Explanation
 from .als.problems import SingularRowError
 from .biased_mf import BiasedMF
+from .bpr import BPR
 from .cosine_mf import CosineMF
 from .ease import EASE
 from .explicit_als import ExplicitALS
@@ -18,6 +19,7 @@ from .logistic_mf import LogisticMF
 from .popularity import Popularity
 
 __all__ = [
+    "BPR",
     "BiasedMF",
     "CosineMF",
     "EASE",

@@ -20,13 +20,13 @@ from ._cold_start import ColdStart, without_seen
 from ._histories import Histories
 from ._parameters import Parameters
 from ._raw_ids import RawIds
-from ._serving import UNKNOWN_USERS, Serving
+from ._serving import UNKNOWN_USERS, Serving, refuse_features_of_known_users
 from ._sklearn import ScikitLearnModel
 from ._state import NotFittedError as NotFittedError  # re-exported
 from ._traits import DescribedModel
 
 if TYPE_CHECKING:
-    from .._typing import Lists, Many, Rated, Reals, Scalar, Unknown
+    from .._typing import Featured, Lists, Many, Rated, Reals, Scalar, Unknown
 
 
 class FactorModel(Serving, ColdStart, Histories, RawIds, ScikitLearnModel, DescribedModel, Parameters):
@@ -81,6 +81,7 @@ class FactorModel(Serving, ColdStart, Histories, RawIds, ScikitLearnModel, Descr
         k: int = 10,
         *,
         user_items: Rated | None = None,
+        user_features: Featured | None = None,
         exclude_seen: bool = True,
         exclude_items: Any = None,
         candidate_items: Any = None,
@@ -99,6 +100,9 @@ class FactorModel(Serving, ColdStart, Histories, RawIds, ScikitLearnModel, Descr
             Interactions to exclude instead of those of the fit, with one row for each of `users` or for each user of
             the fit. With ``users=None``, the new users' interactions, which are also folded in. In `Interactions`,
             users are looked up by id, and all whom the model knows must be present.
+        user_features : as for `fit`, shape (m, d), optional
+            With ``users=None`` and a model that was fitted with features of users: features of the new users, beside
+            or in place of `user_items`.
         exclude_seen : bool
             Exclude the items that a user has interacted with.
         exclude_items : array of ids, optional
@@ -136,9 +140,10 @@ class FactorModel(Serving, ColdStart, Histories, RawIds, ScikitLearnModel, Descr
         seen: CSR | None = None
         absent: NDArray[Any] = np.empty(0, np.int64)
         if users is None:
-            queries, seen = self._new_users(user_items)
+            queries, seen = self._new_users(user_items, user_features)
             shape: tuple[int, ...] = (len(queries), k)
         else:
+            refuse_features_of_known_users(user_features)
             ids, names = self._look_up("users", users, "user", unknown)
             shape = (*ids.shape, k)
             ids = ids.reshape(-1)

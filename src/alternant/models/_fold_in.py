@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
+import scipy
 from numpy.typing import NDArray
 
 from ..data.append import refuse_other_types
@@ -27,7 +28,10 @@ class FoldInUsersModel(FactorModel):
     def _fold_in(
         self, rows: CSR, fixed: NDArray[Any], kind: str, numbers: NDArray[np.int64] | None = None
     ) -> NDArray[Any]:
-        """Return factors of rows (`kind`: "user" or "item"; `numbers`: for messages) with the other side fixed."""
+        """Return factors of rows (`kind`: "user" or "item"; `numbers`: of rows of the model) with the other side fixed.
+
+        In a `FeatureModel` there is one more argument: the checked features of the rows.
+        """
         raise TypeError(f"{type(self).__name__} cannot fold in new {kind}s")
 
     def fold_in_users(self, user_items: Any) -> Any:
@@ -75,7 +79,7 @@ class FoldInUsersModel(FactorModel):
         """
         return self._partial_fit(users, user_items, "user")
 
-    def _partial_fit(self, ids: Any, rows: Any, kind: str) -> Self:
+    def _partial_fit(self, ids: Any, rows: Any, kind: str, features: Any = None) -> Self:
         users, items = self._factors()
         own, other, name = (users, items, "user_items") if kind == "user" else (items, users, "item_users")
         other_kind = {"user": "item", "item": "user"}[kind]
@@ -89,8 +93,11 @@ class FoldInUsersModel(FactorModel):
             if isinstance(rows, Interactions):
                 self._refuse_absent(name, rows, kind, raw)
             refuse_other_types(f"{kind}s", kind, known_ids, added, bool((ids < len(known_ids)).any()))
-            rows = self._matrix(name, rows, other_kind, rows_of=raw)
+            if rows is not None:
+                rows = self._matrix(name, rows, other_kind, rows_of=raw)
             named = known_ids.extended(added)
+        if rows is None:  # features alone
+            rows = scipy.sparse.csr_array((ids.size, len(other)), dtype=other.dtype)
         new = self._known_columns(name, rows, other, other_kind, len(own))
         if ids.ndim != 1:
             raise ValueError(f"{kind}s must be a list of {kind} row numbers, got {ids.ndim} dimensions")
@@ -103,7 +110,11 @@ class FoldInUsersModel(FactorModel):
             raise IndexError(
                 f"{kind}s to append must be numbered from {len(own)} without gaps, got {distinct[-1]}"
             )
-        solved = self._fold_in(new, other, kind, ids)
+        given = None
+        if features is not None:
+            wanted = None if known_ids is None else raw
+            given = self._row_features(f"{kind}_features", features, kind, len(ids), wanted)
+        solved = self._fold_in(new, other, kind, ids, **({} if given is None else {"given": given}))
         factors = self._with_rows(own, ids, solved, count)
         known = getattr(self, "interactions_", None)
         if known is not None and known.shape != (len(users), len(items)):  # the factors were set by hand
@@ -113,11 +124,19 @@ class FoldInUsersModel(FactorModel):
         elif known is not None:
             known = known.transpose().replace(ids, new).transpose()
         state = {f"{kind}_factors": factors, "interactions_": known, f"_{kind}_ids": named}
-        self._assign(**state, **self._partial_state(kind, ids, new))
+        self._assign(**state, **self._partial_state(kind, ids, new), **self._partial_prior(kind, ids, given))
         return self
 
     def _partial_state(self, kind: str, numbers: NDArray[np.int64], rows: CSR) -> dict[str, Any]:
         """Return further attributes that change when rows are replaced or appended."""
+        return {}
+
+    def _row_features(self, name: str, features: Any, kind: str, count: int | None, wanted: Any = None) -> Any:
+        """Return the checked features of rows; see `FeatureModel`."""
+        raise TypeError(f"{type(self).__name__} has no features: leave out {name}")
+
+    def _partial_prior(self, kind: str, numbers: NDArray[np.int64], given: Any) -> dict[str, Any]:
+        """Return what changes with the features of rows, as attributes; see `FeatureModel`."""
         return {}
 
     def _with_rows(

@@ -14,15 +14,22 @@ from ..data.interactions import Interactions
 class Histories:
     """The part of a model that looks up the interactions of users."""
 
-    def _new_users(self, user_items: Any) -> tuple[NDArray[Any], CSR]:
+    def _new_users(self, user_items: Any, user_features: Any = None) -> tuple[NDArray[Any], CSR]:
         """Return the factors of new users, and their interactions."""
+        model: Any = self
+        if user_features is not None:
+            model._check_fitted()
+            return self._new_users_with_features(user_items, user_features)
         if user_items is None:
             raise ValueError("users=None needs user_items, the interactions of new users: pass users or user_items")
-        model: Any = self
         model._check_fitted()
         user_items = model._matrix("user_items", user_items, "item")
         queries = model.fold_in_users(user_items)
         return queries, model._check_rows("user_items", user_items, queries.dtype)
+
+    def _new_users_with_features(self, user_items: Any, user_features: Any) -> tuple[NDArray[Any], CSR]:
+        """Return the factors of new users with features, and their interactions; see `FeatureModel`."""
+        raise TypeError(f"{type(self).__name__} has no features: leave out user_features")
 
     def _seen(self, users: NDArray[np.int64], user_items: Any, names: NDArray[Any] | None = None) -> CSR:
         """Return the interactions of users, one row each: from `user_items`, or (None) those of the fit.

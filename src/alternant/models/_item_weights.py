@@ -9,6 +9,7 @@ import numpy as np
 import scipy
 from numpy.typing import NDArray
 
+from .._utils.memory import GIB, available_bytes
 from .._utils.threads import map_parallel, resolve_num_threads
 from ..data.csr import CSR
 from ._fold_in import FoldInUsersModel
@@ -31,7 +32,7 @@ class ItemWeightsModel(FoldInUsersModel):
     `user_factors` are `SparseRows`, and `item_factors` is the transpose of an array whose row j holds what item j in a
     user's history contributes to the score of each item, in C order or sparse (`SparseColumns`): a user's scores are a
     weighted sum of a few rows. They are computed for a few users at a time, each by one thread in the order of the
-    items, and ranked by the kernel `top_k`. Factors set by hand may be dense.
+    items, and ranked by the kernel `top_k`. Factors set by hand may be dense, or sparse in any format of SciPy.
 
     A subclass defines `fit`, which assigns such factors, and `_fold_in`, which turns interactions into sparse rows; if
     its last columns are not items, `_latent` drops them.
@@ -42,7 +43,7 @@ class ItemWeightsModel(FoldInUsersModel):
     def _factors(self) -> tuple[Any, Any]:
         users, items = getattr(self, "user_factors", None), getattr(self, "item_factors", None)
         self._check_factors(users, items)
-        return _as_sparse_rows(users), items if scipy.sparse.issparse(items) else np.asarray(items)
+        return _as_sparse_rows(users), _as_sparse_columns(items) if scipy.sparse.issparse(items) else np.asarray(items)
 
     def explain(self, user: Any, item: Any, *, user_items: Rated | None = None) -> Explanation:
         """Break a score down into the contributions of the items in the user's history, exactly.
@@ -106,12 +107,22 @@ class ItemWeightsModel(FoldInUsersModel):
     ) -> NDArray[Any]:
         rows = _as_sparse_rows(X).to_csr()
         out = np.empty(users.size, Y.dtype)
-        for start, stop in _cut_by_entries(np.diff(rows.indptr)[users], PAIR_ENTRIES):
+        for start, stop in cut_by_entries(np.diff(rows.indptr)[users], PAIR_ENTRIES):
             histories = rows.take(users[start:stop])
             owner, columns = histories.positions()
             products = _entries(Y, items[start:stop][owner], columns).astype(np.float64) * histories.data
             out[start:stop] = np.bincount(owner, products, minlength=stop - start)
         return out
+
+    def _ranked(self, factors: Any) -> Any:
+        rows, columns = np.shape(factors)
+        needed, available = rows * columns * factors.dtype.itemsize, available_bytes()
+        if available is not None and needed > available:
+            raise MemoryError(
+                f"an index and query_vectors take dense vectors: {needed / GIB:.1f} GiB for {rows:,} of {columns:,} "
+                f"numbers each, but only {available / GIB:.1f} GiB are available: use recommend, which needs no index"
+            )
+        return factors
 
     def _rank(
         self, queries: Any, items: NDArray[Any], k: int, exclude: Any, candidates: Any
@@ -131,7 +142,9 @@ class ItemWeightsModel(FoldInUsersModel):
 
             def scores(start: int, stop: int) -> NDArray[Any]:
                 out = np.empty((stop - start, len(items)), items.dtype)
-                part = left.indptr[start : stop + 1], left.indices, left.data
+                indptr = left.indptr[start : stop + 1]
+                own = slice(indptr[0], indptr[-1])  # a backend may convert the indices
+                part = indptr - indptr[0], left.indices[own], left.data[own]
                 multiply(part, (right.indptr, right.indices, right.data), out, 1)
                 return out
 
@@ -212,7 +225,8 @@ def entries(data: NDArray[Any], weighting: str, epsilon: float) -> NDArray[Any]:
         return data
     if weighting == "binary":
         return np.asarray(np.sign(data))
-    return np.asarray(np.sign(data) * np.log2(1 + np.abs(data) / epsilon), data.dtype)
+    logarithms = np.log1p(np.abs(data, dtype=np.float64) / epsilon) / np.log(2)  # of 1 + r even where that rounds to 1
+    return np.asarray(np.copysign(logarithms, data), data.dtype)
 
 
 def rows_with_constant(rows: CSR, constant: NDArray[Any]) -> SparseRows:
@@ -270,7 +284,13 @@ def _as_sparse_rows(factors: Any) -> Any:
     return sparse_rows(factors)
 
 
-def _cut_by_entries(lengths: NDArray[np.int64], most: int) -> list[tuple[int, int]]:
+def _as_sparse_columns(factors: Any) -> Any:
+    from ._sparse_rows import sparse_columns
+
+    return sparse_columns(factors)
+
+
+def cut_by_entries(lengths: NDArray[np.int64], most: int) -> list[tuple[int, int]]:
     """Divide rows of these lengths into ranges of at most `most` entries, or of one row."""
     ranges, start, size = [], 0, 0
     for at, length in enumerate(lengths.tolist()):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable
+from numbers import Real
 from typing import Any, ClassVar, Self
 
 import numpy as np
@@ -52,6 +53,18 @@ def _share(name: str, value: Any) -> None:
         raise refusal(ValueError, f"{parameter(name)} must be below 1, got {value!r}")
 
 
+def _strength(name: str, value: Any) -> None:
+    parts = value if isinstance(value, (tuple, list)) and len(value) == 2 else (value,)
+    for part in parts:
+        if isinstance(part, str) and part == AUTO:
+            continue
+        if isinstance(part, (bool, str)) or not isinstance(part, Real):
+            message = f"{parameter(name)} must be a number, 'auto' or a pair (users, items) of these, got {value!r}"
+            raise refusal(TypeError, message)
+        if not 0 < float(part) < np.inf:
+            raise refusal(ValueError, f"{parameter(name)} must be greater than 0 and finite, got {value!r}")
+
+
 # The check of each parameter by name, the same in all models, including new ones.
 RULES: dict[str, Rule] = {
     "alpha": number_rule(0),
@@ -64,6 +77,7 @@ RULES: dict[str, Rule] = {
     "epochs": integer_rule(1),
     "epsilon": number_rule(0, above=True),
     "factors": integer_rule(1),
+    "feature_regularization": _strength,
     "intercept": check_boolean,
     "init_scale": number_rule(0, above=True),
     "iterations": integer_rule(1),
@@ -87,7 +101,7 @@ RULES: dict[str, Rule] = {
     "weighted": check_boolean,
 }
 # Parameters that may be a pair of numbers, for messages.
-_PAIRS = ("degree_normalization", "regularization")
+_PAIRS = ("degree_normalization", "feature_regularization", "regularization")
 
 
 class Parameters(Guarded):

@@ -11,13 +11,14 @@ from numpy.typing import NDArray
 
 from .._utils.progress import progress_bar
 from .._utils.validation import check_boolean, check_choice, check_integer
+from ..data.features import Features
 from ..data.interactions import Interactions
 from ..data.io import frames
 from ..data.io.export import Renaming, check_destination, column_names, long_table, open_writer, titles_by_number
 from ._cold_start import without_seen
 
 if TYPE_CHECKING:
-    from .._typing import Rated, Reals, Unknown
+    from .._typing import Featured, Rated, Reals, Unknown
     from ..indexes import ItemIndex
 
 UNKNOWN_USERS = ("raise", "empty", "cold_start")  # choices of the parameter `unknown`
@@ -38,6 +39,7 @@ class Serving:
         columns: Mapping[str, str] | None = None,
         library: str | None = None,
         user_items: Rated | None = None,
+        user_features: Featured | None = None,
         exclude_seen: bool = True,
         exclude_items: Any = None,
         candidate_items: Any = None,
@@ -48,8 +50,8 @@ class Serving:
         Parameters
         ----------
         users : id, array of ids, or None
-            As for `recommend`. New users (None) are named by their ids if `user_items` is `Interactions`, else by
-            their row numbers.
+            As for `recommend`. New users (None) are named by their ids if `user_items` is `Interactions` or, without
+            them, `user_features` is `Features`, else by their row numbers.
         k : int
             Number of items per user.
         titles : mapping, frame or sequence, optional
@@ -59,7 +61,7 @@ class Serving:
             Other names of the columns, by those below: ``{"user": "user_id", "item": "item_id"}``.
         library : {"polars", "pandas", "pyarrow"}, optional
             By default that of the frame that the model was fitted on, else the first one installed.
-        user_items, exclude_seen, exclude_items, candidate_items, unknown
+        user_items, user_features, exclude_seen, exclude_items, candidate_items, unknown
             As for `recommend`.
 
         Returns
@@ -78,14 +80,17 @@ class Serving:
         renamed = column_names(columns, titles is not None)
         names = None if titles is None else titles_by_number(titles, _item_names(model))
         ids, scores = model.recommend(
-            users, k, user_items=user_items, exclude_seen=exclude_seen, exclude_items=exclude_items,
-            candidate_items=candidate_items, unknown=unknown,
+            users, k, user_items=user_items, user_features=user_features, exclude_seen=exclude_seen,
+            exclude_items=exclude_items, candidate_items=candidate_items, unknown=unknown,
         )  # fmt: skip
         ids, scores = ids.reshape(-1, scores.shape[-1]), scores.reshape(-1, scores.shape[-1])
         if users is not None:
             who = model._look_up("users", users, "user", unknown)[1].reshape(-1)
+        elif isinstance(user_items, Interactions):
+            who = user_items.user_ids
         else:
-            who = user_items.user_ids if isinstance(user_items, Interactions) else np.arange(len(scores))
+            alone = user_items is None and isinstance(user_features, Features)
+            who = user_features.ids if alone else np.arange(len(scores))  # type: ignore[union-attr]
         called = None
         if names is not None:
             found = ~np.isneginf(scores)
@@ -177,7 +182,9 @@ class Serving:
         names = None if titles is None else titles_by_number(titles, _item_names(model))
         return _write(model, work, show_progress, to, names, renamed, library)
 
-    def query_vectors(self, users: Any = None, *, user_items: Rated | None = None) -> Reals:
+    def query_vectors(
+        self, users: Any = None, *, user_items: Rated | None = None, user_features: Featured | None = None
+    ) -> Reals:
         """Return user vectors whose inner products with the item vectors rank as `recommend` does.
 
         They are the users' factors, biases included, scaled to length 1 if the model ranks by cosine. With them a
@@ -188,6 +195,8 @@ class Serving:
         users : id, array of ids, or None
         user_items : sparse matrix or Interactions, optional
             With ``users=None``: interactions of new users, to fold in.
+        user_features : as for `recommend`, optional
+            With ``users=None``: features of new users.
 
         Returns
         -------
@@ -196,7 +205,8 @@ class Serving:
         model: Any = self
         model._check_fitted()
         if users is None:
-            return np.asarray(model._ranked(model._new_users(user_items)[0]))
+            return np.asarray(model._ranked(model._new_users(user_items, user_features)[0]))
+        refuse_features_of_known_users(user_features)
         if user_items is not None:
             raise ValueError("query_vectors takes users of the fit or user_items of new users, got both: pass one")
         numbers = model._numbers("users", users, "user")
@@ -237,6 +247,15 @@ class Serving:
     def _ranked(self, factors: NDArray[Any]) -> NDArray[Any]:
         """Return vectors of users or items whose inner products rank as the model does."""
         return factors
+
+
+def refuse_features_of_known_users(user_features: Any) -> None:
+    """Raise for features beside known users, whose features the model has."""
+    if user_features is not None:
+        raise ValueError(
+            "user_features are those of new users (users=None), but users were passed, too: leave out one of them; "
+            "partial_fit_users changes the features of users of the fit"
+        )
 
 
 class _Work:

@@ -70,5 +70,14 @@ class SparseColumns(SparseFactors, scipy.sparse.csc_array):
 
 
 def sparse_rows(factors: Any) -> SparseRows:
-    """Convert factors to sparse rows if they are not already."""
+    """Convert factors to sparse rows if they are not already, as when they were set by hand."""
     return factors if isinstance(factors, SparseRows) else SparseRows(factors)
+
+
+def sparse_columns(factors: Any) -> SparseColumns:
+    """Convert factors to sparse columns in canonical form if they are not already."""
+    if isinstance(factors, SparseColumns):
+        return factors
+    columns = SparseColumns(factors, copy=True)
+    columns.sum_duplicates()
+    return columns

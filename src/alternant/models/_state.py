@@ -77,7 +77,7 @@ class State(Guarded):
     def _count(self, kind: str) -> int | None:
         """Return the number of users or of items; None before the fit."""
         factors = getattr(self, f"{kind}_factors", None)
-        return None if factors is None else len(factors)
+        return None if factors is None else int(np.shape(factors)[0])  # SciPy's sparse arrays have no length
 
     def _side(self, kind: str) -> NDArray[Any]:
         """Return the factors of one side."""

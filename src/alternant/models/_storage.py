@@ -5,7 +5,9 @@ The tensors are the factors (`user_factors` and `item_factors`; if users are spa
 column) and, if present, the interactions
 (`indptr`, `indices`, `values`, `shape`), the raw ids (`user_ids`, `item_ids`: int64, or the bytes of a JSON list) and
 the degrees of the fit (`user_degrees`, `item_degrees`, since version 2, with their exponents as ``degrees`` in the
-header). The header's ``__metadata__`` contains ``alternant`` (the version of the format), ``model`` (the class),
+header) and, since version 3, what was learned from features (`user_features_weights` and so on; see `_prior_storage`).
+A model without features is written as version 2. The header's ``__metadata__`` contains ``alternant`` (the version of
+the format), ``model`` (the class),
 ``parameters`` and ``state`` (both JSON), and ``library`` (of the data frame the model was fitted on).
 """
 
@@ -27,9 +29,11 @@ from ..data.csr import CSR
 from ..data.ids import Ids
 from ..data.values import object_array
 from ._fit_loop import freeze
+from ._prior_storage import names_of, pack_priors, unpack_prior
 from .als.degrees import Degrees
 
-FORMAT_VERSION = 2
+FORMAT_VERSION = 3
+WITHOUT_FEATURES = 2
 _FACTORS = {"user_factors", "item_factors"}
 _SPARSE_USERS = {"user_factors_indptr", "user_factors_indices", "user_factors_values"}
 _SPARSE_ITEMS = {"item_factors_indptr", "item_factors_indices", "item_factors_values"}
@@ -48,9 +52,10 @@ class ModelFileError(ValueError):
 
 def save(model: Any, path: str | os.PathLike[str], interactions: bool) -> None:
     """Write a fitted model; see `FactorModel.save`."""
-    tensors = _pack_factors(model.user_factors, model.item_factors)
+    users, items = model._factors()
+    tensors = _pack_factors(users, items)
     csr = getattr(model, "interactions_", None)  # missing if factors were set by hand
-    rows = len(model.user_factors), len(model.item_factors)
+    rows = len(users), len(items)
     if interactions and csr is not None:
         if csr.shape != rows:
             raise ValueError(
@@ -67,8 +72,10 @@ def save(model: Any, path: str | os.PathLike[str], interactions: bool) -> None:
         degrees = None  # factors set by hand
     if degrees is not None:
         tensors |= {"user_degrees": degrees.users, "item_degrees": degrees.items}
+    of_features, features = pack_priors(model)
+    tensors |= of_features
     metadata = {
-        "alternant": str(FORMAT_VERSION),
+        "alternant": str(FORMAT_VERSION if features else WITHOUT_FEATURES),
         "model": type(model).__name__,
         "parameters": json.dumps({name: _plain(value) for name, value in model.get_params().items()}),
         "state": json.dumps({name: getattr(model, name) for name in model._fitted_state if hasattr(model, name)}),
@@ -77,6 +84,8 @@ def save(model: Any, path: str | os.PathLike[str], interactions: bool) -> None:
         metadata["library"] = model._library
     if degrees is not None:
         metadata["degrees"] = json.dumps([degrees.exponents, degrees.popularity, degrees.constants])
+    if features:
+        metadata["features"] = json.dumps(features)
     with whole_file(path, "a model") as temporary:
         tensor_file.write(temporary, tensors, metadata)
 
@@ -129,9 +138,9 @@ def _restore(cls: Any, metadata: dict[str, str], tensors: dict[str, NDArray[Any]
     """Build the model, refusing inconsistent tensors: kernels do not check the arrays of a model again."""
     items_of = _SPARSE_ITEMS if _SPARSE_ITEMS & tensors.keys() else _DENSE_ITEMS
     sides = _SPARSE_USERS | items_of if _SPARSE_USERS & tensors.keys() else _FACTORS
-    unexpected = tensors.keys() - sides - _INTERACTIONS - _IDS - _DEGREES
+    unexpected = tensors.keys() - sides - _INTERACTIONS - _IDS - _DEGREES - names_of("user") - names_of("item")
     missing = sides - tensors.keys()
-    for together in (_INTERACTIONS, _DEGREES):
+    for together in (_INTERACTIONS, _DEGREES, names_of("user"), names_of("item")):
         missing |= together - tensors.keys() if together & tensors.keys() else set()
     if unexpected or missing:
         raise KeyError(*sorted(missing), *sorted(unexpected))
@@ -154,6 +163,11 @@ def _restore(cls: Any, metadata: dict[str, str], tensors: dict[str, NDArray[Any]
             state[f"_{kind}_ids"] = _unpack_ids(packed, len(factors))
     if "user_degrees" in tensors:
         state["_degrees"] = _unpack_degrees(tensors, metadata, len(users), len(items))
+    for kind, factors in (("user", users), ("item", items)):
+        if names_of(kind) & tensors.keys():
+            prior = unpack_prior(kind, tensors, metadata, factors)
+            _check_csr(prior.features, *prior.features.shape)
+            state[f"_{kind}_prior"] = prior
     state["_library"] = metadata.get("library")
     for array in (users, items):
         freeze(array)

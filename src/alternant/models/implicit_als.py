@@ -2,30 +2,25 @@
 
 from __future__ import annotations
 
-import copy
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 
 import numpy as np
-from numpy.typing import NDArray
 
 from ..data.csr import CSR
 from ._fit_loop import Callback, FitOptions
 from ._parameters import AUTO
 from ._sklearn import check_unused
 from ._traits import Traits
-from .als.degrees import Degrees
 from .als.explanation import Explanation, explain
-from .als.half_sweep import half_sweep
-from .als.implicit_defaults import CHOSEN, WEIGHTINGS, choose_objective, chosen_values, fitted_objective, search_space
-from .als.implicit_objective import ImplicitObjective, cached_basis
+from .als.implicit_defaults import CHOSEN, WEIGHTINGS, choose_objective, chosen_values, search_space
+from .als.implicit_model import ImplicitModel
 from .als.trainer import AlternatingLeastSquares
 
 if TYPE_CHECKING:
-    from .._typing import Auto, BackendName, DType, Rated, Seed
+    from .._typing import Auto, BackendName, DType, Featured, Rated, Seed
 
 
-class ImplicitALS(AlternatingLeastSquares):
+class ImplicitALS(ImplicitModel):
     r"""Matrix factorization of implicit feedback by weighted alternating least squares.
 
     Minimizes, over all pairs of a user u and an item i, observed or not,
@@ -50,6 +45,12 @@ class ImplicitALS(AlternatingLeastSquares):
     lower than that of popularity: compare with `Popularity`, and raise `regularization`.
 
     A user without interactions, in the fit or folded in, gets the factors of the mean user.
+
+    With features of users or items, the factors are regularized towards what the features predict: x_u in the terms
+    above becomes ``x_u - A^T f_u``, y_i becomes ``y_i - B^T h_i``, and ``rho |A|^2`` and ``rho |B|^2`` are added. f and
+    h end in a constant, to which rho does not apply. A and B are ridge regressions of the factors on the features after
+    each half-sweep, from the second iteration on. Users or items with features alone get the factors ``A^T f`` or
+    ``B^T h``.
 
     Parameters
     ----------
@@ -106,6 +107,10 @@ class ImplicitALS(AlternatingLeastSquares):
         of the half-sweep. Lower values are slower; they pay off if confidences span many orders of magnitude.
     max_cg_steps : int
         Maximum number of conjugate-gradient steps for a row in one half-sweep.
+    feature_regularization : float, "auto", or a pair (users, items)
+        rho, relative to the weighted sum of squares of the average feature; used by fits with features only.
+        ``"auto"``: the largest of 1/64 to 64 that keeps 95 % of the best reduction of the error in predicting factors
+        of held-out rows; if the features don't predict them, they are left out, and the fit is that without features.
     iterations : int
         Maximum number of iterations, of two half-sweeps each.
     acceleration : {"nesterov", None}
@@ -145,6 +150,8 @@ class ImplicitALS(AlternatingLeastSquares):
         objectives are the sum of the confidences of all likes minus the part that the factors explain. Their error,
         relative to that sum, is the rounding error of `dtype`, or 1e-5 with rows in float16 (`tol` of at least 0.05);
         in float32 it is larger if confidences span many orders of magnitude.
+    feature_regularization_ : tuple
+        rho of users and items; None without features, infinite if ``"auto"`` left them out.
     backend_ : str
         The backend that the fit used.
     interactions_ : CSR
@@ -156,6 +163,8 @@ class ImplicitALS(AlternatingLeastSquares):
 
     S. Rendle, W. Krichene, L. Zhang, Y. Koren, "Revisiting the Performance of iALS on Item Recommendation
     Benchmarks", RecSys 2022.
+
+    D. Agarwal, B.-C. Chen, "Regression-based Latent Factor Models", KDD 2009 (the prior learned from features).
 
     G. Takács, I. Pilászy, D. Tikk, "Applications of the Conjugate Gradient Method for Implicit Feedback
     Collaborative Filtering", RecSys 2011.
@@ -172,7 +181,6 @@ class ImplicitALS(AlternatingLeastSquares):
     }
     _automatic = CHOSEN
     _fitted_state = (*AlternatingLeastSquares._fitted_state, *(f"{name}_" for name in CHOSEN))
-    _degrees: Degrees | None = None
 
     weighting_: str
     alpha_: float
@@ -198,6 +206,7 @@ class ImplicitALS(AlternatingLeastSquares):
         solver: Literal["cg", "cholesky"] = "cg",
         tol: float = 0.3,
         max_cg_steps: int = 10,
+        feature_regularization: float | tuple[float | Auto, float | Auto] | Auto = "auto",
         iterations: int = 8,
         acceleration: Literal["nesterov"] | None = "nesterov",
         early_stopping: float | None = None,
@@ -221,6 +230,7 @@ class ImplicitALS(AlternatingLeastSquares):
         self.solver = solver
         self.tol = tol
         self.max_cg_steps = max_cg_steps
+        self.feature_regularization = feature_regularization
         self.iterations = iterations
         self.acceleration = acceleration
         self.early_stopping = early_stopping
@@ -243,6 +253,8 @@ class ImplicitALS(AlternatingLeastSquares):
         interactions: Rated,
         y: Any = None,
         *,
+        user_features: Featured | None = None,
+        item_features: Featured | None = None,
         callback: Callback | None = None,
         callback_at: Literal["iteration", "half_sweep"] = "iteration",
         show_progress: bool | None = None,
@@ -256,6 +268,9 @@ class ImplicitALS(AlternatingLeastSquares):
             lists, too) with 0 where there is no interaction.
         y : None
             Not used; present for compatibility with scikit-learn.
+        user_features, item_features : Features, or sparse matrix or array, or dense array, shape (n, d), optional
+            Features of the users and of the items. `Features` are matched by id, and need `Interactions`; rows of a
+            matrix are in the order of the users (items), its columns should be on similar scales.
         callback : callable, optional
             Called with a `FitState`; the fit stops after the iteration in which it returns True. An exception leaves
             the model of the last complete iteration.
@@ -286,7 +301,8 @@ class ImplicitALS(AlternatingLeastSquares):
         objective = choose_objective(self, user_items)
         degrees = objective.degrees
         assert degrees is not None
-        sides = objective.of_fit(user_items)
+        features = user_features, item_features
+        sides = objective.of_fit(user_items, self._prior_of_fit(features, user_items.shape, ids, self.num_threads))
         start = self._start(*user_items.shape)
         previous = getattr(self, "item_factors", None) if self.warm_start else None
         drawn = slice(0 if previous is None else len(previous), None)
@@ -303,56 +319,9 @@ class ImplicitALS(AlternatingLeastSquares):
     def _accelerated(self) -> bool:
         return self.acceleration is not None
 
-    def _truth(self, rows: CSR) -> NDArray[Any]:
-        return (rows.data > 0).astype(rows.data.dtype)
-
-    def _objective(self) -> ImplicitObjective:
-        """Return the objective of the fitted model, with the values that the fit chose for "auto"."""
-        return fitted_objective(self, self._degrees_of_factors())
-
-    def _degrees_of_factors(self) -> Degrees | None:
-        """Return the degrees that the fit counted, unless the factors have other numbers of rows."""
-        degrees, users, items = self._degrees, self.user_factors, self.item_factors
-        if degrees is None or users is None or items is None:
-            return None
-        return degrees if (len(degrees.users), len(degrees.items)) == (len(users), len(items)) else None
-
-    def _fold_in(
-        self, rows: CSR, fixed: NDArray[Any], kind: str, numbers: NDArray[np.int64] | None = None
-    ) -> NDArray[Any]:
-        objective, solver = self._objective(), self._solver(fold_in=True)
-        problems = objective.problems(rows, kind, numbers)
-        basis = cached_basis(self, fixed, "item" if kind == "user" else "user", objective, solver)
-        factors = half_sweep(problems, None, basis, solver).factors
-        degrees = np.diff(rows.indptr)
-        if kind == "item":
-            return objective.finish_items(factors, degrees)
-        if (degrees == 0).any():
-            factors[degrees == 0] = self._mean_row("user")
-        return factors
-
-    def _solve_side(self, rows: CSR, own: NDArray[Any], fixed: NDArray[Any], kind: str) -> NDArray[Any]:
-        if not isinstance(self.degree_normalization, str) and np.any(self.degree_normalization):
-            raise ValueError(
-                "half_sweep solves row problems without degree normalization, got degree_normalization="
-                f"{self.degree_normalization!r}: pass 0, or multiply the rows of factors by their weights"
-            )
-        return fitted_objective(self, None).solve(rows, own, fixed, kind, replace(self._solver(), narrow=False))
-
-    def _mean_row(self, kind: str) -> NDArray[Any]:
-        """Return the mean over rows with interactions, if their numbers are known, else over all rows."""
-        degrees = self._degrees_of_factors()
-        if degrees is None:
-            return super()._mean_row(kind)
-        side, known = self._factors()[0 if kind == "user" else 1], degrees.of_kind(kind) > 0
-        total: NDArray[Any] = side.sum(axis=0, dtype=np.float64, where=known[:, None])
-        return (total / max(1, int(known.sum()))).astype(side.dtype)
-
-    def _partial_state(self, kind: str, numbers: NDArray[np.int64], rows: CSR) -> dict[str, Any]:
-        degrees = self._degrees_of_factors()
-        return {"_degrees": None if degrees is None else degrees.replaced(kind, numbers, np.diff(rows.indptr))}
-
-    def explain(self, user: Any, item: Any, *, user_items: Rated | None = None) -> Explanation:
+    def explain(
+        self, user: Any, item: Any, *, user_items: Rated | None = None, user_features: Featured | None = None
+    ) -> Explanation:
         """Break a score down into the contributions of the items in the user's history.
 
         With ``A`` the matrix of the user's row problem, the solution is ``A^-1 sum_j t_j y_j``, so that item j
@@ -366,35 +335,22 @@ class ImplicitALS(AlternatingLeastSquares):
         item : id
         user_items : sparse matrix, shape (1, n_items), or Interactions of one user, optional
             The user's interactions, instead of those of the fit.
+        user_features : as for `recommend`, one row, optional
+            With ``user=None``: the features of the new user.
 
         Returns
         -------
         Explanation
-            With ``contributions.sum() == score == predict(user, item)`` up to rounding. For a user without likes, the
-            contributions are 0 and `remainder` is the score.
+            With ``contributions.sum() + features == score == predict(user, item)`` up to rounding. For a user without
+            likes, the contributions are 0 and `remainder` is the score, less the share of the features.
 
         Raises
         ------
         NotFittedError, IndexError, ValueError
             As `recommend`.
         """
-        return explain(self, user, item, user_items)
+        return explain(self, user, item, user_items, user_features)
 
     def search_space(self, rows: CSR | None = None) -> dict[str, Any]:
         """Return ranges around what ``"auto"`` chooses for `rows`."""
         return search_space(self, rows)
-
-    def iteration_work(self, n_users: int, n_items: int, n_pairs: int) -> float:
-        """Estimate the cost of an iteration."""
-        f = self.factors
-        return n_pairs * (32 + f) + (n_users + n_items) * f * f / 6
-
-    def rescored(self, value: float) -> Self:
-        """Return a copy that ranks with another `popularity_exponent`."""
-        _, items = self._factors()
-        assert self.interactions_ is not None  # called by a search, which has just fitted
-        degrees = np.maximum(np.bincount(self.interactions_.indices, minlength=len(items)), 1).astype(np.float64)
-        by = degrees ** (value - self.popularity_exponent_)
-        view = copy.copy(self)
-        view.item_factors = items * by.astype(items.dtype)[:, None]
-        return view

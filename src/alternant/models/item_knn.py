@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from .._utils.threads import resolve_num_threads
 from ..data.csr import CSR
-from ._item_weights import ItemWeightsModel, entries, rows_with_constant
+from ._item_weights import ItemWeightsModel, cut_by_entries, entries, rows_with_constant
 from ._parameters import AUTO, Rule, integer_rule, number_rule
 from ._sklearn import check_unused
 from ._traits import Traits
@@ -22,6 +22,7 @@ SIMILARITIES = ("unit-cosine", "cosine", "tfidf", "bm25")
 WEIGHTINGS = ("binary", "log", "proportional")
 K1, B = 1.2, 0.75  # of BM25, as usual in text retrieval
 FILL = 2.0**-20  # of an item's popularity, added to all scores: it ranks what no neighbour scores
+PRODUCTS_PER_CALL = 1 << 24  # of the kernel, between two checks for Ctrl-C: some hundredths of a second
 
 
 class ItemKNN(ItemWeightsModel):
@@ -215,36 +216,47 @@ class ItemKNN(ItemWeightsModel):
         columns = weighted.transpose()
         n, dtype = x.shape[1], x.data.dtype
         squares = np.square(weighted.data, dtype=np.float64)
-        counts = np.maximum(np.diff(columns.indptr), 1)
+        counts = np.maximum(np.bincount(x.indices, minlength=n), 1)
         norms = np.sqrt(np.bincount(weighted.indices, squares, minlength=n))
-        k = min(self.neighbours, max(1, n - 1))
-        ids, values = np.empty((n, k), np.int32), np.empty((n, k), dtype)
-        itself = np.arange(n + 1), np.arange(n)
-        self._backend().top_k_sparse(
-            (columns.indptr, columns.indices, columns.data), (weighted.indptr, weighted.indices, weighted.data),
-            n, k, itself, ids, values,
-            norms.astype(dtype), (norms * (counts.max(initial=1) / counts) ** self.popularity_exponent).astype(dtype),
-            self.shrinkage * float(squares.mean()) if len(squares) else 0.0, resolve_num_threads(self.num_threads),
-        )  # fmt: skip
-        found = ids >= 0
-        indptr = np.concatenate([[0], np.cumsum(found.sum(axis=1))])
-        owner, columns_of, kept = np.repeat(np.arange(n), np.diff(indptr)), ids[found], values[found]
-        order = np.lexsort((columns_of, owner))
-        return CSR.of(indptr, columns_of[order], kept[order], (n, n))
+        with np.errstate(over="ignore", invalid="ignore"):  # a huge exponent makes similarities 0
+            lowered = (norms * (counts.max(initial=1) / counts) ** self.popularity_exponent).astype(dtype)
+        norms, shrinkage = norms.astype(dtype), self.shrinkage * float(squares.sum()) / max(1, len(x.data))
+        lengths, k = np.diff(weighted.indptr), min(self.neighbours, max(1, n - 1))
+        products = np.bincount(weighted.indices, np.repeat(lengths, lengths), minlength=n)
+        right, threads = (weighted.indptr, weighted.indices, weighted.data), resolve_num_threads(self.num_threads)
+
+        def neighbours(start: int, stop: int) -> CSR:
+            part, itself = columns.take(np.arange(start, stop)), (np.arange(stop - start + 1), np.arange(start, stop))
+            ids, values = np.empty((stop - start, k), np.int32), np.empty((stop - start, k), dtype)
+            self._backend().top_k_sparse(
+                (part.indptr, part.indices, part.data), right, n, k, itself, ids, values, norms[start:stop], lowered,
+                shrinkage, threads,
+            )  # fmt: skip
+            return _by_column(ids, values, n)
+
+        blocks = [neighbours(*block) for block in cut_by_entries(products + k, PRODUCTS_PER_CALL)]
+        lengths, ids, values = (
+            np.concatenate(parts)
+            for parts in zip(*((np.diff(block.indptr), block.indices, block.data) for block in blocks), strict=True)
+        )
+        return CSR.of(np.concatenate([[0], np.cumsum(lengths)]), ids, values, (n, n))
 
     def _weighted(self, x: CSR) -> CSR:
         """Return x with its entries multiplied by g."""
         lengths = np.diff(x.indptr)
         owner = np.repeat(np.arange(len(lengths)), lengths)
         data = x.data.astype(np.float64)
+        if self.similarity == "bm25":
+            sizes = np.bincount(x.indices, np.abs(data), minlength=x.shape[1])
+            damping = K1 * (1 - B + B * sizes / (sizes.mean() or 1.0))
+            data *= (K1 + 1) / (damping[x.indices] + np.abs(data))
+        # Similarities do not depend on the scale, but products of large or small entries leave the range of the dtype.
+        data = np.ldexp(data, -np.frexp(np.abs(data).max(initial=0))[1])
         if self.similarity == "unit-cosine":
             norms = np.sqrt(np.bincount(owner, np.square(data), minlength=len(lengths)))
+            norms[norms == 0] = 1  # squares may still underflow
             data /= norms[owner]
         elif self.similarity != "cosine":
-            if self.similarity == "bm25":
-                sizes = np.bincount(x.indices, np.abs(data), minlength=x.shape[1])
-                damping = K1 * (1 - B + B * sizes / (sizes.mean() or 1.0))
-                data *= (K1 + 1) / (damping[x.indices] + np.abs(data))
             data *= np.log(x.shape[1] / lengths[owner])
         keep = data != 0  # a user of all items, by TF-IDF
         return CSR(x.indptr, x.indices, data.astype(x.data.dtype), x.shape).filter(keep)
@@ -261,9 +273,11 @@ class ItemKNN(ItemWeightsModel):
     def _neighbours(
         self, factors: Any, rows: NDArray[np.int64], k: int, candidates: Any, kind: str
     ) -> tuple[NDArray[np.int32], NDArray[Any]]:
+        from ._sparse_rows import sparse_columns
+
         if kind == "user":
             return super()._neighbours(factors, rows, k, candidates, kind)
-        stored = factors.to_csr()
+        stored = sparse_columns(factors).to_csr()
 
         def similarities(start: int, stop: int) -> NDArray[Any]:
             chosen = stored.take(rows[start:stop])
@@ -287,6 +301,14 @@ class ItemKNN(ItemWeightsModel):
 def _user_rows(x: CSR) -> SparseRows:
     """Return the rows x and their last column."""
     return rows_with_constant(x, np.where(np.diff(x.indptr) == 0, 1, FILL))
+
+
+def _by_column(ids: NDArray[np.int32], values: NDArray[Any], n: int) -> CSR:
+    """Return lists of columns, best first and padded with -1, as rows in canonical form."""
+    order = np.argsort(ids, axis=1)
+    ids, values = np.take_along_axis(ids, order, axis=1), np.take_along_axis(values, order, axis=1)
+    found = ids >= 0
+    return CSR.of(np.concatenate([[0], np.cumsum(found.sum(axis=1))]), ids[found], values[found], (len(ids), n))
 
 
 def _with_popularity(similar: CSR, rows: CSR) -> SparseColumns:

@@ -73,13 +73,13 @@ def objective_metric(model: FactorModel, interactions: Any, validation: Any, met
 
 
 def own_values(model: FactorModel, interactions: Any) -> dict[str, Any]:
-    """Return a model's parameters, with "auto" replaced by the values chosen for the interactions."""
+    """Return a model's parameters, with "auto" replaced by the values chosen for the interactions, if they are."""
     own = model.get_params()
     auto = [name for name, value in own.items() if isinstance(value, str) and value == AUTO and name != "backend"]
     if not auto:
         return own
     chosen = model.auto_parameters(_rows(interactions))
-    return own | {name: chosen[name] for name in auto}
+    return own | {name: chosen[name] for name in auto if name in chosen}
 
 
 @dataclass(frozen=True)

@@ -30,7 +30,8 @@ def run(arguments: argparse.Namespace) -> None:
     model = load_model(arguments)
     titles = read_titles(model, arguments)
     if not hasattr(model, "explain"):
-        able = " and ".join(cls.__name__ for cls in MODELS.values() if hasattr(cls, "explain"))
+        *others, last = (cls.__name__ for cls in MODELS.values() if hasattr(cls, "explain"))
+        able = f"{', '.join(others)} and {last}"
         raise ValueError(
             f"{arguments.model_file!r} holds {type(model).__name__}, which can't explain scores: {able} can"
         )

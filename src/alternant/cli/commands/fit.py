@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 from ..._utils.atomic import check_target
 from ...data.internals import ids_of
 from ...models.internals import check_can_be_saved
-from ..inputs import make_model, read_interactions, refuse_inputs_as_output, require_values
-from ..options import add_model, add_table
+from ..inputs import make_model, read_features, read_interactions, refuse_inputs_as_output, require_values
+from ..options import add_feature_id, add_features, add_model, add_table
 from ..printing import plain, print_json
 from ..summary import summary
 
@@ -26,6 +26,9 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
     add_table(parser)
     add_model(parser)
+    for kind in ("user", "item"):
+        add_features(parser, kind)
+        add_feature_id(parser, kind)
     parser.add_argument("-o", "--output", required=True, metavar="FILE", help="where to save the model")
 
 
@@ -39,8 +42,12 @@ def run(arguments: argparse.Namespace) -> None:
     data = read_interactions(arguments)
     for kind in ("user", "item"):
         check_can_be_saved(ids_of(data, kind), kind)
+    tables = {f"{kind}_features": read_features(arguments, kind) for kind in ("user", "item")}
+    features = {name: table for name, table in tables.items() if table is not None}
+    if features and not hasattr(model, "feature_regularization"):
+        raise ValueError(f"--model {arguments.model} has no features: choose implicit-als or explicit-als")
     start = time.perf_counter()
-    model.fit(data)
+    model.fit(data, **features)
     seconds = time.perf_counter() - start
     model.save(target)
     if arguments.json:
@@ -48,4 +55,6 @@ def run(arguments: argparse.Namespace) -> None:
         print_json({**summary(model), "seconds": seconds, "file": str(target), "data": report})
         return
     print(data.describe())
+    for name, table in features.items():
+        print(f"\n{name.replace('_', ' ')}: {table.describe()}")
     print(f"\n{model!r}, fitted in {seconds:.1f} s\nsaved in {target}")

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ...models.internals import factors, known_rows, raw_ids, seen
-from ..inputs import load_model, read_titles, read_users, refuse_inputs_as_output, to_ids
-from ..options import JSON_LINES, LIKE_OPTIONS, add_saved
+from ..inputs import add_new, load_model, read_features, read_titles, read_users, refuse_inputs_as_output, to_ids
+from ..options import JSON_LINES, LIKE_OPTIONS, add_feature_id, add_features, add_saved
 from ..printing import print_json, print_json_lists, print_lists
 
 if TYPE_CHECKING:
@@ -27,6 +27,9 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     who.add_argument("--users", nargs="+", action="extend", metavar="ID", help="user ids; " + LIKE_OPTIONS)
     who.add_argument("--users-file", metavar="FILE", help="a file with one user id per line, or /dev/stdin")
     who.add_argument("--all", action="store_true", help="every user of the fit")
+    for kind in ("user", "item"):
+        add_features(parser, kind, "; those that the model does not know are added to it")
+        add_feature_id(parser, kind)
     parser.add_argument("-o", "--output", metavar="FILE", help="write a .parquet or .csv file instead of printing")
     parser.add_argument("--keep-seen", action="store_true", help="also list items that the user has interacted with")
     parser.add_argument("--unknown", choices=("raise", "empty", "cold-start"), default="raise",
@@ -40,6 +43,8 @@ def run(arguments: argparse.Namespace) -> None:
         raise ValueError(f"--output must end in .parquet or .csv, got {arguments.output!r}")
     refuse_inputs_as_output(arguments)
     model = load_model(arguments)
+    for kind in ("user", "item"):
+        add_new(model, kind, read_features(arguments, kind))
     titles = read_titles(model, arguments)
     k = min(arguments.k, max(len(model.item_factors), 1))
     unknown = arguments.unknown.replace("-", "_")

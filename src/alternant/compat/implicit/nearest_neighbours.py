@@ -11,8 +11,9 @@ from scipy import sparse
 from ... import kernels
 from ..._utils.progress import progress_bar
 from ...data import weights
+from ...data.validation import check_structure
 from .recommender_base import Lists, RecommenderBase, read_npz, write_npz
-from .utils import check_columns, check_csr, check_ids, check_rows, thread_count
+from .utils import check_columns, check_csr, check_ids, check_rows, list_length, thread_count
 
 LOWEST = float(np.finfo(np.float64).min)  # the score of selected items that have none
 PADDING = float(np.finfo(np.float32).min)  # the score of id -1
@@ -82,6 +83,7 @@ class ItemItemRecommender(RecommenderBase):
         users = check_ids("userid", userid, None, "user")
         user_items = check_rows("user_items", user_items, users, len(self.similarity.indptr) - 1, "item")
         rows = _resized(user_items, self.similarity.shape[0])
+        N = list_length(N)
         lists = self._ranked(rows, N, rows if filter_already_liked_items else None, filter_items, items)
         return _stacked(*lists, N) if users.ndim else _single(*lists)
 
@@ -102,6 +104,7 @@ class ItemItemRecommender(RecommenderBase):
         known, chosen = self.similarity.shape[0], numbers.reshape(-1)
         indptr = np.append(0, np.cumsum(chosen < known))
         rows = sparse.csr_matrix((np.ones(indptr[-1]), chosen[chosen < known], indptr), shape=(len(chosen), known))
+        N = list_length(N)
         lists = self._ranked(rows, N, None, filter_items, items)
         return _stacked(*lists, N) if numbers.ndim else _single(*lists)
 
@@ -145,6 +148,7 @@ class ItemItemRecommender(RecommenderBase):
         if "data" in values:
             data, indices, indptr, shape = (values.pop(name) for name in ("data", "indices", "indptr", "shape"))
             model.similarity = sparse.csr_matrix((data, indices, indptr), shape=tuple(shape.tolist()))
+            check_structure("similarity", model.similarity)
         for name, value in values.items():
             setattr(model, name, value)
         return model
@@ -229,8 +233,8 @@ def all_pairs_knn(users: Any, K: int = 100, num_threads: int = 0, show_progress:
 
 def top_k(rows: Any, columns: Any, N: int, excluded: Any, num_threads: int) -> Lists:
     """Return the N greatest entries of each row of a product of CSR matrices, and their columns."""
-    ids, values = np.empty((rows.shape[0], max(N, 0)), np.int32), np.empty((rows.shape[0], max(N, 0)))
-    if N > 0:
+    ids, values = np.empty((rows.shape[0], N), np.int32), np.empty((rows.shape[0], N))
+    if N:
         left, right = ((np.asarray(m.indptr, np.int64), m.indices, np.asarray(m.data, np.float64))
                        for m in (rows, columns))  # fmt: skip
         work = rows.nnz * columns.nnz / max(1, columns.shape[0])
@@ -245,6 +249,7 @@ def _excluded(rows: Any, liked: Any, filter_items: Any) -> Any:
     if filter_items is None or np.size(filter_items) == 0:
         return None if liked is None else (np.asarray(liked.indptr, np.int64), liked.indices)
     everywhere = np.unique(filter_items).astype(np.int64)
+    everywhere = everywhere[(everywhere >= 0) & (everywhere < rows.shape[1])]  # others, such as -1, are in no list
     count = rows.shape[0]
     own = [np.empty(0, np.int64)] * count if liked is None else np.split(liked.indices, liked.indptr[1:-1])
     both = [np.append(some, everywhere) for some in own[:count]]

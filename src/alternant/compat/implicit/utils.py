@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from scipy import sparse
 
 from ..._utils.threads import default_num_threads, resolve_num_threads
+from ...data.validation import check_structure
 
 WORK_PER_THREAD = 1 << 18
 
@@ -63,12 +64,21 @@ def is_sparse(matrix: Any) -> bool:
 
 
 def check_csr(user_items: Any) -> Any:
-    """Return the sparse matrix in CSR format; warn with `ParameterWarning` if it had to be converted."""
+    """Return the sparse matrix in CSR format; warn with `ParameterWarning` if it had to be converted.
+
+    Raises
+    ------
+    TypeError
+        If it is no sparse matrix.
+    ValueError
+        If its arrays contradict each other or its shape, which SciPy and kernels would follow out of bounds.
+    """
     if not is_sparse(user_items):
         raise TypeError(
             f"expected a scipy.sparse matrix, got {type(user_items).__name__}: pass scipy.sparse.csr_matrix(...) of it"
         )
     user_items = _two_dimensional(user_items)
+    check_structure("matrix", user_items)
     if user_items.format != "csr":
         name = type(user_items).__name__
         warnings.warn(
@@ -118,6 +128,17 @@ def check_ids(name: str, ids: Any, count: int | None, kind: str) -> NDArray[np.i
     return array
 
 
+def list_length(k: Any) -> int:
+    """Return the length of the lists; a float that is a whole number is one, as for implicit."""
+    length = int(k)
+    if length != k or length < 0:
+        raise ValueError(
+            f"the length of the lists must be a whole number of at least 0, got {k}: pass the number of results as N "
+            "or k"
+        )
+    return length
+
+
 def _two_dimensional(matrix: Any) -> Any:
     """Return a sparse vector, such as a row of a csr_array, as a CSR matrix with one row, and all else as it is."""
     return matrix.reshape(1, -1).tocsr() if matrix.ndim == 1 else matrix
@@ -129,7 +150,7 @@ def check_rows(name: str, matrix: Any, ids: NDArray[np.int64], count: int, kind:
     Raises
     ------
     ValueError
-        If the matrix is not in CSR format, if the number of rows differs, or if there are such entries.
+        If the matrix is not in CSR format or damaged, if the number of rows differs, or if there are such entries.
     """
     if is_sparse(matrix):
         matrix = _two_dimensional(matrix)
@@ -139,6 +160,7 @@ def check_rows(name: str, matrix: Any, ids: NDArray[np.int64], count: int, kind:
         raise ValueError(
             f"{name} must have one row for each id, {ids.size}, got {matrix.shape[0]} rows: pass {name}[ids]"
         )
+    check_structure(name, matrix)
     check_columns(name, matrix, count, kind)
     return matrix
 

@@ -316,8 +316,8 @@ class LightFM:
     def _check_params(self) -> None:
         if self.loss in PAIRWISE:
             raise NotImplementedError(
-                f"alternant has no pairwise losses yet, got loss={self.loss!r}: use alternant.ImplicitALS, which also "
-                "learns rankings from likes alone, or loss='logistic' if there are dislikes"
+                f"there are no pairwise losses behind this interface, got loss={self.loss!r}: use alternant.BPR, which "
+                "has those of BPR and WARP, or loss='logistic' if there are dislikes"
             )
         if self.learning_schedule == "adadelta":
             raise NotImplementedError("learning_schedule='adadelta' is not offered here: use 'adagrad'")

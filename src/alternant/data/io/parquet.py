@@ -43,6 +43,18 @@ def read_parquet(file: Path, roles: dict[str, Any]) -> tuple[dict[str, Any], dic
     return columns, names
 
 
+def parquet_names(file: Path) -> list[str]:
+    """Return the names of the columns; read_parquet reports a file that is damaged."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        with pq.ParquetFile(file) as parquet:
+            return [str(name) for name in parquet.schema_arrow.names]
+    except (pa.ArrowException, OSError):
+        return []
+
+
 def _is_text(dtype: Any) -> bool:
     import pyarrow as pa
 

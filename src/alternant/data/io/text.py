@@ -257,8 +257,9 @@ def read_text(file: Path, start: bytes, roles: dict[str, Any], dialect: Dialect)
     out = {}
     for role, at in text.columns.items():
         column, bad = table.column(str(at)), None
-        if role in ("user", "item", "id", "title"):
-            column = without(column, [""]) if role == "title" else convert_ids(column)
+        is_text = role == "title" or role.startswith("feature")
+        if is_text or role in ("user", "item", "id"):
+            column = without(column, [""]) if is_text else convert_ids(column)
             if pa.types.is_string(column.type) and (bad := first_bad(column, forbidden="\0")) is not None:
                 raise ValueError(f"{text.name} has a NUL byte in line {text.line(bad.row):,}: it must be UTF-8 text")
         elif role == "time":
@@ -270,6 +271,15 @@ def read_text(file: Path, start: bytes, roles: dict[str, Any], dialect: Dialect)
             raise _bad_entry(text, role, roles[role], bad)
         out[role] = column
     return out
+
+
+def text_names(file: Path, start: bytes, dialect: Dialect, column: Any) -> list[str]:
+    """Return the names in the header, or the positions of the columns if there is none."""
+    dialect.check()
+    text = Text.open(file, start, {"id": column}, dialect)
+    if not text.dialect.header:
+        return [str(at) for at in range(text.width)]
+    return next(records(file, text.zipped, text.separator, text.quote)).fields
 
 
 def _bad_entry(text: Text, role: str, column: Any, bad: Bad) -> ValueError:

@@ -83,6 +83,14 @@ def convert_numbers(column: Any, decimal: str = ".") -> tuple[Any, Bad | None]:
     return column, None
 
 
+def numbers_or_texts(column: Any, decimal: str) -> Any:
+    """Return numbers if all entries are, else the texts."""
+    if column.null_count == len(column):
+        return column
+    numbers, bad = convert_numbers(column, decimal)
+    return column if bad is not None else numbers
+
+
 def convert_times(column: Any, decimal: str = ".") -> tuple[Any, Bad | None]:
     """Return integers, floats or dates (UTC), whichever fits all entries; or the first entry that does not fit."""
     import pyarrow as pa

@@ -1,6 +1,6 @@
 /* The row problem of alternating least squares, parallel over rows with OpenMP.
  *
- *     (diag(g) + lambda_u I + sum_j w_j y_j y_j^T) x_u = sum_j t_j y_j
+ *     (diag(g) + lambda_u I + sum_j w_j y_j y_j^T) x_u = sum_j t_j y_j + l_u
  *
  * Cost of a row with n entries: by conjugate gradients, gathering its y_j from memory once (n f numbers, the bottleneck
  * on large data) and 2 n f multiply-adds per step; exactly, n f^2 / 2 + f^3 / 6, or n^2 f / 2 + n^3 / 6 by the dual.

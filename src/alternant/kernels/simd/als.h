@@ -19,6 +19,7 @@ typedef struct {
     const void *target;         /* nnz, or NULL: then t = w + added */
     double added;
     const void *target_scale;   /* n, or NULL */
+    const void *linear;         /* m x f, added to the right-hand sides, or NULL; only for solve_rows */
     const void *X;              /* m x f; only for squared_error */
     const void *Y;              /* n x f; or NULL */
     const uint16_t *Y_f16;      /* the same in float16, if Y is NULL */

@@ -34,6 +34,8 @@ ALTERNANT_FUNCTION int PRIMAL(NAME(row) *row, WORK *scratch, REAL *out)
         for (k = 0; k < fp; k++) b[k] += chunk_b[k];
         WORK_NAME(syrk)(rows, fp, 0, fp, Z, pack, A);
     }
+    if (row->linear != NULL)
+        for (k = 0; k < f; k++) b[k] += row->linear[k];
     for (k = 0; k < f; k++) {
         A[k * fp + k] += (WORK)row->g[k] + (WORK)row->lambda;
         if ((double)A[k * fp + k] > largest) largest = (double)A[k * fp + k];

@@ -1,6 +1,29 @@
 /* The row solvers of als.c, for one real type. No include guard: see use_float32.h. */
 
-/* x = D^-1/2 V^T (I + V V^T)^-1 (t / sqrt(w)),  V = diag(sqrt(w)) Y D^-1/2,  D = diag(g) + lambda; V^T is stored. */
+/* Subtract sqrt(w_j) y_j . D^-1 l from the dual's targets c, and copy them to a; s is scratch, zero before and after.
+ * Returns the objective at D^-1 l. */
+ALTERNANT_FUNCTION double NAME(shift_targets)(const NAME(row) *row, const REAL *root, const REAL *V, REAL *s, REAL *c,
+                                              REAL *a)
+{
+    const ptrdiff_t n = row->n, np = padded(n, sizeof(REAL));
+    double objective = 0;
+    ptrdiff_t j, k;
+    for (k = 0; k < row->f; k++) {
+        const REAL scaled = root[k] * row->linear[k];
+        objective -= (double)scaled * scaled;
+        for (j = 0; j < n; j++) s[j] += scaled * V[k * np + j];
+    }
+    for (j = 0; j < n; j++) {
+        objective += ((double)s[j] - 2 * (double)c[j]) * s[j];
+        c[j] -= s[j];
+        a[j] = c[j];
+        s[j] = 0;
+    }
+    return objective;
+}
+
+/* x = D^-1/2 V^T (I + V V^T)^-1 (t / sqrt(w)),  V = diag(sqrt(w)) Y D^-1/2,  D = diag(g) + lambda; V^T is stored.
+ * With a linear term l, this solves for x - D^-1 l, whose targets are t - w Y D^-1 l. */
 ALTERNANT_FUNCTION int NAME(solve_dual)(NAME(row) *row, REAL *scratch, REAL *out)
 {
     const ptrdiff_t f = row->f, n = row->n, np = padded(n, sizeof(REAL));
@@ -27,6 +50,7 @@ ALTERNANT_FUNCTION int NAME(solve_dual)(NAME(row) *row, REAL *scratch, REAL *out
         a[j] = c[j];
         for (k = 0; k < f; k++) V[k * np + j] = scale * y[k] * root[k];
     }
+    if (row->linear != NULL) objective = NAME(shift_targets)(row, root, V, s, c, a);
     NAME(syrk)(f, np, 0, np, V, V, S);
     for (j = 0; j < np; j++) {
         S[j * np + j] += 1;
@@ -36,7 +60,7 @@ ALTERNANT_FUNCTION int NAME(solve_dual)(NAME(row) *row, REAL *scratch, REAL *out
     NAME(cholesky_solve)(np, S, inverse, a);
     for (k = 0; k < f; k++) {
         const double sum = NAME(dot)(n, V + k * np, a);
-        out[k] = (REAL)(root[k] * sum);
+        out[k] = (REAL)(root[k] * (row->linear == NULL ? sum : sum + (double)root[k] * row->linear[k]));
         objective += sum * sum;
         for (j = 0; j < n; j++) s[j] += (REAL)sum * V[k * np + j]; /* sqrt(w_j) y_j . x */
     }
@@ -180,6 +204,8 @@ ALTERNANT_FUNCTION int NAME(solve_cg)(NAME(row) *row, double tol, int max_steps,
     memcpy(s.x, out, f * sizeof(REAL));
     for (k = f; k < fp; k++) s.x[k] = 0;
     NAME(apply_first)(row, &s);
+    if (row->linear != NULL)
+        for (k = 0; k < f; k++) s.b[k] += row->linear[k];
     rz = NAME(begin)(fp, s.b, s.total, s.d, s.inverse, s.x, s.r, s.p, &whole);
     if (whole <= row->underflow) {
         memset(out, 0, f * sizeof(REAL));
@@ -238,6 +264,7 @@ ALTERNANT_INLINE void NAME(row_of)(NAME(row) *row, const als_problem *p, ptrdiff
     row->indices.is_int64 = p->int64_indices;
     row->indices = indices_from(row->indices, (ptrdiff_t)begin);
     row->w = (const REAL *)p->weight + begin;
+    row->linear = p->linear == NULL ? NULL : (const REAL *)p->linear + u * p->f;
     row->t = p->target == NULL ? NULL : (const REAL *)p->target + begin;
     row->steps = 0;
     row->objective = 0;

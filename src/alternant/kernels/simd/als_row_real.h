@@ -10,6 +10,7 @@ typedef struct {
     const REAL *t;               /* or NULL: then t = w + added */
     REAL added;
     const REAL *scale;           /* of the targets, by row of Y, or NULL */
+    const REAL *linear;          /* added to the right-hand side, or NULL */
     const REAL *g;
     REAL lambda;
     int well_posed;              /* whether g + lambda is numerically nonsingular */

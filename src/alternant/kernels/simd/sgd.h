@@ -6,6 +6,7 @@
 #include <stdint.h>
 
 #include "levels.h"
+#include "splitmix.h"
 
 /* Parameters of a step. */
 typedef struct {
@@ -66,15 +67,5 @@ typedef struct {
 } sgd_table;
 
 ALTERNANT_TABLES(sgd)
-
-/* SplitMix64: see ../../_utils/splitmix.py. */
-#define SGD_GOLDEN 0x9E3779B97F4A7C15u
-
-static inline uint64_t mix(uint64_t z)
-{
-    z = (z ^ (z >> 30)) * 0xBF58476D1CE4E5B9u;
-    z = (z ^ (z >> 27)) * 0x94D049BB133111EBu;
-    return z ^ (z >> 31);
-}
 
 #endif

@@ -30,7 +30,7 @@ ALTERNANT_INLINE double NAME(logistic_task)(const sgd_epoch *p, ptrdiff_t a, ptr
             loss += NAME(logistic_negatives)(p->f, (ptrdiff_t)u, first, width, NULL, width, &p->sides, &p->step);
         } else {
             const int64_t row = p->keys == NULL ? u : p->keys[u];
-            const uint64_t key = mix(p->seed + SGD_GOLDEN * (uint64_t)(row * p->blocks + b + 1));
+            const uint64_t key = mix(p->seed + SPLITMIX_GOLDEN * (uint64_t)(row * p->blocks + b + 1));
             const double expected = p->negatives[u] * width / p->n + (double)(key >> 40) * 5.9604644775390625e-08;
             loss += NAME(logistic_negatives)(p->f, (ptrdiff_t)u, first, width, &key, (ptrdiff_t)expected, &p->sides,
                                              &p->step);

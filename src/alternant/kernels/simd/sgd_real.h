@@ -1,37 +1,6 @@
-/* Blocks of stochastic gradient descent, for one real type. No include guard: see use_float32.h.
- *
- * Rows of factors have any length and alignment: whole vectors, then a scalar tail. */
+/* Blocks of stochastic gradient descent, for one real type. No include guard: see use_float32.h. */
 
-#define GET(pointer) LOOSE(pointer)
-#define PUT(pointer) LOOSE_AT(pointer)
-
-/* A constant length lets the compiler unroll the loops and keep a row in registers. */
-#define WITH_CONSTANT_LENGTH(f, BODY)                                                                                 \
-    do {                                                                                                              \
-        if ((f) == 16) { BODY(16); }                                                                                  \
-        else if ((f) == 32) { BODY(32); }                                                                             \
-        else if ((f) == 64) { BODY(64); }                                                                             \
-        else if ((f) == 128) { BODY(128); }                                                                           \
-        else { BODY(f); }                                                                                             \
-    } while (0)
-
-ALTERNANT_INLINE REAL NAME(row_dot)(const ptrdiff_t f, const REAL *ALTERNANT_RESTRICT x,
-                                    const REAL *ALTERNANT_RESTRICT y)
-{
-    VECTOR s0 = {0}, s1 = {0};
-    ptrdiff_t k = 0;
-    for (; k + 2 * VL <= f; k += 2 * VL) {
-        s0 += GET(x + k) * GET(y + k);
-        s1 += GET(x + k + VL) * GET(y + k + VL);
-    }
-    if (k + VL <= f) {
-        s0 += GET(x + k) * GET(y + k);
-        k += VL;
-    }
-    REAL sum = NAME(lane_sum)(s0 + s1);
-    for (; k < f; k++) sum += x[k] * y[k];
-    return sum;
-}
+#include "steps_real.h"
 
 #ifdef SGD_REGISTERS
 /* The sum of a vector's lanes, in every lane; added in the order of lane_sum. */
@@ -77,12 +46,6 @@ ALTERNANT_INLINE void NAME(move)(const ptrdiff_t f, REAL *ALTERNANT_RESTRICT x, 
         for (; k + VL <= f; k += VL) PUT(x + k) = GET(x + k) + (step * GET(y + k) - dx * GET(x + k));
         for (; k < f; k++) x[k] += step * y[k] - dx * x[k];
     }
-}
-
-ALTERNANT_INLINE void NAME(fetch)(const ptrdiff_t f, const REAL *row)
-{
-    ptrdiff_t k;
-    for (k = 0; k < f; k += (ptrdiff_t)(ALTERNANT_ALIGNMENT / sizeof(REAL))) ALTERNANT_PREFETCH(row + k);
 }
 
 /* --- biased ------------------------------------------------------------------------------------------------------ */
@@ -289,13 +252,6 @@ ALTERNANT_FUNCTION double NAME(cosine_block)(ptrdiff_t f, ptrdiff_t n, const int
 
 /* --- logistic ---------------------------------------------------------------------------------------------------- */
 
-/* One number: v -= rate * gradient / sqrt(sum of squared gradients). */
-ALTERNANT_INLINE void NAME(adagrad)(REAL *v, REAL *sum, double rate, double gradient)
-{
-    *sum += (REAL)(gradient * gradient);
-    *v -= (REAL)(rate * gradient / sqrt((double)*sum));
-}
-
 /* Adagrad steps, with gradients g y + lambda x of x and g x + lambda y of y; plain loops, which compilers vectorize. */
 ALTERNANT_INLINE void NAME(move_adagrad)(const ptrdiff_t f, REAL *ALTERNANT_RESTRICT x, REAL *ALTERNANT_RESTRICT y,
                                          REAL *ALTERNANT_RESTRICT xx, REAL *ALTERNANT_RESTRICT yy, REAL g,
@@ -374,7 +330,7 @@ ALTERNANT_INLINE double NAME(logistic_negatives_body)(const ptrdiff_t f, ptrdiff
     ptrdiff_t k;
     for (k = 0; k < (key == NULL ? width : count); k++) {
         ptrdiff_t i = k;
-        if (key != NULL) i = (ptrdiff_t)((mix(*key + SGD_GOLDEN * (uint64_t)(k + 1)) >> 32) * (uint64_t)width >> 32);
+        if (key != NULL) i = (ptrdiff_t)((mix(*key + SPLITMIX_GOLDEN * (uint64_t)(k + 1)) >> 32) * (uint64_t)width >> 32);
         loss += NAME(logistic_step)(f, u, first + i, 1, 0, s, step);
     }
     return loss;

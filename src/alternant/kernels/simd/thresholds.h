@@ -14,4 +14,6 @@
 #define NNLS_ROUNDING 1e-15
 #define NNLS_SWEEPS 8
 
+#define PAIRWISE_CANDIDATES 100
+
 #endif

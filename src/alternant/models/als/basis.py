@@ -70,6 +70,7 @@ class Basis:
     forward: Product | None = None  # T; None: the identity
     inverse: Product | None = None  # its inverse
     lambda_scale: float = 1.0  # factor of lambda; 0: g includes it
+    outer: Product | None = None  # that of the fixed side and of right-hand sides: the inverse transposed
 
     @classmethod
     def identity(cls, Y: NDArray[Any], pool: Pool) -> Self:
@@ -119,11 +120,12 @@ class Basis:
         triangle: Triangle = "lower" if with_lambda else "full"
         transposed: Triangle = "upper" if with_lambda else "full"
         factors = solver.pool.array((len(Y), columns), Y.dtype if unit is None else np.dtype(np.float16))
-        Product(scale * inverse.T, Y.dtype, transposed)(np.ascontiguousarray(Y), factors, solver)
+        outer = Product(scale * inverse.T, Y.dtype, transposed)
+        outer(np.ascontiguousarray(Y), factors, solver)
         diagonal = np.full(columns, scale**2 * g.max(initial=0) or 1, Y.dtype)
         diagonal[:f] = scale**2 * g
         forward, backward = Product(T / scale, Y.dtype, triangle), Product(scale * inverse, Y.dtype, triangle)
-        return cls(factors, diagonal, forward, backward, 0.0 if with_lambda else scale**2)
+        return cls(factors, diagonal, forward, backward, 0.0 if with_lambda else scale**2, outer)
 
 
 def _pays_narrow(Y: NDArray[Any], columns: int, problems: RowProblems, solver: Solver) -> bool:

@@ -76,6 +76,16 @@ class Degrees:
         weights = self.constants[0] * _power(self.users, -self.exponents[0])
         return None if (weights == 1).all() else weights
 
+    def unknown(self, kind: str) -> NDArray[np.bool_] | None:
+        """Return a mask of the users or the items without interactions; None if all have some."""
+        return self.unknown_users if kind == "user" else self.unknown_items
+
+    @cached_property
+    def unknown_items(self) -> NDArray[np.bool_] | None:
+        """Mask of the items without interactions; None if all have some."""
+        unknown = self.items == 0
+        return unknown if unknown.any() else None
+
     @cached_property
     def unknown_users(self) -> NDArray[np.bool_] | None:
         """Mask of the users without interactions; None if all have some."""

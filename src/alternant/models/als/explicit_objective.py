@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -13,7 +14,9 @@ from ...data.csr import CSR
 from .._bias_columns import bias_column, constant_column, with_constant, without_constant
 from .._fit_loop import HalfSweep
 from .basis import Basis
+from .fitted_prior import Finished, FittedPrior, finish_prior, fitted_state
 from .half_sweep import half_sweep, penalty
+from .prior import Prior, Regression
 from .problems import RowProblems, row_lambdas
 from .solver import Solver
 
@@ -81,7 +84,10 @@ class ExplicitSides:
     problems: dict[str, RowProblems]
     ratings: dict[str, NDArray[np.float64]]
 
-    def __init__(self, objective: ExplicitObjective, rows: CSR, weight: NDArray[Any] | None, mean: float) -> None:
+    def __init__(
+        self, objective: ExplicitObjective, rows: CSR, weight: NDArray[Any] | None, mean: float,
+        prior_of: Callable[..., dict[str, Prior]] | None = None,
+    ) -> None:  # fmt: skip
         self.objective = objective
         self.mean: float = mean
         by_items = rows.transpose()
@@ -93,24 +99,53 @@ class ExplicitSides:
             "item": objective.problems(by_items, weight_by_items, "item"),
         }
         self.ratings = {kind: side.targets().astype(np.float64) for kind, side in self.problems.items()}
+        self.priors: dict[str, Prior] = {}
+        if prior_of is not None:
+            self.priors = prior_of(*((problems, None) for problems in self.problems.values()))
 
     def half_sweep(self, kind: str, own: NDArray[Any] | None, fixed: NDArray[Any], solver: Solver) -> HalfSweep:
         """Solve one side with the other fixed, then move the weighted mean of the biases to the mean."""
         by, problems = self.objective, self.problems[kind]
         other_kind = {"user": "item", "item": "user"}[kind]
         other = penalty(self.problems[other_kind], by.unknowns(fixed, other_kind), solver)
+        before, fixed_by = self._regression(kind, own), self._regression(other_kind, fixed)
+        if before is not None:
+            problems = replace(problems, linear=self.priors[kind].linear(before))
         solved = by.solve(problems, self.ratings[kind], own, fixed, self.mean, solver)
-        objective = solved.objective + other
-        if by.biases:
-            shift, gain = common_bias(problems, by.unknowns(solved.factors, kind)[:, -1])
+        objective = solved.objective + other + (0.0 if fixed_by is None else fixed_by.value)
+        prior, x = self.priors.get(kind), by.unknowns(solved.factors, kind)
+        after = None if prior is None else prior.after(x)
+        if by.biases and (prior is None or not prior.active):  # a prior has a constant, which takes the biases' mean
+            shift, gain = common_bias(problems, x[:, -1])
             self.mean += shift
             rated = np.diff(problems.indptr) > 0  # an unrated row keeps its bias of 0
             solved.factors[rated, bias_column(kind)] -= solved.factors.dtype.type(shift)
             objective -= gain
+        if prior is not None:
+            objective += prior.gain(before, after)
+            prior.remember(solved.factors, after)
         return HalfSweep(solved.factors, objective, solved.mean_steps, {"mean_": self.mean})
 
-    def finish_users(self, factors: NDArray[Any]) -> None:
-        """Do nothing: users without ratings keep factors of 0."""
+    def _regression(self, kind: str, factors: NDArray[Any] | None) -> Regression | None:
+        """Return the regression of one side's factors on its features, if there are any."""
+        prior = self.priors.get(kind)
+        if prior is None or factors is None:
+            return None
+        return prior.of(factors, self.objective.unknowns(factors, kind))
+
+    def finish(self, users: NDArray[Any], items: NDArray[Any]) -> Finished:
+        """Give rows without ratings, whose factors are 0, those that their features imply."""
+        sides = {"user": users, "item": items}
+        learned: list[FittedPrior | None] = []
+        for kind, side in list(sides.items()):
+            prior = self.priors.get(kind)
+            fitted = finish_prior(prior, side, self.objective.unknowns(side, kind))
+            if fitted is not None and fitted.active and prior is not None and prior.empty is not None:
+                means = fitted.of_rows(np.flatnonzero(prior.empty), side.dtype)
+                sides[kind] = side.copy()  # the next iteration starts from factors of 0
+                sides[kind][prior.empty] = self.objective.with_constant(means, kind)
+            learned.append(fitted)
+        return Finished(sides["user"], sides["item"], fitted_state(*learned))
 
 
 def common_bias(problems: RowProblems, biases: NDArray[Any]) -> tuple[float, float]:

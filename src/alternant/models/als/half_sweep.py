@@ -1,6 +1,6 @@
 """One half-sweep of alternating least squares, for any model whose row problem is
 
-    (diag(g) + lambda_u I + sum_j w_j y_j y_j^T) x_u = sum_j t_j y_j .
+    (diag(g) + lambda_u I + sum_j w_j y_j y_j^T) x_u = sum_j t_j y_j + l_u .
 
 in the coordinates of `basis`, in which the dense part of the normal equations is diagonal. See
 `alternant.kernels.solve_rows` for the kernel.
@@ -63,12 +63,16 @@ def half_sweep(
         rotated[:] = X
     else:
         basis.forward(X, rotated, solver)
+    linear = problems.linear
+    if linear is not None and basis.outer is not None:
+        linear = solver.pool.array((m, columns), dtype)
+        basis.outer(np.ascontiguousarray(problems.linear), linear, solver)
     steps = np.zeros(m, np.int32)
     objective = np.zeros(m)
     if problems.complete and solver.method != "nonnegative":  # ratings: there is no dense part
         solve_complete(problems, basis.factors, rotated, objective, solver)
     else:
-        _solve_by_kernel(problems, basis, rotated, steps, objective, solver)
+        _solve_by_kernel(problems, basis, rotated, linear, steps, objective, solver)
     if not np.isfinite(objective).all():
         raise OverflowError(
             f"the objective of {problems.name(int(np.isfinite(objective).argmin()))} overflows {dtype}: lower its "
@@ -86,7 +90,7 @@ def half_sweep(
 
 
 def _solve_by_kernel(
-    problems: RowProblems, basis: Basis, X: NDArray[Any], steps: NDArray[np.int32],
+    problems: RowProblems, basis: Basis, X: NDArray[Any], linear: NDArray[Any] | None, steps: NDArray[np.int32],
     objective: NDArray[np.float64], solver: Solver,
 ) -> None:  # fmt: skip
     Y, nonnegative = basis.factors, solver.method == "nonnegative"
@@ -112,7 +116,7 @@ def _solve_by_kernel(
                 indptr, problems.indices, weight, problems.target, Y, dense, row_lambda[rows], X[rows],
                 method="cg" if solver.method == "cg" else "cholesky", tol=solver.tol, max_steps=solver.max_steps,
                 num_threads=threads, row_steps=steps[rows], row_objective=objective[rows],
-                target_scale=problems.target_scale,
+                target_scale=problems.target_scale, linear=None if linear is None else linear[rows],
             )  # fmt: skip
         if status:
             raise _singular(problems, first + status - 1)
@@ -121,7 +125,7 @@ def _solve_by_kernel(
 def solve_complete(
     problems: RowProblems, Y: NDArray[Any], X: NDArray[Any], objective: NDArray[np.float64], solver: Solver
 ) -> None:
-    """Solve ``(lambda I + Y^T Y) x_u = Y^T t_u`` for all rows into `X`: one factorization, all in float64."""
+    """Solve ``(lambda I + Y^T Y) x_u = Y^T t_u + l_u`` for all rows into `X`: one factorization, all in float64."""
     m, n = len(X), len(Y)
     if m == 0 or n == 0:
         return
@@ -138,6 +142,8 @@ def solve_complete(
 
         def solve(block: slice) -> None:
             b = table[block].astype(np.float64) @ wide
+            if problems.linear is not None:
+                b += problems.linear[block]
             with np.errstate(over="ignore"):  # seen in the objective
                 X[block] = scipy.linalg.cho_solve((U, False), b.T, check_finite=False).T
             x = X[block].astype(np.float64)

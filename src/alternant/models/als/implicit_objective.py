@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -14,7 +15,9 @@ from ...data.csr import CSR
 from .._fit_loop import HalfSweep, is_frozen
 from .basis import Basis
 from .degrees import Degrees, scaled
+from .fitted_prior import Finished, finish_prior, fitted_state
 from .half_sweep import half_sweep, penalty
+from .prior import Prior
 from .problems import RowProblems, row_lambdas
 from .solver import Solver
 
@@ -166,17 +169,21 @@ class ImplicitObjective:
         if unknown is not None:
             factors[unknown] = factors.sum(axis=0, dtype=np.float64) / max(1, len(unknown) - unknown.sum())
 
-    def fixed_for_new_rows(self, factors: NDArray[Any], kind: str) -> NDArray[Any]:
-        """Return `fixed` of a fitted side, with the users without interactions at 0 again, as in the fit."""
+    def fixed_for_new_rows(self, factors: NDArray[Any], kind: str, prior: bool = False) -> NDArray[Any]:
+        """Return `fixed` of a fitted side, with the rows without interactions at 0 again, as in the fit.
+
+        Those are users and, with a prior learned from features, items.
+        """
         fixed = self.fixed(factors, kind)
-        unknown = None if self.degrees is None or kind == "item" else self.degrees.unknown_users
+        unknown = None if self.degrees is None or not (kind == "user" or prior) else self.degrees.unknown(kind)
         return fixed if unknown is None else np.where(unknown[:, None], fixed.dtype.type(0), fixed)
 
-    def of_fit(self, user_items: CSR) -> ImplicitSides:
-        """Return the row problems of both sides of a fit."""
+    def of_fit(self, user_items: CSR, prior_of: Callable[..., dict[str, Prior]] | None = None) -> ImplicitSides:
+        """Return the row problems of both sides of a fit, with the priors that `prior_of` makes of them."""
         users = self.problems(user_items, "user")
         items = self.problems(user_items.transpose(), "item")
-        return ImplicitSides(self, users, items, self.constant(user_items, users))
+        priors = {} if prior_of is None else prior_of((users, self._weights("user")), (items, self._weights("item")))
+        return ImplicitSides(self, users, items, self.constant(user_items, users), priors)
 
 
 @dataclass(frozen=True)
@@ -187,20 +194,42 @@ class ImplicitSides:
     users: RowProblems
     items: RowProblems
     constant: float
+    priors: dict[str, Prior] = field(default_factory=dict)
 
     def half_sweep(self, kind: str, own: NDArray[Any] | None, fixed: NDArray[Any], solver: Solver) -> HalfSweep:
         """Solve one side with the other side's factors fixed, and evaluate the whole objective."""
         problems, other = (self.users, self.items) if kind == "user" else (self.items, self.users)
         by = self.objective
-        Y = by.fixed(fixed, other.kind, solver)
-        solved = half_sweep(problems, by.start(own, kind), by.basis(Y, problems, solver), solver, by._weights(kind))
+        Y, start = by.fixed(fixed, other.kind, solver), by.start(own, kind)
+        prior, prior_of_other = self.priors.get(kind), self.priors.get(other.kind)
+        before = None if prior is None else prior.of(own, start)
+        if prior is not None and before is not None:
+            problems = replace(problems, linear=prior.linear(before))
+        solved = half_sweep(problems, start, by.basis(Y, problems, solver), solver, by._weights(kind))
         total = solved.objective + penalty(other, Y, solver) + self.constant
+        if prior_of_other is not None:
+            fixed_by = prior_of_other.of(fixed, by.start(fixed, other.kind))
+            total += 0.0 if fixed_by is None else fixed_by.value
+        after = None if prior is None else prior.after(solved.factors)
         factors = solved.factors if kind == "user" else by.finish_items(solved.factors, np.diff(problems.indptr))
+        if prior is not None:
+            total += prior.gain(before, after)
+            prior.remember(factors, after)
         return HalfSweep(factors, total, solved.mean_steps)
 
-    def finish_users(self, factors: NDArray[Any]) -> None:
-        """Replace the factors of users without interactions by those of the mean user."""
-        self.objective.finish_users(factors)
+    def finish(self, users: NDArray[Any], items: NDArray[Any]) -> Finished:
+        """Give users without interactions the factors of the mean user or, as items, those their features imply."""
+        of_users = finish_prior(self.priors.get("user"), users, users)
+        of_items = finish_prior(self.priors.get("item"), items, self.objective.start(items, "item"))
+        if of_users is None or not of_users.active:
+            self.objective.finish_users(users)
+        elif (empty := self.priors["user"].empty) is not None:
+            users[empty] = of_users.of_rows(np.flatnonzero(empty), users.dtype)
+        if of_items is not None and of_items.active and (empty := self.priors["item"].empty) is not None:
+            means = of_items.of_rows(np.flatnonzero(empty), items.dtype)
+            items = items.copy()  # the next iteration starts from factors of 0
+            items[empty] = self.objective.finish_items(means, np.zeros(len(means), np.int64))
+        return Finished(users, items, fitted_state(of_users, of_items))
 
 
 def cached_basis(
@@ -216,7 +245,9 @@ def cached_basis(
     for side, made_with, basis in cached:
         if side is fixed and made_with[0] == key and made_with[1] is objective.degrees and is_frozen(fixed):
             return basis
-    basis = Basis.of(objective.fixed_for_new_rows(fixed, kind), objective.unobserved_weight, solver, padded=padded)
+    prior = getattr(model, f"_{kind}_prior", None) is not None
+    in_fit = objective.fixed_for_new_rows(fixed, kind, prior)
+    basis = Basis.of(in_fit, objective.unobserved_weight, solver, padded=padded)
     if any(fixed is getattr(model, name, None) for name in ("user_factors", "item_factors")) and is_frozen(fixed):
         model._guard.derived["bases"] = [*cached[-1:], (fixed, (key, objective.degrees), basis)]
     return basis

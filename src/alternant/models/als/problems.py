@@ -29,6 +29,7 @@ class RowProblems:
     complete: bool = False  # whether every row has every column, in order, with weight 1, and all have the same lambda
     too_large: str = "confidences (alpha) or unobserved_weight"  # what to lower on overflow, for messages
     target_scale: NDArray[Any] | None = None  # factor of the targets of each column
+    linear: NDArray[Any] | None = None  # added to the right-hand side of each row
 
     def targets(self) -> NDArray[Any]:
         """Return the target of every entry."""

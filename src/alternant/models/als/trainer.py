@@ -11,8 +11,9 @@ from numpy.typing import NDArray
 from ..._utils.threads import resolve_num_threads
 from ..._utils.validation import all_finite, check_choice, random_generator
 from ...data.csr import CSR
+from .._feature_model import FeatureModel
 from .._fit_loop import FitLoop, FitOptions, HalfSweep, History, Iteration, Stopping, TrainingData
-from .._fold_in import FoldInModel
+from .fitted_prior import Finished
 from .momentum import Momentum
 from .solver import Solver
 
@@ -32,11 +33,11 @@ class Sides(Protocol):
     def half_sweep(self, kind: str, own: NDArray[Any] | None, fixed: NDArray[Any], solver: Solver) -> HalfSweep:
         """Solve one side ("user" or "item"), starting from `own` (None: 0), with the other side fixed."""
 
-    def finish_users(self, factors: NDArray[Any]) -> None:
-        """Set, at the end of an iteration, the factors of users without interactions."""
+    def finish(self, users: NDArray[Any], items: NDArray[Any]) -> Finished:
+        """Return the model's factors at the end of an iteration, those of rows without interactions included."""
 
 
-class AlternatingLeastSquares(FoldInModel):
+class AlternatingLeastSquares(FeatureModel):
     """A factor model fitted by half-sweeps, whose row problems a subclass defines.
 
     The subclass has the constructor parameters listed below, a `fit` that calls `_alternate`, `_fold_in`, and
@@ -49,6 +50,7 @@ class AlternatingLeastSquares(FoldInModel):
     solver: str
     tol: float
     max_cg_steps: int
+    feature_regularization: Any
     iterations: int
     early_stopping: float | None
     warm_start: bool
@@ -61,7 +63,7 @@ class AlternatingLeastSquares(FoldInModel):
     backend_: str
 
     _choices: ClassVar[dict[str, tuple[str, ...]]] = {"solver": ("cg", "cholesky")}
-    _fitted_state: ClassVar[tuple[str, ...]] = ("n_iter_", "history_", "backend_")
+    _fitted_state: ClassVar[tuple[str, ...]] = ("n_iter_", "history_", "backend_", "feature_regularization_")
 
     def _alternate(
         self, sides: Sides, interactions: CSR, start: tuple[NDArray[Any] | None, NDArray[Any]],
@@ -77,11 +79,11 @@ class AlternatingLeastSquares(FoldInModel):
         momentum = Momentum(solver.pool, enabled=self._accelerated())
 
         def commit(done: Iteration, history: History) -> None:
-            sides.finish_users(done.user_factors)
+            users, items, state = sides.finish(done.user_factors, done.item_factors)
             self._assign(
-                user_factors=done.user_factors, item_factors=done.item_factors, interactions_=interactions,
+                user_factors=users, item_factors=items, interactions_=interactions,
                 history_=history, n_iter_=len(history["objective"]), backend_=solver.backend.name, **attributes,
-                **done.state,
+                **done.state, **state,
             )  # fmt: skip
 
         training = TrainingData(interactions, self._truth, self._score)

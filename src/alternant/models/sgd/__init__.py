@@ -1,1 +1,1 @@
-"""Stochastic gradient descent: what `BiasedMF`, `CosineMF` and `LogisticMF` share."""
+"""Stochastic gradient descent: what `BiasedMF`, `CosineMF`, `LogisticMF` and `BPR` share."""

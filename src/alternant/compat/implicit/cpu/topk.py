@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ....kernels._registry import active_backend
-from ..utils import check_ids, is_sparse, thread_count
+from ..utils import check_ids, is_sparse, list_length, thread_count
 
 Exclusions = tuple[NDArray[np.int64], NDArray[Any]] | None
 BLOCK = 1 << 24  # scores of sparse queries computed at a time
@@ -73,13 +73,7 @@ def rank(
 
     Lists that are too short end with items of the `pool`, by default all items.
     """
-    length = int(k)  # implicit takes 10.0, too
-    if length != k or length < 0:
-        raise ValueError(
-            f"the length of the lists must be a whole number of at least 0, got {k}: pass the number of results as N "
-            "or k"
-        )
-    k = length
+    k = list_length(k)
     if queries.shape[1] != items.shape[1]:
         raise ValueError(
             f"query must have as many columns as items, {items.shape[1]}, got {queries.shape[1]}: pass factors of one "

@@ -1,0 +1,217 @@
+"""The fit of models that learn in epochs: validation, history, callbacks, early stopping and a warm start."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..._utils.pool import Pool
+from ..._utils.threads import map_parallel
+from ..._utils.validation import random_generator
+from ...data.csr import CSR
+from ...data.interactions import Interactions
+from ...kernels import Factors
+from .._fit_loop import Callback, FitLoop, FitOptions, History, Iteration, Stopping, TrainingData
+from .._fold_in import FoldInUsersModel
+from .._sklearn import check_unused
+
+if TYPE_CHECKING:
+    from ..._typing import Rated
+    from ...kernels._registry import Backend
+
+GATHER_ROWS = 4096  # rows gathered at a time
+
+
+class Training(Protocol):
+    """The state of a fit."""
+
+    backend: Backend
+
+    def step(self, epoch: int) -> Iteration:
+        """Run one epoch, numbered from 1."""
+
+
+class EpochModel(FoldInUsersModel):
+    """A factor model fitted in epochs, which a subclass defines.
+
+    The subclass has the constructor parameters listed below, defines `_training`, and overrides other hooks as needed.
+    """
+
+    factors: int
+    learning_rate: float
+    learning_rate_decay: float
+    epochs: int
+    early_stopping: float | None
+    patience: int
+    validation_fraction: float
+    warm_start: bool
+    init_scale: Any  # see the subclass
+    dtype: Any
+    random_state: Any
+
+    n_iter_: int
+    history_: dict[str, list[float]]
+    backend_: str
+
+    _fitted_state: ClassVar[tuple[str, ...]] = ("n_iter_", "history_", "backend_")
+
+    def fit(
+        self,
+        interactions: Rated,
+        y: Any = None,
+        *,
+        validation: Rated | None = None,
+        callback: Callback | None = None,
+        show_progress: bool | None = None,
+    ) -> Self:
+        """Learn the factors.
+
+        Parameters
+        ----------
+        interactions : Interactions, or sparse matrix or array, or dense array, shape (n_users, n_items)
+            The values of the known pairs.
+        y : None
+            Not used; present for compatibility with scikit-learn.
+        validation : as `interactions`, of the same shape, optional
+            Held-out pairs on which the loss is measured after each epoch, instead of a random `validation_fraction`.
+        callback : callable, optional
+            Called after each epoch with a `FitState`; the fit stops when it returns True.
+        show_progress : bool, optional
+            Whether to show a progress bar on stderr. By default, only on a terminal.
+
+        Returns
+        -------
+        self
+
+        Raises
+        ------
+        TypeError, ValueError
+            If the input or a parameter is invalid; the model is left unchanged.
+        OverflowError
+            If the fit diverges because `learning_rate` is too large; the model is left unchanged.
+
+        Notes
+        -----
+        Ctrl-C takes effect between two epochs and leaves the model of the last complete epoch.
+        """
+        self._check_params()
+        check_unused(y)
+        options = FitOptions(callback, "iteration", show_progress)
+        matrix, ids = self._matrix_and_ids(interactions)
+        rows = self._check_rows("interactions", matrix, np.dtype(self.dtype), copy=True)
+        if len(rows.data) == 0:
+            raise ValueError(f"interactions must contain at least one known pair, got none in shape {rows.shape}")
+        held_out = None
+        if validation is not None:
+            if isinstance(validation, Interactions) and ids["_user_ids"] is not None:
+                self._check_values("validation", validation)
+                validation = validation.reindex(users=ids["_user_ids"], items=ids["_item_ids"]).matrix
+            held_out = self._check_rows("validation", validation, np.dtype(self.dtype))
+            if held_out.shape != rows.shape:
+                raise ValueError(f"validation must have the shape of interactions, {rows.shape}, got {held_out.shape}")
+            if len(held_out.data) == 0:
+                raise ValueError("validation must contain at least one known pair, got none: use validation_fraction")
+        rng = random_generator(self.random_state)
+        train = rows
+        if held_out is None and self.validation_fraction > 0:
+            train, held_out = _split(rows, float(self.validation_fraction), rng)
+        state = self._training(train, held_out, rng)
+
+        def commit(done: Iteration, history: History) -> None:
+            self._assign(
+                user_factors=done.user_factors, item_factors=done.item_factors, interactions_=rows, history_=history,
+                n_iter_=len(history["objective"]), backend_=state.backend.name, **ids, **done.state,
+            )  # fmt: skip
+
+        watched = "objective" if held_out is None else f"validation_{self._loss_name}"
+        stopping = Stopping(self.early_stopping, watched, self.patience, keep_best=held_out is not None)
+        training = TrainingData(train, self._truth, self._score)
+        loop = FitLoop(self.epochs, stopping, options, training, commit, type(self).__name__, "epoch")
+        before = dict(self.__dict__)
+        try:
+            with loop:
+                for epoch in loop:
+                    loop.end(state.step(epoch))
+        except OverflowError:  # earlier epochs were already diverging
+            with self._guard.lock:
+                self.__dict__.clear()
+                self.__dict__.update(before)
+            raise
+        return self
+
+    # Hooks, in the order in which a fit calls them; only `_training` has no default
+
+    _loss_name = "rmse"  # in the history
+
+    def _training(self, train: CSR, held_out: CSR | None, rng: np.random.Generator) -> Training:
+        """Return the state of a fit."""
+        raise TypeError(f"{type(self).__name__} does not define _training")
+
+    def _initial(self, count: int, rng: np.random.Generator, state: Mapping[str, Any]) -> NDArray[Any]:
+        """Draw initial factors, in float64."""
+        scale = float(state.get("init_scale_", self.init_scale)) / np.sqrt(self.factors)
+        return np.asarray(scale * rng.standard_normal((count, self.factors)))
+
+    def _unpack(self, users: NDArray[Any], items: NDArray[Any]) -> Factors:
+        """Undo `_pack`."""
+        return Factors(users, items, np.zeros(len(users), users.dtype), np.zeros(len(items), items.dtype))
+
+    # Internals
+
+    def _learning_rate_at(self, epoch: int) -> float:
+        return float(self.learning_rate) * float(self.learning_rate_decay) ** (epoch - 1)
+
+    def _start(self, shape: tuple[int, int], rng: np.random.Generator, state: Mapping[str, Any]) -> Factors:
+        """Return the initial factors: drawn at random or, with `warm_start`, the model's."""
+        dtype = np.dtype(self.dtype)
+        # Drawn in float64, so that both dtypes start from the same values.
+        X, Y = (self._initial(count, rng, state).astype(dtype) for count in shape)
+        b, c = (np.zeros(count, dtype) for count in shape)
+        if self.warm_start and getattr(self, "user_factors", None) is not None:
+            users, items = self._factors()
+            previous = self._unpack(users.astype(dtype), items.astype(dtype))
+            if previous.X.shape[1] != self.factors or len(users) > shape[0] or len(items) > shape[1]:
+                raise ValueError(
+                    f"warm_start needs factors of {self.factors} columns for at most {shape[0]} users and {shape[1]} "
+                    f"items, got {previous.X.shape[1]} columns for {len(users)} users and {len(items)} items: set "
+                    "warm_start=False, or pass interactions that extend those of the last fit"
+                )
+            X[: len(users)], Y[: len(items)] = previous.X, previous.Y
+            b[: len(users)], c[: len(items)] = previous.row_bias, previous.column_bias
+        return Factors(X, Y, b, c)
+
+
+def concatenate_columns(parts: tuple[Any, ...], order: NDArray[np.int64], num_threads: int) -> NDArray[Any]:
+    """Concatenate the columns of arrays (the first is two-dimensional) and constants, with rows in a new order."""
+    widths = [part.shape[1] if np.ndim(part) == 2 else 1 for part in parts]
+    out = Pool().array((len(order), sum(widths)), parts[0].dtype)
+
+    def fill(first: int) -> None:
+        rows, start = slice(first, first + GATHER_ROWS), 0
+        for part, width in zip(parts, widths, strict=True):
+            block = out[rows, start : start + width]
+            block[:] = part[order[rows]].reshape(len(block), width) if np.ndim(part) else part
+            start += width
+
+    map_parallel(fill, range(0, len(order), GATHER_ROWS), num_threads)
+    return out
+
+
+def all_finite(part: NDArray[Any]) -> bool:
+    """Whether all numbers, and the sum of their squares, are finite."""
+    flat = part.reshape(-1)
+    with np.errstate(over="ignore", invalid="ignore"):
+        return bool(np.isfinite(np.einsum("i,i->", flat, flat)))
+
+
+def _split(rows: CSR, fraction: float, rng: np.random.Generator) -> tuple[CSR, CSR]:
+    """Hold out a fraction of the entries, at least one and not all."""
+    count = len(rows.data)
+    if count < 2:
+        raise ValueError(f"validation_fraction needs at least 2 known pairs to split, got {count}: set it to 0")
+    chosen = np.zeros(count, bool)
+    chosen[rng.choice(count, min(count - 1, max(1, round(fraction * count))), replace=False)] = True
+    return rows.filter(~chosen), rows.filter(chosen)

@@ -1,0 +1,143 @@
+"""The state of a fit by pairwise steps: triples of a user, an item of the user, and another item."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import scipy
+from numpy.typing import NDArray
+
+from ..._utils.threads import resolve_num_threads, weighted_sum
+from ...data.csr import CSR
+from ...kernels import Adaptive, Factors, Sides, tournament
+from ...kernels._grid import column_counts, deal
+from .._fit_loop import Iteration
+from .epochs import all_finite, concatenate_columns
+from .trainer import WORK_PER_THREAD
+
+if TYPE_CHECKING:
+    from ...kernels import Rounds, Triples
+    from ...kernels._registry import Backend
+    from ..bpr import BPR
+
+MOST_BLOCKS = 32
+ROUND_TRIPLES = 1 << 15  # at least, on average: threads wait for each other between rounds
+# Negatives that depend on the factors are drawn for one of so many parts of the interactions at a time.
+PARTS = 4
+
+
+class PairwiseTraining:
+    """The state of a fit, with factors in the order of the blocks, so that the rows of a block are contiguous."""
+
+    backend: Backend
+    rounds: Rounds
+    sides: Sides
+    squares: Sides | None
+
+    def __init__(self, model: BPR, train: CSR, held_out: CSR | None, rng: np.random.Generator) -> None:
+        self.model, self.backend = model, model._backend()
+        positives = train.filter(train.data > 0)
+        (m, n), nnz = train.shape, len(positives.data)
+        if nnz == 0:
+            raise ValueError("interactions must contain at least one value above 0, got none: only these are ranked")
+        start = model._start(train.shape, rng, {})
+        self.seed = int(rng.integers(1 << 63))
+        counts = np.diff(positives.indptr), column_counts(positives.indices, n)
+        start.X[counts[0] == 0] = 0  # such users take no steps, and would be given random lists
+        searched = model._rank_weights(n) is not None
+        self.parts = PARTS if searched or model.sampling == "adaptive" else 1
+        blocks = block_count(m, n, nnz // self.parts)
+        row_block, self.rows, _ = deal(counts[0], max(1, blocks // 2), rng)
+        # Half of a column's steps are those of negatives, which are spread over all columns.
+        column_block, self.columns, _ = deal(counts[1] + -(-nnz // n), blocks, rng)
+        self.rounds = tournament(row_block[self.rows], column_block[self.columns], blocks)
+        self.indptr, self.indices = _reordered(positives, self.rows, self.columns)
+        self.sides = Sides(start.X[self.rows], start.Y[self.columns], start.column_bias[self.columns])
+        self.squares = model._initial_squares(self.sides)
+        self.counts = counts[0][self.rows], counts[1][self.columns]
+        worth = nnz * start.X.shape[1] // (self.parts * self.rounds.number * WORK_PER_THREAD)
+        self.num_threads = min(resolve_num_threads(model.num_threads), 1 + worth)
+        self.adaptive: Adaptive | None = None
+        self.age = 0  # of the adaptive distribution, in triples
+        self.held_out = None if held_out is None else model._held_out_pairs(held_out, rng)
+        self.inverse_orders = np.argsort(self.rows), np.argsort(self.columns)
+
+    def step(self, epoch: int) -> Iteration:
+        """Run one epoch."""
+        model, rate = self.model, self.model._learning_rate_at(epoch)
+        rng = np.random.default_rng([self.seed, epoch])
+        total, correct, count = 0.0, 0, 0
+        for part in range(self.parts):
+            rounds = self.rounds.reordered(rng.permutation(self.rounds.number))
+            triples = self._draw(rounds, part, epoch)
+            loss, right = self.backend.pairwise_epoch(
+                triples, rounds, self.sides, self.squares, model._kernel_loss, rate, model._lambdas(), True,
+                self.num_threads,
+            )  # fmt: skip
+            total, correct, count = total + loss, correct + right, count + len(triples.rows)
+        with np.errstate(over="ignore", invalid="ignore"):  # reported below
+            objective = total + self._penalty()
+        # Losses are those before each step, so that an overflow in the last steps does not show in them.
+        if not (np.isfinite(objective) and all(map(all_finite, self.sides))):
+            raise OverflowError(
+                f"{type(model).__name__} diverges in epoch {epoch}: lower learning_rate, got {model.learning_rate!r}"
+            )
+        X, Y, bias = self.sides
+        parts = model._pack(Factors(X, Y, np.zeros(0), bias))
+        users, items = (
+            concatenate_columns(columns, order, self.num_threads)
+            for columns, order in zip(parts, self.inverse_orders, strict=True)
+        )
+        record = {
+            "objective": objective, "train_loss": total / len(self.indices), "train_auc": correct / max(1, count),
+            "triples": count,
+        }  # fmt: skip
+        if self.held_out is not None:
+            record["validation_loss"] = model._validation_loss(users, items, *self.held_out)
+        return Iteration(users, items, record | {"learning_rate": rate}, {})
+
+    def _draw(self, rounds: Rounds, part: int, epoch: int) -> Triples:
+        model, pool = self.model, None
+        n = len(self.sides.Y)
+        if model.sampling == "popularity":
+            pool = self.indices
+        elif model.sampling == "adaptive":
+            if self.adaptive is None or self.age >= n * np.log(n):  # as in the paper
+                self.adaptive, self.age = Adaptive.of(self.sides.Y, model.adaptive_rate, self.num_threads), 0
+            self.age += len(self.indices) // self.parts
+        triples = self.backend.draw_triples(
+            self.indptr, self.indices, rounds, self.sides, pool, self.adaptive, model._rank_weights(n),
+            model.verify_negatives, (part, self.parts), self.seed, epoch, self.num_threads,
+        )  # fmt: skip
+        return model._weighted(triples)
+
+    def _penalty(self) -> float:
+        """Return the regularization terms of all steps; negatives count as if drawn uniformly."""
+        model, (rows, columns), negatives = self.model, self.counts, len(self.indices) / len(self.sides.Y)
+        by_user, by_positive, by_negative, by_bias = model._lambdas()
+        (X, Y, bias), steps = self.sides, columns + negatives
+        x, y = (np.einsum("uf,uf->u", side, side, dtype=np.float64) for side in (X, Y))
+        total = by_user * weighted_sum(rows, x) + by_bias * weighted_sum(steps, np.square(bias, dtype=np.float64))
+        return (total + weighted_sum(by_positive * columns + by_negative * negatives, y)) / 2
+
+
+def block_count(m: int, n: int, triples: int) -> int:
+    """Return the number of column blocks: 1, or the power of 2 for the most tasks that `triples` triples justify."""
+    blocks = 1
+    while 2 * blocks <= min(MOST_BLOCKS, n, max(2, 2 * m)) and triples >= ROUND_TRIPLES * blocks * (2 * blocks - 1):
+        blocks *= 2
+    return blocks
+
+
+def _reordered(
+    matrix: CSR, rows: NDArray[np.int64], columns: NDArray[np.int64]
+) -> tuple[NDArray[np.int64], NDArray[np.int32]]:
+    """Return the row pointers and the columns, sorted in each row, of a matrix in a new order of rows and columns."""
+    position = np.empty(len(columns), np.int32)
+    position[columns] = np.arange(len(columns), dtype=np.int32)
+    taken = matrix.take(rows)
+    ones = np.empty(len(taken.indices), np.bool_)
+    ordered = scipy.sparse.csr_array((ones, position[taken.indices], taken.indptr), shape=taken.shape)
+    ordered.sort_indices()
+    return taken.indptr, np.ascontiguousarray(ordered.indices, np.int32)

@@ -1,0 +1,283 @@
+"""Features of users and items in alternating least squares: against dense formulas, for new rows, in files."""
+
+import numpy as np
+import pytest
+import scipy.sparse as sp
+from refusal import refuses
+
+from alternant import ExplicitALS, Features, ImplicitALS, Interactions
+from alternant.models.als import prior as prior_module
+
+BACKENDS = ["cython", "numba", "numpy"]
+
+
+def data(seed=0, ratings=False):
+    """Users and items whose factors follow from their features up to noise; the last of each have no interactions."""
+    rng = np.random.default_rng(seed)
+    F, H = rng.integers(0, 2, (60, 4)).astype(float), rng.integers(0, 2, (40, 5)).astype(float)
+    X = F @ rng.standard_normal((4, 3)) + 0.3 * rng.standard_normal((60, 3))
+    Y = H @ rng.standard_normal((5, 3)) + 0.3 * rng.standard_normal((40, 3))
+    utility = X @ Y.T
+    known = utility + rng.standard_normal(utility.shape) > 1
+    known[57:], known[:, 38:] = False, False
+    values = np.clip(np.round(3 + utility), 1, 5) if ratings else 1 + np.floor(np.abs(utility))
+    return sp.csr_array(np.where(known, values, 0.0)), F, H
+
+
+def fitted(cls, **params):
+    R, F, H = data(ratings=cls is ExplicitALS)
+    options = {"factors": 3, "iterations": 6, "random_state": 0, "dtype": "float64", "solver": "cholesky"}
+    return cls(**{**options, **params}).fit(R, user_features=F, item_features=H), R, F, H
+
+
+def with_ones(F):
+    return np.hstack([F, np.ones((len(F), 1))])
+
+
+def dense_regression(F, w, x, strength):
+    """The ridge regression of factors on features, its penalty, and the term of the objective."""
+    E = with_ones(F)
+    ridge = np.full(E.shape[1], strength * (w @ F**2).mean())
+    ridge[-1] = 0
+    A = np.linalg.solve(E.T @ (w[:, None] * E) + np.diag(ridge), E.T @ (w[:, None] * x))
+    return A, (w[:, None] * (x - E @ A) ** 2).sum() + (ridge[:, None] * A**2).sum()
+
+
+def implicit_objective(model, R, F, H):
+    """The objective of the docstring, summed over all pairs, and the parts of a user's problem."""
+    n_u, n_i = (np.asarray((R > 0).sum(axis=axis)).astype(float) for axis in (1, 0))
+    known, degrees = (n_u > 0, n_i > 0), model._degrees
+    d = degrees.constants[0] * np.maximum(n_u, 1) ** -degrees.exponents[0]
+    e = degrees.constants[1] * np.maximum(n_i, 1) ** -degrees.exponents[1]
+    m = degrees.constants[2] * np.maximum(n_i, 1) ** (degrees.popularity - degrees.exponents[1])
+    r, w0 = R.toarray(), model.unobserved_weight_
+    c = np.where(r > 0, 1 + model.alpha_ * np.log1p(r / model.epsilon_) + w0, w0)
+    p = np.where(r > 0, (c - w0) / c, 0)
+    X, Y = model.user_factors * known[0][:, None], model.item_factors / m[:, None] * known[1][:, None]
+    v = np.outer(d, e) ** 2
+    lam = [model.regularization_[0] * (n_u + w0 * len(n_i)), model.regularization_[1] * (n_i + w0 * len(n_u))]
+    weights = [d**2 * lam[0] * known[0], e**2 * lam[1] * known[1]]
+    A, of_users = dense_regression(F, weights[0], X, model.feature_regularization_[0])
+    B, of_items = dense_regression(H, weights[1], Y, model.feature_regularization_[1])
+    error = (v * c * (p - X @ Y.T) ** 2).sum()
+    constant = (v * c * p * (1 - p)).sum()  # what the weighting "ials-log" adds for liked pairs
+    return error + constant + of_users + of_items, A, B, (e, w0, lam[0])
+
+
+def test_the_objective_and_the_regressions_are_those_of_dense_formulas():
+    model, R, F, H = fitted(ImplicitALS, acceleration=None)
+    objective, A, B, _ = implicit_objective(model, R, F, H)
+    np.testing.assert_allclose(model.history_["objective"][-1], objective, rtol=1e-9)
+    np.testing.assert_allclose(model.user_factors[57:], with_ones(F[57:]) @ A, rtol=1e-8)
+    model.popularity_exponent, degrees = None, model._degrees
+    m = degrees.constants[2]  # the scale of items with one interaction or none
+    np.testing.assert_allclose(model.item_factors[38:], m * with_ones(H[38:]) @ B, rtol=1e-8)
+    np.testing.assert_allclose(model.fold_in_users(user_features=F), with_ones(F) @ A, rtol=1e-8)
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("solver", ["cg", "cholesky"])
+def test_a_new_user_is_the_solution_of_a_dense_problem(backend, solver):
+    model, R, F, H = fitted(ImplicitALS)
+    model.set_params(backend=backend, solver=solver)
+    _, A, _, (e, w0, lam) = implicit_objective(model, R, F, H)
+    degrees = model._degrees
+    n_i = np.asarray((R > 0).sum(axis=0)).astype(float)
+    m = degrees.constants[2] * np.maximum(n_i, 1) ** (degrees.popularity - degrees.exponents[1])
+    Y = model.item_factors * (e / m * (n_i > 0))[:, None]
+    folded = model.fold_in_users(R[:5], user_features=F[5:10])
+    for u in range(5):
+        r = R[[u]].toarray().ravel()
+        w = np.where(r > 0, 1 + model.alpha_ * np.log1p(r / model.epsilon_), 0)
+        matrix = w0 * Y.T @ Y + (Y.T * w) @ Y + lam[u] * np.eye(3)
+        x = np.linalg.solve(matrix, Y.T @ (w * e) + lam[u] * with_ones(F[5:10])[u] @ A)
+        np.testing.assert_allclose(folded[u], x, rtol=1e-5)
+
+
+@pytest.mark.parametrize("biases", [True, False])
+def test_the_objective_of_ratings_is_that_of_dense_formulas(biases):
+    model, R, F, H = fitted(ExplicitALS, biases=biases, feature_regularization=(0.5, 0.25))
+    counts = [np.diff(R.indptr), np.bincount(R.indices, minlength=40)]
+    objective = ((R.toarray() - model.mean_ - model.user_factors @ model.item_factors.T) ** 2)[R.toarray() > 0].sum()
+    columns = [[0, 1, 2, 3], [0, 1, 2, 4]] if biases else [[0, 1, 2]] * 2
+    sides = (F, counts[0], model.user_factors, 0.5, columns[0]), (H, counts[1], model.item_factors, 0.25, columns[1])
+    for features, count, factors, strength, own in sides:
+        A, term = dense_regression(features, model.regularization * count, factors[:, own] * 1.0, strength)
+        objective += term
+        unrated = count == 0
+        np.testing.assert_allclose(factors[unrated][:, own], with_ones(features[unrated]) @ A, rtol=1e-7)
+    np.testing.assert_allclose(model.history_["objective"][-1], objective, rtol=1e-9)
+    if biases:
+        u = model.fold_in_users(R[:1], user_features=F[:1])[0]
+        items = R.indices[: R.indptr[1]]
+        design = np.hstack([model.item_factors[items, :3], np.ones((len(items), 1))])
+        lam = model.regularization * len(items)
+        A, _ = dense_regression(F, model.regularization * counts[0], model.user_factors[:, columns[0]], 0.5)
+        target = R.data[: R.indptr[1]] - model.mean_ - model.item_factors[items, 4]
+        x = np.linalg.solve(design.T @ design + lam * np.eye(4), design.T @ target + lam * with_ones(F[:1])[0] @ A)
+        np.testing.assert_allclose(u[:4], x, rtol=1e-7)
+
+
+@pytest.mark.parametrize("model", [
+    ImplicitALS(factors=3, solver="cholesky"), ImplicitALS(factors=3, solver="cg", tol=0.1),
+    ImplicitALS(factors=3, degree_normalization=0, acceleration=None), ExplicitALS(factors=3),
+    ExplicitALS(factors=3, biases=False, solver="cg"),
+], ids=["cholesky", "cg", "plain", "ratings", "ratings by cg"])  # fmt: skip
+@pytest.mark.parametrize("most_dense", [2048, 0])
+def test_the_objective_never_rises(model, most_dense, monkeypatch):
+    monkeypatch.setattr(prior_module, "MOST_DENSE", most_dense)  # 0: regressions by conjugate gradients
+    R, F, H = data(ratings=isinstance(model, ExplicitALS))
+    model.set_params(iterations=20, random_state=0, dtype="float64").fit(R, user_features=F, item_features=H)
+    assert np.isfinite(model.feature_regularization_).all()
+    objectives = np.array(model.history_["objective"])
+    assert (np.diff(objectives) <= 1e-9 * objectives[0]).all()
+
+
+def test_many_features_are_regressed_as_well_as_few(monkeypatch):
+    few = fitted(ImplicitALS, feature_regularization=1.0)[0]
+    monkeypatch.setattr(prior_module, "MOST_DENSE", 0)
+    many = fitted(ImplicitALS, feature_regularization=1.0)[0]
+    np.testing.assert_allclose(many.user_factors, few.user_factors, rtol=0, atol=1e-3 * np.abs(few.user_factors).max())
+
+
+def test_features_that_predict_nothing_are_left_out_and_change_no_bit():
+    R, F, _ = data()
+    noise = np.random.default_rng(1).standard_normal((40, 5))
+    options = {"factors": 3, "random_state": 0}
+    plain, left_out = ImplicitALS(**options).fit(R), ImplicitALS(**options).fit(R, item_features=noise)
+    assert left_out.feature_regularization_ == (None, np.inf)
+    for side in ("user_factors", "item_factors"):
+        np.testing.assert_array_equal(getattr(plain, side), getattr(left_out, side))
+    np.testing.assert_array_equal(plain.fold_in_users(R), left_out.fold_in_users(R))
+    assert ImplicitALS(**options).fit(R, user_features=F).feature_regularization_[0] < np.inf
+
+
+@pytest.mark.parametrize("cls", [ImplicitALS, ExplicitALS])
+def test_backends_and_threads_agree(cls):
+    models = [fitted(cls, backend=backend)[0] for backend in BACKENDS]
+    for other in models[1:]:
+        np.testing.assert_allclose(other.user_factors, models[0].user_factors, rtol=1e-6, atol=1e-9)
+    one, two = (fitted(cls, num_threads=threads, dtype="float32")[0] for threads in (1, 2))
+    np.testing.assert_array_equal(one.item_factors, two.item_factors)
+
+
+@pytest.mark.parametrize("cls", [ImplicitALS, ExplicitALS])
+def test_files_keep_what_was_learned(cls, tmp_path):
+    model, R, F, _ = fitted(cls)
+    model.save(tmp_path / "model.safetensors")
+    loaded = cls.load(tmp_path / "model.safetensors")
+    assert loaded.feature_regularization_ == model.feature_regularization_
+    for one in (model, loaded):
+        one.partial_fit_items(0, R.T[[3]])  # keeps its features
+    np.testing.assert_array_equal(loaded.item_factors, model.item_factors)
+    folded = [one.fold_in_users(R[:3], user_features=F[:3]) for one in (model, loaded)]
+    np.testing.assert_array_equal(*folded)
+    plain = cls(factors=3).fit(R)
+    plain.save(tmp_path / "plain.safetensors")
+    assert b'"alternant":"2"' in (tmp_path / "plain.safetensors").read_bytes()[:4000]
+
+
+def test_known_rows_keep_their_features_and_new_ones_may_have_some_or_none():
+    model, R, F, H = fitted(ImplicitALS)
+    before = model.user_factors.copy()
+    model.partial_fit_users([0, 1], R[:2])  # solved again, against items that have moved since
+    np.testing.assert_allclose(model.user_factors[:2], model.fold_in_users(R[:2], user_features=F[:2]), rtol=1e-7)
+    model.partial_fit_users([60, 61], R[:2], user_features=F[:2])
+    np.testing.assert_allclose(model.user_factors[60:], model.user_factors[:2], rtol=1e-7)
+    model.partial_fit_users(62, user_features=F[:1])
+    np.testing.assert_allclose(model.user_factors[62], model.fold_in_users(user_features=F[:1])[0])
+    model.partial_fit_users(63, R[:1])  # of whom only interactions are known
+    model.partial_fit_users(62, R[:1])
+    np.testing.assert_allclose(model.user_factors[62], model.user_factors[0], rtol=1e-7)
+    assert not np.allclose(model.user_factors[63], model.user_factors[0], rtol=1e-3)
+    model.partial_fit_items(40, item_features=H[:1])
+    assert model.recommend(None, 3, user_features=F[:2])[0].shape == (2, 3)
+    np.testing.assert_array_equal(model.user_factors[2:57], before[2:57])
+
+
+def test_features_have_a_share_in_explanations():
+    model, R, F, _ = fitted(ImplicitALS)
+    for user, options in ((3, {}), (58, {}), (None, {"user_items": R[:1], "user_features": F[:1]})):
+        told = model.explain(user, 5, **options)
+        assert told.contributions.sum() + told.features == pytest.approx(told.score)
+        assert told.features != 0
+    alone = model.explain(None, 5, user_items=R[:1] * 0, user_features=F[:1])
+    assert alone.features == pytest.approx(alone.score)
+
+
+def named():
+    R, _, H = data()
+    u, i = R.nonzero()
+    interactions = Interactions.from_arrays([f"u{n}" for n in u], i.tolist(), R.data)
+    tags = [[name for name, has in zip("abcde", row, strict=True) if has] for row in H]
+    order = np.random.default_rng(2).permutation(40)
+    table = Features.from_arrays(order.tolist(), {
+        "tags": [tags[n] for n in order], "title": [f"title {n}" for n in order],
+    })  # fmt: skip
+    return interactions, table, H
+
+
+def test_a_table_is_matched_by_id_and_new_items_may_have_unknown_tags():
+    interactions, table, H = named()
+    options = {"factors": 3, "random_state": 0, "dtype": "float64"}
+    by_name = ImplicitALS(**options).fit(interactions, item_features=table)
+    by_row = ImplicitALS(**options).fit(interactions.matrix, item_features=H[interactions.item_ids])
+    np.testing.assert_allclose(by_name.item_factors, by_row.item_factors, rtol=1e-9)
+    assert by_name._item_prior.columns.names == [f"tags={name}" for name in "abcde"]
+    new = Features.from_arrays([100, 101], {"tags": [["a", "new"], ["b", "c"]]})
+    with pytest.warns(UserWarning, match=r"1 categories that the fit did not know .*'tags=new'"):
+        folded = by_name.fold_in_items(item_features=new)
+    np.testing.assert_allclose(folded, by_row.fold_in_items(item_features=[[1, 0, 0, 0, 0], [0, 1, 1, 0, 0]]))
+    by_name.partial_fit_items([101], item_features=Features.from_arrays([101], {"tags": [["b", "c"]]}))
+    assert 101 in by_name.recommend("u1", 40)[0]
+
+
+def test_new_users_of_a_table_are_named_in_frames():
+    pytest.importorskip("pyarrow")
+    interactions, _, _ = named()
+    groups = Features.from_arrays(interactions.user_ids, {"group": [int(one[1:]) % 2 for one in interactions.user_ids]})
+    model = ImplicitALS(factors=3, random_state=0, feature_regularization=1.0).fit(interactions, user_features=groups)
+    new = Features.from_arrays(["x", "y"], {"group": [0, 1]})
+    frame = model.recommend_frame(None, 2, user_features=new, library="pyarrow")
+    assert frame.column("user").to_pylist() == ["x", "x", "y", "y"]
+    np.testing.assert_array_equal(model.query_vectors(user_features=new), model.fold_in_users(user_features=new))
+
+
+def test_rows_that_a_table_lacks_are_told_and_count_as_average():
+    interactions, table, _ = named()
+    model = ImplicitALS(factors=3, random_state=0, feature_regularization=1.0)
+    some = table.reindex([n for n in table.ids.tolist() if n not in (3, 4)])
+    with pytest.warns(UserWarning, match="item_features have no row for 2 of 38 items, such as 3: they count as"):
+        model.fit(interactions, item_features=some)
+    empty = interactions.reindex(items=[200]).matrix.T  # of an item without features or interactions
+    np.testing.assert_allclose(model.fold_in_items(empty) / model._objective().degrees.constants[2],
+                               model._item_prior.mean[None], rtol=1e-6)  # fmt: skip
+
+
+@pytest.mark.parametrize(("change", "error", "message"), [
+    ({"user_features": np.ones((3, 2))}, ValueError, "user_features must have one row for each of the 60 users"),
+    ({"item_features": np.full((40, 2), np.nan)}, ValueError, "item_features must be finite in float32, got 80 values"),
+    ({"item_features": [["a"]] * 40}, TypeError, "item_features must be a matrix of numbers or alternant.Features"),
+    ({"item_features": np.ones((40, 2)) * [1.0, 1e-30]}, ValueError, "the regression on the features has no unique"),
+    ({"item_features": Features.from_arrays([1], {"x": [2.0]})}, TypeError, "item_features must be a matrix, as the"),
+])  # fmt: skip
+def test_features_that_do_not_fit_are_refused(change, error, message):
+    model = ImplicitALS(feature_regularization=1e-40)
+    refuses(error, message, lambda: model.fit(data()[0], **change), model)
+
+
+def test_models_without_features_say_so():
+    R, F, _ = data()
+    model = ImplicitALS(factors=3).fit(R)
+    for message, call in {
+        "user_features need a model that was fitted with user_features": lambda: model.recommend(None, user_features=F),
+        "new users need user_items, user_features or both, got neither": lambda: model.fold_in_users(),
+        "user_features are those of new users": lambda: model.recommend(0, user_features=F),
+        "feature_regularization must be greater than 0 and finite, got 0": lambda: model.set_params(
+            feature_regularization=0
+        ),
+        "features need factors of any sign, got nonnegative=True": lambda: ExplicitALS(
+            nonnegative=True, biases=False
+        ).fit(R, user_features=F),
+    }.items():
+        refuses(ValueError, message, call, model)
