@@ -272,6 +272,8 @@ def _stacked(ids: NDArray[Any], scores: NDArray[Any], N: int) -> Lists:
 
 def _resized(matrix: Any, columns: int) -> Any:
     """Return a CSR matrix with the given number of columns, none of whose entries are beyond."""
+    if matrix.shape[1] == columns:
+        return matrix
     check_columns("user_items", matrix, columns, "item")
     return sparse.csr_matrix((matrix.data, matrix.indices, matrix.indptr), shape=(matrix.shape[0], columns))
 
