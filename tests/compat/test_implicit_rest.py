@@ -242,6 +242,19 @@ def test_pairwise_factors_start_as_those_of_implicit_do():
     np.testing.assert_allclose(model.user_factors, users, atol=1e-6)
 
 
+@pytest.mark.parametrize("columns", [1, 3])
+def test_pairwise_factors_set_by_hand_may_have_any_number_of_columns(columns):
+    """The last one holds biases, and that of users is not learned; tests of RecTools set them so."""
+    model = implicit.bpr.BayesianPersonalizedRanking(factors=columns, iterations=2, random_state=0)
+    users, items = (np.full((n, columns), 0.3, np.float32) for n in (40, 12))
+    model.user_factors, model.item_factors = users, items
+    model.fit(COUNTS, show_progress=False)
+    assert model.user_factors.shape == (40, columns)
+    assert model.item_factors.shape == (12, columns)
+    assert (model.user_factors[:, -1] == np.float32(0.3)).all()
+    assert (model.item_factors[:, -1] != np.float32(0.3)).any()
+
+
 # Evaluation
 
 

@@ -92,8 +92,11 @@ class BayesianPersonalizedRanking(MatrixFactorizationBase):
         rng = check_random_state(self.random_state)
         users, items = self._start(stored, rng)
         if given.nnz and self.iterations:
+            ones, biases_only = users[:, -1:], users.shape[1] == 1
+            if biases_only:  # factors set by hand, as implicit takes them; a column of zeros remains so
+                users, items = (np.hstack([np.zeros_like(side), side]) for side in (users, items))
             model = BPR(
-                factors=self.factors, sampling="popularity", max_sampled=1, optimizer="sgd",
+                factors=users.shape[1] - 1, sampling="popularity", max_sampled=1, optimizer="sgd",
                 verify_negatives=bool(self.verify_negative_samples), learning_rate=self.learning_rate,
                 learning_rate_decay=1.0, regularization=self.regularization, bias_regularization=self.regularization,
                 epochs=self.iterations, dtype=self.dtype, warm_start=True, random_state=int(rng.integers(1 << 31)),
@@ -112,7 +115,8 @@ class BayesianPersonalizedRanking(MatrixFactorizationBase):
                 start = now
 
             model.fit(stored, callback=after_epoch if callback else None, show_progress=show_progress)
-            users, items = model.user_factors, model.item_factors
+            users = np.hstack([model.user_factors[:, biases_only:-1], ones])
+            items = model.item_factors[:, biases_only:]
         self.user_factors: NDArray[Any] = np.array(users)  # of the model, they are read-only
         self.item_factors: NDArray[Any] = np.array(items)
         self._check_fit_errors()
