@@ -1,7 +1,8 @@
 """What all tests share: the implementations of the kernels, both dtypes, and which part of the products is run.
 
-`pytest tests` runs the short suite: every test on every implementation; all cases on the Cython kernels in force, and
-on the others so many that any two values meet (support/pairwise.py). `pytest tests --matrix` runs all of them on all.
+`pytest tests` runs the short suite: every test on every implementation, except for those marked `nightly`; all cases on
+the Cython kernels in force, and on the others so many that any two values meet (support/pairwise.py). `pytest tests
+--matrix` runs all of them on all.
 """
 
 import os
@@ -110,9 +111,9 @@ def pytest_collection_modifyitems(config, items):
         for item in items:
             if "numba" in _values(item).values():  # one worker compiles for all
                 item.add_marker(pytest.mark.xdist_group("numba"))
-    if config.getoption("matrix") or any("[" in argument for argument in config.args):  # one case was asked for
+    if config.getoption("matrix") or any("::" in argument for argument in config.args):  # a test was asked for
         return
-    tests, left_out = {}, set()
+    tests, left_out = {}, {item for item in items if item.get_closest_marker("nightly")}
     for item in items:
         if "kernels" in getattr(item, "fixturenames", ()) or item.get_closest_marker("pairwise"):
             tests.setdefault(item.nodeid.partition("[")[0], []).append(item)

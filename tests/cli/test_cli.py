@@ -281,6 +281,7 @@ def test_the_code_that_the_demo_ends_in_runs(demo_result):
     assert "README" in lines[4]
 
 
+@pytest.mark.nightly
 def test_the_demo_takes_the_backend_it_is_told(monkeypatch, capsys):
     for name, value in (("factors", 8), ("iterations", 1)):  # quick enough for NumPy
         monkeypatch.setitem(demo.SETTINGS, name, value)

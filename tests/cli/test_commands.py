@@ -530,6 +530,7 @@ def test_a_full_disk_is_one_sentence(folder):
         assert (code, err.count("\n")) == (1, 1)
 
 
+@pytest.mark.nightly
 @posix
 def test_closed_streams_are_as_good_as_dev_null(folder):
     assert shell(folder, f"ALT {FIT} -o closed.safetensors >&-") == (0, "", "")

@@ -36,6 +36,9 @@ SHAPES = {  # users, items, interactions of each user
 }
 
 
+OTHER_START = "it sets factors in which users have other numbers than 1 beside the biases of items"
+
+
 @dataclass(frozen=True)
 class Framework:
     """Where a framework comes from, what it needs, its tests of implicit, and how they may differ."""
@@ -59,6 +62,7 @@ FRAMEWORKS = {
             "test_implicit_als", "test_implicit_bpr", "test_implicit_knn", "rank/test_rank_implicit", "test_ease",
             "test_pure_svd", "test_vector",
         )),
+        {"TestImplicitBPRWrapperModel::test_basic": OTHER_START, "TestImplicitBPRWrapperModel::test_i2i": OTHER_START},
         ways=("rectools", "rectools_with_features"),
     ),
     "lenskit": Framework(

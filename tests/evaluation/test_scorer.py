@@ -72,6 +72,7 @@ def test_cross_validation_measures_several_metrics_by_name():
         np.testing.assert_array_equal(scores[f"test_{name}"], alone["test_score"])
 
 
+@pytest.mark.nightly
 def test_processes_share_the_cores_and_find_the_scores_of_one_process():
     grid = {"implicitals__factors": [1, 4], "tfidftransformer__use_idf": [True, False]}
     rows, pipe = abs(COUNTS), make_pipeline(TfidfTransformer(), small(ImplicitALS))

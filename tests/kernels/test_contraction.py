@@ -48,6 +48,7 @@ def hostile(folder, flags, *level):
     return Table.in_dll(ctypes.CDLL(str(library)), "alternant_topk_tested")
 
 
+@pytest.mark.nightly
 @pytest.mark.skipif(sys.platform != "linux", reason="it calls cc as on Linux")
 @pytest.mark.skipif(not SOURCE.exists(), reason="the C sources are not beside the tests")
 @pytest.mark.skipif(shutil.which("cc") is None, reason="there is no compiler")

@@ -63,6 +63,7 @@ def test_a_product_in_float16_is_the_one_in_float32_rounded(kernels, shape, m, f
         out[:] = 1
 
 
+@pytest.mark.nightly
 def test_every_float32_is_rounded_to_float16_as_numpy_rounds_it(kernels):
     """All exponents; mantissas around each tie; both signs. A row of odd length takes the way of single numbers."""
     high = np.arange(1 << 19, dtype=np.uint32) << 13

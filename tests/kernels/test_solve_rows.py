@@ -336,6 +336,7 @@ def test_a_row_that_shrinks_into_underflow_is_not_called_singular(kernels, dtype
     assert np.isfinite(X).all()
 
 
+@pytest.mark.nightly
 def test_a_row_longer_than_the_packed_copy_is_solved_all_the_same(kernels):
     """Beyond 12 MiB the Cython kernel gathers a row again in every step; 40,000 entries of 128 float32 are 20 MiB."""
     p = problem([40_000, 10], 40_000, 128, g=5.0).astype(np.float32)

@@ -211,6 +211,7 @@ def test_where_all_norms_are_equal_no_tile_is_passed_over(kernels, dtype):
     assert_ranks(kernels, queries.astype(dtype), items.astype(dtype), 10)
 
 
+@pytest.mark.nightly
 def test_many_queries_leave_out_thousands_of_seen_items(kernels, dtype):
     queries, items = heavy_tailed((MANY, 8), dtype), heavy_tailed((3000, 8), dtype, 1)
     assert_ranks(kernels, queries, items, 5, exclusions(MANY, 3000, density=0.9))
@@ -354,6 +355,7 @@ def test_any_factors_rank_as_a_full_sort_does(kernels, seed, m, n, f, k, spread,
     assert_ranks(kernels, queries, items, k)
 
 
+@pytest.mark.nightly
 def test_scratch_memory_is_bounded_whatever_the_catalogue():
     """The peak of a process's memory, measured by itself: panels of a catalogue of 70 MB within 4 MB a thread."""
     script = """if True:

@@ -187,6 +187,7 @@ print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)
 """
 
 
+@pytest.mark.nightly
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="the peak of memory is in kilobytes on Linux alone")
 def test_memory_does_not_grow_with_the_number_of_users(tmp_path):
     few, many = (
@@ -243,6 +244,7 @@ def visitors_of_areas(kind):
     return kind(factors=16, random_state=0, **steps).fit(visits)
 
 
+@pytest.mark.nightly
 @pytest.mark.parametrize("kind", [ImplicitALS, ExplicitALS, BiasedMF, CosineMF])
 @pytest.mark.parametrize(("library", "options", "least"), [
     ("faiss", {"factory": "Flat"}, 1), ("faiss", {"factory": "HNSW32"}, 0.9), ("hnswlib", {}, 0.96),

@@ -177,6 +177,7 @@ def test_metrics_are_those_of_the_scores():
 # The linear algebra, in several strips
 
 
+@pytest.mark.nightly
 @pytest.mark.parametrize("n", [1, 127, 128, 300, 2100])
 @pytest.mark.parametrize("density", [0.02, 0.5])
 def test_gram_and_inverse_are_those_of_numpy(n, density):

@@ -151,6 +151,7 @@ def test_folding_in_solves_the_dense_formula_with_the_mean_as_it_is(kind, biases
         np.testing.assert_allclose(items[:, 4:], np.column_stack([np.ones(9), c]), atol=1e-12)
 
 
+@pytest.mark.nightly
 @pytest.mark.parametrize("biases", [True, False])
 @pytest.mark.parametrize("scaling", SCALINGS)
 def test_a_converged_fit_is_stationary_in_every_unknown_the_mean_included(biases, scaling):

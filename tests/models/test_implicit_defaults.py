@@ -43,6 +43,7 @@ CATALOGUES = {
 }
 
 
+@pytest.mark.nightly
 @pytest.mark.many_steps
 @pytest.mark.parametrize("name", CATALOGUES)
 def test_defaults_beat_popularity_on_catalogues_of_many_kinds_with_few_and_with_many_factors(name):

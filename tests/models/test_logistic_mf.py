@@ -41,6 +41,7 @@ def test_it_beats_popularity_on_planted_interactions(params):
     assert ours > 1.5 * popular
 
 
+@pytest.mark.nightly
 @pytest.mark.many_steps
 def test_few_interactions_do_not_bring_it_below_popularity_with_few_factors_either():
     """Of msweb, a quarter of the visits, 1.4 a visitor; with init_scale=0.5, 8 factors were 7 % below popularity."""

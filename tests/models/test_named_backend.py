@@ -28,6 +28,7 @@ def interactions(cls, seed, users=40, items=30):
     return table
 
 
+@pytest.mark.nightly
 @pytest.mark.parametrize("cls", CLASSES, ids=lambda cls: cls.__name__)
 def test_a_model_on_numpy_calls_no_other_backend(monkeypatch, cls):
     load = _registry._load

@@ -253,6 +253,7 @@ def test_cross_validation_scores_users_the_model_has_not_seen(case):
     np.testing.assert_array_equal(scores, by_hand)
 
 
+@pytest.mark.nightly
 def test_processes_find_what_one_process_finds(case):
     one, two = (
         GridSearchCV(case.make(), case.grid, cv=2, n_jobs=jobs, error_score="raise").fit(case.rows) for jobs in (1, 2)

@@ -663,6 +663,7 @@ def test_methods_of_new_subclasses_are_guarded_too():
 # What belongs to all models
 
 
+@pytest.mark.nightly
 def test_pool_threads_use_the_backend_of_their_caller():
     seen = set()
 

@@ -193,6 +193,7 @@ def test_the_rows_with_the_most_interactions_are_shown_by_default(model):
     assert ax.get_ylabel() == "user"
 
 
+@pytest.mark.nightly
 @pytest.mark.parametrize("count", [1, 10, 60, 200, 285])
 def test_names_of_rows_do_not_overlap(web, count):
     ax = plotting.plot_factors(web, rows=np.arange(count), names=load_msweb().item_titles)
@@ -287,6 +288,7 @@ def test_the_targets_of_the_fit_are_the_default_truth(model):
     assert plain.figure.axes[-1].get_ylabel() == "predicted"
 
 
+@pytest.mark.nightly
 @pytest.mark.parametrize("size", [(12, 8), (5, 4)])
 def test_the_texts_of_cells_do_not_overlap(model, size):
     ax = plotting.plot_predictions(model, DATA, ax=Figure(figsize=size, layout="constrained").add_subplot())
@@ -350,6 +352,7 @@ def test_mirrored_and_rotated_factors_give_the_same_map(model):
     )  # fmt: skip
 
 
+@pytest.mark.nightly
 @pytest.mark.parametrize("size", [(8, 6.4), (4, 4), (12, 3)])
 def test_labels_on_the_map_do_not_overlap_and_stay_inside(web, size):
     titles = load_msweb().item_titles
@@ -443,6 +446,7 @@ def test_without_axes_a_new_pyplot_figure_is_made(model, draw):
     assert not other.has_data()
 
 
+@pytest.mark.nightly
 @pytest.mark.parametrize("draw", DRAW.values(), ids=DRAW)
 def test_equal_models_give_equal_pixels(model, draw):
     np.testing.assert_array_equal(render(draw(model)), render(draw(copy.deepcopy(model))))
