@@ -298,6 +298,7 @@ def test_updates_are_timed_and_written_as_a_record(tmp_path, capsys):
     assert "missed: a batch at f = 32 learns" in capsys.readouterr().out
 
 
+@pytest.mark.nightly
 def test_the_stand_in_equals_itself_call_by_call(monkeypatch, tmp_path):
     monkeypatch.setattr("benchmarks.common.machine.version", lambda _: "0")
     for name in ("", ".evaluation", ".cpu", ".cpu.als", ".cpu.lmf"):

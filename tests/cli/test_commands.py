@@ -507,6 +507,7 @@ def shell(folder, command):
 FIT = "fit ratings.csv --user userId --item movieId --factors 2"
 
 
+@pytest.mark.nightly
 @posix
 def test_pipes_are_refused_as_tables_and_models_and_taken_as_users(folder):
     code, _, err = shell(folder, f"cat ratings.csv | ALT {FIT.replace('ratings.csv', '/dev/stdin')} -o x")
@@ -519,6 +520,7 @@ def test_pipes_are_refused_as_tables_and_models_and_taken_as_users(folder):
     assert (code, out.count("\n")) == (0, 2)
 
 
+@pytest.mark.nightly
 @posix
 def test_a_full_disk_is_one_sentence(folder):
     code, _, err = shell(folder, f"ulimit -f 1; PYTHONDONTWRITEBYTECODE=1 ALT {FIT} --factors 50 -o full.safetensors")
@@ -542,6 +544,7 @@ def test_closed_streams_are_as_good_as_dev_null(folder):
     assert "saved in closed.safetensors" in out
 
 
+@pytest.mark.nightly
 @posix
 def test_a_title_that_the_encoding_lacks_is_escaped(folder):
     (folder / "french.csv").write_text("1,élan\n", encoding="utf-8")

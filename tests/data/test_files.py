@@ -125,6 +125,7 @@ def test_a_bad_file_gets_one_sentence_with_its_name_and_the_line(read, content, 
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.nightly
 @pytest.mark.parametrize("cut", [5, -2000, -4])
 def test_truncated_gzip_is_told(read, cut):
     with pytest.raises(ValueError, match=r"(truncated or damaged gzip data|gzip data are truncated or damaged)"):

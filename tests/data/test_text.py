@@ -93,6 +93,7 @@ def test_what_others_write_is_read_as_it_was(
     assert found.matrix.sum() == expected.matrix.sum()
 
 
+@pytest.mark.nightly
 @pytest.mark.parametrize("width", [200_000, 3_000_000])
 @pytest.mark.parametrize("form", ["{}", '"{}"', '"{}, and ""more"""'])
 def test_a_field_may_be_of_any_length(tmp_path, width, form):

@@ -355,6 +355,7 @@ def long_rows(n, f, tol):
     return p, wide, *solve(reference, wide, tol=tol)[1:3]
 
 
+@pytest.mark.nightly
 @pytest.mark.against_numpy
 @pytest.mark.parametrize(("n", "f", "tol"), [
     (8_200, 16, 0.05), (2_800, 48, 0.3), (2_100, 64, 0.05), (1_100, 128, 0.3), (600, 256, 0.05), (26_000, 128, 0.3),
@@ -375,6 +376,7 @@ def test_rows_that_are_kept_in_16_bits_are_solved_as_others_are(kernels, n, f, t
         np.testing.assert_array_equal(X, solve(kernels, p, "cg", threads, tol=tol)[1])
 
 
+@pytest.mark.nightly
 @pytest.mark.parametrize("method", ["cg", "cholesky"])
 @pytest.mark.parametrize("case", CASES)
 def test_a_fixed_side_in_float16_is_what_it_stands_for(kernels, case, method):
@@ -389,6 +391,7 @@ def test_a_fixed_side_in_float16_is_what_it_stands_for(kernels, case, method):
         assert abs(got[3][u] - terms.sum()) <= OBJECTIVE_TOLERANCE[np.float32] * np.abs(terms).sum()
 
 
+@pytest.mark.nightly
 @pytest.mark.parametrize(("n", "f", "tol"), [
     (40_000, 128, 1e-6), (8_200, 16, 0.3), (2_100, 64, 0.05), (1_100, 130, 0.3), (130, 1024, 0.3), (140, 1024, 1e-6),
 ])  # fmt: skip

@@ -59,6 +59,7 @@ def test_waiting_threads_of_gnu_openmp_sleep_soon_unless_the_user_says_otherwise
     assert f"GOMP_SPINCOUNT = '{expected}'" in done.stderr
 
 
+@pytest.mark.nightly
 def test_the_default_honours_affinity_and_omp_num_threads():
     code = "from alternant._utils.threads import default_num_threads; print(default_num_threads())"
 

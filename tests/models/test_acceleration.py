@@ -22,6 +22,7 @@ OBJECTIVES = {
 }  # fmt: skip
 
 
+@pytest.mark.nightly
 @pytest.mark.many_steps
 @pytest.mark.parametrize("params", OBJECTIVES.values(), ids=OBJECTIVES)
 def test_acceleration_needs_far_fewer_iterations_and_the_objective_never_rises(params):

@@ -55,6 +55,7 @@ def test_defaults_beat_popularity_on_catalogues_of_many_kinds_with_few_and_with_
     assert many >= 0.95 * few
 
 
+@pytest.mark.nightly
 @pytest.mark.many_steps
 def test_defaults_are_close_to_the_best_of_nearby_values_on_page_visits():
     train, test = random_split(datasets.load_msweb().interactions, 0.2, random_state=0)

@@ -28,6 +28,7 @@ NAMES = [f"item number {i}" for i in range(40)]
 
 @pytest.fixture(autouse=True)
 def nothing_shown(monkeypatch):
+    pyplot.close("all")  # those of other tests
     monkeypatch.setattr(pyplot, "show", lambda: pytest.fail("a figure was shown"))
     settings = dict(mpl.rcParams)
     yield
@@ -428,6 +429,7 @@ DRAW = {
 }
 
 
+@pytest.mark.nightly
 @pytest.mark.parametrize("draw", DRAW.values(), ids=DRAW)
 def test_given_axes_are_used_and_pyplot_is_not(model, draw):
     figure = Figure(figsize=(8, 4))

@@ -42,6 +42,7 @@ def test_every_model_is_tuned_by_default(model, metric):
     assert re.fullmatch(rf"{metric} \d\.\d{{4}} with .*: .*\d+ trials .*in [\d.]+ fits' worth of time", line), line
 
 
+@pytest.mark.nightly
 def test_most_trials_are_reduced_and_the_best_is_of_full_size():
     result = tune(ImplicitALS(factors=64, iterations=12), VISITS, refit=False)
     small = [trial for trial in result.trials if trial.factors is not None]
@@ -108,6 +109,7 @@ def test_the_result_of_a_budget_is_reproducible():
     assert str(one) == str(again)
 
 
+@pytest.mark.nightly
 def test_a_budget_limits_cost_and_n_trials_the_trials():
     model = ImplicitALS(factors=64, iterations=8)
     more, less = (tune(model, VISITS, budget=budget, refit=False) for budget in (16, 6))
