@@ -60,6 +60,15 @@ class Regression:
 class Prior:
     """The prior of one side during a fit: inactive, that is 0, until its ridge is known."""
 
+    features: Any
+    columns: FeatureColumns | None
+    known: NDArray[np.bool_]
+    extended: Any
+    row_weight: NDArray[np.float64]
+    regularization: NDArray[Any]
+    empty: NDArray[np.bool_] | None
+    strength: float | str
+
     def __init__(
         self, features: Any, problems: RowProblems, row_weight: NDArray[np.float64] | None, strength: float | str,
         first: int, num_threads: int, of_rows: NDArray[np.bool_] | None = None, columns: FeatureColumns | None = None,

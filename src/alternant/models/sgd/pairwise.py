@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import scipy
@@ -31,9 +31,21 @@ class PairwiseTraining:
     """The state of a fit, with factors in the order of the blocks, so that the rows of a block are contiguous."""
 
     backend: Backend
+    model: BPR
+    seed: int
+    parts: int
+    rows: NDArray[np.int64]
+    columns: NDArray[np.int64]
     rounds: Rounds
+    indptr: NDArray[np.int64]
+    indices: NDArray[np.int32]
     sides: Sides
     squares: Sides | None
+    counts: tuple[NDArray[Any], NDArray[Any]]
+    num_threads: int
+    age: int
+    held_out: tuple[NDArray[np.int64], ...] | None
+    inverse_orders: tuple[NDArray[np.int64], NDArray[np.int64]]
 
     def __init__(self, model: BPR, train: CSR, held_out: CSR | None, rng: np.random.Generator) -> None:
         self.model, self.backend = model, model._backend()
