@@ -144,6 +144,7 @@ def test_tiny_matrices(shape):
     assert np.isfinite(found.predict(0, 0))
 
 
+@pytest.mark.many_steps
 def test_defaults_beat_popularity_by_far():
     train, test = random_split(datasets.load_msweb().interactions, random_state=0)
     ours, theirs = (evaluate(cls().fit(train), test, k=10).means["ndcg@10"] for cls in (ItemKNN, Popularity))

@@ -61,7 +61,10 @@ class Case:
         return self.cls(**self.params | params)
 
 
-@pytest.fixture(params=CASES)
+SLOW = {"LogisticMF": [pytest.mark.many_steps]}
+
+
+@pytest.fixture(params=[pytest.param(name, marks=SLOW.get(name, ())) for name in CASES])
 def case(request):
     return Case(request.param)
 

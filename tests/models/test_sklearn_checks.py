@@ -53,6 +53,7 @@ def test_each_documented_failure_is_of_a_check_that_scikit_learn_makes(model):
     assert set(documented(model)) <= {name for name, _ in checks_of(model)}
 
 
+@pytest.mark.many_steps
 def test_the_code_of_the_page_runs():
     names = {}
     for code in re.findall(r"```python\n(.*?)```", TEXT, re.DOTALL):

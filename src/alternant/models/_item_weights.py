@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from .._typing import Rated
     from ._sparse_rows import SparseRows
 
+WEIGHTINGS = ("binary", "log", "proportional")  # of interactions: see `entries`
 BLOCK_BYTES = 1 << 23  # of the scores held by one thread
 PAIR_ENTRIES = 1 << 21  # entries of users whose pairs are scored together
 SEARCH_COST, CALL_COST = 32, 1 << 15  # of one weight of sparse items, and of a user's scores, in multiply-adds
@@ -45,6 +46,26 @@ class ItemWeightsModel(FoldInUsersModel):
         users, items = getattr(self, "user_factors", None), getattr(self, "item_factors", None)
         self._check_factors(users, items)
         return _as_sparse_rows(users), _as_sparse_columns(items) if scipy.sparse.issparse(items) else np.asarray(items)
+
+    def fold_in_users(self, user_items: Rated) -> SparseRows:
+        """Return the rows x of new users.
+
+        Parameters
+        ----------
+        user_items : as for `fit`, shape (m, n_items)
+            Interactions of the users.
+
+        Returns
+        -------
+        SparseRows, shape (m, n_items + 1)
+
+        Raises
+        ------
+        NotFittedError, TypeError, ValueError
+            Before `fit`, or if `user_items` is invalid.
+        """
+        rows: SparseRows = super().fold_in_users(user_items)
+        return rows
 
     def explain(self, user: Any, item: Any, *, user_items: Rated | None = None) -> Explanation:
         """Break a score down into the contributions of the items in the user's history, exactly.

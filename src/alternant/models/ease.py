@@ -12,7 +12,7 @@ from .._utils.memory import GIB, available_bytes
 from .._utils.threads import resolve_num_threads
 from ..data.csr import CSR
 from . import _ridge
-from ._item_weights import ItemWeightsModel, entries, rows_with_constant
+from ._item_weights import WEIGHTINGS, ItemWeightsModel, entries, rows_with_constant
 from ._parameters import AUTO, Rule, number_rule
 from ._sklearn import check_unused
 from ._traits import Traits
@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     from .._typing import Auto, BackendName, DType, Rated
     from ._sparse_rows import SparseRows
 
-WEIGHTINGS = ("binary", "log", "proportional")
 WORKSPACE = 1 << 28  # bytes, and for each thread:
 THREAD_SPACE = 1 << 25
 
@@ -158,26 +157,6 @@ class EASE(ItemWeightsModel):
             has_intercept_=bool(self.intercept), **{f"{name}_": value for name, value in chosen.items()}, **ids,
         )  # fmt: skip
         return self
-
-    def fold_in_users(self, user_items: Rated) -> SparseRows:
-        """Return the rows x of new users.
-
-        Parameters
-        ----------
-        user_items : as for `fit`, shape (m, n_items)
-            Interactions of the users.
-
-        Returns
-        -------
-        SparseRows, shape (m, n_items + 1)
-
-        Raises
-        ------
-        NotFittedError, TypeError, ValueError
-            Before `fit`, or if `user_items` is invalid.
-        """
-        rows: SparseRows = super().fold_in_users(user_items)
-        return rows
 
     def auto_parameters(self, rows: CSR) -> dict[str, Any]:
         """Return the values of the parameters that may be ``"auto"``, by name."""

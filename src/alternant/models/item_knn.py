@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from .._utils.threads import resolve_num_threads
 from ..data.csr import CSR
-from ._item_weights import ItemWeightsModel, cut_by_entries, entries, rows_with_constant
+from ._item_weights import WEIGHTINGS, ItemWeightsModel, cut_by_entries, entries, rows_with_constant
 from ._parameters import AUTO, Rule, integer_rule, number_rule
 from ._sklearn import check_unused
 from ._traits import Traits
@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from ._sparse_rows import SparseColumns, SparseRows
 
 SIMILARITIES = ("unit-cosine", "cosine", "tfidf", "bm25")
-WEIGHTINGS = ("binary", "log", "proportional")
 K1, B = 1.2, 0.75  # of BM25, as usual in text retrieval
 FILL = 2.0**-20  # of an item's popularity, added to all scores: it ranks what no neighbour scores
 PRODUCTS_PER_CALL = 1 << 24  # of the kernel, between two checks for Ctrl-C: some hundredths of a second
@@ -166,26 +165,6 @@ class ItemKNN(ItemWeightsModel):
             weighting_=weighting, epsilon_=epsilon, backend_=backend.name, **ids,
         )  # fmt: skip
         return self
-
-    def fold_in_users(self, user_items: Rated) -> SparseRows:
-        """Return the rows x of new users.
-
-        Parameters
-        ----------
-        user_items : as for `fit`, shape (m, n_items)
-            Interactions of the users.
-
-        Returns
-        -------
-        SparseRows, shape (m, n_items + 1)
-
-        Raises
-        ------
-        NotFittedError, TypeError, ValueError
-            Before `fit`, or if `user_items` is invalid.
-        """
-        rows: SparseRows = super().fold_in_users(user_items)
-        return rows
 
     def auto_parameters(self, rows: CSR) -> dict[str, Any]:
         """Return the value of the parameter that may be ``"auto"``, by name."""
