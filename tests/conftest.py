@@ -128,10 +128,10 @@ def pytest_collection_modifyitems(config, items):
 
 
 def _compiled_for_it_alone(item):
-    """Whether Numba runs this in float64 and no test against the reference does: compiling is half of what all cost."""
+    """Whether Numba would compile kernels that no test against the reference needs: compiling is half of what all cost."""
     values = _values(item)
-    against_numpy = item.get_closest_marker("against_numpy")
-    return values.get("kernels") == "numba" and values.get("dtype") is np.float64 and not against_numpy
+    float64 = values.get("dtype") is np.float64 and not item.get_closest_marker("against_numpy")
+    return values.get("kernels") == "numba" and bool(float64 or item.get_closest_marker("compiles_anew"))
 
 
 def _values(item):

@@ -56,6 +56,7 @@ def test_a_target_may_be_excluded_itself(kernels, dtype):
     assert (above.tolist(), equal.tolist()) == ([1, 1], [1, 0])
 
 
+@pytest.mark.compiles_anew
 def test_rows_without_targets_nothing_excluded_and_no_targets_at_all(kernels, dtype):
     X, Y, _, _ = case(0, m=3, dtype=dtype)
     targets = np.array([0, 0, 2, 2]), np.array([5, 9], np.int64)

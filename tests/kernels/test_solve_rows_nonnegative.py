@@ -222,6 +222,7 @@ def test_many_rows_on_many_threads_change_no_bit(kernels, dtype):
             np.testing.assert_array_equal(a, b)
 
 
+@pytest.mark.compiles_anew
 def test_inputs_may_be_read_only_maps_and_indices_int64(kernels, dtype, tmp_path):
     p = CASES["factors that fill no vector"]().astype(dtype)
     expected = solve(kernels, p)[1]

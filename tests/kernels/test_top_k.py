@@ -136,6 +136,7 @@ def test_no_candidate_gives_padding_only(kernels, dtype):
     assert (scores == -np.inf).all()
 
 
+@pytest.mark.compiles_anew
 def test_inputs_may_be_read_only_and_of_either_index_dtype(kernels, dtype):
     queries, items = small_integers((9, 5), dtype), small_integers((300, 5), dtype, 1)
     expected = full_sort(queries, items, 7, exclusions(9, 300), np.arange(0, 300, 2))[0]
