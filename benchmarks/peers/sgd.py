@@ -5,6 +5,7 @@
     python -m benchmarks sgd rmse --folder FOLDER --at-least 0.01        # the same, and Surprise's SVD
     python -m benchmarks sgd cosine --folder FOLDER --at-least 0.03      # CosineMF, popularity
     python -m benchmarks sgd logistic --folder FOLDER --at-least 1.2     # LogisticMF, implicit's, popularity
+    python -m benchmarks sgd pairwise --folder FOLDER --at-least 3     # BPR, implicit's and cornac's
     python -m benchmarks sgd update --at-least 5                         # CosineMF.update
 
 The command exits with 1 unless, with `--at-least R`,
@@ -13,6 +14,8 @@ rmse       the RMSE is at least R below that of Surprise's SVD, each with its de
            same epochs;
 cosine     the AUC is at least R above the better popularity;
 logistic   NDCG@10 is at least R times that of popularity;
+pairwise   triples per second are at least R times the peer's, no fewer on two threads than on one, and NDCG@20 after the
+           same epochs is at most 3 % below the peer's, by which seeds differ;
 update     a batch runs at R million events per second or more, and one event takes at most 30 microseconds.
 """
 
@@ -25,7 +28,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import scipy.sparse as sp
 
-from alternant import BiasedMF, CosineMF, ImplicitALS, Popularity
+from alternant import BiasedMF, CosineMF, ImplicitALS, Popularity, kernels
 from alternant.evaluation import ranking_metrics
 
 from ..common import data
@@ -41,6 +44,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from .libraries import Library
+    from .libraries.base import Factors
 
 
 def speed(options: argparse.Namespace, report: Report) -> list[str]:
@@ -168,6 +172,54 @@ def logistic(options: argparse.Namespace, report: Report) -> list[str]:
     return missed
 
 
+def pairwise(options: argparse.Namespace, report: Report) -> list[str]:
+    """Time epochs of BPR on the train part of gowalla, a fifth of it held out; plain SGD steps of the same size."""
+    train, test = (sp.csr_array(part) for part in data.folds(data.load("gowalla", options.folder).tocoo(), 5)[0])
+    users = np.flatnonzero(np.diff(test.indptr))
+    table = report.table(
+        f"gowalla: {train.shape[0]:,} x {train.shape[1]:,}, {train.nnz:,} interactions, f = {options.factors}, float32, "
+        f"{options.epochs} epochs, median of {options.rounds} rounds",
+        "negatives", "threads", "library", "an epoch", "triples/s", "alternant is faster by", "NDCG@20",
+    )  # fmt: skip
+    missed = []
+    for sampling, peer in (("uniform", Cornac()), ("popularity", Implicit())):
+        alone = None
+        for threads in dict.fromkeys((1, options.threads)):
+            steps = Steps(options.factors, options.epochs, threads, learning_rate=0.05, regularization=0.01)
+            fits = take_turns(
+                {
+                    "alternant": lambda s=steps, drawn=sampling: Alternant().fit_pairwise(train, s, sampling=drawn),
+                    peer.name: lambda s=steps, one=peer: one.fit_pairwise(train, s),
+                },
+                options.rounds,
+            )
+            ours, theirs = (median(fit.epoch for fit in each) for each in fits.values())
+            reached = [_ndcg(each[-1].factors, train, test, users) for each in fits.values()]
+            for name, took, ndcg in zip(fits, (ours, theirs), reached, strict=True):
+                faster = f"{theirs / ours:.2f}" if took == theirs else ""
+                rate = f"{train.nnz / took / 1e6:.2f} M"
+                table.row(sampling, threads, name, f"{took:.3f} s", rate, faster, f"{ndcg:.4f}")
+            alone = alone or ours
+            case = f"{sampling} negatives, {threads} threads"
+            if options.at_least is not None and theirs / ours < options.at_least:
+                missed.append(f"{case}: {theirs / ours:.2f} times {peer.name}'s triples, not {options.at_least:g}")
+            if options.at_least is not None and ours > alone:
+                missed.append(f"{case}: an epoch takes {ours:.3f} s, on one thread {alone:.3f} s")
+            if options.at_least is not None and reached[0] < 0.97 * reached[1]:
+                missed.append(f"{case}: NDCG@20 is {reached[0]:.4f}, {peer.name}'s {reached[1]:.4f}")
+    return missed
+
+
+def _ndcg(factors: Factors, train: sp.csr_array, test: sp.csr_array, users: np.ndarray) -> float:
+    ids, scores = np.empty((len(users), 20), np.int32), np.empty((len(users), 20), np.float32)
+    seen = train[users]
+    X, Y = (np.ascontiguousarray(side, np.float32) for side in factors)
+    seen.sort_indices()
+    exclude = seen.indptr.astype(np.int64), seen.indices.astype(np.int32)
+    kernels.top_k(X[users], Y, 20, exclude, None, ids, scores, 2)
+    return ranking_metrics(ids, test[users]).ndcg
+
+
 def update(options: argparse.Namespace, report: Report) -> list[str]:
     """Time `CosineMF.update`, one event at a time and in batches."""
     table = report.table(
@@ -195,6 +247,7 @@ COMPARISONS = {  # and the peers that they need
     "rmse": (rmse, ["cornac", "scikit-surprise"]),
     "cosine": (cosine, []),
     "logistic": (logistic, ["implicit"]),
+    "pairwise": (pairwise, ["implicit", "cornac"]),
     "update": (update, []),
 }
 
@@ -203,10 +256,10 @@ def main(arguments: Sequence[str]) -> int:
     """Run one comparison; exit 1 if a target is missed."""
     made = parser("sgd", __doc__, folder=None, shape="ml1m", factors=64, rounds=5, threads=2, at_least=None)
     made.add_argument("what", choices=list(COMPARISONS))
-    made.add_argument("--epochs", type=int, default=20, help="of speed and rmse")
+    made.add_argument("--epochs", type=int, default=20, help="of speed, rmse and pairwise")
     options = made.parse_args(arguments)
     compare, peers = COMPARISONS[options.what]
-    if options.folder is None and options.what in ("rmse", "cosine", "logistic"):
+    if options.folder is None and options.what in ("rmse", "cosine", "logistic", "pairwise"):
         made.error(f"{options.what} needs --folder, which holds one sub-folder a data set")
     if options.epochs < 2:
         made.error("--epochs must be at least 2: the first is not timed")

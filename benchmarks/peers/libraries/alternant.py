@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from alternant import BiasedMF, ExplicitALS, ImplicitALS, LogisticMF, kernels
+from alternant import BPR, BiasedMF, ExplicitALS, ImplicitALS, LogisticMF, kernels
 
-from .base import Library, Observer, Problem, SGDFit, Steps
+from .base import Library, Observer, PairwiseFit, Problem, SGDFit, Steps
 
 if TYPE_CHECKING:
     import scipy.sparse as sp
@@ -81,6 +81,17 @@ class Alternant(Library):
         model.fit(ratings, show_progress=False)
         seconds = time.perf_counter() - start
         return SGDFit(seconds, median(b - a for a, b in pairwise(model.history_["seconds"])), model.predict)
+
+    def fit_pairwise(self, train: sp.csr_array, steps: Steps, **params: Any) -> PairwiseFit:
+        """Run BPR with one negative for each interaction, from the peers' distribution of factors."""
+        model = BPR(
+            factors=steps.factors, epochs=steps.epochs, num_threads=steps.threads, learning_rate=steps.learning_rate,
+            learning_rate_decay=1.0, regularization=steps.regularization, bias_regularization=steps.regularization,
+            optimizer="sgd", max_sampled=1, random_state=0, init_scale=1 / np.sqrt(12 * steps.factors), **params,
+        )  # fmt: skip
+        model.fit(train, show_progress=False)
+        epoch = median(b - a for a, b in pairwise(model.history_["seconds"]))
+        return PairwiseFit(epoch, (model.user_factors, model.item_factors))
 
     def fit_logistic(self, train: sp.csr_array, users: np.ndarray, threads: int) -> np.ndarray:
         """Run LogisticMF."""

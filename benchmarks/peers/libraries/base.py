@@ -97,6 +97,10 @@ class Library:
         """Fit biases and factors to ratings by plain gradient steps."""
         raise NotImplementedError
 
+    def fit_pairwise(self, train: sp.csr_array, steps: Steps, **params: Any) -> PairwiseFit:
+        """Fit BPR by plain gradient steps, one for each interaction in an epoch, with the library's own parameters."""
+        raise NotImplementedError
+
     def fit_logistic(self, train: sp.csr_array, users: np.ndarray, threads: int) -> np.ndarray:
         """Fit logistic matrix factorization; return 10 recommended items for each user."""
         raise NotImplementedError
@@ -124,6 +128,14 @@ class SGDFit:
     seconds: float
     epoch: float
     predict: Callable[[np.ndarray, np.ndarray], np.ndarray]
+
+
+@dataclass(frozen=True)
+class PairwiseFit:
+    """The result of `Library.fit_pairwise`: seconds of one epoch, and factors whose dot products rank the items."""
+
+    epoch: float
+    factors: Factors
 
 
 def installed(package: str) -> str | None:

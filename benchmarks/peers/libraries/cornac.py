@@ -1,15 +1,16 @@
-"""cornac's MF: gradient descent on the ratings in the given order."""
+"""cornac's MF and BPR: gradient descent on the ratings in the given order, and on random triples."""
 
 from __future__ import annotations
 
 import time
 from collections import OrderedDict
+from statistics import median
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import scipy.sparse as sp
 
-from .base import Library, Observer, Problem, SGDFit, Steps
+from .base import Library, Observer, PairwiseFit, Problem, SGDFit, Steps
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -66,6 +67,27 @@ class Cornac(Library):
             seconds = time.perf_counter() - start
             backend_cpu.fit_sgd = inner
         return SGDFit(seconds, passes[0] / steps.epochs, lambda users, items: _predict(model, users, items))
+
+    def fit_pairwise(self, train: sp.csr_array, steps: Steps, **params: Any) -> PairwiseFit:
+        """Run BPR, whose negatives are uniform."""
+        from cornac.models import BPR
+
+        class Timed(BPR):
+            def _fit_sgd(self, *args: object) -> tuple[int, int]:
+                start = time.perf_counter()
+                result = super()._fit_sgd(*args)
+                epochs.append(time.perf_counter() - start)
+                return result
+
+        epochs: list[float] = []
+        model = Timed(
+            k=steps.factors, max_iter=steps.epochs, num_threads=steps.threads, learning_rate=steps.learning_rate,
+            lambda_reg=steps.regularization, seed=0 if steps.threads == 1 else None, verbose=False, **params,
+        )  # fmt: skip
+        model.fit(_dataset(train.tocoo()))
+        biases = model.i_biases[:, None]
+        users = np.hstack([model.u_factors, np.ones((len(model.u_factors), 1), np.float32)])
+        return PairwiseFit(median(epochs[1:]), (users, np.hstack([model.i_factors, biases])))
 
 
 def _dataset(ratings: sp.coo_array) -> Dataset:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import contextlib
 from dataclasses import replace
+from statistics import median
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import scipy.sparse as sp
 
-from .base import Library, Observer, Problem
+from .base import Library, Observer, PairwiseFit, Problem, Steps
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -53,6 +54,19 @@ class Implicit(Library):
             observer.begin()
             model.fit(rows, show_progress=False, callback=note)
         return model.user_factors, model.item_factors
+
+    def fit_pairwise(self, train: sp.csr_array, steps: Steps, **params: Any) -> PairwiseFit:
+        """Run BayesianPersonalizedRanking, whose negatives are as frequent as their interactions."""
+        from implicit.cpu.bpr import BayesianPersonalizedRanking
+
+        model = BayesianPersonalizedRanking(
+            factors=steps.factors, iterations=steps.epochs, num_threads=steps.threads, random_state=0,
+            learning_rate=steps.learning_rate, regularization=steps.regularization, **params,
+        )  # fmt: skip
+        epochs: list[float] = []
+        rows = sp.csr_matrix(train).astype(np.float32)
+        model.fit(rows, show_progress=False, callback=lambda _epoch, seconds, *_: epochs.append(seconds))
+        return PairwiseFit(median(epochs[1:]), (model.user_factors, model.item_factors))
 
     def fit_logistic(self, train: sp.csr_array, users: np.ndarray, threads: int) -> np.ndarray:
         """Run LogisticMatrixFactorization."""
