@@ -14,8 +14,8 @@ rmse       the RMSE is at least R below that of Surprise's SVD, each with its de
            same epochs;
 cosine     the AUC is at least R above the better popularity;
 logistic   NDCG@10 is at least R times that of popularity;
-pairwise   triples per second are at least R times the peer's, no fewer on two threads than on one, and NDCG@20 after the
-           same epochs is at most 3 % below the peer's, by which seeds differ;
+pairwise   triples per second are at least R times the peer's, no fewer on two threads than on one, and NDCG@20 after
+           the same epochs is at most 3 % below the peer's, by which seeds differ;
 update     a batch runs at R million events per second or more, and one event takes at most 30 microseconds.
 """
 
@@ -177,7 +177,7 @@ def pairwise(options: argparse.Namespace, report: Report) -> list[str]:
     train, test = (sp.csr_array(part) for part in data.folds(data.load("gowalla", options.folder).tocoo(), 5)[0])
     users = np.flatnonzero(np.diff(test.indptr))
     table = report.table(
-        f"gowalla: {train.shape[0]:,} x {train.shape[1]:,}, {train.nnz:,} interactions, f = {options.factors}, float32, "
+        f"gowalla: {train.shape[0]:,} x {train.shape[1]:,}, {train.nnz:,} interactions, f = {options.factors}, "
         f"{options.epochs} epochs, median of {options.rounds} rounds",
         "negatives", "threads", "library", "an epoch", "triples/s", "alternant is faster by", "NDCG@20",
     )  # fmt: skip

@@ -223,7 +223,7 @@ def test_the_picture_is_drawn(tmp_path):
     assert (tmp_path / "picture.png").stat().st_size > 10_000
 
 
-TASKS = ("fit_weighted", "fit_als", "fit_ratings", "fit_sgd", "fit_logistic", "ranker")
+TASKS = ("fit_weighted", "fit_als", "fit_ratings", "fit_sgd", "fit_pairwise", "fit_logistic", "ranker")
 
 
 @pytest.mark.parametrize("library", LIBRARIES, ids=lambda library: library.name)
