@@ -6,9 +6,9 @@
 
 A tenth of the interactions is held out. The last hundredths of the others come night by night: with the times of
 ml-latest-small in their order, else at random, such that users and items that are new make up 15 % of these events
-each. `partial_fit` learns each night's events; every `--every` nights, the model is compared with one fitted anew on all
-events so far: by NDCG@20 on the held-out interactions of the users and items known by then (ratings: by the RMSE, whose
-sign is reversed). The time is that of the process, which other processes disturb little.
+each. `partial_fit` learns each night's events; every `--every` nights, the model is compared with one fitted anew on
+all events so far: by NDCG@20 on the held-out interactions of the users and items known by then (ratings: by the RMSE,
+where a loss is a higher error). The time is that of the process, which other processes disturb little.
 
 The command exits with 1 if, with `--at-most P`, a night takes more than P % of a fit's time, or if a model is more than
 1 % worse than the fit.

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import numpy as np
-import scipy
 from numpy.typing import NDArray
 
 from .csr import CSR
@@ -42,7 +41,9 @@ def merge(known: CSR, events: CSR, add: bool) -> tuple[CSR, NDArray[np.int64], N
     return merged, at, new
 
 
-def _find(known: CSR, rows: NDArray[np.int64], columns: NDArray[np.integer]) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
+def _find(
+    known: CSR, rows: NDArray[np.int64], columns: NDArray[np.integer]
+) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
     """Return where each pair is or would be inserted, and whether it is there: by bisection in all rows at once."""
     inside = np.minimum(rows, known.shape[0])
     ends = np.append(known.indptr, known.indptr[-1])

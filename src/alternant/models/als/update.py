@@ -1,18 +1,17 @@
 """New events in a model fitted by least squares: the rows that they change are solved, a side at a time.
 
-New users are solved first, then items, then all users with events, each with the other side fixed and starting from
-the present factors. What this costs besides the rows is the basis of the fixed side, two or three times, as in a
-half-sweep.
+New items, and those that have grown, are solved first, then all users with events, each with the other side fixed and
+starting from its present factors. What this costs besides the rows is the basis of both sides, as in an iteration.
 
-Every user with events is solved, because these events are the user's own. An item with 10,000 interactions hardly moves
-by ten more, and its row is long: an item is solved only if its number of interactions passes a power of ``1 + STALE``,
-or the day has brought it that share of new values of known pairs. So each item is solved as often as it grows by the
-share `STALE`, whatever the days bring, and no count of what was left has to be kept.
+Every user with events is solved, since lists depend on the user's own events. An item with 10,000 interactions hardly
+moves by ten more, and its row is long: an item is solved only if its number of interactions passes a power of
+``1 + STALE``, or the events have brought it that share of new values of known pairs. So an item is solved as often as
+it grows by this share, however the events are divided, and no record of what was left is needed. Solving every item
+with events made no better lists: on Gowalla, ten nights of 1 % each lost 0.2 to 0.6 % of NDCG@20 in both ways.
 """
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -21,12 +20,9 @@ from numpy.typing import NDArray
 from .._partial_fit import Change
 
 if TYPE_CHECKING:
-    from .solver import Solver
     from .trainer import AlternatingLeastSquares
 
 STALE = 0.25
-# Rows are solved once, not once in each of several iterations, but start close to their solutions.
-UPDATE_TOL = 0.1
 
 
 def update(model: AlternatingLeastSquares, change: Change, given: dict[str, Any]) -> None:
@@ -54,12 +50,14 @@ def _solve(
     model.__dict__.update(model._partial_state(kind, numbers, rows))
 
 
-def stale_items(change: Change, share: float | None = None) -> NDArray[np.int64]:
+def stale_items(change: Change) -> NDArray[np.int64]:
     """Return the items to solve: new ones, and those that have grown enough since they were solved."""
-    share, indices = STALE if share is None else share, change.rows.indices
-    n = change.rows.shape[1]
+    indices, n = change.rows.indices, change.rows.shape[1]
     after = np.bincount(indices, minlength=n)[change.items]
-    new, again = (np.bincount(indices[change.at[part]], minlength=n)[change.items] for part in (change.fresh, ~change.fresh))
+    new, again = (
+        np.bincount(indices[change.at[part]], minlength=n)[change.items] for part in (change.fresh, ~change.fresh)
+    )
     with np.errstate(divide="ignore"):
-        passed = [np.floor(np.log(counts) / np.log1p(share)) for counts in (after - new, after)]
-    return change.items[(passed[1] > passed[0]) | (again >= share * np.maximum(after, 1))]
+        passed = [np.floor(np.log(counts) / np.log1p(STALE)) for counts in (after - new, after)]
+    stale: NDArray[np.int64] = change.items[(passed[1] > passed[0]) | (again >= STALE * np.maximum(after, 1))]
+    return stale

@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-# The initial value of the sums, so that no step is longer than a plain SGD step. With 0.01, where the first step has the
-# length of the learning rate whatever the gradient, NDCG@10 of LogisticMF is 0.514 instead of 0.529 on msweb and 0.127
-# instead of 0.131 on lastfm.
+# The initial value of the sums, so that no step is longer than a plain SGD step. With 0.01, where the first step has
+# the length of the learning rate whatever the gradient, NDCG@10 of LogisticMF is 0.514 instead of 0.529 on msweb and
+# 0.127 instead of 0.131 on lastfm.
 FIRST_SQUARE = 1.0
 
 

@@ -20,8 +20,8 @@ from .._sklearn import check_unused
 
 if TYPE_CHECKING:
     from ..._typing import Rated
-    from .._partial_fit import Change
     from ...kernels._registry import Backend
+    from .._partial_fit import Change
 
 GATHER_ROWS = 4096  # rows gathered at a time
 # Epochs over all interactions after new events, relative to those of a fit. Steps for new events alone, or for the
@@ -147,7 +147,7 @@ class EpochModel(FoldInUsersModel):
         return self
 
     def _learn_from(self, change: Change) -> None:
-        """Fold in new rows, and continue the fit for a few epochs, at the learning rate and with the sums of its end."""
+        """Fold in new rows, and continue the fit for a few epochs, with the learning rate and the sums of its end."""
         seed = self.random_state
         whole = isinstance(seed, (int, np.integer))
         rng = np.random.default_rng([int(seed), len(change.rows.data)]) if whole else random_generator(seed)
