@@ -25,6 +25,8 @@ TINY = [
     "defaults cosine --data ml-latest-small --folder FOLDER --folds 1 --trials 2",
     """defaults logistic --data ml-latest-small --folder FOLDER --try {"epochs":1} {"factors":4}""",
     "tune-budget --data ml-latest-small --folder FOLDER --factors 4 --trials 2",
+    "nightly --data ml-latest-small --folder FOLDER --nights 2 --models implicit-als explicit-als",
+    "nightly --save --size 50 20 300 --factors 4",
 ]
 
 

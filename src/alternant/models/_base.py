@@ -54,6 +54,8 @@ class FactorModel(Serving, ColdStart, Histories, PartialFit, ScikitLearnModel, D
     item_factors : array, shape (n_items, f)
     interactions_ : CSR or None
         The interactions of the fit, which `recommend` excludes as seen.
+    partial_share_ : float
+        The share of them that `partial_fit` has added since the last fit.
     """
 
     num_threads: int | None

@@ -216,7 +216,9 @@ class FeatureModel(FoldInModel):
     ) -> Self:  # fmt: skip
         """Learn from new events, without fitting anew: a day of events, those of new users and items included.
 
-        Users with events are solved, and items that have grown by 5 % since they were solved last: see `FactorModel`.
+        The events are added to the interactions. Then new items are solved, and those that have grown by a quarter
+        since they were solved last, and then all users with events; other rows do not change. The weights of a fit
+        count as 1 in rows that are solved.
 
         Parameters
         ----------

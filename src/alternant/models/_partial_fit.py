@@ -160,7 +160,7 @@ class PartialFit(RawIds):
             events = events._snapshot()
             self._check_values("events", events)
             users, items = (
-                self._with_old(kind, ids[kind], own)  # type: ignore[arg-type]
+                self._with_old(kind, ids[kind], own, "events")  # type: ignore[arg-type]
                 for kind, own in (("user", events._users), ("item", events._items))
             )
             matrix = events.reindex(users=users, items=items).matrix

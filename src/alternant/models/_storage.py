@@ -152,7 +152,7 @@ def _restore(cls: Any, metadata: dict[str, str], tensors: dict[str, NDArray[Any]
         raise ValueError(f"factors of shapes {users.shape} and {items.shape}")
     if users.dtype not in (np.float32, np.float64) or not (_is_finite(users) and _is_finite(items)):
         raise ValueError("factors that are not finite floating-point numbers")
-    state: dict[str, Any] = {"user_factors": users, "item_factors": items, "interactions_": None}
+    state: dict[str, Any] = {"user_factors": users, "item_factors": items, "interactions_": None, "partial_share_": 0.0}
     if "indptr" in tensors:
         csr = CSR(tensors["indptr"], tensors["indices"], tensors["values"], tuple(tensors["shape"].tolist()))
         _check_csr(csr, len(users), len(items))

@@ -151,6 +151,8 @@ class EpochModel(FoldInUsersModel):
         seed = self.random_state
         whole = isinstance(seed, (int, np.integer))
         rng = np.random.default_rng([int(seed), len(change.rows.data)]) if whole else random_generator(seed)
+        if (columns := self._latent(self._side("item")).shape[1]) != self.factors:
+            raise ValueError(f"partial_fit needs factors={columns}, as in the fit, got {self.factors}: set it, or fit")
         users, items = self._grown(change, rng)
         training = self._training(change.rows, None, rng, self._unpack(users, items))
         for epoch in range(max(1, round(UPDATE_SHARE * self.epochs))):
