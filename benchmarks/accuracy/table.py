@@ -13,10 +13,9 @@ splits, --held latest holds out what comes before it, as far as the numbering of
 smallest number of factors --trials settings are tried, half of them at random, half near the best so far, and from the
 best of them --climb more that change one number at a time. Each larger number of factors continues from the best of the
 previous one, with --climb trials. The best number of iterations is found on the way: a fit ends when its lists no
-longer become better. The chosen setting is then fitted on all of train, and evaluated on test once. Parameters of
-ImplicitALS that depend on the density (unobserved_weight and regularization) are searched as multiples of the values
-that "auto" chooses, and transferred to all of train as such. In rows with the defaults, only the number of factors is
-chosen.
+longer become better. The chosen setting is then fitted on all of train, and evaluated on test once. Parameters of ImplicitALS that
+depend on the density (unobserved_weight and regularization) are searched as multiples of the values that "auto"
+chooses, and transferred to all of train as such. In rows with the defaults, only the number of factors is chosen.
 
 --json is written after each choice, and --settings takes such a file: its settings are not chosen again, and larger
 numbers of factors continue from there. --peers tunes other libraries with the same number of trials. Seconds are those
