@@ -12,8 +12,8 @@ are chosen by the NDCG@20 of these users' lists. If test is the end of each user
 splits, --held latest holds out what comes before it, as far as the numbering of items shows (held_out.py). At the
 smallest number of factors --trials settings are tried, half of them at random, half near the best so far, and from the
 best of them --climb more that change one number at a time. Each larger number of factors continues from the best of the
-previous one, with --climb trials. The best number of iterations is found on the way: a fit ends when its lists no
-longer become better. The chosen setting is then fitted on all of train, and evaluated on test once. Parameters of ImplicitALS that
+previous one, with --climb trials. The best number of iterations is found on the way: a fit ends when its lists become
+worse. The chosen setting is then fitted on all of train, and evaluated on test once. Parameters of ImplicitALS that
 depend on the density (unobserved_weight and regularization) are searched as multiples of the values that "auto"
 chooses, and transferred to all of train as such. In rows with the defaults, only the number of factors is chosen.
 
@@ -54,11 +54,10 @@ if TYPE_CHECKING:
 
     from .search import Setting
 
-    Choices = dict[int, tuple[float, Setting]]  # by factors: best score, and its setting with iterations
+    Choices = dict[int, tuple[float, Setting]]  # the best score and its setting, with iterations, for a number of factors
 
 K = 20
 FIRST_LOOK = 2  # first iteration after which lists are scored
-PATIENCE = 2  # iterations without a better score that end a fit
 POWER_STEP = 0.05
 
 
@@ -90,10 +89,10 @@ class ListWatcher(Observer):
         X, Y = learned()
         X = X[self.users]
         self.reached.append(self.score(X, Y))
-        since = len(self.reached) - 1 - int(np.argmax(self.reached))
-        if since == 0:
-            self.best = X, np.array(Y)
-        return since >= PATIENCE
+        if self.reached[-1] < max(self.reached):
+            return True
+        self.best = X, np.array(Y)
+        return False
 
 
 class Chooser:
