@@ -8,14 +8,13 @@ Each folder holds train.npz and test.npz, users x items as SciPy's sparse matric
 paper. Recall@20 and NDCG@20 are means over the users with test items; all items except those of train are ranked.
 
 Nothing is chosen on test. From train, a fifth of the interactions of 8,000 users (--users) is held out, and settings
-are chosen by the NDCG@20 of these users' lists. If test is the end of each user's history, as in the LightGCN paper's
-splits, --held latest holds out what comes before it, as far as the numbering of items shows (held_out.py). At the
-smallest number of factors --trials settings are tried, half of them at random, half near the best so far, and from the
-best of them --climb more that change one number at a time. Each larger number of factors continues from the best of the
-previous one, with --climb trials. The best number of iterations is found on the way: a fit ends when its lists become
-worse. The chosen setting is then fitted on all of train, and evaluated on test once. Parameters of ImplicitALS that
-depend on the density (unobserved_weight and regularization) are searched as multiples of the values that "auto"
-chooses, and transferred to all of train as such. In rows with the defaults, only the number of factors is chosen.
+are chosen by the NDCG@20 of these users' lists. At the smallest number of factors --trials settings are tried, half of
+them at random, half near the best so far, and from the best of them --climb more that change one number at a time. Each
+larger number of factors continues from the best of the previous one, with --climb trials. The best number of iterations
+is found on the way: a fit ends when its lists become worse. The chosen setting is then fitted on all of train, and
+evaluated on test once. Parameters of ImplicitALS that depend on the density (unobserved_weight and regularization) are
+searched as multiples of the values that "auto" chooses, and transferred to all of train as such. In rows with the
+defaults, only the number of factors is chosen.
 
 --json is written after each choice, and --settings takes such a file: its settings are not chosen again, and larger
 numbers of factors continue from there. --peers tunes other libraries with the same number of trials. Seconds are those
@@ -29,6 +28,7 @@ import argparse
 import json
 import sys
 import time
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -45,7 +45,6 @@ from ..common.results import Report
 from ..peers.libraries import Observer, Problem
 from ..peers.runner import error_line
 from .contenders import OURS, PEERS, Contender
-from .held_out import Split
 from .report import COLUMNS, PUBLISHED, draw, table
 from .search import climb, search
 
@@ -54,11 +53,34 @@ if TYPE_CHECKING:
 
     from .search import Setting
 
-    Choices = dict[int, tuple[float, Setting]]  # the best score and its setting, with iterations, for a number of factors
+    Choices = dict[int, tuple[float, Setting]]  # NDCG@20 and setting, with iterations, of numbers of factors
 
 K = 20
+HELD = 0.2  # of the interactions of each user whose lists are used to choose
 FIRST_LOOK = 2  # first iteration after which lists are scored
 POWER_STEP = 0.05
+
+
+@dataclass(frozen=True)
+class Split:
+    """Interactions to fit on, and those held out of some users' rows."""
+
+    train: sp.csr_array
+    held: sp.csr_array  # a row for each of `users`
+    users: np.ndarray
+
+    @classmethod
+    def of(cls, train: sp.csr_array, users: int) -> Split:
+        """Hold out a fifth of the interactions of some users."""
+        rng = np.random.default_rng(0)
+        some = np.sort(rng.choice(train.shape[0], min(users, train.shape[0]), replace=False))
+        rows = np.repeat(np.arange(train.shape[0]), np.diff(train.indptr))
+        held = np.isin(rows, some) & (rng.random(train.nnz) < HELD)
+        parts = [
+            sp.csr_array((train.data[part], (rows[part], train.indices[part])), shape=train.shape)
+            for part in (~held, held)
+        ]
+        return cls(parts[0], parts[1][some], some)
 
 
 def read(path: Path, part: str) -> sp.csr_array:
@@ -71,6 +93,14 @@ def read(path: Path, part: str) -> sp.csr_array:
     matrix.eliminate_zeros()
     indices, indptr = matrix.indices.astype(np.int32), matrix.indptr.astype(np.int32)
     return sp.csr_array((np.ones(matrix.nnz, np.float32), indices, indptr), shape=matrix.shape)
+
+
+def measure(
+    X: np.ndarray, Y: np.ndarray, seen: sp.csr_array, wanted: sp.csr_array, threads: int
+) -> tuple[float, float]:
+    """Return Recall@20 and NDCG@20 of lists without seen items."""
+    metrics = ranking_metrics(lists(X, Y, K, seen, threads), wanted)
+    return metrics.recall, metrics.ndcg
 
 
 class ListWatcher(Observer):
@@ -117,7 +147,7 @@ class Chooser:
             keep()
 
     def score(self, factors: int, setting: Setting) -> float:
-        """Return the score of a setting after its best number of iterations; keep the best setting of all."""
+        """Return the NDCG@20 of a setting after its best number of iterations; keep the best setting of all."""
         setting = self.contender.start | setting
         key = factors, *(setting[name] for name in self.contender.space)
         if key not in self.scores:
@@ -129,7 +159,7 @@ class Chooser:
             nearest = self.best.get(factors) or self.best[max(self.best)]
             setting = setting | {"s": nearest[1]["s"]}
         params = self.contender.resolve(self.split.train, setting)
-        watcher = ListWatcher(self._score, self.split.users)
+        watcher = ListWatcher(self._ndcg, self.split.users)
         problem = Problem(
             self.split.train, factors=factors, iterations=self.contender.iterations, threads=self.threads
         )  # fmt: skip
@@ -142,8 +172,8 @@ class Chooser:
             self.best[factors] = score, setting
         return score
 
-    def _score(self, X: np.ndarray, Y: np.ndarray) -> float:
-        return self.split.score(lists(X, Y, K, self.seen, self.threads))
+    def _ndcg(self, X: np.ndarray, Y: np.ndarray) -> float:
+        return measure(X, Y, self.seen, self.split.held, self.threads)[1]
 
     def _best_power(self, X: np.ndarray, Y: np.ndarray, score: float, power: float) -> tuple[float, float]:
         """Return the best score and power of the popularity, moving up or down as long as it helps."""
@@ -151,7 +181,7 @@ class Chooser:
         for step in (POWER_STEP, -POWER_STEP):
             while True:
                 near = round(power + step, 4)
-                trial = self._score(X, Y * (self.degrees ** (near - first))[:, None])
+                trial = self._ndcg(X, Y * (self.degrees ** (near - first))[:, None])
                 if trial <= score:
                     break
                 score, power = trial, near
@@ -200,8 +230,8 @@ class Judge:
         return {"model": name, "seconds": seconds, "recall": metrics.recall, "ndcg": metrics.ndcg}
 
     def _row(self, name: str, factors: int, seconds: float, X: np.ndarray, Y: np.ndarray) -> dict[str, Any]:
-        metrics = ranking_metrics(lists(X, Y, K, self.train, self.threads), self.test)
-        return {"model": name, "factors": factors, "seconds": seconds, "recall": metrics.recall, "ndcg": metrics.ndcg}
+        recall, ndcg = measure(X, Y, self.train, self.test, self.threads)
+        return {"model": name, "factors": factors, "seconds": seconds, "recall": recall, "ndcg": ndcg}
 
 
 def choose_all(
@@ -211,7 +241,7 @@ def choose_all(
 
     `keep` is called with all rows of settings whenever one is added.
     """
-    split = Split.latest(train, options.users) if options.held == "latest" else Split.random(train, options.users)
+    split = Split.of(train, options.users)
     chosen: list[tuple[Contender, Choices]] = []
     skipped: list[dict[str, Any]] = []
     for contender in (OURS, *(peer for peer in PEERS if peer.name in options.peers)):
@@ -259,7 +289,6 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
     made.add_argument("data", nargs="+", type=folder, help="folders with train.npz and test.npz")
     made.add_argument("--climb", type=at_least(1), default=8, help="trials from the best, at each of --factors")
     made.add_argument("--users", type=at_least(1), default=8000, help="users whose held-out interactions choose")
-    made.add_argument("--held", choices=["random", "latest"], default="random", help="which interactions choose")
     names = [peer.name for peer in PEERS]
     made.add_argument("--peers", nargs="*", choices=names, help="libraries to tune, too; all if none is named")
     made.add_argument("--settings", type=file_to_read, help="a file that --json wrote: take the settings chosen there")
@@ -279,9 +308,8 @@ def main(arguments: Sequence[str]) -> int:
     budget = {name: getattr(options, name) for name in ("trials", "climb", "users", "threads")}
     data: dict[str, list[dict[str, Any]]] = {}
     report = Report("accuracy", arguments, options.threads)
-    held = "the latest fifth of the items first seen" if options.held == "latest" else "a fifth of the interactions"
     report.note(
-        f"Chosen on {held} of {options.users} users of train, by {Split.score_of[options.held]}, with {options.trials} "
+        f"Chosen on a fifth of the interactions of {options.users} users of train, by NDCG@{K}, with {options.trials} "
         f"trials at {min(options.factors)} factors and {options.climb} at each number of factors"
         f"{f', but for what {options.settings} holds' if options.settings else ''}; fitted again on all of train, "
         f"evaluated on test once. Seconds of a fit on {options.threads} threads."

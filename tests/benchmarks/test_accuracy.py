@@ -10,10 +10,8 @@ from alternant import ImplicitALS
 
 pytest.importorskip("benchmarks.accuracy", reason="the benchmarks are not beside the tests (a wheel's test run)")
 
-from benchmarks.accuracy import held_out
 from benchmarks.accuracy import table as accuracy
 from benchmarks.accuracy.contenders import OURS, Contender, relative
-from benchmarks.accuracy.held_out import Split
 from benchmarks.accuracy.report import Published, draw, table
 from benchmarks.accuracy.search import Choice, Range, climb, near, search
 from benchmarks.accuracy.search import draw as drawn_from
@@ -101,7 +99,7 @@ def test_a_library_that_is_not_there_is_a_row(monkeypatch, folder, capsys):
 
 def test_the_part_that_chooses_is_taken_out_of_train():
     train = planted()
-    split = Split.random(train, 50)
+    split = accuracy.Split.of(train, 50)
     whole = split.train.toarray()
     assert len(split.users) == split.held.shape[0] == 50
     assert 0.1 < split.held.nnz / train[split.users].nnz < 0.3
@@ -120,25 +118,11 @@ def test_settings_are_multiples_of_what_auto_chooses():
     assert doubled["regularization"] == tuple(2 * value for value in auto.regularization_)
 
 
-def test_the_latest_of_the_items_first_seen_are_held_out():
-    rows = [0, 1, 2, 3, 4], [0, 5, 6, 7, 8, 9], [2, 3, 7], [1, 4, 10, 11, 12, 13, 14]
-    train = sp.csr_array(
-        (np.ones(21), np.concatenate(rows), np.cumsum([0, *map(len, rows)])), shape=(4, 15)
-    )  # fmt: skip
-    split = Split.latest(train, 4)
-    users, items = split.users[split.held.tocoo().row], split.held.indices
-    assert [users.tolist(), items.tolist()] == [[0, 1, 3], [4, 9, 14]]
-    np.testing.assert_array_equal(split.train.toarray()[split.users] + split.held.toarray(), train.toarray()[[0, 1, 3]])
-    assert split.score(np.array([[4, 0], [0, 1], [0, 14]])) == pytest.approx(2 / 3)
-    with pytest.raises(SystemExit, match="not numbered in the order of their first appearance"):
-        Split.latest(train[:, ::-1], 4)
-
-
-def test_held_out_pairs_are_weighted_to_the_popularity_of_all(monkeypatch):
-    monkeypatch.setattr(held_out, "FEWEST_HELD", 2)
-    train = sp.csr_array(np.arange(8)[:, None] < np.array([1, 1, 2, 2, 8])).astype(float)
-    weights = held_out._popularity_weights(train, np.array([0, 1, 2, 3]))  # classes 0, 0, 1, 1; none of class 3
-    np.testing.assert_allclose(weights, [1, 1, 6, 6])  # item 4 counts with items 2 and 3
+def test_lists_leave_out_what_was_seen():
+    scores = np.array([[3.0, 2.0, 1.0, *[0.0] * 30]], np.float32)
+    first, second = (sp.csr_array(([1.0], ([0], [column])), shape=scores.shape) for column in (0, 1))
+    assert accuracy.measure(np.ones((1, 1)), scores.T, first, second, 1) == (1.0, 1.0)
+    assert accuracy.measure(np.ones((1, 1)), scores.T, first, first, 1) == (0.0, 0.0)
 
 
 def test_climbing_finds_the_top_and_keeps_to_its_trials():
