@@ -779,7 +779,8 @@ def test_a_fit_with_a_checkpoint_is_resumed(run, folder):
     assert (code, "belongs to a fit with factors=4, not 5" in err) == (1, True)
     code, _, err = run(*fit, "-o", "state/checkpoint.safetensors")
     assert (code, "--output must not be in the folder of --checkpoint" in err) == (1, True)
-    code, _, err = run("fit", "ratings.csv", *TABLE, "--model", "ease", "--checkpoint", "state", "-o", "ease.safetensors")
+    ease = ["fit", "ratings.csv", *TABLE, "--model", "ease", "-o", "ease.safetensors"]
+    code, _, err = run(*ease, "--checkpoint", "state")
     assert (code, "--model ease has no iterations to save" in err) == (1, True)
 
 

@@ -122,7 +122,12 @@ class EpochModel(FoldInUsersModel):
             raise ValueError(f"interactions must contain at least one known pair, got none in shape {rows.shape}")
         held_out = None
         if validation is not None:
-            if isinstance(validation, Interactions) and ids["_user_ids"] is not None:
+            if isinstance(validation, Interactions):
+                if ids["_user_ids"] is None:
+                    raise TypeError(
+                        "validation must be a matrix, as interactions are one, got Interactions: pass Interactions for "
+                        "both, or a matrix with the same rows and columns"
+                    )
                 self._check_values("validation", validation)
                 validation = validation.reindex(users=ids["_user_ids"], items=ids["_item_ids"]).matrix
             held_out = self._check_rows("validation", validation, np.dtype(self.dtype))
