@@ -134,7 +134,7 @@ def process_seconds(run: Callable[[], object]) -> float:
     return time.process_time() - start
 
 
-def follow(name: str, model_name: str, options: argparse.Namespace, table: Any) -> list[str]:
+def follow(name: str, model_name: str, options: argparse.Namespace, report: Report) -> list[str]:
     """Learn the nights of one data set with one model, and add a row."""
     cls = MODELS[model_name]
     nights = Nights(*read(name, options.folder, cls.traits.feedback), options.nights)
@@ -152,11 +152,14 @@ def follow(name: str, model_name: str, options: argparse.Namespace, table: Any) 
             test = nights.held_out(rows.shape)
             reached.append(quality(full, test, rows.shape))
             lost.append(100 * (quality(model, test, rows.shape) - reached[-1]) / abs(reached[-1]))
+    compared = [night for night in range(1, options.nights + 1) if night == 1 or night % options.every == 0]
+    after = ", ".join(f"{night}: {loss:+.2f} %" for night, loss in zip(compared, lost, strict=True))
+    report.note(f"{cls.__name__} on {name}, by night: {after}.")
     fit, night_seconds = float(np.mean(fits)), float(np.mean(partial))
     share = 100 * night_seconds / fit
     middle = (len(lost) - 1) // 2
     what = "RMSE" if cls.traits.feedback == "ratings" else "NDCG@20"
-    table.row(
+    report.tables[-1].row(
         name, cls.__name__, f"{fit:.2f} s", f"{night_seconds:.3f} s", f"{share:.1f} %",
         f"{what} {abs(reached[-1]):.4f}", *(f"{lost[at]:+.2f} %" for at in (0, middle, -1)), f"{min(lost):+.2f} %",
     )  # fmt: skip
@@ -217,12 +220,12 @@ def main(arguments: Sequence[str]) -> int:
     if options.save:
         save(options, report)
     else:
-        table = report.table(
+        report.table(
             f"{options.nights} nights of {SHARE:.0%} new events; differences are those to a fit of all events",
             "data", "model", "a fit", "a night", "share", "the fit reaches", "first night", "middle", "last", "worst",
         )  # fmt: skip
         for name in options.data:
             for model_name in options.models or FITTED_ON[name]:
-                missed += follow(name, model_name, options, table)
+                missed += follow(name, model_name, options, report)
     report.write(options.json)
     return exit_status(missed)
