@@ -54,7 +54,7 @@ def read(path: str | os.PathLike[str], asked: dict[str, Any], dialect: Dialect) 
     ----------
     path : path
     asked : dict
-        The column of each role, or None. The roles user, item and id hold ids, value holds numbers, time times, and
+        The column of each role, or None. The roles user, item, id and kind hold ids, value holds numbers, time times, and
         title texts.
     dialect : Dialect
         The format of text.

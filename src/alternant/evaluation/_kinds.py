@@ -1,0 +1,86 @@
+"""Train-test splits of `Events` that hold out pairs of one kind."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..data import internals
+from ..data.events import Events
+from ..data.interactions import Interactions
+from .splits import leave_k_out, leave_last_out, leave_one_out, random_split, split_by_time
+
+SPLITS = (leave_one_out, leave_k_out, leave_last_out, random_split, split_by_time)
+
+
+def split_kind(
+    events: Events, kind: Any, split: Callable[..., tuple[Any, Any]] = random_split, **options: Any
+) -> tuple[Events, Interactions]:
+    """Hold out pairs of one kind, and leave their events of all other kinds out of the training data, too.
+
+    Fit on ``train.interactions(weights)``, then ``evaluate(model, test)``.
+
+    Parameters
+    ----------
+    events : Events
+        Left unchanged.
+    kind : a kind of the events
+        The kind to predict.
+    split : {random_split, leave_one_out, leave_k_out, leave_last_out, split_by_time}
+        Which pairs of that kind are held out. With `leave_last_out`, events of the user after the first held-out one
+        are also left out of the training data, and with `split_by_time` all events from the first held-out one on: at
+        that time, they have not happened yet.
+    **options
+        Arguments of `split`, such as ``fraction`` and ``random_state``.
+
+    Returns
+    -------
+    train : Events
+        With all users, items and kinds, and no event of a pair in `test`.
+    test : Interactions
+        Held-out pairs of the kind, with all users and items.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an argument is invalid, or no event is left to train on.
+
+    Examples
+    --------
+    >>> from alternant import Events
+    >>> from alternant.evaluation import leave_one_out, split_kind
+    >>> events = Events.from_arrays(list("aaab"), list("xyzx"), ["view", "buy", "buy", "view"])
+    >>> train, test = split_kind(events, "buy", leave_one_out, random_state=0)
+    >>> len(train), test.nnz
+    (3, 1)
+    """
+    if not isinstance(events, Events):
+        raise TypeError(f"events must be Events, got {type(events).__name__}: for Interactions, call the split itself")
+    if split not in SPLITS:
+        names = ", ".join(one.__name__ for one in SPLITS)
+        raise ValueError(f"split must be one of the functions {names}, got {getattr(split, '__name__', split)!r}")
+    _, test = split(events.of_kind(kind), **options)
+    train = events.without(test)
+    if split in (leave_last_out, split_by_time):
+        train = internals.select_events(train, _before(train, test, per_user=split is leave_last_out))
+    if len(train) == 0:
+        raise ValueError("train must have events, but all are of held-out pairs or later than these: hold out fewer")
+    return train, test
+
+
+def _before(train: Events, test: Interactions, *, per_user: bool) -> NDArray[np.bool_]:
+    """Return which events had happened when the held-out ones did: of the same user, or of anyone."""
+    held, times = test.times, train.times
+    assert held is not None
+    assert times is not None
+    if not per_user:
+        return np.asarray(times < held.min())
+    rows, _ = internals.positions(test)
+    users, starts = np.unique(rows, return_index=True)
+    first = np.minimum.reduceat(held, starts)
+    owner = internals.users_of(train)
+    at = np.searchsorted(users, owner).clip(max=len(users) - 1)
+    return np.asarray((users[at] != owner) | (times <= first[at]))
