@@ -300,7 +300,8 @@ class Events:
         return self._table.kinds
 
     def _pair_keys(self, rows: Any = slice(None)) -> NDArray[np.int64]:
-        return self._table.users[rows].astype(np.int64) * self.shape[1] + self._table.items[rows]
+        keys: NDArray[np.int64] = self._table.users[rows].astype(np.int64) * self.shape[1] + self._table.items[rows]
+        return keys
 
     def _select(self, keep: NDArray[np.bool_]) -> Self:
         """Return the events where `keep` is true; ids and kinds don't change."""

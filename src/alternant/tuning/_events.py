@@ -71,9 +71,10 @@ class Weighting:
         """Return the arguments of `Events.interactions` for the parameters of a trial, or the given ones without."""
         values = self.own | {name: value for name, value in params.items() if name in self.parameters}
         signs = {name: -1.0 if self.parameters[name] < 0 else 1.0 for name in self.kinds}
-        out: dict[str, Any] = {"weights": {kind: signs[name] * values[name] for name, kind in self.kinds.items()}}
+        rounded = {name: float(f"{value:.6g}") for name, value in values.items()}
+        out: dict[str, Any] = {"weights": {kind: signs[name] * rounded[name] for name, kind in self.kinds.items()}}
         if HALF_LIFE in values:
-            out[HALF_LIFE] = f"{values[HALF_LIFE]:.6g}d" if self.in_days else values[HALF_LIFE]
+            out[HALF_LIFE] = f"{rounded[HALF_LIFE]:g}d" if self.in_days else rounded[HALF_LIFE]
         return out
 
     def interactions(self, events: Any, params: Mapping[str, Any]) -> Interactions:
@@ -95,7 +96,7 @@ def on_events(model: FactorModel, weighting: Weighting) -> FactorModel:
             super().__init__(**params)
 
         @classmethod
-        def _parameter_defaults(cls_) -> dict[str, Any]:  # noqa: N804
+        def _parameter_defaults(cls_) -> dict[str, Any]:
             return cls._parameter_defaults() | own
 
         def _check_params(self) -> None:
@@ -108,7 +109,8 @@ def on_events(model: FactorModel, weighting: Weighting) -> FactorModel:
             return super().fit(weighting.interactions(events, self.get_params()), **options)
 
         def search_space(self, rows: Any = None) -> dict[str, Any]:
-            return super().search_space(rows) | weighting.space()
+            space: dict[str, Any] = super().search_space(rows)
+            return space | weighting.space()
 
     OnEvents.__name__ = OnEvents.__qualname__ = cls.__name__  # in messages
     made: FactorModel = OnEvents(**model.get_params())
@@ -116,8 +118,8 @@ def on_events(model: FactorModel, weighting: Weighting) -> FactorModel:
 
 
 def plain(model: FactorModel, params: Mapping[str, Any]) -> tuple[FactorModel, dict[str, Any]]:
-    """Return the model of the library behind `on_events` with these parameters, and those that it has."""
+    """Return the model behind one of `on_events`, and those of the parameters that it has."""
     cls: Any = type(model).__bases__[0]
-    own = {name: value for name, value in params.items() if name in cls._parameter_defaults()}
-    known = {name: value for name, value in model.get_params().items() if name in cls._parameter_defaults()}
-    return cls(**known | own), own
+    known = cls._parameter_defaults()
+    own = {name: value for name, value in params.items() if name in known}
+    return cls(**{name: value for name, value in model.get_params().items() if name in known}), own

@@ -102,7 +102,8 @@ def tune(
     timeout : float, optional
         Seconds after which no new trial starts.
     validation : (train, test), optional
-        A split, as from `alternant.evaluation` (of `Events`, from `split_kind`); by default a random one with `validation_fraction`.
+        A split, as from `alternant.evaluation` (of `Events`, from `split_kind`); by default a random one with
+        `validation_fraction`.
     validation_fraction : float
         Between 0 and 1.
     refit : bool
@@ -196,12 +197,11 @@ def tune(
     excluded = {name: base.get_params()[name] for name in names}
     best = _best_of(trials, runner.sign, excluded)
     result = _compared(best, trials, study, runner, objective.metric, random_state, may_keep=may_keep)
+    data: Any = interactions
     if weighting is not None:
-        arguments = weighting.arguments(result.best_params)
-        base, params = plain(base, result.best_params)
-        interactions = interactions.interactions(**arguments) if refit and isinstance(interactions, Events) else None
-        result = replace(result, best_params=params, best_events=arguments)
-    return replace(result, best_model=_fit_best(base, result.best_params, interactions)) if refit else result
+        data = weighting.interactions(interactions, result.best_params)
+        base, result = _of_events(base, weighting, result)
+    return replace(result, best_model=_fit_best(base, result.best_params, data)) if refit else result
 
 
 def _weighting(
@@ -220,6 +220,16 @@ def _weighting(
             "pass Interactions"
         )
     return Weighting.of(train, kind, weights, half_life)
+
+
+def _of_events(
+    base: FactorModel, weighting: Weighting, result: TuneResult[Any]
+) -> tuple[FactorModel, TuneResult[Any]]:
+    """Return the model without the weighting, and the result with the weighting apart from its parameters."""
+    base, params = plain(base, result.best_params)
+    arguments = weighting.arguments(result.best_params)
+    against = f"{result.against} and the given weights"
+    return base, replace(result, best_params=params, best_events=arguments, against=against)
 
 
 def _check_values(model: FactorModel, interactions: Any, validation: Any) -> None:
