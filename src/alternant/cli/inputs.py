@@ -149,10 +149,13 @@ def weigh(events: Events, arguments: argparse.Namespace) -> Interactions:
 
 def kind_of(text: str | None, events: Events) -> Any:
     """Return the kind to predict, given as text."""
-    if text is None and len(events.kinds) > 1:
-        listed = ", ".join(map(str, events.kinds))
-        raise ValueError(f"--target must name the kind of event to predict: there are {listed}")
-    return {str(kind): kind for kind in events.kinds}.get(text or str(events.kinds[0]), text)
+    kinds = {str(kind): kind for kind in events.kinds}
+    if text is None and len(kinds) == 1:
+        return events.kinds[0]
+    if text not in kinds:
+        found = "nothing" if text is None else repr(text)
+        raise ValueError(f"--target must name the kind of event to predict, one of {', '.join(kinds)}, got {found}")
+    return kinds[text]
 
 
 def read_titles(model: Any, arguments: argparse.Namespace) -> dict[Any, str] | None:

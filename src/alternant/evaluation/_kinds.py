@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from ..data import internals
 from ..data.events import Events
 from ..data.interactions import Interactions
+from ..data.io.columns import to_datetime
 from .splits import leave_k_out, leave_last_out, leave_one_out, random_split, split_by_time
 
 SPLITS = (leave_one_out, leave_k_out, leave_last_out, random_split, split_by_time)
@@ -31,8 +32,8 @@ def split_kind(
         The kind to predict.
     split : {random_split, leave_one_out, leave_k_out, leave_last_out, split_by_time}
         Which pairs of that kind are held out. With `leave_last_out`, events of the user after the first held-out one
-        are also left out of the training data, and with `split_by_time` all events from the first held-out one on: at
-        that time, they have not happened yet.
+        are also left out of the training data, and with `split_by_time` all events from ``at`` (by default, the first
+        held-out one) on: they have not happened yet.
     **options
         Arguments of `split`, such as ``fraction`` and ``random_state``.
 
@@ -65,21 +66,29 @@ def split_kind(
     _, test = split(events.of_kind(kind), **options)
     train = events.without(test)
     if split in (leave_last_out, split_by_time):
-        train = internals.select_events(train, _before(train, test, per_user=split is leave_last_out))
+        per_user = split is leave_last_out
+        kept = _before_each_users(train, test) if per_user else _before(train, test, options.get("at"))
+        train = internals.select_events(train, kept)
     if len(train) == 0:
         raise ValueError("train must have events, but all are of held-out pairs or later than these: hold out fewer")
     return train, test
 
 
-def _before(train: Events, test: Interactions, *, per_user: bool) -> NDArray[np.bool_]:
-    """Return which events had happened when the held-out ones did: of the same user, or of anyone."""
-    held, times = test.times, train.times
-    assert held is not None
+def _before(train: Events, test: Interactions, at: Any) -> NDArray[np.bool_]:
+    """Return which events had happened at a point in time, by default that of the first held-out one."""
+    times, held = train.times, test.times
     assert times is not None
-    if not per_user:
-        return np.asarray(times < held.min())
-    rows, _ = internals.positions(test)
-    users, starts = np.unique(rows, return_index=True)
+    assert held is not None
+    start = held.min() if at is None else to_datetime(at) if times.dtype.kind == "M" else at
+    return np.asarray(times < start)
+
+
+def _before_each_users(train: Events, test: Interactions) -> NDArray[np.bool_]:
+    """Return which events are of a user without held-out ones, or had happened when the first of these did."""
+    times, held = train.times, test.times
+    assert times is not None
+    assert held is not None
+    users, starts = np.unique(internals.positions(test)[0], return_index=True)
     first = np.minimum.reduceat(held, starts)
     owner = internals.users_of(train)
     at = np.searchsorted(users, owner).clip(max=len(users) - 1)
