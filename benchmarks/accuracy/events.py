@@ -58,9 +58,9 @@ def _columns(path: Path, delimiter: str) -> Any:
         return np.loadtxt(file, delimiter=delimiter, skiprows=1).T
 
 
-def _movies(folder: Path, _: int = 0) -> Events:
-    users, items, ratings, times = _columns(folder / "ml-latest-small" / "ratings.csv", ",")
-    return Events.from_arrays(users, items, _kinds(ratings, {"dislike": 0, "view": 3, "like": 4}), times=times)
+def _movies(folder: Path, _: int) -> Events:
+    users, items, ratings = _columns(folder / "ml-latest-small" / "ratings.csv", ",")[:3]
+    return Events.from_arrays(users, items, _kinds(ratings, {"dislike": 0, "view": 3, "like": 4}))
 
 
 def _games(folder: Path, _: int) -> Events:
@@ -109,8 +109,9 @@ def _of_model(events: Events, weights: Any = None, model: Any = None, **options:
 
 def kinds(options: Any, report: Report) -> None:
     """Compare one kind, all kinds alike, guessed weights and tuned ones."""
-    table = report.table("NDCG@20 of held-out pairs of one kind, 32 factors", "data", "events", "fitted on", "NDCG@20",
+    table = report.table("NDCG@20 of held-out pairs of one kind, 32 factors", "data", "fitted on", "NDCG@20",
                          "against the first", "weights of the first seed")  # fmt: skip
+    sizes = []
     for name in options.data:
         make, kind, guess = DATA[name]
         found: dict[str, list[float]] = {}
@@ -138,18 +139,24 @@ def kinds(options: Any, report: Report) -> None:
                 found.setdefault(way, []).append(_ndcg(lists, train, test))
                 shown.setdefault(way, weights)
         counts = ", ".join(f"{count:,} {one}" for one, count in events.counts().items())
-        _rows(table, found, shown, name, counts)
+        sizes.append(f"{name}: {events.shape[0]:,} users x {events.shape[1]:,} items, {counts}.")
+        _rows(table, found, shown, name)
+    report.note(" ".join(sizes))
 
 
-def _rows(table: Any, found: dict[str, list[float]], shown: dict[str, Any], *first: str) -> None:
+def _rows(table: Any, found: dict[str, list[float]], shown: dict[str, Any] | None, name: str) -> None:
     start = np.array(next(iter(found.values())))
     for way, values in found.items():
         change = np.array(values) - start
-        error = change.std(ddof=1) / np.sqrt(len(change)) if len(change) > 1 else np.nan
-        told = ", ".join(f"{one} {weight:.3g}" for one, weight in (shown.get(way) or {}).items())
-        percent = f"{100 * change.mean() / start.mean():+.1f} % ± {100 * error / start.mean():.1f}"
-        against = percent if change.any() else ""
-        table.row(*first, way, f"{np.mean(values):.4f}", against, told)
+        told = [] if shown is None else [", ".join(f"{one} {weight:.3g}" for one, weight in (shown[way] or {}).items())]
+        against = _against(change / start.mean()) if change.any() else ""
+        table.row(name, way, f"{np.mean(values):.4f}", against, *told)
+
+
+def _against(changes: Any) -> str:
+    """Return the mean of relative changes and, of several, its standard error."""
+    error = f" ± {100 * changes.std(ddof=1) / np.sqrt(len(changes)):.1f}" if len(changes) > 1 else ""
+    return f"{100 * changes.mean():+.1f} %{error}"
 
 
 # Preferences
@@ -212,7 +219,7 @@ def preferences(options: Any, report: Report) -> None:
                 sizes, drawn, scale = best[2]
                 lists = _plain_als(sums[1], sizes, drawn, train.shape, scale)
                 found.setdefault(way, []).append(_ndcg(lists, train, test))
-        _rows(table, found, {}, name)
+        _rows(table, found, None, name)
 
 
 # Recency
@@ -272,8 +279,7 @@ def recency(options: Any, report: Report) -> None:
             found["a tuned half-life"].append(float(np.mean(values[best][half:])))
         start = np.array(found["no half-life"])
         for way, each in found.items():
-            change = (np.array(each) - start) / start.mean()
-            against = f"{100 * change.mean():+.1f} % ± {100 * change.std(ddof=1) / np.sqrt(len(change)):.1f}"
+            against = _against((np.array(each) - start) / start.mean())
             told = ", ".join("none" if life is None else f"{life:g}" for life in chosen)
             table.row(name, way, f"{np.mean(each):.4f}", *(("", "") if way == "no half-life" else (against, told)))
 
