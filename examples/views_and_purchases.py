@@ -15,7 +15,7 @@ from alternant.tuning import tune
 WEIGHTS = {"view": 0.2, "purchase": 1.0, "dislike": -0.5}  # a guess: only the ratios matter
 
 
-def main(events_file: str, model_file: str, budget: float = 20) -> None:
+def main(events_file: str, model_file: str, *, budget: float = 20) -> None:
     """Read a log, find out which weights predict purchases, save the model, and serve from its file."""
     events = Events.from_file(events_file, user="user", item="item", kind="kind", time="time")
     print(events.describe())

@@ -157,6 +157,8 @@ def test_bad_tables_are_refused():
     refuses(ValueError, "half_life needs times, and these events have none", lambda: table.interactions(half_life=1))
     dated = Events.from_arrays(["a"], ["x"], ["view"], times=np.array(["2024-01-01"], "datetime64[s]"))
     refuses(TypeError, "must have a unit, since times are dates: pass '3d'", lambda: dated.interactions(half_life=3))
+    endless = Events.from_arrays(["a", "b"], ["x", "y"], times=[np.inf, 1])
+    refuses(ValueError, "times must be finite to have an age, got inf", lambda: endless.interactions(half_life=1))
     refuses(ValueError, "now must be a date", lambda: dated.interactions(half_life="1d", now="soon"))
     refuses(ValueError, "kind must be a kind of these events, .* got 'cart'", lambda: table.of_kind("cart"))
     refuses(ValueError, "kind must be a kind of these events, .* got \\[\\]", lambda: table.of_kind([]))

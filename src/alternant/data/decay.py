@@ -30,6 +30,8 @@ def decay(times: NDArray[Any], half_life: Any, now: Any = None) -> NDArray[np.fl
     dates = times.dtype.kind == "M"
     width = half_life_of(half_life, dates)
     last = times.max()
+    if not dates and not np.isfinite(times).all():
+        raise ValueError(f"times must be finite to have an age, got {times[~np.isfinite(times)][0]}: drop such events")
     at = last if now is None else _point(now, dates)
     if last > at:
         raise refusal(
