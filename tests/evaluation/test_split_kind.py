@@ -7,6 +7,7 @@ from refusal import refuses
 from alternant import Events, ImplicitALS
 from alternant.evaluation import (
     evaluate,
+    hold_out_users,
     k_fold,
     leave_last_out,
     leave_one_out,
@@ -61,6 +62,22 @@ def test_what_came_later_is_not_in_train():
     for user, time in zip(train._table.users.tolist(), train.times.tolist(), strict=True):
         assert time <= first.get(user, 1000)
     assert train.times.max() > test.times.min()  # but others may act later
+
+
+def test_held_out_users_are_folded_in_with_all_kinds():
+    events = table()
+    parts = split_kind(events, "buy", hold_out_users, n_users=6, random_state=0)
+    held_out = np.flatnonzero(np.isin(events.user_ids, parts.users))
+    assert len(held_out) == 6
+    assert set(np.unique(parts.train._table.users)) == set(range(30)) - set(held_out.tolist())
+    assert set(np.unique(parts.test.matrix.nonzero()[0])) == set(held_out.tolist())
+    assert parts.fold_in.counts()["view"] > 0
+    every = [pairs(part) for part in (parts.test, parts.fold_in.interactions(), parts.train.interactions())]
+    assert not every[0] & every[1]
+    assert set.union(*every) == pairs(events.interactions())
+    model = ImplicitALS(factors=2, iterations=1, random_state=0).fit(parts.train.interactions())
+    result = evaluate(model, parts.test, user_items=parts.fold_in.interactions(), k=5, metrics="ndcg")
+    assert result.n_users_evaluated == 6
 
 
 def test_bad_splits_are_refused():

@@ -129,7 +129,7 @@ def read_events(arguments: argparse.Namespace) -> Events | None:
     )  # fmt: skip
 
 
-def weigh(events: Events, arguments: argparse.Namespace) -> Interactions:
+def weigh(events: Events, arguments: argparse.Namespace, now: Any = None) -> Interactions:
     """Return the interactions of events with the weights and the half-life of the options."""
     weights: dict[Any, float] | None = None
     if arguments.weight:
@@ -144,7 +144,19 @@ def weigh(events: Events, arguments: argparse.Namespace) -> Interactions:
     half_life: Any = arguments.half_life
     with contextlib.suppress(TypeError, ValueError):  # with a unit, or None
         half_life = float(half_life)
-    return events.interactions(weights, half_life=half_life)
+    return events.interactions(weights, half_life=half_life, now=now)
+
+
+def weigh_alike(
+    train: Events, known: Events | None, arguments: argparse.Namespace
+) -> tuple[Interactions, Interactions | None]:
+    """Return the interactions of training events and of new users' events, if any, with ages until the same time."""
+    if known is None:
+        return weigh(train, arguments), None
+    now = None
+    if arguments.half_life is not None and train.times is not None and known.times is not None:
+        now = max(train.times.max(), known.times.max())
+    return weigh(train, arguments, now), weigh(known, arguments, now)
 
 
 def kind_of(text: str | None, events: Events) -> Any:

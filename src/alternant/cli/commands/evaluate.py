@@ -16,7 +16,7 @@ from ...evaluation import (
     split_kind,
 )
 from ...models import Popularity
-from ..inputs import kind_of, make_model, read_events, read_interactions, require_values, weigh
+from ..inputs import kind_of, make_model, read_events, read_interactions, require_values, weigh_alike
 from ..options import add_model, add_table, positive
 from ..printing import print_json
 
@@ -58,12 +58,12 @@ def run(arguments: argparse.Namespace) -> None:
         )
     require_values(arguments)
     events = read_events(arguments)
-    data = read_interactions(arguments) if events is None else events
+    data: Any = read_interactions(arguments) if events is None else events
     lengths = sorted({min(k, data.shape[1]) for k in arguments.k or [10, 20, 100]})
     options: dict[str, Any] = {"k": lengths, "metrics": arguments.metrics}
     train, test, known = _split(data, arguments)
     if isinstance(train, Events):
-        train = weigh(train, arguments)
+        train, known = weigh_alike(train, known, arguments)
     if test.nnz == 0:
         raise ValueError(
             f"--split {arguments.split} can't hold out any interaction of {arguments.file!r}: no user has more than one"
@@ -84,13 +84,15 @@ def _split(data: Interactions | Events, arguments: argparse.Namespace) -> tuple[
     """Return the training data, the test data and, for new users, the data to fold in (otherwise None)."""
     seed, fraction = arguments.random_state or 0, arguments.fraction
     if arguments.split == "new-users":
+        options: dict[str, Any] = {"n_users": 0.1 if fraction is None else fraction, "random_state": seed}
         if isinstance(data, Events):
-            raise ValueError("--split new-users needs events of one kind without --half-life: choose another split")
-        parts = hold_out_users(data, 0.1 if fraction is None else fraction, random_state=seed)
+            events = split_kind(data, kind_of(arguments.target, data), hold_out_users, **options)
+            return events.train, events.test, events.fold_in
+        parts = hold_out_users(data, **options)
         return parts.train, parts.test, parts.fold_in
     if arguments.split in ("leave-last-out", "by-time") and arguments.time is None:
         raise ValueError(f"--split {arguments.split} needs times: name their column with --time")
-    options: dict[str, Any] = {"random_state": seed} if arguments.split in ("random", "leave-one-out") else {}
+    options = {"random_state": seed} if arguments.split in ("random", "leave-one-out") else {}
     if arguments.split in ("random", "by-time"):
         options["fraction"] = 0.2 if fraction is None else fraction
     elif fraction is not None:
