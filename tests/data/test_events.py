@@ -119,6 +119,9 @@ def test_models_take_dislikes_and_new_users_of_several_kinds():
     new = Events.from_arrays([99, 99], [0, 1], ["view", "dislike"]).interactions({"view": 0.25, "dislike": -2})
     ids, _ = model.recommend(user_items=new, k=5)
     assert (ids % 2 == 0).all()
+    weights = {kind: 10 * weight for kind, weight in WEIGHTS.items()}  # only ratios matter
+    scaled = ImplicitALS(factors=2, random_state=0).fit(table.interactions(weights))
+    np.testing.assert_allclose(scaled.predict(3, range(20)), model.predict(3, range(20)), atol=1e-4)
     # Items of other kinds than purchases may be recommended again.
     purchases = table.of_kind("buy")
     ids, _ = model.recommend(3, k=20, user_items=purchases)
