@@ -820,3 +820,25 @@ def test_bad_options_of_events_are_refused(run, events, options, message):
 def test_weights_without_kinds_are_refused(run, events):
     code, _, err = run("fit", *events[:5], "--weight", "view=1", "-o", "no.safetensors")
     assert (code, err) == (1, "alternant: error: --weight needs the kinds of events: name their column with --kind\n")
+
+
+def test_a_fit_with_a_checkpoint_is_resumed(run, folder):
+    fit = ["fit", "ratings.csv", *TABLE, "--factors", "4", "--random-state", "0", "--checkpoint", "state"]
+    assert run(*fit, "--iterations", "3", "--every", "2", "-o", "part.safetensors")[0] == 0
+    assert run(*fit, "--iterations", "8", "-o", "whole.safetensors")[0] == 0
+    whole = ImplicitALS.load(folder / "whole.safetensors")
+    again = ImplicitALS(factors=4, random_state=0).fit(whole.interactions_.to_scipy())
+    np.testing.assert_array_equal(whole.user_factors, again.user_factors)
+    code, _, err = run(*fit, "--factors", "5", "-o", "other.safetensors")
+    assert (code, "belongs to a fit with factors=4, not 5" in err) == (1, True)
+    code, _, err = run(*fit, "-o", "state/checkpoint.safetensors")
+    assert (code, "--output must not be in the folder of --checkpoint" in err) == (1, True)
+    ease = ["fit", "ratings.csv", *TABLE, "--model", "ease", "-o", "ease.safetensors"]
+    code, _, err = run(*ease, "--checkpoint", "state")
+    assert (code, "--model ease has no iterations to save" in err) == (1, True)
+
+
+@pytest.mark.parametrize("text", [".3", "+0.3", "3e-1"])
+def test_numbers_may_be_written_as_python_writes_them(run, text):
+    assert run("fit", "ratings.csv", *TABLE, "--model", "biased-mf", "--set", f"learning_rate={text}",
+               "--iterations", "1", "-o", "n.safetensors")[0] == 0  # fmt: skip

@@ -63,9 +63,9 @@ def _parse(text: str) -> Any:
     try:
         value = json.loads(text)
     except ValueError:
-        if "," in text:  # a pair, with or without parentheses
-            with contextlib.suppress(ValueError):
-                return tuple(json.loads(part) for part in text.strip("() ").split(","))
+        with contextlib.suppress(ValueError):  # such as .3, or a pair, with or without parentheses
+            numbers = tuple(map(float, text.strip("() ").split(",")))
+            return numbers if len(numbers) > 1 else numbers[0]
         return {"none": None, "true": True, "false": False}.get(text.lower(), text)
     return tuple(value) if isinstance(value, list) else value
 

@@ -19,7 +19,7 @@ from ..inputs import (
     require_values,
     weigh,
 )
-from ..options import add_feature_id, add_features, add_model, add_table
+from ..options import add_feature_id, add_features, add_model, add_table, positive
 from ..printing import plain, print_json
 from ..summary import summary
 
@@ -38,8 +38,10 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         add_features(parser, kind)
         add_feature_id(parser, kind)
     parser.add_argument("--checkpoint", metavar="FOLDER",
-                        help="save the state of the fit here after each iteration; if the command is run again after "
-                        "it was killed, the fit goes on from there")  # fmt: skip
+                        help="save the state of the fit here after each iteration: the same command, run again after "
+                        "it was killed, resumes from there")  # fmt: skip
+    parser.add_argument("--every", type=positive, default=1, metavar="N",
+                        help="save it after each Nth iteration (default: 1)")  # fmt: skip
     parser.add_argument("-o", "--output", required=True, metavar="FILE", help="where to save the model")
 
 
@@ -62,7 +64,12 @@ def run(arguments: argparse.Namespace) -> None:
     if arguments.checkpoint is not None:
         if not hasattr(model, "random_state"):
             raise ValueError(f"--model {arguments.model} has no iterations to save: leave out --checkpoint")
-        options["checkpoint"] = arguments.checkpoint
+        folder = Path(arguments.checkpoint).resolve()
+        if target.resolve() == folder or target.resolve().parent == folder:
+            raise ValueError(
+                f"--output must not be in the folder of --checkpoint, got {arguments.output!r}: choose another name"
+            )
+        options |= {"checkpoint": arguments.checkpoint, "every": arguments.every}
     start = time.perf_counter()
     model.fit(data, **options)
     seconds = time.perf_counter() - start
