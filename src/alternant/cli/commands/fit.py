@@ -10,7 +10,15 @@ from typing import TYPE_CHECKING
 from ..._utils.atomic import check_target
 from ...data.internals import ids_of
 from ...models.internals import check_can_be_saved
-from ..inputs import make_model, read_features, read_interactions, refuse_inputs_as_output, require_values
+from ..inputs import (
+    make_model,
+    read_events,
+    read_features,
+    read_interactions,
+    refuse_inputs_as_output,
+    require_values,
+    weigh,
+)
 from ..options import add_feature_id, add_features, add_model, add_table, positive
 from ..printing import plain, print_json
 from ..summary import summary
@@ -44,7 +52,8 @@ def run(arguments: argparse.Namespace) -> None:
     check_target(target, "a model")  # before the work rather than after it
     refuse_inputs_as_output(arguments)
     require_values(arguments)
-    data = read_interactions(arguments)
+    events = read_events(arguments)
+    data = read_interactions(arguments) if events is None else weigh(events, arguments)
     for kind in ("user", "item"):
         check_can_be_saved(ids_of(data, kind), kind)
     tables = {f"{kind}_features": read_features(arguments, kind) for kind in ("user", "item")}
@@ -69,7 +78,7 @@ def run(arguments: argparse.Namespace) -> None:
         report = plain(dataclasses.asdict(data.describe()))
         print_json({**summary(model), "seconds": seconds, "file": str(target), "data": report})
         return
-    print(data.describe())
+    print(data.describe() if events is None else f"{events.describe()}\n\n{data.describe()}")
     for name, table in features.items():
         print(f"\n{name.replace('_', ' ')}: {table.describe()}")
     print(f"\n{model!r}, fitted in {seconds:.1f} s\nsaved in {target}")
