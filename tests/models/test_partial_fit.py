@@ -14,7 +14,7 @@ from alternant.data.csr import CSR
 from alternant.data.merge import columns_of, merge
 from alternant.models import FactorModel
 from alternant.models._partial_fit import Change
-from alternant.models.als.update import stale_items
+from alternant.models.als.update import stale
 
 M, N, OLD_M, OLD_N = 40, 25, 36, 22
 rng = np.random.default_rng(0)
@@ -224,12 +224,12 @@ def test_an_item_is_solved_when_it_has_grown_by_a_quarter_and_not_for_one_more_u
     before[:100, 0], before[:3, 1] = 1, 1
     events = np.zeros((200, 4))
     events[100, 0] = events[3, 1] = events[0, 3] = 1
-    assert stale_items(change_of(before, events)).tolist() == [1, 3]
+    assert stale(change_of(before, events), "item").tolist() == [1, 3]
     events[100:130, 0] = 1
-    assert stale_items(change_of(before, events)).tolist() == [0, 1, 3]
+    assert stale(change_of(before, events), "item").tolist() == [0, 1, 3]
     again = np.zeros((200, 3))
     again[:30, 0] = 1  # known pairs
-    assert stale_items(change_of(before, again)).tolist() == [0]
+    assert stale(change_of(before, again), "item").tolist() == [0]
 
 
 @pytest.mark.parametrize("cls", [ImplicitALS, ExplicitALS])
