@@ -8,6 +8,8 @@ from refusal import refuses
 from alternant import ExplicitALS, Features, ImplicitALS, Interactions
 from alternant.evaluation import evaluate, hold_out_items
 from alternant.models.als import prior as prior_module
+from alternant.models.als import products as products_module
+from alternant.models.als.products import pairs_of
 
 BACKENDS = ["cython", "numba", "numpy"]
 
@@ -242,6 +244,52 @@ def test_new_users_of_a_table_are_named_in_frames():
     frame = model.recommend_frame(None, 2, user_features=new, library="pyarrow")
     assert frame.column("user").to_pylist() == ["x", "x", "y", "y"]
     np.testing.assert_array_equal(model.query_vectors(user_features=new), model.fold_in_users(user_features=new))
+
+
+def acting_together(seed=0):
+    """Users whose factors are products of features, and items that these choose."""
+    rng = np.random.default_rng(seed)
+    F = np.column_stack([rng.integers(0, 2, (200, 4)), rng.standard_normal(200)])
+    X = np.column_stack([F[:, 0] * F[:, 1] - F[:, 2] * F[:, 3], F[:, 4] ** 2 - 1, F[:, 0]])
+    utility = X @ rng.standard_normal((3, 60)) + 0.3 * rng.standard_normal((200, 60))
+    return sp.csr_array((utility > np.quantile(utility, 0.8)) * 1.0), F
+
+
+@pytest.mark.parametrize("cls", [ImplicitALS, ExplicitALS])
+def test_products_of_features_are_used_if_they_predict_more(cls, tmp_path):
+    R, F = acting_together()
+    options = {"factors": 4, "random_state": 0, "dtype": "float64"}
+    if cls is ExplicitALS:
+        R = sp.csr_array(R.toarray() + 1)
+        options["biases"] = False
+    model = cls(**options).fit(R, user_features=F)
+    pairs = [[0, 1], [0, 2], [0, 3], [0, 4], [1, 2], [1, 3], [1, 4], [2, 3], [2, 4], [3, 4], [4, 4]]
+    assert model._user_prior.products.tolist() == pairs  # 4 is a number, whose square is a feature, too
+    products = np.column_stack([F, *(F[:, i] * F[:, j] for i, j in pairs)])
+    given = cls(**options, feature_regularization=model.feature_regularization_[0]).fit(R, user_features=products)
+    new = np.array([[1, 1, 0, 0, 0.5]])
+    expected = given.fold_in_users(user_features=np.column_stack([new, *(new[:, i] * new[:, j] for i, j in pairs)]))
+    np.testing.assert_allclose(model.fold_in_users(user_features=new), expected, rtol=1e-6, atol=1e-9)
+    model.partial_fit_users([200], user_features=new)
+    model.save(tmp_path / "model.safetensors")
+    again = cls.load(tmp_path / "model.safetensors")
+    np.testing.assert_array_equal(again.fold_in_users(user_features=new), model.user_factors[200:])
+    linear = cls(**options, feature_regularization=1.0).fit(R, user_features=F)
+    assert linear._user_prior.products is None
+
+
+def test_products_are_of_features_that_occur_together_and_not_too_many(monkeypatch):
+    F = np.zeros((20, 4))
+    F[:5, :2], F[5:9, 1:3], F[:, 3] = 1, 1, np.arange(20)
+    counted = np.ones(20, bool)
+    assert pairs_of(sp.csr_array(F), counted).tolist() == [[0, 1], [1, 3], [3, 3]]
+    counted[2] = False  # then, 0 and 1 are together in four rows
+    assert pairs_of(sp.csr_array(F), counted).tolist() == [[1, 3], [3, 3]]
+    for limit in ("MOST_FEATURES", "MOST_PRODUCTS", "MOST_WORK"):
+        with monkeypatch.context() as patch:
+            patch.setattr(products_module, limit, 3)
+            assert pairs_of(sp.csr_array(F), counted) is None
+    assert pairs_of(sp.csr_array(np.eye(20)), np.ones(20, bool)) is None
 
 
 def test_new_users_are_ranked_in_bulk_and_by_an_index_as_by_recommend(tmp_path):

@@ -49,11 +49,11 @@ def default_space(
     """
     instance = model() if isinstance(model, type) else model
     space = instance.search_space(None if interactions is None else _rows(interactions))
-    return space | {"feature_regularization": FEATURE_REGULARIZATION} if features else space
+    return space | {"feature_regularization": list(FEATURE_REGULARIZATION)} if features else space
 
 
-# The range in which "auto" chooses; the highest value all but leaves the features out.
-FEATURE_REGULARIZATION = (min(STRENGTHS), max(STRENGTHS), "log")
+# Strengths among which "auto" chooses; the last all but leaves the features out.
+FEATURE_REGULARIZATION = ("auto", *STRENGTHS[::-1])
 
 
 @dataclass(frozen=True)
