@@ -233,7 +233,7 @@ def solver_of(
     penalties = np.full(F.shape[1], ridge)
     penalties[-1] = 0
     if F.shape[1] - 1 > MOST_DENSE:
-        return partial(_conjugate_gradients, F, w, penalties)
+        return partial(conjugate_gradients, F, w, penalties)
     M = gram(F, w, num_threads) + np.diag(penalties)
     try:
         factor = scipy.linalg.cho_factor(M)
@@ -276,7 +276,7 @@ def sum_of_blocks(
     return total
 
 
-def _conjugate_gradients(
+def conjugate_gradients(
     F: Any, w: NDArray[np.float64], penalties: NDArray[np.float64], b: NDArray[np.float64],
     start: NDArray[np.float64] | None,
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:  # fmt: skip
@@ -355,5 +355,5 @@ def _ridges_by_cg(train: list[tuple[Any, Any]], b: NDArray[np.float64], scale: f
     for strength in STRENGTHS:
         penalties = np.full(F.shape[1], strength * scale)
         penalties[-1] = 0
-        A, _ = _conjugate_gradients(F, w, penalties, b, A)
+        A, _ = conjugate_gradients(F, w, penalties, b, A)
         yield A
