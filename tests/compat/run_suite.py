@@ -34,7 +34,7 @@ LEFT_OUT = {
     "lightfm": {
         "test_param_sanity": "it expects an AssertionError, where the stand-in raises a ValueError",
         "test_sample_weight": "it ends with a model of the k-OS loss",
-        "test_exception_on_divergence": "it expects a fit with a learning rate of 10,000,000 to diverge, which does not",
+        "test_exception_on_divergence": "it expects a fit at a rate of 10,000,000 to diverge, which ours does not",
         "test_coo_with_duplicate_entries": "it fits a model of the k-OS loss, too",
     },
 }
