@@ -17,6 +17,8 @@ from .als.implicit_model import ImplicitModel
 from .als.trainer import AlternatingLeastSquares
 
 if TYPE_CHECKING:
+    import os
+
     from .._typing import Auto, BackendName, DType, Featured, Rated, Seed
 
 
@@ -260,6 +262,8 @@ class ImplicitALS(ImplicitModel):
         callback: Callback | None = None,
         callback_at: Literal["iteration", "half_sweep"] = "iteration",
         show_progress: bool | None = None,
+        checkpoint: str | os.PathLike[str] | None = None,
+        every: int = 1,
     ) -> Self:
         """Learn the factors.
 
@@ -281,6 +285,11 @@ class ImplicitALS(ImplicitModel):
             accelerated iteration that raised the objective and is repeated.
         show_progress : bool, optional
             Whether to show a progress bar on stderr. By default, only on a terminal.
+        checkpoint : path, optional
+            A folder in which the state of the fit is saved after each iteration. If it holds that of an interrupted fit
+            of the same model to the same data, the fit goes on from there, to the same bits.
+        every : int
+            With `checkpoint`: save it after this many iterations, and at the end.
 
         Returns
         -------
@@ -297,7 +306,7 @@ class ImplicitALS(ImplicitModel):
         """
         self._check_params()
         check_unused(y)
-        options = FitOptions(callback, callback_at, show_progress)
+        options = FitOptions(callback, callback_at, show_progress, checkpoint, every)
         matrix, ids = self._matrix_and_ids(interactions)
         user_items = self._check_rows("interactions", matrix, np.dtype(self.dtype), copy=True)
         objective = choose_objective(self, user_items)

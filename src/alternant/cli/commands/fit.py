@@ -29,6 +29,9 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     for kind in ("user", "item"):
         add_features(parser, kind)
         add_feature_id(parser, kind)
+    parser.add_argument("--checkpoint", metavar="FOLDER",
+                        help="save the state of the fit here after each iteration; if the command is run again after "
+                        "it was killed, the fit goes on from there")  # fmt: skip
     parser.add_argument("-o", "--output", required=True, metavar="FILE", help="where to save the model")
 
 
@@ -46,8 +49,13 @@ def run(arguments: argparse.Namespace) -> None:
     features = {name: table for name, table in tables.items() if table is not None}
     if features and not hasattr(model, "feature_regularization"):
         raise ValueError(f"--model {arguments.model} has no features: choose implicit-als or explicit-als")
+    options = dict(features)
+    if arguments.checkpoint is not None:
+        if not hasattr(model, "random_state"):
+            raise ValueError(f"--model {arguments.model} has no iterations to save: leave out --checkpoint")
+        options["checkpoint"] = arguments.checkpoint
     start = time.perf_counter()
-    model.fit(data, **features)
+    model.fit(data, **options)
     seconds = time.perf_counter() - start
     model.save(target)
     if arguments.json:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol, Self
 
@@ -14,6 +15,7 @@ from ..._utils.validation import random_generator
 from ...data.csr import CSR
 from ...data.interactions import Interactions
 from ...kernels import Factors
+from .._checkpoint import Checkpoint, Snapshot
 from .._fit_loop import Callback, FitLoop, FitOptions, History, Iteration, Stopping, TrainingData
 from .._fold_in import FoldInUsersModel
 from .._sklearn import check_unused
@@ -32,6 +34,12 @@ class Training(Protocol):
 
     def step(self, epoch: int) -> Iteration:
         """Run one epoch, numbered from 1."""
+
+    def snapshot(self) -> Snapshot:
+        """Return what `restore` needs besides the factors."""
+
+    def restore(self, saved: Snapshot) -> None:
+        """Continue as saved."""
 
 
 class EpochModel(FoldInUsersModel):
@@ -66,6 +74,8 @@ class EpochModel(FoldInUsersModel):
         validation: Rated | None = None,
         callback: Callback | None = None,
         show_progress: bool | None = None,
+        checkpoint: str | os.PathLike[str] | None = None,
+        every: int = 1,
     ) -> Self:
         """Learn the factors.
 
@@ -81,6 +91,11 @@ class EpochModel(FoldInUsersModel):
             Called after each epoch with a `FitState`; the fit stops when it returns True.
         show_progress : bool, optional
             Whether to show a progress bar on stderr. By default, only on a terminal.
+        checkpoint : path, optional
+            A folder in which the state of the fit is saved after each epoch. If it holds that of an interrupted fit of
+            the same model to the same data, the fit goes on from there, to the same bits.
+        every : int
+            With `checkpoint`: save it after this many epochs, and at the end.
 
         Returns
         -------
@@ -99,7 +114,7 @@ class EpochModel(FoldInUsersModel):
         """
         self._check_params()
         check_unused(y)
-        options = FitOptions(callback, "iteration", show_progress)
+        options = FitOptions(callback, "iteration", show_progress, checkpoint, every)
         matrix, ids = self._matrix_and_ids(interactions)
         rows = self._check_rows("interactions", matrix, np.dtype(self.dtype), copy=True)
         if len(rows.data) == 0:
@@ -114,11 +129,15 @@ class EpochModel(FoldInUsersModel):
                 raise ValueError(f"validation must have the shape of interactions, {rows.shape}, got {held_out.shape}")
             if len(held_out.data) == 0:
                 raise ValueError("validation must contain at least one known pair, got none: use validation_fraction")
-        rng = random_generator(self.random_state)
+        inputs = (part for csr in (rows, held_out) if csr is not None for part in (csr.indptr, csr.indices, csr.data))
+        kept = Checkpoint.of(self, options, self._backend().name, inputs)
+        rng = random_generator(self.random_state) if kept is None else kept.generator()
         train = rows
         if held_out is None and self.validation_fraction > 0:
             train, held_out = _split(rows, float(self.validation_fraction), rng)
         state = self._training(train, held_out, rng)
+        if kept is not None and kept.saved is not None:
+            state.restore(kept.saved)
 
         def commit(done: Iteration, history: History) -> None:
             self._assign(
@@ -129,12 +148,12 @@ class EpochModel(FoldInUsersModel):
         watched = "objective" if held_out is None else f"validation_{self._loss_name}"
         stopping = Stopping(self.early_stopping, watched, self.patience, keep_best=held_out is not None)
         training = TrainingData(train, self._truth, self._score)
-        loop = FitLoop(self.epochs, stopping, options, training, commit, type(self).__name__, "epoch")
+        loop = FitLoop(self.epochs, stopping, options, training, commit, type(self).__name__, "epoch", kept)
         before = dict(self.__dict__)
         try:
             with loop:
                 for epoch in loop:
-                    loop.end(state.step(epoch))
+                    loop.end(state.step(epoch), state.snapshot)
         except OverflowError:  # earlier epochs were already diverging
             with self._guard.lock:
                 self.__dict__.clear()
