@@ -7,8 +7,8 @@
 accuracy   NDCG@10 of ImplicitALS with and without features, of irspack's feature-aware iALS and of LightFM (a row is
            the sum of the embeddings of its features and of its own), on three tasks: known users and items, of which
            a tenth of the interactions is held out; a fifth of the items, ranked among themselves by their features;
-           and a fifth of the users, known by their features or, without any, by most of their interactions. Users
-           and items are in random order. Each contender has the same number of settings (the first are its defaults),
+           and a fifth of the users, known by their features or, without any, by most of their interactions. Users of
+           whom nothing is known do not count. Users and items are in random order. Each contender has the same number of settings (the first are its defaults),
            measured on a split of the training part; the best for a task are fitted on the whole of it and measured
            once. Means over splits, with the standard error of the difference to alternant.
 cost       fits with 1,000 features of 20 nonzeros a row on both sides and fits without, in turn.
@@ -59,12 +59,17 @@ def ndcg(scores: np.ndarray, test: sp.csr_array, seen: sp.csr_array | None) -> f
 
 
 def judged(scores: dict[str, np.ndarray], data: Split) -> dict[str, float]:
-    """Return NDCG@10 of each task."""
+    """Return NDCG@10 of each task, over users of whom something is known: interactions or, of new users, features."""
     tests = {
-        "known": (data.known, data.train), "new items": (data.new_items, None),
-        "new users": (data.new_users, data.folded_in),
+        "known": (data.known, data.train, data.train), "new items": (data.new_items, None, data.train),
+        "new users": (data.new_users, data.folded_in, data.folded_in),
     }  # fmt: skip
-    return {task: ndcg(scores[task], *tests[task]) for task in TASKS if task in scores}
+    reached = {}
+    for task, (test, seen, history) in tests.items():
+        if task in scores:
+            known = np.ones(test.shape[0], bool) if history is None else np.diff(history.indptr) > 0
+            reached[task] = ndcg(scores[task][known], test[known], None if seen is None else seen[known])
+    return reached
 
 
 def tuned(contender: Contender, data: Split, options: argparse.Namespace, seed: int) -> dict[str, float]:
