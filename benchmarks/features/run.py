@@ -8,14 +8,15 @@ accuracy   NDCG@10 of ImplicitALS with and without features, of irspack's featur
            the sum of the embeddings of its features and of its own), on three tasks: known users and items, of which
            a tenth of the interactions is held out; a fifth of the items, ranked among themselves by their features;
            and a fifth of the users, known by their features or, without any, by most of their interactions. Users of
-           whom nothing is known do not count. Users and items are in random order. Each contender has the same number of settings (the first are its defaults),
-           measured on a split of the training part; the best for a task are fitted on the whole of it and measured
-           once. Means over splits, with the standard error of the difference to alternant.
+           whom nothing is known do not count. Users and items are in random order. Each contender has the same number
+           of settings (the first are its defaults), measured on a split of the training part; the best for a task are
+           fitted on the whole of it and measured once. Means over splits, with the standard error of the difference to
+           alternant.
 cost       fits with 1,000 features of 20 nonzeros a row on both sides and fits without, in turn.
 
 The command exits with 1 unless
-accuracy   with `--at-least R`, alternant's mean is at least R times that of irspack and of LightFM on new items and new
-           users, with R = 1 less two standard errors at most;
+accuracy   with `--at-least R`, alternant's mean is at least R times those of irspack and LightFM on new items and new
+           users, but for two standard errors;
 cost       with `--at-most R`, a fit with features takes at most R times as long.
 """
 
