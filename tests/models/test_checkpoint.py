@@ -1,4 +1,4 @@
-"""A fit that was interrupted goes on from its checkpoint to the same bits as one that was not."""
+"""A fit that was interrupted resumes from its checkpoint and ends with identical factors."""
 
 import shutil
 import signal
@@ -82,7 +82,7 @@ def test_an_interrupted_fit_ends_at_the_same_bits(case, tmp_path):
     seen = []
     equal(fit(checkpoint=tmp_path, callback=seen.append), whole)  # which has ended
     assert not seen
-    assert [path.name for path in tmp_path.iterdir()] == ["checkpoint.safetensors"]
+    assert {path.name for path in tmp_path.iterdir()} == {"checkpoint.safetensors", ".alternant.lock"}
 
 
 def test_an_unseeded_fit_continues_with_its_own_random_numbers(tmp_path):
@@ -102,6 +102,20 @@ def test_any_generator_of_numpy_is_restored(bits, tmp_path):
 
     interrupt(fit, 2, checkpoint=tmp_path)
     equal(fit(checkpoint=tmp_path), fit())
+    other = BPR(factors=4, epochs=3, random_state=np.random.Generator(bits(6)))
+    refuses(ValueError, r"a fit with random_state='a generator \(.*\)', not 'a generator \(",
+            lambda: other.fit(RATINGS, checkpoint=tmp_path))  # fmt: skip
+
+
+@pytest.mark.parametrize("model", [ImplicitALS, BiasedMF, BPR])
+@pytest.mark.parametrize("generator", [np.random.default_rng, np.random.RandomState])
+def test_a_generator_is_advanced_as_without_a_checkpoint(model, generator, tmp_path):
+    fits = []
+    for options in ({}, {"checkpoint": tmp_path}):
+        shared = generator(3)
+        model(factors=3, random_state=shared).fit(RATINGS, show_progress=False, **options)
+        fits.append(model(factors=3, random_state=shared).fit(RATINGS, show_progress=False))
+    equal(*fits)
 
 
 @pytest.mark.parametrize("case", ["implicit", "ratings", "held out", "BPR"])
@@ -115,6 +129,39 @@ def test_more_iterations_continue_an_ended_fit(case, tmp_path):
 
     fit(3, checkpoint=tmp_path)
     equal(fit(7, checkpoint=tmp_path), fit(7))
+    refuses(ValueError, "is of 7 iterations, and this fit has only 5: pass at least as many",
+            lambda: fit(5, checkpoint=tmp_path))  # fmt: skip
+
+
+def test_a_fit_that_a_callback_stopped_can_be_resumed(tmp_path):
+    model = ImplicitALS(factors=3, iterations=6, random_state=0)
+    model.fit(RATINGS, checkpoint=tmp_path, callback=lambda state: state.iteration == 2)
+    assert model.n_iter_ == 2
+    equal(model.fit(RATINGS, checkpoint=tmp_path), ImplicitALS(factors=3, iterations=6, random_state=0).fit(RATINGS))
+
+
+def test_a_warm_start_belongs_to_its_factors(tmp_path):
+    def started():
+        return BPR(factors=3, epochs=4, random_state=0).fit(RATINGS).set_params(warm_start=True)
+
+    interrupt(started().fit, 3, interactions=RATINGS, checkpoint=tmp_path)
+    resumed = started().fit(RATINGS, checkpoint=tmp_path)
+    equal(resumed, started().fit(RATINGS))
+    refuses(ValueError, "to other data, or with warm_start from other factors",
+            lambda: resumed.fit(RATINGS, checkpoint=tmp_path), resumed)  # fmt: skip
+
+
+def test_two_fits_do_not_share_a_folder(tmp_path):
+    refused = []
+
+    def second(state):
+        if state.iteration == 2:  # the folder is created after the first
+            refuses(BlockingIOError, "another fit saves its checkpoints in .*: pass another folder",
+                    lambda: BPR(factors=3, random_state=0).fit(RATINGS, checkpoint=tmp_path / "one"))  # fmt: skip
+            refused.append(True)
+
+    BPR(factors=3, random_state=0, epochs=3).fit(RATINGS, checkpoint=tmp_path / "one", callback=second)
+    assert refused
 
 
 def test_a_checkpoint_is_written_every_few_iterations_and_at_the_end(tmp_path, monkeypatch):
@@ -173,12 +220,17 @@ def test_a_killed_process_goes_on(model, kills, tmp_path):
 def test_a_checkpoint_of_another_fit_is_refused(tmp_path):
     model = ImplicitALS(factors=4, iterations=2, random_state=0).fit(RATINGS, checkpoint=tmp_path)
     other = ImplicitALS(factors=5, iterations=2, random_state=0)
-    folder = "delete checkpoint.safetensors in it to fit anew"
+    folder = "delete checkpoint.safetensors in it to start over"
     refuses(ValueError, f"belongs to a fit with factors=4, not 5: .*{folder}",
             lambda: other.fit(RATINGS, checkpoint=tmp_path), other)  # fmt: skip
-    refuses(ValueError, "belongs to a fit of other data: ", lambda: model.fit(2 * RATINGS, checkpoint=tmp_path), model)
-    refuses(ValueError, "belongs to a fit of other data: ",
-            lambda: model.fit(RATINGS, checkpoint=tmp_path, user_features=OF_USERS), model)  # fmt: skip
+    wider = sp.csr_array((RATINGS.data, RATINGS.indices, RATINGS.indptr), shape=(60, 45))
+    square, features = RATINGS[:40], {"user_features": OF_ITEMS}
+    for data, given in ((2 * RATINGS, {}), (wider, {}), (RATINGS, {"user_features": OF_USERS})):
+        refuses(ValueError, "belongs to a fit to other data, ",
+                lambda data=data, given=given: model.fit(data, checkpoint=tmp_path, **given), model)  # fmt: skip
+    model.fit(square, checkpoint=tmp_path / "square", **features)
+    refuses(ValueError, "belongs to a fit to other data, ",
+            lambda: model.fit(square, checkpoint=tmp_path / "square", item_features=OF_ITEMS), model)  # fmt: skip
     refuses(ValueError, "belongs to a fit of ImplicitALS, not BPR: ",
             lambda: BPR(factors=4).fit(RATINGS, checkpoint=tmp_path))  # fmt: skip
 
@@ -190,9 +242,11 @@ def test_a_damaged_checkpoint_is_refused(tmp_path):
     flipped = bytearray(content)
     flipped[-1] ^= 1
     model.save(tmp_path / "model")
-    for damaged in (content[:-1], bytes(flipped), b"", (tmp_path / "model").read_bytes()):
+    header = content.replace(b'{\\"number\\": 2', b'{\\"number\\": 1')
+    assert header != content
+    for damaged in (content[:-1], bytes(flipped), header, b"", (tmp_path / "model").read_bytes()):
         path.write_bytes(damaged)
-        refuses(ValueError, "is damaged, or not a checkpoint of alternant: delete it to fit anew",
+        refuses(ValueError, "is not a complete checkpoint of alternant: delete it to start over",
                 lambda: model.fit(RATINGS, checkpoint=tmp_path), model)  # fmt: skip
 
 
@@ -214,10 +268,16 @@ def test_a_full_disk_leaves_the_last_checkpoint(tmp_path, monkeypatch):
 
 
 def test_what_a_killed_writer_left_is_removed(tmp_path):
-    (tmp_path / ".alternant-left").mkdir()
-    (tmp_path / ".alternant-left" / "checkpoint.safetensors").touch()
+    for folder, name in ((".alternant-left", "checkpoint.safetensors"), (".alternant-other", "model.safetensors")):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / name).touch()
     ImplicitALS(factors=2, iterations=1).fit(RATINGS, checkpoint=tmp_path)
-    assert [path.name for path in tmp_path.iterdir()] == ["checkpoint.safetensors"]
+    assert [path.name for path in tmp_path.glob(".alternant-*")] == [".alternant-other"]
+
+
+def test_a_refused_fit_leaves_no_folder(tmp_path):
+    refuses(ValueError, "at least one value above 0", lambda: BPR().fit(-RATINGS, checkpoint=tmp_path / "new"))
+    assert not (tmp_path / "new").exists()
 
 
 def test_wrong_arguments_are_refused(tmp_path):
@@ -225,7 +285,8 @@ def test_wrong_arguments_are_refused(tmp_path):
     (tmp_path / "file").touch()
     for error, pattern, options in [
         (TypeError, "checkpoint must be the path of a folder, got True", {"checkpoint": True}),
-        (NotADirectoryError, "but .*file' is a file", {"checkpoint": tmp_path / "file"}),
+        (TypeError, "checkpoint must be the path of a folder, got ''", {"checkpoint": ""}),
+        (NotADirectoryError, "but .*file' is not one", {"checkpoint": tmp_path / "file"}),
         (FileNotFoundError, "there is no folder .*no' to create 'such' in", {"checkpoint": tmp_path / "no" / "such"}),
         (ValueError, "every must be at least 1, got 0", {"checkpoint": tmp_path, "every": 0}),
     ]:

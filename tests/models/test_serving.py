@@ -219,7 +219,8 @@ def test_items_with_few_interactions_are_less_similar(model, tmp_path):
     loaded = type(model).load(tmp_path / "without")
     for found, again in zip(model.similar_items(every), loaded.similar_items(every), strict=True):
         np.testing.assert_array_equal(found, again)
-    refuses(ValueError, "shrinkage must be at least 0, got -1", lambda: model.similar_items(0, shrinkage=-1), model)
+    refuses(ValueError, "shrinkage must be at least 0 and finite, got -1",
+            lambda: model.similar_items(0, shrinkage=-1), model)  # fmt: skip
 
 
 def test_neighbours_have_the_shape_of_the_ids(model):

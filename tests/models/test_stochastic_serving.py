@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import scipy.sparse as sp
 
-from alternant import BiasedMF, CosineMF, LogisticMF
+from alternant import BiasedMF, CosineMF, Interactions, LogisticMF
 from alternant.models import NotFittedError
 from alternant.models._checkpoint import Snapshot
 from alternant.models._fit_loop import FitLoop, FitOptions, Iteration, Stopping
@@ -388,3 +388,10 @@ def test_before_a_fit_there_is_nothing_to_ask(plain):
     for call in ("recommend", "similar_items", "fold_in_users"):
         with pytest.raises(NotFittedError, match=f"this {plain.cls.__name__} is not fitted yet: call fit"):
             getattr(plain.make(), call)(0)
+
+
+def test_validation_by_ids_needs_interactions_by_ids():
+    rows = matrix(UTILITY > 0)
+    model = LogisticMF(factors=2, epochs=1)
+    with pytest.raises(TypeError, match="as interactions are one, got Interactions: pass"):
+        model.fit(rows, validation=Interactions.from_arrays([0], [0]))

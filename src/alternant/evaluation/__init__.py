@@ -1,6 +1,7 @@
 """Offline evaluation: train-test splits, ranking metrics and rating metrics."""
 
 from ._evaluate import evaluate
+from ._kinds import HeldOutEvents, split_kind
 from ._negatives import sample_negatives
 from ._report import Evaluation, Interval
 from ._scorer import scorer
@@ -19,6 +20,7 @@ from .splits import (
 
 __all__ = [
     "Evaluation",
+    "HeldOutEvents",
     "HeldOutItems",
     "HeldOutUsers",
     "Interval",
@@ -35,4 +37,5 @@ __all__ = [
     "sample_negatives",
     "scorer",
     "split_by_time",
+    "split_kind",
 ]

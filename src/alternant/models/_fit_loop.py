@@ -159,8 +159,7 @@ class FitLoop:
                 loop.end(done)
 
     `commit` passes a complete iteration to the model in a single assignment, so that after an exception or Ctrl-C the
-    model is that of the last complete iteration. With a checkpoint, the loop goes on after the iteration saved in it,
-    whose factors `resumed` are.
+    model is that of the last complete iteration. With a checkpoint, the loop resumes after the iteration saved in it.
     """
 
     def __init__(
@@ -180,12 +179,16 @@ class FitLoop:
         show = self.options.show_progress
         self._bar = progress_bar(self.iterations, show, desc=self.description, unit=self.unit)
         self._start = time.perf_counter()
-        if self.checkpoint is not None and self.checkpoint.saved is not None:
-            self._resume(self.checkpoint)
+        if self.checkpoint is not None:
+            self.checkpoint.open()
+            if self.checkpoint.saved is not None:
+                self._resume(self.checkpoint)
         return self
 
     def __exit__(self, *_: object) -> None:
         self._bar.close()
+        if self.checkpoint is not None:
+            self.checkpoint.close()
 
     def __iter__(self) -> Iterator[int]:
         while self.number < self.iterations and not self._stop:
@@ -214,7 +217,7 @@ class FitLoop:
         if self.stopping.tolerance is not None:
             falls = self.number == 1 or self._least - watched > self.stopping.tolerance * abs(self._least)
             self._stalled = 0 if falls else self._stalled + 1
-            self._stop |= self._stalled >= self.stopping.patience
+            self._stop |= self._has_stalled()
         if watched < self._least:
             self._least, self._best = watched, done if self.stopping.keep_best else None
         self._last = done
@@ -230,8 +233,7 @@ class FitLoop:
         checkpoint.write(
             {
                 "number": self.number, "history": self._history, "least": self._least, "stalled": self._stalled,
-                "stop": self._stop, "seconds": self._seconds(), "state": done.state, "keeps_best": best is not None,
-                "best_state": None if best is None else best.state,
+                "seconds": self._seconds(), "state": done.state, "keeps_best": best is not None,
             },
             Snapshot(snapshot.arrays | arrays, snapshot.values),
         )  # fmt: skip
@@ -240,18 +242,28 @@ class FitLoop:
         """Take over the iterations of an interrupted fit, and give the model their factors."""
         saved, loop = checkpoint.saved, checkpoint.loop
         assert saved is not None
-        self.number, self._history, self._stop = loop["number"], loop["history"], loop["stop"]
+        self.number, self._history = loop["number"], loop["history"]
         self._least, self._stalled = loop["least"], loop["stalled"]
+        if self.number > self.iterations:
+            raise ValueError(
+                f"the checkpoint in {str(checkpoint.folder)!r} is of {self.number} iterations, and this fit has only "
+                f"{self.iterations}: pass at least as many, or another folder"
+            )
+        self._stop = self._has_stalled()  # and not if a callback stopped it
         self._start -= loop["seconds"]
         arrays = saved.arrays
-        self._last = Iteration(arrays["user_factors"], arrays["item_factors"], state=loop["state"])
+        state = {name: tuple(value) if isinstance(value, list) else value for name, value in loop["state"].items()}
+        self._last = Iteration(arrays["user_factors"], arrays["item_factors"], state=state)
         if loop["keeps_best"]:
             self._best = self._last
             if "best_user_factors" in arrays:
                 best = arrays["best_user_factors"], arrays["best_item_factors"]
-                self._best = Iteration(*best, state=loop["best_state"])
+                self._best = Iteration(*best, state=state)
         self.commit(self._last, _copy(self._history))
         self._bar.update(self.number)
+
+    def _has_stalled(self) -> bool:
+        return self.stopping.tolerance is not None and self._stalled >= self.stopping.patience
 
     def _seconds(self) -> float:
         return time.perf_counter() - self._start

@@ -214,8 +214,10 @@ class ExplicitALS(AlternatingLeastSquares):
         show_progress : bool, optional
             Whether to show a progress bar on stderr. By default, only on a terminal.
         checkpoint : path, optional
-            A folder in which the state of the fit is saved after each iteration. If it holds that of an interrupted fit
-            of the same model to the same data, the fit goes on from there, to the same bits.
+            A folder in which the state of the fit is saved after each iteration, which takes as long as saving the
+            model. If it contains the state of a fit with the same parameters to the same data, this fit resumes from
+            there, and ends with factors identical to those of an uninterrupted one; if all iterations are done, it
+            returns them.
         every : int
             With `checkpoint`: save it after this many iterations, and at the end.
 

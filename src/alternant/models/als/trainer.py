@@ -91,7 +91,7 @@ class AlternatingLeastSquares(FeatureModel):
         fit = _Alternation(
             sides, *start, solver, None if self.warm_start else np.inf, Momentum(solver.pool, self._accelerated())
         )
-        checkpoint = Checkpoint.of(self, options, solver.backend.name, _inputs(interactions, sides))
+        checkpoint = Checkpoint.of(self, options, solver.backend, _inputs(interactions, sides))
         if checkpoint is not None and checkpoint.saved is not None:
             fit.restore(checkpoint.saved, checkpoint.loop["state"])
 
@@ -269,8 +269,9 @@ class _Alternation:
             prior.restore(saved.part(f"{kind}_prior"), self.X if kind == "user" else self.Y)
 
 
-def _inputs(interactions: CSR, sides: Sides) -> Iterator[NDArray[Any] | None]:
-    """Yield the arrays that a fit depends on."""
-    yield from (interactions.indptr, interactions.indices, interactions.data, sides.sample_weight)
-    for _, prior in sorted(sides.priors.items()):
-        yield from (prior.features.indptr, prior.features.indices, prior.features.data)
+def _inputs(interactions: CSR, sides: Sides) -> Iterator[Any]:
+    """Yield what a fit depends on, for a digest."""
+    yield from (interactions.shape, interactions.indptr, interactions.indices, interactions.data, sides.sample_weight)
+    for kind, prior in sorted(sides.priors.items()):
+        F = prior.features
+        yield from (kind, F.shape, F.indptr, F.indices, F.data, prior.known)

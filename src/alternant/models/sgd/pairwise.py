@@ -9,6 +9,7 @@ import scipy
 from numpy.typing import NDArray
 
 from ..._utils.threads import resolve_num_threads, weighted_sum
+from ..._utils.warn import warn_caller
 from ...data.csr import CSR
 from ...kernels import Adaptive, Factors, Sides, tournament
 from ...kernels._grid import column_counts, deal
@@ -57,7 +58,13 @@ class PairwiseTraining:
         start = model._start(train.shape, rng, {})
         self.seed = int(rng.integers(1 << 63))
         counts = np.diff(positives.indptr), column_counts(positives.indices, n)
-        start.X[counts[0] == 0] = 0  # such users take no steps, and would be given random lists
+        if model.verify_negatives and np.isin(counts[0], (0, n)).all():
+            warn_caller(
+                "each user has interacted with all items or with none, so that there is nothing to rank, and factors "
+                "remain random: use ImplicitALS if the values tell which items a user prefers"
+            )
+        new = np.arange(m) >= model._previous_users()
+        start.X[new & (counts[0] == 0)] = 0  # such users take no steps, and would be given random lists
         searched = model._rank_weights(n) is not None
         self.parts = PARTS if searched or model.sampling == "adaptive" else 1
         blocks = block_count(m, n, nnz // self.parts)
