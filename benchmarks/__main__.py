@@ -9,6 +9,7 @@ COMMANDS = {  # the module that runs it, and what it measures
     "als": ("peers.weighted", "ALS on implicit feedback against other libraries"),
     "ratings": ("peers.ratings", "models of ratings against other libraries"),
     "sgd": ("peers.sgd", "models trained by gradient descent against other libraries and popularity"),
+    "features": ("features.run", "features in the factorization: lists of new users and items, and what a fit costs"),
     "bridges": ("peers.bridges", "the modules of `alternant.compat` against what they stand for"),
     "lists": ("peers.lists", "lists of many users against implicit and faiss"),
     "compat": ("peers.compat", "the stand-in for implicit against implicit, call by call"),

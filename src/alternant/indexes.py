@@ -15,9 +15,10 @@ from ._utils.threads import resolve_num_threads
 from ._utils.validation import check_boolean, check_choice, check_integer
 from .data.csr import CSR
 from .models._fit_loop import is_frozen
+from .models._serving import refuse_features_of_known_users
 
 if TYPE_CHECKING:
-    from ._typing import Lists, Rated
+    from ._typing import Featured, Lists, Rated
 
 # (queries, count) -> row numbers of up to `count` distinct items per query, padded with -1
 Find = Callable[[NDArray[np.float32], int], NDArray[np.int64]]
@@ -80,6 +81,7 @@ class ItemIndex:
         *,
         queries: NDArray[Any] | Sequence[float] | Sequence[Sequence[float]] | None = None,
         user_items: Rated | None = None,
+        user_features: Featured | None = None,
         exclude_seen: bool = True,
     ) -> Lists:
         """Recommend items to users by approximate search.
@@ -97,6 +99,8 @@ class ItemIndex:
             are excluded from their lists.
         user_items : sparse matrix or Interactions, optional
             As for `recommend`; without users and queries, interactions of new users to fold in.
+        user_features : as for `recommend`, optional
+            Without users and queries: features of new users, beside or in place of `user_items`.
         exclude_seen : bool
             Exclude the items that users have interacted with. The index then retrieves k items more than they have
             seen.
@@ -118,15 +122,16 @@ class ItemIndex:
         model, seen = self._model._snapshot(), None
         self._check_items(model)
         if queries is not None:
-            if users is not None or user_items is not None:
+            if any(given is not None for given in (users, user_items, user_features)):
                 raise ValueError("search takes users (with or without user_items) or queries, got both: pass one")
             vectors = self._check_queries(queries)
             shape = vectors.shape[:-1]
             vectors = np.ascontiguousarray(vectors.reshape(-1, self._items.shape[1]))
         elif users is None:
-            vectors, seen = model._new_users(user_items)
+            vectors, seen = model._new_users(user_items, user_features)
             shape = (len(vectors),)
         else:
+            refuse_features_of_known_users(user_features)
             numbers = model._numbers("users", users, "user")
             shape, numbers = numbers.shape, numbers.reshape(-1)
             if exclude_seen or user_items is not None:

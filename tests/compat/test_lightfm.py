@@ -11,6 +11,7 @@ from scipy import sparse
 
 from alternant.compat import lightfm
 from alternant.compat.lightfm import evaluation
+from alternant.compat.lightfm._ranking import _Ranking
 from alternant.compat.lightfm.cross_validation import random_train_test_split
 from alternant.compat.lightfm.data import Dataset
 
@@ -109,6 +110,78 @@ def test_the_penalty_shrinks_all_rows_by_the_learning_rates_of_the_steps():
         np.testing.assert_allclose(
             getattr(penalized, name), np.exp(-alpha * length) * getattr(plain, name), rtol=1e-5, atol=1e-9
         )
+
+
+def groups():
+    """Likes within groups; the group is a feature of users and items, each of which is a feature of its own, too."""
+    rng, n = np.random.default_rng(0), 40
+    of_users, of_items = np.arange(n) % 4, np.arange(n) % 4
+    likes = (of_users[:, None] == of_items) & (rng.random((n, n)) < 0.6)
+    F = sparse.csr_matrix(np.hstack([np.eye(n), np.eye(4)[of_users]]))
+    return sparse.coo_matrix(likes.astype(np.float32)), F, of_items
+
+
+@pytest.mark.parametrize("loss", ["logistic", "warp", "bpr"])
+def test_new_rows_are_known_by_their_features(loss):
+    likes, F, group = groups()
+    if loss == "logistic":
+        likes = sparse.coo_matrix(np.where(likes.toarray() > 0, 1.0, -1.0))
+    model = lightfm.LightFM(no_components=6, loss=loss, random_state=0, learning_rate=0.1)
+    model.fit(likes, F, F, epochs=15)
+    assert model.user_embeddings.shape == model.item_embeddings.shape == (44, 6)
+    assert model.item_embedding_gradients.shape == (40, 6)
+    b, X = model.get_user_representations(F)
+    np.testing.assert_allclose(X, F @ model.user_embeddings, rtol=1e-5, atol=1e-7)
+    np.testing.assert_allclose(b, F @ model.user_biases, rtol=1e-5, atol=1e-7)
+    new = sparse.csr_matrix(np.hstack([np.zeros((4, 40)), np.eye(4)]))
+    scores = np.array([model.predict(np.full(40, u), np.arange(40), F, new) for u in range(4)])
+    best = np.argsort(-scores, axis=1)[:, :10]
+    assert (group[best] == np.arange(4)[:, None]).mean() > 0.9
+    assert evaluation.auc_score(model, likes.tocsr() > 0, None, F, F).mean() > 0.9
+
+
+def test_embeddings_follow_rows_by_ridge_regression():
+    likes, F, _ = groups()
+    model = lightfm.LightFM(no_components=6, random_state=0).fit(likes, F, F, epochs=0)
+    E = np.column_stack([model.item_embeddings, model.item_biases]).astype(float)
+    rows = lightfm.LightFM(no_components=6, random_state=0).fit(likes, epochs=0)  # the same model, row by row
+    for side in ("item", "user"):
+        for name in (f"{side}_embeddings", f"{side}_biases"):
+            setattr(rows, name, (F @ getattr(model, name)).astype(np.float32))
+    before = np.column_stack([rows.item_embeddings, rows.item_biases])
+    rows.random_state.set_state(model.random_state.get_state())
+    rows.fit_partial(likes)
+    model.fit_partial(likes, F, F)
+    D = np.column_stack([rows.item_embeddings, rows.item_biases]) - before
+    ridge = 0.1 * (F.toarray() ** 2).sum() / 44
+    E += np.linalg.solve((F.T @ F).toarray() + ridge * np.eye(44), F.T @ D)
+    np.testing.assert_allclose(model.item_embeddings, E[:, :-1], rtol=0, atol=1e-3 * np.abs(D).max())
+    np.testing.assert_allclose(model.item_biases, E[:, -1], rtol=0, atol=1e-3 * np.abs(D).max())
+    np.testing.assert_array_equal(model.item_embedding_gradients, rows.item_embedding_gradients)
+
+
+@pytest.mark.parametrize("loss", ["warp", "bpr"])
+def test_ranking_losses_put_likes_first(loss):
+    likes, _, group = groups()
+    options = {"no_components": 6, "loss": loss, "learning_rate": 0.2, "user_alpha": 1e-6, "random_state": 0}
+    one, two = (lightfm.LightFM(**options) for _ in range(2))
+    one.fit(likes, epochs=20)
+    best = np.argsort(-scores_by_formula(one), axis=1)[:, :10]
+    assert (group[best] == np.arange(40)[:, None] % 4).mean() > 0.8  # at random: 0.25
+    assert not one.user_biases.any()
+    two.fit(likes, epochs=20, num_threads=2)
+    assert all(a.tobytes() == b.tobytes() for a, b in zip(state(one), state(two), strict=True))
+    weights = likes.copy()
+    weights.data[:] = 2
+    with pytest.raises(NotImplementedError, match=f"sample_weight is not offered with loss='{loss}'"):
+        one.fit(likes, sample_weight=weights)
+
+
+def test_warp_weighs_a_step_by_the_logarithm_of_the_rank_that_the_draws_suggest():
+    model = _Ranking(loss="warp", max_sampled=4)
+    np.testing.assert_allclose(model._rank_weights(9), np.log([8, 4, 2, 2]))
+    assert model._rank_weights(10**6)[0] == 10  # at most
+    assert _Ranking(loss="bpr", max_sampled=1)._rank_weights(9) is None
 
 
 def test_the_progress_bar_is_shown_on_request(capsys):
@@ -256,14 +329,13 @@ def test_features_are_built_and_normalized():
 # What is refused
 
 
-@pytest.mark.parametrize("loss", ["warp", "bpr", "warp-kos"])
-def test_pairwise_losses_are_refused_with_the_model_to_use(loss):
-    message = f"no pairwise losses behind this interface, got loss='{loss}': use alternant.BPR, .* or loss='logistic'"
+def test_a_loss_that_is_not_offered_is_refused():
+    message = "loss='warp-kos' is not offered here: use 'warp', or keep LightFM for it"
     with pytest.raises(NotImplementedError, match=message):
-        lightfm.LightFM(loss=loss)
+        lightfm.LightFM(loss="warp-kos")
     model = lightfm.LightFM()
     with pytest.raises(NotImplementedError, match=message):
-        model.set_params(loss=loss, no_components=5)
+        model.set_params(loss="warp-kos", no_components=5)
     assert model.get_params()["no_components"] == 10
 
 
@@ -280,7 +352,7 @@ def test_a_seed_may_be_set_later():
         ({"learning_schedule": "adadelta"}, NotImplementedError, "'adadelta' is not offered here: use 'adagrad'"),
         ({"no_components": 0}, ValueError, "no_components must be at least 1, got 0"),
         ({"user_alpha": -1.0}, ValueError, "user_alpha must be at least 0, got -1.0"),
-        ({"loss": "mse"}, ValueError, "loss must be 'logistic', got 'mse'"),
+        ({"loss": "mse"}, ValueError, "loss must be 'logistic', 'warp' or 'bpr', got 'mse'"),
     ],
 )
 def test_parameters_are_checked(options, error, message):
@@ -288,21 +360,22 @@ def test_parameters_are_checked(options, error, message):
         lightfm.LightFM(**options)
 
 
-def test_features_are_refused_unless_they_are_the_identity():
+def test_the_identity_is_no_features():
     identity = sparse.identity(9, format="csr")
     model = lightfm.LightFM(no_components=4, random_state=3).fit(pairs(), item_features=identity, epochs=3)
     np.testing.assert_array_equal(model.user_embeddings, fitted().user_embeddings)
     np.testing.assert_array_equal(model.predict(0, [1], item_features=identity), model.predict(0, [1]))
-    with pytest.raises(NotImplementedError, match="user_features are not offered yet: leave them out"):
-        model.fit(pairs(), user_features=sparse.csr_matrix(np.ones((7, 3))))
-    with pytest.raises(NotImplementedError, match="item_features are not offered yet"):
-        model.get_item_representations(2 * identity)
 
 
 @pytest.mark.parametrize(
     ("call", "message"),
     [
         (lambda model: model.fit(pairs() * np.nan), "interactions include NaN or infinite values"),
+        (lambda model: model.fit(pairs(), np.ones((7, 3))), "user_features must be a scipy.sparse matrix, got ndarray"),
+        (lambda model: model.fit(pairs(), None, sparse.csr_matrix((8, 3))), "item_features must have a row for each"),
+        (lambda model: model.fit(pairs(), sparse.csr_matrix(np.full((7, 3), np.inf))), "user_features include NaN"),
+        (lambda model: model.fit_partial(pairs(), sparse.csr_matrix((7, 3))), "must have the 7 columns of the first"),
+        (lambda model: model.predict(0, [0], sparse.csr_matrix((9, 3))), "must have the 9 columns of the first fit"),
         (lambda model: model.fit_partial(pairs(8)), r"interactions must have the shape of the first fit, \(7, 9\)"),
         (lambda model: model.fit(pairs(), sample_weight=pairs(seed=1)), "the pairs of interactions, in the same order"),
         (lambda model: model.fit(pairs(), num_threads=0), "num_threads must be at least 1, got 0"),

@@ -6,6 +6,7 @@ import scipy.sparse as sp
 
 from alternant import Interactions
 from alternant.evaluation import (
+    hold_out_items,
     hold_out_users,
     k_fold,
     leave_k_out,
@@ -214,6 +215,7 @@ def test_all_negatives_are_equally_likely():
     (lambda: hold_out_users(canonical(), M), "n_users must leave users to train on"),
     (lambda: hold_out_users(canonical(), 1.5), "n_users must be between 0 and 1"),
     (lambda: hold_out_users(canonical(), 3, fold_in_fraction=1), "fold_in_fraction must be between 0 and 1"),
+    (lambda: hold_out_items(canonical(), 10**6), "n_items must leave items to train on, got 1000000 of"),
     (lambda: sample_negatives(canonical(), sp.csr_array((1, 1))), "train and test must have the same shape"),
 ])  # fmt: skip
 def test_invalid_splits_are_rejected(call, message):

@@ -6,7 +6,10 @@ import scipy.sparse as sp
 from refusal import refuses
 
 from alternant import ExplicitALS, Features, ImplicitALS, Interactions
+from alternant.evaluation import evaluate, hold_out_items
 from alternant.models.als import prior as prior_module
+from alternant.models.als import products as products_module
+from alternant.models.als.products import pairs_of
 
 BACKENDS = ["cython", "numba", "numpy"]
 
@@ -241,6 +244,106 @@ def test_new_users_of_a_table_are_named_in_frames():
     frame = model.recommend_frame(None, 2, user_features=new, library="pyarrow")
     assert frame.column("user").to_pylist() == ["x", "x", "y", "y"]
     np.testing.assert_array_equal(model.query_vectors(user_features=new), model.fold_in_users(user_features=new))
+
+
+def acting_together(seed=0):
+    """Users whose factors are products of features, and items that these choose."""
+    rng = np.random.default_rng(seed)
+    F = np.column_stack([rng.integers(0, 2, (200, 4)), rng.standard_normal(200)])
+    X = np.column_stack([F[:, 0] * F[:, 1] - F[:, 2] * F[:, 3], F[:, 4] ** 2 - 1, F[:, 0]])
+    utility = X @ rng.standard_normal((3, 60)) + 0.3 * rng.standard_normal((200, 60))
+    return sp.csr_array((utility > np.quantile(utility, 0.8)) * 1.0), F
+
+
+@pytest.mark.parametrize("cls", [ImplicitALS, ExplicitALS])
+def test_products_of_features_are_used_if_they_predict_more(cls, tmp_path):
+    R, F = acting_together()
+    options = {"factors": 4, "random_state": 0, "dtype": "float64"}
+    if cls is ExplicitALS:
+        R = sp.csr_array(R.toarray() + 1)
+        options["biases"] = False
+    model = cls(**options).fit(R, user_features=F)
+    pairs = [[0, 1], [0, 2], [0, 3], [0, 4], [1, 2], [1, 3], [1, 4], [2, 3], [2, 4], [3, 4], [4, 4]]
+    assert model._user_prior.products.tolist() == pairs  # 4 is a number, whose square is a feature, too
+    products = np.column_stack([F, *(F[:, i] * F[:, j] for i, j in pairs)])
+    given = cls(**options, feature_regularization=model.feature_regularization_[0]).fit(R, user_features=products)
+    new = np.array([[1, 1, 0, 0, 0.5]])
+    expected = given.fold_in_users(user_features=np.column_stack([new, *(new[:, i] * new[:, j] for i, j in pairs)]))
+    np.testing.assert_allclose(model.fold_in_users(user_features=new), expected, rtol=1e-6, atol=1e-9)
+    model.partial_fit_users([200], user_features=new)
+    model.save(tmp_path / "model.safetensors")
+    again = cls.load(tmp_path / "model.safetensors")
+    np.testing.assert_array_equal(again.fold_in_users(user_features=new), model.user_factors[200:])
+    linear = cls(**options, feature_regularization=1.0).fit(R, user_features=F)
+    assert linear._user_prior.products is None
+
+
+def test_products_are_of_features_that_occur_together_and_not_too_many(monkeypatch):
+    F = np.zeros((20, 4))
+    F[:5, :2], F[5:9, 1:3], F[:, 3] = 1, 1, np.arange(20)
+    counted = np.ones(20, bool)
+    assert pairs_of(sp.csr_array(F), counted).tolist() == [[0, 1], [1, 3], [3, 3]]
+    counted[2] = False  # then, 0 and 1 are together in four rows
+    assert pairs_of(sp.csr_array(F), counted).tolist() == [[1, 3], [3, 3]]
+    for limit in ("MOST_FEATURES", "MOST_PRODUCTS", "MOST_WORK"):
+        with monkeypatch.context() as patch:
+            patch.setattr(products_module, limit, 3)
+            assert pairs_of(sp.csr_array(F), counted) is None
+    assert pairs_of(sp.csr_array(np.eye(20)), np.ones(20, bool)) is None
+
+
+def test_new_users_are_ranked_in_bulk_and_by_an_index_as_by_recommend(tmp_path):
+    model, R, F, _ = fitted(ImplicitALS, feature_regularization=1.0)
+    for known in (None, R[:5]):
+        ids, scores = model.recommend(None, 3, user_features=F[5:10], user_items=known)
+        blocks = [*model.recommend_all(3, user_features=F[5:10], user_items=known, block_size=2)]
+        for of_recommend, of_blocks in zip((np.arange(5), ids, scores), zip(*blocks, strict=True), strict=True):
+            np.testing.assert_array_equal(np.concatenate(of_blocks), of_recommend)
+    pytest.importorskip("faiss", reason="searches by an index of faiss")
+    index = model.to_index("faiss")
+    np.testing.assert_array_equal(index.search(None, 3, user_features=F[5:10], user_items=R[:5])[0], ids)
+    for call in (index.search, lambda users, **features: model.recommend_all(users=users, **features)):
+        refuses(ValueError, r"user_features are those of new users \(users=None\)", lambda c=call: c(
+            [0], user_features=F[:1]), model)  # fmt: skip
+
+
+def test_new_users_of_a_table_are_named_in_files(tmp_path):
+    visits = Interactions.from_arrays(list("aabbc"), list("xyxzy"))
+    ages = Features.from_arrays(list("abc"), {"age": [20, 30, 40]})
+    model = ImplicitALS(factors=2, random_state=0, feature_regularization=1.0).fit(visits, user_features=ages)
+    path = tmp_path / "lists.csv"
+    model.recommend_all(1, user_features=Features.from_arrays(["dot", "eve"], {"age": [25, 35]}), to=path)
+    assert [line.split(",")[0] for line in path.read_text(encoding="utf-8").split()] == ["user", "dot", "eve"]
+
+
+@pytest.mark.parametrize("named", [False, True])
+def test_new_users_and_items_are_evaluated_by_their_features(named):
+    R, F, H = data()
+    model = ImplicitALS(factors=3, random_state=0)
+    test, of_users = sp.csr_array(np.repeat([[1.0, 0.0]], [6, 34], axis=1).repeat(3, axis=0)), F[57:]
+    if named:
+        pairs, new = R.tocoo(), test.tocoo()
+        R = Interactions.from_arrays(pairs.row, pairs.col, pairs.data)
+        test = Interactions.from_arrays(new.row + 57, new.col, new.data)
+        of_users = Features.from_arrays([59, 58, 57], dict(zip("abcd", F[[59, 58, 57]].T, strict=True)))
+        F = Features.from_arrays(range(57), dict(zip("abcd", F[:57].T, strict=True)))
+        H = Features.from_arrays(range(40), dict(zip("abcde", H.T, strict=True)))
+    train, held_out, items = hold_out_items(R, 0.25, random_state=0)
+    model.fit(train, user_features=F, item_features=H)
+    of_items = evaluate(model, held_out, k=5, metrics="hit_rate", candidates=items)
+    known = model.user_ids_ if named else np.arange(60)
+    lists = model.recommend(known, 5, candidate_items=items)[0]
+    relevant = (held_out.matrix if named else held_out).toarray()
+    hits = [relevant[u, one].any() for u, one in enumerate(lists) if relevant[u].any()]
+    assert of_items.means["hit_rate@5"] == np.mean(hits) > 0.5
+    of_new = evaluate(model, test, k=5, metrics="hit_rate", user_features=of_users)
+    lists = model.recommend(None, 5, user_features=of_users.reindex([57, 58, 59]) if named else of_users)[0]
+    assert of_new.means["hit_rate@5"] == np.mean([(one < 6).any() for one in lists])
+    assert of_new.users.tolist() == ([57, 58, 59] if named else [0, 1, 2])
+    history = {"user_items": test, "user_features": of_users, "exclude_seen": False}
+    both = evaluate(model, test, k=5, metrics="hit_rate", **history)
+    hits = [(one < 6).any() for one in model.recommend(None, 5, **history)[0]]
+    assert both.means["hit_rate@5"] == np.mean(hits)
 
 
 def test_rows_that_a_table_lacks_are_told_and_count_as_average():

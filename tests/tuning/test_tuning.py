@@ -1,9 +1,11 @@
 """Hyper-parameter search: its result, pruning and errors."""
 
+import functools
 import sys
 
 import numpy as np
 import pytest
+from scipy import sparse
 
 from alternant import BiasedMF, CosineMF, ExplicitALS, ImplicitALS, Interactions, LogisticMF, datasets
 from alternant.evaluation import evaluate, leave_one_out, random_split
@@ -163,6 +165,11 @@ def test_a_space_may_be_a_function():
     ({"validation": VISITS}, TypeError, r"validation must be a pair \(train, test\)"),
     ({"validation_fraction": 2}, ValueError, "fraction must be between 0 and 1"),
     ({"random_state": np.random.default_rng(0)}, TypeError, "random_state must be a whole number, got Generator"),
+    ({"model": LogisticMF, "item_features": np.eye(285)}, TypeError,
+     "item_features need a model that learns from features, got LogisticMF"),
+    ({"hold_out": "items"}, ValueError, "hold_out='items' needs item_features, as nothing else is known of items"),
+    ({"hold_out": "users", "user_features": np.eye(1500), "validation": (VISITS, VISITS)}, ValueError,
+     "a split is given by validation or by hold_out='users', got both"),
     ({"study": optuna.create_study()}, ValueError, r"study must maximize one value for metric='ndcg@20', got minimize"),
     ({"study": optuna.create_study(direction="maximize"), "sampler": optuna.samplers.RandomSampler()}, ValueError,
      "study already has a sampler and a pruner"),
@@ -177,6 +184,41 @@ def test_without_optuna_it_says_what_to_install(monkeypatch):
     monkeypatch.setitem(sys.modules, "optuna", None)
     with pytest.raises(ImportError, match=r"pip install 'alternant\[tune\]'"):
         tune(ImplicitALS, VISITS)
+
+
+@pytest.mark.parametrize("held_out", ["interactions", "users", "items"])
+def test_features_are_part_of_every_fit_and_held_out_rows_have_no_interactions(held_out, monkeypatch):
+    rng = np.random.default_rng(0)
+    F, H = (rng.integers(0, 2, (n, 5)).astype(float) for n in (120, 80))
+    utility = (F @ rng.standard_normal((5, 3))) @ (H @ rng.standard_normal((5, 3))).T
+    utility += rng.gumbel(size=utility.shape)
+    chosen = sparse.csr_array((utility > np.quantile(utility, 0.85)) * 1.0)
+    fits, fit = [], ImplicitALS.fit
+
+    @functools.wraps(fit)
+    def noted(self, interactions, **options):
+        fits.append((interactions, options["user_features"] is F and options["item_features"] is H))
+        return fit(self, interactions, **options)
+
+    monkeypatch.setattr(ImplicitALS, "fit", noted)
+    found = tune(ImplicitALS(factors=3, iterations=3), chosen, metric="ndcg@5", budget=4, hold_out=held_out,
+                 user_features=F, item_features=H)  # fmt: skip
+    assert all(had for _, had in fits)
+    assert {"feature_regularization", "regularization"} <= set(found.trials[-1].params)
+    *trials, last = (each for each, _ in fits)
+    assert all(each.shape == chosen.shape for each in trials)
+    assert last is chosen
+    if held_out != "interactions":
+        axis = 0 if held_out == "items" else 1
+        train, whole = (np.asarray((each > 0).sum(axis=axis)) for each in (trials[0], chosen))
+        emptied = (train == 0) & (whole > 0)
+        assert emptied.sum() == round(0.2 * (whole > 0).sum())
+        assert (train[~emptied] == whole[~emptied]).all()
+        candidates = split_for_search(chosen, None, 0.2, 0, rated=False, held_out=held_out).candidates
+        assert (candidates is None) == (held_out == "users")
+        if candidates is not None:
+            np.testing.assert_array_equal(candidates, np.flatnonzero(emptied))
+    assert found.best_value > 0.3  # at random: 0.1 to 0.2
 
 
 def test_a_split_of_ratings_may_be_given():

@@ -5,6 +5,7 @@ from ._kinds import HeldOutEvents, split_kind
 from ._negatives import sample_negatives
 from ._report import Evaluation, Interval
 from ._scorer import scorer
+from ._side_splits import HeldOutItems, hold_out_items
 from .metrics import RankingMetrics, ranking_metrics
 from .splits import (
     HeldOutUsers,
@@ -20,10 +21,12 @@ from .splits import (
 __all__ = [
     "Evaluation",
     "HeldOutEvents",
+    "HeldOutItems",
     "HeldOutUsers",
     "Interval",
     "RankingMetrics",
     "evaluate",
+    "hold_out_items",
     "hold_out_users",
     "k_fold",
     "leave_k_out",

@@ -13,6 +13,7 @@ from .._utils.guard import snapshot_of
 from .._utils.messages import parameter, refusal
 from .._utils.validation import check_boolean, check_integer, check_number
 from ..data.csr import CSR
+from ..data.features import Features
 from ..data.interactions import Interactions
 from ..data.internals import ids_of
 from ..data.validation import is_sparse
@@ -21,7 +22,7 @@ from ._report import Evaluation, Sums
 from .metrics import LIST_METRICS, list_metrics
 
 if TYPE_CHECKING:
-    from .._typing import Rated, Sparse
+    from .._typing import Featured, Many, Rated, Sparse
     from ..models import FactorModel
 
 BLOCK = 4096  # users ranked at a time
@@ -40,7 +41,7 @@ class EvaluationUsers:
     seen: CSR | None
     test: CSR
     relevant: CSR
-    candidates: CSR | None
+    candidates: CSR | NDArray[np.int64] | None
 
     def blocks(self) -> Iterator[NDArray[np.int64]]:
         """Yield the rows that have relevant items, in blocks."""
@@ -56,7 +57,8 @@ def evaluate(
     k: int | Sequence[int] | NDArray[np.integer[Any]] = (10, 20, 100),
     metrics: str | Sequence[str] | None = None,
     user_items: Rated | None = None,
-    candidates: Sparse | None = None,
+    user_features: Featured | None = None,
+    candidates: Sparse | Many | None = None,
     exclude_seen: bool = True,
     relevant_from: float | None = None,
 ) -> Evaluation:
@@ -66,7 +68,8 @@ def evaluate(
     ----------
     model : fitted model
     test : as for the model's `fit`, shape (n_users, n_items)
-        Held-out interactions, as a split returns them. Its rows are those of the fit, or of `user_items` if given.
+        Held-out interactions, as a split returns them. Its rows are those of the fit, or of `user_items` or
+        `user_features` if given.
     k : int or sequence of int
         List lengths.
     metrics : sequence of str, optional
@@ -75,9 +78,13 @@ def evaluate(
         rmse and mae need a rating model; coverage, gini, novelty and auc are left out if `candidates` are given.
     user_items : as `test`, optional
         Interactions from which to fold in users unseen at training, one row for each row of `test`.
-    candidates : sparse matrix of the shape of `test`, optional
-        Non-zero entries are the only items ranked for each user, as drawn by `sample_negatives`; rows and columns are
-        in the order of `test`. Sampled metrics are too high and may order models wrongly (Krichene and Rendle 2020).
+    user_features : as for the model's `fit`, optional
+        Features of users unseen at training, one row for each row of `test`, beside `user_items` or in place of them;
+        `Features` are matched by id.
+    candidates : sparse matrix of the shape of `test`, or list of item ids, optional
+        The only items ranked. Of a matrix, those are the non-zero entries of each user, as drawn by `sample_negatives`;
+        rows and columns are in the order of `test`. Sampled metrics are too high and may order models wrongly
+        (Krichene and Rendle 2020). A list of ids is the same for all users, such as the items of `hold_out_items`.
     exclude_seen : bool
         Exclude each user's interactions of the fit (or of `user_items`) from the lists and from the negatives of the
         AUC. A test pair among them is then an error, since the split leaks.
@@ -124,7 +131,9 @@ def evaluate(
     if relevant_from is not None and relevant_from != -np.inf:
         check_number("relevant_from", relevant_from, -np.inf)
     model, test, user_items = (snapshot_of(one) for one in (model, test, user_items))
-    users, user_ids = _evaluation_users(model, test, user_items, candidates, exclude_seen, relevant_from)
+    users, user_ids = _evaluation_users(
+        model, test, user_items, user_features, candidates, exclude_seen, relevant_from
+    )
     tested = np.flatnonzero(np.diff(users.test.indptr))
     position = np.full(len(users.queries), -1)
     position[tested] = np.arange(len(tested))
@@ -188,12 +197,13 @@ def _predicts_ratings(model: Any) -> bool:
 
 
 def _evaluation_users(
-    model: Any, test: Any, user_items: Any, candidates: Any, exclude_seen: bool, relevant_from: float | None
-) -> tuple[EvaluationUsers, NDArray[Any]]:
+    model: Any, test: Any, user_items: Any, user_features: Any, candidates: Any, exclude_seen: bool,
+    relevant_from: float | None,
+) -> tuple[EvaluationUsers, NDArray[Any]]:  # fmt: skip
     """Return the users of the rows of `test`, and their ids."""
     users, items = internals.factors(model)
     original, rows_of = test, ids_of(test, "user") if isinstance(test, Interactions) else None
-    if user_items is None:
+    if user_items is None and user_features is None:
         if isinstance(test, Interactions) and internals.model_ids(model, "user") is not None:
             internals.refuse_unknown(model, "test", test)
             rows_of = internals.model_ids(model, "user")
@@ -208,29 +218,53 @@ def _evaluation_users(
         seen = internals.seen(model, np.arange(len(users))) if exclude_seen else None
         user_ids = internals.raw_ids(model, np.arange(len(users)), "user")
     else:
-        if isinstance(user_items, Interactions) and isinstance(test, Interactions):
-            internals.refuse_absent(model, "user_items", user_items, test.user_ids)
-            rows_of = ids_of(user_items, "user")
-            test = test.reindex(users=rows_of)
-        known = internals.known_columns(model, "user_items", user_items, items, -1)
-        user_ids = user_items.user_ids if isinstance(user_items, Interactions) else np.arange(known.shape[0])
-        held = internals.known_columns(model, "test", test, items, -1)
-        if held.shape[0] != known.shape[0]:
-            raise ValueError(
-                f"test and user_items must have one row for each new user, got {held.shape[0]} and {known.shape[0]}"
-            )
-        queries = model.fold_in_users(known.to_scipy())
+        held, known, queries, user_ids, rows_of = _new_users(model, test, user_items, user_features)
         seen = known if exclude_seen else None
     if seen is not None:
         _refuse_leaks(seen, held)
     relevant = held.data > 0 if relevant_from is None else held.data >= relevant_from
     chosen = held.filter(relevant)
-    if candidates is not None:
+    if candidates is not None and np.ndim(candidates) == 1:
+        candidates = np.unique(internals.row_numbers(model, "candidates", candidates, "item"))
+    elif candidates is not None:
         candidates = _check_candidates(candidates, original.shape)
         if isinstance(original, Interactions):
             candidates = _reindexed(candidates, original, rows_of, internals.model_ids(model, "item"))
     tested = held if _predicts_ratings(model) else chosen
     return EvaluationUsers(queries, items, seen, tested, chosen, candidates), user_ids
+
+
+def _new_users(
+    model: Any, test: Any, user_items: Any, user_features: Any
+) -> tuple[CSR, CSR, NDArray[Any], NDArray[Any], Any]:
+    """Return the test and the known interactions of users unseen at training, their factors, ids and id table."""
+    items, rows_of, ids = internals.factors(model)[1], None, None
+    if user_items is not None:
+        if isinstance(user_items, Interactions) and isinstance(test, Interactions):
+            internals.refuse_absent(model, "user_items", user_items, test.user_ids)
+            rows_of = ids_of(user_items, "user")
+            test = test.reindex(users=rows_of)
+        known = internals.known_columns(model, "user_items", user_items, items, -1)
+        ids = user_items.user_ids if isinstance(user_items, Interactions) else None
+    elif isinstance(user_features, Features):
+        if isinstance(test, Interactions):
+            rows_of = ids_of(test, "user")
+            user_features = user_features.reindex(rows_of)
+        ids = user_features.ids
+    held = internals.known_columns(model, "test", test, items, -1)
+    if user_features is not None:
+        queries = model.fold_in_users(user_items, user_features=user_features)
+    if user_items is None:
+        nothing = np.zeros(len(queries) + 1, np.int64), np.empty(0, np.int32), np.empty(0, queries.dtype)
+        known = CSR(*nothing, (len(queries), len(items)))
+    if held.shape[0] != known.shape[0]:
+        given = "user_features" if user_items is None else "user_items"
+        raise ValueError(
+            f"test and {given} must have one row for each new user, got {held.shape[0]} and {known.shape[0]}"
+        )
+    if user_features is None:
+        queries = model.fold_in_users(known.to_scipy())
+    return held, known, queries, np.arange(known.shape[0]) if ids is None else ids, rows_of
 
 
 def _refuse_leaks(seen: CSR, test: CSR) -> None:
@@ -321,8 +355,8 @@ def _self_information(model: Any, n_items: int) -> NDArray[np.float64]:
 def _top_k_lists(model: Any, users: EvaluationUsers, rows: NDArray[np.int64], k: int) -> NDArray[np.int32]:
     seen = None if users.seen is None else users.seen.take(rows)
     exclude = None if seen is None else (seen.indptr, seen.indices)
-    allowed = None
-    if users.candidates is not None:
+    allowed: Any = users.candidates
+    if isinstance(users.candidates, CSR):
         part = users.candidates.take(rows)
         allowed = part.indptr, part.indices
     ids, _ = internals.rank(model, users.queries[rows], users.items, k, exclude, allowed)

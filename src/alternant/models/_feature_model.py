@@ -87,7 +87,7 @@ class FeatureModel(FoldInModel):
                 f"call fit(interactions, {kind}_features=...)"
             )
         dtype = self._side(kind).dtype
-        return encode(name, features, prior.columns, len(prior.weights) - 1, count, wanted, kind, dtype)
+        return encode(name, features, prior.columns, prior.features.shape[1], count, wanted, kind, dtype)
 
     def _means(
         self, kind: str, count: int, dtype: np.dtype[Any], numbers: NDArray[np.int64] | None,

@@ -34,6 +34,8 @@ def pack_priors(model: Any) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]:
         parts: tuple[NDArray[Any], ...] = (prior.weights, prior.mean, known, F.indptr, F.indices, F.data)
         tensors |= {f"{kind}_features_{part}": array for part, array in zip(PARTS, parts, strict=True)}
         header[kind] = [prior.strength, None if prior.columns is None else prior.columns.plain()]
+        if prior.products is not None:
+            header[kind].append(prior.products.tolist())
     return tensors, header
 
 
@@ -42,9 +44,11 @@ def unpack_prior(
 ) -> FittedPrior:
     """Undo `pack_priors` for one side, refusing what does not fit the factors."""
     weights, mean, known, indptr, indices, values = (tensors[f"{kind}_features_{part}"] for part in PARTS)
-    strength, plain = json.loads(metadata["features"])[kind]
+    strength, plain, *more = json.loads(metadata["features"])[kind]
+    products = np.array(more[0], np.int32) if more else None
+    width = len(weights) - 1 - (0 if products is None else len(products))
     columns = None if plain is None else FeatureColumns.of_plain(plain)
-    features = CSR(indptr, indices, values, (len(factors), len(weights) - 1))
+    features = CSR(indptr, indices, values, (len(factors), width))
     unknowns = weights.shape[1] if weights.ndim == 2 else 0
     valid = (
         weights.dtype == mean.dtype == np.float64
@@ -56,8 +60,9 @@ def unpack_prior(
         and known.shape == (len(factors),)
         and values.dtype == factors.dtype
         and float(strength) > 0
-        and (columns is None or len(columns.names) == len(weights) - 1)
+        and (columns is None or len(columns.names) == width)
+        and (products is None or (products.shape[1:] == (2,) and products.min() >= 0 and products.max() < width))
     )
     if not valid:
         raise ValueError("features that do not fit the factors")
-    return FittedPrior(weights, mean, features, known.astype(bool), float(strength), columns)
+    return FittedPrior(weights, mean, features, known.astype(bool), float(strength), columns, products)

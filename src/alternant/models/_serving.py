@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from .._utils.progress import progress_bar
 from .._utils.validation import check_boolean, check_choice, check_integer
+from ..data.csr import CSR
 from ..data.features import Features
 from ..data.interactions import Interactions
 from ..data.io import frames
@@ -86,11 +87,8 @@ class Serving:
         ids, scores = ids.reshape(-1, scores.shape[-1]), scores.reshape(-1, scores.shape[-1])
         if users is not None:
             who = model._look_up("users", users, "user", unknown)[1].reshape(-1)
-        elif isinstance(user_items, Interactions):
-            who = user_items.user_ids
         else:
-            alone = user_items is None and isinstance(user_features, Features)
-            who = user_features.ids if alone else np.arange(len(scores))  # type: ignore[union-attr]
+            who = _names_of_new_users(user_items, user_features, len(scores))
         called = None
         if names is not None:
             found = ~np.isneginf(scores)
@@ -101,15 +99,16 @@ class Serving:
     @overload
     def recommend_all(
         self, k: int = 10, *, users: Any = None, to: None = None, block_size: int = BLOCK_SIZE,
-        user_items: Rated | None = None, exclude_seen: bool = True, exclude_items: Any = None,
-        candidate_items: Any = None, unknown: Unknown = "raise", show_progress: bool | None = None,
+        user_items: Rated | None = None, user_features: Featured | None = None, exclude_seen: bool = True,
+        exclude_items: Any = None, candidate_items: Any = None, unknown: Unknown = "raise",
+        show_progress: bool | None = None,
     ) -> Iterator[Block]: ...  # fmt: skip
     @overload
     def recommend_all(
         self, k: int = 10, *, users: Any = None, to: PathLike[str] | str | Callable[[Any], object],
         block_size: int = BLOCK_SIZE, titles: Any = None, columns: Mapping[str, str] | None = None,
-        library: str | None = None, user_items: Rated | None = None, exclude_seen: bool = True,
-        exclude_items: Any = None, candidate_items: Any = None, unknown: Unknown = "raise",
+        library: str | None = None, user_items: Rated | None = None, user_features: Featured | None = None,
+        exclude_seen: bool = True, exclude_items: Any = None, candidate_items: Any = None, unknown: Unknown = "raise",
         show_progress: bool | None = None,
     ) -> int: ...  # fmt: skip
     def recommend_all(
@@ -123,6 +122,7 @@ class Serving:
         columns: Mapping[str, str] | None = None,
         library: str | None = None,
         user_items: Any = None,
+        user_features: Any = None,
         exclude_seen: bool = True,
         exclude_items: Any = None,
         candidate_items: Any = None,
@@ -148,6 +148,9 @@ class Serving:
             As for `recommend_frame`; `library` applies to the frames passed to a function.
         user_items : sparse matrix or Interactions, optional
             As for `recommend`: interactions to exclude instead of those of the fit.
+        user_features : as for `recommend`, optional
+            Rank items for new users with these features instead of the users of the fit; `user_items` are then their
+            interactions. They are named as by `recommend_frame`.
         exclude_seen, exclude_items, candidate_items, unknown
             As for `recommend`.
         show_progress : bool, optional
@@ -167,7 +170,10 @@ class Serving:
             If pyarrow, or the data frame library, is not installed.
         """
         model: Any = self
-        work = _Work(model, k, users, block_size, user_items, exclude_seen, exclude_items, candidate_items, unknown)
+        work = _Work(
+            model, k, users, block_size, user_items, user_features, exclude_seen, exclude_items, candidate_items,
+            unknown,
+        )  # fmt: skip
         if show_progress is not None:
             check_boolean("show_progress", show_progress)
         if to is None:
@@ -258,11 +264,18 @@ def refuse_features_of_known_users(user_features: Any) -> None:
         )
 
 
+def _names_of_new_users(user_items: Any, user_features: Any, count: int) -> NDArray[Any]:
+    """Return the ids of new users, which those of their interactions or features are, or their row numbers."""
+    if isinstance(user_items, Interactions):
+        return user_items.user_ids
+    return user_features.ids if user_items is None and isinstance(user_features, Features) else np.arange(count)
+
+
 class _Work:
     """The checked arguments of `recommend_all`."""
 
     def __init__(
-        self, model: Any, k: Any, users: Any, block_size: Any, user_items: Any, exclude_seen: bool,
+        self, model: Any, k: Any, users: Any, block_size: Any, user_items: Any, user_features: Any, exclude_seen: bool,
         exclude_items: Any, candidate_items: Any, unknown: str,
     ) -> None:  # fmt: skip
         self.model = model
@@ -271,20 +284,27 @@ class _Work:
         check_boolean("exclude_seen", exclude_seen)
         self.block_size = check_integer("block_size", block_size, 1)
         check_choice("unknown", unknown, UNKNOWN_USERS)
-        self.numbers = self.names = None
+        self.numbers: NDArray[np.int64] | None = None
+        self.names: NDArray[Any] | None = None
         self.absent: NDArray[np.bool_] | None = None
-        if users is not None:
+        self.seen: CSR | None = None
+        self.new = user_features is not None
+        if self.new:
+            if users is not None:
+                refuse_features_of_known_users(user_features)
+            self.user_factors, self.seen = model._new_users(user_items, user_features)
+            self.names = _names_of_new_users(user_items, user_features, len(self.user_factors))
+        elif users is not None:
             self.numbers, self.names = model._look_up("users", users, "user", unknown)
             if self.numbers.ndim != 1:
                 raise ValueError(f"users must be a one-dimensional list of users, got {self.numbers.ndim} dimensions")
             self.absent = self.numbers < 0
         self.n_users = len(self.user_factors) if self.numbers is None else len(self.numbers)
         self.exclude_seen = exclude_seen
-        self.seen = None
-        if user_items is not None:
+        if self.seen is None and user_items is not None:
             numbers = np.arange(self.n_users) if self.numbers is None else self.numbers
             self.seen = model._seen(numbers, user_items, self.names)
-        elif exclude_seen:
+        elif self.seen is None and exclude_seen:
             model._seen(np.empty(0, np.int64), None)  # raises if the model has no interactions
         self.candidates = model._allowed(exclude_items, candidate_items, queries=self.n_users)
         if self.absent is not None and self.absent.any():
@@ -335,7 +355,8 @@ def _write(
     library: str | None,
 ) -> int:  # fmt: skip
     users = np.empty(0, np.int64) if model.user_ids_ is None else model.user_ids_
-    if work.absent is not None and work.absent.any() and work.names is not None:  # unknown ones may be of another type
+    some_absent = work.absent is not None and bool(work.absent.any())  # their ids may be of another type
+    if work.names is not None and (work.new or some_absent):
         users = work.names
         if callable(to):
             frames.make_frame({"user": users}, library or model._library)  # raises now rather than at their block

@@ -23,7 +23,9 @@ def compare_on_holdout(runner: TrialRunner, params: dict[str, Any], random_state
     if holdout is None:
         return None
     try:
-        own, found = (fit(with_params(runner.base, each), runner.split.train, None) for each in ({}, params))
+        own, found = (
+            fit(with_params(runner.base, each), runner.split.train, None, runner.features) for each in ({}, params)
+        )
     except ArithmeticError:
         return None
     evaluations = [runner.evaluate(model, holdout) for model in (found, own)]

@@ -13,12 +13,15 @@ from ..data.interactions import Interactions
 from ..data.validation import check_interactions
 from ..models import FactorModel
 from ..models._parameters import AUTO
+from ..models.als.prior import STRENGTHS
 
 if TYPE_CHECKING:
     from .._typing import Rated
 
 
-def default_space(model: type[FactorModel] | FactorModel, interactions: Rated | None = None) -> dict[str, Any]:
+def default_space(
+    model: type[FactorModel] | FactorModel, interactions: Rated | None = None, *, features: bool = False
+) -> dict[str, Any]:
     """Return the default search space of a model, a dict for `tune` that may be modified.
 
     The ranges cover the good values found on data sets of 600 to 30,000 users (page visits, ratings, hours played,
@@ -31,6 +34,8 @@ def default_space(model: type[FactorModel] | FactorModel, interactions: Rated | 
         The string parameters of an instance (`weighting`, `regularization_scaling`) determine the ranges.
     interactions : as for the model's `fit`, optional
         Interactions to fit; ranges around the value that ``"auto"`` chooses depend on them.
+    features : bool
+        Whether the fits have features, whose regularization is then searched, too.
 
     Returns
     -------
@@ -43,7 +48,12 @@ def default_space(model: type[FactorModel] | FactorModel, interactions: Rated | 
         If the model has no default space, or its space depends on the interactions and none are given.
     """
     instance = model() if isinstance(model, type) else model
-    return instance.search_space(None if interactions is None else _rows(interactions))
+    space = instance.search_space(None if interactions is None else _rows(interactions))
+    return space | {"feature_regularization": list(FEATURE_REGULARIZATION)} if features else space
+
+
+# Strengths among which "auto" chooses; the last all but leaves the features out.
+FEATURE_REGULARIZATION = ("auto", *STRENGTHS[::-1])
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -57,6 +57,7 @@ class TrialRunner:
     k: int
     among_rated: bool = False
     rescoring: Rescoring | None = None
+    features: Mapping[str, Any] = field(default_factory=dict)  # user_features and item_features of every fit
     rescored: tuple[float, ...] = ()  # initial values of the rescored parameter: that of the best trial so far
 
     def __post_init__(self) -> None:
@@ -109,7 +110,7 @@ class TrialRunner:
             return prune(run)
 
         try:
-            fit(model, self.split.train, watch)
+            fit(model, self.split.train, watch, self.features)
             if not run.values:  # no iterations, or stopped before the first measurement
                 run.fits += self._measure(model, run, getattr(model, "n_iter_", 0), rescore, True) * measuring_cost
         except ArithmeticError as error:
@@ -120,7 +121,7 @@ class TrialRunner:
 
     def evaluate(self, model: Any, test: Any) -> Evaluation:
         """Evaluate a model on test interactions."""
-        candidates = _pattern(test) if self.among_rated else None
+        candidates = _pattern(test) if self.among_rated else self.split.candidates
         return evaluate(model, test, k=self.k, metrics=[self.metric], candidates=candidates)
 
     def _measuring(self, model: FactorModel) -> float:
@@ -174,10 +175,10 @@ def with_params(base: FactorModel, params: dict[str, Any]) -> FactorModel:
     return type(base)(**{**base.get_params(), **params})
 
 
-def fit(model: Any, interactions: Any, callback: Any) -> Any:
-    """Fit without a progress bar, and with the callback if the model takes one."""
+def fit(model: Any, interactions: Any, callback: Any, features: Mapping[str, Any]) -> Any:
+    """Fit with features, without a progress bar, and with the callback if the model takes one."""
     accepted = inspect.signature(model.fit).parameters
-    options = {"callback": callback, "show_progress": False}
+    options = {"callback": callback, "show_progress": False, **features}
     return model.fit(interactions, **{name: value for name, value in options.items() if name in accepted})
 
 

@@ -5,13 +5,14 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
-from .._utils.validation import check_boolean, check_integer, check_number, check_share
+from .._utils.validation import check_boolean, check_choice, check_integer, check_number, check_share
 from ..data.events import Duration, Events
 from ..data.interactions import Interactions
 from ..evaluation._evaluate import AT_K, METRICS, RATING_METRICS
 from ..models import FactorModel, Popularity
+from ..models._feature_model import FeatureModel
 from ..models.internals import check_values
 from . import _optuna
 from ._comparison import compare_on_holdout
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
     from optuna.pruners import BasePruner
     from optuna.samplers import BaseSampler
 
-    from .._typing import Rated
+    from .._typing import Featured, Rated
 
 Model = TypeVar("Model", bound=FactorModel)
 
@@ -52,6 +53,9 @@ def tune(
     timeout: float | None = None,
     validation: tuple[Rated | Events, Rated] | None = None,
     validation_fraction: float = 0.2,
+    user_features: Featured | None = None,
+    item_features: Featured | None = None,
+    hold_out: Literal["interactions", "users", "items"] = "interactions",
     refit: bool = True,
     random_state: int | None = 0,
     sampler: BaseSampler | None = None,
@@ -106,6 +110,13 @@ def tune(
         `validation_fraction`.
     validation_fraction : float
         Between 0 and 1.
+    user_features, item_features : as for the model's `fit`, optional
+        Features for every fit, of a model that learns from them. The default space then has `feature_regularization`,
+        too.
+    hold_out : {"interactions", "users", "items"}
+        What the default split holds out: random interactions; or all interactions of random items (users), to find what
+        is best for items (users) that are known by their features alone, as `hold_out_items` does. Only held-out items
+        are then ranked.
     refit : bool
         Fit the best parameters on all interactions at the end.
     random_state : int or None
@@ -153,6 +164,7 @@ def tune(
     check_boolean("refit", refit)
     check_boolean("show_progress", show_progress)
     check_share("validation_fraction", validation_fraction)
+    features = _check_features(base, user_features, item_features, hold_out, validation, weighting)
     for option, what, cls in (
         (sampler, "sampler", optuna.samplers.BaseSampler), (pruner, "pruner", optuna.pruners.BasePruner),
         (study, "study", optuna.Study),
@@ -171,14 +183,14 @@ def tune(
         _check_study(study, sampler, pruner, objective.metric, direction)
     split = split_for_search(
         interactions, validation, validation_fraction, random_state, rated=name in RATING_METRICS, model=base,
-        kind=kind, weighting=weighting,
+        held_out=hold_out, kind=kind, weighting=weighting,
     )  # fmt: skip
-    given = default_space(base, split.rows) if space is None else space
+    given = default_space(base, split.rows, features=bool(features)) if space is None else space
     drawn = read_space(optuna, given, base)
     own = own_values(base, split.rows)
     if isinstance(drawn, Space):
         own |= drawn.listed(base.get_params())
-    runner = TrialRunner(base, split, name, k, objective.among_rated)
+    runner = TrialRunner(base, split, name, k, objective.among_rated, features=features)
     staged = sampler is None and pruner is None and study is None and limits.budget is not None
     with _optuna.quiet(optuna):
         if study is None:
@@ -201,7 +213,9 @@ def tune(
     if weighting is not None:
         data = weighting.interactions(interactions, result.best_params)
         base, result = _of_events(base, weighting, result)
-    return replace(result, best_model=_fit_best(base, result.best_params, data)) if refit else result
+    if not refit:
+        return result
+    return replace(result, best_model=_fit_best(base, result.best_params, data, features))
 
 
 def _weighting(
@@ -230,6 +244,34 @@ def _of_events(
     arguments = weighting.arguments(result.best_params)
     against = f"{result.against} and the given weights"
     return base, replace(result, best_params=params, best_events=arguments, against=against)
+
+
+def _check_features(
+    model: FactorModel, user_features: Any, item_features: Any, hold_out: str, validation: Any,
+    weighting: Weighting | None,
+) -> dict[str, Any]:  # fmt: skip
+    """Return the features that are given as arguments of `fit`."""
+    check_choice("hold_out", hold_out, ("interactions", "users", "items"))
+    given = {"user_features": user_features, "item_features": item_features}
+    given = {name: features for name, features in given.items() if features is not None}
+    if given and not isinstance(model, FeatureModel):
+        raise TypeError(
+            f"{next(iter(given))} need a model that learns from features, got {type(model).__name__}: use ImplicitALS "
+            "or ExplicitALS, or leave them out"
+        )
+    if hold_out != "interactions" and f"{hold_out[:-1]}_features" not in given:
+        raise ValueError(
+            f"hold_out={hold_out!r} needs {hold_out[:-1]}_features, as nothing else is known of {hold_out} without "
+            "interactions: pass them, or hold_out='interactions'"
+        )
+    if hold_out != "interactions" and validation is not None:
+        raise ValueError(f"a split is given by validation or by hold_out={hold_out!r}, got both: leave out one of them")
+    if hold_out != "interactions" and weighting is not None:
+        raise ValueError(
+            f"hold_out={hold_out!r} needs Interactions, got Events, of which pairs of one kind are held out: pass "
+            "events.interactions(...)"
+        )
+    return given
 
 
 def _check_values(model: FactorModel, interactions: Any, validation: Any) -> None:
@@ -264,9 +306,9 @@ def _compared(
     return replace(result, best_params=params, best_value=holdout.own_value, kept_own=True)
 
 
-def _fit_best(base: FactorModel, params: dict[str, Any], interactions: Any) -> Any:
+def _fit_best(base: FactorModel, params: dict[str, Any], interactions: Any, features: dict[str, Any]) -> Any:
     try:
-        return fit(with_params(base, params), interactions, None)
+        return fit(with_params(base, params), interactions, None, features)
     except ArithmeticError as error:  # do not lose the result of the search
         warnings.warn(
             f"the fit of the best parameters on all interactions failed ({error}): best_model is None",

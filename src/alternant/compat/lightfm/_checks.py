@@ -17,15 +17,6 @@ def check_threads(num_threads: int) -> None:
         raise ValueError(f"num_threads must be at least 1, got {num_threads}")
 
 
-def refuse_features(features: Any, kind: str, count: int) -> None:
-    """Raise for features, unless they are the identity, which LightFM takes if there are none."""
-    if features is None:
-        return
-    features = sparse.coo_matrix(features)
-    if features.shape != (count, count) or (features != sparse.identity(count)).nnz:
-        raise NotImplementedError(f"{kind}_features are not offered yet: leave them out, or keep LightFM for them")
-
-
 def checked_values(interactions: Any) -> tuple[Any, NDArray[np.float32]]:
     """Return the pairs as a COO matrix, and 1 for each like, 0 for each dislike."""
     if not is_sparse(interactions):

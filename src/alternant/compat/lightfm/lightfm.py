@@ -1,4 +1,4 @@
-"""`LightFM` with the logistic loss, over `alternant.kernels.logistic_epoch`."""
+"""`LightFM`: the logistic loss over `alternant.kernels.logistic_epoch`, the ranking losses over those of `BPR`."""
 
 from __future__ import annotations
 
@@ -11,22 +11,29 @@ from scipy import sparse
 from ... import kernels
 from ..._utils.progress import progress_bar
 from ...kernels import Factors
-from ._checks import check_threads, checked_ids, checked_matrix, checked_values, checked_weights, refuse_features
+from ._checks import check_threads, checked_ids, checked_matrix, checked_values, checked_weights
 from ._epochs import Epochs
+from ._features import FeatureMap, represented, run_epochs
+from ._ranking import RankingEpochs
 
 PARAMETERS = (
     "no_components", "k", "n", "learning_schedule", "loss", "learning_rate", "rho", "epsilon", "item_alpha",
     "user_alpha", "max_sampled", "random_state",
 )  # fmt: skip
-PAIRWISE = ("warp", "bpr", "warp-kos")
+RANKING = ("warp", "bpr")
 
 
 class LightFM:
-    r"""Matrix factorization of likes and dislikes by the logistic loss (Kula 2015), without features.
+    r"""Matrix factorization of likes and dislikes, in which users and items are sums of embeddings (Kula 2015).
 
-    Predicts :math:`z_{ui} = b_u + c_i + x_u \cdot y_i` and minimizes :math:`\sum w_{ui} (\log(1 + e^z) - t z)` over the
-    stored pairs by Adagrad, where the target t is 1 for positive values and 0 for all others. Results are bit-identical
-    on any number of threads.
+    Predicts :math:`z_{ui} = b_u + c_i + x_u \cdot y_i`, where x and b (y and c) are sums over the features of a user
+    (item), of which each has only its own if there are no others. The logistic loss is
+    :math:`\sum w_{ui} (\log(1 + e^z) - t z)` over the stored pairs, where the target t is 1 for positive values and 0
+    for all others; WARP and BPR rank positive values above others. Steps are those of Adagrad. Results are
+    bit-identical on any number of threads.
+
+    With features, an epoch takes steps in the representations x, b, y and c, and the embeddings then follow by a ridge
+    regression on the features; LightFM takes each step in the embeddings.
 
     Parameters
     ----------
@@ -34,8 +41,8 @@ class LightFM:
         Number of factors.
     learning_schedule : {"adagrad"}
         The optimizer.
-    loss : {"logistic"}
-        The loss.
+    loss : {"logistic", "warp", "bpr"}
+        The loss; see `alternant.BPR` for the latter two.
     learning_rate : float
         Learning rate of Adagrad.
     item_alpha, user_alpha : float
@@ -43,17 +50,19 @@ class LightFM:
         of the learning rates of its steps.
     random_state : int, numpy.random.RandomState or None
         Seed.
-    k, n, rho, epsilon, max_sampled
+    max_sampled : int
+        Most negatives to draw for a positive pair in WARP.
+    k, n, rho, epsilon
         Of losses and schedules that are not offered; not used.
 
     Attributes
     ----------
-    item_embeddings, user_embeddings : float32 arrays, shapes (n_items, no_components) and (n_users, no_components)
-        The factors; they may be written to and replaced.
-    item_biases, user_biases : float32 arrays, shapes (n_items,) and (n_users,)
-        The biases.
+    item_embeddings, user_embeddings : float32 arrays, shape (n_features, no_components)
+        The embeddings of the features, of items and of users; they may be written to and replaced.
+    item_biases, user_biases : float32 arrays, shape (n_features,)
+        The biases. Those of users have no effect on rankings; the ranking losses leave them at 0.
     item_embedding_gradients, user_embedding_gradients, item_bias_gradients, user_bias_gradients : float32 arrays
-        Adagrad's sums of squared gradients, from which `fit_partial` continues.
+        Adagrad's sums of squared gradients, from which `fit_partial` continues: of the items and users, a row each.
 
     Raises
     ------
@@ -144,10 +153,10 @@ class LightFM:
         ----------
         interactions : sparse matrix, shape (n_users, n_items)
             The pairs to learn from: positive values are likes, all other stored values dislikes.
-        user_features, item_features : None, or the identity
-            Not offered.
+        user_features, item_features : sparse matrix, shape (n_users, n_features) or (n_items, n_features), optional
+            Weights of the features of each user (item), as `data.Dataset` builds them. By default the identity.
         sample_weight : coo_matrix, shape (n_users, n_items), optional
-            Weights of the pairs, which are stored in the same order.
+            Weights of the pairs, which are stored in the same order; with the logistic loss only.
         epochs : int
             Number of passes over the pairs.
         num_threads : int
@@ -162,7 +171,7 @@ class LightFM:
         Raises
         ------
         NotImplementedError
-            If features are passed.
+            If weights are passed with a ranking loss.
         ValueError
             If the input is invalid, or the fit diverges; the model is left unchanged.
         """
@@ -170,20 +179,23 @@ class LightFM:
         check_threads(num_threads)
         pairs, liked = checked_values(interactions)
         shape = pairs.shape
-        refuse_features(user_features, "user", shape[0])
-        refuse_features(item_features, "item", shape[1])
         weight = checked_weights(pairs, sample_weight)
-        state = self._state() if self.user_embeddings is not None else self._initial(shape)
-        if (len(state[0].X), len(state[0].Y)) != shape:
-            raise ValueError(
-                f"interactions must have the shape of the first fit, {len(state[0].X), len(state[0].Y)}, got {shape}: "
-                "call fit to start again"
-            )
-        if epochs > 0 and pairs.nnz:
-            seed = self.random_state.randint(2**31)
-            runs = Epochs(pairs.row, pairs.col, weight, liked, shape, state[0].X.shape[1], seed, num_threads)
+        if self.loss in RANKING and (weight != 1).any():
+            raise NotImplementedError(f"sample_weight is not offered with loss={self.loss!r}: use loss='logistic'")
+        fitted = self.user_embeddings is not None
+        maps = self._maps((user_features, item_features), shape)
+        embeddings, squares = self._state() if fitted else self._initial((maps[0].width, maps[1].width), shape)
+        if (len(squares.X), len(squares.Y)) != shape:  # other rows
+            squares = Factors(*(np.ones((rows, *part.shape[1:]), np.float32) for part, rows in zip(
+                squares, shape * 2, strict=True)))  # fmt: skip
+        if epochs > 0 and (liked.any() if self.loss in RANKING else pairs.nnz):
+            runs = self._runs(pairs, liked, weight, embeddings.X.shape[1], num_threads)
+            alpha = self.user_alpha, self.item_alpha
             with progress_bar(epochs, bool(verbose), desc="LightFM", unit=" epochs") as progress:
-                state = runs.run(*state, epochs, self.learning_rate, (self.user_alpha, self.item_alpha), progress)
+                embeddings, squares = run_epochs(
+                    runs, embeddings, squares, maps, epochs, self.learning_rate, alpha, progress
+                )
+        state = embeddings, squares
         self._set_state(*state)
         return self
 
@@ -203,8 +215,8 @@ class LightFM:
             The users; a single one is paired with all items passed.
         item_ids : int, or array of ints, shape (p,)
             The items.
-        item_features, user_features : None, or the identity
-            Not offered.
+        item_features, user_features : as for `fit`, optional
+            Of all users and items that ids may refer to, which may be new ones.
         num_threads : int
             Number of threads.
 
@@ -217,7 +229,7 @@ class LightFM:
         ValueError
             Before a fit, or if an id is not known.
         """
-        factors, _ = self._fitted(user_features, item_features, num_threads)
+        factors = self._fitted(user_features, item_features, num_threads)
         items = np.atleast_1d(checked_ids("item_ids", item_ids, len(factors.Y)))
         users = checked_ids("user_ids", user_ids, len(factors.X))
         if users.ndim == 0:
@@ -247,8 +259,8 @@ class LightFM:
             The pairs.
         train_interactions : sparse matrix, shape (n_users, n_items), optional
             Pairs whose items are left out of the ranking.
-        item_features, user_features : None, or the identity
-            Not offered.
+        item_features, user_features : as for `fit`, optional
+            Of all users and items that ids may refer to, which may be new ones.
         num_threads : int
             Number of threads.
         check_intersections : bool
@@ -258,7 +270,7 @@ class LightFM:
         -------
         csr_matrix of float32, shape (n_users, n_items)
         """
-        factors, _ = self._fitted(user_features, item_features, num_threads)
+        factors = self._fitted(user_features, item_features, num_threads)
         shape = len(factors.X), len(factors.Y)
         test: sparse.csr_matrix = checked_matrix("test_interactions", test_interactions, shape)
         left_out = None
@@ -282,13 +294,13 @@ class LightFM:
         return test
 
     def get_item_representations(self, features: Any = None) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        """Return the biases and the factors of the items; other `features` than the identity are not offered."""
-        factors, _ = self._fitted(None, features, 1)
+        """Return the biases and the representations of items with these features (None: the identity)."""
+        factors = self._fitted(None, features, 1)
         return factors.column_bias, factors.Y
 
     def get_user_representations(self, features: Any = None) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        """Return the biases and the factors of the users; other `features` than the identity are not offered."""
-        factors, _ = self._fitted(features, None, 1)
+        """Return the biases and the representations of users with these features (None: the identity)."""
+        factors = self._fitted(features, None, 1)
         return factors.row_bias, factors.X
 
     def get_params(self, deep: bool = True) -> dict[str, Any]:  # noqa: ARG002 - scikit-learn's
@@ -314,16 +326,14 @@ class LightFM:
     # Internals
 
     def _check_params(self) -> None:
-        if self.loss in PAIRWISE:
-            raise NotImplementedError(
-                f"there are no pairwise losses behind this interface, got loss={self.loss!r}: use alternant.BPR, which "
-                "has those of BPR and WARP, or loss='logistic' if there are dislikes"
-            )
+        if self.loss == "warp-kos":
+            raise NotImplementedError("loss='warp-kos' is not offered here: use 'warp', or keep LightFM for it")
         if self.learning_schedule == "adadelta":
             raise NotImplementedError("learning_schedule='adadelta' is not offered here: use 'adagrad'")
-        for name, known in (("loss", "logistic"), ("learning_schedule", "adagrad")):
-            if getattr(self, name) != known:
-                raise ValueError(f"{name} must be {known!r}, got {getattr(self, name)!r}")
+        if self.loss not in ("logistic", *RANKING):
+            raise ValueError(f"loss must be 'logistic', 'warp' or 'bpr', got {self.loss!r}")
+        if self.learning_schedule != "adagrad":
+            raise ValueError(f"learning_schedule must be 'adagrad', got {self.learning_schedule!r}")
         for name in ("no_components", "max_sampled"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 1, got {getattr(self, name)!r}")
@@ -331,19 +341,47 @@ class LightFM:
             if not getattr(self, name) >= 0:
                 raise ValueError(f"{name} must be at least 0, got {getattr(self, name)!r}")
 
+    def _maps(self, features: tuple[Any, Any], shape: tuple[int, int]) -> tuple[FeatureMap, FeatureMap]:
+        """Return what features make of embeddings, which must be those of the first fit."""
+        fitted = self.user_embeddings is not None
+        widths = (len(self.user_embeddings), len(self.item_embeddings)) if fitted else (None, None)
+        users, items = (
+            FeatureMap(kind, given, count, width)
+            for kind, given, count, width in zip(("user", "item"), features, shape, widths, strict=True)
+        )
+        if fitted and any(one.features is None and one.count != one.width for one in (users, items)):
+            raise ValueError(
+                f"interactions must have the shape of the first fit, {widths}, got {shape}: call fit to start again, "
+                "or pass the features that it had"
+            )
+        return users, items
+
+    def _runs(
+        self, pairs: Any, liked: NDArray[np.float32], weight: NDArray[np.float32], width: int, num_threads: int
+    ) -> Epochs | RankingEpochs:
+        """Return what runs epochs over the pairs."""
+        seed = self.random_state.randint(2**31)
+        if self.loss not in RANKING:
+            return Epochs(pairs.row, pairs.col, weight, liked, pairs.shape, width, seed, num_threads)
+        likes = liked > 0
+        return RankingEpochs(
+            pairs.row[likes], pairs.col[likes], pairs.shape, self.loss, self.max_sampled, width, self.learning_rate,
+            seed, num_threads,
+        )  # fmt: skip
+
     def _reset_state(self) -> None:
         for side in ("item", "user"):
             for part in ("embeddings", "embedding_gradients", "biases", "bias_gradients"):
                 setattr(self, f"{side}_{part}", None)
 
-    def _initial(self, shape: tuple[int, int]) -> tuple[Factors, Factors]:
-        """Draw factors as LightFM does, items first; sums of squares start at 1."""
+    def _initial(self, widths: tuple[Any, Any], shape: tuple[int, int]) -> tuple[Factors, Factors]:
+        """Draw embeddings as LightFM does, items first; sums of squares, of the rows, start at 1."""
         f, drawn = self.no_components, {}
-        for side, rows in (("item", shape[1]), ("user", shape[0])):
-            drawn[side] = ((self.random_state.rand(rows, f) - 0.5) / f).astype(np.float32)
-        biases = (np.zeros(rows, np.float32) for rows in shape)
-        factors = Factors(drawn["user"], drawn["item"], *biases)
-        return factors, Factors(*map(np.ones_like, factors))
+        for side, count in (("item", widths[1]), ("user", widths[0])):
+            drawn[side] = ((self.random_state.rand(count, f) - 0.5) / f).astype(np.float32)
+        embeddings = Factors(drawn["user"], drawn["item"], *(np.zeros(count, np.float32) for count in widths))
+        of_rows = [(rows, f) for rows in shape] + [(rows,) for rows in shape]
+        return embeddings, Factors(*(np.ones(of, np.float32) for of in of_rows))
 
     def _state(self) -> tuple[Factors, Factors]:
         """Return the factors and Adagrad's sums."""
@@ -358,14 +396,17 @@ class LightFM:
         self.user_embedding_gradients, self.item_embedding_gradients, *gradients = squares
         self.user_bias_gradients, self.item_bias_gradients = gradients
 
-    def _fitted(self, user_features: Any, item_features: Any, num_threads: int) -> tuple[Factors, Factors]:
+    def _fitted(self, user_features: Any, item_features: Any, num_threads: int) -> Factors:
+        """Return the representations of the users and items with these features."""
         if self.user_embeddings is None:
             raise ValueError("the model has no factors yet: call fit first")
         check_threads(num_threads)
-        state = self._state()
-        refuse_features(user_features, "user", len(state[0].X))
-        refuse_features(item_features, "item", len(state[0].Y))
-        return state
+        embeddings, _ = self._state()
+        (X, b), (Y, c) = represented(embeddings, (
+            FeatureMap("user", user_features, None, len(embeddings.X)),
+            FeatureMap("item", item_features, None, len(embeddings.Y)),
+        ))  # fmt: skip
+        return Factors(X, Y, b, c)
 
 
 def _random_state(seed: Any) -> np.random.RandomState:

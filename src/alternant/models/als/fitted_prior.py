@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from ...data.csr import CSR
 from ...data.feature_columns import FeatureColumns
 from .prior import Prior
+from .products import with_products
 
 
 @dataclass(frozen=True)
@@ -19,7 +20,7 @@ class FittedPrior:
 
     Attributes
     ----------
-    weights : float64 array, shape (d + 1, f)
+    weights : float64 array, shape (d + p + 1, f)
         A, with the constant as the last row; 0 if the features were left out.
     mean : float64 array, shape (f,)
         The prior mean of rows whose features are unknown: the weighted mean of the fit's factors.
@@ -31,6 +32,8 @@ class FittedPrior:
         The ridge relative to the scale of the features; infinite if the features were left out.
     columns : FeatureColumns or None
         What the columns stand for, if they came from `Features`.
+    products : int32 array, shape (p, 2), or None
+        Pairs of features whose products are features, too.
     """
 
     weights: NDArray[np.float64]
@@ -39,6 +42,7 @@ class FittedPrior:
     known: NDArray[np.bool_]
     strength: float
     columns: FeatureColumns | None = None
+    products: NDArray[np.int32] | None = None
 
     @property
     def active(self) -> bool:
@@ -48,7 +52,8 @@ class FittedPrior:
     def means(self, features: CSR, known: NDArray[np.bool_] | None = None) -> NDArray[Any]:
         """Return the prior means of rows with these features; `known` says whose features are known (None: all)."""
         dtype = features.data.dtype
-        means = features.to_scipy() @ self.weights[:-1].astype(dtype) + self.weights[-1].astype(dtype)
+        F = with_products(features.to_scipy(), self.products)
+        means = F @ self.weights[:-1].astype(dtype) + self.weights[-1].astype(dtype)
         if known is not None and not known.all():
             means[~known] = self.mean
         return np.ascontiguousarray(means, dtype)
@@ -64,7 +69,7 @@ class FittedPrior:
         at = np.where(there, numbers, 0)
         known = there & self.known[at] if len(self.known) else there
         empty = CSR(np.zeros(len(numbers) + 1, np.int64), np.empty(0, np.int32), np.empty(0, dtype),
-                    (len(numbers), len(self.weights) - 1))  # fmt: skip
+                    (len(numbers), self.features.shape[1]))  # fmt: skip
         if not known.any():
             return empty, known
         some = np.flatnonzero(known)
@@ -104,4 +109,4 @@ def finish_prior(prior: Prior | None, factors: NDArray[Any], unknowns: NDArray[A
     F = prior.features
     features = CSR.of(F.indptr, F.indices, F.data, F.shape)
     strength = float("inf") if regression is None else float(prior.chosen or 0)
-    return FittedPrior(weights, mean, features, prior.known, strength, prior.columns)
+    return FittedPrior(weights, mean, features, prior.known, strength, prior.columns, prior.products)
