@@ -278,6 +278,15 @@ def test_products_of_features_are_used_if_they_predict_more(cls, tmp_path):
     assert linear._user_prior.products is None
 
 
+def test_a_resumed_fit_has_its_products_of_features(tmp_path):
+    R, F = acting_together()
+    whole, part = (ImplicitALS(factors=4, iterations=n, random_state=0).fit(R, user_features=F) for n in (6, 3))
+    part.fit(R, user_features=F, checkpoint=tmp_path)
+    resumed = part.set_params(iterations=6).fit(R, user_features=F, checkpoint=tmp_path)
+    assert len(resumed._user_prior.products)
+    np.testing.assert_array_equal(resumed.user_factors, whole.user_factors)
+
+
 def test_products_are_of_features_that_occur_together_and_not_too_many(monkeypatch):
     F = np.zeros((20, 4))
     F[:5, :2], F[5:9, 1:3], F[:, 3] = 1, 1, np.arange(20)

@@ -156,15 +156,21 @@ class Prior:
 
     def snapshot(self) -> Snapshot:
         """Return what `restore` needs."""
-        values = {"chosen": self.chosen, "left": self._left}
-        if not self._known:
-            return Snapshot({}, values)
-        last = self._known[0][1]
-        return Snapshot({"weights": last.weights, "products": last.products}, values | {"value": last.value})
+        own = Snapshot({}, {"chosen": self.chosen, "left": self._left})
+        if self.products is not None:
+            own.arrays["pairs"] = self.products
+        if self._known:
+            last = self._known[0][1]
+            own.arrays.update(weights=last.weights, products=last.products)
+            own.values["value"] = last.value
+        return own
 
     def restore(self, saved: Snapshot, factors: NDArray[Any]) -> None:
         """Continue as saved, with these factors."""
         self.chosen, self._left = saved.values["chosen"], saved.values["left"]
+        if "pairs" in saved.arrays:
+            self.products = saved.arrays["pairs"]
+            self.extended = with_constant(with_products(self.features, self.products))
         if self.chosen is not None and np.isfinite(self.chosen):
             self._solve = self._given or self._solver(self.chosen)
         if "weights" in saved.arrays:
