@@ -98,6 +98,35 @@ ALTERNANT_INLINE void NAME(sphere_step)(ptrdiff_t f, REAL *ALTERNANT_RESTRICT x,
     for (k = 0; k < f; k++) x[k] *= scale;
 }
 
+/* s[j] = exp((s[j] - greatest) inverse), where no exponent is above 0. */
+ALTERNANT_FUNCTION void NAME(exponentials)(ptrdiff_t n, REAL *ALTERNANT_RESTRICT s, REAL greatest, REAL inverse)
+{
+    ptrdiff_t j;
+#ifdef REAL_IS_FLOAT32
+    /* Vectorized by compilers, unlike expf, which took a third of an epoch: 2^k times a polynomial of the rest, within
+     * 2e-7 of the value. */
+    for (j = 0; j < n; j++) {
+        const float x = (s[j] - greatest) * inverse, bounded = x < -87.0f ? -87.0f : x;
+        const float k = (bounded * 1.44269504f + 12582912.0f) - 12582912.0f; /* rounded to an integer */
+        const float r = (bounded - k * 0.693359375f) + k * 2.12194440e-4f;
+        float power = 1.9875691500e-4f;
+        union {
+            int32_t bits;
+            float value;
+        } scale;
+        power = power * r + 1.3981999507e-3f;
+        power = power * r + 8.3334519073e-3f;
+        power = power * r + 4.1665795894e-2f;
+        power = power * r + 1.6666665459e-1f;
+        power = power * r + 5.0000001201e-1f;
+        scale.bits = (int32_t)((uint32_t)((int32_t)k + 127) << 23);
+        s[j] = (power * r * r + r + 1.0f) * scale.value;
+    }
+#else
+    for (j = 0; j < n; j++) s[j] = EXP((s[j] - greatest) * inverse);
+#endif
+}
+
 /* Copy the negatives of a panel to the scratch memory, as rows and as columns. */
 static void NAME(pack)(const contrastive_epoch *p, const int32_t *negatives, ptrdiff_t first)
 {
@@ -125,7 +154,7 @@ static double NAME(row_loss)(const contrastive_epoch *p, ptrdiff_t u, const REAL
     if (p->softmax) {
         REAL sum = 0;
         for (j = 1; j < n; j++) greatest = s[j] > greatest ? s[j] : greatest;
-        for (j = 0; j < n; j++) s[j] = EXP((s[j] - greatest) * inverse);
+        NAME(exponentials)(n, s, greatest, inverse);
         ALTERNANT_SIMD_SUM(sum)
         for (j = 0; j < n; j++) sum += s[j];
         total = sum;
