@@ -27,17 +27,19 @@ class Problem:
     ranking: Ranking = Ranking("softmax", temperature=0.2)
     row_squares: Any = None
     column_squares: Any = None
+    row_weight: Any = None
 
     def astype(self, dtype):
         squares = (0.5 + np.arange(len(side), dtype=float) % 3 for side in (self.X, self.Y))
-        return replace(self, **dict(zip(("row_squares", "column_squares"), squares, strict=True)),
+        weight = 0.5 + np.arange(len(self.X)) % 2
+        return replace(self, row_weight=weight, **dict(zip(("row_squares", "column_squares"), squares, strict=True)),
                        X=self.X.astype(dtype), Y=self.Y.astype(dtype))  # fmt: skip
 
     def arguments(self):
         indptr, indices = self.matrix.indptr.astype(np.int64), self.matrix.indices.astype(np.int32)
         return (
             indptr, indices, Batches.of(indptr, indices, self.size), self.order, self.negatives, self.X, self.Y,
-            self.row_squares, self.column_squares, self.ranking,
+            self.row_squares, self.column_squares, self.row_weight, self.ranking,
         )  # fmt: skip
 
     def step(self, kernels, rate=RATE, update_columns=True, num_threads=1):
@@ -115,12 +117,12 @@ def objective(p, X, Y):
     begin = p.order[0] * p.size
     total = 0.0
     for u, i in zip(*(part.tolist() for part in p.matrix[begin : begin + p.size].nonzero()), strict=True):
-        s, others = cosines[begin + u, i], cosines[begin + u, p.negatives[0]]
+        w, s, others = p.row_weight[begin + u], cosines[begin + u, i], cosines[begin + u, p.negatives[0]]
         if p.ranking.loss == "softmax":
             shares = np.exp(np.append(s, others) / p.ranking.temperature)
-            total -= np.log(shares[0] / shares.sum())
+            total -= w * np.log(shares[0] / shares.sum())
         else:
-            total += 1 - s + p.ranking.weight * np.maximum(0, others - p.ranking.margin).mean()
+            total += w * (1 - s + p.ranking.weight * np.maximum(0, others - p.ranking.margin).mean())
     return total
 
 
@@ -193,7 +195,8 @@ def test_batches_hold_each_entry_once_by_column():
     ],
 )
 def test_an_epoch_refuses_what_would_crash_or_race(name, value, message):
-    names = ("indptr", "indices", "batches", "order", "negatives", "X", "Y", "row_squares", "column_squares", "ranking")
+    names = ("indptr", "indices", "batches", "order", "negatives", "X", "Y", "row_squares", "column_squares",
+             "row_weight", "ranking")  # fmt: skip
     p = problem().astype(np.float64)
     given = dict(zip(names, p.arguments(), strict=True))
     given |= {"order": given["order"][:1], "negatives": given["negatives"][:1]}

@@ -26,6 +26,7 @@ def contrastive_epoch(
     Y: NDArray[Any],
     row_squares: NDArray[np.float64],
     column_squares: NDArray[np.float64],
+    row_weight: NDArray[np.float64],
     ranking: Ranking,
     learning_rate: float,
     update_columns: bool = True,
@@ -34,7 +35,7 @@ def contrastive_epoch(
     r"""Take one step per batch on unit vectors, which scores the entries of its rows above a sample of columns.
 
     The rows of `X` and `Y` are unit vectors, and the score of a pair is their dot product, the cosine. A batch lowers
-    the sum, over the entries (u, i) of its rows, of one of
+    the sum, over the entries (u, i) of its rows, of the weight of the row times one of
 
     .. math:: \log \Big( 1 + \sum_{j \in N} \exp \frac{x_u \cdot y_j - x_u \cdot y_i}{t} \Big), \qquad
               1 - x_u \cdot y_i + \frac{w}{|N|} \sum_{j \in N} \max(0, x_u \cdot y_j - m)
@@ -66,6 +67,8 @@ def contrastive_epoch(
         h of the rows of X, updated in place.
     column_squares : float64 array, shape (n,)
         h of the rows of Y, likewise.
+    row_weight : float64 array, shape (m,)
+        Weight of the losses of each row.
     ranking : Ranking
         The loss: t, or m and w.
     learning_rate : float
@@ -78,7 +81,7 @@ def contrastive_epoch(
     Returns
     -------
     loss : float
-        The sum of the losses in float64, each evaluated before the step of its batch.
+        The weighted sum of the losses in float64, each evaluated before the step of its batch.
 
     References
     ----------
@@ -103,10 +106,13 @@ def contrastive_epoch(
     check.vector("column_squares", column_squares, np.float64, n)
     if update_columns:
         check.output("column_squares", column_squares, np.float64, (n,))
-    for name, squares in (("row_squares", row_squares), ("column_squares", column_squares)):
-        check.finite(**{name: squares})
-        check.not_negative(name, squares)
-    check.separate({"X": X, "Y": Y, "row_squares": row_squares, "column_squares": column_squares}, {})
+    check.vector("row_weight", row_weight, np.float64, m)
+    arrays = {"row_squares": row_squares, "column_squares": column_squares, "row_weight": row_weight}
+    for name, array in arrays.items():
+        check.finite(**{name: array})
+        check.not_negative(name, array)
+    outputs = {"X": X, "Y": Y, "row_squares": row_squares, "column_squares": column_squares}
+    check.separate(outputs, {"row_weight": row_weight})
     check_choice("ranking.loss", ranking.loss, ("softmax", "contrastive"))
     check.finite(temperature=ranking.temperature, margin=ranking.margin, weight=ranking.weight)
     if not (ranking.temperature > 0 and ranking.weight >= 0):
@@ -114,8 +120,8 @@ def contrastive_epoch(
     if not (np.isfinite(learning_rate) and learning_rate >= 0):
         raise ValueError(f"learning_rate must be finite and 0 or more, got {learning_rate!r}")
     loss: float = active_backend().contrastive_epoch(
-        indptr, indices, batches, order, negatives, X, Y, row_squares, column_squares, ranking, learning_rate,
-        update_columns, resolve_num_threads(num_threads),
+        indptr, indices, batches, order, negatives, X, Y, row_squares, column_squares, row_weight, ranking,
+        learning_rate, update_columns, resolve_num_threads(num_threads),
     )  # fmt: skip
     return loss
 

@@ -27,6 +27,7 @@ cdef extern from "contrastive.h" nogil:
         void *Y
         double *row_squares
         double *column_squares
+        const double *row_weight
         bint softmax, update_columns
         double temperature, margin, weight, rate
         void *old
@@ -57,8 +58,8 @@ cdef class Kernels:
         if self.table == NULL:
             raise ImportError(f"the kernels were built without the SIMD level {level}")
 
-    def contrastive_epoch(self, indptr, indices, batches, order, negatives, X, Y, row_squares, column_squares, ranking,
-                          learning_rate, update_columns=True, num_threads=None):
+    def contrastive_epoch(self, indptr, indices, batches, order, negatives, X, Y, row_squares, column_squares,
+                          row_weight, ranking, learning_rate, update_columns=True, num_threads=None):
         """See `alternant.kernels.contrastive_epoch`."""
         cdef epoch_struct p
         cdef Py_ssize_t size = real_size(X)
@@ -78,6 +79,7 @@ cdef class Kernels:
         p.entries = <const int64_t *> integers(entries, "entries", 8)
         p.entry_rows = <const int32_t *> integers(entry_rows, "rows", 4)
         p.X = floats_out(X, "X", size)
+        p.row_weight = <const double *> floats(row_weight, "row_weight", 8)
         p.row_squares = <double *> floats_out(row_squares, "row_squares", 8)
         if update_columns:
             p.Y = floats_out(Y, "Y", size)

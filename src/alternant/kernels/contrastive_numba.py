@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 PIECE = 16  # rows or columns that a thread processes at a time
 
-Entries: Any = namedtuple("Entries", "indptr indices columns starts entries rows")
+Entries: Any = namedtuple("Entries", "indptr indices columns starts entries rows row_weight")
 Loss: Any = namedtuple("Loss", "softmax temperature margin weight rate")
 # The rows before their steps, the negatives, the derivatives of the loss by the scores of both kinds
 Scratch: Any = namedtuple("Scratch", "old sampled slopes positive")
@@ -45,6 +45,7 @@ def contrastive_epoch(
     Y: NDArray[Any],
     row_squares: NDArray[np.float64],
     column_squares: NDArray[np.float64],
+    row_weight: NDArray[np.float64],
     ranking: Ranking,
     learning_rate: float,
     update_columns: bool = True,
@@ -52,7 +53,7 @@ def contrastive_epoch(
 ) -> float:
     """See `alternant.kernels.contrastive_epoch`."""
     threads, (rows, _, longest) = resolve_num_threads(num_threads), batches.longest(indptr)
-    given = constant(indptr, indices, batches.columns, batches.starts, batches.entries, batches.rows)
+    given = constant(indptr, indices, batches.columns, batches.starts, batches.entries, batches.rows, row_weight)
     entries = Entries(*given)
     loss = Loss(ranking.loss == "softmax", *map(float, ranking[1:]), float(learning_rate))
     x, y = X.view(np.ndarray), Y.view(np.ndarray)
@@ -134,17 +135,17 @@ def _row_loss(u, r, entries, loss, Y, old, slopes, positive, gradient):
             own = (1.0 if z >= 0 else fall) / (1 + fall)  # the probability that is not the positive's
             result += max(z, 0.0) + math.log1p(fall)
             weight += own / (total * loss.temperature)
-            positive[at] = -own / loss.temperature
+            positive[at] = -entries.row_weight[u] * own / loss.temperature
         else:
             result += 1 - score + loss.weight / n * total
             weight += loss.weight / n
-            positive[at] = -1
+            positive[at] = -entries.row_weight[u]
         slope = positive[at]
         for k in range(len(gradient)):
             gradient[k] += slope * Y[i, k]
     for j in range(n):
-        slopes[r, j] *= real(weight)
-    return result
+        slopes[r, j] *= real(entries.row_weight[u] * weight)
+    return entries.row_weight[u] * result
 
 
 @entry_point

@@ -25,6 +25,7 @@ def contrastive_epoch(
     Y: NDArray[Any],
     row_squares: NDArray[np.float64],
     column_squares: NDArray[np.float64],
+    row_weight: NDArray[np.float64],
     ranking: Ranking,
     learning_rate: float,
     update_columns: bool = True,
@@ -40,7 +41,9 @@ def contrastive_epoch(
             continue
         x, y, z = X[begin:end].astype(np.float64), Y[i].astype(np.float64), Y[sample].astype(np.float64)
         losses, slope, slopes = _derivatives(np.einsum("ef,ef->e", x[u], y), (x @ z.T)[u], ranking)
-        total += float(losses.sum())
+        weight = row_weight[begin:end][u]
+        slope, slopes = weight * slope, weight[:, None] * slopes
+        total += float(weight @ losses)
         gradient = np.zeros_like(x)
         np.add.at(gradient, u, slope[:, None] * y + slopes @ z)
         columns = np.unique(np.append(i, sample))

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from .._utils.threads import map_parallel, resolve_num_threads
+from .._utils.threads import map_parallel, resolve_num_threads, weighted_sum
 from ..data.csr import CSR
 from ..kernels import Batches, Ranking
 from ._parameters import Rule, integer_rule, number_rule
@@ -33,8 +33,8 @@ class ContrastiveMF(EpochModel, Transformer):
         1 - x_u \cdot y_i + \frac{w}{|N|} \sum_{j \in N} \max(0, x_u \cdot y_j - m)
 
     Steps follow the gradient along the sphere, by Adagrad with one sum of squares for each vector. A user takes one
-    step in an epoch, for all of the user's interactions together, so that the cost of an epoch is proportional to the
-    number of users, not of interactions. Only values above 0 count as interactions.
+    step in an epoch, for all of the user's interactions together, so that the cost of an epoch hardly depends on their
+    number. Only values above 0 count as interactions.
 
     Parameters
     ----------
@@ -50,6 +50,9 @@ class ContrastiveMF(EpochModel, Transformer):
         m of the contrastive loss: negatives with a lower cosine do not count.
     negative_weight : float
         w of the contrastive loss: weight of the negatives relative to the positive.
+    degree_exponent : float
+        a: the losses of a user with c interactions are weighted by ``c ** -a``. With 0, all interactions count the
+        same; with 1, all users.
     batch_size : int
         Number of users in a batch.
     learning_rate : float
@@ -87,8 +90,8 @@ class ContrastiveMF(EpochModel, Transformer):
     n_iter_ : int
         Number of epochs run.
     history_ : dict of lists
-        One entry per epoch: ``objective``, the sum of the losses, and ``train_loss``, their mean, accumulated during
-        the epoch; ``validation_loss`` if interactions are held out; ``learning_rate``, and ``seconds`` since the fit
+        One entry per epoch: ``objective``, the weighted sum of the losses, and ``train_loss``, their weighted mean,
+        accumulated during the epoch; ``validation_loss`` if interactions are held out; ``learning_rate``, and ``seconds`` since the fit
         began.
     backend_ : str
         The backend that the fit used.
@@ -114,6 +117,7 @@ class ContrastiveMF(EpochModel, Transformer):
         "temperature": number_rule(0, above=True),
         "margin": number_rule(-1),
         "negative_weight": number_rule(0),
+        "degree_exponent": number_rule(0),
         "batch_size": integer_rule(1),
     }
 
@@ -126,6 +130,7 @@ class ContrastiveMF(EpochModel, Transformer):
         temperature: float = 0.1,
         margin: float = 0.5,
         negative_weight: float = 100.0,
+        degree_exponent: float = 0.5,
         batch_size: int = 256,
         learning_rate: float = 0.8,
         learning_rate_decay: float = 0.95,
@@ -145,6 +150,7 @@ class ContrastiveMF(EpochModel, Transformer):
         self.temperature = temperature
         self.margin = margin
         self.negative_weight = negative_weight
+        self.degree_exponent = degree_exponent
         self.batch_size = batch_size
         self.learning_rate = learning_rate
         self.learning_rate_decay = learning_rate_decay
@@ -182,6 +188,17 @@ class ContrastiveMF(EpochModel, Transformer):
         """Return the loss as the kernels take it."""
         return Ranking(self.loss, float(self.temperature), float(self.margin), float(self.negative_weight))
 
+    def _user_weights(self, counts: NDArray[np.int64]) -> NDArray[np.float64]:
+        """Return the weight of each user's interactions, of which there are so many; their mean weight is 1."""
+        weights: NDArray[np.float64] = np.maximum(counts, 1) ** -float(self.degree_exponent)
+        return weights * (counts.sum() / weighted_sum(counts, weights)) if len(weights) else weights
+
+    def _remedy(self) -> str:
+        """Say what to change if gradients overflow."""
+        if self.loss == "softmax":
+            return f"raise temperature, got {self.temperature!r}"
+        return f"lower negative_weight, got {self.negative_weight!r}"
+
     def _truth(self, rows: CSR) -> NDArray[Any]:
         return (rows.data > 0).astype(rows.data.dtype)
 
@@ -202,16 +219,16 @@ class ContrastiveMF(EpochModel, Transformer):
         backend, order = self._backend(), np.zeros(len(samples), np.int64)
 
         @np.errstate(over="ignore", invalid="ignore")  # reported below
-        def fold_in(first: int) -> None:
+        def fold_in(first: int) -> float:
             part = slice(first, first + FOLD_IN_ROWS)
             taken = positives.take(np.arange(len(X))[part])
             indptr, indices = taken.indptr.astype(np.int64), np.ascontiguousarray(taken.indices, np.int32)
-            backend.contrastive_epoch(
+            return backend.contrastive_epoch(
                 indptr, indices, Batches.of(indptr, indices, len(X)), order, samples, X[part], Y, np.zeros(len(X[part])),
-                squares, self._ranking(), float(self.learning_rate), False, 1,
+                squares, np.ones(len(X[part])), self._ranking(), float(self.learning_rate), False, 1,
             )  # fmt: skip
 
-        map_parallel(fold_in, range(0, len(X), FOLD_IN_ROWS), resolve_num_threads(self.num_threads))
-        if not np.isfinite(X).all():
-            raise OverflowError(f"folding in a new user overflows: raise temperature, got {self.temperature!r}")
+        losses = map_parallel(fold_in, range(0, len(X), FOLD_IN_ROWS), resolve_num_threads(self.num_threads))
+        if not (np.isfinite(losses).all() and np.isfinite(X).all()):
+            raise OverflowError(f"folding in a new user overflows: {self._remedy()}")
         return X

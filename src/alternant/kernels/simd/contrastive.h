@@ -24,16 +24,17 @@ typedef struct {
     const int32_t *entry_rows;     /* nnz: their rows */
     void *X, *Y;                   /* float32 or float64 */
     double *row_squares, *column_squares;
+    const double *row_weight;      /* m */
     int softmax, update_columns;
     double temperature, margin, weight, rate;
     /* Scratch, of the same type as X, for the longest batch; rows are padded with zeros to a multiple of 64 bytes. */
     void *old;      /* rows + 3, padded f: the rows before their steps */
-    void *packed;   /* sampled + 3, padded f: the negatives, likewise */
+    void *packed;   /* sampled, padded f: the negatives, likewise */
     void *panels;   /* padded sampled * f: their columns, a panel after the other */
     void *slopes;   /* rows + 3, padded sampled: scores, then derivatives of the loss */
     void *positive; /* entries of the batch: likewise */
     void *gradient; /* rows + 3, padded f */
-    void *column_gradient; /* sampled + 3 + number of columns, padded f */
+    void *column_gradient; /* sampled and the number of columns, each rounded up to CONTRASTIVE_ROWS; padded f */
     double *loss;   /* m, OUT */
     int threads;
 } contrastive_epoch;

@@ -147,6 +147,7 @@ static double NAME(row_loss)(const contrastive_epoch *p, ptrdiff_t u, const REAL
 {
     const ptrdiff_t f = p->f, n = p->sampled;
     const REAL inverse = (REAL)(1 / p->temperature), margin = (REAL)p->margin;
+    const double row_weight = p->row_weight[u];
     double loss = 0, total = 0, weight = 0, log_total = 0;
     REAL greatest = s[0];
     int64_t e;
@@ -175,16 +176,16 @@ static double NAME(row_loss)(const contrastive_epoch *p, ptrdiff_t u, const REAL
             const double own = (z >= 0 ? 1 : fall) / (1 + fall); /* the probability that is not the positive's */
             loss += (z > 0 ? z : 0) + log1p(fall);
             weight += own / (total * p->temperature);
-            *slope = (REAL)(-own / p->temperature);
+            *slope = (REAL)(-row_weight * own / p->temperature);
         } else {
             loss += 1 - score + p->weight / (double)n * total;
             weight += p->weight / (double)n;
-            *slope = -1;
+            *slope = (REAL)-row_weight;
         }
         for (k = 0; k < f; k++) g[k] += *slope * y[k];
     }
-    for (j = 0; j < n; j++) s[j] *= (REAL)weight;
-    return loss;
+    for (j = 0; j < n; j++) s[j] *= (REAL)(row_weight * weight);
+    return row_weight * loss;
 }
 
 /* Process up to CONTRASTIVE_ROWS rows of a batch. */

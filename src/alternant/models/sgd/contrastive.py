@@ -33,6 +33,7 @@ class ContrastiveTraining:
     X: NDArray[Any]
     Y: NDArray[Any]
     squares: tuple[NDArray[np.float64], NDArray[np.float64]]
+    weight: NDArray[np.float64]
     held_out: tuple[Any, ...] | None
     num_threads: int
 
@@ -49,6 +50,7 @@ class ContrastiveTraining:
         self.batches = Batches.of(self.indptr, self.indices, int(model.batch_size))
         self.X, self.Y = np.ascontiguousarray(start.X[self.users]), start.Y
         self.squares = np.zeros(len(self.X)), np.zeros(len(self.Y))
+        self.weight = model._user_weights(np.diff(self.indptr))
         self.sampled = min(int(model.negatives), train.shape[1])
         work = self.batches.longest(self.indptr)[0] * self.sampled * self.X.shape[1]
         self.num_threads = min(resolve_num_threads(model.num_threads), 1 + work // BATCH_WORK_PER_THREAD)
@@ -59,7 +61,7 @@ class ContrastiveTraining:
             indptr, indices = _rows(own, users)
             batches = Batches.of(indptr, indices, int(model.batch_size))
             samples = draw_samples(rng, batches.number, train.shape[1], self.sampled)
-            self.held_out = users, indptr, indices, batches, samples
+            self.held_out = users, indptr, indices, batches, samples, model._user_weights(np.diff(indptr))
         self._continue(getattr(model, "n_iter_", 0) if model.warm_start else 0)
 
     def _continue(self, epochs: int) -> None:
@@ -78,7 +80,7 @@ class ContrastiveTraining:
         samples = draw_samples(rng, len(order), self.shape[1], self.sampled)
         return self.backend.contrastive_epoch(
             self.indptr, self.indices, self.batches, order, samples, self.X, self.Y, *self.squares,
-            self.model._ranking(), rate, True, self.num_threads,
+            self.weight, self.model._ranking(), rate, True, self.num_threads,
         )  # fmt: skip
 
     def step(self, epoch: int) -> Iteration:
@@ -87,11 +89,7 @@ class ContrastiveTraining:
         with np.errstate(over="ignore", invalid="ignore"):  # reported below
             total = self._run(epoch, rate)
         if not (np.isfinite(total) and all_finite(self.X) and all_finite(self.Y)):
-            what = "temperature" if model.loss == "softmax" else "negative_weight"
-            way = "raise" if model.loss == "softmax" else "lower"
-            raise OverflowError(
-                f"{type(model).__name__} overflows in epoch {epoch}: {way} {what}, got {getattr(model, what)!r}"
-            )
+            raise OverflowError(f"{type(model).__name__} overflows in epoch {epoch}: {model._remedy()}")
         users = np.empty((self.shape[0], self.X.shape[1]), self.X.dtype)
         users[:] = unit(self.X.mean(axis=0, dtype=np.float64)[None])  # those without interactions are the mean user
         users[self.users] = self.X
@@ -103,12 +101,12 @@ class ContrastiveTraining:
     def _validation_loss(self, vectors: NDArray[Any]) -> float:
         """Return the mean loss of the held-out interactions, with negatives that were drawn once."""
         assert self.held_out is not None
-        users, indptr, indices, batches, samples = self.held_out
+        users, indptr, indices, batches, samples, weight = self.held_out
         if not len(indices):
             return 0.0
         total = self.backend.contrastive_epoch(
             indptr, indices, batches, np.arange(batches.number), samples, vectors[users], self.Y, np.zeros(len(users)),
-            self.squares[1], self.model._ranking(), 0.0, False, self.num_threads,
+            self.squares[1], weight, self.model._ranking(), 0.0, False, self.num_threads,
         )  # fmt: skip
         return total / len(indices)
 
