@@ -1,4 +1,4 @@
-"""Steps with many negatives: every implementation against the reference, and the reference against textbook formulas."""
+"""Steps with many negatives: every implementation against the reference, and the reference against textbooks."""
 
 from dataclasses import dataclass, replace
 from functools import cache
@@ -13,7 +13,7 @@ from alternant.kernels import Batches, Ranking, contrastive_reference
 
 TOLERANCE = {np.float32: 3e-5, np.float64: 1e-11}  # of unit vectors after three epochs; relative for sums
 RATE = 0.5
-CONTRASTIVE = Ranking("contrastive", margin=0.2, weight=7.0)
+SOFTMAX, CONTRASTIVE = Ranking("softmax", temperature=0.2), Ranking("contrastive", margin=0.2, weight=7.0)
 
 
 @dataclass
@@ -24,7 +24,7 @@ class Problem:
     negatives: Any
     X: Any
     Y: Any
-    ranking: Ranking = Ranking("softmax", temperature=0.2)
+    ranking: Ranking = SOFTMAX
     row_squares: Any = None
     column_squares: Any = None
     row_weight: Any = None
@@ -126,7 +126,7 @@ def objective(p, X, Y):
     return total
 
 
-@pytest.mark.parametrize("ranking", [Ranking("softmax", temperature=0.2), CONTRASTIVE], ids=lambda one: one.loss)
+@pytest.mark.parametrize("ranking", [SOFTMAX, CONTRASTIVE], ids=lambda one: one.loss)
 def test_a_step_follows_the_negative_gradient_of_the_textbook_objective(ranking):
     p = problem(m=9, n=14, f=3, size=4, sampled=5, density=0.4, ranking=ranking).astype(np.float64)
     p.order, p.negatives = p.order[:1], p.negatives[:1]

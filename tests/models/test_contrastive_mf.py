@@ -22,7 +22,8 @@ CASES = {
 
 
 def fit(rows=ROWS, **params):
-    return ContrastiveMF(**{"factors": 4, "epochs": 3, "batch_size": 16, "negatives": 9, "random_state": 0} | params).fit(rows)
+    small = {"factors": 4, "epochs": 3, "batch_size": 16, "negatives": 9, "random_state": 0}
+    return ContrastiveMF(**small | params).fit(rows)
 
 
 def same_bits(one, other):

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 from . import _checks as check
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from numpy.typing import NDArray
 
 
@@ -59,7 +61,8 @@ class Batches(NamedTuple):
         """Raise an error unless these are batches of this matrix."""
         size = int(np.diff(self.row_edges).max(initial=1)) if isinstance(self.row_edges, np.ndarray) else 1
         expected = Batches.of(indptr, indices, size)
-        for mine, right in zip(self, expected, strict=True):
+        pairs: Iterable[tuple[Any, Any]] = zip(self, expected, strict=True)
+        for mine, right in pairs:
             if not isinstance(mine, np.ndarray) or mine.dtype != right.dtype or not np.array_equal(mine, right):
                 raise ValueError("batches must be those of indptr and indices: pass Batches.of(indptr, indices, size)")
 

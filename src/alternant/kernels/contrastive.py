@@ -111,8 +111,9 @@ def contrastive_epoch(
     for name, array in arrays.items():
         check.finite(**{name: array})
         check.not_negative(name, array)
-    outputs = {"X": X, "Y": Y, "row_squares": row_squares, "column_squares": column_squares}
-    check.separate(outputs, {"row_weight": row_weight})
+    check.separate(
+        {"X": X, "Y": Y, "row_squares": row_squares, "column_squares": column_squares}, {"row_weight": row_weight}
+    )
     check_choice("ranking.loss", ranking.loss, ("softmax", "contrastive"))
     check.finite(temperature=ranking.temperature, margin=ranking.margin, weight=ranking.weight)
     if not (ranking.temperature > 0 and ranking.weight >= 0):

@@ -55,7 +55,7 @@ def contrastive_epoch(
     threads, (rows, _, longest) = resolve_num_threads(num_threads), batches.longest(indptr)
     given = constant(indptr, indices, batches.columns, batches.starts, batches.entries, batches.rows, row_weight)
     entries = Entries(*given)
-    loss = Loss(ranking.loss == "softmax", *map(float, ranking[1:]), float(learning_rate))
+    loss = Loss(ranking.loss == "softmax", *map(float, (*ranking[1:], learning_rate)))
     x, y = X.view(np.ndarray), Y.view(np.ndarray)
     fixed, losses = constant(y)[0], np.zeros(len(X))
     old, slopes = np.empty((rows, x.shape[1]), x.dtype), np.empty((rows, negatives.shape[1]), x.dtype)
@@ -101,8 +101,8 @@ def _rows(begin, first, last, entries, loss, X, Y, scratch, squares, losses):
             continue
         for j in range(n):
             slopes[r, j] = _dot(old, r, sampled, j)
-        losses[u] += _row_loss(u, r, entries, loss, Y, old, slopes, positive[entries.indptr[u] - entries.indptr[begin]:],
-                               gradient)  # fmt: skip
+        own = positive[entries.indptr[u] - entries.indptr[begin] :]
+        losses[u] += _row_loss(u, r, entries, loss, Y, old, slopes, own, gradient)
         for j in range(n):
             slope = slopes[r, j]
             for k in range(f):
@@ -112,7 +112,7 @@ def _rows(begin, first, last, entries, loss, X, Y, scratch, squares, losses):
 
 @_inner
 def _row_loss(u, r, entries, loss, Y, old, slopes, positive, gradient):
-    """Turn the scores of a row into derivatives of its loss, add the positives' part to its gradient."""
+    """Turn the scores of a row into derivatives of its loss, which is returned; `gradient` gets the positives' part."""
     n, real = slopes.shape[1], old.dtype.type
     greatest, total, result, weight = slopes[r, 0], 0.0, 0.0, 0.0
     if loss.softmax:

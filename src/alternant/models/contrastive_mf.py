@@ -91,8 +91,8 @@ class ContrastiveMF(EpochModel, Transformer):
         Number of epochs run.
     history_ : dict of lists
         One entry per epoch: ``objective``, the weighted sum of the losses, and ``train_loss``, their weighted mean,
-        accumulated during the epoch; ``validation_loss`` if interactions are held out; ``learning_rate``, and ``seconds`` since the fit
-        began.
+        accumulated during the epoch; ``validation_loss`` if interactions are held out; ``learning_rate``, and
+        ``seconds`` since the fit began.
     backend_ : str
         The backend that the fit used.
     interactions_ : CSR
@@ -224,8 +224,9 @@ class ContrastiveMF(EpochModel, Transformer):
             taken = positives.take(np.arange(len(X))[part])
             indptr, indices = taken.indptr.astype(np.int64), np.ascontiguousarray(taken.indices, np.int32)
             return backend.contrastive_epoch(
-                indptr, indices, Batches.of(indptr, indices, len(X)), order, samples, X[part], Y, np.zeros(len(X[part])),
-                squares, np.ones(len(X[part])), self._ranking(), float(self.learning_rate), False, 1,
+                indptr, indices, Batches.of(indptr, indices, FOLD_IN_ROWS), order, samples, X[part], Y,
+                np.zeros(len(X[part])), squares, np.ones(len(X[part])), self._ranking(), float(self.learning_rate),
+                False, 1,
             )  # fmt: skip
 
         losses = map_parallel(fold_in, range(0, len(X), FOLD_IN_ROWS), resolve_num_threads(self.num_threads))

@@ -112,7 +112,7 @@ class ContrastiveTraining:
 
 
 def draw_samples(rng: np.random.Generator, count: int, n: int, size: int) -> NDArray[np.int32]:
-    """Draw so many samples of different items, ascending; in turn, each item is in one before another is drawn again."""
+    """Draw samples of `size` different items, ascending. In turn: only when fewer are left, all can be drawn again."""
     each = n // size
     rounds = [rng.permutation(n)[: each * size].reshape(each, size) for _ in range(-(-count // each))]
     samples = np.concatenate(rounds)[:count] if rounds else np.empty((0, size))
