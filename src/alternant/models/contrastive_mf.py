@@ -127,14 +127,14 @@ class ContrastiveMF(EpochModel, Transformer):
         factors: int = 64,
         loss: Literal["softmax", "contrastive"] = "softmax",
         negatives: int = 1024,
-        temperature: float = 0.1,
+        temperature: float = 0.12,
         margin: float = 0.5,
         negative_weight: float = 100.0,
         degree_exponent: float = 0.5,
         batch_size: int = 256,
-        learning_rate: float = 0.8,
-        learning_rate_decay: float = 0.95,
-        epochs: int = 40,
+        learning_rate: float = 1.2,
+        learning_rate_decay: float = 0.96,
+        epochs: int = 60,
         early_stopping: float | None = None,
         patience: int = 3,
         validation_fraction: float = 0.0,
@@ -167,7 +167,7 @@ class ContrastiveMF(EpochModel, Transformer):
 
     def search_space(self, rows: CSR | None = None) -> dict[str, Any]:
         """Return ranges for the loss of this model and its learning rate."""
-        rates: dict[str, Any] = {"learning_rate": (0.2, 2.0, "log"), "epochs": [20, 40, 80]}
+        rates: dict[str, Any] = {"learning_rate": (0.2, 2.0, "log"), "learning_rate_decay": (0.9, 1.0)}
         if self.loss == "softmax":
             return {"temperature": (0.03, 0.3, "log")} | rates
         return {"margin": (0.0, 0.9), "negative_weight": (3.0, 1000.0, "log")} | rates
