@@ -15,6 +15,7 @@ COMMANDS = {  # the module that runs it, and what it measures
     "accuracy": ("accuracy.table", "settings chosen on train, lists evaluated on published test splits"),
     "defaults": ("accuracy.choose_defaults", "default parameters against a search"),
     "tune-budget": ("accuracy.tune_budget", "what `tune` finds within 20 fits, against 200 trials"),
+    "events": ("accuracy.events", "what several kinds of events, their weights and a half-life add"),
     "roofline": ("profile.roofline", "the part of the machine's limits that ALS reaches"),
     "scaling": ("profile.scaling", "a fit on 1, 2 and 128 threads"),
     "memory": ("profile.memory", "what a fit adds to the memory of its process"),

@@ -3,12 +3,14 @@
 import typing as _t
 
 from . import datasets, evaluation, kernels, models
+from .data.events import Events
 from .data.features import Features
 from .data.interactions import Interactions
 from .kernels import backend_info, set_backend, use_backend
 from .models import *  # noqa: F403
 
 __all__ = [
+    "Events",
     "Features",
     "Interactions",
     "backend_info",

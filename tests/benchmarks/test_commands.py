@@ -24,6 +24,8 @@ TINY = [
     "defaults biased --data ml-latest-small --folder FOLDER --folds 1 --trials 2",
     "defaults cosine --data ml-latest-small --folder FOLDER --folds 1 --trials 2",
     """defaults logistic --data ml-latest-small --folder FOLDER --try {"epochs":1} {"factors":4}""",
+    "events kinds --data ml-latest-small --folder FOLDER --seeds 0 1 --budget 1",
+    "events preferences --data ml-latest-small --folder FOLDER --seeds 0 --draws 1",
     "tune-budget --data ml-latest-small --folder FOLDER --factors 4 --trials 2",
 ]
 

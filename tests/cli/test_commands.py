@@ -16,7 +16,7 @@ import sys
 import numpy as np
 import pytest
 
-from alternant import ImplicitALS, Interactions
+from alternant import Events, ImplicitALS, Interactions
 from alternant._utils import threads, validation
 from alternant._utils.atomic import same_file
 from alternant._utils.messages import about, parameter, refusal
@@ -766,3 +766,79 @@ def test_unknown_users_get_what_is_asked_for(run, folder):
     code, out, _ = run(*asked, "cold-start")
     first = [item["item"] for item in json.loads(out.splitlines()[0])["items"]]
     assert (code, first) == (0, model.cold_start(3)[0].tolist())
+
+
+@pytest.fixture(scope="module")
+def events(folder):
+    """A table of views, purchases and dislikes with dates."""
+    rng = np.random.default_rng(0)
+    rows = ["who,what,did,on"]
+    for _ in range(900):
+        user, item = rng.integers(0, 40), rng.integers(0, 20)
+        did = "dislike" if (user - item) % 2 else "buy" if rng.random() < 0.4 else "view"
+        rows.append(f"{user},{item},{did},2024-01-{rng.integers(1, 32):02}")
+    (folder / "events.csv").write_text("\n".join(rows) + "\n")
+    return ["events.csv", "--user", "who", "--item", "what", "--kind", "did", "--time", "on"]
+
+
+def test_events_are_weighted_by_kind_and_age(run, folder, events):
+    weights = ["--weight", "view=0.2", "--weight", "buy=1", "--weight", "dislike=-1"]
+    code, out, err = run("fit", *events, *weights, "--half-life", "10d", "-o", "e.safetensors", "--factors", "2",
+                         "--random-state", "0")  # fmt: skip
+    assert (code, err) == (0, "")
+    assert "dislike: " in out
+    table = Events.from_file(folder / "events.csv", user="who", item="what", kind="did", time="on")
+    expected = ImplicitALS(factors=2, random_state=0).fit(
+        table.interactions({"view": 0.2, "buy": 1, "dislike": -1}, half_life="10d")
+    )
+    saved = ImplicitALS.load(folder / "e.safetensors")
+    np.testing.assert_array_equal(saved.item_factors, expected.item_factors)
+    for split in ("random", "leave-last-out", "by-time", "new-users"):
+        code, out, err = run("evaluate", *events, *weights, "--target", "buy", "--split", split, "-k", "5", "--factors",
+                             "2", "--json", "--half-life", "90d")  # fmt: skip
+        assert (code, err) == (0, "")
+        assert 0.2 < json.loads(out)["ImplicitALS"]["means"]["ndcg@5"] <= 1
+
+
+@pytest.mark.parametrize(("options", "message"), [
+    (["--weight", "vew=1"], "--weight must be a kind of these events, 'buy', 'dislike', 'view', got 'vew'"),
+    (["--weight", "view"], "--weight must be KIND=NUMBER, got 'view'"),
+    (["--weight", "view=a"], "--weight must be KIND=NUMBER, got 'view=a'"),
+    (["--half-life", "3"], "--half-life must have a unit, since times are dates: pass '3d' for days, "),
+    (["--model", "biased-mf", "--value", "on"], "--model biased-mf learns from ratings, which can't be weighted and "),
+    (["--aggregate", "max"], "--aggregate must be sum with --kind or --half-life, got max: leave it out"),
+    ([], "--target must name the kind of event to predict, one of buy, dislike, view, got nothing"),
+    (["--target", "bought"], "--target must name the kind of event to predict, one of buy, dislike, view, got 'boug"),
+])  # fmt: skip
+def test_bad_options_of_events_are_refused(run, events, options, message):
+    command = ["evaluate"] if not options or options[0] == "--target" else ["fit", "-o", "no.safetensors"]
+    code, out, err = run(command[0], *events, *command[1:], *options)
+    assert (code, out) == (1, "")
+    assert err.startswith(f"alternant: error: {message}")
+
+
+def test_weights_without_kinds_are_refused(run, events):
+    code, _, err = run("fit", *events[:5], "--weight", "view=1", "-o", "no.safetensors")
+    assert (code, err) == (1, "alternant: error: --weight needs the kinds of events: name their column with --kind\n")
+
+
+def test_a_fit_with_a_checkpoint_is_resumed(run, folder):
+    fit = ["fit", "ratings.csv", *TABLE, "--factors", "4", "--random-state", "0", "--checkpoint", "state"]
+    assert run(*fit, "--iterations", "3", "--every", "2", "-o", "part.safetensors")[0] == 0
+    assert run(*fit, "--iterations", "8", "-o", "whole.safetensors")[0] == 0
+    whole = ImplicitALS.load(folder / "whole.safetensors")
+    again = ImplicitALS(factors=4, random_state=0).fit(whole.interactions_.to_scipy())
+    np.testing.assert_array_equal(whole.user_factors, again.user_factors)
+    code, _, err = run(*fit, "--factors", "5", "-o", "other.safetensors")
+    assert (code, "belongs to a fit with factors=4, not 5" in err) == (1, True)
+    code, _, err = run(*fit, "-o", "state/checkpoint.safetensors")
+    assert (code, "--output must not be in the folder of --checkpoint" in err) == (1, True)
+    ease = ["fit", "ratings.csv", *TABLE, "--model", "ease", "-o", "ease.safetensors"]
+    code, _, err = run(*ease, "--checkpoint", "state")
+    assert (code, "--model ease has no iterations to save" in err) == (1, True)
+
+
+@pytest.mark.parametrize("text", [".3", "+0.3", "3e-1"])
+def test_numbers_may_be_written_as_python_writes_them(run, text):
+    assert run("fit", "ratings.csv", *TABLE, "--model", "biased-mf", "--set", f"learning_rate={text}",
+               "--iterations", "1", "-o", "n.safetensors")[0] == 0  # fmt: skip

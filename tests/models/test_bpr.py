@@ -164,3 +164,39 @@ def test_the_number_of_blocks_leaves_every_round_enough_triples(blocks):
     rounds = max(1, blocks // 2 * (blocks - 1))
     assert pairwise.block_count(1000, 1000, pairwise.ROUND_TRIPLES * rounds) >= blocks
     assert pairwise.block_count(1000, blocks, 1 << 40) <= blocks
+
+
+def test_users_with_all_items_have_nothing_to_rank():
+    with pytest.warns(UserWarning, match="each user has interacted with all items or with none"):
+        BPR(factors=2, epochs=1).fit(np.ones((3, 3)))
+    BPR(factors=2, epochs=1, verify_negatives=False).fit(np.ones((3, 3)))
+
+
+def test_only_interactions_that_are_ranked_are_held_out():
+    values = np.where(np.random.default_rng(0).random((30, 20)) < 0.5, 1.0, -1.0) * (np.arange(20) % 3 > 0)
+    for seed in range(10):
+        model = BPR(factors=2, epochs=2, validation_fraction=0.001, random_state=seed).fit(sp.csr_array(values))
+        assert model.history_["validation_loss"][0] > 0
+    dislike = sp.csr_array(([-1.0], ([0], [1])), shape=values.shape)
+    with pytest.raises(ValueError, match="validation must contain at least one value above 0"):
+        BPR(factors=2).fit(sp.csr_array(values), validation=dislike)
+
+
+def test_a_warm_start_keeps_users_that_have_no_interactions_any_more():
+    rows = sp.csr_array(np.random.default_rng(0).random((12, 9)) < 0.5).astype(float)
+    model = BPR(factors=3, epochs=2, random_state=0).fit(rows)
+    before = model.user_factors[0].copy()
+    less = rows.tolil()
+    less[0] = 0
+    wider = sp.vstack([less.tocsr(), sp.csr_array((1, 9))]).tocsr()
+    model.set_params(warm_start=True).fit(wider)
+    np.testing.assert_array_equal(model.user_factors[0], before)
+    assert not model.user_factors[12, :-1].any()
+
+
+def test_popular_negatives_are_drawn_without_the_interactions_too(tmp_path):
+    rows = sp.csr_array(np.random.default_rng(0).random((40, 25)) < np.linspace(0.05, 0.9, 25)).astype(float)
+    model = BPR(factors=3, epochs=3, sampling="popularity", random_state=0).fit(rows)
+    model.save(tmp_path / "without", interactions=False)
+    loaded = BPR.load(tmp_path / "without")
+    np.testing.assert_array_equal(loaded.fold_in_users(rows[:5]), model.fold_in_users(rows[:5]))

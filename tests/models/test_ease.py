@@ -144,7 +144,7 @@ def test_similar_items_have_columns_of_weights_that_point_the_same_way():
     unit = B / np.maximum(np.linalg.norm(B, axis=0), 1e-300)
     right = unit.T @ unit
     np.fill_diagonal(right, -np.inf)
-    ids, scores = model.similar_items(np.arange(N), N - 1)
+    ids, scores = model.similar_items(np.arange(N), N - 1, shrinkage=0)
     np.testing.assert_allclose(scores, -np.sort(-right, axis=1)[:, :-1], atol=1e-12)
     np.testing.assert_allclose(np.take_along_axis(right, ids, 1), scores, atol=1e-12)
     assert not scores[EMPTY].any()

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import scipy.sparse as sp
+from refusal import refuses
 
 from alternant import ItemKNN, Popularity, datasets
 from alternant.evaluation import evaluate, random_split
@@ -101,6 +102,11 @@ def test_what_no_neighbour_scores_is_ranked_by_popularity():
     popular = Popularity().fit(ROWS).recommend(7, 5)[0]
     np.testing.assert_array_equal(SHARES[found.recommend(7, 5)[0]], SHARES[popular])
     np.testing.assert_array_equal(SHARES[found.cold_start(5)[0]], SHARES[popular])
+
+
+def test_similar_items_of_another_shrinkage_are_refused():
+    found = ItemKNN().fit(ROWS)
+    refuses(ValueError, r"pass it to ItemKNN\(shrinkage=\.\.\.\)", lambda: found.similar_items(0, shrinkage=3))
 
 
 def test_similar_items_are_the_neighbours_and_no_others(backend):

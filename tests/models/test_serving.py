@@ -3,11 +3,13 @@
 import copy
 import inspect
 import pickle
+from functools import partial
 
 import joblib
 import numpy as np
 import pytest
 import scipy.sparse as sp
+from refusal import refuses
 
 from alternant import ImplicitALS
 from alternant.models import FactorModel
@@ -185,7 +187,7 @@ def test_predict_of_one_pair_is_a_float_and_the_score_that_recommend_gives(model
 
 @pytest.mark.parametrize("kind", ["item", "user"])
 def test_neighbours_are_ranked_by_cosine_without_the_row_itself(model, kind):
-    similar = {"item": model.similar_items, "user": model.similar_users}[kind]
+    similar = {"item": partial(model.similar_items, shrinkage=0), "user": model.similar_users}[kind]
     factors = {"item": model.item_factors, "user": model.user_factors}[kind].astype(float)
     n, empty = len(factors), {"item": [6], "user": []}[kind]  # user 7, with nothing, is like the mean user
     norms = np.linalg.norm(factors, axis=1)
@@ -200,6 +202,25 @@ def test_neighbours_are_ranked_by_cosine_without_the_row_itself(model, kind):
     assert (ids[:, -1] == -1).all()
     assert (got[:, -1] == -np.inf).all()
     assert (got[empty, :-1] == 0).all()  # nothing is like a row of zeros
+
+
+def test_items_with_few_interactions_are_less_similar(model, tmp_path):
+    counts = np.bincount(model.interactions_.indices, minlength=len(model.item_factors))
+    every = np.arange(len(counts))
+    cosines = np.zeros((len(every), len(every)))
+    np.put_along_axis(cosines, *model.similar_items(every, len(every) - 1, shrinkage=0), axis=1)
+    for shrinkage, given in ((10.0, {}), (2.5, {"shrinkage": 2.5})):
+        expected = cosines * (counts / (counts + shrinkage))
+        np.fill_diagonal(expected, -np.inf)
+        ids, got = model.similar_items(every, len(every) - 1, **given)
+        np.testing.assert_allclose(got, -np.sort(-expected, axis=1)[:, :-1], atol=1e-6)
+        np.testing.assert_allclose(got, np.take_along_axis(expected, ids, 1), atol=1e-6)
+    model.save(tmp_path / "without", interactions=False)  # the counts are kept
+    loaded = type(model).load(tmp_path / "without")
+    for found, again in zip(model.similar_items(every), loaded.similar_items(every), strict=True):
+        np.testing.assert_array_equal(found, again)
+    refuses(ValueError, "shrinkage must be at least 0 and finite, got -1",
+            lambda: model.similar_items(0, shrinkage=-1), model)  # fmt: skip
 
 
 def test_neighbours_have_the_shape_of_the_ids(model):

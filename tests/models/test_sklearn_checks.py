@@ -43,6 +43,7 @@ def cases():
 @pytest.mark.filterwarnings("ignore:.* occurred during set_params:UserWarning")  # impossible values are refused at once
 @pytest.mark.filterwarnings("ignore:.* values other than 0 .disliked:UserWarning")
 @pytest.mark.filterwarnings("ignore:interactions contain no dislikes:UserWarning")
+@pytest.mark.filterwarnings("ignore:each user has interacted with all items:UserWarning")
 @pytest.mark.parametrize(("model", "check"), list(cases()))
 def test_a_check_passes_unless_the_page_says_why_not(model, check):
     assert check(model) is None  # or it raises

@@ -2,13 +2,15 @@
 
 import re
 import warnings
+from functools import partial
 
 import numpy as np
 import pytest
 import scipy.sparse as sp
 
-from alternant import BiasedMF, CosineMF, LogisticMF
+from alternant import BiasedMF, CosineMF, Interactions, LogisticMF
 from alternant.models import NotFittedError
+from alternant.models._checkpoint import Snapshot
 from alternant.models._fit_loop import FitLoop, FitOptions, Iteration, Stopping
 from alternant.models.sgd import epochs
 from alternant.models.sgd import trainer as _sgd
@@ -142,7 +144,7 @@ def test_the_first_epoch_is_not_one_that_failed_to_improve(patience, epochs):
     options = FitOptions(show_progress=False)
     with FitLoop(9, Stopping(0.0, "objective", patience), options, None, lambda *_: None) as loop:
         for _ in loop:
-            loop.end(done)
+            loop.end(done, Snapshot)
     assert loop.number == epochs
 
 
@@ -214,7 +216,8 @@ def test_dense_tables_and_whole_matrices_name_what_was_seen(plain):
 
 def test_neighbours_are_found_by_the_vectors_without_biases(case):
     model = case.fit(dtype="float64")
-    for side, similar in ((model.item_factors, model.similar_items), (model.user_factors, model.similar_users)):
+    similar_items = partial(model.similar_items, shrinkage=0)
+    for side, similar in ((model.item_factors, similar_items), (model.user_factors, model.similar_users)):
         vectors = side[:, : model.factors]
         unit = vectors / np.linalg.norm(vectors, axis=1)[:, None]
         ids, cosines = similar(3, 5)
@@ -385,3 +388,10 @@ def test_before_a_fit_there_is_nothing_to_ask(plain):
     for call in ("recommend", "similar_items", "fold_in_users"):
         with pytest.raises(NotFittedError, match=f"this {plain.cls.__name__} is not fitted yet: call fit"):
             getattr(plain.make(), call)(0)
+
+
+def test_validation_by_ids_needs_interactions_by_ids():
+    rows = matrix(UTILITY > 0)
+    model = LogisticMF(factors=2, epochs=1)
+    with pytest.raises(TypeError, match="as interactions are one, got Interactions: pass"):
+        model.fit(rows, validation=Interactions.from_arrays([0], [0]))

@@ -66,3 +66,17 @@ def test_likes_one_by_one(capsys, planted):
     assert "60 users, 40 items" in out
     assert model.user_ids_[0] == f"user {events[0][0]}"
     assert "next for user" in out
+
+
+def test_views_and_purchases(tmp_path, capsys, planted):
+    pytest.importorskip("pyarrow", reason="tables in files are read by pyarrow")
+    pytest.importorskip("optuna", reason="tune needs Optuna")
+    rows = [f"{u + 1},game {i + 1},{'dislike' if liked < 0 else 'purchase' if liked > 0.5 else 'view'},{3600 * time}"
+            for u, i, liked, time in planted]  # fmt: skip
+    (tmp_path / "events.csv").write_text("\n".join(["user,item,kind,time", *rows, ""]))
+    load("views_and_purchases").main(str(tmp_path / "events.csv"), str(tmp_path / "model.safetensors"), budget=2)
+    out = capsys.readouterr().out
+    assert f"{len(rows)} events" in out
+    assert "with weights, it is higher by 0." in out
+    assert "half_life" in out
+    assert "user 1 might buy:\n  game " in out

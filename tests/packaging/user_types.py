@@ -17,6 +17,7 @@ from alternant import (
     EASE,
     BiasedMF,
     CosineMF,
+    Events,
     ExplicitALS,
     FactorModel,
     FitState,
@@ -41,6 +42,14 @@ def data(frame: pl.DataFrame, column: list[int]) -> None:
     Interactions.from_frame(column, user="u", item="i")  # type: ignore[arg-type]
     Interactions.from_arrays(column, column, aggregate="latest")  # type: ignore[arg-type]
     alternant.ImplicitASL()  # type: ignore[attr-defined]
+
+
+def events(frame: pl.DataFrame) -> None:
+    table = Events.from_frame(frame, user="u", item="i", kind="k", time="t")
+    assert_type(table.interactions({"view": 0.2}, half_life="30d", now="2024-01-01"), Interactions)
+    assert_type(evaluation.split_kind(table, "view", evaluation.leave_one_out), tuple[Events, Interactions])
+    assert_type(tuning.tune(ImplicitALS, table, kind="view").best_model, ImplicitALS | Any)
+    table.interactions({"view": "much"})  # type: ignore[dict-item]
 
 
 def lists(model: ImplicitALS, table: Interactions, users: NDArray[np.int64]) -> None:

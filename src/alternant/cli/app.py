@@ -20,7 +20,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 # Parameters whose options have a different name.
-ALIASES = {"epochs": "iterations", "id": "title_columns", "n_users": "fraction", "title": "title_columns"}
+ALIASES = {"epochs": "iterations", "id": "title_columns", "n_users": "fraction", "title": "title_columns",
+           "weights": "weight"}  # fmt: skip
 ERRORS = (ArithmeticError, ImportError, IndexError, MemoryError, OSError, RuntimeError, TypeError, ValueError)
 
 

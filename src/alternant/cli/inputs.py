@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from .._utils.atomic import same_file
+from ..data.events import Events
 from ..data.features import Features
 from ..data.interactions import Interactions
 from ..data.io import files
@@ -62,9 +63,9 @@ def _parse(text: str) -> Any:
     try:
         value = json.loads(text)
     except ValueError:
-        if "," in text:  # a pair, with or without parentheses
-            with contextlib.suppress(ValueError):
-                return tuple(json.loads(part) for part in text.strip("() ").split(","))
+        with contextlib.suppress(ValueError):  # such as .3, or a pair, with or without parentheses
+            numbers = tuple(map(float, text.strip("() ").split(",")))
+            return numbers if len(numbers) > 1 else numbers[0]
         return {"none": None, "true": True, "false": False}.get(text.lower(), text)
     return tuple(value) if isinstance(value, list) else value
 
@@ -103,6 +104,70 @@ def read_interactions(arguments: argparse.Namespace) -> Interactions:
         arguments.file, **columns, aggregate=arguments.aggregate or ("sum" if adds_up else "last"),
         separator=arguments.separator, header=arguments.header, quote=_quote(arguments), decimal=arguments.decimal,
     )  # fmt: skip
+
+
+def read_events(arguments: argparse.Namespace) -> Events | None:
+    """Read the table as events, if their kinds or ages matter, else return None."""
+    if arguments.kind is None and arguments.half_life is None:
+        if arguments.weight:
+            raise ValueError("--weight needs the kinds of events: name their column with --kind")
+        return None
+    if MODELS[arguments.model].traits.feedback != "implicit":
+        learns_from = LEARNS_FROM[MODELS[arguments.model].traits.feedback]
+        raise ValueError(
+            f"--model {arguments.model} learns from {learns_from}, which can't be weighted and added up: choose "
+            "implicit-als"
+        )
+    if arguments.aggregate not in (None, "sum"):
+        raise ValueError(f"--aggregate must be sum with --kind or --half-life, got {arguments.aggregate}: leave it out")
+    columns: dict[str, Any] = {
+        name: _column(getattr(arguments, name)) for name in ("user", "item", "kind", "value", "time")
+    }
+    return Events.from_file(
+        arguments.file, **columns, separator=arguments.separator, header=arguments.header, quote=_quote(arguments),
+        decimal=arguments.decimal,
+    )  # fmt: skip
+
+
+def weigh(events: Events, arguments: argparse.Namespace, now: Any = None) -> Interactions:
+    """Return the interactions of events with the weights and the half-life of the options."""
+    weights: dict[Any, float] | None = None
+    if arguments.weight:
+        kinds = {str(kind): kind for kind in events.kinds}
+        weights = {}
+        for text in arguments.weight:
+            kind, equals, number = text.rpartition("=")
+            try:
+                weights[kinds.get(kind, kind)] = float(number if equals else "")
+            except ValueError:
+                raise ValueError(f"--weight must be KIND=NUMBER, got {text!r}") from None
+    half_life: Any = arguments.half_life
+    with contextlib.suppress(TypeError, ValueError):  # with a unit, or None
+        half_life = float(half_life)
+    return events.interactions(weights, half_life=half_life, now=now)
+
+
+def weigh_alike(
+    train: Events, known: Events | None, arguments: argparse.Namespace
+) -> tuple[Interactions, Interactions | None]:
+    """Return the interactions of training events and of new users' events, if any, with ages until the same time."""
+    if known is None:
+        return weigh(train, arguments), None
+    now = None
+    if arguments.half_life is not None and train.times is not None and known.times is not None:
+        now = max(train.times.max(), known.times.max())
+    return weigh(train, arguments, now), weigh(known, arguments, now)
+
+
+def kind_of(text: str | None, events: Events) -> Any:
+    """Return the kind to predict, given as text."""
+    kinds = {str(kind): kind for kind in events.kinds}
+    if text is None and len(kinds) == 1:
+        return events.kinds[0]
+    if text not in kinds:
+        found = "nothing" if text is None else repr(text)
+        raise ValueError(f"--target must name the kind of event to predict, one of {', '.join(kinds)}, got {found}")
+    return kinds[text]
 
 
 def read_titles(model: Any, arguments: argparse.Namespace) -> dict[Any, str] | None:

@@ -24,6 +24,12 @@ def add_table(parser: argparse.ArgumentParser) -> None:
         parser.add_argument(
             f"--{role}", required=role in ("user", "item"), metavar="COLUMN", help=f"the column of {what}"
         )
+    parser.add_argument("--kind", metavar="COLUMN", help="the column of kinds of events, such as view and purchase, "
+                        "whose weights are added up")  # fmt: skip
+    parser.add_argument("--weight", action="append", metavar="KIND=NUMBER", help="the weight of a kind, negative for "
+                        "dislikes; repeat the option for each (default: 1 for all)")  # fmt: skip
+    parser.add_argument("--half-life", metavar="DURATION", help="the age at which an event has half of its weight, "
+                        "such as 30d, or a number in the unit of --time (default: age does not matter)")  # fmt: skip
     parser.add_argument("--aggregate", choices=("sum", "max", "last", "mean", "error"),
                         help="how to combine several rows of one pair (default: last for models of ratings and likes, "
                         f"{', '.join(_of_last_words())}; sum for the others)")  # fmt: skip

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Any
 
 import numpy as np
@@ -22,19 +23,48 @@ def build(
 
     Parameters
     ----------
+    users, items, values, times, names
+        As for `number_rows`.
+    aggregate : str
+    """
+    events, user_ids, item_ids, dropped = number_rows(users, items, values, times, names)
+    try:
+        pairs = merge_pairs(events, (len(user_ids), len(item_ids)), aggregate)
+    except DuplicatePairError as error:
+        who, what = user_ids.values.tolist()[events.users[error.row]], item_ids.values.tolist()[events.items[error.row]]
+        raise refusal(
+            ValueError,
+            f"every pair must occur once ({parameter('aggregate', 'error')}), but user {who!r} and item {what!r} "
+            f"occur in several rows ({error.repeated} rows repeat a pair): choose another aggregate, such as 'last'",
+        ) from None
+    dropped.n_merged = len(events.users) - len(pairs.matrix.data)
+    return pairs, user_ids, item_ids, dropped
+
+
+def number_rows(
+    users: Any, items: Any, values: NDArray[Any] | None, times: tuple[NDArray[Any], NDArray[np.bool_]] | None,
+    names: dict[str, str], kinds: NDArray[Any] | None = None,
+) -> tuple[EventTable, Ids, Ids, DroppedRows]:  # fmt: skip
+    """Number the ids, and drop rows with missing entries.
+
+    Parameters
+    ----------
     users, items : columns of ids, as returned by `io.columns.id_column`
     values : float array or None
         NaN where missing.
     times : (array, boolean array) or None
         The times, and which of them are missing.
-    aggregate : str
     names : dict
         The names of the columns in messages.
+    kinds : integer array or None
+        The number of each event's kind; -1 where missing, which counts as a missing id.
     """
     n_rows = len(users)
     rows, user_ids = factorize(users, names["user"])
     columns, item_ids = factorize(items, names["item"])
     unknown = (rows < 0) | (columns < 0)
+    if kinds is not None:
+        unknown |= kinds < 0
     unvalued = np.zeros(n_rows, bool) if values is None else np.isnan(values)
     untimed = np.zeros(n_rows, bool) if times is None else times[1]
     dropped = DroppedRows(
@@ -47,27 +77,17 @@ def build(
     if values is not None and (infinite := np.isinf(values) & ~lost).any():
         at = int(np.argmax(infinite))
         raise ValueError(f"{names['value']} must hold finite numbers, got {values[at]} in row {at}: drop that row")
-    events = EventTable(rows, columns, values, None if times is None else times[0])
+    events = EventTable(rows, columns, values, None if times is None else times[0], kinds=kinds)
     if lost.any():
         events = events.take(np.flatnonzero(~lost))
         rows, user_ids = used_ids(events.users, user_ids)
         columns, item_ids = used_ids(events.items, item_ids)
-        events = EventTable(rows, columns, events.values, events.times)
+        events = dataclasses.replace(events, users=rows, items=columns)
     if len(events.users) == 0:
+        what = "a user and an item" if kinds is None else "a user, an item and a kind"
         raise ValueError(
-            f"interactions must have at least one row with a user and an item, got {n_rows} rows, of which "
+            f"interactions must have at least one row with {what}, got {n_rows} rows, of which "
             f"{dropped.n_missing_ids} have no id, {dropped.n_missing_values} no value and "
             f"{dropped.n_missing_times} no time"
         )
-    shape = len(user_ids), len(item_ids)
-    try:
-        pairs = merge_pairs(events, shape, aggregate)
-    except DuplicatePairError as error:
-        who, what = user_ids.values.tolist()[rows[error.row]], item_ids.values.tolist()[columns[error.row]]
-        raise refusal(
-            ValueError,
-            f"every pair must occur once ({parameter('aggregate', 'error')}), but user {who!r} and item {what!r} "
-            f"occur in several rows ({error.repeated} rows repeat a pair): choose another aggregate, such as 'last'",
-        ) from None
-    dropped.n_merged = len(events.users) - len(pairs.matrix.data)
-    return pairs, user_ids, item_ids, dropped
+    return events, user_ids, item_ids, dropped

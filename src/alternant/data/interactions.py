@@ -16,8 +16,8 @@ from .._utils.validation import check_choice
 from .append import check_appendable, merge_appended, refuse_other_types
 from .build import build
 from .ids import Ids, distinct_ids
-from .io import columns as convert
 from .io import files, frames
+from .io.event_columns import EventColumns, columns_of_arrays, columns_of_frame
 from .io.text import Dialect
 from .pairs import AGGREGATES, Pairs, merge_pairs
 from .report import DroppedRows, InteractionsReport
@@ -101,20 +101,7 @@ class Interactions(Guarded):
         check_choice("aggregate", aggregate, AGGREGATES)
         table = frames.open_frame("frame", frame)
         asked = {"user": user, "item": item, "value": value, "time": time}
-        needed = {role: at for role, at in asked.items() if at is not None or role in ("user", "item")}
-        places = {role: frames.find_column(table, role, at) for role, at in needed.items()}
-        if places["user"] == places["item"]:
-            raise ValueError(f"user and item must be different columns, got {table.columns[places['user']]!r} for both")
-        names = {role: f"column {table.columns[at]!r}" for role, at in places.items()}
-        numbers = when = None
-        if value is not None:
-            at = places["value"]
-            numbers = convert.number_column(parameter("value", table.columns[at]), table[:, at])
-        if time is not None:
-            at = places["time"]
-            when = convert.time_column(parameter("time", table.columns[at]), table[:, at])
-        users, items = (convert.id_column(names[role], table[:, places[role]]) for role in ("user", "item"))
-        made = cls._make(users, items, numbers, when, aggregate, names)
+        made = cls._make(columns_of_frame(table, asked), aggregate)
         made._columns, made._library = asked, frames.library_of(table)
         return made
 
@@ -194,24 +181,14 @@ class Interactions(Guarded):
             As `from_frame`, and if the lengths differ.
         """
         check_choice("aggregate", aggregate, AGGREGATES)
-        ids = [convert.id_column(name, column) for name, column in (("users", users), ("items", items))]
-        numbers = None if values is None else convert.number_column("values", values)
-        when = None if times is None else convert.time_column("times", times)
-        lengths = {"users": len(ids[0]), "items": len(ids[1])}
-        lengths |= {} if numbers is None else {"values": len(numbers)}
-        lengths |= {} if when is None else {"times": len(when[0])}
-        if len(set(lengths.values())) > 1:
-            found = ", ".join(f"{length} {name}" for name, length in lengths.items())
-            raise ValueError(f"all arrays must have the same length, one element per event, got {found}")
-        names = {"user": "users", "item": "items", "value": "values", "time": "times"}
-        return cls._make(ids[0], ids[1], numbers, when, aggregate, names)
+        return cls._make(columns_of_arrays(users, items, values, times), aggregate)
 
     @classmethod
-    def _make(
-        cls, users: Any, items: Any, values: NDArray[Any] | None,
-        times: tuple[NDArray[Any], NDArray[np.bool_]] | None, aggregate: Aggregate, names: dict[str, str],
-    ) -> Self:  # fmt: skip
-        pairs, user_ids, item_ids, dropped = build(users, items, values, times, aggregate, names)
+    def _make(cls, columns: EventColumns, aggregate: Aggregate) -> Self:
+        values = columns.values
+        pairs, user_ids, item_ids, dropped = build(
+            columns.users, columns.items, values, columns.times, aggregate, columns.names
+        )
         return cls(pairs, user_ids, item_ids, aggregate=aggregate, dropped=dropped, has_values=values is not None)
 
     def _snapshot(self) -> Self:

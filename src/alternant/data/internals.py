@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
+from .events import Events
 from .ids import Ids
 from .interactions import Interactions
 
@@ -22,3 +25,18 @@ def library_of(interactions: Interactions) -> str | None:
 def select(interactions: Interactions, keep: NDArray[np.bool_]) -> Interactions:
     """Return the pairs where `keep`, aligned with ``matrix.data``, is true; ids and shape don't change."""
     return interactions._select(keep)
+
+
+def positions(interactions: Interactions) -> tuple[NDArray[np.int64], NDArray[Any]]:
+    """Return the row and the column of every pair."""
+    return interactions._pairs.matrix.positions()
+
+
+def select_events(events: Events, keep: NDArray[np.bool_]) -> Events:
+    """Return the events where `keep` is true; ids and kinds don't change."""
+    return events._select(keep)
+
+
+def users_of(events: Events) -> NDArray[Any]:
+    """Return the row number of each event's user."""
+    return events._table.users

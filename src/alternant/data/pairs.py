@@ -26,10 +26,11 @@ class EventTable:
     times: NDArray[Any] | None
     counts: NDArray[np.int64] | None = None
     summed: NDArray[np.bool_] | None = None
+    kinds: NDArray[Any] | None = None  # of `Events`; merging ignores them
 
     def take(self, rows: NDArray[Any]) -> EventTable:
         """Return the chosen rows."""
-        parts = (self.users, self.items, self.values, self.times, self.counts, self.summed)
+        parts = (self.users, self.items, self.values, self.times, self.counts, self.summed, self.kinds)
         return EventTable(*(None if part is None else part[rows] for part in parts))  # type: ignore[arg-type]
 
     def each_count(self) -> NDArray[np.int64]:

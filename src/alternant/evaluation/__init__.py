@@ -1,6 +1,7 @@
 """Offline evaluation: train-test splits, ranking metrics and rating metrics."""
 
 from ._evaluate import evaluate
+from ._kinds import HeldOutEvents, split_kind
 from ._negatives import sample_negatives
 from ._report import Evaluation, Interval
 from ._scorer import scorer
@@ -18,6 +19,7 @@ from .splits import (
 
 __all__ = [
     "Evaluation",
+    "HeldOutEvents",
     "HeldOutUsers",
     "Interval",
     "RankingMetrics",
@@ -32,4 +34,5 @@ __all__ = [
     "sample_negatives",
     "scorer",
     "split_by_time",
+    "split_kind",
 ]

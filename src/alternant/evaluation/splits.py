@@ -8,9 +8,7 @@ platform.
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Iterator
-from datetime import datetime
 from typing import TYPE_CHECKING, Any, Generic, NamedTuple, TypeVar, overload
 
 import numpy as np
@@ -19,7 +17,7 @@ from numpy.typing import NDArray
 from .._utils.messages import parameter, refusal
 from .._utils.validation import check_integer, check_share, random_generator
 from ..data.hold_out import hold_out
-from ..data.io.columns import in_utc
+from ..data.io.columns import to_datetime
 from ._table import Table
 
 if TYPE_CHECKING:
@@ -203,7 +201,7 @@ def split_by_time(
         at = np.sort(table.times)[len(table.times) - wanted]
     elif table.times.dtype.kind == "M":
         try:
-            at = _to_datetime(at)
+            at = to_datetime(at)
         except (TypeError, ValueError):
             raise ValueError(f"at must be a date, like the times, got {at!r}") from None
     elif isinstance(at, (str, bool)) or not np.isscalar(at) or np.isnan(at):
@@ -337,14 +335,6 @@ def _k_smallest(table: Table, k: int, keys: NDArray[Any]) -> NDArray[np.bool_]:
     held_out = np.zeros(len(table.rows.data), bool)
     held_out[order[(position < k) & users[table.owner[order]]]] = True
     return held_out
-
-
-def _to_datetime(at: Any) -> np.datetime64:
-    """Return a date as `numpy.datetime64`, converted to UTC if it has a time zone."""
-    if isinstance(at, str):
-        with contextlib.suppress(ValueError):  # such as 2020-01, which only NumPy reads
-            at = datetime.fromisoformat(at)
-    return np.datetime64(in_utc(at))
 
 
 def _count(fraction: Any, size: int, name: str = "fraction", of: str = "entries") -> int:

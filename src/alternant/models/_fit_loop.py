@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -14,6 +15,7 @@ from numpy.typing import NDArray
 from .._utils.progress import progress_bar
 from .._utils.validation import check_choice
 from ..data.csr import CSR
+from ._checkpoint import Checkpoint, Snapshot, check_checkpoint
 
 Solved = Literal["both", "users", "items"]
 
@@ -135,9 +137,12 @@ class FitOptions:
     callback: Callback | None = None
     callback_at: str = "iteration"
     show_progress: bool | None = None  # None: on a terminal only
+    checkpoint: str | os.PathLike[str] | None = None
+    every: int = 1
 
     def __post_init__(self) -> None:
-        """Raise if the callback is not callable."""
+        """Raise if the callback is not callable, or there can't be a checkpoint."""
+        check_checkpoint(self.checkpoint, self.every)
         check_choice("callback_at", self.callback_at, ("iteration", "half_sweep"))
         if self.callback is not None and not callable(self.callback):
             raise TypeError(f"callback must be a function of one argument, a FitState, got {self.callback!r}")
@@ -154,15 +159,16 @@ class FitLoop:
                 loop.end(done)
 
     `commit` passes a complete iteration to the model in a single assignment, so that after an exception or Ctrl-C the
-    model is that of the last complete iteration.
+    model is that of the last complete iteration. With a checkpoint, the loop resumes after the iteration saved in it.
     """
 
     def __init__(
         self, iterations: int, stopping: Stopping, options: FitOptions, training: TrainingData | None,
         commit: Callable[[Iteration, History], None], description: str = "", unit: str = "it",
+        checkpoint: Checkpoint | None = None,
     ) -> None:  # fmt: skip
         self.iterations, self.stopping, self.options, self.training = iterations, stopping, options, training
-        self.commit, self.description, self.unit = commit, description, unit
+        self.commit, self.description, self.unit, self.checkpoint = commit, description, unit, checkpoint
         self.number = 0  # of the iteration, from 1
         self._history: History = {}
         self._least, self._stalled, self._stop = np.inf, 0, False
@@ -173,10 +179,16 @@ class FitLoop:
         show = self.options.show_progress
         self._bar = progress_bar(self.iterations, show, desc=self.description, unit=self.unit)
         self._start = time.perf_counter()
+        if self.checkpoint is not None:
+            self.checkpoint.open()
+            if self.checkpoint.saved is not None:
+                self._resume(self.checkpoint)
         return self
 
     def __exit__(self, *_: object) -> None:
         self._bar.close()
+        if self.checkpoint is not None:
+            self.checkpoint.close()
 
     def __iter__(self) -> Iterator[int]:
         while self.number < self.iterations and not self._stop:
@@ -190,8 +202,8 @@ class FitLoop:
         if self.options.callback_at == "half_sweep":
             self._call_back(X, Y, half.objective, solved, self._seconds(), half.state)
 
-    def end(self, done: Iteration) -> None:
-        """Record an iteration, pass it to the model, call back, and decide whether to stop."""
+    def end(self, done: Iteration, snapshot: Callable[[], Snapshot]) -> None:
+        """Record an iteration, pass it to the model, call back, decide whether to stop, and write the checkpoint."""
         seconds = self._seconds()
         for key, value in {**done.record, "seconds": seconds}.items():
             self._history.setdefault(key, []).append(value)
@@ -205,10 +217,53 @@ class FitLoop:
         if self.stopping.tolerance is not None:
             falls = self.number == 1 or self._least - watched > self.stopping.tolerance * abs(self._least)
             self._stalled = 0 if falls else self._stalled + 1
-            self._stop |= self._stalled >= self.stopping.patience
+            self._stop |= self._has_stalled()
         if watched < self._least:
             self._least, self._best = watched, done if self.stopping.keep_best else None
         self._last = done
+        last = self._stop or self.number >= self.iterations
+        if self.checkpoint is not None and self.checkpoint.due(self.number, last):
+            self._save(self.checkpoint, done, snapshot())
+
+    def _save(self, checkpoint: Checkpoint, done: Iteration, snapshot: Snapshot) -> None:
+        arrays = {"user_factors": done.user_factors, "item_factors": done.item_factors}
+        best = self._best
+        if best is not None and best is not done:
+            arrays |= {"best_user_factors": best.user_factors, "best_item_factors": best.item_factors}
+        checkpoint.write(
+            {
+                "number": self.number, "history": self._history, "least": self._least, "stalled": self._stalled,
+                "seconds": self._seconds(), "state": done.state, "keeps_best": best is not None,
+            },
+            Snapshot(snapshot.arrays | arrays, snapshot.values),
+        )  # fmt: skip
+
+    def _resume(self, checkpoint: Checkpoint) -> None:
+        """Take over the iterations of an interrupted fit, and give the model their factors."""
+        saved, loop = checkpoint.saved, checkpoint.loop
+        assert saved is not None
+        self.number, self._history = loop["number"], loop["history"]
+        self._least, self._stalled = loop["least"], loop["stalled"]
+        if self.number > self.iterations:
+            raise ValueError(
+                f"the checkpoint in {str(checkpoint.folder)!r} is of {self.number} iterations, and this fit has only "
+                f"{self.iterations}: pass at least as many, or another folder"
+            )
+        self._stop = self._has_stalled()  # and not if a callback stopped it
+        self._start -= loop["seconds"]
+        arrays = saved.arrays
+        state = {name: tuple(value) if isinstance(value, list) else value for name, value in loop["state"].items()}
+        self._last = Iteration(arrays["user_factors"], arrays["item_factors"], state=state)
+        if loop["keeps_best"]:
+            self._best = self._last
+            if "best_user_factors" in arrays:
+                best = arrays["best_user_factors"], arrays["best_item_factors"]
+                self._best = Iteration(*best, state=state)
+        self.commit(self._last, _copy(self._history))
+        self._bar.update(self.number)
+
+    def _has_stalled(self) -> bool:
+        return self.stopping.tolerance is not None and self._stalled >= self.stopping.patience
 
     def _seconds(self) -> float:
         return time.perf_counter() - self._start

@@ -221,10 +221,10 @@ class ItemWeightsModel(FoldInUsersModel):
         return above, equal
 
     def _neighbours(
-        self, factors: Any, rows: NDArray[np.int64], k: int, candidates: Any, kind: str
+        self, factors: Any, rows: NDArray[np.int64], k: int, candidates: Any, kind: str, shrinkage: float | None
     ) -> tuple[NDArray[np.int32], NDArray[Any]]:
         if kind == "item":
-            return super()._neighbours(factors, rows, k, candidates, kind)
+            return super()._neighbours(factors, rows, k, candidates, kind, shrinkage)
         unit = _unit_rows(self._latent(factors))
         columns = scipy.sparse.csr_array(unit.T)
         everybody = np.empty((len(factors), 0), factors.dtype)  # only its length and dtype are used

@@ -5,7 +5,8 @@ The tensors are the factors (`user_factors` and `item_factors`; if users are spa
 column) and, if present, the interactions
 (`indptr`, `indices`, `values`, `shape`), the raw ids (`user_ids`, `item_ids`: int64, or the bytes of a JSON list) and
 the degrees of the fit (`user_degrees`, `item_degrees`, since version 2, with their exponents as ``degrees`` in the
-header) and, since version 3, what was learned from features (`user_features_weights` and so on; see `_prior_storage`).
+header), `item_counts` (the number of interactions of each item, if the interactions themselves are left out) and, since
+version 3, what was learned from features (`user_features_weights` and so on; see `_prior_storage`).
 A model without features is written as version 2. The header's ``__metadata__`` contains ``alternant`` (the version of
 the format), ``model`` (the class),
 ``parameters`` and ``state`` (both JSON), and ``library`` (of the data frame the model was fitted on).
@@ -41,6 +42,7 @@ _DENSE_ITEMS = {"item_factors_transposed"}  # beside sparse users
 _INTERACTIONS = {"indptr", "indices", "values", "shape"}
 _IDS = {"user_ids", "item_ids"}
 _DEGREES = {"user_degrees", "item_degrees"}
+_COUNTS = {"item_counts"}
 
 # What may be raised when reading a header or tensors that `save` did not write.
 _DAMAGE = (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError)
@@ -63,6 +65,8 @@ def save(model: Any, path: str | os.PathLike[str], interactions: bool) -> None:
                 f"{csr.shape}, as factors were set by hand: save with interactions=False"
             )
         tensors |= {"indptr": csr.indptr, "indices": csr.indices, "values": csr.data, "shape": np.array(csr.shape)}
+    elif (counts := model._item_counts()) is not None:
+        tensors["item_counts"] = counts
     for kind in ("user", "item"):
         ids = model._ids_of(kind)
         if ids is not None:
@@ -138,7 +142,8 @@ def _restore(cls: Any, metadata: dict[str, str], tensors: dict[str, NDArray[Any]
     """Build the model, refusing inconsistent tensors: kernels do not check the arrays of a model again."""
     items_of = _SPARSE_ITEMS if _SPARSE_ITEMS & tensors.keys() else _DENSE_ITEMS
     sides = _SPARSE_USERS | items_of if _SPARSE_USERS & tensors.keys() else _FACTORS
-    unexpected = tensors.keys() - sides - _INTERACTIONS - _IDS - _DEGREES - names_of("user") - names_of("item")
+    optional = _INTERACTIONS | _IDS | _DEGREES | _COUNTS | names_of("user") | names_of("item")
+    unexpected = tensors.keys() - sides - optional
     missing = sides - tensors.keys()
     for together in (_INTERACTIONS, _DEGREES, names_of("user"), names_of("item")):
         missing |= together - tensors.keys() if together & tensors.keys() else set()
@@ -168,6 +173,10 @@ def _restore(cls: Any, metadata: dict[str, str], tensors: dict[str, NDArray[Any]
             prior = unpack_prior(kind, tensors, metadata, factors)
             _check_csr(prior.features, *prior.features.shape)
             state[f"_{kind}_prior"] = prior
+    if (counts := tensors.get("item_counts")) is not None:
+        if counts.dtype != np.int64 or counts.shape != (len(items),) or counts.min(initial=0) < 0:
+            raise ValueError("numbers of interactions that do not fit the factors")
+        state["_kept_item_counts"] = counts
     state["_library"] = metadata.get("library")
     for array in (users, items):
         freeze(array)

@@ -52,8 +52,9 @@ class BPR(EpochModel, Transformer):
     adaptive_rate : float
         In ``sampling="adaptive"``, the mean rank of the negatives by the drawn factor is about ``1 / adaptive_rate``.
     max_sampled : int
-        Most negatives to draw for an interaction. If none has ``d < 1``, there is no step. With ``loss="bpr"``, 1 takes
-        the negative in any case, as in the paper.
+        Maximum number of candidates drawn for an interaction, including those that are refused because the user has
+        interacted with them. If none is taken, there is no step. With ``loss="bpr"``, 1 takes the first that is not
+        refused unconditionally, as in the paper; up to 100 are drawn.
     verify_negatives : bool
         Draw again if the user has interacted with the negative.
     optimizer : {"adagrad", "sgd"}
@@ -239,9 +240,14 @@ class BPR(EpochModel, Transformer):
     def _truth(self, rows: CSR) -> NDArray[Any]:
         return (rows.data > 0).astype(rows.data.dtype)
 
+    def _may_be_held_out(self, rows: CSR) -> NDArray[np.bool_]:
+        return rows.data > 0
+
     def _held_out_pairs(self, held_out: CSR, rng: np.random.Generator) -> tuple[NDArray[np.int64], ...]:
         """Return users, their items and as many other items."""
         users, items = held_out.filter(held_out.data > 0).positions()
+        if not len(users):
+            raise ValueError("validation must contain at least one value above 0, got none: only these are ranked")
         return users, items.astype(np.int64), rng.integers(0, held_out.shape[1], len(items))
 
     def _validation_loss(
@@ -299,8 +305,12 @@ class BPR(EpochModel, Transformer):
         return np.hstack([X, np.ones((len(X), 1), X.dtype)])
 
     def _popular(self, fixed: NDArray[Any]) -> NDArray[np.int32] | None:
-        """Return the items from which negatives are drawn by popularity; all, if the model has no interactions."""
-        known = getattr(self, "interactions_", None)
-        if self.sampling != "popularity" or known is None or known.shape[1] != len(fixed):
+        """Return the items from which negatives are drawn by popularity; all, if it is unknown."""
+        if self.sampling != "popularity":
             return None
-        return np.ascontiguousarray(known.filter(known.data > 0).indices, np.int32)
+        known = getattr(self, "interactions_", None)
+        if known is not None and known.shape[1] == len(fixed):
+            counts: Any = np.bincount(known.indices[known.data > 0], minlength=len(fixed))
+        else:
+            counts = self._item_counts()
+        return None if counts is None else np.repeat(np.arange(len(fixed), dtype=np.int32), counts)

@@ -205,6 +205,9 @@ class ContrastiveMF(EpochModel, Transformer):
     def _link(self, scores: NDArray[Any], **state: Any) -> NDArray[Any]:
         return np.asarray(np.clip(scores, -1, 1))  # rounding
 
+    def _may_be_held_out(self, rows: CSR) -> NDArray[np.bool_]:
+        return rows.data > 0
+
     # Fold-in
 
     def _fold_in(

@@ -20,6 +20,7 @@ from .als.solver import Solver
 from .als.trainer import AlternatingLeastSquares
 
 if TYPE_CHECKING:
+    import os
     from collections.abc import Sequence
 
     from .._typing import Auto, BackendName, Dense, DType, Featured, Rated, Seed, Sparse
@@ -188,6 +189,8 @@ class ExplicitALS(AlternatingLeastSquares):
         callback: Callback | None = None,
         callback_at: Literal["iteration", "half_sweep"] = "iteration",
         show_progress: bool | None = None,
+        checkpoint: str | os.PathLike[str] | None = None,
+        every: int = 1,
     ) -> Self:
         """Learn the factors, biases and mean.
 
@@ -210,6 +213,13 @@ class ExplicitALS(AlternatingLeastSquares):
             Whether to call it after each iteration, or after each of its two half-sweeps.
         show_progress : bool, optional
             Whether to show a progress bar on stderr. By default, only on a terminal.
+        checkpoint : path, optional
+            A folder in which the state of the fit is saved after each iteration, which takes as long as saving the
+            model. If it contains the state of a fit with the same parameters to the same data, this fit resumes from
+            there, and ends with factors identical to those of an uninterrupted one; if all iterations are done, it
+            returns them.
+        every : int
+            With `checkpoint`: save it after this many iterations, and at the end.
 
         Returns
         -------
@@ -227,7 +237,7 @@ class ExplicitALS(AlternatingLeastSquares):
         """
         self._check_params()
         check_unused(y)
-        options = FitOptions(callback, callback_at, show_progress)
+        options = FitOptions(callback, callback_at, show_progress, checkpoint, every)
         ratings, ids = self._matrix_and_ids(ratings)
         rows = self._check_rows("ratings", ratings, np.dtype(self.dtype), copy=True)
         if not len(rows.data):

@@ -17,6 +17,8 @@ from .als.implicit_model import ImplicitModel
 from .als.trainer import AlternatingLeastSquares
 
 if TYPE_CHECKING:
+    import os
+
     from .._typing import Auto, BackendName, DType, Featured, Rated, Seed
 
 
@@ -258,6 +260,8 @@ class ImplicitALS(ImplicitModel):
         callback: Callback | None = None,
         callback_at: Literal["iteration", "half_sweep"] = "iteration",
         show_progress: bool | None = None,
+        checkpoint: str | os.PathLike[str] | None = None,
+        every: int = 1,
     ) -> Self:
         """Learn the factors.
 
@@ -279,6 +283,13 @@ class ImplicitALS(ImplicitModel):
             accelerated iteration that raised the objective and is repeated.
         show_progress : bool, optional
             Whether to show a progress bar on stderr. By default, only on a terminal.
+        checkpoint : path, optional
+            A folder in which the state of the fit is saved after each iteration, which takes as long as saving the
+            model. If it contains the state of a fit with the same parameters to the same data, this fit resumes from
+            there, and ends with factors identical to those of an uninterrupted one; if all iterations are done, it
+            returns them.
+        every : int
+            With `checkpoint`: save it after this many iterations, and at the end.
 
         Returns
         -------
@@ -295,7 +306,7 @@ class ImplicitALS(ImplicitModel):
         """
         self._check_params()
         check_unused(y)
-        options = FitOptions(callback, callback_at, show_progress)
+        options = FitOptions(callback, callback_at, show_progress, checkpoint, every)
         matrix, ids = self._matrix_and_ids(interactions)
         user_items = self._check_rows("interactions", matrix, np.dtype(self.dtype), copy=True)
         objective = choose_objective(self, user_items)

@@ -252,12 +252,17 @@ class ItemKNN(ItemWeightsModel):
     # Serving
 
     def _neighbours(
-        self, factors: Any, rows: NDArray[np.int64], k: int, candidates: Any, kind: str
+        self, factors: Any, rows: NDArray[np.int64], k: int, candidates: Any, kind: str, shrinkage: float | None
     ) -> tuple[NDArray[np.int32], NDArray[Any]]:
         from ._sparse_rows import sparse_columns
 
         if kind == "user":
-            return super()._neighbours(factors, rows, k, candidates, kind)
+            return super()._neighbours(factors, rows, k, candidates, kind, shrinkage)
+        if shrinkage:
+            raise ValueError(
+                f"ItemKNN lowers similarities in its fit, got shrinkage={shrinkage!r} in similar_items: leave it out, "
+                "or pass it to ItemKNN(shrinkage=...)"
+            )
         stored = sparse_columns(factors).to_csr()
 
         def similarities(start: int, stop: int) -> NDArray[Any]:

@@ -98,6 +98,9 @@ class TuneResult(Generic[Model]):
         Name of the model's own parameters when printed: "the defaults" if they are.
     n_fits : float
         Cost of the search, in fits with the model's own parameters.
+    best_events : dict or None
+        Of a search on `Events`, the weights and the half-life of the best trial: ``events.interactions(**best_events)``
+        are the interactions that `best_model` is fitted on.
     """
 
     best_params: dict[str, Any]
@@ -111,9 +114,10 @@ class TuneResult(Generic[Model]):
     less_is_better: bool = False
     against: str = "the defaults"
     n_fits: float = 0.0
+    best_events: dict[str, Any] | MaybeNone = None
 
     def __str__(self) -> str:
-        params = {name: value for name, value in self.best_params.items() if value != "auto"}
+        params = {name: value for name, value in self.best_params.items() if value != "auto"} | (self.best_events or {})
         shown = ", ".join(f"{name}={_plain(value)}" for name, value in params.items())
         states = [trial.state for trial in self.trials]
         failed = f" ({states.count('failed')} failed)" if "failed" in states else ""
@@ -139,4 +143,6 @@ class TuneResult(Generic[Model]):
 def _plain(value: Any) -> str:
     if isinstance(value, tuple):
         return f"({', '.join(_plain(each) for each in value)})"
+    if isinstance(value, dict):
+        return f"{{{', '.join(f'{name!r}: {_plain(each)}' for name, each in value.items())}}}"
     return f"{value:.4g}" if isinstance(value, float) else repr(value)

@@ -8,6 +8,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from .._utils.validation import check_boolean, check_integer, check_number, check_share
+from ..data.events import Duration, Events
 from ..data.interactions import Interactions
 from ..evaluation._evaluate import AT_K, METRICS, RATING_METRICS
 from ..models import FactorModel, Popularity
@@ -15,6 +16,7 @@ from ..models.internals import check_values
 from . import _optuna
 from ._comparison import compare_on_holdout
 from ._defaults import default_space, objective_metric, own_values, rescoring_of
+from ._events import Weighting, on_events, plain
 from ._result import Trial, TuneResult
 from ._runner import MINIMIZED, Limits, TrialRunner, fit, with_params
 from ._space import Space, read_space
@@ -38,14 +40,17 @@ COMPARISON_COST = 2  # fits
 
 def tune(
     model: type[Model] | Model,
-    interactions: Rated,
+    interactions: Rated | Events,
     space: Mapping[str, Any] | Callable[[OptunaTrial], Mapping[str, Any]] | None = None,
     *,
+    kind: Any = None,
+    weights: Mapping[Any, float] | None = None,
+    half_life: Duration | None = None,
     metric: str | None = None,
     budget: float | None = None,
     n_trials: int | None = None,
     timeout: float | None = None,
-    validation: tuple[Rated, Rated] | None = None,
+    validation: tuple[Rated | Events, Rated] | None = None,
     validation_fraction: float = 0.2,
     refit: bool = True,
     random_state: int | None = 0,
@@ -69,11 +74,22 @@ def tune(
     ----------
     model : class or instance
         An instance sets the parameters that are not searched, such as `factors`; it is not modified.
-    interactions : as for the model's `fit`
+    interactions : as for the model's `fit`, or Events
+        With `Events`, `kind` is predicted, and their weights and half-life are searched together with the model's
+        parameters.
     space : dict, callable or None
         For each parameter ``(low, high)``, ``(low, high, "log")``, a list of choices or an Optuna distribution.
         Integer bounds give a range of integers, and two pairs (users, items) the range from one pair to the other.
         Alternatively, a function of an Optuna trial that returns a dict of parameters. By default `default_space`.
+    kind : a kind of the events
+        The kind to predict. The default split is `split_kind`, so that the events of held-out pairs, of whatever kind,
+        are not in the training data.
+    weights, half_life
+        The weighting of the events that the search starts from, as for `Events.interactions`. By default, all weights
+        are 1. In a space, the parameter ``"weights.view"`` is the absolute value of the weight of ``view``, whose sign
+        is that of the given weight, and ``"half_life"`` is in days if it is given as a duration. The default space
+        has weights from 1/16 to 4 times the given ones, without the predicted kind and those of weight 0, and, if one
+        is given, half-lives from 1/16 to 16 times it.
     metric : str, optional
         A metric of `alternant.evaluation.evaluate`, such as ``"ndcg@10"``, ``"auc"`` or ``"rmse"``. By default
         ``"rmse"`` for rating models and ``"ndcg@20"`` for the others; for `CosineMF`, only each user's test items are
@@ -86,7 +102,8 @@ def tune(
     timeout : float, optional
         Seconds after which no new trial starts.
     validation : (train, test), optional
-        A split, as from `alternant.evaluation`; by default a random one with `validation_fraction`.
+        A split, as from `alternant.evaluation` (of `Events`, from `split_kind`); by default a random one with
+        `validation_fraction`.
     validation_fraction : float
         Between 0 and 1.
     refit : bool
@@ -129,16 +146,19 @@ def tune(
     if random_state is not None:
         check_integer("random_state", random_state, 0)
     base = _base_model(model, random_state)
+    weighting = _weighting(base, interactions, kind, weights, half_life, validation)
+    if weighting is not None:
+        base = on_events(base, weighting)
     limits = _check_limits(budget, n_trials, timeout)
     check_boolean("refit", refit)
     check_boolean("show_progress", show_progress)
     check_share("validation_fraction", validation_fraction)
-    for option, what, kind in (
+    for option, what, cls in (
         (sampler, "sampler", optuna.samplers.BaseSampler), (pruner, "pruner", optuna.pruners.BasePruner),
         (study, "study", optuna.Study),
     ):  # fmt: skip
-        if option is not None and not isinstance(option, kind):
-            raise TypeError(f"{what} must be an optuna {kind.__name__}, got {option!r}")
+        if option is not None and not isinstance(option, cls):
+            raise TypeError(f"{what} must be an optuna {cls.__name__}, got {option!r}")
     if space is not None:
         read_space(optuna, space, base)
     elif isinstance(base, Popularity):
@@ -150,11 +170,12 @@ def tune(
     if study is not None:
         _check_study(study, sampler, pruner, objective.metric, direction)
     split = split_for_search(
-        interactions, validation, validation_fraction, random_state, rated=name in RATING_METRICS, model=base
-    )
-    given = default_space(base, split.train) if space is None else space
+        interactions, validation, validation_fraction, random_state, rated=name in RATING_METRICS, model=base,
+        kind=kind, weighting=weighting,
+    )  # fmt: skip
+    given = default_space(base, split.rows) if space is None else space
     drawn = read_space(optuna, given, base)
-    own = own_values(base, split.train)
+    own = own_values(base, split.rows)
     if isinstance(drawn, Space):
         own |= drawn.listed(base.get_params())
     runner = TrialRunner(base, split, name, k, objective.among_rated)
@@ -176,7 +197,39 @@ def tune(
     excluded = {name: base.get_params()[name] for name in names}
     best = _best_of(trials, runner.sign, excluded)
     result = _compared(best, trials, study, runner, objective.metric, random_state, may_keep=may_keep)
-    return replace(result, best_model=_fit_best(base, result.best_params, interactions)) if refit else result
+    data: Any = interactions
+    if weighting is not None:
+        data = weighting.interactions(interactions, result.best_params)
+        base, result = _of_events(base, weighting, result)
+    return replace(result, best_model=_fit_best(base, result.best_params, data)) if refit else result
+
+
+def _weighting(
+    model: FactorModel, interactions: Any, kind: Any, weights: Any, half_life: Any, validation: Any
+) -> Weighting | None:
+    """Return the weighting that a search starts from; None if it is not one on events."""
+    train = validation[0] if interactions is None and isinstance(validation, tuple) and validation else interactions
+    if not isinstance(train, Events):
+        for name, given in (("kind", kind), ("weights", weights), ("half_life", half_life)):
+            if given is not None:
+                raise ValueError(f"{name} needs interactions that are Events, got {type(train).__name__}")
+        return None
+    if model.traits.feedback != "implicit":
+        raise ValueError(
+            f"Events need a model that learns from sums of weights, got {type(model).__name__}: use ImplicitALS, or "
+            "pass Interactions"
+        )
+    return Weighting.of(train, kind, weights, half_life)
+
+
+def _of_events(
+    base: FactorModel, weighting: Weighting, result: TuneResult[Any]
+) -> tuple[FactorModel, TuneResult[Any]]:
+    """Return the model without the weighting, and the result with the weighting apart from its parameters."""
+    base, params = plain(base, result.best_params)
+    arguments = weighting.arguments(result.best_params)
+    against = f"{result.against} and the given weights"
+    return base, replace(result, best_params=params, best_events=arguments, against=against)
 
 
 def _check_values(model: FactorModel, interactions: Any, validation: Any) -> None:

@@ -9,9 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .._utils.validation import random_generator
-from ..evaluation import random_split
+from ..evaluation import random_split, split_kind
 from ..evaluation._table import Table
 from ..models import FactorModel
+from ._events import Weighting
 from ._work import Size, users_to_measure
 
 MAX_USERS = 5000  # validation users: measuring them takes some hundredths of a second, with an error of about 1 %
@@ -27,26 +28,31 @@ class SearchSplit:
     holdout: Any  # None if there are too few users
     n_validation: int
     size: Size  # of the training interactions
+    rows: Any  # the training interactions; if `train` is events, with the weights that the search starts from
 
 
 def split_for_search(
     interactions: Any, validation: tuple[Any, Any] | None, fraction: float, random_state: Any, *, rated: bool,
-    model: FactorModel | None = None,
+    model: FactorModel | None = None, kind: Any = None, weighting: Weighting | None = None,
 ) -> SearchSplit:  # fmt: skip
     """Split the interactions, or take a given split, and divide the users of its test part.
 
     A third of the users is held out to compare the best trial with the model's own parameters, since the best value of
     many trials is optimistic, most of all for few users. At most 5000 of the others measure the trials, and no more
     than keep measuring cheap against a fit of `model`. With `rated`, users without a positive test interaction count.
+    Of `Events`, with their weighting, pairs of one kind are held out.
     """
-    if validation is None:
+    if validation is None and weighting is not None:
+        train, test = split_kind(interactions, kind, fraction=fraction, random_state=random_state)
+    elif validation is None:
         train, test = random_split(interactions, fraction, random_state=random_state)
     elif isinstance(validation, tuple) and len(validation) == 2:
         train, test = validation
     else:
         raise TypeError(f"validation must be a pair (train, test), got {type(validation).__name__}")
     held_out = Table(test, name="the test part of validation")
-    fitted = Table(train, name="the train part of validation")
+    rows = train if weighting is None else weighting.interactions(train, {})
+    fitted = Table(rows, name="the train part of validation")
     users = np.unique(held_out.owner if rated else held_out.owner[held_out.rows.data > 0])
     if len(users) == 0:
         raise ValueError("the test part of validation must have test items, got none: hold out more")
@@ -56,7 +62,7 @@ def split_for_search(
     limit = MAX_USERS if model is None else min(MAX_USERS, users_to_measure(model, size, lists=not rated))
     holdout_users, validation_users = users[:n_holdout][: 2 * MAX_USERS], users[n_holdout:][:limit]
     holdout = _of_users(held_out, holdout_users) if len(holdout_users) > 1 else None
-    return SearchSplit(train, _of_users(held_out, validation_users), holdout, len(validation_users), size)
+    return SearchSplit(train, _of_users(held_out, validation_users), holdout, len(validation_users), size, rows)
 
 
 def _of_users(table: Table, users: NDArray[np.int64]) -> Any:

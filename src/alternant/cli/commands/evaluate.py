@@ -2,11 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from ...evaluation import evaluate, hold_out_users, leave_last_out, leave_one_out, random_split, split_by_time
+from ...data.events import Events
+from ...evaluation import (
+    evaluate,
+    hold_out_users,
+    leave_last_out,
+    leave_one_out,
+    random_split,
+    split_by_time,
+    split_kind,
+)
 from ...models import Popularity
-from ..inputs import make_model, read_interactions, require_values
+from ..inputs import kind_of, make_model, read_events, read_interactions, require_values, weigh_alike
 from ..options import add_model, add_table, positive
 from ..printing import print_json
 
@@ -17,17 +27,22 @@ if TYPE_CHECKING:
 
 HELP = "hold out part of a table, and measure how well a model predicts it"
 EXAMPLE = "evaluate ratings.csv --user userId --item movieId --baseline -k 10"
-SPLITS = ("random", "leave-one-out", "leave-last-out", "by-time", "new-users")
+SPLITS: dict[str, Callable[..., Any]] = {
+    "random": random_split, "leave-one-out": leave_one_out, "leave-last-out": leave_last_out, "by-time": split_by_time,
+    "new-users": hold_out_users,
+}  # fmt: skip
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
     add_table(parser)
     add_model(parser)
-    parser.add_argument("--split", choices=SPLITS, default="random", metavar="NAME",
+    parser.add_argument("--split", choices=tuple(SPLITS), default="random", metavar="NAME",
                         help=f"how to split the table: {', '.join(SPLITS)} (default: random)")  # fmt: skip
     parser.add_argument("--fraction", type=float, metavar="X", help="fraction to hold out (default: 0.2 for random and "
                         "by-time, 0.1 for new-users)")  # fmt: skip
+    parser.add_argument("--target", metavar="KIND", help="with --kind: the kind of event to hold out; held-out pairs "
+                        "lose their events of other kinds, too")  # fmt: skip
     parser.add_argument("-k", nargs="+", type=positive, metavar="K", help="list lengths (default: 10 20 100)")
     parser.add_argument("--metrics", nargs="+", metavar="NAME", help="metrics, such as ndcg recall auc (default: all)")
     parser.add_argument("--baseline", action="store_true", help="also measure the popularity baseline")
@@ -42,10 +57,13 @@ def run(arguments: argparse.Namespace) -> None:
             "--baseline ranks items and doesn't predict ratings: leave it out, or name a ranking metric, such as ndcg"
         )
     require_values(arguments)
-    data = read_interactions(arguments)
+    events = read_events(arguments)
+    data: Any = read_interactions(arguments) if events is None else events
     lengths = sorted({min(k, data.shape[1]) for k in arguments.k or [10, 20, 100]})
     options: dict[str, Any] = {"k": lengths, "metrics": arguments.metrics}
     train, test, known = _split(data, arguments)
+    if isinstance(train, Events):
+        train, known = weigh_alike(train, known, arguments)
     if test.nnz == 0:
         raise ValueError(
             f"--split {arguments.split} can't hold out any interaction of {arguments.file!r}: no user has more than one"
@@ -62,21 +80,25 @@ def run(arguments: argparse.Namespace) -> None:
         print(f"{name}, split {arguments.split}\n{result}" + ("\n" if name != list(results)[-1] else ""))
 
 
-def _split(data: Interactions, arguments: argparse.Namespace) -> tuple[Any, Any, Any]:
+def _split(data: Interactions | Events, arguments: argparse.Namespace) -> tuple[Any, Any, Any]:
     """Return the training data, the test data and, for new users, the data to fold in (otherwise None)."""
     seed, fraction = arguments.random_state or 0, arguments.fraction
     if arguments.split == "new-users":
-        parts = hold_out_users(data, 0.1 if fraction is None else fraction, random_state=seed)
+        options: dict[str, Any] = {"n_users": 0.1 if fraction is None else fraction, "random_state": seed}
+        if isinstance(data, Events):
+            events = split_kind(data, kind_of(arguments.target, data), hold_out_users, **options)
+            return events.train, events.test, events.fold_in
+        parts = hold_out_users(data, **options)
         return parts.train, parts.test, parts.fold_in
     if arguments.split in ("leave-last-out", "by-time") and arguments.time is None:
         raise ValueError(f"--split {arguments.split} needs times: name their column with --time")
-    if arguments.split in ("leave-one-out", "leave-last-out"):
-        if fraction is not None:
-            raise ValueError(
-                f"--fraction applies to --split random, by-time or new-users, got {arguments.split}: leave it out"
-            )
-        split = leave_one_out(data, random_state=seed) if arguments.split == "leave-one-out" else leave_last_out(data)
-        return *split, None
-    part = 0.2 if fraction is None else fraction
-    split = random_split(data, part, random_state=seed) if arguments.split == "random" else split_by_time(data, part)
-    return *split, None
+    options = {"random_state": seed} if arguments.split in ("random", "leave-one-out") else {}
+    if arguments.split in ("random", "by-time"):
+        options["fraction"] = 0.2 if fraction is None else fraction
+    elif fraction is not None:
+        raise ValueError(
+            f"--fraction applies to --split random, by-time or new-users, got {arguments.split}: leave it out"
+        )
+    if isinstance(data, Events):
+        return *split_kind(data, kind_of(arguments.target, data), SPLITS[arguments.split], **options), None
+    return *SPLITS[arguments.split](data, **options), None

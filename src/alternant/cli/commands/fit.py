@@ -10,8 +10,16 @@ from typing import TYPE_CHECKING
 from ..._utils.atomic import check_target
 from ...data.internals import ids_of
 from ...models.internals import check_can_be_saved
-from ..inputs import make_model, read_features, read_interactions, refuse_inputs_as_output, require_values
-from ..options import add_feature_id, add_features, add_model, add_table
+from ..inputs import (
+    make_model,
+    read_events,
+    read_features,
+    read_interactions,
+    refuse_inputs_as_output,
+    require_values,
+    weigh,
+)
+from ..options import add_feature_id, add_features, add_model, add_table, positive
 from ..printing import plain, print_json
 from ..summary import summary
 
@@ -29,6 +37,11 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     for kind in ("user", "item"):
         add_features(parser, kind)
         add_feature_id(parser, kind)
+    parser.add_argument("--checkpoint", metavar="FOLDER",
+                        help="save the state of the fit here after each iteration: the same command, run again after "
+                        "it was killed, resumes from there")  # fmt: skip
+    parser.add_argument("--every", type=positive, default=1, metavar="N",
+                        help="save it after each Nth iteration (default: 1)")  # fmt: skip
     parser.add_argument("-o", "--output", required=True, metavar="FILE", help="where to save the model")
 
 
@@ -39,22 +52,33 @@ def run(arguments: argparse.Namespace) -> None:
     check_target(target, "a model")  # before the work rather than after it
     refuse_inputs_as_output(arguments)
     require_values(arguments)
-    data = read_interactions(arguments)
+    events = read_events(arguments)
+    data = read_interactions(arguments) if events is None else weigh(events, arguments)
     for kind in ("user", "item"):
         check_can_be_saved(ids_of(data, kind), kind)
     tables = {f"{kind}_features": read_features(arguments, kind) for kind in ("user", "item")}
     features = {name: table for name, table in tables.items() if table is not None}
     if features and not hasattr(model, "feature_regularization"):
         raise ValueError(f"--model {arguments.model} has no features: choose implicit-als or explicit-als")
+    options = dict(features)
+    if arguments.checkpoint is not None:
+        if not hasattr(model, "random_state"):
+            raise ValueError(f"--model {arguments.model} has no iterations to save: leave out --checkpoint")
+        folder = Path(arguments.checkpoint).resolve()
+        if target.resolve() == folder or target.resolve().parent == folder:
+            raise ValueError(
+                f"--output must not be in the folder of --checkpoint, got {arguments.output!r}: choose another name"
+            )
+        options |= {"checkpoint": arguments.checkpoint, "every": arguments.every}
     start = time.perf_counter()
-    model.fit(data, **features)
+    model.fit(data, **options)
     seconds = time.perf_counter() - start
     model.save(target)
     if arguments.json:
         report = plain(dataclasses.asdict(data.describe()))
         print_json({**summary(model), "seconds": seconds, "file": str(target), "data": report})
         return
-    print(data.describe())
+    print(data.describe() if events is None else f"{events.describe()}\n\n{data.describe()}")
     for name, table in features.items():
         print(f"\n{name.replace('_', ' ')}: {table.describe()}")
     print(f"\n{model!r}, fitted in {seconds:.1f} s\nsaved in {target}")

@@ -20,6 +20,8 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     add_saved(parser, JSON_LINES.format("item"))
     parser.add_argument("--items", nargs="+", action="extend", required=True, metavar="ID",
                         help="item ids; " + LIKE_OPTIONS.replace("users", "items"))  # fmt: skip
+    parser.add_argument("--shrinkage", type=float, metavar="X",
+                        help="how much items with few interactions count less (default: 10)")  # fmt: skip
 
 
 def run(arguments: argparse.Namespace) -> None:
@@ -27,5 +29,6 @@ def run(arguments: argparse.Namespace) -> None:
     model = load_model(arguments)
     titles = read_titles(model, arguments)
     items = to_ids(model, arguments.items, "item")
-    found = [(items, *model.similar_items(items, min(arguments.k, len(model.item_factors))))]
+    k = min(arguments.k, len(model.item_factors))
+    found = [(items, *model.similar_items(items, k, shrinkage=arguments.shrinkage))]
     (print_json_lists if arguments.json else print_lists)(found, titles, "item", "similar")

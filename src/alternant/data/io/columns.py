@@ -5,8 +5,9 @@ Arrays, frames and files all pass through here, so that a value is the same id, 
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import ItemsView, Iterator, KeysView, Mapping, Set, ValuesView
-from datetime import UTC
+from datetime import UTC, datetime
 from decimal import Decimal
 from numbers import Real
 from typing import Any
@@ -173,3 +174,11 @@ def in_utc(date: Any) -> Any:
     """Return a datetime in UTC and without a time zone, as required by NumPy."""
     zoned = getattr(date, "tzinfo", None) is not None
     return date.astimezone(UTC).replace(tzinfo=None) if zoned else date
+
+
+def to_datetime(at: Any) -> np.datetime64:
+    """Return a date or its text as `numpy.datetime64`, converted to UTC if it has a time zone."""
+    if isinstance(at, str):
+        with contextlib.suppress(ValueError):  # such as 2020-01, which only NumPy reads
+            at = datetime.fromisoformat(at)
+    return np.datetime64(in_utc(at))

@@ -54,8 +54,8 @@ def read(path: str | os.PathLike[str], asked: dict[str, Any], dialect: Dialect) 
     ----------
     path : path
     asked : dict
-        The column of each role, or None. The roles user, item and id hold ids, value holds numbers, time times, and
-        title texts.
+        The column of each role, or None. The roles user, item, id and kind hold ids, value holds numbers, time times,
+        and title texts.
     dialect : Dialect
         The format of text.
 

@@ -258,7 +258,7 @@ def read_text(file: Path, start: bytes, roles: dict[str, Any], dialect: Dialect)
     for role, at in text.columns.items():
         column, bad = table.column(str(at)), None
         is_text = role == "title" or role.startswith("feature")
-        if is_text or role in ("user", "item", "id"):
+        if is_text or role in ("user", "item", "id", "kind"):
             column = without(column, [""]) if is_text else convert_ids(column)
             if pa.types.is_string(column.type) and (bad := first_bad(column, forbidden="\0")) is not None:
                 raise ValueError(f"{text.name} has a NUL byte in line {text.line(bad.row):,}: it must be UTF-8 text")

@@ -90,6 +90,7 @@ class ExplicitSides:
     ) -> None:  # fmt: skip
         self.objective = objective
         self.mean: float = mean
+        self.sample_weight = weight
         by_items = rows.transpose()
         weight_by_items = None
         if weight is not None:
@@ -102,6 +103,10 @@ class ExplicitSides:
         self.priors: dict[str, Prior] = {}
         if prior_of is not None:
             self.priors = prior_of(*((problems, None) for problems in self.problems.values()))
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Go on from the mean that an iteration left."""
+        self.mean = state["mean_"]
 
     def half_sweep(self, kind: str, own: NDArray[Any] | None, fixed: NDArray[Any], solver: Solver) -> HalfSweep:
         """Solve one side with the other fixed, then move the weighted mean of the biases to the mean."""

@@ -195,6 +195,10 @@ class ImplicitSides:
     items: RowProblems
     constant: float
     priors: dict[str, Prior] = field(default_factory=dict)
+    sample_weight: None = None
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Do nothing: an iteration leaves no more than its factors."""
 
     def half_sweep(self, kind: str, own: NDArray[Any] | None, fixed: NDArray[Any], solver: Solver) -> HalfSweep:
         """Solve one side with the other side's factors fixed, and evaluate the whole objective."""

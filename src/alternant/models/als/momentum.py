@@ -24,6 +24,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..._utils.pool import Pool
+from .._checkpoint import Snapshot
 from .._fit_loop import Iteration
 
 Factors = NDArray[Any]
@@ -57,6 +58,16 @@ class Momentum:
         """Record an iteration from `X` and `Y`; after the first one (`X` is None), the next is not extrapolated."""
         self._before = Y if self._enabled and X is not None else None
         self._objective = done.record["objective"]
+
+    def snapshot(self) -> Snapshot:
+        """Return what `restore` needs."""
+        before = {} if self._before is None else {"before": self._before}
+        return Snapshot(dict(before), {"objective": self._objective, "k": self._k})
+
+    def restore(self, saved: Snapshot) -> None:
+        """Continue as saved."""
+        self._before = saved.arrays.get("before")
+        self._objective, self._k = saved.values["objective"], saved.values["k"]
 
     def _beyond(self, Y: Factors, before: Factors) -> Factors:
         beyond, beta = self._pool.array(Y.shape, Y.dtype), Y.dtype.type(self._k / (self._k + 1))

@@ -24,6 +24,7 @@ from numpy.typing import NDArray
 from ..._utils.messages import parameter, refusal
 from ..._utils.threads import map_parallel, single_threaded_blas
 from ...data.feature_columns import FeatureColumns
+from .._checkpoint import Snapshot
 from .problems import RowProblems
 
 BLOCK = 1 << 13  # rows multiplied at a time, in the dtype of the factors; their sums are in float64
@@ -137,6 +138,23 @@ class Prior:
         if regression is not None:
             alive = [one for one in self._known if one[0]() is not None]
             self._known = [(weakref.ref(factors), regression), *alive[:3]]
+
+    def snapshot(self) -> Snapshot:
+        """Return what `restore` needs."""
+        values = {"chosen": self.chosen, "left": self._left}
+        if not self._known:
+            return Snapshot({}, values)
+        last = self._known[0][1]
+        return Snapshot({"weights": last.weights, "products": last.products}, values | {"value": last.value})
+
+    def restore(self, saved: Snapshot, factors: NDArray[Any]) -> None:
+        """Continue as saved, with these factors."""
+        self.chosen, self._left = saved.values["chosen"], saved.values["left"]
+        if self.chosen is not None and np.isfinite(self.chosen):
+            self._solve = self._given or self._solver(self.chosen)
+        if "weights" in saved.arrays:
+            weights, products = saved.arrays["weights"], saved.arrays["products"]
+            self.remember(factors, Regression(weights, products, saved.values["value"]))
 
     def linear(self, regression: Regression) -> NDArray[Any]:
         """Return ``lambda_u A^T f_u``, the linear terms of the row problems."""

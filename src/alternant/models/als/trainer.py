@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, Self
 
 import numpy as np
@@ -11,10 +12,12 @@ from numpy.typing import NDArray
 from ..._utils.threads import resolve_num_threads
 from ..._utils.validation import all_finite, check_choice, random_generator
 from ...data.csr import CSR
+from .._checkpoint import Checkpoint, Snapshot
 from .._feature_model import FeatureModel
 from .._fit_loop import FitLoop, FitOptions, HalfSweep, History, Iteration, Stopping, TrainingData
 from .fitted_prior import Finished
 from .momentum import Momentum
+from .prior import Prior
 from .solver import Solver
 
 if TYPE_CHECKING:
@@ -29,6 +32,17 @@ NARROW_GAIN = 1e-4
 
 class Sides(Protocol):
     """The row problems of both sides of one fit."""
+
+    @property
+    def priors(self) -> dict[str, Prior]:
+        """The priors of sides with features."""
+
+    @property
+    def sample_weight(self) -> NDArray[Any] | None:
+        """The weights of the interactions, if given."""
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Continue after an iteration with this state."""
 
     def half_sweep(self, kind: str, own: NDArray[Any] | None, fixed: NDArray[Any], solver: Solver) -> HalfSweep:
         """Solve one side ("user" or "item"), starting from `own` (None: 0), with the other side fixed."""
@@ -73,10 +87,13 @@ class AlternatingLeastSquares(FeatureModel):
 
         `attributes` are set with every iteration; they depend on the interactions, not on the factors.
         """
-        X, Y = start
         solver = replace(self._solver(), narrow=not self.warm_start)
-        objective = None if self.warm_start else np.inf
-        momentum = Momentum(solver.pool, enabled=self._accelerated())
+        fit = _Alternation(
+            sides, *start, solver, None if self.warm_start else np.inf, Momentum(solver.pool, self._accelerated())
+        )
+        checkpoint = Checkpoint.of(self, options, solver.backend, _inputs(interactions, sides))
+        if checkpoint is not None and checkpoint.saved is not None:
+            fit.restore(checkpoint.saved, checkpoint.loop["state"])
 
         def commit(done: Iteration, history: History) -> None:
             users, items, state = sides.finish(done.user_factors, done.item_factors)
@@ -86,20 +103,13 @@ class AlternatingLeastSquares(FeatureModel):
                 **done.state, **state,
             )  # fmt: skip
 
-        training = TrainingData(interactions, self._truth, self._score)
-        stopping = Stopping(self.early_stopping)
-        with FitLoop(self.iterations, stopping, options, training, commit, type(self).__name__) as loop:
+        loop = FitLoop(
+            self.iterations, Stopping(self.early_stopping), options,
+            TrainingData(interactions, self._truth, self._score), commit, type(self).__name__, checkpoint=checkpoint,
+        )  # fmt: skip
+        with loop:
             for _ in loop:
-                done = _iterate(sides, X, momentum.extrapolate(Y), solver, loop)
-                if momentum.overshot(done):
-                    del done  # returns its memory to the pool
-                    done = _iterate(sides, X, Y, solver, loop)
-                momentum.accept(done, X, Y)
-                X, Y = done.user_factors, done.item_factors
-                before = done.record["user_sweep_objective"] if objective is None else objective
-                objective = done.record["objective"]
-                solver = replace(solver, narrow=before - objective > NARROW_GAIN * abs(objective))
-                loop.end(done)
+                loop.end(fit.iterate(loop), fit.snapshot)
         return self
 
     def half_sweep(
@@ -203,14 +213,65 @@ class AlternatingLeastSquares(FeatureModel):
         return previous
 
 
-def _iterate(sides: Sides, X: NDArray[Any] | None, Y: NDArray[Any], solver: Solver, loop: FitLoop) -> Iteration:
-    """Run one iteration: two half-sweeps."""
-    by_users = sides.half_sweep("user", X, Y, solver)
-    loop.report(by_users.factors, Y, "users", by_users)
-    by_items = sides.half_sweep("item", Y, by_users.factors, solver)
-    return Iteration(by_users.factors, by_items.factors, {
-        "objective": by_items.objective,
-        "user_sweep_objective": by_users.objective,
-        "user_cg_steps": by_users.mean_steps,
-        "item_cg_steps": by_items.mean_steps,
-    }, by_items.state)  # fmt: skip
+@dataclass
+class _Alternation:
+    """The iterations of one fit."""
+
+    sides: Sides
+    X: NDArray[Any] | None
+    Y: NDArray[Any]
+    solver: Solver
+    objective: float | None  # None: unknown, that of a warm start
+    momentum: Momentum
+
+    def iterate(self, loop: FitLoop) -> Iteration:
+        """Run one iteration, accelerated unless that raises the objective."""
+        X, Y, momentum = self.X, self.Y, self.momentum
+        done = self._from(momentum.extrapolate(Y), loop)
+        if momentum.overshot(done):
+            del done  # returns its memory to the pool
+            done = self._from(Y, loop)
+        momentum.accept(done, X, Y)
+        self.X, self.Y = done.user_factors, done.item_factors
+        before = done.record["user_sweep_objective"] if self.objective is None else self.objective
+        self.objective = objective = done.record["objective"]
+        self.solver = replace(self.solver, narrow=before - objective > NARROW_GAIN * abs(objective))
+        return done
+
+    def _from(self, Y: NDArray[Any], loop: FitLoop) -> Iteration:
+        """Run two half-sweeps."""
+        by_users = self.sides.half_sweep("user", self.X, Y, self.solver)
+        loop.report(by_users.factors, Y, "users", by_users)
+        by_items = self.sides.half_sweep("item", Y, by_users.factors, self.solver)
+        return Iteration(by_users.factors, by_items.factors, {
+            "objective": by_items.objective,
+            "user_sweep_objective": by_users.objective,
+            "user_cg_steps": by_users.mean_steps,
+            "item_cg_steps": by_items.mean_steps,
+        }, by_items.state)  # fmt: skip
+
+    def snapshot(self) -> Snapshot:
+        """Return what `restore` needs besides the factors."""
+        own = Snapshot({}, {"objective": self.objective, "narrow": self.solver.narrow})
+        own = own.merged(self.momentum.snapshot(), "momentum")
+        for kind, prior in self.sides.priors.items():
+            own = own.merged(prior.snapshot(), f"{kind}_prior")
+        return own
+
+    def restore(self, saved: Snapshot, state: dict[str, Any]) -> None:
+        """Continue as saved; `state` is that of the last iteration."""
+        self.X, self.Y = saved.arrays["user_factors"], saved.arrays["item_factors"]
+        self.objective = saved.values["objective"]
+        self.solver = replace(self.solver, narrow=saved.values["narrow"])
+        self.momentum.restore(saved.part("momentum"))
+        self.sides.restore(state)
+        for kind, prior in self.sides.priors.items():
+            prior.restore(saved.part(f"{kind}_prior"), self.X if kind == "user" else self.Y)
+
+
+def _inputs(interactions: CSR, sides: Sides) -> Iterator[Any]:
+    """Yield what a fit depends on, for a digest."""
+    yield from (interactions.shape, interactions.indptr, interactions.indices, interactions.data, sides.sample_weight)
+    for kind, prior in sorted(sides.priors.items()):
+        F = prior.features
+        yield from (kind, F.shape, F.indptr, F.indices, F.data, prior.known)

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from ..._utils.threads import resolve_num_threads
 from ...data.csr import CSR
 from ...kernels import Batches
+from .._checkpoint import Snapshot
 from .._fit_loop import Iteration
 from .epochs import all_finite
 
@@ -34,6 +35,8 @@ class ContrastiveTraining:
     Y: NDArray[Any]
     squares: tuple[NDArray[np.float64], NDArray[np.float64]]
     weight: NDArray[np.float64]
+    all_users: NDArray[Any]
+    unknown: NDArray[np.bool_]  # users without interactions and without vectors of an earlier fit
     held_out: tuple[Any, ...] | None
     num_threads: int
 
@@ -45,7 +48,10 @@ class ContrastiveTraining:
         start = model._start(train.shape, rng, {})
         self.seed = int(rng.integers(1 << 63))
         self.shape = train.shape
-        self.users = rng.permutation(np.flatnonzero(np.diff(positives.indptr)))
+        counts = np.diff(positives.indptr)
+        self.users = rng.permutation(np.flatnonzero(counts))
+        self.all_users = start.X
+        self.unknown = (counts == 0) & (np.arange(len(counts)) >= model._previous_users())
         self.indptr, self.indices = _rows(positives, self.users)
         self.batches = Batches.of(self.indptr, self.indices, int(model.batch_size))
         self.X, self.Y = np.ascontiguousarray(start.X[self.users]), start.Y
@@ -57,6 +63,8 @@ class ContrastiveTraining:
         self.held_out = None
         if held_out is not None:
             own = held_out.filter(held_out.data > 0)
+            if not len(own.data):
+                raise ValueError("validation must contain at least one value above 0, got none: only these are ranked")
             users = np.flatnonzero(np.diff(own.indptr))
             indptr, indices = _rows(own, users)
             batches = Batches.of(indptr, indices, int(model.batch_size))
@@ -90,20 +98,28 @@ class ContrastiveTraining:
             total = self._run(epoch, rate)
         if not (np.isfinite(total) and all_finite(self.X) and all_finite(self.Y)):
             raise OverflowError(f"{type(model).__name__} overflows in epoch {epoch}: {model._remedy()}")
-        users = np.empty((self.shape[0], self.X.shape[1]), self.X.dtype)
-        users[:] = unit(self.X.mean(axis=0, dtype=np.float64)[None])  # those without interactions are the mean user
+        users = self.all_users.copy()
+        users[self.unknown] = unit(self.X.mean(axis=0, dtype=np.float64)[None])
         users[self.users] = self.X
         record = {"objective": total, "train_loss": total / len(self.indices)}
         if self.held_out is not None:
             record["validation_loss"] = self._validation_loss(users)
         return Iteration(users, self.Y.copy(), record | {"learning_rate": rate}, {})
 
+    def snapshot(self) -> Snapshot:
+        """Return Adagrad's sums."""
+        return Snapshot(dict(zip(("X_squares", "Y_squares"), self.squares, strict=True)), {})
+
+    def restore(self, saved: Snapshot) -> None:
+        """Continue as saved."""
+        arrays = saved.arrays
+        self.X, self.Y = np.array(arrays["user_factors"][self.users]), np.array(arrays["item_factors"])
+        self.squares = np.array(arrays["X_squares"]), np.array(arrays["Y_squares"])
+
     def _validation_loss(self, vectors: NDArray[Any]) -> float:
         """Return the mean loss of the held-out interactions, with negatives that were drawn once."""
         assert self.held_out is not None
         users, indptr, indices, batches, samples, weight = self.held_out
-        if not len(indices):
-            return 0.0
         total = self.backend.contrastive_epoch(
             indptr, indices, batches, np.arange(batches.number), samples, vectors[users], self.Y, np.zeros(len(users)),
             self.squares[1], weight, self.model._ranking(), 0.0, False, self.num_threads,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol, Self
 
@@ -14,6 +15,7 @@ from ..._utils.validation import random_generator
 from ...data.csr import CSR
 from ...data.interactions import Interactions
 from ...kernels import Factors
+from .._checkpoint import Checkpoint, Snapshot
 from .._fit_loop import Callback, FitLoop, FitOptions, History, Iteration, Stopping, TrainingData
 from .._fold_in import FoldInUsersModel
 from .._sklearn import check_unused
@@ -32,6 +34,12 @@ class Training(Protocol):
 
     def step(self, epoch: int) -> Iteration:
         """Run one epoch, numbered from 1."""
+
+    def snapshot(self) -> Snapshot:
+        """Return what `restore` needs besides the factors."""
+
+    def restore(self, saved: Snapshot) -> None:
+        """Continue as saved."""
 
 
 class EpochModel(FoldInUsersModel):
@@ -66,6 +74,8 @@ class EpochModel(FoldInUsersModel):
         validation: Rated | None = None,
         callback: Callback | None = None,
         show_progress: bool | None = None,
+        checkpoint: str | os.PathLike[str] | None = None,
+        every: int = 1,
     ) -> Self:
         """Learn the factors.
 
@@ -81,6 +91,12 @@ class EpochModel(FoldInUsersModel):
             Called after each epoch with a `FitState`; the fit stops when it returns True.
         show_progress : bool, optional
             Whether to show a progress bar on stderr. By default, only on a terminal.
+        checkpoint : path, optional
+            A folder in which the state of the fit is saved after each epoch, which takes as long as saving the model.
+            If it contains the state of a fit with the same parameters to the same data, this fit resumes from there,
+            and ends with factors identical to those of an uninterrupted one; if all epochs are done, it returns them.
+        every : int
+            With `checkpoint`: save it after this many epochs, and at the end.
 
         Returns
         -------
@@ -99,14 +115,19 @@ class EpochModel(FoldInUsersModel):
         """
         self._check_params()
         check_unused(y)
-        options = FitOptions(callback, "iteration", show_progress)
+        options = FitOptions(callback, "iteration", show_progress, checkpoint, every)
         matrix, ids = self._matrix_and_ids(interactions)
         rows = self._check_rows("interactions", matrix, np.dtype(self.dtype), copy=True)
         if len(rows.data) == 0:
             raise ValueError(f"interactions must contain at least one known pair, got none in shape {rows.shape}")
         held_out = None
         if validation is not None:
-            if isinstance(validation, Interactions) and ids["_user_ids"] is not None:
+            if isinstance(validation, Interactions):
+                if ids["_user_ids"] is None:
+                    raise TypeError(
+                        "validation must be a matrix, as interactions are one, got Interactions: pass Interactions for "
+                        "both, or a matrix with the same rows and columns"
+                    )
                 self._check_values("validation", validation)
                 validation = validation.reindex(users=ids["_user_ids"], items=ids["_item_ids"]).matrix
             held_out = self._check_rows("validation", validation, np.dtype(self.dtype))
@@ -114,11 +135,20 @@ class EpochModel(FoldInUsersModel):
                 raise ValueError(f"validation must have the shape of interactions, {rows.shape}, got {held_out.shape}")
             if len(held_out.data) == 0:
                 raise ValueError("validation must contain at least one known pair, got none: use validation_fraction")
+        inputs = [
+            part for csr in (rows, held_out) if csr is not None
+            for part in (csr.shape, csr.indptr, csr.indices, csr.data)
+        ]  # fmt: skip
+        kept = Checkpoint.of(self, options, self._backend(), inputs)
         rng = random_generator(self.random_state)
+        if kept is not None:
+            rng = kept.generator(rng)
         train = rows
         if held_out is None and self.validation_fraction > 0:
-            train, held_out = _split(rows, float(self.validation_fraction), rng)
+            train, held_out = _split(rows, self._may_be_held_out(rows), float(self.validation_fraction), rng)
         state = self._training(train, held_out, rng)
+        if kept is not None and kept.saved is not None:
+            state.restore(kept.saved)
 
         def commit(done: Iteration, history: History) -> None:
             self._assign(
@@ -129,12 +159,12 @@ class EpochModel(FoldInUsersModel):
         watched = "objective" if held_out is None else f"validation_{self._loss_name}"
         stopping = Stopping(self.early_stopping, watched, self.patience, keep_best=held_out is not None)
         training = TrainingData(train, self._truth, self._score)
-        loop = FitLoop(self.epochs, stopping, options, training, commit, type(self).__name__, "epoch")
+        loop = FitLoop(self.epochs, stopping, options, training, commit, type(self).__name__, "epoch", kept)
         before = dict(self.__dict__)
         try:
             with loop:
                 for epoch in loop:
-                    loop.end(state.step(epoch))
+                    loop.end(state.step(epoch), state.snapshot)
         except OverflowError:  # earlier epochs were already diverging
             with self._guard.lock:
                 self.__dict__.clear()
@@ -145,6 +175,10 @@ class EpochModel(FoldInUsersModel):
     # Hooks, in the order in which a fit calls them; only `_training` has no default
 
     _loss_name = "rmse"  # in the history
+
+    def _may_be_held_out(self, rows: CSR) -> NDArray[np.bool_]:
+        """Return the entries from which a `validation_fraction` is drawn."""
+        return np.ones(len(rows.data), np.bool_)
 
     def _training(self, train: CSR, held_out: CSR | None, rng: np.random.Generator) -> Training:
         """Return the state of a fit."""
@@ -160,6 +194,11 @@ class EpochModel(FoldInUsersModel):
         return Factors(users, items, np.zeros(len(users), users.dtype), np.zeros(len(items), items.dtype))
 
     # Internals
+
+    def _previous_users(self) -> int:
+        """Return the number of users whose factors a warm start continues from."""
+        known = getattr(self, "user_factors", None) if self.warm_start else None
+        return 0 if known is None else len(known)
 
     def _learning_rate_at(self, epoch: int) -> float:
         return float(self.learning_rate) * float(self.learning_rate_decay) ** (epoch - 1)
@@ -207,11 +246,12 @@ def all_finite(part: NDArray[Any]) -> bool:
         return bool(np.isfinite(np.einsum("i,i->", flat, flat)))
 
 
-def _split(rows: CSR, fraction: float, rng: np.random.Generator) -> tuple[CSR, CSR]:
-    """Hold out a fraction of the entries, at least one and not all."""
-    count = len(rows.data)
+def _split(rows: CSR, may_be: NDArray[np.bool_], fraction: float, rng: np.random.Generator) -> tuple[CSR, CSR]:
+    """Hold out a fraction of the entries that may be held out, at least one and not all."""
+    (some,) = np.nonzero(may_be)
+    count = len(some)
     if count < 2:
         raise ValueError(f"validation_fraction needs at least 2 known pairs to split, got {count}: set it to 0")
-    chosen = np.zeros(count, bool)
-    chosen[rng.choice(count, min(count - 1, max(1, round(fraction * count))), replace=False)] = True
+    chosen = np.zeros(len(rows.data), bool)
+    chosen[some[rng.choice(count, min(count - 1, max(1, round(fraction * count))), replace=False)]] = True
     return rows.filter(~chosen), rows.filter(chosen)

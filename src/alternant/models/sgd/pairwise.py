@@ -9,9 +9,11 @@ import scipy
 from numpy.typing import NDArray
 
 from ..._utils.threads import resolve_num_threads, weighted_sum
+from ..._utils.warn import warn_caller
 from ...data.csr import CSR
 from ...kernels import Adaptive, Factors, Sides, tournament
 from ...kernels._grid import column_counts, deal
+from .._checkpoint import Snapshot
 from .._fit_loop import Iteration
 from .epochs import all_finite, concatenate_columns
 from .trainer import WORK_PER_THREAD
@@ -56,7 +58,13 @@ class PairwiseTraining:
         start = model._start(train.shape, rng, {})
         self.seed = int(rng.integers(1 << 63))
         counts = np.diff(positives.indptr), column_counts(positives.indices, n)
-        start.X[counts[0] == 0] = 0  # such users take no steps, and would be given random lists
+        if model.verify_negatives and np.isin(counts[0], (0, n)).all():
+            warn_caller(
+                "each user has interacted with all items or with none, so that there is nothing to rank, and factors "
+                "remain random: use ImplicitALS if the values tell which items a user prefers"
+            )
+        new = np.arange(m) >= model._previous_users()
+        start.X[new & (counts[0] == 0)] = 0  # such users take no steps, and would be given random lists
         searched = model._rank_weights(n) is not None
         self.parts = PARTS if searched or model.sampling == "adaptive" else 1
         blocks = block_count(m, n, nnz // self.parts)
@@ -108,6 +116,26 @@ class PairwiseTraining:
         if self.held_out is not None:
             record["validation_loss"] = model._validation_loss(users, items, *self.held_out)
         return Iteration(users, items, record | {"learning_rate": rate}, {})
+
+    def snapshot(self) -> Snapshot:
+        """Return Adagrad's sums, and the adaptive distribution, which is that of earlier factors."""
+        arrays: dict[str, NDArray[Any]] = {}
+        if self.squares is not None:
+            arrays |= {f"{name}_squares": part for name, part in self.squares._asdict().items()}
+        if self.adaptive is not None:
+            arrays |= {"adaptive_order": self.adaptive.order, "adaptive_spread": self.adaptive.spread}
+        return Snapshot(arrays, {"age": self.age})
+
+    def restore(self, saved: Snapshot) -> None:
+        """Continue as saved."""
+        arrays, self.age = saved.arrays, saved.values["age"]
+        X, Y, _, bias = self.model._unpack(arrays["user_factors"], arrays["item_factors"])
+        self.sides = Sides(X[self.rows], Y[self.columns], bias[self.columns])
+        if self.squares is not None:
+            self.squares = Sides(*(arrays[f"{name}_squares"] for name in Sides._fields))
+        if "adaptive_order" in arrays:
+            rate = float(self.model.adaptive_rate)
+            self.adaptive = Adaptive(arrays["adaptive_order"], arrays["adaptive_spread"], rate)
 
     def _draw(self, rounds: Rounds, part: int, epoch: int) -> Triples:
         model, pool = self.model, None

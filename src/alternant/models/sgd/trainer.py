@@ -12,6 +12,7 @@ from ..._utils.threads import map_parallel, resolve_num_threads
 from ...data.csr import CSR
 from ...kernels import Cut, Factors, Grid, block_count, cut
 from ...kernels._grid import column_counts
+from .._checkpoint import Snapshot
 from .._fit_loop import Iteration
 from .._fold_in import FoldInModel
 from .epochs import EpochModel, all_finite, concatenate_columns
@@ -217,3 +218,20 @@ class TrainingState:
             loss = model._validation_loss(users, items, self.state, *self.held_out)
             record[f"validation_{model._loss_name}"] = loss
         return Iteration(users, items, record | {"learning_rate": rate}, self.state)
+
+    def snapshot(self) -> Snapshot:
+        """Return Adagrad's sums: the factors are the model's, in another order."""
+        if self.squares is None:
+            return Snapshot()
+        return Snapshot({f"{name}_squares": part for name, part in self.squares._asdict().items()})
+
+    def restore(self, saved: Snapshot) -> None:
+        """Continue as saved."""
+        rows, columns = self.cut.row_order, self.cut.column_order
+        of_model = self.model._unpack(saved.arrays["user_factors"], saved.arrays["item_factors"])
+        self.factors = Factors(
+            concatenate_columns((of_model.X,), rows, 1), concatenate_columns((of_model.Y,), columns, 1),
+            of_model.row_bias[rows], of_model.column_bias[columns],
+        )  # fmt: skip
+        if self.squares is not None:
+            self.squares = Factors(*(saved.arrays[f"{name}_squares"] for name in Factors._fields))

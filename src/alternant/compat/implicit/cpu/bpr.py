@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from scipy import sparse
 
 from ....models import BPR
-from ..recommender_base import write_npz
+from ..recommender_base import ModelFitError, write_npz
 from ..utils import check_csr, check_random_state, thread_count
 from .matrix_factorization_base import MatrixFactorizationBase
 
@@ -114,7 +114,10 @@ class BayesianPersonalizedRanking(MatrixFactorizationBase):
                 )
                 start = now
 
-            model.fit(stored, callback=after_epoch if callback else None, show_progress=show_progress)
+            try:
+                model.fit(stored, callback=after_epoch if callback else None, show_progress=show_progress)
+            except OverflowError as error:
+                raise ModelFitError(str(error)) from None
             users = np.hstack([model.user_factors[:, biases_only:-1], ones])
             items = model.item_factors[:, biases_only:]
         self.user_factors: NDArray[Any] = np.array(users)  # of the model, they are read-only
