@@ -14,6 +14,7 @@ COMMANDS = {  # the module that runs it, and what it measures
     "compat": ("peers.compat", "the stand-in for implicit against implicit, call by call"),
     "accuracy": ("accuracy.table", "settings chosen on train, lists evaluated on published test splits"),
     "defaults": ("accuracy.choose_defaults", "default parameters against a search"),
+    "nightly": ("accuracy.nightly", "ten nights of new events: `partial_fit` against fits of everything"),
     "tune-budget": ("accuracy.tune_budget", "what `tune` finds within 20 fits, against 200 trials"),
     "events": ("accuracy.events", "what several kinds of events, their weights and a half-life add"),
     "roofline": ("profile.roofline", "the part of the machine's limits that ALS reaches"),

@@ -27,6 +27,8 @@ TINY = [
     "events kinds --data ml-latest-small --folder FOLDER --seeds 0 1 --budget 1",
     "events preferences --data ml-latest-small --folder FOLDER --seeds 0 --draws 1",
     "tune-budget --data ml-latest-small --folder FOLDER --factors 4 --trials 2",
+    "nightly --data ml-latest-small --folder FOLDER --nights 2 --models implicit-als explicit-als",
+    "nightly --save --size 50 20 300 --factors 4",
 ]
 
 

@@ -19,7 +19,7 @@ from . import _storage
 from ._cold_start import ColdStart, without_seen
 from ._histories import Histories
 from ._parameters import Parameters
-from ._raw_ids import RawIds
+from ._partial_fit import PartialFit
 from ._serving import UNKNOWN_USERS, Serving, refuse_features_of_known_users
 from ._sklearn import ScikitLearnModel
 from ._state import NotFittedError as NotFittedError  # re-exported
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 SHRINKAGE = 10.0  # of `similar_items`; see there
 
 
-class FactorModel(Serving, ColdStart, Histories, RawIds, ScikitLearnModel, DescribedModel, Parameters):
+class FactorModel(Serving, ColdStart, Histories, PartialFit, ScikitLearnModel, DescribedModel, Parameters):
     """A model that ranks by the dot product of a user's and an item's factors.
 
     A subclass defines `traits`, the constructor parameters `num_threads` and `backend`, a `fit` that sets the
@@ -57,6 +57,8 @@ class FactorModel(Serving, ColdStart, Histories, RawIds, ScikitLearnModel, Descr
     item_factors : array, shape (n_items, f)
     interactions_ : CSR or None
         The interactions of the fit, which `recommend` excludes as seen.
+    partial_share_ : float
+        The share of them that `partial_fit` has added since the last fit.
     """
 
     num_threads: int | None
@@ -71,7 +73,10 @@ class FactorModel(Serving, ColdStart, Histories, RawIds, ScikitLearnModel, Descr
         "search_space", "iteration_work", "auto_parameters", "rescored", "transform", "get_feature_names_out",
         "__repr__", "__getstate__",
     )  # fmt: skip
-    _changing = ("fit", "fit_transform", "update", "partial_fit_users", "partial_fit_items", "set_params", "set_output")
+    _changing = (
+        "fit", "fit_transform", "update", "partial_fit", "partial_fit_users", "partial_fit_items", "set_params",
+        "set_output",
+    )  # fmt: skip
 
     if TYPE_CHECKING:  # subclasses define it, with their own arguments
 

@@ -19,6 +19,7 @@ from .als.problems import RowProblems
 
 if TYPE_CHECKING:
     from .._typing import Featured, Rated, Reals
+    from ._partial_fit import Change
 
 # The row problems of one side, and the weights of its rows (None: 1).
 Weighted = tuple[RowProblems, NDArray[np.float64] | None]
@@ -67,9 +68,12 @@ class FeatureModel(FoldInModel):
 
     def _fold_in(
         self, rows: CSR, fixed: NDArray[Any], kind: str, numbers: NDArray[np.int64] | None = None,
-        given: tuple[CSR, NDArray[np.bool_]] | None = None,
+        given: tuple[CSR, NDArray[np.bool_]] | None = None, own: NDArray[Any] | None = None,
     ) -> NDArray[Any]:  # fmt: skip
-        """Return factors of rows with these features (`given`) or (None) those that the model knows of `numbers`."""
+        """Return factors of rows with these features (`given`) or (None) those that the model knows of `numbers`.
+
+        With `own`, start from these factors, with the tolerance of a fit.
+        """
         raise TypeError(f"{type(self).__name__} cannot fold in new {kind}s")
 
     def _row_features(
@@ -205,6 +209,40 @@ class FeatureModel(FoldInModel):
         self
         """
         return self._partial_fit_side(items, item_users, item_features, "item")
+
+    def partial_fit(
+        self, events: Rated | tuple[Any, ...], y: Any = None, *, user_features: Featured | None = None,
+        item_features: Featured | None = None,
+    ) -> Self:  # fmt: skip
+        """Learn from new events, without fitting anew: a day of events, those of new users and items included.
+
+        The events are added to the interactions. Then new items are solved, and those that have grown by a quarter
+        since they were solved last, and then all users with events; other rows do not change. The weights of a fit
+        count as 1 in rows that are solved.
+
+        Parameters
+        ----------
+        events, y
+            As for `FactorModel.partial_fit`.
+        user_features, item_features : as for `fit`, optional
+            Features of the new users and of the new items: `Features` that contain them, or a matrix with a row for
+            each, in the order of their rows. Known ones keep their features.
+
+        Returns
+        -------
+        self
+        """
+        return self._partial_fit_events(events, y, user_features=user_features, item_features=item_features)
+
+    def _given_features(self, change: Change, features: dict[str, Any]) -> dict[str, Any]:
+        """Return the checked features of the new rows of both sides."""
+        given = {}
+        for kind in ("user", "item"):
+            name, new, ids = f"{kind}_features", change.new(kind), self._user_ids if kind == "user" else self._item_ids
+            if features.get(name) is not None:
+                wanted = None if ids is None else ids.values[new]
+                given[kind] = self._row_features(name, features[name], kind, len(new), wanted)
+        return given
 
     def _partial_fit_side(self, ids: Any, rows: Any, features: Any, kind: str) -> Self:
         name = "user_items" if kind == "user" else "item_users"

@@ -123,7 +123,10 @@ class FoldInUsersModel(FactorModel):
             known = known.replace(ids, new)
         elif known is not None:
             known = known.transpose().replace(ids, new).transpose()
-        state = {f"{kind}_factors": factors, "interactions_": known, f"_{kind}_ids": named}
+        state = {
+            f"{kind}_factors": factors, "interactions_": known, f"_{kind}_ids": named,
+            "partial_share_": getattr(self, "partial_share_", 0.0),
+        }  # fmt: skip
         self._assign(**state, **self._partial_state(kind, ids, new), **self._partial_prior(kind, ids, given))
         return self
 

@@ -100,11 +100,11 @@ class RawIds(State):
             interactions = interactions.reindex(users=users, items=items)
         return interactions.matrix, {"_user_ids": users, "_item_ids": items, "_library": interactions._library}
 
-    def _with_old(self, kind: str, old: Ids, new: Ids) -> Ids:
-        """Return the ids of the last fit, followed by the new ones of this fit."""
+    def _with_old(self, kind: str, old: Ids, new: Ids, name: str = "interactions") -> Ids:
+        """Return the ids of the last fit, followed by the new ones of this fit (or of the events of that name)."""
         unknown = old.find(new.values) < 0
         added = new.values[unknown].tolist()
-        refuse_other_types("interactions", kind, old, added, not unknown.all())
+        refuse_other_types(name, kind, old, added, not unknown.all())
         return old.extended(added)
 
     def _matrix(self, name: str, rows: Any, kind: str, rows_of: Any = None) -> Any:

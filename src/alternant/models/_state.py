@@ -44,7 +44,7 @@ class State(Guarded):
     def __init_subclass__(cls, **options: Any) -> None:
         """Hide the attributes that a fit sets from other threads until the fit has finished."""
         super().__init_subclass__(**options)
-        for name in ("user_factors", "item_factors", "interactions_", *cls._fitted_state):
+        for name in ("user_factors", "item_factors", "interactions_", "partial_share_", *cls._fitted_state):
             if not hasattr(cls, name):
                 attribute = Fitted()
                 attribute.__set_name__(cls, name)
@@ -102,7 +102,7 @@ class State(Guarded):
         for name in ("user_factors", "item_factors"):
             if name in state:
                 freeze(state[name])
-        self._commit(state)
+        self._commit({"partial_share_": 0.0} | state)
 
     def _derived(self, name: str, source: NDArray[Any], derive: Callable[[NDArray[Any]], NDArray[Any]]) -> NDArray[Any]:
         """Return `derive` of an array of the model, cached as long as the array is read-only and in use."""

@@ -82,7 +82,7 @@ def save(model: Any, path: str | os.PathLike[str], interactions: bool) -> None:
         "alternant": str(FORMAT_VERSION if features else WITHOUT_FEATURES),
         "model": type(model).__name__,
         "parameters": json.dumps({name: _plain(value) for name, value in model.get_params().items()}),
-        "state": json.dumps({name: getattr(model, name) for name in model._fitted_state if hasattr(model, name)}),
+        "state": json.dumps({name: getattr(model, name) for name in _state_names(model) if hasattr(model, name)}),
     }
     if model._library is not None:
         metadata["library"] = model._library
@@ -157,7 +157,7 @@ def _restore(cls: Any, metadata: dict[str, str], tensors: dict[str, NDArray[Any]
         raise ValueError(f"factors of shapes {users.shape} and {items.shape}")
     if users.dtype not in (np.float32, np.float64) or not (_is_finite(users) and _is_finite(items)):
         raise ValueError("factors that are not finite floating-point numbers")
-    state: dict[str, Any] = {"user_factors": users, "item_factors": items, "interactions_": None}
+    state: dict[str, Any] = {"user_factors": users, "item_factors": items, "interactions_": None, "partial_share_": 0.0}
     if "indptr" in tensors:
         csr = CSR(tensors["indptr"], tensors["indices"], tensors["values"], tuple(tensors["shape"].tolist()))
         _check_csr(csr, len(users), len(items))
@@ -181,9 +181,13 @@ def _restore(cls: Any, metadata: dict[str, str], tensors: dict[str, NDArray[Any]
     for array in (users, items):
         freeze(array)
     fitted = dict(json.loads(metadata["state"]))
-    for name, value in (state | {name: fitted[name] for name in cls._fitted_state if name in fitted}).items():
+    for name, value in (state | {name: fitted[name] for name in _state_names(cls) if name in fitted}).items():
         setattr(model, name, tuple(value) if isinstance(value, list) else value)
     return model
+
+
+def _state_names(model: Any) -> tuple[str, ...]:
+    return (*model._fitted_state, "partial_share_")
 
 
 def _pack_factors(users: Any, items: Any) -> dict[str, NDArray[Any]]:

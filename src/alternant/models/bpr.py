@@ -15,6 +15,7 @@ from ..kernels import Adaptive, Factors, Rounds, Sides
 from ._parameters import Rule, integer_rule, none_or, number_rule
 from ._sklearn import Transformer
 from ._traits import Traits
+from .sgd.adagrad import FIRST_SQUARE
 from .sgd.epochs import EpochModel
 from .sgd.pairwise import PairwiseTraining
 from .sgd.trainer import FOLD_IN_ROWS
@@ -22,8 +23,6 @@ from .sgd.trainer import FOLD_IN_ROWS
 if TYPE_CHECKING:
     from .._typing import BackendName, DType, Seed
     from ..kernels import Triples
-
-FIRST_SQUARE = 1.0  # the initial value of Adagrad's sums, so that no step is longer than a plain SGD step
 
 
 class BPR(EpochModel, Transformer):
@@ -108,6 +107,8 @@ class BPR(EpochModel, Transformer):
         are held out; ``learning_rate``, and ``seconds`` since the fit began.
     backend_ : str
         The backend that the fit used.
+    mean_squares_ : tuple of float
+        What Adagrad's sums grew by for each interaction: of the vectors of users and items, and the biases.
     interactions_ : CSR
         The interactions of the fit.
 
@@ -128,6 +129,7 @@ class BPR(EpochModel, Transformer):
     traits: ClassVar[Traits] = Traits(
         "implicit", "clicks, plays, purchases, as pairs of items to rank", "stochastic gradient descent, BPR or WARP"
     )
+    _fitted_state = (*EpochModel._fitted_state, "mean_squares_")
     _loss_name = "loss"
     _choices: ClassVar[dict[str, tuple[str, ...]]] = {
         "loss": ("bpr", "warp"),
@@ -207,8 +209,10 @@ class BPR(EpochModel, Transformer):
 
     # Training
 
-    def _training(self, train: CSR, held_out: CSR | None, rng: np.random.Generator) -> PairwiseTraining:
-        return PairwiseTraining(self, train, held_out, rng)
+    def _training(
+        self, train: CSR, held_out: CSR | None, rng: np.random.Generator, start: Factors | None = None
+    ) -> PairwiseTraining:
+        return PairwiseTraining(self, train, held_out, rng, start)
 
     @property
     def _kernel_loss(self) -> Literal["logistic", "hinge"]:
@@ -303,6 +307,14 @@ class BPR(EpochModel, Transformer):
         if not np.isfinite(X).all():
             raise OverflowError(f"folding in a new user diverges: lower learning_rate, got {self.learning_rate!r}")
         return np.hstack([X, np.ones((len(X), 1), X.dtype)])
+
+    def _new_rows(self, rows: CSR, fixed: NDArray[Any], kind: str, rng: np.random.Generator) -> NDArray[Any]:
+        """Return new users folded in; new items as the mean item, with the noise of a fit's start."""
+        if kind == "user":
+            return self._fold_in(rows, fixed, kind)
+        new = np.repeat(self._mean_row("item")[None], rows.shape[0], axis=0)
+        new[:, :-1] += self._initial(len(new), rng, {}).astype(new.dtype)
+        return new
 
     def _popular(self, fixed: NDArray[Any]) -> NDArray[np.int32] | None:
         """Return the items from which negatives are drawn by popularity; all, if it is unknown."""

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from .._utils.threads import map_parallel, resolve_num_threads, weighted_sum
 from ..data.csr import CSR
-from ..kernels import Batches, Ranking
+from ..kernels import Batches, Factors, Ranking
 from ._parameters import Rule, integer_rule, number_rule
 from ._sklearn import Transformer
 from ._traits import Traits
@@ -178,8 +178,10 @@ class ContrastiveMF(EpochModel, Transformer):
 
     # Training
 
-    def _training(self, train: CSR, held_out: CSR | None, rng: np.random.Generator) -> ContrastiveTraining:
-        return ContrastiveTraining(self, train, held_out, rng)
+    def _training(
+        self, train: CSR, held_out: CSR | None, rng: np.random.Generator, start: Factors | None = None
+    ) -> ContrastiveTraining:
+        return ContrastiveTraining(self, train, held_out, rng, start)
 
     def _initial(self, count: int, rng: np.random.Generator, state: Mapping[str, Any]) -> NDArray[Any]:
         return unit(rng.standard_normal((count, self.factors)))
@@ -192,6 +194,16 @@ class ContrastiveMF(EpochModel, Transformer):
         """Return the weight of each user's interactions, of which there are so many; their mean weight is 1."""
         weights: NDArray[np.float64] = np.maximum(counts, 1) ** -float(self.degree_exponent)
         return weights * (counts.sum() / weighted_sum(counts, weights)) if len(weights) else weights
+
+    def _new_rows(self, rows: CSR, fixed: NDArray[Any], kind: str, rng: np.random.Generator) -> NDArray[Any]:
+        """Return new users folded in, and new items in the direction of their mean user."""
+        if kind == "user":
+            return self._fold_in(rows, fixed, kind)
+        positives = rows.filter(rows.data > 0)
+        sums = unit((positives.to_scipy() > 0).astype(np.float64) @ fixed)
+        alone = np.linalg.norm(sums, axis=1) == 0
+        sums[alone] = self._initial(int(alone.sum()), rng, {})
+        return sums.astype(fixed.dtype)
 
     def _remedy(self) -> str:
         """Say what to change if gradients overflow."""

@@ -19,6 +19,7 @@ from ._traits import Traits
 
 if TYPE_CHECKING:
     from .._typing import Auto, BackendName, DType, Rated
+    from ._partial_fit import Change
     from ._sparse_rows import SparseRows
 
 WORKSPACE = 1 << 28  # bytes, and for each thread:
@@ -148,14 +149,7 @@ class EASE(ItemWeightsModel):
         backend = self._backend().name
         matrix, ids = self._matrix_and_ids(interactions)
         rows = self._check_rows("interactions", matrix, np.dtype(self.dtype), copy=True)
-        _check_memory(rows, resolve_num_threads(self.num_threads))
-        chosen = self._chosen(rows)
-        users = _user_rows(rows, chosen["weighting"], chosen["epsilon"], self.intercept)
-        columns = self._learn(users, float(chosen["regularization"]))
-        self._assign(
-            user_factors=users, item_factors=columns.T, interactions_=rows, backend_=backend,
-            has_intercept_=bool(self.intercept), **{f"{name}_": value for name, value in chosen.items()}, **ids,
-        )  # fmt: skip
+        self._assign(**self._solved(rows), backend_=backend, **ids)
         return self
 
     def auto_parameters(self, rows: CSR) -> dict[str, Any]:
@@ -188,7 +182,21 @@ class EASE(ItemWeightsModel):
             regularization = _regularization(rows, entries(rows.data, weighting, epsilon))
         return {"regularization": float(regularization), "weighting": weighting, "epsilon": epsilon}
 
-    def _learn(self, users: SparseRows, regularization: float) -> NDArray[Any]:
+    def _solved(self, rows: CSR) -> dict[str, Any]:
+        """Return the fitted attributes that follow from the interactions."""
+        _check_memory(rows, resolve_num_threads(self.num_threads))
+        chosen = self._chosen(rows)
+        users = _user_rows(rows, chosen["weighting"], chosen["epsilon"], self.intercept)
+        columns = self._weights(users, float(chosen["regularization"]))
+        return {
+            "user_factors": users, "item_factors": columns.T, "interactions_": rows,
+            "has_intercept_": bool(self.intercept), **{f"{name}_": value for name, value in chosen.items()},
+        }  # fmt: skip
+
+    def _learn_from(self, change: Change) -> None:
+        self._assign(**self._solved(change.rows))
+
+    def _weights(self, users: SparseRows, regularization: float) -> NDArray[Any]:
         """Return B and, as its last row, the coefficients of the last column of users."""
         m, n = users.shape[0], users.shape[1] - 1
         threads, dtype = resolve_num_threads(self.num_threads), users.dtype

@@ -290,15 +290,16 @@ class ExplicitALS(AlternatingLeastSquares):
         return ExplicitObjective(regularization, self.regularization_scaling, self.biases)
 
     def _fold_in(
-        self, rows: CSR, fixed: NDArray[Any], kind: str, numbers: NDArray[np.int64] | None = None, given: Any = None
-    ) -> NDArray[Any]:
+        self, rows: CSR, fixed: NDArray[Any], kind: str, numbers: NDArray[np.int64] | None = None, given: Any = None,
+        own: NDArray[Any] | None = None,
+    ) -> NDArray[Any]:  # fmt: skip
         objective, mean = self._objective(), float(getattr(self, "mean_", 0.0)) if self.biases else 0.0
         problems = objective.problems(rows, None, kind, numbers)
         means = self._means(kind, rows.shape[0], fixed.dtype, numbers, given)
         if means is not None:
             problems = replace(problems, linear=problems.regularization[:, None] * means)
         ratings = rows.data.astype(np.float64)
-        factors = objective.solve(problems, ratings, None, fixed, mean, self._solver(fold_in=True)).factors
+        factors = objective.solve(problems, ratings, own, fixed, mean, self._solver(fold_in=own is None)).factors
         if means is not None:
             unrated = np.diff(rows.indptr) == 0
             factors[unrated] = objective.with_constant(means[unrated], kind)

@@ -16,6 +16,7 @@ from ._traits import Traits
 
 if TYPE_CHECKING:
     from .._typing import BackendName, DType, Rated
+    from ._partial_fit import Change
     from ._sparse_rows import SparseColumns, SparseRows
 
 SIMILARITIES = ("unit-cosine", "cosine", "tfidf", "bm25")
@@ -155,16 +156,21 @@ class ItemKNN(ItemWeightsModel):
         backend = self._backend()
         matrix, ids = self._matrix_and_ids(interactions)
         rows = self._check_rows("interactions", matrix, np.dtype(self.dtype), copy=True)
+        self._assign(**self._found(rows), backend_=backend.name, **ids)
+        return self
+
+    def _found(self, rows: CSR) -> dict[str, Any]:
+        """Return the fitted attributes that follow from the interactions."""
         weighting = self._weighting()
         epsilon = float(np.median(np.abs(rows.data))) if len(rows.data) else 1.0
-        values = entries(rows.data, weighting, epsilon)
-        x = CSR(rows.indptr, rows.indices, values, rows.shape)
-        similar = self._similarities(x)
-        self._assign(
-            user_factors=_user_rows(x), item_factors=_with_popularity(similar, rows), interactions_=rows,
-            weighting_=weighting, epsilon_=epsilon, backend_=backend.name, **ids,
-        )  # fmt: skip
-        return self
+        x = CSR(rows.indptr, rows.indices, entries(rows.data, weighting, epsilon), rows.shape)
+        return {
+            "user_factors": _user_rows(x), "item_factors": _with_popularity(self._similarities(x), rows),
+            "interactions_": rows, "weighting_": weighting, "epsilon_": epsilon,
+        }  # fmt: skip
+
+    def _learn_from(self, change: Change) -> None:
+        self._assign(**self._found(change.rows))
 
     def auto_parameters(self, rows: CSR) -> dict[str, Any]:
         """Return the value of the parameter that may be ``"auto"``, by name."""

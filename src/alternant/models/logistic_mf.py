@@ -17,16 +17,13 @@ from ..kernels import Factors
 from ..kernels._grid import column_counts
 from . import _bias_columns as bias_columns
 from ._traits import Traits
+from .sgd.adagrad import FIRST_SQUARE
 from .sgd.penalty import penalty
 from .sgd.trainer import EpochInputs, StochasticModel
 
 if TYPE_CHECKING:
     from .._typing import Auto, BackendName, DType, Seed
 
-# The initial value of Adagrad's sums, so that no step is longer than a plain SGD step. With 0.01, where the first step
-# has the length of the learning rate whatever the gradient, NDCG@10 is 0.514 instead of 0.529 on msweb and 0.127
-# instead of 0.131 on lastfm.
-FIRST_SQUARE = 1.0
 # init_scale="auto": the maximum, reached at an average of FULL_COUNT interactions per row, and the minimum standard
 # deviation of an initial number (rather than of init_scale: with few factors, initial scores would be larger).
 FULL_SCALE, FULL_COUNT, MIN_DEVIATION = 0.5, 8.0, 1 / 160
@@ -126,6 +123,8 @@ class LogisticMF(StochasticModel):
         The value of `init_scale` in the fit, given or chosen by "auto".
     regularization_ : (float, float)
         The values of `regularization` in the fit, of users and items.
+    mean_squares_ : tuple of float
+        What Adagrad's sums grew by for each interaction: of the vectors of users and items, and their biases.
     interactions_ : CSR
         The interactions of the fit.
 
@@ -141,7 +140,8 @@ class LogisticMF(StochasticModel):
     traits: ClassVar[Traits] = Traits(
         "implicit", "clicks, plays, purchases, as probabilities", "stochastic gradient descent"
     )
-    _fitted_state = ("n_iter_", "history_", "backend_", "mean_item_count_", "init_scale_", "regularization_")
+    _fitted_state = ("n_iter_", "history_", "backend_", "mean_item_count_", "init_scale_", "regularization_",
+                     "mean_squares_")  # fmt: skip
     _loss_name = "log_loss"
     _choices: ClassVar[dict[str, tuple[str, ...]]] = {
         "weighting": ("log", "proportional"),

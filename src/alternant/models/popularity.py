@@ -14,6 +14,7 @@ from ._traits import Traits
 
 if TYPE_CHECKING:
     from .._typing import BackendName, Rated
+    from ._partial_fit import Change
 
 
 class Popularity(FactorModel):
@@ -83,14 +84,18 @@ class Popularity(FactorModel):
         backend = self._backend().name
         matrix, ids = self._matrix_and_ids(interactions)
         user_items = self._check_rows("interactions", matrix, np.dtype(np.float64), copy=True)
+        self._assign(**self._counted(user_items), backend_=backend, **ids)
+        return self
+
+    def _counted(self, user_items: CSR) -> dict[str, Any]:
         n_users, n_items = user_items.shape
         values = user_items.data if self.weighted else user_items.data > 0  # dislikes do not add to popularity
         popularity = np.bincount(user_items.indices, values, minlength=n_items).astype(np.float64)
-        self._assign(
-            user_factors=np.ones((n_users, 1)), item_factors=popularity[:, None], interactions_=user_items,
-            backend_=backend, **ids,
-        )  # fmt: skip
-        return self
+        factors = {"user_factors": np.ones((n_users, 1)), "item_factors": popularity[:, None]}
+        return {**factors, "interactions_": user_items}
+
+    def _learn_from(self, change: Change) -> None:
+        self._assign(**self._counted(change.rows))
 
     def fold_in_users(self, user_items: Rated) -> NDArray[np.float64]:
         """Return the factors of new users: ones.

@@ -39,9 +39,10 @@ class ImplicitModel(AlternatingLeastSquares):
         return degrees if (len(degrees.users), len(degrees.items)) == (len(users), len(items)) else None
 
     def _fold_in(
-        self, rows: CSR, fixed: NDArray[Any], kind: str, numbers: NDArray[np.int64] | None = None, given: Any = None
-    ) -> NDArray[Any]:
-        objective, solver = self._objective(), self._solver(fold_in=True)
+        self, rows: CSR, fixed: NDArray[Any], kind: str, numbers: NDArray[np.int64] | None = None, given: Any = None,
+        own: NDArray[Any] | None = None,
+    ) -> NDArray[Any]:  # fmt: skip
+        objective, solver = self._objective(), self._solver(fold_in=own is None)
         means = self._means(kind, rows.shape[0], fixed.dtype, numbers, given)
         if means is not None and not len(rows.indices):  # features alone: there is nothing to solve
             return means if kind == "user" else objective.finish_items(means, np.zeros(len(means), np.int64))
@@ -49,7 +50,8 @@ class ImplicitModel(AlternatingLeastSquares):
         if means is not None:
             problems = replace(problems, linear=problems.regularization[:, None] * means)
         basis = cached_basis(self, fixed, "item" if kind == "user" else "user", objective, solver)
-        factors = half_sweep(problems, None, basis, solver).factors
+        start = None if own is None else objective.start_rows(own, kind, numbers)
+        factors = half_sweep(problems, start, basis, solver).factors
         degrees = np.diff(rows.indptr)
         if means is not None:
             factors[degrees == 0] = means[degrees == 0]

@@ -154,6 +154,11 @@ class ImplicitObjective:
         scores = self.degrees.item_scores if self.degrees is not None and kind == "item" else None
         return factors if factors is None or scores is None else scaled(factors, 1 / scores)
 
+    def start_rows(self, factors: NDArray[Any], kind: str, numbers: NDArray[np.int64] | None) -> NDArray[Any]:
+        """Return `start` of some rows of the model."""
+        scores = self.degrees.item_scores if self.degrees is not None and kind == "item" else None
+        return factors if scores is None or numbers is None else scaled(factors, 1 / scores[numbers])
+
     def score_scale(self, item: int) -> float:
         """Return the ratio of an item's factors in the model to those that `fixed` returns."""
         e, m = self._weights("item"), None if self.degrees is None else self.degrees.item_scores

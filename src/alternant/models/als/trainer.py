@@ -19,9 +19,11 @@ from .fitted_prior import Finished
 from .momentum import Momentum
 from .prior import Prior
 from .solver import Solver
+from .update import update
 
 if TYPE_CHECKING:
     from ..._typing import Dense, Reals, Sparse
+    from .._partial_fit import Change
 
 # Fold-in solves each row once: no later iteration refines the result.
 FOLD_IN_TOL = 1e-6
@@ -166,6 +168,14 @@ class AlternatingLeastSquares(FeatureModel):
         raise TypeError(f"{type(self).__name__} does not define half_sweep")
 
     # Internals
+
+    def _learn_from(self, change: Change, **features: Any) -> None:
+        update(self, change, self._given_features(change, features))
+
+    def _new_state(self, kind: str, new: NDArray[np.int64], given: Any) -> dict[str, Any]:
+        """Return what else changes, as attributes, when rows are appended, before they are solved."""
+        empty = CSR(np.zeros(len(new) + 1, np.int64), np.empty(0, np.int32), np.empty(0), (len(new), 0))
+        return {**self._partial_state(kind, new, empty), **self._partial_prior(kind, new, given)} if len(new) else {}
 
     def _accelerated(self) -> bool:
         return False

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from ..._utils.threads import resolve_num_threads
 from ...data.csr import CSR
-from ...kernels import Batches
+from ...kernels import Batches, Factors
 from .._checkpoint import Snapshot
 from .._fit_loop import Iteration
 from .epochs import all_finite
@@ -40,21 +40,29 @@ class ContrastiveTraining:
     held_out: tuple[Any, ...] | None
     num_threads: int
 
-    def __init__(self, model: ContrastiveMF, train: CSR, held_out: CSR | None, rng: np.random.Generator) -> None:
+    def __init__(
+        self,
+        model: ContrastiveMF,
+        train: CSR,
+        held_out: CSR | None,
+        rng: np.random.Generator,
+        given: Factors | None = None,
+    ) -> None:
         self.model, self.backend = model, model._backend()
         positives = train.filter(train.data > 0)
         if len(positives.data) == 0:
             raise ValueError("interactions must contain at least one value above 0, got none: only these are ranked")
-        start = model._start(train.shape, rng, {})
+        start = model._start(train.shape, rng, {}) if given is None else given
         self.seed = int(rng.integers(1 << 63))
         self.shape = train.shape
         counts = np.diff(positives.indptr)
         self.users = rng.permutation(np.flatnonzero(counts))
         self.all_users = start.X
-        self.unknown = (counts == 0) & (np.arange(len(counts)) >= model._previous_users())
+        known = model._previous_users() if given is None else len(counts)
+        self.unknown = (counts == 0) & (np.arange(len(counts)) >= known)
         self.indptr, self.indices = _rows(positives, self.users)
         self.batches = Batches.of(self.indptr, self.indices, int(model.batch_size))
-        self.X, self.Y = np.ascontiguousarray(start.X[self.users]), start.Y
+        self.X, self.Y = np.ascontiguousarray(start.X[self.users]), np.array(start.Y)
         self.squares = np.zeros(len(self.X)), np.zeros(len(self.Y))
         self.weight = model._user_weights(np.diff(self.indptr))
         self.sampled = min(int(model.negatives), train.shape[1])
@@ -70,7 +78,7 @@ class ContrastiveTraining:
             batches = Batches.of(indptr, indices, int(model.batch_size))
             samples = draw_samples(rng, batches.number, train.shape[1], self.sampled)
             self.held_out = users, indptr, indices, batches, samples, model._user_weights(np.diff(indptr))
-        self._continue(getattr(model, "n_iter_", 0) if model.warm_start else 0)
+        self._continue(getattr(model, "n_iter_", 0) if model.warm_start or given is not None else 0)
 
     def _continue(self, epochs: int) -> None:
         """Estimate the sums of squares of the epochs of earlier fits by one without steps, so that steps stay short.

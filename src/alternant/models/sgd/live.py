@@ -105,7 +105,7 @@ class LiveFactors(FactorModel):
 
     def _release(self) -> None:
         for side in ("_users", "_items"):
-            if (rows := self.__dict__.get(side)) is not None:
+            if isinstance(rows := self.__dict__.get(side), Rows):  # not those that a partial fit has put there
                 rows.close()
 
     def __getstate__(self) -> dict[str, Any]:

@@ -15,6 +15,7 @@ from ...kernels import Adaptive, Factors, Sides, tournament
 from ...kernels._grid import column_counts, deal
 from .._checkpoint import Snapshot
 from .._fit_loop import Iteration
+from .adagrad import continue_squares, mean_squares
 from .epochs import all_finite, concatenate_columns
 from .trainer import WORK_PER_THREAD
 
@@ -49,13 +50,16 @@ class PairwiseTraining:
     held_out: tuple[NDArray[np.int64], ...] | None
     inverse_orders: tuple[NDArray[np.int64], NDArray[np.int64]]
 
-    def __init__(self, model: BPR, train: CSR, held_out: CSR | None, rng: np.random.Generator) -> None:
+    def __init__(
+        self, model: BPR, train: CSR, held_out: CSR | None, rng: np.random.Generator, start: Factors | None = None
+    ) -> None:
         self.model, self.backend = model, model._backend()
         positives = train.filter(train.data > 0)
         (m, n), nnz = train.shape, len(positives.data)
         if nnz == 0:
             raise ValueError("interactions must contain at least one value above 0, got none: only these are ranked")
-        start = model._start(train.shape, rng, {})
+        continued = start is not None
+        start = model._start(train.shape, rng, {}) if start is None else start
         self.seed = int(rng.integers(1 << 63))
         counts = np.diff(positives.indptr), column_counts(positives.indices, n)
         if model.verify_negatives and np.isin(counts[0], (0, n)).all():
@@ -63,8 +67,9 @@ class PairwiseTraining:
                 "each user has interacted with all items or with none, so that there is nothing to rank, and factors "
                 "remain random: use ImplicitALS if the values tell which items a user prefers"
             )
-        new = np.arange(m) >= model._previous_users()
-        start.X[new & (counts[0] == 0)] = 0  # such users take no steps, and would be given random lists
+        if not continued:
+            new = np.arange(m) >= model._previous_users()
+            start.X[new & (counts[0] == 0)] = 0  # such users take no steps, and would be given random lists
         searched = model._rank_weights(n) is not None
         self.parts = PARTS if searched or model.sampling == "adaptive" else 1
         blocks = block_count(m, n, nnz // self.parts)
@@ -74,8 +79,10 @@ class PairwiseTraining:
         self.rounds = tournament(row_block[self.rows], column_block[self.columns], blocks)
         self.indptr, self.indices = _reordered(positives, self.rows, self.columns)
         self.sides = Sides(start.X[self.rows], start.Y[self.columns], start.column_bias[self.columns])
-        self.squares = model._initial_squares(self.sides)
         self.counts = counts[0][self.rows], counts[1][self.columns]
+        self.squares = model._initial_squares(self.sides)
+        if continued and self.squares is not None:
+            continue_squares(model, self.squares, (*self.counts, self.counts[1]))
         worth = nnz * start.X.shape[1] // (self.parts * self.rounds.number * WORK_PER_THREAD)
         self.num_threads = min(resolve_num_threads(model.num_threads), 1 + worth)
         self.adaptive: Adaptive | None = None
@@ -115,7 +122,8 @@ class PairwiseTraining:
         }  # fmt: skip
         if self.held_out is not None:
             record["validation_loss"] = model._validation_loss(users, items, *self.held_out)
-        return Iteration(users, items, record | {"learning_rate": rate}, {})
+        state = mean_squares(self.squares, (*self.counts, self.counts[1]))
+        return Iteration(users, items, record | {"learning_rate": rate}, state)
 
     def snapshot(self) -> Snapshot:
         """Return Adagrad's sums, and the adaptive distribution, which is that of earlier factors."""

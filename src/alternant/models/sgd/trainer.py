@@ -15,6 +15,7 @@ from ...kernels._grid import column_counts
 from .._checkpoint import Snapshot
 from .._fit_loop import Iteration
 from .._fold_in import FoldInModel
+from .adagrad import continue_squares, mean_squares
 from .epochs import EpochModel, all_finite, concatenate_columns
 
 if TYPE_CHECKING:
@@ -59,12 +60,19 @@ class StochasticModel(EpochModel, FoldInModel):
     # Hooks besides those of `EpochModel`, in the order in which a fit calls them; only `_epoch` has no default.
     # Callbacks compare predictions (`FactorModel._link`) with targets (`FactorModel._truth`).
 
-    def _training(self, train: CSR, held_out: CSR | None, rng: np.random.Generator) -> TrainingState:
-        return TrainingState(self, train, held_out, rng)
+    def _training(
+        self, train: CSR, held_out: CSR | None, rng: np.random.Generator, start: Factors | None = None
+    ) -> TrainingState:
+        return TrainingState(self, train, held_out, rng, start)
 
     def _data_state(self, rows: CSR) -> dict[str, Any]:
         """Return fitted attributes that depend only on the training data, such as a mean."""
         return {}
+
+    def _known_state(self) -> dict[str, Any]:
+        """Return what `_data_state` returned in the last fit."""
+        names = set(self._fitted_state) - set(EpochModel._fitted_state)
+        return {name: getattr(self, name) for name in sorted(names) if hasattr(self, name)}
 
     def _targets(self, values: NDArray[Any], state: Mapping[str, Any]) -> NDArray[Any]:
         """Convert the values of pairs to the values of `EpochInputs`."""
@@ -118,8 +126,7 @@ class StochasticModel(EpochModel, FoldInModel):
         self, rows: CSR, fixed: NDArray[Any], kind: str, numbers: NDArray[np.int64] | None = None
     ) -> NDArray[Any]:
         users, items = self._factors()
-        data_state = set(self._fitted_state) - set(EpochModel._fitted_state)
-        state = {name: getattr(self, name) for name in data_state if hasattr(self, name)}
+        state = self._known_state()
         start = np.repeat(self._mean_row(kind)[None], rows.shape[0], axis=0)
         initial = self._unpack(start, items) if kind == "user" else self._unpack(users, start)
         if kind == "item":
@@ -152,6 +159,7 @@ class StochasticModel(EpochModel, FoldInModel):
             raise OverflowError(f"folding in a new {kind} diverges: lower learning_rate, got {self.learning_rate!r}")
         return packed
 
+
 class TrainingState:
     """The state of a fit, with factors in the order of the grid, so that the rows of a block are contiguous."""
 
@@ -168,10 +176,14 @@ class TrainingState:
     held_out: tuple[NDArray[np.int64], NDArray[np.int64], NDArray[Any]] | None
     inverse_orders: tuple[NDArray[np.int64], NDArray[np.int64]]
 
-    def __init__(self, model: StochasticModel, train: CSR, held_out: CSR | None, rng: np.random.Generator) -> None:
+    def __init__(
+        self, model: StochasticModel, train: CSR, held_out: CSR | None, rng: np.random.Generator,
+        start: Factors | None = None,
+    ) -> None:  # fmt: skip
         self.model, self.backend = model, model._backend()
-        self.state = model._data_state(train)
-        start = model._start(train.shape, rng, self.state)
+        continued = start is not None
+        self.state = model._known_state() if continued else model._data_state(train)
+        start = model._start(train.shape, rng, self.state) if start is None else start
         self.seed = int(rng.integers(1 << 63))
         m, n = train.shape
         blocks = block_count(m, n, len(train.data))
@@ -184,12 +196,14 @@ class TrainingState:
             concatenate_columns((start.X,), rows, 1), concatenate_columns((start.Y,), columns, 1),
             start.row_bias[rows], start.column_bias[columns],
         )  # fmt: skip
-        self.squares = model._initial_squares(self.factors)
         grid = self.cut.grid
         self.counts = (
             np.diff(train.indptr)[self.cut.row_order],
             column_counts(train.indices, n)[self.cut.column_order],
         )
+        self.squares = model._initial_squares(self.factors)
+        if continued and self.squares is not None:
+            continue_squares(model, self.squares, (*self.counts, *self.counts))
         worth = len(train.data) * start.X.shape[1] // (grid.blocks * WORK_PER_THREAD)
         self.num_threads = min(resolve_num_threads(model.num_threads), 1 + worth)
         self.held_out = None if held_out is None else model._held_out_pairs(held_out, rng)
@@ -217,7 +231,8 @@ class TrainingState:
         if self.held_out is not None:
             loss = model._validation_loss(users, items, self.state, *self.held_out)
             record[f"validation_{model._loss_name}"] = loss
-        return Iteration(users, items, record | {"learning_rate": rate}, self.state)
+        state = self.state | mean_squares(self.squares, (*self.counts, *self.counts))
+        return Iteration(users, items, record | {"learning_rate": rate}, state)
 
     def snapshot(self) -> Snapshot:
         """Return Adagrad's sums: the factors are the model's, in another order."""

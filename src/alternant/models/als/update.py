@@ -1,0 +1,63 @@
+"""New events in a model fitted by least squares: the rows that they change are solved, a side at a time.
+
+New items, and those that have grown, are solved first, then all users with events, each with the other side fixed and
+starting from its present factors. What this costs besides the rows is the basis of both sides, as in an iteration.
+
+Every user with events is solved, since lists depend on the user's own events. An item with 10,000 interactions hardly
+moves by ten more, and its row is long: an item is solved only if its number of interactions passes a power of
+``1 + STALE``, or the events have brought it that share of new values of known pairs. So an item is solved as often as
+it grows by this share, however the events are divided, and no record of what was left is needed. Solving every item
+with events made no better lists: on Gowalla, ten nights of 1 % each lost 0.2 to 0.6 % of NDCG@20 in both ways.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .._partial_fit import Change
+
+if TYPE_CHECKING:
+    from .trainer import AlternatingLeastSquares
+
+STALE = 0.25
+
+
+def update(model: AlternatingLeastSquares, change: Change, given: dict[str, Any]) -> None:
+    """Bring a model, a private snapshot, up to date; `given` has the checked features of new rows."""
+    for kind in ("user", "item"):
+        own, new = model._side(kind), change.new(kind)
+        grown = np.zeros((len(own) + len(new), own.shape[1]), own.dtype)
+        grown[: len(own)] = own
+        model.__dict__.update(model._new_state(kind, new, given.get(kind)), **{f"{kind}_factors": grown})
+    _solve(model, change, "item", stale_items(change))
+    _solve(model, change, "user", np.union1d(change.users, change.new("user")))
+    factors = {name: model.__dict__[name] for name in ("user_factors", "item_factors")}
+    model._assign(**factors, interactions_=change.rows)
+
+
+def _solve(
+    model: AlternatingLeastSquares, change: Change, kind: str, numbers: NDArray[np.int64]
+) -> None:
+    if not len(numbers):
+        return
+    factors = model.__dict__[f"{kind}_factors"]
+    rows = change.rows_of(kind, numbers)
+    fixed = model.__dict__["item_factors" if kind == "user" else "user_factors"]
+    factors[numbers] = model._fold_in(rows, fixed, kind, numbers, own=factors[numbers])
+    model.__dict__.update(model._partial_state(kind, numbers, rows))
+
+
+def stale_items(change: Change) -> NDArray[np.int64]:
+    """Return the items to solve: new ones, and those that have grown enough since they were solved."""
+    indices, n = change.rows.indices, change.rows.shape[1]
+    after = np.bincount(indices, minlength=n)[change.items]
+    new, again = (
+        np.bincount(indices[change.at[part]], minlength=n)[change.items] for part in (change.fresh, ~change.fresh)
+    )
+    with np.errstate(divide="ignore"):
+        passed = [np.floor(np.log(counts) / np.log1p(STALE)) for counts in (after - new, after)]
+    stale: NDArray[np.int64] = change.items[(passed[1] > passed[0]) | (again >= STALE * np.maximum(after, 1))]
+    return stale
