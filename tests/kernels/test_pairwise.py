@@ -63,9 +63,10 @@ def problem(m=30, n=24, f=8, blocks=4, density=0.3, seed=0, **drawing):
     return Problem(matrix, rounds.reordered(rng.permutation(rounds.number)), sides, squares, drawing)
 
 
-def adaptive():
+def adaptive(biases=1):
     p = problem(n=200)
-    return replace(p, drawing={"adaptive": Adaptive.of(p.sides.Y, 0.05)})
+    p.sides.column_bias[:] *= biases
+    return replace(p, drawing={"adaptive": Adaptive.of(*p.sides[1:], 0.05)})
 
 
 CASES = {
@@ -74,7 +75,8 @@ CASES = {
     "16 factors, a pool of columns": lambda: problem(f=16, pool=np.array([3, 3, 3, 7, 11, 12], np.int32)),
     "a search for violations": lambda: problem(rank_weight=np.array([3.0, 1.5, 0.5])),
     "adaptive": adaptive,
-    "a zero row has no adaptive factor": lambda: zero_row(adaptive()),
+    "a zero row draws by the biases": lambda: zero_row(adaptive()),
+    "a zero row without biases draws uniformly": lambda: zero_row(adaptive(biases=0)),
     "every third entry": lambda: problem(part=(1, 3)),
     "keys": lambda: problem(keys=np.arange(1000, 1030)),
     "own columns are allowed": lambda: problem(density=0.9, verify=False),
@@ -242,7 +244,7 @@ def test_adaptive_negatives_have_high_factors_where_the_row_is_positive_and_low_
     Y, X = rng.standard_normal((n, 1)), np.repeat([[1.0], [-1.0]], m // 2, axis=0)
     indptr, indices = np.arange(m + 1), np.full(m, 7, np.int32)
     triples = public.draw_triples(
-        indptr, indices, Rounds.one(m, n), Sides(X, Y, np.zeros(n)), adaptive=Adaptive.of(Y, rate)
+        indptr, indices, Rounds.one(m, n), Sides(X, Y, np.zeros(n)), adaptive=Adaptive.of(Y, np.zeros(n), rate)
     )
     for side, direction in ((triples.rows < m // 2, -1), (triples.rows >= m // 2, 1)):
         place = np.argsort(np.argsort(direction * Y[:, 0]))
@@ -250,6 +252,21 @@ def test_adaptive_negatives_have_high_factors_where_the_row_is_positive_and_low_
         share = np.exp(-rate * np.arange(n))
         share[place[7]] = 0  # the entry itself
         np.testing.assert_allclose(counts, share / share.sum(), atol=0.03)
+
+
+def test_adaptive_negatives_have_high_biases_in_proportion_to_their_spread():
+    """A third of them: the standard deviation of the biases is half that of the only factor, times 1 for |x|."""
+    rng = np.random.default_rng(0)
+    m, n, rate = 4000, 50, 0.2
+    column = rng.standard_normal(n)
+    Y, bias = column[:, None], -column / 2
+    indptr, indices = np.arange(m + 1), np.full(m, 7, np.int32)
+    triples = public.draw_triples(
+        indptr, indices, Rounds.one(m, n), Sides(np.ones((m, 1)), Y, bias), adaptive=Adaptive.of(Y, bias, rate)
+    )
+    place = np.argsort(np.argsort(column))
+    by_bias = place[triples.negatives] < n // 2  # the highest biases are at the lowest factors
+    assert np.mean(by_bias) == pytest.approx(1 / 3, abs=0.03)
 
 
 @pytest.mark.parametrize(
@@ -292,8 +309,8 @@ def test_an_epoch_refuses_what_would_crash_or_race(change, message):
     [
         ({"pool": np.array([24], np.int32)}, "pool must have columns from 0 to 23"),
         ({"pool": np.array([1], np.int32), "adaptive": True}, "pass only one"),
-        ({"adaptive": Adaptive(np.zeros((8, 24), np.int32), np.ones(8), 0.0)}, "adaptive.rate must be finite"),
-        ({"adaptive": Adaptive(np.zeros((8, 9), np.int32), np.ones(8), 0.1)}, "adaptive.order must be an int32 array"),
+        ({"adaptive": Adaptive(np.zeros((9, 24), np.int32), np.ones(9), 0.0)}, "adaptive.rate must be finite"),
+        ({"adaptive": Adaptive(np.zeros((8, 24), np.int32), np.ones(8), 0.1)}, "adaptive.order must be an int32 array"),
         ({"rank_weight": np.empty(0)}, "rank_weight must have at least 1 number"),
         ({"part": (2, 2)}, r"part must be \(first, step\)"),
         ({"seed": -1}, "seed must be from 0 to 2\\^64 - 1"),

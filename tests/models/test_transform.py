@@ -7,7 +7,18 @@ import pytest
 import scipy.sparse as sp
 from every_model import every_model, feedback, name_of, small
 
-from alternant import BPR, EASE, BiasedMF, CosineMF, ExplicitALS, ImplicitALS, Interactions, LogisticMF, Popularity
+from alternant import (
+    BPR,
+    EASE,
+    BiasedMF,
+    ContrastiveMF,
+    CosineMF,
+    ExplicitALS,
+    ImplicitALS,
+    Interactions,
+    LogisticMF,
+    Popularity,
+)
 
 pytest.importorskip("sklearn", reason="the test extra has scikit-learn")
 
@@ -22,7 +33,7 @@ M, N = 40, 25
 rng = np.random.default_rng(0)
 UTILITY = rng.standard_normal((M, 3)) @ rng.standard_normal((3, N))
 KNOWN = rng.random((M, N)) < 0.5
-TRANSFORMERS = [BPR, ImplicitALS, ExplicitALS, BiasedMF, CosineMF, LogisticMF]
+TRANSFORMERS = [BPR, ContrastiveMF, ImplicitALS, ExplicitALS, BiasedMF, CosineMF, LogisticMF]
 
 
 def rows_for(model):

@@ -13,10 +13,12 @@ float64 outputs). Inputs may be read-only; outputs are allocated by the caller u
 is a number of threads, or None for all available to the process; results are bitwise identical for any value.
 """
 
+from ._batches import Batches, Ranking
 from ._grid import Cut, Factors, Grid, block_count, cut
 from ._registry import active_backend, available_backends, backend_info, get_backend, set_backend, use_backend
 from ._rounds import Adaptive, Rounds, Sides, Triples, tournament
 from .als import solve_rows, squared_error
+from .contrastive import contrastive_epoch
 from .dense import gramian, multiply, squared_norms
 from .nnls import solve_rows_nonnegative
 from .pairwise import draw_triples, pairwise_epoch
@@ -27,9 +29,11 @@ from .topk import score_pairs, top_k
 
 __all__ = [
     "Adaptive",
+    "Batches",
     "Cut",
     "Factors",
     "Grid",
+    "Ranking",
     "Rounds",
     "Sides",
     "Triples",
@@ -38,6 +42,7 @@ __all__ = [
     "backend_info",
     "biased_epoch",
     "block_count",
+    "contrastive_epoch",
     "cosine_epoch",
     "count_above",
     "cut",

@@ -20,7 +20,7 @@ from .._utils.threads import default_num_threads
 
 if TYPE_CHECKING:
     from .._typing import BackendName
-    from . import als, dense, nnls, pairwise, ranks, sgd, sparse, topk
+    from . import als, contrastive, dense, nnls, pairwise, ranks, sgd, sparse, topk
 
 BACKENDS = ("cython", "numba", "numpy")  # in order of preference; numpy, which is always available, comes last
 SIMD_LEVELS = ("avx512", "avx2", "baseline")  # best first
@@ -28,6 +28,7 @@ SIMD_LEVELS = ("avx512", "avx2", "baseline")  # best first
 KERNELS = {
     "solve_rows": "als",
     "squared_error": "als",
+    "contrastive_epoch": "contrastive",
     "multiply": "dense",
     "gramian": "dense",
     "squared_norms": "dense",
@@ -70,6 +71,7 @@ class Backend:
     if TYPE_CHECKING:  # the contract's signatures; a test checks that every backend has the same
         solve_rows: Final = staticmethod(als.solve_rows)
         squared_error: Final = staticmethod(als.squared_error)
+        contrastive_epoch: Final = staticmethod(contrastive.contrastive_epoch)
         multiply: Final = staticmethod(dense.multiply)
         gramian: Final = staticmethod(dense.gramian)
         squared_norms: Final = staticmethod(dense.squared_norms)

@@ -116,23 +116,26 @@ class Adaptive(NamedTuple):
     """The distribution of Rendle and Freudenthaler (2014): negatives with a high score are more likely.
 
     A factor k is drawn in proportion to ``|x_uk| spread[k]``, a rank r in proportion to ``exp(-rate r)``, and the
-    negative is the column of that rank by factor k, from the highest if ``x_uk`` is positive, else from the lowest.
+    negative is the column of that rank by factor k, from the highest if ``x_uk`` is positive, else from the lowest. The
+    bias is the last factor, for which all rows have 1: without it, columns whose bias grows are not drawn more often,
+    and end up in all lists.
     """
 
-    order: NDArray[np.int32]  # (f, n): the columns by descending factor
-    spread: NDArray[np.float64]  # (f,): the standard deviation of each factor
+    order: NDArray[np.int32]  # (f + 1, n): the columns by descending factor
+    spread: NDArray[np.float64]  # (f + 1,): the standard deviation of each factor
     rate: float
 
     @classmethod
-    def of(cls, Y: Reals, rate: float, num_threads: int = 1) -> Adaptive:
-        """Return the distribution for these factors of the columns."""
-        order, spread = np.empty(Y.shape[::-1], np.int32), np.empty(Y.shape[1])
+    def of(cls, Y: Reals, column_bias: Reals, rate: float, num_threads: int = 1) -> Adaptive:
+        """Return the distribution for these factors and biases of the columns."""
+        n, f = Y.shape
+        order, spread = np.empty((f + 1, n), np.int32), np.empty(f + 1)
 
         def sort(k: int) -> None:
-            column = np.ascontiguousarray(Y[:, k])
+            column = np.ascontiguousarray(Y[:, k]) if k < f else column_bias
             order[k], spread[k] = np.argsort(-column, kind="stable"), column.std(dtype=np.float64)
 
-        map_parallel(sort, range(Y.shape[1]), num_threads)
+        map_parallel(sort, range(f + 1), num_threads)
         return cls(order, spread, float(rate))
 
 

@@ -217,11 +217,11 @@ def pairwise_epoch(
 
 def _check_adaptive(adaptive: Adaptive, f: int, n: int) -> None:
     order, spread, rate = adaptive
-    if not isinstance(order, np.ndarray) or order.dtype != np.int32 or order.shape != (f, n):
-        raise ValueError(f"adaptive.order must be an int32 array of shape ({f}, {n}): pass Adaptive.of(Y, rate)")
+    if not isinstance(order, np.ndarray) or order.dtype != np.int32 or order.shape != (f + 1, n):
+        raise ValueError(f"adaptive.order must be an int32 array of shape ({f + 1}, {n}): pass Adaptive.of(...)")
     if not order.flags.c_contiguous or (order.size and not 0 <= order.min() <= order.max() < n):
-        raise ValueError(f"adaptive.order must have columns from 0 to {n - 1} in C order: pass Adaptive.of(Y, rate)")
-    check.vector("adaptive.spread", spread, np.float64, f)
+        raise ValueError(f"adaptive.order must have columns from 0 to {n - 1} in C order: pass Adaptive.of(...)")
+    check.vector("adaptive.spread", spread, np.float64, f + 1)
     check.not_negative("adaptive.spread", spread)
     if not (np.isfinite(rate) and rate > 0):
         raise ValueError(f"adaptive.rate must be finite and above 0, got {rate!r}")

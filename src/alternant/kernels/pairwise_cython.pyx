@@ -119,7 +119,7 @@ cdef class Kernels:
         p.order, p.spread, p.rate, p.sums = NULL, NULL, 0, NULL
         if adaptive is not None:
             order, spread, p.rate = adaptive
-            sums = np.empty(parts * X.shape[1])
+            sums = np.empty(parts * (X.shape[1] + 1))
             p.order = <const int32_t *> integers(order, "order", 4)
             p.spread = <const double *> floats(spread, "spread", 8)
             p.sums = <double *> floats_out(sums, "sums", 8)

@@ -142,7 +142,8 @@ def _draw(begin, end, entries, blocks, sides, sampler, drawn, drawn_weight, coun
         row_key = _mix(entries.state + _GOLDEN * np.uint64(number + 1))
         total = 0.0
         for k in range(len(sums)):
-            total += abs(np.float64(sides.X[u, k])) * sampler.spread[k]
+            weight = np.float64(sides.X[u, k]) if k < sides.X.shape[1] else 1.0
+            total += abs(weight) * sampler.spread[k]
             sums[k] = total
         e = _next_entry(entries, start)
         while e < stop:
@@ -190,7 +191,7 @@ def _candidate(u, number, sides, sampler, sums):
         k = 0
         while k < len(sums) - 1 and sums[k] <= at:
             k += 1
-        return np.int64(sampler.order[k, rank if sides.X[u, k] > 0 else n - 1 - rank])
+        return np.int64(sampler.order[k, rank if k == sides.X.shape[1] or sides.X[u, k] > 0 else n - 1 - rank])
     if len(sampler.pool):
         return np.int64(sampler.pool[np.int64(high * np.uint64(len(sampler.pool)) >> np.uint64(32))])
     return np.int64(high * np.uint64(n) >> np.uint64(32))

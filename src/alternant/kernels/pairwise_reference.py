@@ -63,7 +63,8 @@ def _candidates(
 ) -> Iterator[int]:
     """Yield columns; the two halves of a 64-bit hash are two numbers."""
     if adaptive is not None:
-        sums = np.cumsum(np.abs(x.astype(np.float64)) * adaptive.spread)
+        weights = np.append(x.astype(np.float64), 1)  # of the factors, and of the bias
+        sums = np.cumsum(np.abs(weights) * adaptive.spread)
         reach = -np.expm1(-adaptive.rate * n)
     for k in range(most):
         number = mix(key + GOLDEN * (k + 1))
@@ -71,7 +72,7 @@ def _candidates(
         if adaptive is not None and sums[-1] > 0:
             factor = min(int(np.searchsorted(sums, high * 2.0**-32 * sums[-1], side="right")), len(sums) - 1)
             rank = min(int(-np.log1p(-low * 2.0**-32 * reach) / adaptive.rate), n - 1)
-            yield int(adaptive.order[factor, rank if x[factor] > 0 else n - 1 - rank])
+            yield int(adaptive.order[factor, rank if weights[factor] > 0 else n - 1 - rank])
         elif pool is not None:
             yield int(pool[high * len(pool) >> 32])
         else:

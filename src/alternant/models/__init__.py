@@ -10,6 +10,7 @@ from .als.explanation import Explanation
 from .als.problems import SingularRowError
 from .biased_mf import BiasedMF
 from .bpr import BPR
+from .contrastive_mf import ContrastiveMF
 from .cosine_mf import CosineMF
 from .ease import EASE
 from .explicit_als import ExplicitALS
@@ -21,6 +22,7 @@ from .popularity import Popularity
 __all__ = [
     "BPR",
     "BiasedMF",
+    "ContrastiveMF",
     "CosineMF",
     "EASE",
     "Explanation",

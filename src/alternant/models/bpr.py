@@ -284,7 +284,7 @@ class BPR(EpochModel, Transformer):
         keys = (row_keys(positives) >> np.uint64(1)).astype(np.int64)  # the draws depend on the user's items only
         threads = resolve_num_threads(self.num_threads)
         pool = self._popular(fixed)
-        likely = Adaptive.of(Y, self.adaptive_rate, threads) if self.sampling == "adaptive" else None
+        likely = Adaptive.of(Y, bias, self.adaptive_rate, threads) if self.sampling == "adaptive" else None
         backend, weights = self._backend(), self._rank_weights(len(Y))
 
         @np.errstate(over="ignore", invalid="ignore")  # reported below

@@ -20,10 +20,10 @@ typedef struct {
     int verify;
     const void *X, *Y, *bias;     /* float32 or float64 */
     const int32_t *pool;          /* pool_length, or NULL */
-    const int32_t *order;         /* f * n, or NULL: the adaptive distribution, as are the next three */
-    const double *spread;         /* f */
+    const int32_t *order;         /* (f + 1) * n, or NULL: the adaptive distribution, as are the next three */
+    const double *spread;         /* f + 1 */
     double rate;
-    double *sums;                 /* parts * f: scratch */
+    double *sums;                 /* parts * (f + 1): scratch */
     const double *rank_weight;    /* most_draws, or NULL to accept without a search */
     const uint8_t *row_block;     /* m */
     const uint8_t *column_block;  /* n */

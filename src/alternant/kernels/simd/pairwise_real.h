@@ -4,18 +4,19 @@
 
 /* --- draws ------------------------------------------------------------------------------------------------------- */
 
-/* The candidate of a hash, whose halves are two numbers. `sums` has |x_k| spread_k, accumulated, or is NULL. */
+/* The candidate of a hash, whose halves are two numbers. `sums` has |x_k| spread_k, accumulated, or is NULL; the last
+ * factor is the bias, with 1 for x_k. */
 ALTERNANT_INLINE int32_t NAME(candidate)(const pairwise_draw *p, const REAL *x, const double *sums, double reach,
                                          uint64_t hash)
 {
     const uint64_t high = hash >> 32;
     if (sums != NULL) {
-        const double at = (double)high * 2.3283064365386963e-10 * sums[p->f - 1];
+        const double at = (double)high * 2.3283064365386963e-10 * sums[p->f];
         const double rank_of = -log1p(-((double)(hash & 0xFFFFFFFFu) * 2.3283064365386963e-10) * reach) / p->rate;
         const ptrdiff_t rank = rank_of < (double)(p->n - 1) ? (ptrdiff_t)rank_of : p->n - 1;
         ptrdiff_t k = 0;
-        while (k < p->f - 1 && sums[k] <= at) k++;
-        return p->order[k * p->n + (x[k] > 0 ? rank : p->n - 1 - rank)];
+        while (k < p->f && sums[k] <= at) k++;
+        return p->order[k * p->n + (k == p->f || x[k] > 0 ? rank : p->n - 1 - rank)];
     }
     if (p->pool != NULL) return p->pool[high * (uint64_t)p->pool_length >> 32];
     return (int32_t)(high * (uint64_t)p->n >> 32);
@@ -73,8 +74,9 @@ static void NAME(draw)(const pairwise_draw *p)
                 const REAL *x = (const REAL *)p->X + u * p->f;
                 double sum = 0;
                 ptrdiff_t k;
-                sums = p->sums + part * p->f;
+                sums = p->sums + part * (p->f + 1);
                 for (k = 0; k < p->f; k++) sums[k] = sum += fabs((double)x[k]) * p->spread[k];
+                sums[k] = sum += p->spread[k];
                 if (!(sum > 0)) sums = NULL;
             }
             for (; e < end; e += p->step) {

@@ -1,1 +1,1 @@
-"""Stochastic gradient descent: what `BiasedMF`, `CosineMF`, `LogisticMF` and `BPR` share."""
+"""Stochastic gradient descent: what `BiasedMF`, `CosineMF`, `LogisticMF`, `BPR` and `ContrastiveMF` share."""

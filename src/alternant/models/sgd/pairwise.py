@@ -152,7 +152,7 @@ class PairwiseTraining:
             pool = self.indices
         elif model.sampling == "adaptive":
             if self.adaptive is None or self.age >= n * np.log(n):  # as in the paper
-                self.adaptive, self.age = Adaptive.of(self.sides.Y, model.adaptive_rate, self.num_threads), 0
+                self.adaptive, self.age = Adaptive.of(*self.sides[1:], model.adaptive_rate, self.num_threads), 0
             self.age += len(self.indices) // self.parts
         triples = self.backend.draw_triples(
             self.indptr, self.indices, rounds, self.sides, pool, self.adaptive, model._rank_weights(n),

@@ -1,0 +1,250 @@
+"""Matrix factorization by cosine similarity, with many negatives: sampled softmax, or the cosine contrastive loss."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .._utils.threads import map_parallel, resolve_num_threads, weighted_sum
+from ..data.csr import CSR
+from ..kernels import Batches, Factors, Ranking
+from ._parameters import Rule, integer_rule, number_rule
+from ._sklearn import Transformer
+from ._traits import Traits
+from .sgd.contrastive import ContrastiveTraining, draw_samples, unit
+from .sgd.epochs import EpochModel
+from .sgd.trainer import FOLD_IN_ROWS
+
+if TYPE_CHECKING:
+    from .._typing import BackendName, DType, Seed
+
+
+class ContrastiveMF(EpochModel, Transformer):
+    r"""Ranking of implicit feedback by cosine similarity, with many negatives for each interaction.
+
+    Users and items are unit vectors, and the score of a pair is their cosine. A step draws a sample N of items, which
+    are the negatives of all interactions (u, i) of a batch of users, and lowers the sum of the sampled softmax loss (Wu
+    et al. 2024) or of the cosine contrastive loss (Mao et al. 2021):
+
+    .. math:: \log \Big( 1 + \sum_{j \in N} \exp \frac{x_u \cdot y_j - x_u \cdot y_i}{t} \Big), \qquad
+        1 - x_u \cdot y_i + \frac{w}{|N|} \sum_{j \in N} \max(0, x_u \cdot y_j - m)
+
+    Steps follow the gradient along the sphere, by Adagrad with one sum of squares for each vector. A user takes one
+    step in an epoch, for all of the user's interactions together, so that the cost of an epoch hardly depends on their
+    number. Only values above 0 count as interactions.
+
+    Parameters
+    ----------
+    factors : int
+        Number of factors: the length of the vectors.
+    loss : {"softmax", "contrastive"}
+        The loss.
+    negatives : int
+        Number of negatives in a sample; at most all items.
+    temperature : float
+        t of the softmax: the lower, the more the negatives with the highest scores count.
+    margin : float
+        m of the contrastive loss: negatives with a lower cosine do not count.
+    negative_weight : float
+        w of the contrastive loss: weight of the negatives relative to the positive.
+    degree_exponent : float
+        a: the losses of a user with c interactions are weighted by ``c ** -a``. With 0, all interactions count the
+        same; with 1, all users.
+    batch_size : int
+        Number of users in a batch.
+    learning_rate : float
+        Learning rate in the first epoch: the length of a vector's first step.
+    learning_rate_decay : float
+        Factor by which the learning rate is multiplied after each epoch.
+    epochs : int
+        Maximum number of passes over the users.
+    early_stopping : float or None
+        Stop when the loss of the held-out interactions (without any, the objective) has not fallen by more than this
+        fraction of its lowest value for `patience` epochs.
+    patience : int
+        See `early_stopping`.
+    validation_fraction : float
+        Fraction of the interactions held out at random to measure the loss after each epoch, with negatives that are
+        drawn once. With held-out interactions, the model ends with the vectors of the best epoch.
+    warm_start : bool
+        Start `fit` from the model's vectors. Users and items that are not among them are initialized as in a first fit.
+    dtype : {"float32", "float64"} or NumPy dtype
+        Data type of the vectors.
+    random_state : int, numpy.random.Generator, numpy.random.RandomState or None
+        Seed of the initial vectors, the batches, the negatives and the split. With an int, fits of equal input are
+        bit-identical on any number of threads.
+    num_threads : int or None
+        Number of threads; None uses all that are available to the process.
+    backend : {"auto", "cython", "numba", "numpy"}
+        ``"auto"`` follows `alternant.set_backend` and ``ALTERNANT_BACKEND``.
+
+    Attributes
+    ----------
+    user_factors : array, shape (n_users, factors)
+        Unit vectors. Users without interactions have the direction of the mean user.
+    item_factors : array, shape (n_items, factors)
+        Unit vectors.
+    n_iter_ : int
+        Number of epochs run.
+    history_ : dict of lists
+        One entry per epoch: ``objective``, the weighted sum of the losses, and ``train_loss``, their weighted mean,
+        accumulated during the epoch; ``validation_loss`` if interactions are held out; ``learning_rate``, and
+        ``seconds`` since the fit began.
+    backend_ : str
+        The backend that the fit used.
+    interactions_ : CSR
+        The interactions of the fit.
+
+    References
+    ----------
+    J. Wu, X. Wang, X. Gao, J. Chen, H. Fu, T. Qiu, "On the Effectiveness of Sampled Softmax Loss for Item
+    Recommendation", ACM Transactions on Information Systems, 2024.
+
+    K. Mao, J. Zhu, J. Wang, Q. Dai, Z. Dong, X. Xiao, X. He, "SimpleX: A Simple and Strong Baseline for Collaborative
+    Filtering", CIKM 2021.
+    """
+
+    traits: ClassVar[Traits] = Traits(
+        "implicit", "clicks, plays, purchases, each against many other items", "gradient of the cosine, softmax or CCL"
+    )
+    _loss_name = "loss"
+    _choices: ClassVar[dict[str, tuple[str, ...]]] = {"loss": ("softmax", "contrastive")}
+    _rules: ClassVar[dict[str, Rule]] = {
+        "negatives": integer_rule(1),
+        "temperature": number_rule(0, above=True),
+        "margin": number_rule(-1),
+        "negative_weight": number_rule(0),
+        "degree_exponent": number_rule(0),
+        "batch_size": integer_rule(1),
+    }
+
+    def __init__(
+        self,
+        *,
+        factors: int = 64,
+        loss: Literal["softmax", "contrastive"] = "softmax",
+        negatives: int = 1024,
+        temperature: float = 0.12,
+        margin: float = 0.5,
+        negative_weight: float = 100.0,
+        degree_exponent: float = 0.5,
+        batch_size: int = 256,
+        learning_rate: float = 1.2,
+        learning_rate_decay: float = 0.96,
+        epochs: int = 60,
+        early_stopping: float | None = None,
+        patience: int = 3,
+        validation_fraction: float = 0.0,
+        warm_start: bool = False,
+        dtype: DType = "float32",
+        random_state: Seed = None,
+        num_threads: int | None = None,
+        backend: BackendName = "auto",
+    ) -> None:
+        self.factors = factors
+        self.loss = loss
+        self.negatives = negatives
+        self.temperature = temperature
+        self.margin = margin
+        self.negative_weight = negative_weight
+        self.degree_exponent = degree_exponent
+        self.batch_size = batch_size
+        self.learning_rate = learning_rate
+        self.learning_rate_decay = learning_rate_decay
+        self.epochs = epochs
+        self.early_stopping = early_stopping
+        self.patience = patience
+        self.validation_fraction = validation_fraction
+        self.warm_start = warm_start
+        self.dtype = dtype
+        self.random_state = random_state
+        self.num_threads = num_threads
+        self.backend = backend
+        self._check_params()
+
+    def search_space(self, rows: CSR | None = None) -> dict[str, Any]:
+        """Return ranges for the loss of this model and its learning rate."""
+        rates: dict[str, Any] = {"learning_rate": (0.2, 2.0, "log"), "learning_rate_decay": (0.9, 1.0)}
+        if self.loss == "softmax":
+            return {"temperature": (0.03, 0.3, "log")} | rates
+        return {"margin": (0.0, 0.9), "negative_weight": (3.0, 1000.0, "log")} | rates
+
+    def iteration_work(self, n_users: int, n_items: int, n_pairs: int) -> float:
+        """Estimate the cost of an epoch."""
+        return n_users * min(self.negatives, n_items) * (4 + self.factors / 8) + n_pairs * (40 + self.factors)
+
+    # Training
+
+    def _training(
+        self, train: CSR, held_out: CSR | None, rng: np.random.Generator, start: Factors | None = None
+    ) -> ContrastiveTraining:
+        return ContrastiveTraining(self, train, held_out, rng, start)
+
+    def _initial(self, count: int, rng: np.random.Generator, state: Mapping[str, Any]) -> NDArray[Any]:
+        return unit(rng.standard_normal((count, self.factors)))
+
+    def _ranking(self) -> Ranking:
+        """Return the loss as the kernels take it."""
+        return Ranking(self.loss, float(self.temperature), float(self.margin), float(self.negative_weight))
+
+    def _user_weights(self, counts: NDArray[np.int64]) -> NDArray[np.float64]:
+        """Return the weight of each user's interactions, of which there are so many; their mean weight is 1."""
+        weights: NDArray[np.float64] = np.maximum(counts, 1) ** -float(self.degree_exponent)
+        return weights * (counts.sum() / weighted_sum(counts, weights)) if len(weights) else weights
+
+    def _new_rows(self, rows: CSR, fixed: NDArray[Any], kind: str, rng: np.random.Generator) -> NDArray[Any]:
+        """Return new users folded in, and new items in the direction of their mean user."""
+        if kind == "user":
+            return self._fold_in(rows, fixed, kind)
+        positives = rows.filter(rows.data > 0)
+        sums = unit((positives.to_scipy() > 0).astype(np.float64) @ fixed)
+        alone = np.linalg.norm(sums, axis=1) == 0
+        sums[alone] = self._initial(int(alone.sum()), rng, {})
+        return sums.astype(fixed.dtype)
+
+    def _remedy(self) -> str:
+        """Say what to change if gradients overflow."""
+        if self.loss == "softmax":
+            return f"raise temperature, got {self.temperature!r}"
+        return f"lower negative_weight, got {self.negative_weight!r}"
+
+    def _truth(self, rows: CSR) -> NDArray[Any]:
+        return (rows.data > 0).astype(rows.data.dtype)
+
+    def _link(self, scores: NDArray[Any], **state: Any) -> NDArray[Any]:
+        return np.asarray(np.clip(scores, -1, 1))  # rounding
+
+    def _may_be_held_out(self, rows: CSR) -> NDArray[np.bool_]:
+        return rows.data > 0
+
+    # Fold-in
+
+    def _fold_in(
+        self, rows: CSR, fixed: NDArray[Any], kind: str, numbers: NDArray[np.int64] | None = None
+    ) -> NDArray[Any]:
+        positives = rows.filter(rows.data > 0)
+        X = np.repeat(unit(self._mean_row("user")[None]).astype(fixed.dtype), rows.shape[0], axis=0)
+        Y, squares = np.ascontiguousarray(fixed), np.zeros(len(fixed))
+        # One sample for each step, the same for all users, so that a user's vector depends on the user alone.
+        size = min(int(self.negatives), len(Y))
+        samples = draw_samples(np.random.default_rng(0), int(self.epochs), len(Y), size)
+        backend, order = self._backend(), np.zeros(len(samples), np.int64)
+
+        @np.errstate(over="ignore", invalid="ignore")  # reported below
+        def fold_in(first: int) -> float:
+            part = slice(first, first + FOLD_IN_ROWS)
+            taken = positives.take(np.arange(len(X))[part])
+            indptr, indices = taken.indptr.astype(np.int64), np.ascontiguousarray(taken.indices, np.int32)
+            return backend.contrastive_epoch(
+                indptr, indices, Batches.of(indptr, indices, FOLD_IN_ROWS), order, samples, X[part], Y,
+                np.zeros(len(X[part])), squares, np.ones(len(X[part])), self._ranking(), float(self.learning_rate),
+                False, 1,
+            )  # fmt: skip
+
+        losses = map_parallel(fold_in, range(0, len(X), FOLD_IN_ROWS), resolve_num_threads(self.num_threads))
+        if not (np.isfinite(losses).all() and np.isfinite(X).all()):
+            raise OverflowError(f"folding in a new user overflows: {self._remedy()}")
+        return X
