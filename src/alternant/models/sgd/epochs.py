@@ -149,7 +149,7 @@ class EpochModel(FoldInUsersModel):
             rng = kept.generator(rng)
         train = rows
         if held_out is None and self.validation_fraction > 0:
-            train, held_out = _split(rows, self._may_be_held_out(rows), float(self.validation_fraction), rng)
+            train, held_out = _split(rows, float(self.validation_fraction), rng, self._may_be_held_out(rows))
         state = self._training(train, held_out, rng)
         if kept is not None and kept.saved is not None:
             state.restore(kept.saved)
@@ -213,9 +213,9 @@ class EpochModel(FoldInUsersModel):
 
     _loss_name = "rmse"  # in the history
 
-    def _may_be_held_out(self, rows: CSR) -> NDArray[np.bool_]:
-        """Return the entries from which a `validation_fraction` is drawn."""
-        return np.ones(len(rows.data), np.bool_)
+    def _may_be_held_out(self, rows: CSR) -> NDArray[np.bool_] | None:
+        """Return the entries from which a `validation_fraction` is drawn; None for all."""
+        return None
 
     def _training(
         self, train: CSR, held_out: CSR | None, rng: np.random.Generator, start: Factors | None = None
@@ -285,9 +285,11 @@ def all_finite(part: NDArray[Any]) -> bool:
         return bool(np.isfinite(np.einsum("i,i->", flat, flat)))
 
 
-def _split(rows: CSR, may_be: NDArray[np.bool_], fraction: float, rng: np.random.Generator) -> tuple[CSR, CSR]:
-    """Hold out a fraction of the entries that may be held out, at least one and not all."""
-    (some,) = np.nonzero(may_be)
+def _split(
+    rows: CSR, fraction: float, rng: np.random.Generator, may_be: NDArray[np.bool_] | None = None
+) -> tuple[CSR, CSR]:
+    """Hold out a fraction of the entries that may be held out (None: of all), at least one and not all."""
+    some = np.arange(len(rows.data)) if may_be is None else np.flatnonzero(may_be)
     count = len(some)
     if count < 2:
         raise ValueError(f"validation_fraction needs at least 2 known pairs to split, got {count}: set it to 0")
