@@ -129,14 +129,14 @@ def test_models_take_dislikes_and_new_users_of_several_kinds():
 
 
 @pytest.mark.parametrize(("error", "message", "arguments"), [
-    (ValueError, "weights must be a kind of these events, 'buy', 'dislike', 'view', got 'veiw'",
-     {"weights": {"veiw": 1}}),
+    (ValueError, "weights must have a weight for every kind, but has none for 'view': pass 0 to leave it out",
+     {"weights": {"veiw": 1, "buy": 1, "dislike": -1}}),
     (ValueError, "weights must have a weight for every kind, but has none for 'dislike': pass 0 to leave it out",
      {"weights": {"view": 1, "buy": 1}}),
     (TypeError, r"weights\['view'\] must be a number, got None", {"weights": WEIGHTS | {"view": None}}),
     (ValueError, r"weights\['view'\] must be finite, got nan", {"weights": WEIGHTS | {"view": np.nan}}),
     (TypeError, "weights must be a mapping from kinds to numbers, such as {'buy': 1.0}, got 3", {"weights": 3}),
-    (ValueError, "weights must leave events, got a weight of 0 for all", {"weights": dict.fromkeys(WEIGHTS, 0)}),
+    (ValueError, "weights must leave some events, got a weight of 0 for", {"weights": dict.fromkeys(WEIGHTS, 0)}),
     (ValueError, "half_life must be greater than 0 and finite, got -1", {"half_life": -1}),
     (ValueError, "half_life must be greater than 0 and finite, got '0d'", {"half_life": "0d"}),
     (ValueError, r"half_life must be greater than 0 and finite, got np.timedelta64\('NaT','s'\)",
@@ -175,3 +175,13 @@ def test_bad_tables_are_refused():
     refuses(ValueError, "item and kind must be different columns, got 'i' for both",
             lambda: Events.from_frame(frame, user="u", item="i", kind="i"))  # fmt: skip
     assert Interactions.from_frame(frame, user="u", item="i").nnz == 5
+
+
+def test_events_are_no_interactions_and_stay_as_they_are():
+    events = Events.from_arrays([1, 2], [3, 4], ["view", "buy"], times=[5, 6])
+    refuses(TypeError, r"got Events: pass events.interactions\(weights\)", lambda: ImplicitALS().fit(events))
+    with pytest.raises(ValueError, match="read-only"):
+        events.times[0] = 9
+    new = Events.from_arrays([9], [4], ["view"], times=[4])  # who has not bought yet
+    assert new.interactions({"view": 0.2, "buy": 1.0}).matrix.data.tolist() == [np.float32(0.2)]
+    assert "0 events" in events.without(events.interactions()).describe()

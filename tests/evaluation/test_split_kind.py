@@ -89,6 +89,8 @@ def test_bad_splits_are_refused():
     few = Events.from_arrays(["a", "b"], ["x", "y"], times=[5, 3])
     assert split_kind(few, "event", split_by_time, at=4)[0].times.tolist() == [3]
     late = Events.from_arrays(["a", "b", "b"], ["x", "y", "y"], ["buy", "buy", "view"], times=[5, 3, 6])
-    refuses(ValueError, "a time for every entry", lambda: split_kind(
+    refuses(ValueError, "split_by_time needs times, and these events have none: pass", lambda: split_kind(
         Events.from_arrays(["a", "b"], ["x", "y"]), "event", split_by_time))  # fmt: skip
+    refuses(TypeError, "takes the times of the events, got times=: pass time=", lambda: split_kind(
+        late, "buy", split_by_time, times=[1, 2, 3]))  # fmt: skip
     assert len(split_kind(late, "buy", split_by_time, at=5)[0]) == 1

@@ -9,12 +9,25 @@ import scipy.sparse as sp
 from every_model import every_model, feedback, name_of, small
 from refusal import refuses
 
-from alternant import BPR, BiasedMF, CosineMF, ExplicitALS, Features, ImplicitALS, Interactions, LogisticMF, Popularity
+from alternant import (
+    BPR,
+    EASE,
+    BiasedMF,
+    ContrastiveMF,
+    CosineMF,
+    ExplicitALS,
+    Features,
+    ImplicitALS,
+    Interactions,
+    LogisticMF,
+    Popularity,
+)
 from alternant.data.csr import CSR
 from alternant.data.merge import columns_of, merge
+from alternant.datasets import load_msweb
 from alternant.models import FactorModel
 from alternant.models._partial_fit import Change
-from alternant.models.als.update import stale
+from alternant.models.als.update import stale_items
 
 M, N, OLD_M, OLD_N = 40, 25, 36, 22
 rng = np.random.default_rng(0)
@@ -22,6 +35,7 @@ UTILITY = rng.standard_normal((M, 3)) @ rng.standard_normal((3, N))
 KNOWN = rng.random((M, N)) < 0.5
 LATER = KNOWN & (rng.random((M, N)) < 0.1)
 LATER[OLD_M:], LATER[:, OLD_N:] = KNOWN[OLD_M:], KNOWN[:, OLD_N:]
+COUNTS = sp.csr_array(np.where(KNOWN, np.ceil(np.exp(UTILITY)), 0.0))
 EARLIER = (KNOWN & ~LATER)[:OLD_M, :OLD_N]
 
 
@@ -224,12 +238,12 @@ def test_an_item_is_solved_when_it_has_grown_by_a_quarter_and_not_for_one_more_u
     before[:100, 0], before[:3, 1] = 1, 1
     events = np.zeros((200, 4))
     events[100, 0] = events[3, 1] = events[0, 3] = 1
-    assert stale(change_of(before, events), "item").tolist() == [1, 3]
+    assert stale_items(change_of(before, events)).tolist() == [1, 3]
     events[100:130, 0] = 1
-    assert stale(change_of(before, events), "item").tolist() == [0, 1, 3]
+    assert stale_items(change_of(before, events)).tolist() == [0, 1, 3]
     again = np.zeros((200, 3))
     again[:30, 0] = 1  # known pairs
-    assert stale(change_of(before, again), "item").tolist() == [0]
+    assert stale_items(change_of(before, again)).tolist() == [0]
 
 
 @pytest.mark.parametrize("cls", [ImplicitALS, ExplicitALS])
@@ -306,3 +320,54 @@ def test_after_ten_nights_a_model_predicts_as_well_as_one_fitted_on_everything(c
     for number in range(1, 11):
         model.partial_fit(rows(known & (night == number)))
     assert quality(model) > 0.85 * quality(fit(known))
+
+
+@pytest.mark.parametrize("cls", [BPR, ContrastiveMF, LogisticMF, ImplicitALS])
+def test_a_new_item_is_recommended_about_as_often_as_after_a_fit(cls):
+    visits = load_msweb().interactions[:1500].tocsc()
+    by_users = np.argsort(-np.diff(visits.indptr))
+    item, n = by_users[10], visits.shape[1]
+    visits = visits[:, [*np.setdiff1d(np.arange(n), item), item]].tocsr()
+    (users,) = np.nonzero(visits[:, [n - 1]].toarray()[:, 0])
+
+    def share(model):
+        return (model.recommend(np.arange(1500), 20)[0] == n - 1).any(axis=1).mean()
+
+    fit = cls(factors=16, random_state=0).fit(visits, show_progress=False)
+    model = cls(factors=16, random_state=0).fit(visits[:, :-1], show_progress=False)
+    before = model.recommend(np.arange(1500), 20)[0]
+    one = copy.copy(model).partial_fit((users[:1], [n - 1]))
+    assert share(one) < 0.02
+    assert 0.15 * share(fit) < share(model.partial_fit((users, np.full(len(users), n - 1)))) < 2 * share(fit)
+    assert before.max() == n - 2
+
+
+def test_a_fit_that_stopped_early_is_continued_at_its_rate():
+    model = BPR(factors=3, epochs=500, early_stopping=0.5, patience=1, random_state=0).fit(COUNTS, show_progress=False)
+    assert model.n_iter_ < 20
+    before = model.item_factors.copy()
+    model.partial_fit(([0], [3]))
+    assert np.abs(model.item_factors - before).max() > 1e-3
+
+
+def test_a_user_whose_interactions_were_taken_back_is_the_mean_user():
+    model = ImplicitALS(factors=3, random_state=0).fit(COUNTS)
+    items = COUNTS[[4]].indices
+    model.partial_fit((np.full(len(items), 4), items, -COUNTS[[4]].data))
+    np.testing.assert_allclose(model.recommend(4, 5)[1], model.cold_start(5)[1], rtol=0.05)
+
+
+def test_a_night_without_events_changes_nothing():
+    for cls in (ImplicitALS, BPR, ContrastiveMF, LogisticMF, EASE):
+        model = cls().fit(COUNTS)
+        before = np.array(model.item_factors)
+        model.partial_fit(([], [])).partial_fit(sp.csr_array(COUNTS.shape))
+        np.testing.assert_array_equal(np.array(model.item_factors), before)
+    named = ImplicitALS(factors=2).fit(Interactions.from_arrays(["a", "b"], ["x", "y"]))
+    named.partial_fit(([], []))
+
+
+def test_ratings_need_values():
+    model = ExplicitALS(factors=2).fit(COUNTS)
+    with pytest.raises(ValueError, match="events must hold ratings, got users and items only: pass"):
+        model.partial_fit(([0], [1]))

@@ -111,6 +111,8 @@ def read_events(arguments: argparse.Namespace) -> Events | None:
     if arguments.kind is None and arguments.half_life is None:
         if arguments.weight:
             raise ValueError("--weight needs the kinds of events: name their column with --kind")
+        if getattr(arguments, "target", None) is not None:
+            raise ValueError("--target needs the kinds of events: name their column with --kind")
         return None
     if MODELS[arguments.model].traits.feedback != "implicit":
         learns_from = LEARNS_FROM[MODELS[arguments.model].traits.feedback]
@@ -137,6 +139,9 @@ def weigh(events: Events, arguments: argparse.Namespace, now: Any = None) -> Int
         weights = {}
         for text in arguments.weight:
             kind, equals, number = text.rpartition("=")
+            if equals and kind not in kinds:
+                listed = ", ".join(map(repr, kinds.values()))
+                raise ValueError(f"--weight must be a kind of these events, {listed}, got {kind!r}")
             try:
                 weights[kinds.get(kind, kind)] = float(number if equals else "")
             except ValueError:

@@ -174,7 +174,11 @@ class Events:
     @property
     def times(self) -> NDArray[Any] | None:
         """The time of each event, or None."""
-        return self._table.times
+        if self._table.times is None:
+            return None
+        times = self._table.times.view()
+        times.flags.writeable = False
+        return times
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -205,7 +209,7 @@ class Events:
             users, items = (len(np.unique(part[rows])) for part in (table.users, table.items))
             pairs = len(np.unique(self._pair_keys(rows)))
             lines.append(f"{kind}: {len(rows):,} events, {users:,} users, {items:,} items, {pairs:,} pairs")
-        if table.times is not None:
+        if table.times is not None and len(table.times):
             lines.append(f"times: {table.times.min()} to {table.times.max()}")
         return "\n".join(lines)
 
@@ -228,8 +232,8 @@ class Events:
         Parameters
         ----------
         weights : mapping, optional
-            A number for each kind: positive for signs of interest, negative for dislikes, 0 to leave a kind out. Only
-            their ratios matter to `ImplicitALS` with its defaults. By default 1 for every kind.
+            A number for each kind that occurs: positive for signs of interest, negative for dislikes, 0 to leave it
+            out. Only their ratios matter to `ImplicitALS` with its defaults. By default 1 for every kind.
         half_life : number, str, timedelta or numpy.timedelta64, optional
             The age at which an event has half of its weight; weights do not fall below 2^-60. A text is a number and a
             unit (s, min, h, d or w), such as ``"30d"``. For times that are numbers, a number is in their unit, and a
@@ -246,7 +250,7 @@ class Events:
         Raises
         ------
         TypeError, ValueError
-            If a kind is unknown or has no weight, no weight differs from 0, or `half_life` or `now` is invalid.
+            If a kind has no weight, no weight differs from 0, or `half_life` or `now` is invalid.
         """
         of_kinds = self._weights(weights)
         if half_life is None and now is not None:
@@ -259,9 +263,8 @@ class Events:
             )
         used = np.flatnonzero(of_kinds[self._codes()] != 0)
         if not len(used):
-            raise refusal(
-                ValueError, f"{parameter('weights')} must leave events, got a weight of 0 for all kinds that there are"
-            )
+            reason = "a weight of 0 for every kind that occurs" if len(self) else "no events"
+            raise refusal(ValueError, f"{parameter('weights')} must leave some events, got {reason}")
         values = of_kinds[self._codes()[used]]
         if self._table.values is not None:
             values *= self._table.values[used]
@@ -340,7 +343,8 @@ class Events:
             )
         named = {}
         for kind, weight in weights.items():
-            named[self._number_of("weights", kind)] = check_number(f"weights[{kind!r}]", weight, -np.inf)
+            number = self._kinds.number(kind) if is_hashable(kind) else -1  # kinds that do not occur here are fine
+            named[number] = check_number(f"weights[{kind!r}]", weight, -np.inf)
         for number, kind in enumerate(self.kinds):
             if number not in named:
                 raise refusal(

@@ -90,6 +90,10 @@ def split_kind(events: Events, kind: Any, split: Callable[..., Any] = random_spl
     if split not in SPLITS:
         names = ", ".join(one.__name__ for one in SPLITS)
         raise ValueError(f"split must be one of the functions {names}, got {getattr(split, '__name__', split)!r}")
+    if "times" in options:
+        raise TypeError("split_kind takes the times of the events, got times=: pass time= to Events.from_frame instead")
+    if split in (leave_last_out, split_by_time) and events.times is None:
+        raise ValueError(f"{split.__name__} needs times, and these events have none: pass time= to Events.from_frame")
     if split is hold_out_users:
         return _hold_out_users(events, kind, options)
     _, test = cast("tuple[Any, Interactions]", split(events.of_kind(kind), **options))

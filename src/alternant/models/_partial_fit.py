@@ -118,7 +118,11 @@ class PartialFit(RawIds):
     def _learn_events(self, events: Any, features: dict[str, Any]) -> None:
         """Bring this snapshot up to date."""
         known = self._known_interactions()
+        if isinstance(events, tuple) and len(events) in (2, 3) and not any(np.size(column) for column in events):
+            return  # a night without events
         new, ids = self._checked_events(events, known)
+        if not len(new.data) and new.shape == known.shape:
+            return
         rows, at, fresh = merge(known, new, self.traits.feedback == "implicit")
         if not np.isfinite(rows.data[at]).all():
             raise ValueError(f"values of one pair must add up to a finite number in {rows.data.dtype}: scale them down")
@@ -153,6 +157,10 @@ class PartialFit(RawIds):
         if isinstance(events, tuple) and named:
             events = self._to_fit(events, named=True)
         if isinstance(events, tuple):
+            if len(events) == 2 and self.traits.feedback != "implicit":
+                raise ValueError(
+                    f"events must hold {self.traits.feedback}, got users and items only: pass (users, items, values)"
+                )
             return model._check_rows("events", self._matrix_of(events, known.shape), dtype), {}
         if isinstance(events, Interactions):
             if not named or ids["user"] is None or ids["item"] is None:

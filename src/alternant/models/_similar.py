@@ -53,8 +53,8 @@ class Similar(RawIds):
         ids : array, shape (len(items), k), or (k,) for a single item
             As `recommend` returns them.
         similarities : array of the same shape
-            Between -1 and 1; with ``shrinkage=0``, the cosines. -inf in unfilled positions. An item without
-            interactions has similarity 0 to all others.
+            Between -1 and 1; with ``shrinkage=0``, the cosines. -inf in unfilled positions. To an item without
+            interactions, the similarity is 0: pass ``shrinkage=0`` to find new items by their features.
         """
         return self._similar(items, k, exclude_items, candidate_items, "item", unknown, shrinkage)
 

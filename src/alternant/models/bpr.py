@@ -17,6 +17,7 @@ from ._sklearn import Transformer
 from ._traits import Traits
 from .sgd.adagrad import FIRST_SQUARE
 from .sgd.epochs import EpochModel
+from .sgd.new_items import like_known_items
 from .sgd.pairwise import PairwiseTraining
 from .sgd.trainer import FOLD_IN_ROWS
 
@@ -309,10 +310,10 @@ class BPR(EpochModel, Transformer):
         return np.hstack([X, np.ones((len(X), 1), X.dtype)])
 
     def _new_rows(self, rows: CSR, fixed: NDArray[Any], kind: str, rng: np.random.Generator) -> NDArray[Any]:
-        """Return new users folded in; new items as the mean item, with the noise of a fit's start."""
+        """Return new users folded in, and new items near known ones, with the noise of a fit's start."""
         if kind == "user":
             return self._fold_in(rows, fixed, kind)
-        new = np.repeat(self._mean_row("item")[None], rows.shape[0], axis=0)
+        new = like_known_items(rows, self._known_interactions(), self._side("item"))
         new[:, :-1] += self._initial(len(new), rng, {}).astype(new.dtype)
         return new
 

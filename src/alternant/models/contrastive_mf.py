@@ -16,6 +16,7 @@ from ._sklearn import Transformer
 from ._traits import Traits
 from .sgd.contrastive import ContrastiveTraining, draw_samples, unit
 from .sgd.epochs import EpochModel
+from .sgd.new_items import like_known_items
 from .sgd.trainer import FOLD_IN_ROWS
 
 if TYPE_CHECKING:
@@ -43,7 +44,7 @@ class ContrastiveMF(EpochModel, Transformer):
     loss : {"softmax", "contrastive"}
         The loss.
     negatives : int
-        Number of negatives in a sample; at most all items.
+        Number of items in a sample of all items; the user's own are not left out. At most all items.
     temperature : float
         t of the softmax: the lower, the more the negatives with the highest scores count.
     margin : float
@@ -196,14 +197,17 @@ class ContrastiveMF(EpochModel, Transformer):
         return weights * (counts.sum() / weighted_sum(counts, weights)) if len(weights) else weights
 
     def _new_rows(self, rows: CSR, fixed: NDArray[Any], kind: str, rng: np.random.Generator) -> NDArray[Any]:
-        """Return new users folded in, and new items in the direction of their mean user."""
+        """Return new users folded in, and new items between the mean item and known ones that are like them.
+
+        Nearer to these, or near their users, they would be in too many lists after the few epochs of a partial fit.
+        """
         if kind == "user":
             return self._fold_in(rows, fixed, kind)
-        positives = rows.filter(rows.data > 0)
-        sums = unit((positives.to_scipy() > 0).astype(np.float64) @ fixed)
-        alone = np.linalg.norm(sums, axis=1) == 0
-        sums[alone] = self._initial(int(alone.sum()), rng, {})
-        return sums.astype(fixed.dtype)
+        items = self._side("item")
+        like = unit(like_known_items(rows, self._known_interactions(), items).astype(np.float64))
+        mean = unit(items.mean(axis=0, dtype=np.float64)[None])
+        noise = self._initial(rows.shape[0], rng, {})
+        return unit(like + 2 * mean + noise / 2).astype(fixed.dtype)
 
     def _remedy(self) -> str:
         """Say what to change if gradients overflow."""

@@ -294,7 +294,7 @@ class LogisticMF(StochasticModel):
         return penalty(factors, row_steps, column_steps, *lambdas, float(self.bias_regularization)) / 2
 
     def _loss(self, total: float, count: int) -> float:
-        return total / count
+        return total / max(1, count)
 
     def _held_out_pairs(
         self, held_out: CSR, rng: np.random.Generator

@@ -45,6 +45,7 @@ class Weighting:
         given = dict.fromkeys(events.kinds, 1.0) if weights is None else weights
         if not given[kind] > 0:
             raise ValueError(f"weights must be above 0 for the kind to predict, {kind!r}, got {given[kind]!r}")
+        kind = next(one for one in events.kinds if one == kind)  # of the events, for its name: 1.0 and True are 1
         kinds = {f"{PREFIX}{one}": one for one in events.kinds}
         parameters = {name: float(given[one]) for name, one in kinds.items()}
         in_days = isinstance(half_life, (str, timedelta, np.timedelta64))

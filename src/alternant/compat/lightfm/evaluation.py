@@ -26,7 +26,7 @@ def precision_at_k(
     k : int
         Length of the lists.
     user_features, item_features : None
-        Not offered.
+        As for `LightFM.predict_rank`.
     preserve_rows : bool
         Whether users without test items have a result, which is then that of an empty list.
     num_threads : int

@@ -61,7 +61,7 @@ class ContrastiveTraining:
         known = model._previous_users() if given is None else len(counts)
         self.unknown = (counts == 0) & (np.arange(len(counts)) >= known)
         self.indptr, self.indices = _rows(positives, self.users)
-        self.batches = Batches.of(self.indptr, self.indices, int(model.batch_size))
+        self.batches = Batches.of(self.indptr, self.indices, min(int(model.batch_size), len(self.users)))
         self.X, self.Y = np.ascontiguousarray(start.X[self.users]), np.array(start.Y)
         self.squares = np.zeros(len(self.X)), np.zeros(len(self.Y))
         self.weight = model._user_weights(np.diff(self.indptr))
@@ -75,7 +75,7 @@ class ContrastiveTraining:
                 raise ValueError("validation must contain at least one value above 0, got none: only these are ranked")
             users = np.flatnonzero(np.diff(own.indptr))
             indptr, indices = _rows(own, users)
-            batches = Batches.of(indptr, indices, int(model.batch_size))
+            batches = Batches.of(indptr, indices, min(int(model.batch_size), len(users)))
             samples = draw_samples(rng, batches.number, train.shape[1], self.sampled)
             self.held_out = users, indptr, indices, batches, samples, model._user_weights(np.diff(indptr))
         self._continue(getattr(model, "n_iter_", 0) if model.warm_start or given is not None else 0)
@@ -89,6 +89,11 @@ class ContrastiveTraining:
             self._run(0, 0.0)
             for squares in self.squares:
                 squares *= epochs
+
+    def forget(self, known: tuple[int, int]) -> None:
+        """Begin anew with the sums of squares of rows that no fit has trained: their steps are long."""
+        self.squares[0][self.users >= known[0]] = 0
+        self.squares[1][known[1] :] = 0
 
     def _run(self, epoch: int, rate: float) -> float:
         rng = np.random.default_rng([self.seed, epoch])

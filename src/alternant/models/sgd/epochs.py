@@ -39,6 +39,9 @@ class Training(Protocol):
     def step(self, epoch: int) -> Iteration:
         """Run one epoch, numbered from 1."""
 
+    def forget(self, known: tuple[int, int]) -> None:
+        """Forget sums of squares of gradients of users and items from these numbers on, which are new."""
+
     def snapshot(self) -> Snapshot:
         """Return what `restore` needs besides the factors."""
 
@@ -185,8 +188,10 @@ class EpochModel(FoldInUsersModel):
             raise ValueError(f"partial_fit needs factors={columns}, as in the fit, got {self.factors}: set it, or fit")
         users, items = self._grown(change, rng)
         training = self._training(change.rows, None, rng, self._unpack(users, items))
-        for epoch in range(max(1, round(UPDATE_SHARE * self.epochs))):
-            done = training.step(self.epochs + 1 + epoch)
+        training.forget(change.before)
+        run = getattr(self, "n_iter_", self.epochs)  # fewer than `epochs` after early stopping
+        for epoch in range(max(1, round(UPDATE_SHARE * run))):
+            done = training.step(run + 1 + epoch)
         self._assign(
             user_factors=done.user_factors, item_factors=done.item_factors, interactions_=change.rows, **done.state
         )

@@ -15,7 +15,7 @@ from ...kernels import Adaptive, Factors, Sides, tournament
 from ...kernels._grid import column_counts, deal
 from .._checkpoint import Snapshot
 from .._fit_loop import Iteration
-from .adagrad import continue_squares, mean_squares
+from .adagrad import FIRST_SQUARE, continue_squares, mean_squares
 from .epochs import all_finite, concatenate_columns
 from .trainer import WORK_PER_THREAD
 
@@ -89,6 +89,13 @@ class PairwiseTraining:
         self.age = 0  # of the adaptive distribution, in triples
         self.held_out = None if held_out is None else model._held_out_pairs(held_out, rng)
         self.inverse_orders = np.argsort(self.rows), np.argsort(self.columns)
+
+    def forget(self, known: tuple[int, int]) -> None:
+        """Begin anew with the sums of squares of rows that no fit has trained: their steps are long."""
+        if self.squares is not None:
+            self.squares.X[self.rows >= known[0]] = FIRST_SQUARE
+            for part in (self.squares.Y, self.squares.column_bias):
+                part[self.columns >= known[1]] = FIRST_SQUARE
 
     def step(self, epoch: int) -> Iteration:
         """Run one epoch."""

@@ -15,7 +15,7 @@ from ...kernels._grid import column_counts
 from .._checkpoint import Snapshot
 from .._fit_loop import Iteration
 from .._fold_in import FoldInModel
-from .adagrad import continue_squares, mean_squares
+from .adagrad import FIRST_SQUARE, continue_squares, mean_squares
 from .epochs import EpochModel, all_finite, concatenate_columns
 
 if TYPE_CHECKING:
@@ -208,6 +208,15 @@ class TrainingState:
         self.num_threads = min(resolve_num_threads(model.num_threads), 1 + worth)
         self.held_out = None if held_out is None else model._held_out_pairs(held_out, rng)
         self.inverse_orders = np.argsort(self.cut.row_order), np.argsort(self.cut.column_order)
+
+    def forget(self, known: tuple[int, int]) -> None:
+        """Begin anew with the sums of squares of rows that no fit has trained: their steps are long."""
+        if self.squares is not None:
+            X, Y, row_bias, column_bias = self.squares
+            for part in (X, row_bias):
+                part[self.cut.row_order >= known[0]] = FIRST_SQUARE
+            for part in (Y, column_bias):
+                part[self.cut.column_order >= known[1]] = FIRST_SQUARE
 
     def step(self, epoch: int) -> Iteration:
         """Run one epoch."""
