@@ -25,7 +25,7 @@ def precision_at_k(
         Items that are left out of the lists.
     k : int
         Length of the lists.
-    user_features, item_features : None
+    user_features, item_features : sparse matrices, optional
         As for `LightFM.predict_rank`.
     preserve_rows : bool
         Whether users without test items have a result, which is then that of an empty list.
