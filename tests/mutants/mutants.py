@@ -323,7 +323,7 @@ MUTANTS = (
     python("model-seen-not-excluded", f"{MODELS}/_base.py",
            "exclude = (seen.indptr, seen.indices) if exclude_seen and seen is not None else None", "exclude = None",
            "items that a user has seen are recommended", "tests/models/test_implicit_als.py"),
-    python("model-similar-to-itself", f"{MODELS}/_base.py", "itself = (np.arange(len(rows) + 1), rows)",
+    python("model-similar-to-itself", f"{MODELS}/_similar.py", "itself = (np.arange(len(rows) + 1), rows)",
            "itself = None", "an item is similar to itself", "tests/models/test_serving.py"),
     python("model-bulk-offset", f"{MODELS}/_serving.py", "at = np.arange(start, stop)",
            "at = np.arange(stop - start)", "later blocks leave out what the first users have seen",
