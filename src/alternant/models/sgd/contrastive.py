@@ -39,6 +39,9 @@ class ContrastiveTraining:
     unknown: NDArray[np.bool_]  # users without interactions and without vectors of an earlier fit
     held_out: tuple[Any, ...] | None
     num_threads: int
+    seed: int
+    shape: tuple[int, int]
+    sampled: int
 
     def __init__(
         self,
