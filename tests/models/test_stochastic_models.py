@@ -244,7 +244,10 @@ def test_a_loaded_model_is_the_saved_one_and_goes_on_as_it_would(case, mmap, dty
     assert repr(loaded) == repr(model)
     assert repr(loaded.get_params()) == repr(model.get_params())
     for name in model._fitted_state:
-        assert getattr(loaded, name, None) == getattr(model, name, None)
+        if name == "mean_squares_" and case.params.get("optimizer") == "sgd":  # no sums of Adagrad
+            assert not hasattr(model, name)
+            continue
+        assert getattr(loaded, name) == getattr(model, name)
     for got, expected in zip(loaded.recommend([3, 0], 4), model.recommend([3, 0], 4), strict=True):
         np.testing.assert_array_equal(got, expected)
     np.testing.assert_array_equal(loaded.predict(USERS, ITEMS), model.predict(USERS, ITEMS))

@@ -162,6 +162,8 @@ def tune(
         base = on_events(base, weighting)
     limits = _check_limits(budget, n_trials, timeout)
     check_boolean("refit", refit)
+    if refit and interactions is None:
+        raise ValueError("the best model is fitted on interactions, got None: pass them, or refit=False")
     check_boolean("show_progress", show_progress)
     check_share("validation_fraction", validation_fraction)
     features = _check_features(base, user_features, item_features, hold_out, validation, weighting)
@@ -228,6 +230,11 @@ def _weighting(
             if given is not None:
                 raise ValueError(f"{name} needs interactions that are Events, got {type(train).__name__}")
         return None
+    if isinstance(validation, tuple) and validation and not isinstance(validation[0], Events):
+        raise ValueError(
+            f"the train part of validation must be Events, like interactions, got {type(validation[0]).__name__}: else "
+            "no weight would have an effect"
+        )
     if model.traits.feedback != "implicit":
         raise ValueError(
             f"Events need a model that learns from sums of weights, got {type(model).__name__}: use ImplicitALS, or "

@@ -35,6 +35,8 @@ def update(model: AlternatingLeastSquares, change: Change, given: dict[str, Any]
         model.__dict__.update(model._new_state(kind, new, given.get(kind)), **{f"{kind}_factors": grown})
     _solve(model, change, "item", stale_items(change))
     _solve(model, change, "user", np.union1d(change.users, change.new("user")))
+    counts = np.diff(change.rows.indptr)[change.users]
+    _solve(model, change, "user", change.users[counts == 0])  # again, as mean users: without what they were before
     factors = {name: model.__dict__[name] for name in ("user_factors", "item_factors")}
     model._assign(**factors, interactions_=change.rows)
 
