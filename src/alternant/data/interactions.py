@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from scipy.sparse import csr_array
 
     from .._typing import Aggregate
+    from .store import Store
 
 
 class Interactions(Guarded):
@@ -57,6 +58,8 @@ class Interactions(Guarded):
 
     _reading = ("describe", "to_frame", "__getitem__", "__getstate__", "__repr__", "_select")
     _changing = ("append",)
+
+    _store: Store | None = None
 
     def __init__(
         self, pairs: Pairs, users: Ids, items: Ids, *, aggregate: Aggregate = "sum", dropped: DroppedRows | None = None,
