@@ -96,7 +96,7 @@ class TextNumbers:
     def find(self, wanted: Any) -> NDArray[Any]:
         """Return the number of each string of a pyarrow array; raise if one is unknown."""
         hashes = hash_texts(*text_buffers(wanted), self._seed)
-        return self._order[self._hashes.find(hashes.view(np.int64))]
+        return np.asarray(self._order[self._hashes.find(hashes.view(np.int64))])
 
 
 def hash_texts(offsets: NDArray[np.int64], text: NDArray[np.uint8], seed: int) -> NDArray[np.uint64]:
