@@ -156,7 +156,7 @@ def test_other_models_learn_from_a_store_if_it_fits_in_memory(tmp_path, monkeypa
     expected = CosineMF(**model.get_params()).fit(memory)
     np.testing.assert_array_equal(model.fit(stored).item_factors, expected.item_factors)
     monkeypatch.setattr(_raw_ids, "available_bytes", lambda: 100)
-    with pytest.raises(MemoryError, match=r"CosineMF learns from interactions in memory.*would take 0.00016 MB.*fit ImplicitALS"):
+    with pytest.raises(MemoryError, match=r"CosineMF learns from interactions in memory.*fit ImplicitALS"):
         CosineMF().fit(stored)
 
 
