@@ -102,9 +102,10 @@ def add_saved(parser: argparse.ArgumentParser, json_lines: str = "") -> None:
 
 def positive(text: str) -> int:
     """Return a whole number of at least 1."""
-    if not text.isdecimal() or int(text) < 1:
+    digits = text.replace("_", "")
+    if not digits.isdecimal() or int(digits) < 1:
         raise argparse.ArgumentTypeError(f"must be a whole number of at least 1, got {text!r}")
-    return int(text)
+    return int(digits)
 
 
 def _number_or_auto(text: str) -> float | str:

@@ -49,7 +49,7 @@ class FitMemory:
     @property
     def least(self) -> int:
         """The memory of a fit from a store whose factors are in files: the lowest `memory_limit`."""
-        return LIBRARY + BLOCKS + self.vectors + self.fixed + self.longest
+        return LIBRARY + (BLOCKS if self.streams else 0) + self.vectors + self.fixed + self.longest
 
     @property
     def in_memory(self) -> int:

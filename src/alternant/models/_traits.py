@@ -62,7 +62,7 @@ class DescribedModel:
         """
         return 40.0 * n_pairs
 
-    bytes_per_pair: ClassVar[int] = 36  # of a fit from a matrix of float32 in memory, that matrix included
+    bytes_per_pair: ClassVar[int] = 28  # of a fit from a matrix of float32 in memory, that matrix included
 
     def fit_memory(self, n_users: int, n_items: int, n_pairs: int) -> FitMemory:
         """Estimate the memory of a fit from a matrix in memory."""

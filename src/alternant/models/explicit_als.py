@@ -130,6 +130,7 @@ class ExplicitALS(AlternatingLeastSquares):
         "ratings", "ratings with gaps or without, weights; non-negative factors", "alternating least squares, exact"
     )
     _fitted_state = (*AlternatingLeastSquares._fitted_state, "mean_")
+    bytes_per_pair: ClassVar[int] = 32
     _learns_zeros = True
     _factors_in_files = False
     _choices: ClassVar[dict[str, tuple[str, ...]]] = {

@@ -84,6 +84,7 @@ class AlternatingLeastSquares(FeatureModel):
     history_: dict[str, list[float]]
     backend_: str
 
+    bytes_per_pair: ClassVar[int] = 24
     _learns_zeros: ClassVar[bool] = False  # whether a stored zero is a value
     _factors_in_files: ClassVar[bool] = True  # whether factors may be in files during a fit
 
