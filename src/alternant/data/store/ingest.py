@@ -20,7 +20,7 @@ from .read_rows import read_rows
 from .sources import BatchSource, ParquetSource
 from .store import FORMAT, MANIFEST, VERSION, Store, StoreError, digest_of, read_manifest
 from .turn import turn
-from .work import Plan, Work
+from .work import MemoryLimitError, Plan, Work
 
 UNKNOWN = 4 << 30  # bytes that are taken to be available where the system does not tell
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
@@ -60,7 +60,12 @@ def ingest(
             if (folder / MANIFEST).exists():
                 return _existing(work, identity)
             _start(work, identity)
-            _run(work, columns)
+            try:
+                _run(work, columns)
+            except (TypeError, ValueError) as error:
+                if not isinstance(error, MemoryLimitError):  # the source is at fault: nothing can be built on it
+                    _clean(work, ())
+                raise
     finally:
         held.release()
     return Store(folder)
@@ -146,10 +151,11 @@ def _finish(work: Work, plan: Plan, columns: dict[str, Any]) -> None:
 
 
 def _clean(work: Work, files: Any) -> None:
-    work.journal.delete()
+    """Delete all but the files of a complete store; the journal last, without which the others could not be told."""
     for path in work.folder.iterdir():
-        if path.name not in (*files, MANIFEST, lock.NAME):
+        if path.name not in (*files, MANIFEST, lock.NAME, journal.NAME):
             path.unlink()
+    work.journal.delete()
 
 
 def _existing(work: Work, identity: dict[str, Any]) -> Store:

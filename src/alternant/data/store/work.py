@@ -19,6 +19,10 @@ ROW = 160  # bytes that a row takes while it is read, roughly: its columns, thei
 MOST_PARTITIONS = 1 << 12
 
 
+class MemoryLimitError(ValueError):
+    """The memory limit is too low: what has been done remains."""
+
+
 @dataclass
 class Work:
     """An ingest; `limit` is how much memory the process may have in all, and `base` what it had before."""
@@ -53,7 +57,7 @@ class Work:
         """Raise if something does not fit in memory."""
         if needed > self.budget:
             raise refusal(
-                ValueError,
+                MemoryLimitError,
                 f"{parameter('memory_limit')} must be at least {human_bytes(self.base + 2 * needed)} for {what}, got "
                 f"{human_bytes(self.limit)}, of which the process had {human_bytes(self.base)} before: raise it and "
                 "repeat the call, which goes on where it stopped",
