@@ -102,8 +102,9 @@ def write(folder: Path, n_users: int, n_items: int, n_interactions: int, seed: i
 def main(arguments: Sequence[str] | None = None) -> int:
     """Write a folder of files; return the exit status."""
     parser = argparse.ArgumentParser(
-        prog="python -m benchmarks.large.make", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+        prog="python -m benchmarks.large.make", description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )  # fmt: skip
     for name, least in (("users", 1), ("items", 1), ("interactions", 1), ("seed", 0)):
         parser.add_argument(f"--{name}", type=at_least(least), required=name != "seed", default=0, metavar="N")
     parser.add_argument("--values", action="store_true", help="add a column of ratings from 1 to 5")

@@ -14,6 +14,7 @@ from .journal import Journal
 from .pipeline import workers
 from .sources import BatchSource, ParquetSource
 
+LEAST_BUDGET = 64 << 20  # bytes, for any source
 LEAST_ROWS, MOST_ROWS = 1 << 14, 1 << 20  # that are read at a time
 ROW = 160  # bytes that a row takes while it is read, roughly: its columns, their numbers and their order
 MOST_PARTITIONS = 1 << 12
@@ -58,9 +59,9 @@ class Work:
         if needed > self.budget:
             raise refusal(
                 MemoryLimitError,
-                f"{parameter('memory_limit')} must be at least {human_bytes(self.base + 2 * needed)} for {what}, got "
-                f"{human_bytes(self.limit)}, of which the process had {human_bytes(self.base)} before: raise it and "
-                "repeat the call, which goes on where it stopped",
+                f"{parameter('memory_limit')} must be at least {human_bytes(self.base + 2 * needed)}, got "
+                f"{human_bytes(self.limit)}: {what} {human_bytes(needed)}, and the process had "
+                f"{human_bytes(self.base)} before; raise it and repeat the call, which goes on where it stopped",
             )
 
 
