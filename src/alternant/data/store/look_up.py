@@ -50,11 +50,11 @@ class Numbers:
             at = wanted - self._low
             if len(at) and not 0 <= at.min() <= at.max() < len(self._table):
                 raise UnknownIdError(UNKNOWN)
-            found = self._table[at]
-            if found.min(initial=0) < 0:
+            dense: NDArray[Any] = self._table[at]
+            if dense.min(initial=0) < 0:
                 raise UnknownIdError(UNKNOWN)
-            return np.asarray(found)
-        found = self._table[self._slots(wanted)]
+            return dense
+        found: NDArray[Any] = self._table[self._slots(wanted)]
         wrong = np.flatnonzero(self._values[found] != wanted)
         if len(wrong):
             others = wanted[wrong]
