@@ -112,9 +112,12 @@ def index_dtype(count: int) -> np.dtype[Any]:
 
 
 def range_bits(count: int, rows: int, at_once: int) -> int:
-    """Return the bits of the largest ranges of `count` users whose rows, evenly spread, fit in memory twice."""
+    """Return the bits of the largest ranges of `count` users whose rows, evenly spread, fit in memory twice.
+
+    A user without rows takes memory, too.
+    """
     bits = max(1, count - 1).bit_length()
-    while bits > 0 and rows * min(count, 1 << bits) // max(count, 1) > at_once // 2:
+    while bits > 0 and max(rows, count) * min(count, 1 << bits) // count > at_once // 2:
         if -(-count >> (bits - 1)) > MOST_PARTITIONS:
             break
         bits -= 1
