@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import json
 import os
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -20,9 +21,13 @@ from .read_rows import read_rows
 from .sources import BatchSource, ParquetSource
 from .store import FORMAT, MANIFEST, VERSION, Store, StoreError, digest_of, read_manifest
 from .turn import turn
-from .work import Plan, Work
+from .work import LEAST_BUDGET, MemoryLimitError, Plan, Work
 
 UNKNOWN = 4 << 30  # bytes that are taken to be available where the system does not tell
+OURS = re.compile(
+    r"(users|items)\.(indptr|indices|data|times|counts|summed)|(user|item)(-\d+)?_ids\.(values|offsets|utf8|json)"
+    rf"|(rows|pairs)-\d+(-of-\d+)*\.part|(journal|manifest)\.json(\.new)?|{re.escape(lock.NAME)}"
+)
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
@@ -51,16 +56,25 @@ def ingest(
     if folder.exists() and not folder.is_dir():
         raise NotADirectoryError(f"{str(folder)!r} is a file: name a new folder for the store")
     folder.mkdir(exist_ok=True)
+    if others := sorted(path.name for path in folder.iterdir() if not OURS.fullmatch(path.name)):
+        raise FileExistsError(
+            f"{str(folder)!r} has files that are not of a store, such as {others[0]!r}: name a new folder"
+        )
     held = lock.FolderLock(folder, "another process is writing the store {!r}: wait until it has ended")
     try:
         with _full_disk_in_words(folder):
-            identity = {"columns": columns, "aggregate": aggregate, **source.identity()}
+            identity = {**source.identity(), "columns": columns, "aggregate": aggregate}
             identity = json.loads(json.dumps(identity, default=str))
             work = Work(source, folder, aggregate, journal.Journal(folder), limit, base)
             if (folder / MANIFEST).exists():
                 return _existing(work, identity)
             _start(work, identity)
-            _run(work, columns)
+            try:
+                _run(work, columns)
+            except (TypeError, ValueError) as error:
+                if not isinstance(error, MemoryLimitError):  # the source is at fault: nothing can be built on it
+                    _clean(work, ())
+                raise
     finally:
         held.release()
     return Store(folder)
@@ -82,14 +96,11 @@ def _full_disk_in_words(folder: Path) -> Iterator[None]:
 
 def _start(work: Work, identity: dict[str, Any]) -> None:
     """Read the journal of an earlier call, or begin."""
-    found = {path.name for path in work.folder.iterdir()} - {lock.NAME}
     if work.journal.read():
         _refuse_other(work.folder, work.state["identity"], identity, "an unfinished store")
         return
-    if found and journal.NAME not in found and not found <= {"journal.new"}:
-        raise FileExistsError(f"{str(work.folder)!r} has files, but no store: name a new folder for the store")
-    for name in found:
-        (work.folder / name).unlink()
+    _clean(work, ())
+    work.refuse_beyond(LEAST_BUDGET, "any source takes")
     work.journal.record(
         identity=identity, phase="ids", rows_at_a_time=work.rows_at_a_time(),
         checksums=isinstance(work.source, BatchSource),
@@ -99,7 +110,7 @@ def _start(work: Work, identity: dict[str, Any]) -> None:
 def _refuse_other(folder: Path, found: dict[str, Any], wanted: dict[str, Any], what: str) -> None:
     for name, value in wanted.items():
         if found.get(name) != value:
-            other = "another source" if name in ("kind", "files") else f"another {name}"
+            other = {"columns": "other columns", "aggregate": "another aggregate"}.get(name, "another source")
             raise StoreError(f"{str(folder)!r} holds {what} of {other}: name another folder, or delete this one")
 
 
@@ -146,10 +157,11 @@ def _finish(work: Work, plan: Plan, columns: dict[str, Any]) -> None:
 
 
 def _clean(work: Work, files: Any) -> None:
-    work.journal.delete()
+    """Delete all but the files of a complete store; the journal last, without which the others could not be told."""
     for path in work.folder.iterdir():
-        if path.name not in (*files, MANIFEST, lock.NAME):
+        if OURS.fullmatch(path.name) and path.name not in (*files, MANIFEST, lock.NAME, journal.NAME):
             path.unlink()
+    work.journal.delete()
 
 
 def _existing(work: Work, identity: dict[str, Any]) -> Store:

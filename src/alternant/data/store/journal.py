@@ -45,7 +45,7 @@ class Journal:
         if soon and time.monotonic() - self._written < SECONDS:
             return False
         self.state["boot"] = _boot()
-        temporary = self._path.with_suffix(".new")
+        temporary = self._path.with_name(f"{NAME}.new")
         temporary.write_text(json.dumps(self.state))
         temporary.replace(self._path)
         self._written = time.monotonic()
@@ -53,7 +53,7 @@ class Journal:
 
     def delete(self) -> None:
         """Delete the journal: the ingest is complete."""
-        self._path.with_suffix(".new").unlink(missing_ok=True)
+        self._path.with_name(f"{NAME}.new").unlink(missing_ok=True)
         self._path.unlink(missing_ok=True)
 
 

@@ -7,12 +7,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..._utils.splitmix import FIRST, GOLDEN
+from ..._utils.splitmix import FIRST, GOLDEN, MASK
 from ..ids import Ids
 from ..values import plain
 from .columns import IdColumn
 from .saved_ids import TextIds, text_buffers
 
+FEW = 1 << 10  # so many are left to a binary search
 UNKNOWN = "a user or an item is unknown, although all rows were read before: the source has changed meanwhile"
 
 
@@ -21,26 +22,38 @@ class UnknownIdError(LookupError):
 
 
 class Numbers:
-    """Numbers of whole numbers, given in ascending order: by a table of their range, or a hash table."""
+    """Places of whole numbers, given in ascending order: by a table of their range, or hash tables.
 
-    def __init__(self, values: NDArray[np.int64]) -> None:
+    A hash table does not handle collisions: what is not found in it is looked up in a second one with another hash, and
+    so on, until a few are left for a binary search.
+    """
+
+    def __init__(self, values: NDArray[np.int64], level: int = 0) -> None:
         self._values = values
         self._dtype = np.dtype(np.int32 if len(values) <= np.iinfo(np.int32).max else np.int64)
         self._low = int(values[0]) if len(values) else 0
+        self._rest: Numbers | None = None
         span = int(values[-1]) - self._low + 1 if len(values) else 0
-        self._dense = span <= 4 * len(values) + (1 << 16)
+        self._dense = span <= 4 * len(values) + FEW
+        places = np.arange(len(values), dtype=self._dtype)
         if self._dense:
             self._table = np.full(span, -1, self._dtype)
-            self._table[values - self._low] = np.arange(len(values), dtype=self._dtype)
-        else:  # without collision handling it finds nearly all; a binary search finds the rest
-            self._bits = np.uint64(64 - (2 * len(values)).bit_length())
-            self._table = np.zeros(1 << (64 - int(self._bits)), self._dtype)
-            self._table[self._slots(values)] = np.arange(len(values), dtype=self._dtype)
+            self._table[values - self._low] = places
+            return
+        bits = (2 * len(values)).bit_length()
+        self._factor, self._shift = np.uint64((2 * level + 1) * GOLDEN & MASK), np.uint64(64 - bits)
+        self._table = np.zeros(1 << bits, self._dtype)
+        slots = self._slots(values)
+        self._table[slots] = places
+        self._lost = np.flatnonzero(self._table[slots] != places).astype(self._dtype)
+        if len(self._lost) > FEW:
+            self._rest = Numbers(values[self._lost], level + 1)
 
     @property
     def nbytes(self) -> int:
         """The memory of the tables in bytes."""
-        return self._table.nbytes + self._values.nbytes
+        rest = 0 if self._rest is None else self._rest.nbytes + self._lost.nbytes
+        return self._table.nbytes + self._values.nbytes + rest
 
     def find(self, wanted: NDArray[np.int64]) -> NDArray[Any]:
         """Return the place of each number; raise if one is unknown."""
@@ -50,22 +63,28 @@ class Numbers:
             at = wanted - self._low
             if len(at) and not 0 <= at.min() <= at.max() < len(self._table):
                 raise UnknownIdError(UNKNOWN)
-            found = self._table[at]
-            if found.min(initial=0) < 0:
+            dense: NDArray[Any] = self._table[at]
+            if dense.min(initial=0) < 0:
                 raise UnknownIdError(UNKNOWN)
-            return np.asarray(found)
-        found = self._table[self._slots(wanted)]
+            return dense
+        found: NDArray[Any] = self._table[self._slots(wanted)]
         wrong = np.flatnonzero(self._values[found] != wanted)
         if len(wrong):
-            others = wanted[wrong]
-            places = np.minimum(np.searchsorted(self._values, others), len(self._values) - 1)
-            if not np.array_equal(self._values[places], others):
-                raise UnknownIdError(UNKNOWN)
-            found[wrong] = places
+            found[wrong] = self._find_lost(wanted[wrong])
         return found
 
+    def _find_lost(self, wanted: NDArray[np.int64]) -> NDArray[Any]:
+        if self._rest is not None:
+            lost: NDArray[Any] = self._lost[self._rest.find(wanted)]
+            return lost
+        places = np.minimum(np.searchsorted(self._values, wanted), len(self._values) - 1)
+        if not np.array_equal(self._values[places], wanted):
+            raise UnknownIdError(UNKNOWN)
+        return places
+
     def _slots(self, numbers: NDArray[np.int64]) -> NDArray[np.uint64]:
-        return (numbers.view(np.uint64) * np.uint64(GOLDEN)) >> self._bits
+        slots: NDArray[np.uint64] = (numbers.view(np.uint64) * self._factor) >> self._shift
+        return slots
 
 
 class TextNumbers:

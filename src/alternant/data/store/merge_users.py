@@ -19,7 +19,7 @@ from .partitions import Layout, Partitions, Rows, by_range
 from .pipeline import in_order
 from .read_rows import row_partitions
 from .saved_ids import open_ids
-from .work import Plan, Work
+from .work import MemoryLimitError, Plan, Work
 
 MOST_PIECES = 1 << 8  # that a partition is divided into at once
 
@@ -213,7 +213,7 @@ def _pieces(
     if high - low <= 1:
         needed = events.rows[source] * plan.event_bytes * 2
         raise refusal(
-            ValueError,
+            MemoryLimitError,
             f"{parameter('memory_limit')} must be at least {human_bytes(work.base + needed)}, got "
             f"{human_bytes(work.limit)}: one user and item have {events.rows[source]:,} events; raise it and repeat "
             "the call, which goes on where it stopped",

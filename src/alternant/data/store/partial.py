@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -14,7 +15,6 @@ from ..report import InteractionsReport
 from .store import Store
 
 PAIR = 40  # bytes of a pair in memory, with what is computed from it
-STEP = 1 << 22  # values that are looked at together
 
 
 def check_fits(pairs: int, what: str) -> None:
@@ -47,16 +47,13 @@ def report_of(store: Store, aggregate: str) -> InteractionsReport:
     dropped, pairs = store.dropped(), store.pairs()
     n_users, n_items = store.shape
     per_user, per_item = (_spread(np.diff(side.indptr)) for side in (store.users, store.items))
-    data, times = store.users.data, pairs.times
-    middle = 1.0 if data.strides == (0,) else median(data)
+    middle = 1.0 if store.users.data.strides == (0,) else _median(store)
+    ends = None if pairs.times is None else [(piece.min(), piece.max()) for piece in store.pieces("users.times")]
     return InteractionsReport(
         n_users=n_users, n_items=n_items, n_interactions=store.nnz, density=store.nnz / (n_users * n_items),
         **vars(dropped), aggregate=aggregate, per_user=per_user, per_item=per_item,
         value_range=(store.least, middle, store.greatest),
-        time_range=None if times is None else (
-            min(times[at : at + STEP].min() for at in range(0, len(times), STEP)),
-            max(times[at : at + STEP].max() for at in range(0, len(times), STEP)),
-        ),
+        time_range=None if ends is None else (min(first for first, _ in ends), max(last for _, last in ends)),
     )  # fmt: skip
 
 
@@ -64,33 +61,37 @@ def _spread(counts: NDArray[np.int64]) -> tuple[int, float, int]:
     return int(counts.min()), float(np.median(counts)), int(counts.max())
 
 
-def median(values: NDArray[Any]) -> float:
-    """Return the median of floats without a copy: bits of the two middle ones are found from the first to the last."""
-    places = {(len(values) - 1) // 2, len(values) // 2}
-    middle = [_at_rank(values, place) for place in sorted(places)]
-    return float(np.mean(np.array(middle, values.dtype)))
+def _median(store: Store) -> float:
+    """Return the median of the values: the bits of the lower middle one are found 16 at a time, from the first on."""
+    dtype = store.users.data.dtype
+    width = dtype.itemsize * 8
+    unsigned = np.dtype(f"u{dtype.itemsize}").type
+    sign = unsigned(1 << (width - 1))
 
+    def ordered() -> Iterator[NDArray[Any]]:
+        """Yield the values as unsigned numbers that are in the same order."""
+        for piece in store.pieces("users.data"):
+            bits = piece.view(unsigned)
+            yield np.where(bits & sign, ~bits, bits | sign)
 
-def _at_rank(values: NDArray[Any], rank: int) -> Any:
-    """Return the value that would be at a place if the values were sorted: 16 bits of it in each pass."""
-    width = values.dtype.itemsize * 8
-    unsigned = np.dtype(f"u{width // 8}")
-    sign = unsigned.type(1 << (width - 1))
-    prefix, known = 0, 0
-    while known < width:
-        shift = width - known - 16
+    rank = (store.nnz - 1) // 2
+    lower, left = 0, width
+    while left:
+        left -= 16
         counts = np.zeros(1 << 16, np.int64)
-        for start in range(0, len(values), STEP):
-            bits = np.ascontiguousarray(values[start : start + STEP]).view(unsigned)
-            ordered = np.where(bits & sign, ~bits, bits | sign)  # unsigned numbers in the order of the floats
-            if known:
-                ordered = ordered[(ordered >> unsigned.type(width - known)) == unsigned.type(prefix)]
-            counts += np.bincount(((ordered >> unsigned.type(shift)) & unsigned.type(0xFFFF)).astype(np.int64),
-                                  minlength=1 << 16)  # fmt: skip
+        for piece in ordered():
+            digits = piece >> unsigned(left)
+            if left + 16 < width:
+                digits = digits[(digits >> unsigned(16)) == unsigned(lower)]
+            counts += np.bincount((digits & unsigned(0xFFFF)).astype(np.int64), minlength=1 << 16)
         before = np.cumsum(counts)
         digit = int(np.searchsorted(before, rank, side="right"))
         rank -= int(before[digit] - counts[digit])
-        prefix, known = prefix << 16 | digit, known + 16
-    ordered_bits = unsigned.type(prefix)
-    bits = ordered_bits ^ sign if ordered_bits & sign else ~ordered_bits
-    return np.array(bits, unsigned).view(values.dtype)[()]
+        lower = lower << 16 | digit
+    middle = [lower]
+    if store.nnz % 2 == 0 and rank + 1 < counts[digit]:
+        middle.append(lower)
+    elif store.nnz % 2 == 0:
+        middle.append(min(int(piece[piece > lower].min(initial=2**width - 1)) for piece in ordered()))
+    bits = np.array(middle, unsigned)
+    return float(np.mean(np.where(bits & sign, bits ^ sign, ~bits).view(dtype)))

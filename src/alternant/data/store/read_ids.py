@@ -97,10 +97,7 @@ def _collect(work: Work, kinds: dict[str, Kind]) -> tuple[dict[str, Collector], 
         for place, side in enumerate(SIDES):
             _add(collectors, side, found, place, kinds, work)
         _count(progress, found)
-        work.refuse_beyond(
-            sum(one.nbytes for one in collectors.values()),
-            " and ".join(f"the ids of {one.count:,} {side}s" for side, one in collectors.items()),
-        )
+        work.refuse_beyond(sum(one.nbytes for one in collectors.values()), "to collect the ids takes")
         if "any" not in kinds.values() and last.due():
             last.start()
             _record(work, collectors, progress)

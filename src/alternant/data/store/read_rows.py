@@ -13,7 +13,7 @@ from .look_up import AnyNumbers, LookUp, Numbers, TextNumbers, UnknownIdError, n
 from .partitions import Layout, Partitions, Rows, by_range
 from .pipeline import in_order
 from .read_ids import SIDES, chained, checksum_of
-from .saved_ids import TextIds, open_ids
+from .saved_ids import TextIds, names_of, open_ids
 from .sources import Unit
 from .work import Plan, Work
 
@@ -45,7 +45,7 @@ def read_rows(work: Work, plan: Plan) -> None:
     partitions = row_partitions(work, plan)
     partitions.restore(partitions.bytes, partitions.rows)
     look_ups = tuple(_look_up(work, side) for side in SIDES)
-    work.refuse_beyond(sum(one.nbytes for one in look_ups), "the tables of ids")
+    work.refuse_beyond(sum(one.nbytes for one in look_ups), "the tables of ids take")
     units = itertools.islice(work.source.units(state["rows_at_a_time"]), done["units"], None)
     divide = partial(_divide, plan=plan, look_ups=look_ups, checksums=state["checksums"])
     try:
@@ -65,17 +65,17 @@ def read_rows(work: Work, plan: Plan) -> None:
     if not same:
         raise ValueError(
             "batches must be the same each time they are read, but those of the second time are others (a user, an "
-            "item, a value or the number of rows): make them reproducible, delete the store's folder and repeat the "
-            "call"
+            "item, a value or the number of rows): make them reproducible, and repeat the call"
         )
     work.journal.record(phase="users", divided=None, row_bytes=partitions.bytes, row_counts=partitions.rows)
 
 
 def _look_up(work: Work, side: str) -> LookUp:
-    ids = open_ids(work.folder, side, work.state["ids"][side])
-    if work.state["modes"][side] == "any":
-        return AnyNumbers(ids, work.source.names[side])
-    return TextNumbers(ids) if isinstance(ids, TextIds) else Numbers(np.array(ids.values))
+    kind = work.state["ids"][side]
+    if kind == "whole" and work.state["modes"][side] == "whole":
+        return Numbers(np.fromfile(work.folder / names_of(side, kind)[0], "<i8"))
+    ids = open_ids(work.folder, side, kind)
+    return TextNumbers(ids) if isinstance(ids, TextIds) else AnyNumbers(ids, work.source.names[side])
 
 
 def _divide(unit: Unit, plan: Plan, look_ups: tuple[LookUp, ...], checksums: bool) -> Divided:

@@ -49,8 +49,8 @@ class ParquetSource:
         for file, before in zip(self.files, self._stats, strict=True):
             if not file.exists() or _stat(file) != before:
                 raise ValueError(
-                    f"{str(file)!r} has changed while it was read: delete the store's folder, and repeat the call when "
-                    "nothing writes to the source any more"
+                    f"{str(file)!r} has changed while it was read: repeat the call when nothing writes to the source "
+                    "any more"
                 )
 
     def units(self, rows: int) -> Iterator[Unit]:

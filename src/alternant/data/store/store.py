@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -21,6 +22,7 @@ from .work import index_dtype
 
 MANIFEST = "manifest.json"
 FORMAT, VERSION = "alternant-store", 1
+PIECE = 1 << 19  # elements that are read at a time
 
 
 class StoreError(ValueError):
@@ -105,9 +107,18 @@ class Store:
 
     def _array(self, name: str) -> NDArray[Any] | None:
         """Return the array of a file, None if the store has none of that name."""
+        return map_array(self.path / name, self._dtype(name)) if name in self._manifest["files"] else None
+
+    def _dtype(self, name: str) -> np.dtype[Any]:
         dtypes = {"data": self._manifest["data"], "times": self._manifest["times"], "summed": "|b1", "counts": "<i8"}
-        dtype = np.dtype(dtypes[name.partition(".")[2]])
-        return map_array(self.path / name, dtype) if name in self._manifest["files"] else None
+        return np.dtype(dtypes[name.partition(".")[2]])
+
+    def pieces(self, name: str) -> Iterator[NDArray[Any]]:
+        """Yield the array of a file in pieces: read, since the pages of a map would count as memory of the process."""
+        dtype = self._dtype(name)
+        with (self.path / name).open("rb", buffering=0) as file:
+            while len(piece := np.fromfile(file, dtype, PIECE)):
+                yield piece
 
     def verify(self) -> None:
         """Compare all files with their checksums, in parallel.
@@ -130,6 +141,11 @@ class Store:
                 self._refuse(name, f"has changed between bytes {start:,} and {start + length:,} (checksum)")
 
         map_parallel(check, parts, default_num_threads())
+
+    @property
+    def nbytes(self) -> int:
+        """The size of all files in bytes."""
+        return sum(state["bytes"] for state in self._manifest["files"].values())
 
     # What `Interactions` needs.
 

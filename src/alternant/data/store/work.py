@@ -14,9 +14,14 @@ from .journal import Journal
 from .pipeline import workers
 from .sources import BatchSource, ParquetSource
 
+LEAST_BUDGET = 64 << 20  # bytes, for any source
 LEAST_ROWS, MOST_ROWS = 1 << 14, 1 << 20  # that are read at a time
 ROW = 160  # bytes that a row takes while it is read, roughly: its columns, their numbers and their order
 MOST_PARTITIONS = 1 << 12
+
+
+class MemoryLimitError(ValueError):
+    """The memory limit is too low: what has been done remains."""
 
 
 @dataclass
@@ -53,10 +58,10 @@ class Work:
         """Raise if something does not fit in memory."""
         if needed > self.budget:
             raise refusal(
-                ValueError,
-                f"{parameter('memory_limit')} must be at least {human_bytes(self.base + 2 * needed)} for {what}, got "
-                f"{human_bytes(self.limit)}, of which the process had {human_bytes(self.base)} before: raise it and "
-                "repeat the call, which goes on where it stopped",
+                MemoryLimitError,
+                f"{parameter('memory_limit')} must be at least {human_bytes(self.base + 2 * needed)}, got "
+                f"{human_bytes(self.limit)}: {what} {human_bytes(needed)}, and the process had "
+                f"{human_bytes(self.base)} before; raise it and repeat the call, which goes on where it stopped",
             )
 
 
@@ -107,9 +112,12 @@ def index_dtype(count: int) -> np.dtype[Any]:
 
 
 def range_bits(count: int, rows: int, at_once: int) -> int:
-    """Return the bits of the largest ranges of `count` users whose rows, evenly spread, fit in memory twice."""
+    """Return the bits of the largest ranges of `count` users whose rows, evenly spread, fit in memory twice.
+
+    A user without rows takes memory, too.
+    """
     bits = max(1, count - 1).bit_length()
-    while bits > 0 and rows * min(count, 1 << bits) // max(count, 1) > at_once // 2:
+    while bits > 0 and max(rows, count) * min(count, 1 << bits) // count > at_once // 2:
         if -(-count >> (bits - 1)) > MOST_PARTITIONS:
             break
         bits -= 1
