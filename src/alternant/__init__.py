@@ -8,15 +8,18 @@ from .data.features import Features
 from .data.interactions import Interactions
 from .kernels import backend_info, set_backend, use_backend
 from .models import *  # noqa: F403
+from .planning import Plan, plan
 
 __all__ = [
     "Events",
     "Features",
     "Interactions",
+    "Plan",
     "backend_info",
     "datasets",
     "evaluation",
     "kernels",
+    "plan",
     "set_backend",
     "use_backend",
 ]
