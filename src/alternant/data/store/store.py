@@ -111,7 +111,8 @@ class Store:
 
     def _dtype(self, name: str) -> np.dtype[Any]:
         dtypes = {"data": self._manifest["data"], "times": self._manifest["times"], "summed": "|b1", "counts": "<i8"}
-        return np.dtype(dtypes[name.partition(".")[2]])
+        dtype: np.dtype[Any] = np.dtype(dtypes[name.partition(".")[2]])
+        return dtype
 
     def pieces(self, name: str) -> Iterator[NDArray[Any]]:
         """Yield the array of a file in pieces: read, since the pages of a map would count as memory of the process."""
