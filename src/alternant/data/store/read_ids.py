@@ -93,15 +93,17 @@ def _collect(work: Work, kinds: dict[str, Kind]) -> tuple[dict[str, Collector], 
     kinds.update(dict.fromkeys(work.state.get("any", []), "any"))
     last = _Clock()
     units = itertools.islice(work.source.units(work.state["rows_at_a_time"]), progress["units"], None)
-    for found in in_order(lambda unit: _find(unit, kinds, work.state["checksums"]), units):
-        for place, side in enumerate(SIDES):
-            _add(collectors, side, found, place, kinds, work)
-        _count(progress, found)
-        work.refuse_beyond(sum(one.nbytes for one in collectors.values()), "to collect the ids takes")
-        if "any" not in kinds.values() and last.due():
-            last.start()
-            _record(work, collectors, progress)
-            last.stop()
+    with work.progress("reading ids", progress["dropped"][0], None, "rows") as bar:
+        for found in in_order(lambda unit: _find(unit, kinds, work.state["checksums"]), units):
+            for place, side in enumerate(SIDES):
+                _add(collectors, side, found, place, kinds, work)
+            _count(progress, found)
+            bar.update(found.dropped.n_rows)
+            work.refuse_beyond(sum(one.nbytes for one in collectors.values()), "to collect the ids takes")
+            if "any" not in kinds.values() and last.due():
+                last.start()
+                _record(work, collectors, progress)
+                last.stop()
     return collectors, progress
 
 
