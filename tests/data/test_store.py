@@ -2,6 +2,7 @@
 
 import datetime
 import decimal
+import json
 import pickle
 
 import numpy as np
@@ -13,6 +14,7 @@ import pytest
 import scipy.sparse as sp
 
 from alternant import Interactions
+from alternant.cli import app as cli
 from alternant.data.store import Store, work
 
 N = 6_000
@@ -211,3 +213,18 @@ def test_parts_of_a_store_are_those_in_memory(tmp_path, events):
     with pytest.raises(TypeError, match="a store can't be changed"):
         made.append(expected)
     assert "150 users x 90 items" in repr(made)
+
+
+def test_the_command_ingest(tmp_path, events, capsys):
+    source = write_parquet(tmp_path / "source", pa.table(events))
+    command = ["ingest", str(source), "--user", "user", "--item", "1", "--value", "value", "--aggregate", "max",
+               "-o", str(tmp_path / "store"), "--memory-limit", "4GB"]  # fmt: skip
+    assert cli.main([*command, "--json"]) == 0
+    printed = json.loads(capsys.readouterr().out)
+    expected = Interactions.from_parquet(source, user="user", item="item", value="value", aggregate="max")
+    assert printed["data"]["n_interactions"] == expected.nnz
+    assert_same(Interactions.open(tmp_path / "store"), expected)
+    assert cli.main(command) == 0
+    assert "stored in" in capsys.readouterr().out
+    assert cli.main([*command, "--time", "time"]) == 1
+    assert "holds a store of other columns" in capsys.readouterr().err

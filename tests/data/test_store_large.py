@@ -9,6 +9,7 @@ import pytest
 
 from alternant import Interactions
 from alternant.data.store import journal, merge_users, turn, work
+from alternant.data.store.collect import WholeNumbers
 from alternant.data.store.partitions import Rows
 from alternant.data.store.work import Plan, Work, index_dtype, range_bits
 from benchmarks.large import make
@@ -56,6 +57,17 @@ def test_interactions_beyond_int32(empty_work):
     items.end(np.array([1, 2]))
     for side, ends in (("users", [0, 2**31 + 1, 2**31 + 3]), ("items", [0, 2**31 + 1, 2**31 + 3])):
         assert np.fromfile(empty_work.folder / f"{side}.indptr", "<i8").tolist() == ends
+
+
+def test_distinct_whole_numbers_in_any_order_and_range():
+    rng = np.random.default_rng(0)
+    for _ in range(50):
+        collected, parts = WholeNumbers(int(rng.integers(1, 3_000))), [np.empty(0, np.int64)]
+        for _ in range(8):
+            low = int(rng.integers(-500, 500)) * int(rng.choice([1, 1, 1, 1, 10**12]))
+            parts.append(np.unique(rng.integers(low, low + rng.integers(1, 900), rng.integers(0, 50))))
+            collected.add(parts[-1])
+        np.testing.assert_array_equal(collected.settle(), np.unique(np.concatenate(parts)))
 
 
 def test_ranges_of_users_fit_in_memory():

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     import argparse
 
 HELP = "read Parquet files, however large, into a store on disk"
-EXAMPLE = "ingest events/ --user user_id --item item_id --memory-limit 4GB -o events.store"
+EXAMPLE = "ingest events/ --user user_id --item item_id -o events.store"
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:

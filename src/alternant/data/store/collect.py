@@ -20,27 +20,59 @@ class OtherKindError(Exception):
 
 
 class WholeNumbers:
-    """Distinct whole numbers; `known` is ascending."""
+    """Distinct whole numbers: marked in a table as long as their range is small, else merged by sorting.
+
+    Parameters
+    ----------
+    most : int
+        The largest range for a table, which takes a byte for each number in it.
+    """
 
     kind: Kind = "whole"
 
-    def __init__(self) -> None:
-        self._known = np.empty(0, np.int64)
+    def __init__(self, most: int) -> None:
+        self._most = most
+        self._low = 0  # the first number of the table
+        self._marks: NDArray[np.bool_] | None = np.zeros(0, bool)  # None: the range is too large
+        self._known = np.empty(0, np.int64)  # ascending
         self._new: list[NDArray[np.int64]] = []
 
     @staticmethod
     def distinct(column: IdColumn, kept: NDArray[np.bool_] | None) -> NDArray[np.int64]:
-        """Return the distinct ids of some rows; may be called from several threads."""
+        """Return the distinct ids of some rows, ascending; may be called from several threads."""
         return _unique(np.sort(column.take(kept)))
 
     def add(self, found: NDArray[np.int64]) -> None:
         """Add ids, as returned by `distinct`."""
+        if not len(found):
+            return
+        if self._marks is not None and self._widen(int(found[0]), int(found[-1])):
+            self._marks[found - self._low] = True
+            return
         self._new.append(found)
         if sum(map(len, self._new)) > max(FEWEST, len(self._known) // 2):
             self.settle()
 
+    def _widen(self, first: int, last: int) -> bool:
+        """Make the table hold a range, too; without a table from now on if that is too large."""
+        marks = self._marks
+        assert marks is not None
+        low, high = (min(first, self._low), max(last, self._low + len(marks) - 1)) if len(marks) else (first, last)
+        if high - low >= self._most:
+            self._known, self._marks = self.settle(), None
+            return False
+        if high - low >= len(marks):  # by at least a half, so that copies are few
+            spare = min(self._most, len(marks) + len(marks) // 2)
+            below, size = (self._low - low if len(marks) else 0), max(high - low + 1, spare)
+            wider = np.zeros(size, bool)
+            wider[below : below + len(marks)] = marks
+            self._low, self._marks = low, wider
+        return True
+
     def settle(self) -> NDArray[np.int64]:
-        """Merge what has been added; return all ids."""
+        """Return all ids, ascending."""
+        if self._marks is not None:
+            return np.flatnonzero(self._marks) + self._low
         if self._new:
             merged = np.concatenate([self._known, *self._new])
             self._new = []
@@ -51,23 +83,21 @@ class WholeNumbers:
 
     @property
     def nbytes(self) -> int:
-        """The memory that merging takes at most, in bytes."""
+        """The memory that is needed at most, in bytes."""
+        if self._marks is not None:
+            return 3 * len(self._marks)
         return 3 * self._known.nbytes + 3 * 8 * FEWEST
 
-    @property
-    def count(self) -> int:
-        """The number of ids that have been merged."""
-        return len(self._known)
-
-    def save(self, folder: Path, side: str) -> Files:
-        """Write the ids in ascending order."""
-        return save_whole(folder, side, self.settle())
+    def save(self, folder: Path, side: str) -> tuple[Files, int]:
+        """Write the ids in ascending order; also return how many they are."""
+        known = self.settle()
+        return save_whole(folder, side, known), len(known)
 
     save_unordered = save
 
     def restore(self, folder: Path, side: str) -> None:
         """Go on with ids that were saved."""
-        self._known = np.array(open_ids(folder, side, "whole").values)
+        self.add(np.array(open_ids(folder, side, "whole").values))
 
 
 def _unique(ordered: NDArray[np.int64]) -> NDArray[np.int64]:
@@ -112,22 +142,17 @@ class Texts:
         """The memory that merging takes at most, in bytes."""
         return 3 * int(self._known.nbytes) + 64 * FEWEST + 32 * len(self._known)
 
-    @property
-    def count(self) -> int:
-        """The number of ids that have been merged."""
-        return len(self._known)
-
-    def save_unordered(self, folder: Path, side: str) -> Files:
+    def save_unordered(self, folder: Path, side: str) -> None:
         """Write the ids so far."""
-        return save_texts(folder, side, self.settle())
+        save_texts(folder, side, self.settle())
 
-    def save(self, folder: Path, side: str) -> Files:
+    def save(self, folder: Path, side: str) -> tuple[Files, int]:
         """Write the ids in ascending order: of bytes in UTF-8, which is that of code points."""
         import pyarrow.compute as pc
 
         known = self.settle()
         self._known = known.take(pc.array_sort_indices(known))
-        return save_texts(folder, side, self._known)
+        return save_texts(folder, side, self._known), len(self._known)
 
     def restore(self, folder: Path, side: str) -> None:
         """Go on with ids that were saved."""
@@ -147,7 +172,6 @@ class AnyIds:
         self._numbering = ObjectNumbering(name)
         self._used: set[int] = set()
         self._rows = 0
-        self._count: int | None = None
 
     @staticmethod
     def distinct(column: IdColumn, kept: NDArray[np.bool_] | None) -> Any:
@@ -166,28 +190,23 @@ class AnyIds:
         """The memory of the ids, roughly."""
         return 400 * len(self._used)
 
-    @property
-    def count(self) -> int:
-        """The number of ids."""
-        return len(self._used) if self._count is None else self._count
-
-    def save(self, folder: Path, side: str) -> Files:
+    def save(self, folder: Path, side: str) -> tuple[Files, int]:
         """Write the ids; only once, at the end."""
         rank, ids = self._numbering.finish()
         used = np.unique(rank[np.array(sorted(self._used), np.int64)])
         values = ids.values[used]
-        self._count = len(values)
         if ids.are_numbers:
             self.kind = "whole"
-            return save_whole(folder, side, values)
-        return save_any(folder, side, self._numbering.name, values.tolist())
+            return save_whole(folder, side, values), len(values)
+        return save_any(folder, side, self._numbering.name, values.tolist()), len(values)
 
 
 Collector = WholeNumbers | Texts | AnyIds
+COLLECTORS: dict[Kind, type[Collector]] = {"whole": WholeNumbers, "texts": Texts, "any": AnyIds}
 
 
-def collector(kind: Kind, name: str) -> Collector:
-    """Return an empty collector of ids of a kind; `name` is that of the column in messages."""
+def collector(kind: Kind, name: str, most: int) -> Collector:
+    """Return an empty collector of ids; `name` is that of the column in messages, `most` is for `WholeNumbers`."""
     if kind == "any":
         return AnyIds(name)
-    return WholeNumbers() if kind == "whole" else Texts()
+    return WholeNumbers(most) if kind == "whole" else Texts()

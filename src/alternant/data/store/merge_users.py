@@ -156,15 +156,17 @@ def merge_users(work: Work, plan: Plan) -> None:
         return [_merge(work, plan, number, events.read(number))] if events.rows[number] <= most else None
 
     todo = range(users.done, plan.partitions(0))
-    for number, found in zip(todo, in_order(merge, todo), strict=True):
-        lengths = np.zeros(_width(plan, number), np.int64)
-        for merged in _in_pieces(work, plan, number, events, most) if found is None else found:
-            lengths += merged.lengths
-            users.append(merged)
-            pairs.append(merged.turned, merged.ends)
-        users.end(lengths)
-        work.journal.record(merged=users.state, pair_bytes=pairs.bytes, pair_counts=pairs.rows)
-        events.delete(number)
+    with work.progress("merging by user", sum(events.rows[: users.done]), plan.kept, "rows") as bar:
+        for number, found in zip(todo, in_order(merge, todo), strict=True):
+            lengths = np.zeros(_width(plan, number), np.int64)
+            for merged in _in_pieces(work, plan, number, events, most) if found is None else found:
+                lengths += merged.lengths
+                users.append(merged)
+                pairs.append(merged.turned, merged.ends)
+            users.end(lengths)
+            work.journal.record(merged=users.state, pair_bytes=pairs.bytes, pair_counts=pairs.rows)
+            events.delete(number)
+            bar.update(events.rows[number])
     work.journal.record(phase="items")
 
 

@@ -12,7 +12,7 @@ import numpy as np
 
 from ..report import DroppedRows
 from .array_files import bytes_of
-from .collect import AnyIds, Collector, OtherKindError, collector
+from .collect import COLLECTORS, AnyIds, Collector, OtherKindError, collector
 from .columns import Kind, Part
 from .pipeline import in_order
 from .saved_ids import save_whole, text_buffers
@@ -60,8 +60,8 @@ def read_ids(work: Work) -> None:
         if count is not None:
             saved[side], found = "whole", save_whole(work.folder, side, np.arange(count))
         else:
-            found = collectors[side].save(work.folder, side)
-            saved[side], count = collectors[side].kind, collectors[side].count
+            found, count = collectors[side].save(work.folder, side)
+            saved[side] = collectors[side].kind
         files |= found
         counts.append(count)
     modes = {side: "any" if kinds.get(side) == "any" else kind for side, kind in saved.items()}
@@ -87,21 +87,23 @@ def _collect(work: Work, kinds: dict[str, Kind]) -> tuple[dict[str, Collector], 
     if work.state.get("collected"):
         progress |= work.state["collected"]
         for side, kind in progress.pop("kinds").items():
-            collectors[side] = one = collector(kind, work.source.names[side])
+            collectors[side] = one = collector(kind, work.source.names[side], _widest(work))
             assert not isinstance(one, AnyIds)  # are not saved before the end
             one.restore(work.folder, f"{side}-{progress['units']}")
     kinds.update(dict.fromkeys(work.state.get("any", []), "any"))
     last = _Clock()
     units = itertools.islice(work.source.units(work.state["rows_at_a_time"]), progress["units"], None)
-    for found in in_order(lambda unit: _find(unit, kinds, work.state["checksums"]), units):
-        for place, side in enumerate(SIDES):
-            _add(collectors, side, found, place, kinds, work)
-        _count(progress, found)
-        work.refuse_beyond(sum(one.nbytes for one in collectors.values()), "to collect the ids takes")
-        if "any" not in kinds.values() and last.due():
-            last.start()
-            _record(work, collectors, progress)
-            last.stop()
+    with work.progress("reading ids", progress["dropped"][0], None, "rows") as bar:
+        for found in in_order(lambda unit: _find(unit, kinds, work.state["checksums"]), units):
+            for place, side in enumerate(SIDES):
+                _add(collectors, side, found, place, kinds, work)
+            _count(progress, found)
+            bar.update(found.dropped.n_rows)
+            work.refuse_beyond(sum(one.nbytes for one in collectors.values()), "to collect the ids takes")
+            if "any" not in kinds.values() and last.due():
+                last.start()
+                _record(work, collectors, progress)
+                last.stop()
     return collectors, progress
 
 
@@ -110,8 +112,7 @@ def _find(unit: Unit, kinds: dict[str, Kind], checksums: bool) -> Found:
     kept = len(part.users) if part.kept is None else int(part.kept.sum())
     sides = list(zip(SIDES, (part.users, part.items), strict=True))
     chosen = [kinds.get(side, column.kind) for side, column in sides]
-    ids = tuple(collector(kind, side).distinct(column, part.kept) for kind, (side, column) in
-                zip(chosen, sides, strict=True))  # fmt: skip
+    ids = tuple(COLLECTORS[kind].distinct(column, part.kept) for kind, (_, column) in zip(chosen, sides, strict=True))
     dtypes = tuple(None if column is None else column.dtype for column in (part.values, part.times))
     return Found(
         kept, part.dropped, (dtypes[0], dtypes[1]), (chosen[0], chosen[1]), (ids[0], ids[1]),
@@ -128,10 +129,15 @@ def _add(
     if side not in collectors:
         if kind == "any" and kinds.get(side) != "any":
             raise OtherKindError(side)  # to have the rows before counted
-        collectors[side] = collector(kind, work.source.names[side])
+        collectors[side] = collector(kind, work.source.names[side], _widest(work))
     if collectors[side].kind != kind:
         raise OtherKindError(side)
     collectors[side].add(found.ids[place])
+
+
+def _widest(work: Work) -> int:
+    """Return the largest range of whole numbers that is marked in a table."""
+    return work.budget // 16
 
 
 def _count(progress: dict[str, Any], found: Found) -> None:

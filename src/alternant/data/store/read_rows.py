@@ -49,13 +49,15 @@ def read_rows(work: Work, plan: Plan) -> None:
     units = itertools.islice(work.source.units(state["rows_at_a_time"]), done["units"], None)
     divide = partial(_divide, plan=plan, look_ups=look_ups, checksums=state["checksums"])
     try:
-        for part in in_order(divide, units):
-            partitions.append(part.rows, part.ends)
-            done = {
-                "units": done["units"] + 1, "read": done["read"] + part.read,
-                "checksum": chained(done["checksum"], part.checksum),
-            }  # fmt: skip
-            work.journal.record(True, divided=done, row_bytes=partitions.bytes, row_counts=partitions.rows)
+        with work.progress("numbering rows", done["read"], state["dropped"][0], "rows") as bar:
+            for part in in_order(divide, units):
+                partitions.append(part.rows, part.ends)
+                done = {
+                    "units": done["units"] + 1, "read": done["read"] + part.read,
+                    "checksum": chained(done["checksum"], part.checksum),
+                }  # fmt: skip
+                work.journal.record(True, divided=done, row_bytes=partitions.bytes, row_counts=partitions.rows)
+                bar.update(part.read)
         same = (done["read"], sum(partitions.rows), done["checksum"]) == (
             state["dropped"][0], plan.kept, state["checksum"]
         )  # fmt: skip

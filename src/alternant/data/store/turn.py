@@ -60,16 +60,18 @@ def turn(work: Work, plan: Plan) -> None:
         return _rows(pairs.read(number), _width(plan, number), plan, ones) if pairs.rows[number] <= most else None
 
     todo = range(items.done, plan.partitions(1))
-    for number, found in zip(todo, in_order(transpose, todo), strict=True):
-        if found is None:
-            _in_pieces(work, plan, items, pairs, number, plan.bits[1], _width(plan, number), most, ones)
-        else:
-            lengths, users, values = found
-            items.append(users, values)
-            items.end(lengths)
-        items.done += 1
-        work.journal.record(turned=items.state)
-        pairs.delete(number)
+    with work.progress("sorting by item", sum(pairs.rows[: items.done]), sum(pairs.rows), "pairs") as bar:
+        for number, found in zip(todo, in_order(transpose, todo), strict=True):
+            if found is None:
+                _in_pieces(work, plan, items, pairs, number, plan.bits[1], _width(plan, number), most, ones)
+            else:
+                lengths, users, values = found
+                items.append(users, values)
+                items.end(lengths)
+            items.done += 1
+            work.journal.record(turned=items.state)
+            pairs.delete(number)
+            bar.update(pairs.rows[number])
     work.journal.record(phase="manifest")
 
 

@@ -10,6 +10,7 @@ import numpy as np
 
 from ..._utils.memory import human_bytes
 from ..._utils.messages import parameter, refusal
+from ..._utils.progress import ProgressBar, progress_bar
 from .journal import Journal
 from .pipeline import workers
 from .sources import BatchSource, ParquetSource
@@ -44,6 +45,10 @@ class Work:
     def budget(self) -> int:
         """The memory that the ingest may use."""
         return max(0, self.limit - self.base)
+
+    def progress(self, what: str, done: int, total: int | None, unit: str) -> ProgressBar:
+        """Return a bar for one of the passes, on a terminal only."""
+        return progress_bar(total, None, desc=what, initial=done, unit=f" {unit}", unit_scale=True)
 
     def rows_at_a_time(self) -> int:
         """Return how many rows to read at a time."""
