@@ -28,9 +28,6 @@ extensions = [
 ]
 exclude_patterns = ["_build", "_ext", "**.ipynb_checkpoints"]
 
-# Pages of other contributors may come and go: a group without pages is not an error.
-suppress_warnings = ["toc.empty_glob", ".empty_glob"]  # the second for Sphinx 9.0
-
 myst_enable_extensions = ["attrs_inline", "colon_fence", "deflist", "dollarmath", "substitution"]
 myst_heading_anchors = 4  # links to headings, as on GitHub
 myst_links_external_new_tab = False
@@ -65,3 +62,16 @@ html_theme_options = {
     "footer_start": ["copyright"],
     "footer_end": [],
 }
+
+
+def drop_missing(app, page, source):
+    """Leave out of the table of contents what no page matches: pages that other branches add."""
+    if page == "index":
+        lines = source[0].split("\n")
+        kept = [line for line in lines if not set(line) & set("*[") or line[0] == "[" or any(HERE.glob(f"{line}.md"))]
+        source[0] = "\n".join(line for line in kept if line[:1] != "[" or "](" in line or any(HERE.glob(f"{line}.md")))
+
+
+def setup(app):
+    """Connect to the build."""
+    app.connect("source-read", drop_missing)
