@@ -18,7 +18,8 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).resolve().parents[2]
 COPIED = ("CHANGELOG.md", "CONTRIBUTING.md", "benchmarks/*.md", "benchmarks/results/*.md", "benchmarks/results/*.png")
-CODE, LABEL, TARGET = r"```.*?```|`[^`\n]+`", r"(!?)\[((?:[^\[\]]|\[[^\[\]]*\])*)\]", r"\((?![a-z]+:|#)([^)\s#]+)(#[^)\s]*)?\)"
+CODE, LABEL = r"```.*?```|`[^`\n]+`", r"(!?)\[((?:[^\[\]]|\[[^\[\]]*\])*)\]"
+TARGET = r"\((?![a-z]+:|#)([^)\s#]+)(#[^)\s]*)?\)"
 LINK = re.compile(f"{CODE}|{LABEL}{TARGET}", re.DOTALL)
 
 
