@@ -26,7 +26,8 @@ extensions = [
     "mathml",
     "repository",
 ]
-exclude_patterns = ["_build", "_ext", "**.ipynb_checkpoints"]
+exclude_patterns = ["_build", "_ext", "_templates", "**.ipynb_checkpoints"]
+templates_path = ["_templates"]
 
 myst_enable_extensions = ["attrs_inline", "colon_fence", "deflist", "dollarmath", "substitution"]
 myst_heading_anchors = 4  # links to headings, as on GitHub
@@ -39,6 +40,7 @@ nb_merge_streams = True
 
 default_role = "py:obj"
 autosummary_generate = True
+autodoc_mock_imports = ["cornac", "surprise"]  # whose classes the bridges extend
 autodoc_typehints = "none"  # numpydoc's tables of parameters name the types
 autodoc_member_order = "groupwise"
 numpydoc_show_class_members = False
