@@ -24,6 +24,7 @@ extensions = [
     "sphinx.ext.autosummary",
     "sphinx.ext.githubpages",
     "mathml",
+    "messages",
     "repository",
 ]
 exclude_patterns = ["_build", "_ext", "_templates", "**.ipynb_checkpoints"]
@@ -50,6 +51,7 @@ html_theme = "pydata_sphinx_theme"
 html_title = f"alternant {version}"
 html_static_path = ["_static"]
 html_css_files = ["alternant.css"]
+html_js_files = ["messages.js"]
 html_show_sourcelink = False
 html_copy_source = False
 pygments_style = "tango"

@@ -18,7 +18,8 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).resolve().parents[2]
 COPIED = ("CHANGELOG.md", "CONTRIBUTING.md", "benchmarks/*.md", "benchmarks/results/*.md", "benchmarks/results/*.png")
-LINK = re.compile(r"```.*?```|`[^`\n]+`|(!?)\[((?:[^\[\]]|\[[^\[\]]*\])*)\]\((?![a-z]+:|#)([^)\s#]+)(#[^)\s]*)?\)", re.DOTALL)
+CODE, LABEL, TARGET = r"```.*?```|`[^`\n]+`", r"(!?)\[((?:[^\[\]]|\[[^\[\]]*\])*)\]", r"\((?![a-z]+:|#)([^)\s#]+)(#[^)\s]*)?\)"
+LINK = re.compile(f"{CODE}|{LABEL}{TARGET}", re.DOTALL)
 
 
 def copied() -> list[Path]:
@@ -26,7 +27,7 @@ def copied() -> list[Path]:
     return [path.relative_to(ROOT) for pattern in COPIED for path in sorted(ROOT.glob(pattern))]
 
 
-def copy(app: Sphinx) -> None:
+def copy(app: Sphinx, config: object) -> None:
     """Copy the pages, if they have changed."""
     folder = Path(app.srcdir, "repository")
     wanted = {folder / path: ROOT / path for path in copied()}
@@ -77,6 +78,6 @@ def relink(app: Sphinx, page: str, source: list[str]) -> None:
 
 def setup(app: Sphinx) -> dict[str, bool]:
     """Copy the pages before a build, and redirect links as they are read."""
-    app.connect("config-inited", lambda app, config: copy(app))
+    app.connect("config-inited", copy)
     app.connect("source-read", relink)
     return {"parallel_read_safe": True, "parallel_write_safe": True}
