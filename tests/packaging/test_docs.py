@@ -11,8 +11,8 @@ from alternant.cli import main
 
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
-# Gallery pages are run by the build, these by tests/compat and tests/models/test_sklearn_checks.py.
-ELSEWHERE = {"bridges.md", "implicit.md", "sklearn.md"}
+# Gallery pages are run by the build, those on other libraries by tests/compat.
+ELSEWHERE = {"sklearn.md"}  # by tests/models/test_sklearn_checks.py
 NAMES = {"surprise": "Surprise", "sklearn": "scikit-learn"}
 BLOCK = re.compile(r"^```(python|sh)\n(.*?)^```", re.DOTALL | re.MULTILINE)
 # What the commands of pages read, unless the page has made it.
@@ -29,7 +29,7 @@ FILES = {
 
 
 def _pages():
-    pages = [*DOCS.glob("*.md"), *DOCS.glob("models/*.md"), *DOCS.glob("moving/*.md")]
+    pages = [*DOCS.glob("*.md"), *DOCS.glob("models/*.md")]
     return [page for page in sorted(pages) if page.name not in ELSEWHERE and BLOCK.search(page.read_text("utf-8"))]
 
 
