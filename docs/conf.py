@@ -4,6 +4,7 @@ A build needs no network. ALTERNANT_URL, the address of the repository, makes li
 """
 
 import os
+import re
 import sys
 import tomllib
 from pathlib import Path
@@ -61,7 +62,7 @@ html_theme_options = {
     "navigation_with_keys": False,
     "show_prev_next": True,
     "secondary_sidebar_items": ["page-toc"],
-    "header_links_before_dropdown": 7,
+    "header_links_before_dropdown": 9,
     "navbar_align": "left",
     "footer_start": ["copyright"],
     "footer_end": [],
@@ -69,11 +70,10 @@ html_theme_options = {
 
 
 def drop_missing(app, page, source):
-    """Leave out of the table of contents what no page matches: pages that other branches add."""
-    if page == "index":
-        lines = source[0].split("\n")
-        kept = [line for line in lines if not set(line) & set("*[") or line[0] == "[" or any(HERE.glob(f"{line}.md"))]
-        source[0] = "\n".join(line for line in kept if line[:1] != "[" or "](" in line or any(HERE.glob(f"{line}.md")))
+    """Leave out of tables of contents what no page matches yet: pages that other branches add."""
+    lines = source[0].split("\n")
+    names = [line for line in lines if re.fullmatch(r"\[\w\]\w+", line) and not any(HERE.glob(f"{line}.md"))]
+    source[0] = "\n".join(line for line in lines if line not in names)
 
 
 def setup(app):
