@@ -3,6 +3,7 @@
 A build needs no network. ALTERNANT_URL, the address of the repository, makes links to files that are not pages.
 """
 
+import inspect
 import os
 import re
 import sys
@@ -41,6 +42,7 @@ nb_execution_timeout = 120
 nb_merge_streams = True
 
 default_role = "py:obj"
+python_maximum_signature_line_length = 100
 autosummary_generate = True
 autodoc_mock_imports = ["cornac", "surprise"]  # whose classes the bridges extend
 autodoc_typehints = "none"  # numpydoc's tables of parameters name the types
@@ -76,6 +78,15 @@ def drop_missing(app, page, source):
     source[0] = "\n".join(line for line in lines if line not in names)
 
 
+def sign(app, what, name, obj, options, signature, returned):
+    """Take the signature of a class from its constructor: Sphinx would take that of a `__new__` that passes all on."""
+    if what != "class":
+        return None
+    parameters = [one.replace(annotation=one.empty) for one in inspect.signature(obj).parameters.values()]
+    return str(inspect.Signature(parameters)), None
+
+
 def setup(app):
     """Connect to the build."""
     app.connect("source-read", drop_missing)
+    app.connect("autodoc-process-signature", sign)
