@@ -278,7 +278,7 @@ def test_the_code_that_the_demo_ends_in_runs(demo_result):
     names = {}
     exec("\n".join(lines[:4]), names)
     assert names["ids"].shape == (3, 10)
-    assert "README" in lines[4]
+    assert "docs/quickstart.md" in lines[4]
 
 
 @pytest.mark.nightly

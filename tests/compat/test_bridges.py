@@ -1,4 +1,4 @@
-"""docs/bridges.md, and the modules whose libraries are not installed."""
+"""The pages of docs/moving on bridges, and the modules whose libraries are not installed."""
 
 import importlib.util
 import re
@@ -8,9 +8,12 @@ from pathlib import Path
 
 import pytest
 
-PAGE = Path(__file__).parents[2] / "docs" / "bridges.md"
-# The sections of the page, and what their code imports besides alternant.
-NEEDED = {"cornac": ["cornac"], "Surprise": ["surprise", "pandas"], "LightFM": [], "Spark": ["pyarrow", "polars"]}
+PAGES = Path(__file__).parents[2] / "docs" / "moving"
+# What the code of the pages imports besides alternant.
+NEEDED = {
+    "cmfrec": ["pandas"], "cornac": ["cornac"], "lightfm": [], "spark": ["pyarrow", "polars"],
+    "surprise": ["surprise", "pandas"],
+}  # fmt: skip
 
 
 @pytest.mark.parametrize(
@@ -28,14 +31,13 @@ def test_a_missing_library_is_named_in_one_sentence(library, module, message):
     assert done.stderr.splitlines()[-1].endswith(message)
 
 
-@pytest.mark.skipif(not PAGE.exists(), reason="the page is not beside the tests (a wheel's test run)")
-@pytest.mark.parametrize("section", NEEDED)
-def test_the_code_of_the_page_runs(section, tmp_path):
-    for name in NEEDED[section]:
+@pytest.mark.skipif(not PAGES.exists(), reason="the pages are not beside the tests (a wheel's test run)")
+@pytest.mark.parametrize("library", NEEDED)
+def test_the_code_of_the_page_runs(library, tmp_path):
+    for name in NEEDED[library]:
         if importlib.util.find_spec(name) is None:
             pytest.skip(f"{'Surprise' if name == 'surprise' else name} is not installed")
-    text = PAGE.read_text(encoding="utf-8").partition(f"\n## {section}\n")[2].partition("\n## ")[0]
-    blocks = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
+    blocks = re.findall(r"```python\n(.*?)```", (PAGES / f"{library}.md").read_text(encoding="utf-8"), re.DOTALL)
     assert blocks
     done = subprocess.run(
         [sys.executable, "-c", "".join(blocks)], cwd=tmp_path, capture_output=True, text=True, check=False

@@ -16,7 +16,7 @@ from alternant.compat.implicit import evaluation, utils
 from alternant.compat.implicit import nearest_neighbours as knn
 from alternant.compat.implicit.recommender_base import ModelFitError
 
-PAGE = Path(__file__).parents[2] / "docs" / "implicit.md"
+PAGE = Path(__file__).parents[2] / "docs" / "moving" / "implicit.md"
 rng = np.random.default_rng(0)
 COUNTS = sparse.csr_matrix(rng.integers(1, 9, (40, 12)) * (rng.random((40, 12)) < 0.3))
 LOWEST = np.finfo(np.float64).min

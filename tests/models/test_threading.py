@@ -682,7 +682,7 @@ def test_pool_threads_use_the_backend_of_their_caller():
 
 
 def test_one_event_costs_microseconds():
-    """The figure of the README is 13, on a quiet machine; here it must only not be of another order."""
+    """The figure of the documentation is 13, on a quiet machine; here it must only not be of another order."""
     model = CosineMF(factors=64, random_state=0)
     model.update(list(range(1000)), list(range(1000)), [1] * 1000)
     times = []

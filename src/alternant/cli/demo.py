@@ -85,7 +85,7 @@ def run_demo(backend: BackendName = "auto", num_threads: int | None = None) -> N
 
     _heading("Next")
     print(textwrap.indent(NEXT, "  "))
-    _paragraph("The README goes on from here.")
+    _paragraph("docs/quickstart.md goes on from here.")
 
 
 def _print_setting(data: MSWeb, kernels: Backend, threads: int) -> None:

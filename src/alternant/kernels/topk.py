@@ -95,7 +95,7 @@ def score_pairs(
     out: Reals,
     num_threads: int | None = None,
 ) -> None:
-    """Compute ``out[p] = X[rows[p]] . Y[columns[p]]``, accumulated in float64.
+    """Compute ``out[p]``, the dot product of ``X[rows[p]]`` and ``Y[columns[p]]``, accumulated in float64.
 
     Parameters
     ----------

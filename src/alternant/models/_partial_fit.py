@@ -69,8 +69,8 @@ class PartialFit(RawIds):
         """Learn from new events, without fitting anew: a day of events, those of new users and items included.
 
         The events are added to the interactions of the model, and factors of the users and items that they change are
-        brought up to date; see the README for how each model does this, and what it costs. After many events, fit anew
-        on all interactions: `partial_share_` tells the share of them that the last fit did not see.
+        brought up to date; docs/nightly.md tells how each model does this, and what it costs. After many events, fit
+        anew on all interactions: `partial_share_` tells the share of them that the last fit did not see.
 
         Parameters
         ----------

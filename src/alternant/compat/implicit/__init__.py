@@ -1,7 +1,7 @@
 """A stand-in for the CPU side of the library implicit 0.7.3: ``import alternant.compat.implicit as implicit``.
 
 The modules, classes, arguments and files are those of implicit; the work is done by the kernels of alternant. Where
-implicit has a bug, this package does not: docs/implicit.md lists the differences.
+implicit has a bug, this package does not: docs/moving/implicit.md lists the differences.
 """
 
 from . import als, approximate_als, bpr, lmf, nearest_neighbours

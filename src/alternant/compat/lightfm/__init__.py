@@ -1,6 +1,6 @@
 """A stand-in for the library LightFM 1.17: ``import alternant.compat.lightfm as lightfm``.
 
-The modules, classes and arguments are those of LightFM; the work is done by the kernels of alternant. docs/bridges.md
+The modules, classes and arguments are those of LightFM; the work is done by the kernels of alternant. docs/moving/lightfm.md
 lists the differences.
 """
 
