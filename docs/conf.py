@@ -3,7 +3,9 @@
 A build needs no network. ALTERNANT_URL, the address of the repository, makes links to files that are not pages.
 """
 
+import inspect
 import os
+import re
 import sys
 import tomllib
 from pathlib import Path
@@ -40,6 +42,7 @@ nb_execution_timeout = 120
 nb_merge_streams = True
 
 default_role = "py:obj"
+python_maximum_signature_line_length = 100
 autosummary_generate = True
 autodoc_mock_imports = ["cornac", "surprise"]  # whose classes the bridges extend
 autodoc_typehints = "none"  # numpydoc's tables of parameters name the types
@@ -61,7 +64,7 @@ html_theme_options = {
     "navigation_with_keys": False,
     "show_prev_next": True,
     "secondary_sidebar_items": ["page-toc"],
-    "header_links_before_dropdown": 7,
+    "header_links_before_dropdown": 9,
     "navbar_align": "left",
     "footer_start": ["copyright"],
     "footer_end": [],
@@ -69,13 +72,21 @@ html_theme_options = {
 
 
 def drop_missing(app, page, source):
-    """Leave out of the table of contents what no page matches: pages that other branches add."""
-    if page == "index":
-        lines = source[0].split("\n")
-        kept = [line for line in lines if not set(line) & set("*[") or line[0] == "[" or any(HERE.glob(f"{line}.md"))]
-        source[0] = "\n".join(line for line in kept if line[:1] != "[" or "](" in line or any(HERE.glob(f"{line}.md")))
+    """Leave out of tables of contents what no page matches yet: pages that other branches add."""
+    lines = source[0].split("\n")
+    names = [line for line in lines if re.fullmatch(r"\[\w\]\w+", line) and not any(HERE.glob(f"{line}.md"))]
+    source[0] = "\n".join(line for line in lines if line not in names)
+
+
+def sign(app, what, name, obj, options, signature, returned):
+    """Take the signature of a class from its constructor: Sphinx would take that of a `__new__` that passes all on."""
+    if what != "class":
+        return None
+    parameters = [one.replace(annotation=one.empty) for one in inspect.signature(obj).parameters.values()]
+    return str(inspect.Signature(parameters)), None
 
 
 def setup(app):
     """Connect to the build."""
     app.connect("source-read", drop_missing)
+    app.connect("autodoc-process-signature", sign)
