@@ -9,10 +9,13 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from .._utils.display import Displayed, Summary, Table, count
 from .._utils.validation import check_integer, check_share, random_generator
+from ..models.internals import telling
 
 if TYPE_CHECKING:
     from .._typing import Seed
+    from ._lists import Breakdown
 
 RESAMPLES = 1000
 
@@ -45,7 +48,7 @@ class Sums:
 
 
 @dataclass(frozen=True)
-class Evaluation:
+class Evaluation(Displayed):
     """Metrics of a model on test interactions, as returned by `evaluate`; printed as a table.
 
     Attributes
@@ -70,6 +73,7 @@ class Evaluation:
     n_users_without_test: int
     n_test_pairs: int
     _sums: dict[str, Sums] = field(repr=False)
+    _breakdown: Breakdown | None = field(default=None, repr=False, compare=False)
 
     def interval(
         self, metric: str, confidence: float = 0.95, *, n_resamples: int = RESAMPLES, random_state: Seed = 0
@@ -157,6 +161,25 @@ class Evaluation:
         if metric not in self._sums:
             raise ValueError(f"metric must be one of {', '.join(self._sums)}, got {metric!r}")
         return self._sums[metric]
+
+    def __repr__(self) -> str:
+        shown = ", ".join(f"{name}={value:.4f}" for name, value in telling(self.means).items())
+        return f"Evaluation({shown}; {count(self.n_users_evaluated, 'user')})"
+
+    def _summary(self) -> Summary:
+        names = list(dict.fromkeys(name.split("@")[0] for name in self.means))
+        ks = sorted({int(name.split("@")[1]) for name in self.means if "@" in name})
+        rows = []
+        for name in names:
+            columns = [f"{name}@{k}" for k in ks] if name not in self.means else [name] + [""] * max(len(ks) - 1, 0)
+            cells = [self._cell(column, True) if column in self.means else "" for column in columns]
+            rows.append((name.replace("_", " "), *cells))
+        facts = {
+            "users": f"{self.n_users_evaluated:,} evaluated, {self.n_users_without_test:,} without test interactions",
+            "test": count(self.n_test_pairs, "interaction"),
+        }
+        table = Table(("metric", *([f"@{k}" for k in ks] or ["value"])), rows, more="with 95 % intervals over users")
+        return Summary("Evaluation", facts, [table])
 
     def __str__(self) -> str:
         names = list(dict.fromkeys(name.split("@")[0] for name in self.means))

@@ -17,6 +17,7 @@ from ..kernels import get_backend
 from ..kernels._registry import Backend, active_backend
 from . import _storage
 from ._cold_start import ColdStart, without_seen
+from ._display import DisplayedModel
 from ._histories import Histories
 from ._parameters import Parameters
 from ._partial_fit import PartialFit
@@ -30,7 +31,9 @@ if TYPE_CHECKING:
     from .._typing import Featured, Lists, Many, Rated, Reals, Scalar, Unknown
 
 
-class FactorModel(Serving, Similar, ColdStart, Histories, PartialFit, ScikitLearnModel, DescribedModel, Parameters):
+class FactorModel(
+    Serving, Similar, ColdStart, Histories, PartialFit, ScikitLearnModel, DescribedModel, DisplayedModel, Parameters
+):
     """A model that ranks by the dot product of a user's and an item's factors.
 
     A subclass defines `traits`, the constructor parameters `num_threads` and `backend`, a `fit` that sets the

@@ -10,6 +10,8 @@ from numpy.typing import NDArray
 from ..data.csr import CSR
 from ..data.ids import Ids
 from ..data.interactions import Interactions
+from ._display import remember_quality as remember_quality  # re-exported
+from ._display import telling as telling
 from ._storage import pack_ids
 
 
