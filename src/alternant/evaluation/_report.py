@@ -217,6 +217,12 @@ def _resample(parts: list[NDArray[np.float64]], n_resamples: int, random_state: 
     return out
 
 
+def resampled_interval(sums: Sums, n_resamples: int = 200) -> Interval:
+    """Return a metric of some users with its 95 % bootstrap interval."""
+    drawn = _resample([sums.sums, sums.weights], n_resamples, 0).T
+    return _interval(sums.mean(), sums.value(*drawn), 0.95)
+
+
 def _interval(value: float, drawn: NDArray[np.float64], confidence: float) -> Interval:
     check_share("confidence", confidence)
     drawn = drawn[~np.isnan(drawn)]
