@@ -51,6 +51,12 @@ def seen(model: Any, users: NDArray[np.int64]) -> CSR:
     return rows
 
 
+def library_of(model: Any) -> str | None:
+    """Return the library of the frame that the model was fitted on, if any."""
+    library: str | None = model._library
+    return library
+
+
 def check_values(model: Any, name: str, interactions: Interactions) -> None:
     """Refuse interactions that the model can't be fitted on: sums of ratings, or ratings without values."""
     model._check_values(name, interactions)
