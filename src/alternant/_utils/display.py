@@ -127,9 +127,6 @@ class Displayed:
     def _repr_html_(self) -> str:
         return self._summary().html()
 
-    def _repr_pretty_(self, printer: Any, cycle: bool) -> None:  # noqa: ARG002 - of IPython, in a terminal
-        printer.text(str(self))
-
 
 def escape(value: Any, most: int = LONGEST) -> str:
     """Return a value as text for HTML."""

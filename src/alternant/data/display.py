@@ -10,6 +10,7 @@ from .._utils.display import Summary, Table, count, share, shorten
 
 ROWS_SHOWN = 5
 COLUMNS_SHOWN = 20
+MOST_SORTED = 1_000_000  # events: more take seconds
 LABELS_SHOWN = 6  # categories and tags of a row
 
 
@@ -24,7 +25,7 @@ def summary_of_interactions(interactions: Any) -> Summary:
     }
     if times is not None and len(times):
         facts["times"] = _times(times)
-    stop = int(np.searchsorted(matrix.indptr, ROWS_SHOWN))
+    stop = min(int(np.searchsorted(matrix.indptr, ROWS_SHOWN)), n_users)
     rows = np.repeat(np.arange(stop), np.diff(matrix.indptr[: stop + 1]))[:ROWS_SHOWN]
     columns = [
         interactions._users.raw(rows).tolist(), interactions._items.raw(matrix.indices[:ROWS_SHOWN]).tolist(),
@@ -41,10 +42,13 @@ def summary_of_events(events: Any) -> Summary:
     """Describe events: shape, the number of each kind, what the values are, and the first events."""
     table, (n_users, n_items) = events._table, events.shape
     values, times = table.values, events.times
-    pairs = len(np.unique(events._pair_keys()))
+    listed = f"{len(events):,}"
+    if len(events) <= MOST_SORTED:
+        pairs = len(np.unique(events._pair_keys()))
+        listed += f" of {count(pairs, 'pair')} ({share(pairs, n_users * n_items)} of all)"
     facts = {
         "shape": f"{count(n_users, 'user')} x {count(n_items, 'item')}",
-        "events": f"{len(events):,} of {count(pairs, 'pair')} ({share(pairs, n_users * n_items)} of all)",
+        "events": listed,
         "kinds": ", ".join(f"{shorten(kind, 20)} {number:,}" for kind, number in events.counts().items()),
         "values": "each event counts 1" if values is None else _range(values),
     }
