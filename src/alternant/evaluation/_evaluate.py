@@ -19,7 +19,7 @@ from ..data.interactions import Interactions
 from ..data.internals import ids_of
 from ..data.validation import is_sparse
 from ..models import internals
-from ._lists import Breakdown, hits_of, self_information
+from ._breakdown import Breakdown
 from ._report import Evaluation, Sums
 from .metrics import LIST_METRICS, list_metrics
 
@@ -315,18 +315,18 @@ def _reindexed(candidates: CSR, test: Interactions, users: Any, items: Any) -> C
 
 def _measure_lists(
     model: Any, users: EvaluationUsers, lengths: list[int], names: list[str], position: NDArray[np.int64],
-    sums: dict[str, Sums], means: dict[str, float], found: dict[int, NDArray[np.int64]],
+    sums: dict[str, Sums], means: dict[str, float], hits_by_item: dict[int, NDArray[np.int64]],
 ) -> None:  # fmt: skip
     n_tested, n_items = int((position >= 0).sum()), len(users.items)
     wanted = [name for name in names if name in AT_K]
     values = {(name, k): np.zeros(n_tested) for name in wanted if name not in CATALOGUE_METRICS for k in lengths}
     counted = np.zeros(n_tested)
-    found |= {k: np.zeros(n_items, np.int64) for k in lengths}
+    hits_by_item |= {k: np.zeros(n_items, np.int64) for k in lengths}
     exposure = {k: np.zeros(n_items, np.int64) for k in lengths} if set(wanted) & set(CATALOGUE_METRICS) else {}
-    information = self_information(model, n_items) if "novelty" in wanted else None
+    information = _self_information(model, n_items) if "novelty" in wanted else None
     for rows in users.blocks():
         ids = _top_k_lists(model, users, rows, lengths[-1])
-        hits, n_relevant = hits_of(ids, users.relevant.take(rows))
+        hits, n_relevant = _hits(ids, users.relevant.take(rows))
         at = position[rows]
         counted[at] = 1
         for k in lengths:
@@ -334,11 +334,11 @@ def _measure_lists(
                 if (name, k) in values:
                     values[name, k][at] = per_user
             part = ids[:, :k]
-            found[k] += np.bincount(part[hits[:, :k]], minlength=n_items)
+            hits_by_item[k] += np.bincount(part[hits[:, :k]], minlength=n_items)
             if information is not None:
-                filled = part >= 0
-                total = np.where(filled, information[np.where(filled, part, 0)], 0).sum(axis=1)
-                values["novelty", k][at] = total / np.maximum(filled.sum(axis=1), 1)
+                found = part >= 0
+                total = np.where(found, information[np.where(found, part, 0)], 0).sum(axis=1)
+                values["novelty", k][at] = total / np.maximum(found.sum(axis=1), 1)
             if k in exposure:
                 exposure[k] += np.bincount(part[part >= 0], minlength=n_items)
     for (name, k), per_user in values.items():
@@ -350,6 +350,18 @@ def _measure_lists(
         means[f"gini@{k}"] = float(ranks @ np.sort(counts) / (n_items * total)) if total else np.nan
 
 
+def _self_information(model: Any, n_items: int) -> NDArray[np.float64]:
+    """Return each item's self-information: ``-log2`` of the share of users who interacted with it."""
+    known = getattr(model, "interactions_", None)
+    if known is None or known.shape[1] != n_items:
+        raise ValueError(
+            "novelty needs the interactions of the fit, which this model does not hold (it was saved without them, or "
+            "its factors were set by hand): leave novelty out of metrics"
+        )
+    counts = np.bincount(known.indices, minlength=n_items)
+    return np.asarray(-np.log2(np.maximum(counts, 1) / max(known.shape[0], 1)))
+
+
 def _top_k_lists(model: Any, users: EvaluationUsers, rows: NDArray[np.int64], k: int) -> NDArray[np.int32]:
     seen = None if users.seen is None else users.seen.take(rows)
     exclude = None if seen is None else (seen.indptr, seen.indices)
@@ -359,6 +371,15 @@ def _top_k_lists(model: Any, users: EvaluationUsers, rows: NDArray[np.int64], k:
         allowed = part.indptr, part.indices
     ids, _ = internals.rank(model, users.queries[rows], users.items, k, exclude, allowed)
     return np.asarray(ids)
+
+
+def _hits(ids: NDArray[np.int32], relevant: CSR) -> tuple[NDArray[np.bool_], NDArray[np.int64]]:
+    rows = np.arange(len(ids))
+    n_relevant = np.diff(relevant.indptr)
+    wanted = np.repeat(rows, n_relevant) * relevant.shape[1] + relevant.indices  # ascending
+    keys = rows[:, None] * relevant.shape[1] + ids
+    at = np.minimum(np.searchsorted(wanted, keys), len(wanted) - 1)
+    return (ids >= 0) & (wanted[at] == keys), n_relevant
 
 
 def _auc(model: Any, users: EvaluationUsers, position: NDArray[np.int64]) -> Sums:

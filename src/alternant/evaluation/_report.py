@@ -15,7 +15,7 @@ from ..models.internals import telling
 
 if TYPE_CHECKING:
     from .._typing import Seed
-    from ._lists import Breakdown
+    from ._breakdown import Breakdown
 
 RESAMPLES = 1000
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, Literal, Self, overload
 
 import numpy as np
@@ -29,6 +30,10 @@ from ._traits import DescribedModel
 
 if TYPE_CHECKING:
     from .._typing import Featured, Lists, Many, Rated, Reals, Scalar, Unknown
+
+
+PRODUCTS_PER_CALL = 1 << 34  # of the kernels that rank, between two checks for Ctrl-C: about half a second on two cores
+FEWEST_QUERIES = 512  # of a call: the items are packed anew in each
 
 
 class FactorModel(
@@ -316,7 +321,11 @@ class FactorModel(
         ids = np.empty((len(queries), k), np.int32)
         scores = np.empty((len(queries), k), queries.dtype)
         threads = resolve_num_threads(self.num_threads)
-        self._backend().top_k(queries, items, k, exclude, candidates, ids, scores, threads)
+        backend = self._backend()
+        for part in _calls(len(queries), items):
+            seen = None if exclude is None else _rows(*exclude, part)
+            lists = _rows(*candidates, part) if isinstance(candidates, tuple) else candidates
+            backend.top_k(queries[part], items, k, seen, lists, ids[part], scores[part], threads)
         return ids, scores
 
     def _count_above(
@@ -324,8 +333,25 @@ class FactorModel(
     ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """Count, for each relevant item of vectors that `_ranked` returned, the items above it and those equal."""
         above, equal = np.empty(len(relevant.indices), np.int64), np.empty(len(relevant.indices), np.int64)
-        self._backend().count_above(
-            np.ascontiguousarray(queries), items, None if seen is None else (seen.indptr, seen.indices),
-            relevant.indptr, relevant.indices, above, equal, resolve_num_threads(self.num_threads),
-        )  # fmt: skip
+        backend, threads = self._backend(), resolve_num_threads(self.num_threads)
+        for part in _calls(len(queries), items):
+            exclude = None if seen is None else _rows(seen.indptr, seen.indices, part)
+            entries = slice(relevant.indptr[part.start], relevant.indptr[part.stop])
+            backend.count_above(
+                np.ascontiguousarray(queries[part]), items, exclude, *_rows(relevant.indptr, relevant.indices, part),
+                above[entries], equal[entries], threads,
+            )  # fmt: skip
         return above, equal
+
+
+def _calls(count: int, items: NDArray[Any]) -> Iterator[slice]:
+    """Divide queries into calls of a kernel, between which signals are handled."""
+    step = max(FEWEST_QUERIES, PRODUCTS_PER_CALL // max(1, items.size))
+    for start in range(0, count, step):
+        yield slice(start, min(start + step, count))
+
+
+def _rows(indptr: NDArray[np.int64], indices: NDArray[Any], part: slice) -> tuple[NDArray[np.int64], NDArray[Any]]:
+    """Return some rows of a sparse pattern."""
+    first, last = indptr[part.start], indptr[part.stop]
+    return indptr[part.start : part.stop + 1] - first, indices[first:last]

@@ -1,4 +1,4 @@
-"""What ranked lists hold: hits, how well known their items are, and both by user and by item."""
+"""An evaluation by user and by item, for plots."""
 
 from __future__ import annotations
 
@@ -40,25 +40,3 @@ class Breakdown:
         counted = getattr(model, "_item_counts", lambda: None)()
         activity = None if seen is None else np.diff(seen.indptr)[tested]
         return cls(activity, counted, np.bincount(relevant.indices, minlength=relevant.shape[1]), found)
-
-
-def hits_of(ids: NDArray[np.int32], relevant: CSR) -> tuple[NDArray[np.bool_], NDArray[np.int64]]:
-    """Return which items of the lists are relevant, and the number of relevant items of each user."""
-    rows = np.arange(len(ids))
-    n_relevant = np.diff(relevant.indptr)
-    wanted = np.repeat(rows, n_relevant) * relevant.shape[1] + relevant.indices  # ascending
-    keys = rows[:, None] * relevant.shape[1] + ids
-    at = np.minimum(np.searchsorted(wanted, keys), len(wanted) - 1)
-    return (ids >= 0) & (wanted[at] == keys), n_relevant
-
-
-def self_information(model: Any, n_items: int) -> NDArray[np.float64]:
-    """Return each item's self-information: ``-log2`` of the share of users who interacted with it."""
-    known = getattr(model, "interactions_", None)
-    if known is None or known.shape[1] != n_items:
-        raise ValueError(
-            "novelty needs the interactions of the fit, which this model does not hold (it was saved without them, or "
-            "its factors were set by hand): leave novelty out of metrics"
-        )
-    counts = np.bincount(known.indices, minlength=n_items)
-    return np.asarray(-np.log2(np.maximum(counts, 1) / max(known.shape[0], 1)))
