@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-LONGEST = 60  # characters of a value
+LONGEST, MOST = 60, 1000  # characters of a value in a table, and of any other text
 WIDTH, HEIGHT, MARGIN = 220, 44, 3  # of a curve, in pixels
 MOST_POINTS = 200  # of a curve
 NAME_WIDTH = 14  # of the first column of a text
@@ -50,11 +50,11 @@ class Table:
             "<tr>" + "".join(f"<td{at}>{escape(value)}</td>" for value, at in zip(row, align, strict=True)) + "</tr>"
             for row in self.rows
         )
-        more = f"<div>{escape(self.more)}</div>" if self.more else ""
+        more = f"<div>{escape(self.more, MOST)}</div>" if self.more else ""
         table = f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>{more}"
         if self.folded:
-            return f"<details><summary>{escape(self.title)}</summary>{table}</details>"
-        return (f"<div><em>{escape(self.title)}</em></div>" if self.title else "") + table
+            return f"<details><summary>{escape(self.title, MOST)}</summary>{table}</details>"
+        return (f"<div><em>{escape(self.title, MOST)}</em></div>" if self.title else "") + table
 
 
 @dataclass(frozen=True)
@@ -75,7 +75,7 @@ class Curve:
         x = np.linspace(MARGIN, WIDTH - MARGIN, len(values))
         y = MARGIN + (HEIGHT - 2 * MARGIN) * (1 - (values - low) / span)
         points = " ".join(f"{a:.1f},{b:.1f}" for a, b in zip(x, y, strict=True) if math.isfinite(b))
-        label = escape(f"{self.name}: {self.values[0]:.6g} to {self.values[-1]:.6g} in {len(self.values)} steps")
+        label = escape(f"{self.name}: {self.values[0]:.6g} to {self.values[-1]:.6g} in {len(self.values)} steps", MOST)
         return (
             f'<svg role="img" aria-label="{label}" width="{WIDTH}" height="{HEIGHT}" viewBox="0 0 {WIDTH} {HEIGHT}">'
             f'<title>{label}</title><polyline points="{points}" fill="none" stroke="currentColor" stroke-width="1.5"/>'
@@ -109,10 +109,10 @@ class Summary:
         for name, value in self.facts.items():
             drawn = f"<br>{self.curve.html()}" if self.curve is not None and self.curve.name == name else ""
             head = f'<th scope="row" style="text-align:left;vertical-align:top">{escape(name)}</th>'
-            rows.append(f'<tr>{head}<td style="text-align:left">{escape(value, most=1000)}{drawn}</td></tr>')
+            rows.append(f'<tr>{head}<td style="text-align:left">{escape(value, MOST)}{drawn}</td></tr>')
         facts = f"<table><tbody>{''.join(rows)}</tbody></table>" if rows else ""
-        parts = [f"<strong>{escape(self.heading, most=1000)}</strong>", facts, *(table.html() for table in self.tables)]
-        return f"<div>{''.join(parts)}</div>"
+        parts = [f"<strong>{escape(self.heading, MOST)}</strong>", facts, *(table.html() for table in self.tables)]
+        return f'<div style="overflow-x:auto">{"".join(parts)}</div>'
 
 
 class Displayed:

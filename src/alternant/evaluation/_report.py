@@ -172,13 +172,13 @@ class Evaluation(Displayed):
         rows = []
         for name in names:
             columns = [f"{name}@{k}" for k in ks] if name not in self.means else [name] + [""] * max(len(ks) - 1, 0)
-            cells = [self._cell(column, True) if column in self.means else "" for column in columns]
+            cells = [self._with_interval(column) if column in self.means else "" for column in columns]
             rows.append((name.replace("_", " "), *cells))
         facts = {
             "users": f"{self.n_users_evaluated:,} evaluated, {self.n_users_without_test:,} without test interactions",
             "test": count(self.n_test_pairs, "interaction"),
         }
-        table = Table(("metric", *([f"@{k}" for k in ks] or ["value"])), rows, more="with 95 % intervals over users")
+        table = Table(("metric", *([f"@{k}" for k in ks] or ["value"])), rows, more="(95 % intervals over users)")
         return Summary("Evaluation", facts, [table])
 
     def __str__(self) -> str:
@@ -198,6 +198,10 @@ class Evaluation(Displayed):
             f"{self.n_users_without_test:,} users have none"
         )
         return "\n".join(lines)
+
+    def _with_interval(self, name: str) -> str:
+        value, interval = f"{self.means[name]:.4f}", self.intervals.get(name)
+        return value if interval is None else f"{value} ({interval.low:.4f}\N{EN DASH}{interval.high:.4f})"
 
     def _cell(self, name: str, wide: bool) -> str:
         value = f"{self.means[name]:.4f}"

@@ -28,7 +28,7 @@ class DisplayedModel(Displayed):
         if chosen:
             facts["chosen"] = _listed(chosen)
         curve = None
-        if model._count("user") is None:
+        if model._count("user") is None or model._count("item") is None:
             facts["data"] = "none: not fitted yet"
         else:
             facts["data"] = _data(model)
