@@ -96,8 +96,8 @@ class Summary:
         """Return the summary as lines of text; folded tables are left out."""
         lines = [self.heading]
         for name, value in self.facts.items():
-            indents = {"initial_indent": f"{name:<{NAME_WIDTH}}", "subsequent_indent": " " * NAME_WIDTH}
-            lines += textwrap.wrap(value, 80, **indents, break_on_hyphens=False)
+            head, margin = f"{name:<{NAME_WIDTH}}", " " * NAME_WIDTH
+            lines += textwrap.wrap(value, 80, initial_indent=head, subsequent_indent=margin, break_on_hyphens=False)
         for table in self.tables:
             if not table.folded:
                 lines += ["", *table.lines()]

@@ -323,8 +323,8 @@ class FactorModel(
         threads = resolve_num_threads(self.num_threads)
         backend = self._backend()
         for part in _calls(len(queries), items):
-            seen = None if exclude is None else _rows(*exclude, part)
-            lists = _rows(*candidates, part) if isinstance(candidates, tuple) else candidates
+            seen = None if exclude is None else _rows(exclude[0], exclude[1], part)
+            lists = _rows(candidates[0], candidates[1], part) if isinstance(candidates, tuple) else candidates
             backend.top_k(queries[part], items, k, seen, lists, ids[part], scores[part], threads)
         return ids, scores
 
@@ -337,10 +337,11 @@ class FactorModel(
         for part in _calls(len(queries), items):
             exclude = None if seen is None else _rows(seen.indptr, seen.indices, part)
             entries = slice(relevant.indptr[part.start], relevant.indptr[part.stop])
+            targets = _rows(relevant.indptr, relevant.indices, part)
+            vectors = np.ascontiguousarray(queries[part])
             backend.count_above(
-                np.ascontiguousarray(queries[part]), items, exclude, *_rows(relevant.indptr, relevant.indices, part),
-                above[entries], equal[entries], threads,
-            )  # fmt: skip
+                vectors, items, exclude, targets[0], targets[1], above[entries], equal[entries], threads
+            )
         return above, equal
 
 

@@ -130,7 +130,7 @@ def _draw(ax: Axes, points: Mapping[str, list[Point]], labels: list[str], x: str
         shift = width * (number / max(len(points) - 1, 1) - 0.5) if len(points) > 1 else 0.0
         at = np.arange(len(values)) + shift
         middle, low, high = np.array(values, np.float64).reshape(-1, 3).T
-        style = {"color": COLORS[number % len(COLORS)], "marker": MARKERS[number % len(MARKERS)]}
+        style: dict[str, Any] = {"color": COLORS[number % len(COLORS)], "marker": MARKERS[number % len(MARKERS)]}
         errors = np.maximum([middle - low, high - middle], 0)
         ax.errorbar(at, middle, errors, markersize=5, capsize=2.5, linewidth=1.2, label=name, **style)
     ax.set_xticks(range(len(labels)), labels, fontsize="medium" if max(map(len, labels)) < 8 else "x-small")
@@ -153,7 +153,8 @@ def _by_activity(ax: Axes, named: Mapping[str, Evaluation], key: str, title: str
         for number in range(len(edges) - 1):
             inside = bins == number
             part = Sums(sums.sums[inside], sums.weights[inside], sums.root)
-            points[name].append(tuple(resampled_interval(part)))
+            value, low, high = resampled_interval(part)
+            points[name].append((value, low, high))
     _draw(ax, points, _ranges(edges), "known interactions of the user")
 
 

@@ -110,7 +110,7 @@ class Server(ThreadingHTTPServer):
 
     def is_local(self) -> bool:
         """Whether only this machine can connect."""
-        return ipaddress.ip_address(self.server_address[0]).is_loopback
+        return ipaddress.ip_address(str(self.server_address[0])).is_loopback
 
     def handle_error(self, request: Any, client_address: Any) -> None:  # noqa: ARG002
         """Note a connection that broke, or a mistake of ours, in the log."""

@@ -9,7 +9,7 @@ if TYPE_CHECKING:
 
 SHELLS = ("bash", "zsh", "fish")
 FILES = ("FILE", "MODEL")  # metavariables of paths
-HELP = "print the script that makes a shell complete the commands and options of alternant"
+HELP = "print a script by which bash, zsh or fish completes commands and options"
 EXAMPLE = "completion bash > ~/.local/share/bash-completion/completions/alternant"
 
 

@@ -21,7 +21,8 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     add_titles(parser)
     only = "the address to listen on (default: 127.0.0.1, which only this machine can reach)"
     parser.add_argument("--host", default="127.0.0.1", metavar="ADDRESS", help=only)
-    parser.add_argument("--port", type=int, default=8000, metavar="N", help="0 for any free one (default: 8000)")
+    port = "the port to listen on, or 0 for any free one (default: 8000)"
+    parser.add_argument("--port", type=int, default=8000, metavar="N", help=port)
 
 
 def run(arguments: argparse.Namespace) -> None:
