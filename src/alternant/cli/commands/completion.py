@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 SHELLS = ("bash", "zsh", "fish")
 FILES = ("FILE", "MODEL")  # metavariables of paths
 HELP = "print a script by which bash, zsh or fish completes commands and options"
-EXAMPLE = "completion bash > ~/.local/share/bash-completion/completions/alternant"
+EXAMPLE = "completion bash > alternant.bash"
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
