@@ -1,10 +1,12 @@
 """What objects print and show in notebooks: the facts, every text escaped, nothing too long."""
 
+import gc
 import logging
 import re
 import sys
 import types
 import warnings
+import weakref
 from html.parser import HTMLParser
 
 import numpy as np
@@ -14,7 +16,7 @@ from every_model import every_model, feedback, name_of
 from alternant import BiasedMF, Events, Features, ImplicitALS, Interactions, Popularity
 from alternant._utils.display import Curve, Table
 from alternant._utils.progress import progress_bar
-from alternant.evaluation import compare_lists, evaluate, leave_one_out
+from alternant.evaluation import compare_lists, evaluate, leave_one_out, random_split
 
 EVIL = "<script>alert('x')</script>"
 ESCAPED = "&lt;script&gt;"
@@ -80,6 +82,18 @@ def test_changed_parameters_are_marked_and_chosen_ones_are_told():
     html = shown(model)
     assert {name for name in model.get_params() if f">{name} *<" in html} == {"factors", "iterations"}
     assert f"unobserved_weight={model.unobserved_weight_:.6g}" in str(model)
+
+
+@pytest.mark.parametrize("model", every_model(), ids=name_of)
+def test_every_model_remembers_its_evaluation_but_not_its_former_factors(model):
+    train, test = random_split(feedback(UTILITY, KNOWN, model.traits.feedback), 0.3, random_state=0)
+    evaluate(model.fit(train), test, k=5)
+    assert "ndcg@5" in str(model)
+    factors = weakref.ref(model.item_factors)
+    model.fit(train)
+    gc.collect()
+    assert "ndcg@5" not in str(model)
+    assert factors() is None
 
 
 def test_quality_is_that_of_the_last_evaluation_until_the_factors_change():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import weakref
 from typing import Any
 
 from .._utils.display import Curve, Displayed, Summary, Table, count, share, shorten
@@ -56,9 +57,29 @@ class DisplayedModel(Displayed):
 
 def remember_quality(model: Any, means: dict[str, float], n_users: int) -> None:
     """Keep the last evaluation of a model, for display, until its factors change."""
-    factors = getattr(model, "item_factors", None)
-    if factors is not None and hasattr(model, "_guard"):
-        model._guard.derived["quality"] = (factors, dict(means), n_users)
+    versions = _versions(model) if hasattr(model, "_guard") else None  # not a model of another library
+    if versions is not None:
+        model._guard.derived["quality"] = (versions, dict(means), n_users)
+
+
+def _versions(model: Any) -> list[tuple[Any, int]] | None:
+    """Return what changes with the factors, without keeping them in memory; None if that can't be known."""
+    versions = [model._version(kind) for kind in ("user", "item")]
+    if None in versions:
+        return None
+    return [(_Same(owner), changes) for owner, changes in versions]
+
+
+class _Same:
+    """A weak reference that is equal to others of the same object only, as long as it exists."""
+
+    def __init__(self, value: Any) -> None:
+        self.value = weakref.ref(value)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _Same) and self.value() is not None and self.value() is other.value()
+
+    __hash__ = None  # type: ignore[assignment]
 
 
 def telling(means: dict[str, float]) -> dict[str, float]:
@@ -98,9 +119,8 @@ def _quality(model: Any, history: dict[str, list[float]]) -> str:
     for name, values in history.items():
         if name.startswith("validation_") and values:
             parts.append(f"{name.replace('_', ' ')} {values[-1]:.4f}, at best {min(values):.4f}")
-    noted = model._guard.derived.get("quality")
-    if noted is not None and noted[0] is getattr(model, "item_factors", None):
-        _, means, n_users = noted
+    versions, means, n_users = model._guard.derived.get("quality", (None, {}, 0))
+    if versions is not None and versions == _versions(model):
         shown = ", ".join(f"{name} {value:.4f}" for name, value in telling(means).items())
         parts.append(f"{shown}, of {count(n_users, 'user')}")
     return "; ".join(parts)
