@@ -1,5 +1,6 @@
 """Matrix-factorization recommenders whose hot loops run at the speed of the hardware."""
 
+import logging as _logging
 import typing as _t
 
 from . import datasets, evaluation, kernels, models
@@ -24,6 +25,8 @@ __all__ = [
     "use_backend",
 ]
 __all__ += models.__all__
+
+_logging.getLogger("alternant").addHandler(_logging.NullHandler())  # quiet, unless the program asks for messages
 
 
 if _t.TYPE_CHECKING:

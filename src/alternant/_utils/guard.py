@@ -14,6 +14,7 @@ from __future__ import annotations
 import functools
 import os
 import threading
+import time
 import weakref
 from collections.abc import Callable
 from typing import Any, ClassVar, Self
@@ -120,6 +121,9 @@ class Guarded:
     def _release(self) -> None:
         """Free the resources of a snapshot after it has been read."""
 
+    def _fitted_in(self, seconds: float) -> None:
+        """Take note of a `fit` that has ended."""
+
     def _commit(self, state: dict[str, Any]) -> None:
         """Set attributes, atomically for all readers."""
         with self._guard.lock:
@@ -169,6 +173,7 @@ def _reading(method: Callable[..., Any]) -> Callable[..., Any]:
 
     @functools.wraps(method)
     def read(self: Guarded, *args: Any, **options: Any) -> Any:
+        __tracebackhide__ = True  # from IPython and pytest, which then show the caller's line and the method's
         if self._is_snapshot:
             return method(self, *args, **options)
         snapshot = self._snapshot()
@@ -187,7 +192,8 @@ def _changing(method: Callable[..., Any]) -> Callable[..., Any]:
 
     @functools.wraps(method)
     def change(self: Guarded, *args: Any, **options: Any) -> Any:
-        guard = self._guard
+        __tracebackhide__ = True
+        guard, start = self._guard, time.perf_counter()
         with guard.writer:
             if not hides or guard.before is not None:
                 return method(self, *args, **options)
@@ -195,9 +201,11 @@ def _changing(method: Callable[..., Any]) -> Callable[..., Any]:
             with guard.lock:
                 guard.fit, guard.owner = weakref.ref(before), threading.get_ident()
             try:
-                return method(self, *args, **options)
+                done = method(self, *args, **options)
             finally:
                 guard.fit = None
+            self._fitted_in(time.perf_counter() - start)
+            return done
 
     change._is_guarded = True  # type: ignore[attr-defined]
     return change

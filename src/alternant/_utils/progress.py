@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import warnings
 from typing import Any, Self
 
 
@@ -40,7 +41,7 @@ class ProgressBar:
 
 
 def progress_bar(total: float | None, show: bool | None, **options: Any) -> ProgressBar:
-    """Return a bar on stderr, with options of tqdm's; `show` None: on a terminal only.
+    """Return a bar on stderr or, in a notebook, a widget; `show` None: on a terminal and in a notebook only.
 
     tqdm itself takes a lock of all processes even for a bar that it does not draw, and starts a thread. Without the
     GIL, threads that fit models have waited for that lock forever.
@@ -49,10 +50,22 @@ def progress_bar(total: float | None, show: bool | None, **options: Any) -> Prog
     try:
         if stderr is None or getattr(stderr, "closed", False) or show is False:
             return ProgressBar(None)
-        if show is None and not (hasattr(stderr, "isatty") and stderr.isatty()):
+        notebook = _in_notebook()
+        if show is None and not notebook and not (hasattr(stderr, "isatty") and stderr.isatty()):
             return ProgressBar(None)
-        from tqdm import tqdm  # its import takes as long as a small fit
-
-        return ProgressBar(tqdm(total=total, **options))
+        with warnings.catch_warnings():  # in a notebook without ipywidgets, the bar is text
+            warnings.simplefilter("ignore")
+            if notebook:
+                from tqdm.auto import tqdm  # which imports asyncio
+            else:
+                from tqdm import tqdm  # its import takes as long as a small fit
+            return ProgressBar(tqdm(total=total, **options))
     except (OSError, ValueError):
         return ProgressBar(None)
+
+
+def _in_notebook() -> bool:
+    """Whether the code runs in the kernel of a notebook."""
+    ipython = sys.modules.get("IPython")
+    shell = None if ipython is None else ipython.get_ipython()
+    return shell is not None and "IPKernelApp" in shell.config

@@ -92,12 +92,17 @@ def add_saved(parser: argparse.ArgumentParser, json_lines: str = "") -> None:
     parser.add_argument("model_file", metavar="MODEL", help="a saved model")
     parser.add_argument("-k", type=positive, default=10, metavar="K",
                         help="length of the lists, at most the number of items (default: 10)")  # fmt: skip
+    add_titles(parser)
+    parser.add_argument("--json", action="store_true", help=f"print JSON{json_lines}")
+
+
+def add_titles(parser: argparse.ArgumentParser) -> None:
+    """Declare a table of titles."""
     parser.add_argument("--titles", metavar="FILE", help="a table with item titles")
     parser.add_argument("--title-columns", nargs=2, metavar=("ID", "TITLE"),
                         help="the columns of ids and titles, by name or position (default: the first two)")  # fmt: skip
     add_text(parser, "the separator in the file of titles", "whether its first line names the "
              "columns or is data (default: it is data if it begins with an item of the model)")  # fmt: skip
-    parser.add_argument("--json", action="store_true", help=f"print JSON{json_lines}")
 
 
 def positive(text: str) -> int:

@@ -11,11 +11,13 @@ from typing import TYPE_CHECKING, Any, Self, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from .._utils.display import Displayed, Summary
 from .._utils.guard import snapshot_of
 from .._utils.messages import about, parameter, refusal
 from .._utils.validation import check_number
 from .build import number_rows
 from .decay import decay
+from .display import summary_of_events
 from .factorize import factorize
 from .ids import Ids
 from .interactions import Interactions
@@ -33,7 +35,7 @@ Duration: TypeAlias = float | str | timedelta | np.timedelta64
 ONLY_KIND = "event"  # if the table does not tell kinds apart
 
 
-class Events:
+class Events(Displayed):
     """Events of several kinds, such as views, purchases and dislikes, under the raw ids of your own tables.
 
     Created by `from_frame`, `from_arrays` or `from_file`; `interactions` makes of them the `Interactions` that a model
@@ -192,6 +194,9 @@ class Events:
     def __repr__(self) -> str:
         counts = ", ".join(f"{count:,} {kind}" for kind, count in self.counts().items())
         return f"Events({self.shape[0]:,} users x {self.shape[1]:,} items, {len(self):,} events: {counts})"
+
+    def _summary(self) -> Summary:
+        return summary_of_events(self)
 
     def counts(self) -> dict[Any, int]:
         """Return the number of events of each kind."""

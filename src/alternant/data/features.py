@@ -10,9 +10,11 @@ import numpy as np
 import scipy
 from numpy.typing import NDArray
 
+from .._utils.display import Displayed, Summary
 from .._utils.messages import about, parameter, refusal
 from .._utils.warn import warn_caller
 from .csr import CSR
+from .display import summary_of_features
 from .factorize import factorize
 from .feature_columns import FeatureColumns
 from .feature_values import Column, column_of
@@ -30,7 +32,7 @@ FEWEST_ROWS = 2  # a category of fewer rows of a fit tells nothing about others
 SHOWN = 3  # unknown categories named in a warning
 
 
-class Features:
+class Features(Displayed):
     """Features of users or items, under the raw ids of your own tables.
 
     Created by `from_frame`, `from_arrays` or `from_file`, and passed to the `fit` of a model as `user_features` or
@@ -202,6 +204,9 @@ class Features:
         rows, width = self.shape
         size, columns = self.nbytes / 1e6, len(self._columns)
         return f"Features({rows:,} rows, {width:,} features of {columns} columns, {size:.1f} MB)"
+
+    def _summary(self) -> Summary:
+        return summary_of_features(self)
 
     def describe(self) -> str:
         """Return a short table: each column's kind, its number of features, and the rows in which it is missing."""

@@ -10,10 +10,12 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from .._utils.display import Displayed, Summary
 from .._utils.messages import about, parameter, refusal
 from .._utils.validation import check_choice
 from .append import check_appendable, merge_appended, refuse_other_types
 from .build import build
+from .display import summary_of_interactions
 from .ids import Ids, distinct_ids
 from .io import files, frames
 from .io.event_columns import EventColumns, columns_of_arrays, columns_of_frame
@@ -31,7 +33,7 @@ if TYPE_CHECKING:
     from .store import Store
 
 
-class Interactions(FromStore):
+class Interactions(Displayed, FromStore):
     """Interactions between users and items, under the raw ids of your own tables.
 
     Created by `from_frame`, `from_arrays` or `from_file`, and if they are larger than memory by `from_parquet` or
@@ -248,6 +250,9 @@ class Interactions(FromStore):
     def __repr__(self) -> str:
         n_users, n_items = self.shape
         return f"Interactions({n_users:,} users x {n_items:,} items, {self.nnz:,} pairs, aggregate={self.aggregate!r})"
+
+    def _summary(self) -> Summary:
+        return summary_of_interactions(self._snapshot())
 
     def describe(self) -> InteractionsReport:
         """Count the rows read, dropped and merged, and summarize what is left.

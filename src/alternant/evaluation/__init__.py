@@ -1,5 +1,6 @@
 """Offline evaluation: train-test splits, ranking metrics and rating metrics."""
 
+from ._compare_lists import ListComparison, compare_lists
 from ._evaluate import evaluate
 from ._kinds import HeldOutEvents, split_kind
 from ._negatives import sample_negatives
@@ -24,7 +25,9 @@ __all__ = [
     "HeldOutItems",
     "HeldOutUsers",
     "Interval",
+    "ListComparison",
     "RankingMetrics",
+    "compare_lists",
     "evaluate",
     "hold_out_items",
     "hold_out_users",

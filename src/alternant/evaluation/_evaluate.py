@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -18,6 +19,7 @@ from ..data.interactions import Interactions
 from ..data.internals import ids_of
 from ..data.validation import is_sparse
 from ..models import internals
+from ._breakdown import Breakdown
 from ._report import Evaluation, Sums
 from .metrics import LIST_METRICS, list_metrics
 
@@ -25,6 +27,7 @@ if TYPE_CHECKING:
     from .._typing import Featured, Many, Rated, Sparse
     from ..models import FactorModel
 
+log = logging.getLogger("alternant.evaluation")
 BLOCK = 4096  # users ranked at a time
 CATALOGUE_METRICS = ("coverage", "gini")
 AT_K = (*LIST_METRICS, "novelty", *CATALOGUE_METRICS)
@@ -139,8 +142,9 @@ def evaluate(
     position[tested] = np.arange(len(tested))
     sums: dict[str, Sums] = {}
     means: dict[str, float] = {}
+    found: dict[int, NDArray[np.int64]] = {}
     if any(name in AT_K for name in names):
-        _measure_lists(model, users, lengths, names, position, sums, means)
+        _measure_lists(model, users, lengths, names, position, sums, means, found)
     if "auc" in names:
         sums["auc"] = _auc(model, users, position)
     if any(name in RATING_METRICS for name in names):
@@ -148,7 +152,7 @@ def evaluate(
     means |= {name: total.mean() for name, total in sums.items()}
     order = [f"{name}@{length}" for name in names if name in AT_K for length in lengths]
     order += [name for name in names if name not in AT_K]
-    return Evaluation(
+    result = Evaluation(
         means={name: means[name] for name in order},
         per_user={name: sums[name].value(sums[name].sums, sums[name].weights) for name in order if name in sums},
         users=user_ids[tested],
@@ -156,7 +160,11 @@ def evaluate(
         n_users_without_test=len(users.queries) - len(tested),
         n_test_pairs=len(users.test.data),
         _sums={name: sums[name] for name in order if name in sums},
+        _breakdown=Breakdown.of(model, users.seen, tested, users.relevant, found),
     )
+    internals.remember_quality(model, result.means, len(tested))
+    log.info("%s: %r", type(model).__name__, result)
+    return result
 
 
 def _check_lengths(k: Any) -> list[int]:
@@ -307,12 +315,13 @@ def _reindexed(candidates: CSR, test: Interactions, users: Any, items: Any) -> C
 
 def _measure_lists(
     model: Any, users: EvaluationUsers, lengths: list[int], names: list[str], position: NDArray[np.int64],
-    sums: dict[str, Sums], means: dict[str, float],
+    sums: dict[str, Sums], means: dict[str, float], hits_by_item: dict[int, NDArray[np.int64]],
 ) -> None:  # fmt: skip
     n_tested, n_items = int((position >= 0).sum()), len(users.items)
     wanted = [name for name in names if name in AT_K]
     values = {(name, k): np.zeros(n_tested) for name in wanted if name not in CATALOGUE_METRICS for k in lengths}
     counted = np.zeros(n_tested)
+    hits_by_item |= {k: np.zeros(n_items, np.int64) for k in lengths}
     exposure = {k: np.zeros(n_items, np.int64) for k in lengths} if set(wanted) & set(CATALOGUE_METRICS) else {}
     information = _self_information(model, n_items) if "novelty" in wanted else None
     for rows in users.blocks():
@@ -325,6 +334,7 @@ def _measure_lists(
                 if (name, k) in values:
                     values[name, k][at] = per_user
             part = ids[:, :k]
+            hits_by_item[k] += np.bincount(part[hits[:, :k]], minlength=n_items)
             if information is not None:
                 found = part >= 0
                 total = np.where(found, information[np.where(found, part, 0)], 0).sum(axis=1)

@@ -9,10 +9,13 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from .._utils.display import Displayed, Summary, Table, count
 from .._utils.validation import check_integer, check_share, random_generator
+from ..models.internals import telling
 
 if TYPE_CHECKING:
     from .._typing import Seed
+    from ._breakdown import Breakdown
 
 RESAMPLES = 1000
 
@@ -45,7 +48,7 @@ class Sums:
 
 
 @dataclass(frozen=True)
-class Evaluation:
+class Evaluation(Displayed):
     """Metrics of a model on test interactions, as returned by `evaluate`; printed as a table.
 
     Attributes
@@ -70,6 +73,7 @@ class Evaluation:
     n_users_without_test: int
     n_test_pairs: int
     _sums: dict[str, Sums] = field(repr=False)
+    _breakdown: Breakdown | None = field(default=None, repr=False, compare=False)
 
     def interval(
         self, metric: str, confidence: float = 0.95, *, n_resamples: int = RESAMPLES, random_state: Seed = 0
@@ -158,6 +162,25 @@ class Evaluation:
             raise ValueError(f"metric must be one of {', '.join(self._sums)}, got {metric!r}")
         return self._sums[metric]
 
+    def __repr__(self) -> str:
+        shown = ", ".join(f"{name}={value:.4f}" for name, value in telling(self.means).items())
+        return f"Evaluation({shown}; {count(self.n_users_evaluated, 'user')})"
+
+    def _summary(self) -> Summary:
+        names = list(dict.fromkeys(name.split("@")[0] for name in self.means))
+        ks = sorted({int(name.split("@")[1]) for name in self.means if "@" in name})
+        rows = []
+        for name in names:
+            columns = [f"{name}@{k}" for k in ks] if name not in self.means else [name] + [""] * max(len(ks) - 1, 0)
+            cells = [self._with_interval(column) if column in self.means else "" for column in columns]
+            rows.append((name.replace("_", " "), *cells))
+        facts = {
+            "users": f"{self.n_users_evaluated:,} evaluated, {self.n_users_without_test:,} without test interactions",
+            "test": count(self.n_test_pairs, "interaction"),
+        }
+        table = Table(("metric", *([f"@{k}" for k in ks] or ["value"])), rows, more="(95 % intervals over users)")
+        return Summary("Evaluation", facts, [table])
+
     def __str__(self) -> str:
         names = list(dict.fromkeys(name.split("@")[0] for name in self.means))
         ks = sorted({int(name.split("@")[1]) for name in self.means if "@" in name})
@@ -176,6 +199,10 @@ class Evaluation:
         )
         return "\n".join(lines)
 
+    def _with_interval(self, name: str) -> str:
+        value, interval = f"{self.means[name]:.4f}", self.intervals.get(name)
+        return value if interval is None else f"{value} ({interval.low:.4f}\N{EN DASH}{interval.high:.4f})"
+
     def _cell(self, name: str, wide: bool) -> str:
         value = f"{self.means[name]:.4f}"
         if not wide or name not in self.intervals:
@@ -192,6 +219,12 @@ def _resample(parts: list[NDArray[np.float64]], n_resamples: int, random_state: 
     for row in range(n_resamples):  # one resample at a time, to keep memory proportional to the number of users
         out[row] = np.bincount(rng.integers(0, max(len(table), 1), len(table)), minlength=len(table)) @ table
     return out
+
+
+def resampled_interval(sums: Sums, n_resamples: int = 200) -> Interval:
+    """Return a metric of some users with its 95 % bootstrap interval."""
+    drawn = _resample([sums.sums, sums.weights], n_resamples, 0).T
+    return _interval(sums.mean(), sums.value(*drawn), 0.95)
 
 
 def _interval(value: float, drawn: NDArray[np.float64], confidence: float) -> Interval:

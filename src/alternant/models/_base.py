@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, Literal, Self, overload
 
 import numpy as np
@@ -17,6 +18,7 @@ from ..kernels import get_backend
 from ..kernels._registry import Backend, active_backend
 from . import _storage
 from ._cold_start import ColdStart, without_seen
+from ._display import DisplayedModel
 from ._histories import Histories
 from ._parameters import Parameters
 from ._partial_fit import PartialFit
@@ -30,7 +32,13 @@ if TYPE_CHECKING:
     from .._typing import Featured, Lists, Many, Rated, Reals, Scalar, Unknown
 
 
-class FactorModel(Serving, Similar, ColdStart, Histories, PartialFit, ScikitLearnModel, DescribedModel, Parameters):
+PRODUCTS_PER_CALL = 1 << 34  # of the kernels that rank, between two checks for Ctrl-C: about half a second on two cores
+FEWEST_QUERIES = 512  # of a call: the items are packed anew in each
+
+
+class FactorModel(
+    Serving, Similar, ColdStart, Histories, PartialFit, ScikitLearnModel, DescribedModel, DisplayedModel, Parameters
+):
     """A model that ranks by the dot product of a user's and an item's factors.
 
     A subclass defines `traits`, the constructor parameters `num_threads` and `backend`, a `fit` that sets the
@@ -313,7 +321,11 @@ class FactorModel(Serving, Similar, ColdStart, Histories, PartialFit, ScikitLear
         ids = np.empty((len(queries), k), np.int32)
         scores = np.empty((len(queries), k), queries.dtype)
         threads = resolve_num_threads(self.num_threads)
-        self._backend().top_k(queries, items, k, exclude, candidates, ids, scores, threads)
+        backend = self._backend()
+        for part in _calls(len(queries), items):
+            seen = None if exclude is None else _rows(exclude[0], exclude[1], part)
+            lists = _rows(candidates[0], candidates[1], part) if isinstance(candidates, tuple) else candidates
+            backend.top_k(queries[part], items, k, seen, lists, ids[part], scores[part], threads)
         return ids, scores
 
     def _count_above(
@@ -321,8 +333,26 @@ class FactorModel(Serving, Similar, ColdStart, Histories, PartialFit, ScikitLear
     ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """Count, for each relevant item of vectors that `_ranked` returned, the items above it and those equal."""
         above, equal = np.empty(len(relevant.indices), np.int64), np.empty(len(relevant.indices), np.int64)
-        self._backend().count_above(
-            np.ascontiguousarray(queries), items, None if seen is None else (seen.indptr, seen.indices),
-            relevant.indptr, relevant.indices, above, equal, resolve_num_threads(self.num_threads),
-        )  # fmt: skip
+        backend, threads = self._backend(), resolve_num_threads(self.num_threads)
+        for part in _calls(len(queries), items):
+            exclude = None if seen is None else _rows(seen.indptr, seen.indices, part)
+            entries = slice(relevant.indptr[part.start], relevant.indptr[part.stop])
+            targets = _rows(relevant.indptr, relevant.indices, part)
+            vectors = np.ascontiguousarray(queries[part])
+            backend.count_above(
+                vectors, items, exclude, targets[0], targets[1], above[entries], equal[entries], threads
+            )
         return above, equal
+
+
+def _calls(count: int, items: NDArray[Any]) -> Iterator[slice]:
+    """Divide queries into calls of a kernel, between which signals are handled."""
+    step = max(FEWEST_QUERIES, PRODUCTS_PER_CALL // max(1, items.size))
+    for start in range(0, count, step):
+        yield slice(start, min(start + step, count))
+
+
+def _rows(indptr: NDArray[np.int64], indices: NDArray[Any], part: slice) -> tuple[NDArray[np.int64], NDArray[Any]]:
+    """Return some rows of a sparse pattern."""
+    first, last = indptr[part.start], indptr[part.stop]
+    return indptr[part.start : part.stop + 1] - first, indices[first:last]

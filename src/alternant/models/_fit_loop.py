@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import time
 from collections.abc import Callable, Iterator
@@ -17,6 +18,7 @@ from .._utils.validation import check_choice
 from ..data.csr import CSR
 from ._checkpoint import Checkpoint, Snapshot, check_checkpoint
 
+log = logging.getLogger("alternant.fit")
 Solved = Literal["both", "users", "items"]
 
 
@@ -209,6 +211,7 @@ class FitLoop:
             self._history.setdefault(key, []).append(value)
         self.commit(done, _copy(self._history))
         watched = done.record[self.stopping.key]
+        log.debug("%s: %s %d, %s %.6g", self.description, self.unit, self.number, self.stopping.key, watched)
         self._bar.set_postfix({self.stopping.key: f"{watched:.6g}"})
         self._bar.update()
         solved: Solved = "items" if self.options.callback_at == "half_sweep" else "both"
@@ -261,6 +264,7 @@ class FitLoop:
                 self._best = Iteration(*best, state=state)
         self.commit(self._last, _copy(self._history))
         self._bar.update(self.number)
+        log.info("%s: resumes after %s %d of the checkpoint", self.description, self.unit, self.number)
 
     def _has_stalled(self) -> bool:
         return self.stopping.tolerance is not None and self._stalled >= self.stopping.patience

@@ -171,10 +171,11 @@ class Parameters(Guarded):
 
     def __repr__(self) -> str:
         defaults = self._parameter_defaults()
-        changed = {name: value for name, value in self.get_params().items() if value is not defaults[name]}
-        shown = ", ".join(f"{name}={value!r}" for name, value in changed.items() if not _same(value, defaults[name]))
+        changed = {name: value for name, value in self.get_params().items() if not is_default(value, defaults[name])}
+        shown = ", ".join(f"{name}={value!r}" for name, value in changed.items())
         return f"{type(self).__name__}({shown})"
 
 
-def _same(value: Any, default: Any) -> bool:
+def is_default(value: Any, default: Any) -> bool:
+    """Whether a parameter has its default value."""
     return type(value) is type(default) and repr(value) == repr(default)  # NaN is not equal to NaN

@@ -10,6 +10,8 @@ from numpy.typing import NDArray
 from ..data.csr import CSR
 from ..data.ids import Ids
 from ..data.interactions import Interactions
+from ._display import remember_quality as remember_quality  # re-exported
+from ._display import telling as telling
 from ._storage import pack_ids
 
 
@@ -47,6 +49,12 @@ def seen(model: Any, users: NDArray[np.int64]) -> CSR:
     """Return the interactions of users in the fit, by row number."""
     rows: CSR = model._seen(users, None)
     return rows
+
+
+def library_of(model: Any) -> str | None:
+    """Return the library of the frame that the model was fitted on, if any."""
+    library: str | None = model._library
+    return library
 
 
 def check_values(model: Any, name: str, interactions: Interactions) -> None:

@@ -1,13 +1,14 @@
 """Plots of models with Matplotlib (``pip install 'alternant[plot]'``).
 
 Each function draws on the given Axes, or on those of a new pyplot figure, which notebooks display, and returns the
-Axes. None shows or saves a figure, or changes Matplotlib's settings.
+Axes; `plot_fit` and `plot_evaluation` do so with a whole figure. None shows or saves a figure, or changes Matplotlib's
+settings.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,15 +20,24 @@ from ..models.internals import latent
 from . import _data as data
 from . import _history as history
 from . import _labels as text
+from ._evaluation import plot_evaluation
+from ._figure import add_color_bar, draw_image, new_axes, require_matplotlib, symmetric_limit
+from ._fit import plot_fit
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-    from matplotlib.image import AxesImage
     from numpy.typing import ArrayLike
 
     from .._typing import Dense, Names, Sparse
 
-__all__ = ["plot_factors", "plot_history", "plot_item_map", "plot_predictions"]
+__all__ = [
+    "plot_evaluation",
+    "plot_factors",
+    "plot_fit",
+    "plot_history",
+    "plot_item_map",
+    "plot_predictions",
+]
 
 CELLS_WITH_TEXT = 12  # maximum rows and columns of a table with numbers in its cells
 ROWS_SHOWN = 30  # default number of rows of a heat map
@@ -72,12 +82,12 @@ def plot_history(
         If `models` holds anything but models, a model has no history, a key is in no history, the keys need more than
         two scales, or the numbers of labels and models differ.
     """
-    _require_matplotlib(ax)
+    require_matplotlib(ax)
     check_choice("x", x, ("iteration", "seconds"))
     named = data.labelled_models(models, labels)
     chosen = history.chosen_keys(named, keys)
     scales = history.assign_axes(named, chosen)
-    ax = _axes(ax, (6.4, 4.0))
+    ax = new_axes(ax, (6.4, 4.0))
     history.draw(ax, named, chosen, scales, x)
     return ax
 
@@ -114,7 +124,7 @@ def plot_factors(
     TypeError, ValueError
         If `side` is invalid, or the length of `names` is not that of the side.
     """
-    _require_matplotlib(ax)
+    require_matplotlib(ax)
     model = snapshot_of(model)
     users, items = data.factors_of(model)
     check_choice("side", side, ("items", "users"))
@@ -123,13 +133,13 @@ def plot_factors(
     shown = data.chosen_rows("rows", rows, data.counts_of(model, kind), kind, ROWS_SHOWN)
     labels = text.labels_of("names", names, shown, len(factors), kind)
     values = np.asarray(factors[shown], np.float64)
-    limit, extend = _symmetric_limit(values)
+    limit, extend = symmetric_limit(values)
 
     m, f = values.shape
     height = 1.2 + m * np.clip(12 / m, 0.095, 0.2)
-    ax = _axes(ax, (np.clip(3.2 + 0.15 * f, 5, 12), np.clip(height, 2.2, 20)))
-    image = _image(ax, values, "RdBu_r", limit)
-    _color_bar(ax, image, "value", extend)
+    ax = new_axes(ax, (np.clip(3.2 + 0.15 * f, 5, 12), np.clip(height, 2.2, 20)))
+    image = draw_image(ax, values, "RdBu_r", limit)
+    add_color_bar(ax, image, "value", extend)
     text.lay_out(ax)
     text.label_ticks(ax, "y", labels, names is None)
     text.lay_out(ax)
@@ -179,7 +189,7 @@ def plot_predictions(
         If the shape of `truth` is not that of the model, `truth` is missing and the model does not hold its
         interactions, or the length of the names is not that of the side.
     """
-    _require_matplotlib(ax)
+    require_matplotlib(ax)
     model = snapshot_of(model)
     user_factors, item_factors = data.factors_of(model)
     check_choice("color", color, ("error", "prediction"))
@@ -191,16 +201,16 @@ def plot_predictions(
     m, n = predicted.shape
     small = m <= CELLS_WITH_TEXT and n <= CELLS_WITH_TEXT
     width, height = (0.75, 0.38) if small else (np.clip(8 / n, 0.02, 0.3), np.clip(8 / m, 0.02, 0.2))
-    ax = _axes(ax, (np.clip(2.2 + n * width, 4.2, 14), np.clip(1.6 + m * height, 2.4, 14)))
+    ax = new_axes(ax, (np.clip(2.2 + n * width, 4.2, 14), np.clip(1.6 + m * height, 2.4, 14)))
     if color == "error":
         errors = predicted - actual
-        limit, extend = _symmetric_limit(errors[np.isfinite(errors)])
-        image = _image(ax, errors, "RdBu_r", limit)
+        limit, extend = symmetric_limit(errors[np.isfinite(errors)])
+        image = draw_image(ax, errors, "RdBu_r", limit)
         ax.set_facecolor("0.85")
-        _color_bar(ax, image, "predicted \N{MINUS SIGN} actual", extend)
+        add_color_bar(ax, image, "predicted \N{MINUS SIGN} actual", extend)
     else:
-        image = _image(ax, predicted, "Blues", None)
-        _color_bar(ax, image, "predicted", "neither")
+        image = draw_image(ax, predicted, "Blues", None)
+        add_color_bar(ax, image, "predicted", "neither")
     ax.set_xlabel("item" if item_names is None else "")
     ax.set_ylabel("user" if user_names is None else "")
     ax.set_title("predicted (actual)" if small else f"{m:,} users, {n:,} items")
@@ -255,7 +265,7 @@ def plot_item_map(
         If the model has only one factor, there are fewer than three items to show, highlighted items are not shown, or
         the length of `names` is not the number of items.
     """
-    _require_matplotlib(ax)
+    require_matplotlib(ax)
     model = snapshot_of(model)
     item_factors = data.factors_of(model)[1]
     factors = np.asarray(latent(model, item_factors), np.float64)
@@ -285,7 +295,7 @@ def plot_item_map(
     counts = counts[shown]
     bright = np.isin(shown, marked)
     area = 10 + 70 * counts / max(counts.max(), 1)
-    ax = _axes(ax, (8.0, 6.4))
+    ax = new_axes(ax, (8.0, 6.4))
     for which, color, alpha in ((~bright, BLUE, 0.35), (bright, ORANGE, 0.9)):
         if which.any():
             ax.scatter(points[which, 0], points[which, 1], s=area[which], color=color, alpha=alpha, linewidths=0)
@@ -299,52 +309,6 @@ def plot_item_map(
     radii = np.sqrt(area[first]) / 2
     text.label_points(ax, points[first], [labels[i] for i in first], radii, bright[first], max_labels)
     return ax
-
-
-def _require_matplotlib(ax: Any) -> None:
-    """Raise unless Matplotlib is installed and `ax` is an Axes or None."""
-    try:
-        from matplotlib.axes import Axes
-    except ImportError as error:
-        raise ImportError(
-            f"alternant.plotting needs matplotlib, which cannot be imported ({error}): pip install 'alternant[plot]'"
-        ) from error
-    if ax is not None and not isinstance(ax, Axes):
-        raise TypeError(f"ax must be a matplotlib Axes or None, got {type(ax).__name__}: pass one, such as axes[0]")
-
-
-def _axes(ax: Axes | None, size: tuple[float, float]) -> Axes:
-    """Return the Axes to draw on; new ones are made by pyplot, since notebooks display only its figures."""
-    if ax is None:
-        from matplotlib import pyplot
-
-        return pyplot.subplots(figsize=(float(size[0]), float(size[1])), layout="constrained")[1]
-    return ax
-
-
-def _symmetric_limit(values: NDArray[np.float64]) -> tuple[float, str]:
-    """Return the limit of the symmetric colour scale, and the ends at which values exceed it."""
-    if not values.size or not values.any():
-        return 1.0, "neither"
-    maximum = float(np.abs(values).max())
-    typical = float(np.quantile(np.abs(values), 0.99))
-    limit = typical if 0 < 2 * typical < maximum else maximum
-    ends = (values.min() < -limit, values.max() > limit)
-    return limit, {(False, False): "neither", (True, False): "min", (False, True): "max", (True, True): "both"}[ends]
-
-
-def _image(ax: Axes, values: NDArray[np.float64], colors: str, limit: float | None) -> AxesImage:
-    """Draw an array, first row on top, with colours from -limit to limit or, for None, from minimum to maximum."""
-    ax.grid(False)
-    minimum = None if limit is None else -limit
-    return ax.imshow(
-        values, cmap=colors, vmin=minimum, vmax=limit, aspect="auto", interpolation="nearest", origin="upper"
-    )
-
-
-def _color_bar(ax: Axes, image: AxesImage, label: str, extend: str) -> None:
-    height = ax.get_window_extent().height * 72 / ax.figure.dpi
-    ax.figure.colorbar(image, ax=ax, label=label, extend=extend, aspect=height / 12, extendfrac=12 / height, pad=0.02)
 
 
 def _principal_plane(rows: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:

@@ -71,9 +71,9 @@ def draw(ax: Axes, models: Mapping[str, Any], keys: list[str], scales: tuple[lis
                     model.history_["seconds"] if x == "seconds" else np.arange(1, len(values) + 1), values,
                     color=colors[number if several else keys.index(key)], linestyle=style, linewidth=1.8,
                     marker="o" if len(values) <= MAX_MARKERS else None, markersize=3.5,
-                    label=f"{name}: {_label(key)}",
+                    label=f"{name}: {label_of(key)}",
                 )  # fmt: skip
-        target.set_ylabel(", ".join(map(_label, own)))
+        target.set_ylabel(", ".join(map(label_of, own)))
         target.ticklabel_format(axis="y", style="sci", scilimits=(-3, 5), useMathText=True)
         if not several and len(sides) > 1 and len(own) == 1:  # tick labels in the colour of the curve
             color = colors[keys.index(own[0])]
@@ -101,7 +101,7 @@ def _legend(axes: list[Axes], models: Mapping[str, Any], keys: list[str], colors
         for number, key in enumerate(keys):
             color = "0.35" if len(models) > 1 else colors[number]
             style = STYLES[number % len(STYLES)]
-            entries.append(Line2D([], [], color=color, linestyle=style, label=_label(key)))
+            entries.append(Line2D([], [], color=color, linestyle=style, label=label_of(key)))
     if entries:
         # On the last Axes, whose curves would otherwise cover the legend; loc="best" ignores the curves of other Axes.
         axes[-1].legend(handles=entries, loc=_legend_location(axes, 0.08 + 0.07 * len(entries)), framealpha=0.9)
@@ -150,5 +150,5 @@ def _unit(model: Any) -> str:
     return "epoch" if hasattr(model, "epochs") else "iteration"
 
 
-def _label(key: str) -> str:
+def label_of(key: str) -> str:
     return key.replace("_", " ").replace("rmse", "RMSE").replace("cg ", "CG ")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
+from .._utils.display import Displayed, Summary, Table, count
 from ..evaluation._report import Interval
 
 if TYPE_CHECKING:
@@ -13,6 +14,7 @@ if TYPE_CHECKING:
     from .._typing import MaybeNone
 
 Model = TypeVar("Model")
+TRIALS_SHOWN = 10
 
 
 @dataclass(frozen=True)
@@ -71,7 +73,7 @@ class Comparison:
 
 
 @dataclass(frozen=True)
-class TuneResult(Generic[Model]):
+class TuneResult(Displayed, Generic[Model]):
     """The result of `tune`; printed as one line.
 
     Attributes
@@ -115,6 +117,24 @@ class TuneResult(Generic[Model]):
     against: str = "the defaults"
     n_fits: float = 0.0
     best_events: dict[str, Any] | MaybeNone = None
+
+    def __repr__(self) -> str:
+        return f"TuneResult({self.metric} {self.best_value:.4f} of {count(len(self.trials), 'trial')})"
+
+    def _summary(self) -> Summary:
+        sign = 1 if self.less_is_better else -1
+        values = [(number, trial, trial.value) for number, trial in enumerate(self.trials) if trial.value is not None]
+        best = sorted(values, key=lambda each: (each[1].factors is not None, sign * each[2]))[:TRIALS_SHOWN]
+        names = list(dict.fromkeys(name for _, trial, _ in best for name in trial.params))
+        rows = [
+            (number, value, "all" if trial.factors is None else trial.factors, trial.state, round(trial.seconds, 2),
+             *(_plain(trial.params.get(name)) for name in names))
+            for number, trial, value in best
+        ]  # fmt: skip
+        left = len(self.trials) - len(rows)
+        more = f"and {count(left, 'more trial')}" if left else ""
+        table = Table(("trial", self.metric, "factors", "state", "seconds", *names), rows, "the best trials", more)
+        return Summary("TuneResult", {"result": str(self)}, [table])
 
     def __str__(self) -> str:
         params = {name: value for name, value in self.best_params.items() if value != "auto"} | (self.best_events or {})

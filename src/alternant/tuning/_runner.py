@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import logging
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -20,6 +21,7 @@ from ._defaults import Rescoring
 from ._split import SearchSplit
 from ._work import fit_work, iteration_work, measuring_work, setup_work, steps_name
 
+log = logging.getLogger("alternant.tuning")
 MINIMIZED = (*RATING_METRICS, "gini")
 
 
@@ -117,6 +119,7 @@ class TrialRunner:
             run.error = error
         finally:
             run.seconds = time.perf_counter() - start
+        log.info("trial in %.2f s: %s with %s", run.seconds, run.error or run.values or "pruned", self.best_params(run))
         return run
 
     def evaluate(self, model: Any, test: Any) -> Evaluation:

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from ...kernels._registry import Backend
     from ..contrastive_mf import ContrastiveMF
 
+# Multiply-adds between two checks for Ctrl-C: some tenths of a second.
+WORK_PER_CALL = 1 << 32
 # Multiply-adds of a batch for each further thread: about 0.1 ms of work.
 BATCH_WORK_PER_THREAD = 1 << 21
 
@@ -102,10 +104,15 @@ class ContrastiveTraining:
         rng = np.random.default_rng([self.seed, epoch])
         order = rng.permutation(self.batches.number)
         samples = draw_samples(rng, len(order), self.shape[1], self.sampled)
-        return self.backend.contrastive_epoch(
-            self.indptr, self.indices, self.batches, order, samples, self.X, self.Y, *self.squares,
-            self.weight, self.model._ranking(), rate, True, self.num_threads,
-        )  # fmt: skip
+        work = self.batches.longest(self.indptr)[0] * self.sampled * self.X.shape[1]
+        step, total = max(1, WORK_PER_CALL // max(1, work)), 0.0
+        for start in range(0, len(order), step):
+            part = slice(start, start + step)
+            total += self.backend.contrastive_epoch(
+                self.indptr, self.indices, self.batches, order[part], samples[part], self.X, self.Y, *self.squares,
+                self.weight, self.model._ranking(), rate, True, self.num_threads,
+            )  # fmt: skip
+        return total
 
     def step(self, epoch: int) -> Iteration:
         """Run one epoch."""
