@@ -28,8 +28,15 @@ def build(
     aggregate : str
     """
     events, user_ids, item_ids, dropped = number_rows(users, items, values, times, names)
+    pairs = pairs_of(events, user_ids, item_ids, aggregate)
+    dropped.n_merged = len(events.users) - len(pairs.matrix.data)
+    return pairs, user_ids, item_ids, dropped
+
+
+def pairs_of(events: EventTable, user_ids: Ids, item_ids: Ids, aggregate: str) -> Pairs:
+    """Merge rows with the same pair; if that is an error, name the pair by its ids."""
     try:
-        pairs = merge_pairs(events, (len(user_ids), len(item_ids)), aggregate)
+        return merge_pairs(events, (len(user_ids), len(item_ids)), aggregate)
     except DuplicatePairError as error:
         who, what = user_ids.values.tolist()[events.users[error.row]], item_ids.values.tolist()[events.items[error.row]]
         raise refusal(
@@ -37,8 +44,6 @@ def build(
             f"every pair must occur once ({parameter('aggregate', 'error')}), but user {who!r} and item {what!r} "
             f"occur in several rows ({error.repeated} rows repeat a pair): choose another aggregate, such as 'last'",
         ) from None
-    dropped.n_merged = len(events.users) - len(pairs.matrix.data)
-    return pairs, user_ids, item_ids, dropped
 
 
 def number_rows(
