@@ -7,12 +7,14 @@ ends with the same bits.
 
 from __future__ import annotations
 
+import contextlib
 import uuid
 from collections.abc import Callable, Sequence
 from concurrent.futures import CancelledError
 from itertools import count
 from typing import Any, Protocol, TypeVar
 
+import numpy as np
 from distributed import wait
 from distributed.client import FutureCancelledError
 from distributed.comm import CommClosedError
@@ -25,6 +27,8 @@ T = TypeVar("T")
 
 POLL = 1.0  # seconds between two looks at which workers are left
 PATIENCE = 60  # seconds to wait for a worker if none is left
+SMALL = 1 << 15  # bytes
+PLAIN = (int, float, str, tuple, type(None))
 MOST_LOSSES = 20  # of one attempt
 
 
@@ -36,7 +40,7 @@ class SchedulerLostError(ConnectionError):
     """Dask's scheduler was lost; a fit with a checkpoint resumes on another cluster."""
 
 
-class _Lost(Exception):  # noqa: N818 - it never leaves this module
+class _Lost(Exception):
     """A worker with shards is gone."""
 
 
@@ -69,10 +73,8 @@ class Cluster:
 
     def __exit__(self, *_: object) -> None:
         self._shared.clear()
-        try:
+        with contextlib.suppress(OSError, ValueError, CancelledError):  # the cluster is gone, and the memory with it
             self.client.run(_shard.forget, self.key, on_error="ignore")
-        except (OSError, ValueError, CancelledError):  # the cluster is gone, and the memory with it
-            pass
 
     def distribute(self, source: Source, shards: int) -> None:
         """Make the shards."""
@@ -81,13 +83,13 @@ class Cluster:
 
     def after_making(self, method: str, *args: Any) -> list[Any]:
         """Call a method of every shard, now and whenever one is made again; return the results."""
-
-        def work() -> list[Any]:
-            return self.results([self.call(number, method, *args) for number in range(self.shards)])
-
-        results = self.attempt(work)
+        results = self.attempt(lambda: self._call_after_making(method, args, range(self.shards)))
         self._after.append((method, args))
         return results
+
+    def _call_after_making(self, method: str, args: tuple[Any, ...], numbers: Sequence[int]) -> list[Any]:
+        shared = [self.shared(f"{method} {at}", arg) for at, arg in enumerate(args)]
+        return self.results([self.call(number, method, *shared) for number in numbers])
 
     # Futures
 
@@ -121,7 +123,10 @@ class Cluster:
         return parts[0]
 
     def share(self, value: Any, address: str | None = None) -> Any:
-        """Return a future of a value on every worker, or on one."""
+        """Return a future of a value on every worker, or on one; small values travel with the tasks themselves."""
+        small = value.nbytes <= SMALL if isinstance(value, np.ndarray) else isinstance(value, PLAIN)
+        if small:
+            return value
         if address is not None:
             return self.client.scatter(value, workers=[address], hash=False)
         return self.client.scatter(value, broadcast=True, hash=False)
@@ -147,13 +152,14 @@ class Cluster:
         return self.results([self.call(number, method, *args) for number in range(self.shards)])
 
     def sum(self, method: str, *args: Any) -> Any:
-        """Return the sum of the results of a method of every shard."""
+        """Return the sum of the results of a method of every shard, which are large if an argument is."""
 
         def work() -> Any:
             shared = [self.share(arg) for arg in args]
             futures = [self.call(number, method, *shared) for number in range(self.shards)]
-            (total,) = self.results([self.tree(futures)])
-            return total
+            if any(isinstance(arg, np.ndarray) and arg.nbytes > SMALL for arg in args):
+                futures = [self.tree(futures)]
+            return total(self.results(futures))
 
         return self.attempt(work)
 
@@ -220,7 +226,7 @@ class Cluster:
         self._new |= set(missing)
         self.results([self.source.create(self, number, places[number]) for number in missing])
         for method, args in self._after:
-            self.results([self.call(number, method, *args) for number in missing])
+            self._call_after_making(method, args, missing)
 
     def _check(self) -> None:
         alive = self.workers()
@@ -252,3 +258,11 @@ def add(left: Any, right: Any) -> Any:
     if isinstance(left, tuple):
         return tuple(map(add, left, right))
     return left + right
+
+
+def total(parts: Sequence[Any]) -> Any:
+    """Return a sum in the order of `Cluster.tree`."""
+    while len(parts) > 1:
+        pairs = [parts[at : at + 2] for at in range(0, len(parts), 2)]
+        parts = [add(*pair) if len(pair) == 2 else pair[0] for pair in pairs]
+    return parts[0]

@@ -7,7 +7,6 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 import numpy as np
-from numpy.typing import NDArray
 
 from .._utils.validation import check_integer
 from ..data.csr import CSR
@@ -61,7 +60,7 @@ def fit(
     The users are divided into shards of about equally many interactions, which stay on a worker; all workers have the
     factors of all items. The half-sweeps are those of ``model.fit``, and so is the objective, within 1e-6 of its value:
     sums over the users of an item are formed in another order. The factors have the same bits for the same
-    interactions and number of shards, on any number of workers and threads. A worker that is lost is replaced, without
+    source and number of shards, on any number of workers and threads. A worker that is lost is replaced, without
     an effect on the result. A worker needs memory for its shards, 20 bytes an interaction and ``factors`` numbers a
     user, and three times the item factors; the driver has the item factors of each iteration, too.
 
@@ -77,8 +76,8 @@ def fit(
         Number of shards. By default, one for 16 million interactions, and at least 8: the number does not depend on the
         cluster. There should be as many as there are workers, or a few times more.
     checkpoint : path, optional
-        A folder for the state of the fit, as for ``model.fit``, written by this process. A fit with the same parameters,
-        source and number of shards resumes from there, on any cluster, and ends with the same bits.
+        A folder for the state of the fit, as for ``model.fit``, written by this process. A fit with the same
+        parameters, source and number of shards resumes from there, on any cluster, and ends with the same bits.
     every : int
         With `checkpoint`: save it after this many iterations, and at the end.
     show_progress : bool, optional
@@ -134,8 +133,8 @@ def _alternate(model: ImplicitALS, sides: ShardedSides, options: FitOptions) -> 
     assert degrees is not None
     solver = replace(model._solver(), narrow=False)
     _, Y = model._start(0, len(degrees.items))
-    start: Any = None, objective.finish_items(Y, degrees.items)
-    alternation = _Alternation(sides, *start, solver, np.inf, Momentum(solver.pool, model._accelerated()))
+    momentum = Momentum(solver.pool, model._accelerated())
+    alternation = _Alternation(sides, None, objective.finish_items(Y, degrees.items), solver, np.inf, momentum)
     digests = sides.cluster.attempt(lambda: sides.cluster.every("digest"))
     checkpoint = Checkpoint.of(model, options, solver.backend, ["shards", *digests])
     if checkpoint is not None and checkpoint.saved is not None:

@@ -8,7 +8,6 @@ users and merges repeated pairs. A shard that is lost is read again.
 
 from __future__ import annotations
 
-import itertools
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -279,22 +278,22 @@ def make(pieces: list[Part], items: Ids, first: int, count: int, source: Parquet
     for one in pieces:  # of few users each
         users = _union(users, one.users, source.user)[1] if len(users) else one.users
     ids = Ids(users)
-    parts = [
-        EventTable(
-            ids.find(one.users)[one.events.users], items.find(one.items)[one.events.items], one.events.values,
-            one.events.times,
-        )
-        for one in pieces if len(one.events.users)
-    ]  # fmt: skip
-    events = EventTable(*(
-        None if columns[0] is None else np.concatenate(columns)
-        for columns in zip(*((part.users, part.items, part.values, part.times) for part in parts), strict=True)
-    ))  # fmt: skip
+    parts = [one for one in pieces if len(one.events.users)]
+    events = EventTable(
+        np.concatenate([ids.find(one.users)[one.events.users] for one in parts]),
+        np.concatenate([items.find(one.items)[one.events.items] for one in parts]),
+        _joined([one.events.values for one in parts]),
+        _joined([one.events.times for one in parts]),
+    )
     if len(ids) != count:
         raise RuntimeError(f"{os.fspath(source.folder)!r} has changed since the fit began: call fit again")
     pairs = pairs_of(events, ids, items, source.aggregate)
     rows = check_interactions("source", pairs.matrix.to_scipy(), np.dtype(dtype), copy=True)
     return Shard(rows, first, ids.values)
+
+
+def _joined(columns: list[NDArray[Any] | None]) -> NDArray[Any] | None:
+    return np.concatenate([column for column in columns if column is not None]) if columns[0] is not None else None
 
 
 def _numbered(table: Any, name: str) -> tuple[NDArray[Any], Ids]:
@@ -321,7 +320,8 @@ def _numbered(table: Any, name: str) -> tuple[NDArray[Any], Ids]:
 
 def _union(left: NDArray[Any], right: NDArray[Any], name: str) -> tuple[NDArray[Any], NDArray[Any]]:
     """Return the numbers of the ids of both among all of them, and these."""
-    both = np.concatenate([left, right]) if left.dtype == right.dtype else object_array([*left.tolist(), *right.tolist()])
+    alike = left.dtype == right.dtype
+    both = np.concatenate([left, right]) if alike else object_array([*left.tolist(), *right.tolist()])
     numbers, ids = factorize(both, f"column {name!r}")
     return numbers, ids.values
 
@@ -340,7 +340,9 @@ def _kind(dtype: Any) -> str:
 
 def _damaged(file: str, error: Exception) -> ValueError:
     reason = str(error).strip().split("\n")[0].rstrip(".")
-    return ValueError(f"{file!r} is not a complete Parquet file ({reason}): it was truncated or damaged; write it again")
+    return ValueError(
+        f"{file!r} is not a complete Parquet file ({reason}): it was truncated or damaged; write it again"
+    )
 
 
 def _no_rows(source: Parquet) -> ValueError:

@@ -31,7 +31,7 @@ _computing = threading.RLock()  # one shard at a time has all threads of the wor
 
 
 class ShardMissingError(RuntimeError):
-    """This worker does not hold the shard: its process has been replaced."""
+    """The worker does not hold the shard: its process has been replaced."""
 
 
 @dataclass(frozen=True)

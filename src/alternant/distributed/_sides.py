@@ -28,7 +28,7 @@ from ..models.als.prior import Prior
 from ..models.als.problems import RowProblems, SingularRowError
 from ..models.als.solver import Solver
 from . import _conjugate
-from ._cluster import Cluster, add
+from ._cluster import Cluster, total
 
 BLOCK_BYTES = 1 << 21  # of a block of items; smaller ones would take longer to schedule than to send
 MOST_BLOCKS = 32
@@ -88,7 +88,8 @@ class ShardedSides:
         assert degrees is not None
         self._present = [set() for _ in range(self.cluster.shards)]
         empty = np.empty(0, self.dtype)
-        counted = CSR(np.concatenate([[0], np.cumsum(degrees.items)]), empty, empty, (len(degrees.items), self.bounds[-1]))
+        indptr = np.concatenate([[0], np.cumsum(degrees.items)])
+        counted = CSR(indptr, empty, empty, (len(degrees.items), self.bounds[-1]))
         lambdas = self.objective._row_lambda(counted, "item")
         self.items = RowProblems(np.zeros(1, np.int64), empty.astype(np.int32), empty, empty, lambdas, "item")
 
@@ -121,10 +122,10 @@ class ShardedSides:
 
         swept = self.cluster.attempt(work, lambda *shard: self._ensure(before, *shard))
         self._present = [{source, version} for _ in swept]
-        after.gramian = _sum([one.gramian for one in swept])
-        after.penalty = _sum([one.penalty for one in swept])
-        total = _sum([one.objective for one in swept]) + penalty(self.items, fixed, solver) + self.constant
-        return HalfSweep(after, total, _sum([one.steps for one in swept]) / max(1, self.bounds[-1]))  # type: ignore[arg-type]
+        after.gramian = total([one.gramian for one in swept])
+        after.penalty = total([one.penalty for one in swept])
+        value = total([one.objective for one in swept]) + penalty(self.items, fixed, solver) + self.constant
+        return HalfSweep(after, value, total([one.steps for one in swept]) / max(1, self.bounds[-1]))  # type: ignore[arg-type]
 
     def _begin(self, base: NDArray[Any] | None) -> UserFactors:
         """Return factors to begin with: those of a checkpoint, or (None) zeros."""
@@ -191,9 +192,9 @@ class ShardedSides:
         Product(Q.T, self.dtype)(rotated, factors, solver)
         weights, degrees = self.objective._weights("item"), self.objective.degrees
         assert degrees is not None
-        total = float((values if weights is None else weights**2 * values).sum()) + users.penalty + self.constant
+        value = float((values if weights is None else weights**2 * values).sum()) + users.penalty + self.constant
         steps = sum(one[2] for one in solved) / max(1, len(x))
-        return HalfSweep(self.objective.finish_items(factors, degrees.items), total, steps)
+        return HalfSweep(self.objective.finish_items(factors, degrees.items), value, steps)
 
     def _coordinates(self, gramian: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Return the eigenvalues of the dense part of the items' problems, and its eigenvectors as columns."""
@@ -229,7 +230,8 @@ class ShardedSides:
         outer, states = cluster.share(Q), []
         for rows, root in zip(blocks, roots, strict=True):
             first = cluster.share(x[slice(*rows)])
-            sums = cluster.tree([cluster.call(one, "start_items", version, outer, rows, first) for one in numbers], root)
+            parts = [cluster.call(one, "start_items", version, outer, rows, first) for one in numbers]
+            sums = cluster.tree(parts, root)
             lambdas = self.items.regularization[slice(*rows)]
             states.append(cluster.near(root, _conjugate.start, first, sums, g, lambdas, tol, most))
         left = list(range(len(blocks)))
@@ -240,7 +242,8 @@ class ShardedSides:
                 vectors = cluster.near(roots[at], _conjugate.direction, states[at])
                 parts = [cluster.call(one, "multiply_items", version, blocks[at], vectors) for one in numbers]
                 states[at] = cluster.near(roots[at], _conjugate.step, states[at], cluster.tree(parts, roots[at]))
-        return cluster.results([cluster.near(root, _conjugate.result, one) for root, one in zip(roots, states, strict=True)])
+        solved = [cluster.near(root, _conjugate.result, state) for root, state in zip(roots, states, strict=True)]
+        return cluster.results(solved)
 
 
 def _singular(name: str) -> SingularRowError:
@@ -248,9 +251,3 @@ def _singular(name: str) -> SingularRowError:
         f"the least-squares problem of {name} is singular, so its solution is not unique: raise the regularization"
     )
 
-
-def _sum(parts: list[Any]) -> Any:
-    """Return a sum in the order of `Cluster.tree`."""
-    while len(parts) > 1:
-        parts = [add(*pair) if len(pair) == 2 else pair[0] for pair in (parts[at : at + 2] for at in range(0, len(parts), 2))]
-    return parts[0]
