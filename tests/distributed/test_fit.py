@@ -15,7 +15,7 @@ pytest.importorskip("pyarrow", reason="pyarrow is not installed")
 distributed = pytest.importorskip("distributed", reason="dask.distributed is not installed")
 
 from alternant import BiasedMF, ImplicitALS, Interactions  # noqa: E402
-from alternant.distributed import Parquet, SchedulerLostError, WorkersLostError, _cluster, fit  # noqa: E402
+from alternant.distributed import Parquet, SchedulerLostError, WorkersLostError, _cluster, fit, fit_to_parquet  # noqa: E402
 
 pytestmark = [
     pytest.mark.skipif(sys.platform == "win32", reason="workers are killed by signals of POSIX"),
@@ -141,6 +141,22 @@ def test_the_objective_is_that_of_one_machine(client, params):
     np.testing.assert_allclose(there.history_["objective"], here.history_["objective"], rtol=1e-6)
     np.testing.assert_allclose(there.user_factors[4], here.user_factors[4], atol=1e-4)
     assert not there.item_factors[7].any()
+
+
+def test_factors_and_lists_may_stay_with_the_workers(client, source, expected, tmp_path):
+    folder = tmp_path / "fitted"
+    history = fit_to_parquet(ImplicitALS(**PARAMS), source, client, folder, k=3, shards=SHARDS)
+    assert history["objective"] == expected.history_["objective"]
+    assert len(list((folder / "lists").iterdir())) == SHARDS
+    for kind in ("user", "item"):
+        table = pd.read_parquet(folder / f"{kind}_factors")
+        assert table["id"].tolist() == getattr(expected, f"{kind}_ids_").tolist()
+        np.testing.assert_array_equal(np.stack(table["features"]), getattr(expected, f"{kind}_factors"))
+    lists = expected.recommend_frame(expected.user_ids_, k=3, library="pandas")
+    pd.testing.assert_frame_equal(pd.read_parquet(folder / "lists"), lists[["user", "item", "rank", "score"]],
+                                  check_dtype=False)  # fmt: skip
+    with pytest.raises(FileExistsError, match="exists: choose another folder, or delete it"):
+        fit_to_parquet(ImplicitALS(), source, client, folder)
 
 
 def kill(client, address):

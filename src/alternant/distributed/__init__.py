@@ -12,7 +12,7 @@ except ImportError as _error:
     ) from _error
 
 from ._cluster import SchedulerLostError, WorkersLostError
-from ._fit import fit
+from ._fit import fit, fit_to_parquet
 from ._parquet import Parquet
 
-__all__ = ["Parquet", "SchedulerLostError", "WorkersLostError", "fit"]
+__all__ = ["Parquet", "SchedulerLostError", "WorkersLostError", "fit", "fit_to_parquet"]

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+from collections.abc import Iterator
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 import numpy as np
 
-from .._utils.validation import check_integer
+from .._utils.validation import check_boolean, check_integer
 from ..data.csr import CSR
 from ..data.interactions import Interactions
 from ..data.validation import is_sparse
@@ -22,7 +25,7 @@ from . import _shard
 from ._cluster import Cluster
 from ._defaults import choose_objective
 from ._parquet import Parquet, ParquetShards
-from ._rows import RowShards
+from ._rows import RowShards, Shards
 from ._shard import Settings
 from ._sides import ShardedSides
 
@@ -33,22 +36,6 @@ Model = TypeVar("Model", bound=ImplicitALS)
 
 PER_SHARD = 1 << 24  # rows of the source, by default
 FEWEST_SHARDS = 8
-
-
-class Shards(Protocol):
-    """A source whose users have been divided."""
-
-    bounds: list[int]
-    n_items: int
-
-    def create(self, cluster: Cluster, number: int, address: str) -> Any:
-        """Return a future of making a shard on a worker."""
-
-    def made(self) -> None:
-        """Free what was needed to make the shards for the first time."""
-
-    def attributes(self) -> dict[str, Any]:
-        """Return the model's attributes that name its users and items."""
 
 
 def fit(
@@ -99,11 +86,85 @@ def fit(
     SchedulerLostError
         If Dask's scheduler is lost.
     """
-    _check_model(model)
     options = FitOptions(None, "iteration", show_progress, checkpoint, every)
+    with _fitting(model, source, client, shards, options) as fitted:
+        finished = fitted.sides.finish(fitted.done.user_factors, fitted.done.item_factors)
+        cluster, degrees = fitted.sides.cluster, fitted.sides.objective.degrees
+        rows = _stacked(cluster.attempt(lambda: cluster.every("interactions")))
+        assert degrees is not None
+        model._assign(
+            user_factors=finished.user_factors, item_factors=finished.item_factors, interactions_=rows,
+            history_=fitted.history, n_iter_=len(fitted.history["objective"]), backend_=model._backend().name,
+            _degrees=degrees, **chosen_values(fitted.sides.objective, degrees), **fitted.divided.attributes(),
+            **finished.state,
+        )  # fmt: skip
+    return model
+
+
+def fit_to_parquet(
+    model: ImplicitALS, source: Parquet | Rated, client: Any, folder: str | os.PathLike[str], *, k: int | None = None,
+    exclude_seen: bool = True, shards: int | None = None, checkpoint: str | os.PathLike[str] | None = None,
+    every: int = 1, show_progress: bool | None = None,
+) -> dict[str, list[float]]:  # fmt: skip
+    """Fit as `fit` does, but leave the factors of the users where they are: each worker writes those of its shards.
+
+    The driver needs no memory for the users and the interactions, unless there is a checkpoint. The files have the
+    columns ``id`` and ``features``, as those of Spark's ALSModel; they are those that `fit` would give the model.
+
+    Parameters
+    ----------
+    model : ImplicitALS
+        It is not changed.
+    source, client, shards, checkpoint, every, show_progress
+        As for `fit`.
+    folder : path
+        A folder that does not exist yet, on a file system that the workers share. It gets the folders
+        ``user_factors``, ``item_factors`` and, with `k`, ``lists``, with a file for each shard.
+    k : int, optional
+        Also rank so many items for every user: the columns user, item, rank (from 1) and score.
+    exclude_seen : bool
+        Leave the items that a user has interacted with out of the lists.
+
+    Returns
+    -------
+    dict of lists
+        What `fit` stores as ``history_``.
+
+    Raises
+    ------
+    FileExistsError
+        If there is something at `folder`.
+    TypeError, ValueError, SingularRowError, OverflowError, WorkersLostError, SchedulerLostError
+        As `fit`.
+    """
+    options = FitOptions(None, "iteration", show_progress, checkpoint, every)
+    k = None if k is None else check_integer("k", k, 1)
+    check_boolean("exclude_seen", exclude_seen)
+    target = Path(folder).absolute()
+    if target.exists():
+        raise FileExistsError(f"{str(target)!r} exists: choose another folder, or delete it")
+    if not target.parent.is_dir():
+        raise FileNotFoundError(f"there is no folder {str(target.parent)!r} to create {target.name!r} in")
+    with _fitting(model, source, client, shards, options) as fitted:
+        fitted.sides.write(fitted.done.user_factors, fitted.done.item_factors, fitted.divided, target, k, exclude_seen)
+    return fitted.history
+
+
+class _Fitted(NamedTuple):
+    """The result of a fit, still on the workers."""
+
+    sides: ShardedSides
+    divided: Shards
+    done: Any  # an Iteration, whose user factors are UserFactors or (a finished checkpoint) an array
+    history: History
+
+
+@contextlib.contextmanager
+def _fitting(model: Any, source: Any, client: Any, shards: int | None, options: FitOptions) -> Iterator[_Fitted]:
+    """Fit, and yield the result while the workers hold it."""
+    _check_model(model)
     if shards is not None:
         shards = check_integer("shards", shards, 1)
-    threads = model.num_threads
     backend = model._backend()
     with model._guard.writer, Cluster(client) as cluster:
         _check_workers(cluster, backend)
@@ -112,19 +173,11 @@ def fit(
         n_u, n_i = np.concatenate([users for users, _ in degrees]), sum(items for _, items in degrees)
         objective = choose_objective(model, cluster, n_u, n_i)
         assert objective.degrees is not None
-        settings = Settings(backend.name, model.solver, float(model.tol), model.max_cg_steps, threads)
+        settings = Settings(backend.name, model.solver, float(model.tol), model.max_cg_steps, model.num_threads)
         of_items = replace(objective, degrees=replace(objective.degrees, users=np.empty(0, np.int64)))
         constant = sum(cluster.after_making("prepare", of_items, settings))
         sides = ShardedSides(cluster, objective, divided.bounds, constant, np.dtype(model.dtype))
-        done, history = _alternate(model, sides, options)
-        finished = sides.finish(done.user_factors, done.item_factors)
-        rows = _stacked(cluster.attempt(lambda: cluster.every("interactions")))
-        model._assign(
-            user_factors=finished.user_factors, item_factors=finished.item_factors, interactions_=rows,
-            history_=history, n_iter_=len(history["objective"]), backend_=backend.name, _degrees=objective.degrees,
-            **chosen_values(objective, objective.degrees), **divided.attributes(), **finished.state,
-        )  # fmt: skip
-    return model
+        yield _Fitted(sides, divided, *_alternate(model, sides, options))
 
 
 def _alternate(model: ImplicitALS, sides: ShardedSides, options: FitOptions) -> tuple[Iteration, History]:

@@ -187,6 +187,10 @@ class ParquetShards:
         """Let the workers free what they have read: all shards are there."""
         self._cut = []
 
+    def item_ids(self) -> NDArray[Any]:
+        """Return the ids of the items."""
+        return np.asarray(self.items)
+
     def attributes(self) -> dict[str, Any]:
         """Return the model's attributes that name its users and items."""
         return {"_user_ids": Ids(self.users), "_item_ids": Ids(self.items), "_library": "pyarrow"}

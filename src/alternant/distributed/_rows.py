@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,6 +24,24 @@ def bounds_of(counts: NDArray[np.int64], shards: int) -> list[int]:
     return [0, *cuts.tolist(), n]
 
 
+class Shards(Protocol):
+    """A source whose users have been divided."""
+
+    bounds: list[int]  # the rows at which the shards begin, and the number of users
+
+    def create(self, cluster: Cluster, number: int, address: str) -> Any:
+        """Return a future of making a shard on a worker."""
+
+    def made(self) -> None:
+        """Free what was needed to make the shards for the first time."""
+
+    def item_ids(self) -> NDArray[Any]:
+        """Return the ids of the items."""
+
+    def attributes(self) -> dict[str, Any]:
+        """Return the model's attributes that name its users and items."""
+
+
 class RowShards:
     """Ranges of the rows of a matrix, sent to the workers."""
 
@@ -40,9 +58,18 @@ class RowShards:
             indptr - indptr[0], self.rows.indices[entries], self.rows.data[entries], (last - first, self.n_items)
         )
         return cluster.client.submit(
-            _shard.create, cluster.key, number, _shard.of_rows, cluster.share(part, address), first,
+            _shard.create, cluster.key, number, _shard.of_rows, cluster.share(part, address), first, self._ids(number),
             workers=[address], pure=False,
         )  # fmt: skip
+
+    def _ids(self, number: int) -> NDArray[Any] | None:
+        ids = self.ids["_user_ids"]
+        return None if ids is None else ids.values[self.bounds[number] : self.bounds[number + 1]]
+
+    def item_ids(self) -> NDArray[Any]:
+        """Return the ids of the items."""
+        ids = self.ids["_item_ids"]
+        return np.arange(self.n_items) if ids is None else np.asarray(ids.values)
 
     def made(self) -> None:
         """Do nothing: the rows are the caller's."""

@@ -6,6 +6,7 @@ that are restricted to the worker call their methods. What such a task returns i
 
 from __future__ import annotations
 
+import contextlib
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -14,6 +15,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from .._utils.atomic import whole_file
 from .._utils.pool import Pool
 from .._utils.threads import weighted_sum
 from ..data.csr import CSR
@@ -24,6 +26,8 @@ from ..models.als.half_sweep import half_sweep, penalty
 from ..models.als.implicit_objective import ImplicitObjective
 from ..models.als.problems import RowProblems
 from ..models.als.solver import Solver
+
+LISTS = 1 << 14  # users ranked at a time
 
 _shards: dict[tuple[str, int], Shard] = {}
 _bases: dict[str, tuple[int, Basis]] = {}  # of the last fixed items of each fit: all shards of a worker share it
@@ -248,9 +252,67 @@ class Shard:
         """Return the interactions."""
         return self.rows
 
-    def user_ids(self) -> NDArray[Any] | None:
-        """Return the raw ids."""
-        return self.ids
+    def user_sum(self, version: int) -> NDArray[np.float64]:
+        """Return the sum of the factors, in which users without interactions are 0."""
+        return np.asarray(self.versions[version].sum(axis=0, dtype=np.float64))
+
+    def write_users(self, version: int, mean: NDArray[Any], path: str) -> None:
+        """Write the factors; users without interactions get `mean`."""
+        write_factors(path, self._names(), self._finished(version, mean))
+
+    def write_lists(
+        self, version: int, mean: NDArray[Any], items: NDArray[Any], ids: NDArray[Any], k: int, exclude_seen: bool,
+        path: str,
+    ) -> None:  # fmt: skip
+        """Rank items for the users, and write the lists, a part of them at a time."""
+        import pyarrow as pa
+        import pyarrow.parquet as pq
+
+        users, names = self._finished(version, mean), self._names()
+        items = np.require(items, None, ["C", "A"])
+        with whole_file(path, "a list") as temporary, contextlib.ExitStack() as stack:
+            writer = None
+            for start in range(0, max(1, len(users)), LISTS):
+                block = slice(start, start + LISTS)
+                seen = (self.rows.indptr[start : start + LISTS + 1], self.rows.indices) if exclude_seen else None
+                best = np.empty((len(users[block]), k), np.int32)
+                scores = np.empty(best.shape, users.dtype)
+                self.solver.backend.top_k(
+                    np.ascontiguousarray(users[block]), items, k, seen, None, best, scores, self.solver.num_threads
+                )
+                rows, places = np.nonzero(best >= 0)
+                table = pa.table({
+                    "user": _column(names[block][rows]), "item": _column(ids[best[rows, places]]),
+                    "rank": pa.array(places + 1, pa.int32()), "score": pa.array(scores[rows, places]),
+                })  # fmt: skip
+                if writer is None:
+                    writer = stack.enter_context(pq.ParquetWriter(temporary, table.schema))
+                writer.write_table(table)
+
+    def _names(self) -> NDArray[Any]:
+        return self.first + np.arange(self.rows.shape[0]) if self.ids is None else self.ids
+
+    def _finished(self, version: int, mean: NDArray[Any]) -> NDArray[Any]:
+        factors = self.versions[version].copy()
+        factors[np.diff(self.rows.indptr) == 0] = mean
+        return factors
+
+
+def write_factors(path: str, ids: NDArray[Any], factors: NDArray[Any]) -> None:
+    """Write a Parquet file with the columns ``id`` and ``features``, as Spark does."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    features = pa.FixedSizeListArray.from_arrays(pa.array(factors.reshape(-1)), factors.shape[1])
+    table = pa.table({"id": _column(ids), "features": features.cast(pa.list_(features.type.value_type))})
+    with whole_file(path, "factors") as temporary:
+        pq.write_table(table, temporary)
+
+
+def _column(ids: NDArray[Any]) -> Any:
+    import pyarrow as pa
+
+    return pa.array(ids.tolist() if ids.dtype == object else ids)
 
 
 # Tasks
@@ -272,9 +334,9 @@ def create(fit: str, number: int, make: Callable[..., Shard], *args: Any) -> int
         return shard.rows.shape[0]
 
 
-def of_rows(rows: CSR, first: int) -> Shard:
+def of_rows(rows: CSR, first: int, ids: NDArray[Any] | None) -> Shard:
     """Make a shard of rows of a matrix."""
-    return Shard(CSR.of(rows.indptr, rows.indices, rows.data, rows.shape), first)
+    return Shard(CSR.of(rows.indptr, rows.indices, rows.data, rows.shape), first, ids)
 
 
 def held(fit: str) -> list[int]:

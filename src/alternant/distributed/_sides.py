@@ -10,6 +10,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -29,6 +30,8 @@ from ..models.als.problems import RowProblems, SingularRowError
 from ..models.als.solver import Solver
 from . import _conjugate
 from ._cluster import Cluster, total
+from ._rows import Shards
+from ._shard import write_factors
 
 BLOCK_BYTES = 1 << 21  # of a block of items; smaller ones would take longer to schedule than to send
 MOST_BLOCKS = 32
@@ -162,6 +165,39 @@ class ShardedSides:
                 lambda: self.cluster.every("get_users", users.version), lambda *shard: self._ensure(users, *shard)
             )
         )
+
+    def write(
+        self, users: Any, items: NDArray[Any], divided: Shards, folder: Path, k: int | None, exclude_seen: bool
+    ) -> None:
+        """Write the factors of both sides and, with `k`, the lists of all users, by shards."""
+        cluster, degrees = self.cluster, self.objective.degrees
+        assert degrees is not None
+        held = users if isinstance(users, UserFactors) else self._begin(users)
+
+        def ensure(number: int, address: str) -> None:
+            self._ensure(held, number, address)
+
+        sums = cluster.attempt(lambda: cluster.every("user_sum", held.version), ensure)
+        mean = (total(sums) / max(1, int((degrees.users > 0).sum()))).astype(self.dtype)
+        ids = divided.item_ids()
+        for name in ("user_factors", "item_factors", *(["lists"] if k else [])):
+            (folder / name).mkdir(parents=True)
+        write_factors(str(folder / "item_factors" / "part-00000.parquet"), ids, items)
+
+        def work() -> None:
+            paths = [f"part-{number:05}.parquet" for number in range(cluster.shards)]
+            written = [cluster.call(number, "write_users", held.version, mean, str(folder / "user_factors" / path))
+                       for number, path in enumerate(paths)]  # fmt: skip
+            if k:
+                shared = cluster.share(items), cluster.share(ids)
+                written += [
+                    cluster.call(number, "write_lists", held.version, mean, *shared, k, exclude_seen,
+                                 str(folder / "lists" / path))
+                    for number, path in enumerate(paths)
+                ]  # fmt: skip
+            cluster.results(written)
+
+        cluster.attempt(work, ensure)
 
     # Items
 
