@@ -76,7 +76,7 @@ def connected(options: argparse.Namespace) -> Iterator[Any]:
             client.wait_for_workers(options.workers, timeout=120)
             yield client
     else:
-        local = LocalCluster(options.workers, threads_per_worker=1, dashboard_address=None)
+        local = LocalCluster(options.workers, threads_per_worker=1, dashboard_address=":0")
         with local as cluster, Client(cluster) as client:
             yield client
 

@@ -72,7 +72,7 @@ def by_dask(folder: str, matrix: sp.csr_array, factors: int, iterations: int) ->
         factors=factors, iterations=iterations, weighting="hu", alpha=1.0, regularization=LAMBDA,
         regularization_scaling="count", random_state=0,
     )  # fmt: skip
-    with LocalCluster(2, threads_per_worker=1, dashboard_address=None) as cluster, Client(cluster) as client:
+    with LocalCluster(2, threads_per_worker=1, dashboard_address=":0") as cluster, Client(cluster) as client:
         source = Parquet(folder, user="user", item="item", value="rating")
         start = time.perf_counter()
         fit(model, source, client, shards=4, show_progress=False)

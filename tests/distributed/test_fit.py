@@ -29,7 +29,7 @@ SHARDS = 5
 
 def start(workers):
     return distributed.LocalCluster(
-        n_workers=workers, threads_per_worker=1, processes=True, dashboard_address=None, silence_logs=50
+        n_workers=workers, threads_per_worker=1, processes=True, dashboard_address=":0", silence_logs=50
     )
 
 
@@ -229,7 +229,7 @@ if __name__ == "__main__":
         if args[1]["number"] == 2:
             os.kill(os.getpid(), signal.SIGKILL)  # the driver, and with it the scheduler
     _checkpoint.Checkpoint.write = once
-    with distributed.LocalCluster(n_workers=1, threads_per_worker=1, dashboard_address=None) as cluster:
+    with distributed.LocalCluster(n_workers=1, threads_per_worker=1, dashboard_address=":0") as cluster:
         with distributed.Client(cluster) as client:
             source = Parquet(sys.argv[1], user="who", item="song", value="plays")
             fit(ImplicitALS(factors=8, iterations=3, random_state=0), source, client, shards=5, checkpoint=sys.argv[2])

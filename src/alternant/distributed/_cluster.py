@@ -96,7 +96,7 @@ class Cluster:
     def call(self, number: int, method: str, *args: Any) -> Any:
         """Return a future of a method of a shard; it runs on the worker of the shard and nowhere else."""
         return self.client.submit(
-            _shard.call, self.key, number, method, *args, workers=[self._places[number]], pure=False,
+            _shard.call, self.key, number, self.losses, method, *args, workers=[self._places[number]], pure=False,
             key=f"{method}-{number}-{uuid.uuid4().hex}",
         )  # fmt: skip
 
@@ -236,6 +236,8 @@ class Cluster:
     def _recover(self, error: BaseException) -> None:
         """Forget the shards that are gone, and wait until there is a worker."""
         self.losses += 1
+        if isinstance(error, ShardMissingError):
+            self._new |= {error.args[1]}  # what it had is not certain
         self._shared.clear()
         alive = self.workers()
         if not alive:

@@ -35,7 +35,7 @@ _computing = threading.RLock()  # one shard at a time has all threads of the wor
 
 
 class ShardMissingError(RuntimeError):
-    """The worker does not hold the shard: its process has been replaced."""
+    """The worker does not hold the shard, or not these factors; the second argument is the number of the shard."""
 
 
 @dataclass(frozen=True)
@@ -80,6 +80,7 @@ class Shard:
         self.rows, self.first, self.ids = rows, first, ids
         self.versions: dict[int, NDArray[Any]] = {}  # factors after half-sweeps
         self.rotated: tuple[int, NDArray[Any]] | None = None  # a version in the coordinates of the items' problems
+        self.number = self.attempt = 0
         self._ones: Any = None
 
     # What the parameters are chosen from
@@ -161,9 +162,7 @@ class Shard:
 
         Only the two versions are kept. Without a version `source`, nothing is lost: the driver makes it again.
         """
-        if source and source not in self.versions:
-            raise ShardMissingError(f"users from {self.first} on have no factors of version {source}")
-        self.versions = {one: factors for one, factors in self.versions.items() if one == source}
+        self.versions = {source: self.get_users(source)} if source else {}
         weights, solver = self.objective._weights("user"), self.solver
         solved = half_sweep(self.users, self.versions.get(source), self._basis(fit, version, fixed), solver, weights)
         self.versions[version] = solved.factors
@@ -188,6 +187,8 @@ class Shard:
 
     def get_users(self, version: int) -> NDArray[Any]:
         """Return the factors of a version."""
+        if version not in self.versions:
+            raise ShardMissingError(f"shard {self.number} has no version {version}", self.number)
         return self.versions[version]
 
     def start_items(
@@ -201,10 +202,8 @@ class Shard:
         -------
         array, shape (2, items, f)
         """
-        if version not in self.versions:
-            raise ShardMissingError(f"users from {self.first} on have no factors of version {version}")
         if self.rotated is None or self.rotated[0] != version:
-            sent = np.ascontiguousarray(self.objective.fixed(self.versions[version], "user", self.solver))
+            sent = np.ascontiguousarray(self.objective.fixed(self.get_users(version), "user", self.solver))
             X = Pool().array(sent.shape, sent.dtype)
             Product(outer, sent.dtype)(sent, X, self.solver)
             self.rotated = version, X
@@ -232,7 +231,7 @@ class Shard:
             Which of these items are wanted, by their position in the range; and their vectors.
         """
         if self.rotated is None or self.rotated[0] != version:
-            raise ShardMissingError(f"users from {self.first} on were not rotated")
+            raise ShardMissingError(f"shard {self.number} has not begun with version {version}", self.number)
         X = self.rotated[1]
         active, vectors = direction
         P, out = (np.zeros((rows[1] - rows[0], X.shape[1]), X.dtype) for _ in range(2))
@@ -254,7 +253,7 @@ class Shard:
 
     def user_sum(self, version: int) -> NDArray[np.float64]:
         """Return the sum of the factors, in which users without interactions are 0."""
-        return np.asarray(self.versions[version].sum(axis=0, dtype=np.float64))
+        return np.asarray(self.get_users(version).sum(axis=0, dtype=np.float64))
 
     def write_users(self, version: int, mean: NDArray[Any], path: str) -> None:
         """Write the factors; users without interactions get `mean`."""
@@ -293,7 +292,7 @@ class Shard:
         return self.first + np.arange(self.rows.shape[0]) if self.ids is None else self.ids
 
     def _finished(self, version: int, mean: NDArray[Any]) -> NDArray[Any]:
-        factors = self.versions[version].copy()
+        factors = self.get_users(version).copy()
         factors[np.diff(self.rows.indptr) == 0] = mean
         return factors
 
@@ -318,12 +317,16 @@ def _column(ids: NDArray[Any]) -> Any:
 # Tasks
 
 
-def call(fit: str, number: int, method: str, *args: Any) -> Any:
-    """Run a method of a shard on the worker that holds it."""
+def call(fit: str, number: int, attempt: int, method: str, *args: Any) -> Any:
+    """Run a method of a shard on the worker that holds it.
+
+    A task of an earlier attempt, which was still waiting when that was given up, must not change the shard any more.
+    """
     with _computing:
         shard = _shards.get((fit, number))
-        if shard is None:
-            raise ShardMissingError(f"shard {number} is not on this worker")
+        if shard is None or attempt < shard.attempt:
+            raise ShardMissingError(f"shard {number} is not on this worker", number)
+        shard.attempt = attempt
         return getattr(shard, method)(*args)
 
 
@@ -331,6 +334,7 @@ def create(fit: str, number: int, make: Callable[..., Shard], *args: Any) -> int
     """Make a shard on this worker; return its number of users."""
     with _computing:
         shard = _shards[fit, number] = make(*args)
+        shard.number = number
         return shard.rows.shape[0]
 
 
