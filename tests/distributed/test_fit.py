@@ -15,7 +15,7 @@ pytest.importorskip("pyarrow", reason="pyarrow is not installed")
 distributed = pytest.importorskip("distributed", reason="dask.distributed is not installed")
 
 from alternant import BiasedMF, ImplicitALS, Interactions  # noqa: E402
-from alternant.distributed import Parquet, SchedulerLostError, WorkersLostError, _cluster, fit, fit_to_parquet  # noqa: E402
+from alternant.distributed import Parquet, SchedulerLostError, WorkersLostError, _cluster, _parquet, fit, fit_to_parquet  # noqa: E402
 
 pytestmark = [
     pytest.mark.skipif(sys.platform == "win32", reason="workers are killed by signals of POSIX"),
@@ -272,6 +272,8 @@ def test_what_cannot_be_fitted_is_refused_and_nothing_changes(client, source, ex
         fit(ImplicitALS(warm_start=True), source, client)
     with pytest.raises(TypeError, match=r"got str: for a folder, pass alternant.distributed.Parquet\(folder, user="):
         fit(ImplicitALS(), "folder", client)
+    with pytest.raises(TypeError, match=r"client must be a distributed\.Client, got str: pass distributed\.Client"):
+        fit(ImplicitALS(), source, "tcp://10.0.0.1:8786")
     with pytest.raises(ValueError, match="shards must be at least 1, got 0"):
         fit(ImplicitALS(), source, client, shards=0)
     with pytest.raises(ArithmeticError, match=r"problem of .* is singular, so its solution is not unique: raise"):
@@ -302,6 +304,11 @@ def test_a_folder_is_checked(client, tmp_path):
     (tmp_path / "1.parquet").write_bytes((tmp_path / "0.parquet").read_bytes()[:200])
     with pytest.raises(ValueError, match=r"1\.parquet' is not a complete Parquet file"):
         fit(ImplicitALS(), Parquet(tmp_path, user="a", item="b"), client)
+
+
+def test_a_worker_that_does_not_see_the_folder_says_so():
+    with pytest.raises(FileNotFoundError, match="a worker finds no file '/none': the folder must be on a file system"):
+        _parquet.read("/none", (0,), {"user": "a", "item": "b"})
 
 
 def test_without_dask_the_command_that_installs_it_is_named():

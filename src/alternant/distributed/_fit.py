@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 import numpy as np
+from distributed import Client
 
 from .._utils.validation import check_boolean, check_integer
 from ..data.csr import CSR
@@ -163,6 +164,7 @@ class _Fitted(NamedTuple):
 def _fitting(model: Any, source: Any, client: Any, shards: int | None, options: FitOptions) -> Iterator[_Fitted]:
     """Fit, and yield the result while the workers hold it."""
     _check_model(model)
+    _check_client(client)
     if shards is not None:
         shards = check_integer("shards", shards, 1)
     backend = model._backend()
@@ -229,6 +231,12 @@ def _divide(model: ImplicitALS, source: Any, cluster: Cluster, shards: int | Non
 
 def _default_shards(rows: int) -> int:
     return max(FEWEST_SHARDS, -(-rows // PER_SHARD))
+
+
+def _check_client(client: Any) -> None:
+    if not isinstance(client, Client) or client.asynchronous:
+        found = "an asynchronous one" if isinstance(client, Client) else type(client).__name__
+        raise TypeError(f"client must be a distributed.Client, got {found}: pass distributed.Client(address)")
 
 
 def _check_model(model: Any) -> None:

@@ -207,6 +207,10 @@ def read(file: str, groups: tuple[int, ...], columns: dict[str, str]) -> Part:
     from ..data.io.columns import number_column, time_column
     from ..data.io.frames import open_frame
 
+    if not Path(file).exists():
+        raise FileNotFoundError(
+            f"a worker finds no file {file!r}: the folder must be on a file system that all workers share, at one path"
+        )
     try:
         with pq.ParquetFile(file) as parquet:
             table = parquet.read_row_groups(list(groups), columns=list(columns.values()))
