@@ -8,6 +8,7 @@ from pyspark.sql import SparkSession
 
 from alternant import ExplicitALS, ImplicitALS, Interactions
 from alternant.compat.spark import ALSModel
+from alternant.compat.spark_scoring import predict, recommend
 
 COLUMNS = {"userCol": "who", "itemCol": "what"}
 OPTIONS = {"spark.ui.enabled": "false", "spark.sql.shuffle.partitions": "2", "spark.default.parallelism": "2"}
@@ -43,6 +44,29 @@ def compare_new_users(folder, data, model_class=None, **params):
     np.testing.assert_allclose(folded, model.user_factors, rtol=1e-4, atol=1e-5)
 
 
+def score_inside(spark):
+    """Check lists and predictions of a model with texts as ids, computed by Spark's workers."""
+    rng = np.random.default_rng(1)
+    users, items = (rng.integers(0, size, 300).astype(str) for size in (40, 15))
+    model = ImplicitALS(factors=3, random_state=0).fit(Interactions.from_arrays(users, items))
+    model.save("visits.safetensors")
+    frame = spark.createDataFrame([(user,) for user in [*model.user_ids_, "nobody"]], ["who"]).repartition(2)
+    lists = frame.mapInArrow(
+        recommend("visits.safetensors", k=4, user="who", item="what"),
+        "who string, what string, rank int, score float",
+    )
+    expected = model.recommend_frame(k=4, users=model.user_ids_, library="pyarrow")
+    found = sorted((row["who"], row["rank"], row["what"], row["score"]) for row in lists.collect())
+    columns = (expected[name].to_pylist() for name in ("user", "rank", "item", "score"))
+    assert found == sorted(zip(*columns, strict=True))
+    pairs = spark.createDataFrame([("1", "2"), ("nobody", "2"), (None, "3")], "who string, what string")
+    scored = pairs.mapInArrow(
+        predict("visits.safetensors", user="who", item="what"), "who string, what string, prediction float"
+    ).collect()
+    assert scored[0]["prediction"] == np.float32(model.predict("1", "2"))
+    assert np.isnan([row["prediction"] for row in scored[1:]]).all()
+
+
 def main():
     builder = SparkSession.builder.master("local[1]")
     for name, value in OPTIONS.items():
@@ -72,6 +96,7 @@ def main():
     dropped = ALSModel(model, coldStartStrategy="drop", **COLUMNS)
     dropped.save("dropped")
     assert SparkModel.load("dropped").transform(pairs).count() == len(rows)
+    score_inside(spark)
     spark.stop()
     print("all equal")  # noqa: T201 - what the test waits for
 

@@ -18,6 +18,7 @@ pq = pytest.importorskip("pyarrow.parquet", reason="pyarrow is not installed")
 
 from alternant import EASE, BiasedMF, ExplicitALS, ImplicitALS, Interactions  # noqa: E402
 from alternant.compat.spark import ALSModel  # noqa: E402
+from alternant.compat.spark_scoring import predict, recommend  # noqa: E402
 
 rng = np.random.default_rng(0)
 USERS, ITEMS = np.array([-7, 3, 20, 2**31 - 1]), np.array([100, 101, 5, 9, 30])
@@ -233,6 +234,29 @@ def test_what_is_no_model_of_spark_is_refused(tmp_path, folder):
     (folder / "metadata" / "part-00000-c000.txt").write_text("{")
     with pytest.raises(ValueError, match="has damaged metadata: save the model again"):
         ALSModel.load(folder)
+
+
+# Inside Spark's jobs
+
+
+def test_batches_are_ranked_and_predicted_from_a_file(tmp_path):
+    path = tmp_path / "model"
+    ImplicitALS.from_factors(X, Y, user_ids=[f"u{user}" for user in USERS], item_ids=ITEMS).save(path)
+    batch = pa.record_batch({"who": ["u20", None, "nobody"], "what": [5, 5, 9], "hour": [1, 2, 3]})
+    (lists,) = recommend(path, 2, user="who", item="what", exclude_seen=False)([batch])
+    best = np.argsort(-(Y @ X[2]))[:2]
+    assert lists.schema.names == ["who", "what", "rank", "score"]
+    assert lists["who"].to_pylist() == ["u20", "u20"]
+    assert lists["what"].to_pylist() == ITEMS[best].tolist()
+    assert (lists["rank"].to_pylist(), lists["rank"].type, lists["score"].type) == ([1, 2], pa.int32(), pa.float32())
+    assert not list(recommend(path, 2, user="who", exclude_seen=False)([batch.slice(1)])), "nobody is known"
+    (scored,) = predict(path, user="who", item="what", prediction="p")([batch])
+    assert scored.schema.names == ["who", "what", "hour", "p"]
+    np.testing.assert_allclose(scored["p"].to_numpy(), [X[2] @ Y[2], np.nan, np.nan], rtol=1e-6)
+    with pytest.raises(ValueError, match="the frame has no column 'user', only 'who', 'what', 'hour': rename one"):
+        list(recommend(path)([batch]))
+    with pytest.raises(ValueError, match="k must be at least 1, got 0"):
+        recommend(path, 0)
 
 
 @pytest.mark.skipif(importlib.util.find_spec("pyspark") is None, reason="pyspark is not installed")

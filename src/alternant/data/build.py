@@ -28,14 +28,19 @@ def build(
     aggregate : str
     """
     events, user_ids, item_ids, dropped = number_rows(users, items, values, times, names)
+    pairs = pairs_of(events, user_ids, item_ids, aggregate)
+    dropped.n_merged = len(events.users) - len(pairs.matrix.data)
+    return pairs, user_ids, item_ids, dropped
+
+
+def pairs_of(events: EventTable, user_ids: Ids, item_ids: Ids, aggregate: str) -> Pairs:
+    """Merge rows with the same pair; if that is an error, name the pair by its ids."""
     try:
-        pairs = merge_pairs(events, (len(user_ids), len(item_ids)), aggregate)
+        return merge_pairs(events, (len(user_ids), len(item_ids)), aggregate)
     except DuplicatePairError as error:
         raise repeated_pair(
             user_ids, int(events.users[error.row]), item_ids, int(events.items[error.row]), str(error.repeated)
         ) from None
-    dropped.n_merged = len(events.users) - len(pairs.matrix.data)
-    return pairs, user_ids, item_ids, dropped
 
 
 def repeated_pair(users: Ids, user: int, items: Ids, item: int, rows: str) -> ValueError:

@@ -17,7 +17,7 @@ from ._batches import Batches, Ranking
 from ._grid import Cut, Factors, Grid, block_count, cut
 from ._registry import active_backend, available_backends, backend_info, get_backend, set_backend, use_backend
 from ._rounds import Adaptive, Rounds, Sides, Triples, tournament
-from .als import solve_rows, squared_error
+from .als import normal_products, solve_rows, squared_error
 from .contrastive import contrastive_epoch
 from .dense import gramian, multiply, squared_norms
 from .nnls import solve_rows_nonnegative
@@ -52,6 +52,7 @@ __all__ = [
     "logistic_epoch",
     "multiply",
     "multiply_sparse",
+    "normal_products",
     "pairwise_epoch",
     "score_pairs",
     "set_backend",

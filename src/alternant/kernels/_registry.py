@@ -28,6 +28,7 @@ SIMD_LEVELS = ("avx512", "avx2", "baseline")  # best first
 KERNELS = {
     "solve_rows": "als",
     "squared_error": "als",
+    "normal_products": "als",
     "contrastive_epoch": "contrastive",
     "multiply": "dense",
     "gramian": "dense",
@@ -71,6 +72,7 @@ class Backend:
     if TYPE_CHECKING:  # the contract's signatures; a test checks that every backend has the same
         solve_rows: Final = staticmethod(als.solve_rows)
         squared_error: Final = staticmethod(als.squared_error)
+        normal_products: Final = staticmethod(als.normal_products)
         contrastive_epoch: Final = staticmethod(contrastive.contrastive_epoch)
         multiply: Final = staticmethod(dense.multiply)
         gramian: Final = staticmethod(dense.gramian)

@@ -1,4 +1,4 @@
-"""The contract of the row problem of alternating least squares: `solve_rows`, `squared_error`."""
+"""The contract of the row problem of alternating least squares: `solve_rows`, `squared_error`, `normal_products`."""
 
 from __future__ import annotations
 
@@ -184,3 +184,40 @@ def squared_error(
     threads = resolve_num_threads(num_threads)
     error: float = active_backend().squared_error(indptr, indices, weight, target, X, Y, diagonal, threads)
     return error
+
+
+def normal_products(
+    indptr: NDArray[np.int64],
+    indices: Integers,
+    weight: Reals,
+    Y: Reals,
+    P: Reals,
+    out: Reals,
+    num_threads: int | None = None,
+) -> None:
+    r"""Multiply the sparse part of each row's matrix by a vector.
+
+    .. math:: q_u = \sum_j w_j (y_j \cdot p_u)\, y_j
+
+    This is the product that a step of conjugate gradients needs, for solvers whose rows are divided: the products of
+    the parts of a row add up to that of the row. Sums over the entries are accumulated in float64, in a fixed order.
+
+    Parameters
+    ----------
+    indptr, indices, weight, Y
+        As for `solve_rows`, but `Y` must have the dtype of `P`.
+    P : array, shape (m, f)
+        The vectors; rows of zeros cost nothing.
+    out : array, shape (m, f)
+        Receives the products.
+    num_threads : int, optional
+        Number of threads; by default, all available to the process.
+    """
+    dtype = check.floating("P", P)
+    m, f = check.matrix("P", P, dtype).shape
+    check.matrix("Y", Y, dtype, columns=f)
+    check.csr(indptr, indices, m, len(Y))
+    check.vector("weight", weight, dtype, len(indices))
+    check.output("out", out, dtype, (m, f))
+    check.separate({"out": out}, {"indptr": indptr, "indices": indices, "weight": weight, "Y": Y, "P": P})
+    active_backend().normal_products(indptr, indices, weight, Y, P, out, resolve_num_threads(num_threads))

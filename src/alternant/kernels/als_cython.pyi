@@ -8,3 +8,4 @@ class Kernels:
     def __new__(cls, level: str) -> Self: ...
     solve_rows: Final = staticmethod(contract.solve_rows)
     squared_error: Final = staticmethod(contract.squared_error)
+    normal_products: Final = staticmethod(contract.normal_products)

@@ -45,12 +45,13 @@ cdef extern from "als.h" nogil:
     ctypedef struct als_table:
         int (*solve_rows[2])(const als_problem *, const als_solution *) noexcept nogil
         void (*squared_error[2])(const als_problem *, double *) noexcept nogil
+        int (*normal_products[2])(const als_problem *, void *) noexcept nogil
 
     const als_table *als_table_of(const char *level)
 
 
 cdef als_problem problem_of(indptr, indices, weight, target, Y, diagonal, Py_ssize_t size) except *:
-    """Convert the arguments common to both kernels."""
+    """Convert the arguments common to the kernels."""
     cdef als_problem p
     p.m, p.f = len(indptr) - 1, len(diagonal)
     p.indptr = <const int64_t *> integers(indptr, "indptr", 8)
@@ -126,3 +127,16 @@ cdef class Kernels:
         with nogil:
             self.table.squared_error[size == 8](&p, errors)
         return float(row_error.sum())
+
+    def normal_products(self, indptr, indices, weight, Y, P, out, num_threads=None):
+        """See `alternant.kernels.normal_products`."""
+        cdef Py_ssize_t size = real_size(P)
+        cdef als_problem p = problem_of(indptr, indices, weight, 0.0, Y, np.empty(P.shape[1], P.dtype), size)
+        cdef void *sums = floats_out(out, "out", size)
+        cdef int done
+        p.X = floats(P, "P", size)
+        p.threads = openmp_threads(num_threads, 1 + len(P) // 16)
+        with nogil:
+            done = self.table.normal_products[size == 8](&p, sums)
+        if done == ALS_NO_MEMORY:
+            raise MemoryError(f"no memory for the scratch space of {p.threads} threads; use fewer with num_threads")

@@ -127,6 +127,21 @@ def squared_error(
     return float(values.sum())
 
 
+def normal_products(
+    indptr: NDArray[np.int64],
+    indices: NDArray[Any],
+    weight: NDArray[Any],
+    Y: NDArray[Any],
+    P: NDArray[Any],
+    out: NDArray[Any],
+    num_threads: int | None = None,
+) -> None:
+    """See `alternant.kernels.normal_products`."""
+    threads = resolve_num_threads(num_threads)
+    inputs, sums = constant(indptr, indices, weight, Y, P), out.view(np.ndarray)
+    map_parallel(lambda rows: _product_range(*rows, *inputs, sums), row_ranges(indptr, threads), threads)
+
+
 def _with_target(
     indptr: NDArray[np.int64], indices: NDArray[Any], weight: NDArray[Any], target: NDArray[Any] | float,
     scale: NDArray[Any] | None = None,
@@ -386,3 +401,21 @@ def _value_range(begin, end, problem, X, values):
     d = problem.diagonal.astype(np.float64)
     for u in range(begin, end):
         values[u] = _value(problem, u, d, X)
+
+
+@entry_point
+def _product_range(begin, end, indptr, indices, weight, Y, P, out):
+    """Compute the products of the rows ``begin:end``."""
+    f = P.shape[1]
+    total = np.empty(f)
+    for u in range(begin, end):
+        total[:] = 0
+        first, last = (indptr[u], indptr[u + 1]) if P[u].any() else (0, 0)
+        for j in range(first, last):
+            y, s = Y[indices[j]], 0.0
+            for k in range(f):
+                s += np.float64(y[k]) * P[u, k]
+            s *= weight[j]
+            for k in range(f):
+                total[k] += s * y[k]
+        out[u] = total

@@ -160,3 +160,19 @@ def squared_error(
         t = _targets(weight, target, entries)
         total += x @ (g * x) + ((w * s - 2 * t) * s).sum()
     return float(total)
+
+
+def normal_products(
+    indptr: NDArray[np.int64],
+    indices: NDArray[Any],
+    weight: NDArray[Any],
+    Y: NDArray[Any],
+    P: NDArray[Any],
+    out: NDArray[Any],
+    num_threads: int | None = None,  # noqa: ARG001
+) -> None:
+    """See `alternant.kernels.normal_products`."""
+    for u in range(len(P)):
+        entries = slice(indptr[u], indptr[u + 1])
+        y = Y[indices[entries]].astype(np.float64)
+        out[u] = y.T @ (weight[entries] * (y @ P[u].astype(np.float64)))

@@ -66,4 +66,5 @@ extern const als_table ALTERNANT_TABLE(als);
 const als_table ALTERNANT_TABLE(als) = {
     {solve_rows_f32, solve_rows_f64},
     {squared_error_f32, squared_error_f64},
+    {normal_products_f32, normal_products_f64},
 };

@@ -20,7 +20,7 @@ typedef struct {
     double added;
     const void *target_scale;   /* n, or NULL */
     const void *linear;         /* m x f, added to the right-hand sides, or NULL; only for solve_rows */
-    const void *X;              /* m x f; only for squared_error */
+    const void *X;              /* m x f; only for squared_error and normal_products */
     const void *Y;              /* n x f; or NULL */
     const uint16_t *Y_f16;      /* the same in float16, if Y is NULL */
     const void *diagonal;       /* f */
@@ -44,6 +44,7 @@ typedef struct {
     /* Returns ALS_NEEDS_Y without doing anything if rows must be solved exactly and Y is in float16. */
     int (*solve_rows[2])(const als_problem *, const als_solution *); /* float32, float64 */
     void (*squared_error[2])(const als_problem *, double *row_error);
+    int (*normal_products[2])(const als_problem *, void *out); /* X holds the directions */
 } als_table;
 
 ALTERNANT_TABLES(als)

@@ -346,3 +346,42 @@ static void NAME(squared_error)(const als_problem *p, double *row_error)
         row_error[u] = total;
     }
 }
+
+/* out_u = sum_j w_j (y_j . p_u) y_j. Rows whose p_u is 0 are not read. */
+static int NAME(normal_products)(const als_problem *p, void *out)
+{
+    const ptrdiff_t m = p->m, f = p->f, fp = padded(f, sizeof(REAL));
+    int no_memory = 0;
+#ifdef _OPENMP
+#  pragma omp parallel num_threads(p->threads) reduction(| : no_memory)
+#endif
+    {
+        NAME(row) row = NAME(any_row)(p);
+        void *base;
+        double *const total = (double *)alternant_scratch(fp * sizeof(double) + (2 + CHUNK) * fp * sizeof(REAL), &base);
+        REAL *const direction = (REAL *)(total + fp), *const q = direction + fp, *const pack = q + fp;
+        ptrdiff_t u, j, k;
+        no_memory |= total == NULL;
+#ifdef _OPENMP
+#  pragma omp for schedule(dynamic, 16)
+#endif
+        for (u = 0; u < m; u++) {
+            const REAL *const given = (const REAL *)p->X + u * f;
+            REAL *const sum = (REAL *)out + u * f;
+            int zero = 1;
+            if (total == NULL) continue;
+            NAME(row_of)(&row, p, u);
+            for (k = 0; k < f; k++) zero &= given[k] == 0;
+            memset(total, 0, fp * sizeof(double) + fp * sizeof(REAL));
+            memcpy(direction, given, f * sizeof(REAL));
+            for (j = 0; !zero && j < row.n; j += CHUNK) {
+                const ptrdiff_t rows = smaller(CHUNK, row.n - j);
+                NAME(gather_any)(&row, rows, j, pack);
+                NAME(pass)(rows, fp, pack, row.w + j, direction, q, total);
+            }
+            for (k = 0; k < f; k++) sum[k] = (REAL)total[k];
+        }
+        alternant_scratch_free(base);
+    }
+    return no_memory ? ALS_NO_MEMORY : ALS_DONE;
+}

@@ -1,0 +1,108 @@
+"""What an iteration of `alternant.distributed.fit` costs: the formula of docs/distributed.md.
+
+    python -m benchmarks.distributed.cost
+
+Without arguments, it prints what large fits would take.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Machine:
+    """One of W equal workers, and the scheduler.
+
+    Attributes
+    ----------
+    user_entry, item_entry : float
+        Seconds for an interaction in the users' half-sweep, and in one product of the items', of the whole worker.
+    bandwidth : float
+        Bytes a second of its link, in each direction.
+    task : float
+        Seconds for a task of the scheduler.
+    answer : float
+        Seconds until the driver knows that a round of tasks has ended, besides their own time.
+    """
+
+    user_entry: float
+    item_entry: float
+    bandwidth: float
+    task: float
+    answer: float
+
+
+@dataclass(frozen=True)
+class Fit:
+    """The size of a fit; `steps` is the mean number of conjugate-gradient steps of an item."""
+
+    users: int
+    items: int
+    interactions: int
+    factors: int
+    workers: int
+    shards: int
+    steps: float
+    rounds: int = 4  # steps of the slowest item
+    itemsize: int = 4
+
+    @property
+    def vector(self) -> float:
+        """Bytes of the item factors: n f b."""
+        return self.items * self.factors * self.itemsize
+
+    @property
+    def blocks(self) -> int:
+        """Blocks of items."""
+        return int(min(max(1, self.vector // (1 << 21)), 32))
+
+    def bytes(self) -> float:
+        """Bytes that all workers and the driver receive in an iteration."""
+        W, k = self.workers, self.steps
+        # Y to all; x to all, two sums by a tree; each step: directions to all, a sum; the solution to the driver.
+        return self.vector * (W + (W + 2 * (W - 1)) + k * ((W - 1) + (W - 1)) + 1)
+
+    def seconds_on_the_network(self, machine: Machine) -> float:
+        """Seconds in which the busiest link is busy: trees have log2 W levels, a block is sent by its root."""
+        W, k, once = self.workers, self.steps, self.vector / machine.bandwidth
+        levels = math.ceil(math.log2(W)) if W > 1 else 0
+        fan_out = (W - 1) / min(self.blocks, W)
+        return once * ((1 + levels) + (1 + levels + 2 * levels) + k * (fan_out + levels) + 1)
+
+    def seconds_of_compute(self, machine: Machine) -> float:
+        """Seconds in the kernels: the users', the right-hand sides, the first product, and one for each step."""
+        own = self.interactions / self.workers
+        return own * (machine.user_entry + (2 + self.steps) * machine.item_entry)
+
+    def tasks(self) -> int:
+        """Tasks of an iteration."""
+        S = self.shards
+        return S + self.blocks * (2 * S + 2 + self.rounds * (2 * S + 2))
+
+    def seconds(self, machine: Machine) -> float:
+        """Seconds of an iteration."""
+        scheduled = self.tasks() * machine.task + (self.rounds + 3) * machine.answer
+        return self.seconds_of_compute(machine) + self.seconds_on_the_network(machine) + scheduled
+
+    def worker_memory(self) -> float:
+        """Bytes of a worker: its interactions in both orders, its users before and after, and three item sides."""
+        own = 20 * self.interactions / self.workers + 2 * self.users * self.factors * self.itemsize / self.workers
+        return own + 3 * self.vector
+
+
+def main() -> None:
+    """Print what 1e9 and 1e11 interactions take."""
+    machine = Machine(user_entry=2e-9, item_entry=1e-9, bandwidth=1.25e9, task=5e-4, answer=0.02)  # 32 cores, 10 Gbit/s
+    print(f"{'interactions':>12} {'machines':>8} {'GB sent':>8} {'compute s':>9} {'network s':>9} {'tasks s':>8} "
+          f"{'iteration s':>11} {'GB each':>8}")  # fmt: skip
+    for interactions, users, items, workers in ((1e9, 2e7, 2e6, 10), (1e10, 1e8, 5e6, 30), (1e11, 1e9, 1e7, 100)):
+        fit = Fit(int(users), int(items), int(interactions), 64, workers, workers, steps=2.5)
+        parts = fit.seconds_of_compute(machine), fit.seconds_on_the_network(machine), fit.tasks() * machine.task
+        print(f"{interactions:12.0e} {workers:8} {fit.bytes() / 1e9:8.0f} {parts[0]:9.1f} {parts[1]:9.1f} "
+              f"{parts[2]:8.1f} {fit.seconds(machine):11.1f} {fit.worker_memory() / 1e9:8.1f}")  # fmt: skip
+
+
+if __name__ == "__main__":
+    main()

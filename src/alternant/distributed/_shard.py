@@ -1,0 +1,373 @@
+"""A shard: some of the users, with their interactions and factors, in the memory of the worker that it lives on.
+
+Shards are not Dask's data, which it could move or write to disk: they are objects of the worker's process, and tasks
+that are restricted to the worker call their methods. What such a task returns is Dask's.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .._utils.atomic import whole_file
+from .._utils.pool import Pool
+from .._utils.threads import weighted_sum
+from ..data.csr import CSR
+from ..kernels import get_backend
+from ..models._checkpoint import digest
+from ..models.als.basis import Basis, Product, gramian
+from ..models.als.half_sweep import half_sweep, penalty
+from ..models.als.implicit_objective import ImplicitObjective
+from ..models.als.problems import RowProblems
+from ..models.als.solver import Solver
+
+LISTS = 1 << 14  # users ranked at a time
+
+_shards: dict[tuple[str, int], Shard] = {}
+_bases: dict[str, tuple[int, Basis]] = {}  # of the last fixed items of each fit: all shards of a worker share it
+_computing = threading.RLock()  # one shard at a time has all threads of the worker
+
+
+class ShardMissingError(RuntimeError):
+    """The worker does not hold the shard, or not these factors; the second argument is the number of the shard."""
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How the workers solve rows."""
+
+    backend: str
+    method: str
+    tol: float
+    max_steps: int
+    num_threads: int | None  # None: as many as Dask gives the worker
+
+    def solver(self) -> Solver:
+        """Return the solver of this worker; Dask's nanny sets ``OMP_NUM_THREADS=1``, so the number is explicit."""
+        threads = _threads_of_worker() if self.num_threads is None else self.num_threads
+        return Solver(get_backend(self.backend), self.method, self.tol, self.max_steps, threads, narrow=False)
+
+
+class Swept(NamedTuple):
+    """What a half-sweep of the users of a shard tells the others."""
+
+    objective: float
+    steps: float  # of conjugate gradients, in total
+    gramian: NDArray[np.float64]  # of the users as the items' half-sweep fixes them
+    penalty: float  # the sum of ``lambda_u |d_u x_u|^2``
+
+
+class Shard:
+    """Some of the users.
+
+    Parameters
+    ----------
+    rows : CSR, shape (m, n_items)
+        Their interactions.
+    first : int
+        The row number of the first one in the whole matrix.
+    ids : array, shape (m,), or None
+        Their raw ids.
+    """
+
+    def __init__(self, rows: CSR, first: int, ids: NDArray[Any] | None = None) -> None:
+        self.rows, self.first, self.ids = rows, first, ids
+        self.versions: dict[int, NDArray[Any]] = {}  # factors after half-sweeps
+        self.rotated: tuple[int, NDArray[Any]] | None = None  # a version in the coordinates of the items' problems
+        self.number = self.attempt = 0
+        self._ones: Any = None
+
+    # What the parameters are chosen from
+
+    def degrees(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Return the numbers of interactions of the users, and of all items with these users."""
+        return np.diff(self.rows.indptr), np.bincount(self.rows.indices, minlength=self.rows.shape[1])
+
+    def digest(self) -> str:
+        """Return a digest of the interactions."""
+        return digest([self.first, self.rows.shape, self.rows.indptr, self.rows.indices, self.rows.data])
+
+    def size_range(self) -> tuple[float, float]:
+        """Return the least and the greatest absolute value."""
+        size = np.abs(self.rows.data)
+        return float(size.min(initial=np.inf)), float(size.max(initial=0))
+
+    def size_histogram(self, shift: int, prefix: int) -> NDArray[np.int64]:
+        """Count absolute values by 16 bits of their representation, among those whose higher bits are `prefix`."""
+        width = 8 * self.rows.data.itemsize
+        bits = np.abs(self.rows.data).view(f"u{width // 8}")
+        if shift + 16 < width:
+            bits = bits[bits >> bits.dtype.type(shift + 16) == prefix]
+        return np.bincount((bits >> bits.dtype.type(shift)).astype(np.int64) & 0xFFFF, minlength=1 << 16)
+
+    def size_sum(self, epsilon: float | None) -> float:
+        """Return the sum of the absolute values or, with an epsilon, of ``log(1 + |r| / epsilon)``."""
+        wide = np.abs(self.rows.data).astype(np.float64)
+        return float((wide if epsilon is None else np.log1p(wide / epsilon)).sum())
+
+    def confidence_sum(self, objective: ImplicitObjective) -> float:
+        """Return the sum of the confidences."""
+        return objective.mean_confidence(self.rows.data) * len(self.rows.data) if len(self.rows.data) else 0.0
+
+    def joint_degrees(self, exponent: float, e: NDArray[np.float64]) -> float:
+        """Return ``sum n_u^-a e_i`` over the pairs."""
+        return weighted_sum(self._user_powers(-exponent), self._matrix() @ e)
+
+    def noise(self, d: tuple[float, float], e: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Return sums over the users and, by item, ``sum d_u^2``, for the threshold of the regularization."""
+        ones, d_u = self._matrix(), d[0] * self._user_powers(d[1])
+        r = d_u**2 * (ones @ e**2)
+        return np.array([r.sum(), (r**2).sum(), weighted_sum(d_u**4, ones @ e**4)]), ones.T @ d_u**2
+
+    def squared(self, d: tuple[float, float], v: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return ``R^T diag(d^2) R v``, where R has a one for each interaction."""
+        ones, d_u = self._matrix(), d[0] * self._user_powers(d[1])
+        return np.asarray(ones.T @ ((d_u**2)[:, None] * (ones @ v)))
+
+    def _user_powers(self, exponent: float) -> NDArray[np.float64]:
+        return np.asarray(np.maximum(np.diff(self.rows.indptr), 1).astype(np.float64) ** exponent)
+
+    def _matrix(self) -> Any:
+        if self._ones is None:
+            ones = np.ones(len(self.rows.indices), np.float32)
+            self._ones = CSR(self.rows.indptr, self.rows.indices, ones, self.rows.shape).to_scipy()
+        return self._ones
+
+    # The fit
+
+    def prepare(self, objective: ImplicitObjective, settings: Settings) -> float:
+        """Make the row problems; return the share of the objective at factors of 0.
+
+        `objective` is the one of all users, whose degrees lack those of the users: the shard has its own.
+        """
+        assert objective.degrees is not None
+        degrees = replace(objective.degrees, users=np.diff(self.rows.indptr))
+        self.objective, self.settings, self.solver = replace(objective, degrees=degrees), settings, settings.solver()
+        self._ones = None
+        numbers = self.first + np.arange(self.rows.shape[0])
+        self.users: RowProblems = self.objective.problems(self.rows, "user", numbers)
+        columns = self.rows.transpose()
+        items = self.objective.problems(columns, "item")
+        self.items = replace(items, target=items.targets(), target_scale=None)
+        return self.objective.constant(self.rows, self.users)
+
+    def solve_users(self, fit: str, source: int, version: int, fixed: NDArray[Any]) -> Swept:
+        """Run the users' half-sweep, starting from the factors of version `source` (0: from zeros).
+
+        Only the two versions are kept. Without a version `source`, nothing is lost: the driver makes it again.
+        """
+        self.versions = {source: self.get_users(source)} if source else {}
+        weights, solver = self.objective._weights("user"), self.solver
+        solved = half_sweep(self.users, self.versions.get(source), self._basis(fit, version, fixed), solver, weights)
+        self.versions[version] = solved.factors
+        sent = self.objective.fixed(solved.factors, "user", solver)
+        return Swept(
+            solved.objective, solved.mean_steps * len(solved.factors), gramian(sent, solver),
+            penalty(self.users, sent, solver),
+        )  # fmt: skip
+
+    def _basis(self, fit: str, version: int, fixed: NDArray[Any]) -> Basis:
+        """Return the coordinates of the users' problems, for any users."""
+        known = _bases.get(fit)
+        if known is None or known[0] != version:
+            Y = np.require(fixed, None, ["C", "A"])
+            basis = Basis.of(Y, self.objective.unobserved_weight, self.solver, padded=self.settings.method == "cg")
+            known = _bases[fit] = version, basis
+        return known[1]
+
+    def set_users(self, version: int, factors: NDArray[Any]) -> None:
+        """Continue from these factors."""
+        self.versions = {version: np.require(factors, None, ["C", "A"])}
+
+    def get_users(self, version: int) -> NDArray[Any]:
+        """Return the factors of a version."""
+        if version not in self.versions:
+            raise ShardMissingError(f"shard {self.number} has no version {version}", self.number)
+        return self.versions[version]
+
+    def start_items(
+        self, version: int, outer: NDArray[np.float64], rows: tuple[int, int], start: NDArray[Any]
+    ) -> NDArray[Any]:
+        """Return the right-hand sides of some items' problems, and the products of their matrices with `start`.
+
+        Both are the shares of these users, in the coordinates that `outer` transforms the users' factors to.
+
+        Returns
+        -------
+        array, shape (2, items, f)
+        """
+        if self.rotated is None or self.rotated[0] != version:
+            sent = np.ascontiguousarray(self.objective.fixed(self.get_users(version), "user", self.solver))
+            X = Pool().array(sent.shape, sent.dtype)
+            Product(outer, sent.dtype)(sent, X, self.solver)
+            self.rotated = version, X
+        X = self.rotated[1]
+        out = np.zeros((2, rows[1] - rows[0], X.shape[1]), X.dtype)
+        indptr = self.items.indptr[rows[0] : rows[1] + 1]
+        zero, one = np.zeros(len(self.items.indices), X.dtype), np.ones(X.shape[1], X.dtype)
+        self.solver.backend.solve_rows(  # with weights of 0 and a diagonal of 1, the solution is the right-hand side
+            indptr, self.items.indices, zero, self.items.target, X, one, np.zeros(len(out[0]), X.dtype), out[0],
+            tol=0.0, max_steps=1, num_threads=self.solver.num_threads,
+        )  # fmt: skip
+        self._multiply(rows, X, np.require(start, None, ["C", "A"]), out[1])
+        return out
+
+    def multiply_items(self, version: int, rows: tuple[int, int], direction: Any) -> NDArray[Any]:
+        """Return the products of some items' matrices with vectors: the share of these users.
+
+        Parameters
+        ----------
+        version : int
+            Of the users' factors.
+        rows : (int, int)
+            The range of the items.
+        direction : (array, array)
+            Which of these items are wanted, by their position in the range; and their vectors.
+        """
+        if self.rotated is None or self.rotated[0] != version:
+            raise ShardMissingError(f"shard {self.number} has not begun with version {version}", self.number)
+        X = self.rotated[1]
+        active, vectors = direction
+        P, out = (np.zeros((rows[1] - rows[0], X.shape[1]), X.dtype) for _ in range(2))
+        P[active] = vectors
+        self._multiply(rows, X, P, out)
+        return np.asarray(out[active])
+
+    def _multiply(self, rows: tuple[int, int], X: NDArray[Any], P: NDArray[Any], out: NDArray[Any]) -> None:
+        self.solver.backend.normal_products(
+            self.items.indptr[rows[0] : rows[1] + 1], self.items.indices, self.items.weight, X, P, out,
+            self.solver.num_threads,
+        )  # fmt: skip
+
+    # What is left of it
+
+    def interactions(self) -> CSR:
+        """Return the interactions."""
+        return self.rows
+
+    def user_sum(self, version: int) -> NDArray[np.float64]:
+        """Return the sum of the factors, in which users without interactions are 0."""
+        return np.asarray(self.get_users(version).sum(axis=0, dtype=np.float64))
+
+    def write_users(self, version: int, mean: NDArray[Any], path: str) -> None:
+        """Write the factors; users without interactions get `mean`."""
+        write_factors(path, self._names(), self._finished(version, mean))
+
+    def write_lists(
+        self, version: int, mean: NDArray[Any], items: NDArray[Any], ids: NDArray[Any], k: int, exclude_seen: bool,
+        path: str,
+    ) -> None:  # fmt: skip
+        """Rank items for the users, and write the lists, a part of them at a time."""
+        import pyarrow as pa
+        import pyarrow.parquet as pq
+
+        users, names = self._finished(version, mean), self._names()
+        items = np.require(items, None, ["C", "A"])
+        with whole_file(path, "a list") as temporary, contextlib.ExitStack() as stack:
+            writer = None
+            for start in range(0, max(1, len(users)), LISTS):
+                block = slice(start, start + LISTS)
+                seen = (self.rows.indptr[start : start + LISTS + 1], self.rows.indices) if exclude_seen else None
+                best = np.empty((len(users[block]), k), np.int32)
+                scores = np.empty(best.shape, users.dtype)
+                self.solver.backend.top_k(
+                    np.ascontiguousarray(users[block]), items, k, seen, None, best, scores, self.solver.num_threads
+                )
+                rows, places = np.nonzero(best >= 0)
+                table = pa.table({
+                    "user": _column(names[block][rows]), "item": _column(ids[best[rows, places]]),
+                    "rank": pa.array(places + 1, pa.int32()), "score": pa.array(scores[rows, places]),
+                })  # fmt: skip
+                if writer is None:
+                    writer = stack.enter_context(pq.ParquetWriter(temporary, table.schema))
+                writer.write_table(table)
+
+    def _names(self) -> NDArray[Any]:
+        return self.first + np.arange(self.rows.shape[0]) if self.ids is None else self.ids
+
+    def _finished(self, version: int, mean: NDArray[Any]) -> NDArray[Any]:
+        factors = self.get_users(version).copy()
+        factors[np.diff(self.rows.indptr) == 0] = mean
+        return factors
+
+
+def write_factors(path: str, ids: NDArray[Any], factors: NDArray[Any]) -> None:
+    """Write a Parquet file with the columns ``id`` and ``features``, as Spark does."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    features = pa.FixedSizeListArray.from_arrays(pa.array(factors.reshape(-1)), factors.shape[1])
+    table = pa.table({"id": _column(ids), "features": features.cast(pa.list_(features.type.value_type))})
+    with whole_file(path, "factors") as temporary:
+        pq.write_table(table, temporary)
+
+
+def _column(ids: NDArray[Any]) -> Any:
+    import pyarrow as pa
+
+    return pa.array(ids.tolist() if ids.dtype == object else ids)
+
+
+# Tasks
+
+
+def call(fit: str, number: int, attempt: int, method: str, *args: Any) -> Any:
+    """Run a method of a shard on the worker that holds it.
+
+    A task of an earlier attempt, which was still waiting when that was given up, must not change the shard any more.
+    """
+    with _computing:
+        shard = _shards.get((fit, number))
+        if shard is None or attempt < shard.attempt:
+            raise ShardMissingError(f"shard {number} is not on this worker", number)
+        shard.attempt = attempt
+        return getattr(shard, method)(*args)
+
+
+def create(fit: str, number: int, make: Callable[..., Shard], *args: Any) -> int:
+    """Make a shard on this worker; return its number of users."""
+    with _computing:
+        shard = _shards[fit, number] = make(*args)
+        shard.number = number
+        return shard.rows.shape[0]
+
+
+def of_rows(rows: CSR, first: int, ids: NDArray[Any] | None) -> Shard:
+    """Make a shard of rows of a matrix."""
+    return Shard(CSR.of(rows.indptr, rows.indices, rows.data, rows.shape), first, ids)
+
+
+def held(fit: str) -> list[int]:
+    """Return the numbers of the shards of a fit on this worker."""
+    return [number for key, number in list(_shards) if key == fit]
+
+
+def forget(fit: str) -> None:
+    """Free the memory of a fit on this worker."""
+    for key in [key for key in _shards if key[0] == fit]:
+        del _shards[key]
+    _bases.pop(fit, None)
+
+
+def _threads_of_worker() -> int:
+    from distributed import get_worker
+
+    return int(get_worker().state.nthreads)
+
+
+def describe(backend: str) -> str:
+    """Return what the bits of results depend on."""
+    from importlib.metadata import PackageNotFoundError, version
+
+    try:
+        found = version("alternant")
+    except PackageNotFoundError:  # run from its source
+        found = "unknown"
+    kernels = get_backend(backend)
+    return f"alternant {found}, {kernels.name}" + (f" {kernels.simd}" if kernels.simd else "")
