@@ -32,13 +32,32 @@ def update(model: AlternatingLeastSquares, change: Change, given: dict[str, Any]
         own, new = model._side(kind), change.new(kind)
         grown = np.zeros((len(own) + len(new), own.shape[1]), own.dtype)
         grown[: len(own)] = own
-        model.__dict__.update(model._new_state(kind, new, given.get(kind)), **{f"{kind}_factors": grown})
+        state = model._new_state(kind, new, given.get(kind))
+        if kind == "user" and len(new):
+            state |= _placed(model, change, state, grown, new)
+        model.__dict__.update(state, **{f"{kind}_factors": grown})
     _solve(model, change, "item", stale_items(change))
     _solve(model, change, "user", np.union1d(change.users, change.new("user")))
     counts = np.diff(change.rows.indptr)[change.users]
     _solve(model, change, "user", change.users[counts == 0])  # again, as mean users: without what they were before
     factors = {name: model.__dict__[name] for name in ("user_factors", "item_factors")}
     model._assign(**factors, interactions_=change.rows)
+
+
+def _placed(
+    model: AlternatingLeastSquares, change: Change, state: dict[str, Any], grown: NDArray[Any], new: NDArray[np.int64]
+) -> dict[str, Any]:
+    """Place new users where they are solved from: at the mean user or where their features are, and return the state.
+
+    At 0, they would not count in the problems of items, and an item that only new users have would remain at 0.
+    """
+    mean = model._mean_row("user")
+    model.__dict__.update(state)
+    of_features = model._means("user", len(new), grown.dtype, new, None)
+    grown[new, : mean.shape[0]] = mean
+    if of_features is not None:
+        grown[new, : of_features.shape[1]] = of_features
+    return model._partial_state("user", new, change.rows_of("user", new))
 
 
 def _solve(

@@ -12,7 +12,7 @@ from ...data.csr import CSR
 from ...kernels import Batches, Factors
 from .._checkpoint import Snapshot
 from .._fit_loop import Iteration
-from .epochs import all_finite
+from .epochs import all_finite, warn_without_negatives
 
 if TYPE_CHECKING:
     from ...kernels._registry import Backend
@@ -59,6 +59,7 @@ class ContrastiveTraining:
         self.seed = int(rng.integers(1 << 63))
         self.shape = train.shape
         counts = np.diff(positives.indptr)
+        warn_without_negatives(counts, train.shape[1], "items differ by chance alone")
         self.users = rng.permutation(np.flatnonzero(counts))
         self.all_users = start.X
         known = model._previous_users() if given is None else len(counts)
