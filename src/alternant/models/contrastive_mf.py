@@ -100,6 +100,8 @@ class ContrastiveMF(EpochModel, Transformer):
         ``seconds`` since the fit began.
     backend_ : str
         The backend that the fit used.
+    mean_squares_ : tuple of float
+        What Adagrad's sums have grown to: of a user's vector on average, and of an item's for each of its interactions.
     interactions_ : CSR
         The interactions of the fit.
 
@@ -115,7 +117,9 @@ class ContrastiveMF(EpochModel, Transformer):
     traits: ClassVar[Traits] = Traits(
         "implicit", "clicks, plays, purchases, each against many other items", "gradient of the cosine, softmax or CCL"
     )
+    _fitted_state = (*EpochModel._fitted_state, "mean_squares_")
     _loss_name = "loss"
+    _night_rate = 0.5
     _choices: ClassVar[dict[str, tuple[str, ...]]] = {"loss": ("softmax", "contrastive")}
     _rules: ClassVar[dict[str, Rule]] = {
         "negatives": integer_rule(1),

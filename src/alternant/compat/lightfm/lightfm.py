@@ -374,8 +374,7 @@ class LightFM:
 
     def _initial(self, maps: tuple[FeatureMap, FeatureMap], shape: tuple[int, int]) -> tuple[Factors, Factors]:
         """Draw embeddings as LightFM does, items first; sums of squares, of the rows, start at 1."""
-        f, drawn = self.no_components, {}
-        widths: list[Any] = [one.width for one in maps]
+        f, drawn, widths = self.no_components, {}, [one.width for one in maps]
         for side, count in (("item", widths[1]), ("user", widths[0])):
             drawn[side] = ((self.random_state.rand(count, f) - 0.5) / f).astype(np.float32)
         embeddings = Factors(drawn["user"], drawn["item"], *(np.zeros(count, np.float32) for count in widths))

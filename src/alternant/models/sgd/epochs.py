@@ -193,8 +193,9 @@ class EpochModel(FoldInUsersModel):
         training = self._training(change.rows, None, rng, self._unpack(users, items))
         training.forget(change.before)
         run = getattr(self, "n_iter_", self.epochs)  # fewer than `epochs` after early stopping
-        for epoch in range(max(1, round(UPDATE_SHARE * run))):
-            done = training.step(run + 1 + epoch)
+        first = 1 + round(self._night_rate * run)
+        for epoch in range(first, first + max(1, round(UPDATE_SHARE * run))):
+            done = training.step(epoch)
         self._assign(
             user_factors=done.user_factors, item_factors=done.item_factors, interactions_=change.rows, **done.state
         )
@@ -220,6 +221,7 @@ class EpochModel(FoldInUsersModel):
     # Hooks, in the order in which a fit calls them; only `_training` has no default
 
     _loss_name = "rmse"  # in the history
+    _night_rate = 1.0  # the part of a fit after which its learning rate is that of a partial fit
 
     def _may_be_held_out(self, rows: CSR) -> NDArray[np.bool_] | None:
         """Return the entries from which a `validation_fraction` is drawn; None for all."""
