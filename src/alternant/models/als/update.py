@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ...kernels._grid import column_counts
 from .._partial_fit import Change
 
 if TYPE_CHECKING:
@@ -75,9 +76,9 @@ def _solve(
 def stale_items(change: Change) -> NDArray[np.int64]:
     """Return the items to solve: new ones, and those that have grown enough since they were solved."""
     indices, n = change.rows.indices, change.rows.shape[1]
-    after = np.bincount(indices, minlength=n)[change.items]
-    new, again = (
-        np.bincount(indices[change.at[part]], minlength=n)[change.items] for part in (change.fresh, ~change.fresh)
+    after, new, again = (
+        column_counts(part, n)[change.items]
+        for part in (indices, indices[change.at[change.fresh]], indices[change.at[~change.fresh]])
     )
     with np.errstate(divide="ignore"):
         passed = [np.floor(np.log(counts) / np.log1p(STALE)) for counts in (after - new, after)]
