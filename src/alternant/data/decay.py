@@ -54,7 +54,7 @@ def half_life_of(half_life: Any, dates: bool) -> float:
         raise refusal(
             TypeError, f"{parameter('half_life')} must be a number, a duration such as '30d' or None, got {half_life!r}"
         )
-    elif dates:
+    elif dates and float(half_life) > 0:
         raise refusal(
             TypeError,
             f"{parameter('half_life')} must have a unit, since times are dates: pass '{half_life:g}d' for days, or a "
@@ -78,7 +78,7 @@ def _seconds(duration: timedelta | np.timedelta64) -> float:
 
 
 def _parsed(text: str) -> float:
-    found = re.fullmatch(r"\s*([0-9]*\.?[0-9]+(?:e[+-]?[0-9]+)?)\s*([a-z]+)\s*", text)
+    found = re.fullmatch(r"\s*(-?[0-9]*\.?[0-9]+(?:e[+-]?[0-9]+)?)\s*([a-z]+)\s*", text)
     if found and found[2] in SECONDS:
         return float(found[1]) * SECONDS[found[2]]
     raise refusal(
