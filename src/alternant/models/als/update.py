@@ -33,41 +33,28 @@ def update(model: AlternatingLeastSquares, change: Change, given: dict[str, Any]
         own, new = model._side(kind), change.new(kind)
         grown = np.zeros((len(own) + len(new), own.shape[1]), own.dtype)
         grown[: len(own)] = own
-        state = model._new_state(kind, new, given.get(kind))
-        if kind == "user" and len(new):
-            state |= _placed(model, change, state, grown, new)
-        model.__dict__.update(state, **{f"{kind}_factors": grown})
+        model.__dict__.update(model._new_state(kind, new, given.get(kind)), **{f"{kind}_factors": grown})
     _solve(model, change, "item", stale_items(change))
-    _solve(model, change, "user", np.union1d(change.users, change.new("user")))
-    counts = np.diff(change.rows.indptr)[change.users]
-    _solve(model, change, "user", change.users[counts == 0])  # again, as mean users: without what they were before
+    users = np.union1d(change.users, change.new("user"))
+    _solve(model, change, "user", users)
+    # Once more, as mean users and without what they were before: those whose interactions were taken back, and those
+    # who only have items of which nothing is known, since nobody else has them. Items are at 0 to such users.
+    counts = np.diff(change.rows.indptr)[users]
+    strange = users[(counts == 0) | ~model.__dict__["user_factors"][users].any(axis=1)]
+    _solve(model, change, "user", strange, empty=True)
     factors = {name: model.__dict__[name] for name in ("user_factors", "item_factors")}
     model._assign(**factors, interactions_=change.rows)
 
 
-def _placed(
-    model: AlternatingLeastSquares, change: Change, state: dict[str, Any], grown: NDArray[Any], new: NDArray[np.int64]
-) -> dict[str, Any]:
-    """Place new users where they are solved from: at the mean user or where their features are, and return the state.
-
-    At 0, they would not count in the problems of items, and an item that only new users have would remain at 0.
-    """
-    mean = model._mean_row("user")
-    model.__dict__.update(state)
-    of_features = model._means("user", len(new), grown.dtype, new, None)
-    grown[new, : mean.shape[0]] = mean
-    if of_features is not None:
-        grown[new, : of_features.shape[1]] = of_features
-    return model._partial_state("user", new, change.rows_of("user", new))
-
-
 def _solve(
-    model: AlternatingLeastSquares, change: Change, kind: str, numbers: NDArray[np.int64]
+    model: AlternatingLeastSquares, change: Change, kind: str, numbers: NDArray[np.int64], empty: bool = False
 ) -> None:
     if not len(numbers):
         return
     factors = model.__dict__[f"{kind}_factors"]
     rows = change.rows_of(kind, numbers)
+    if empty:
+        rows = rows.filter(np.zeros(len(rows.data), np.bool_))
     fixed = model.__dict__["item_factors" if kind == "user" else "user_factors"]
     factors[numbers] = model._fold_in(rows, fixed, kind, numbers, own=factors[numbers])
     model.__dict__.update(model._partial_state(kind, numbers, rows))
