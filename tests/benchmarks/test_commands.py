@@ -29,6 +29,7 @@ TINY = [
     "events preferences --data ml-latest-small --folder FOLDER --seeds 0 --draws 1",
     "tune-budget --data ml-latest-small --folder FOLDER --factors 4 --trials 2",
     "nightly --data ml-latest-small --folder FOLDER --nights 2 --models implicit-als explicit-als",
+    "nightly --data ml-latest-small --folder FOLDER --nights 3 --models popularity --launch",
     "nightly --save --size 50 20 300 --factors 4",
 ]
 

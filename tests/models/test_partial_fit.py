@@ -284,7 +284,7 @@ def test_features_of_new_rows_are_taken_and_known_rows_keep_theirs():
 # --- gradient descent -----------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("cls", [BPR, LogisticMF])
+@pytest.mark.parametrize("cls", [BPR, ContrastiveMF, LogisticMF])
 def test_steps_continue_with_the_sums_of_the_fit(cls, tmp_path):
     """Without them, Adagrad's first steps would be as long as in the first epoch of a fit."""
     model = small(cls, epochs=20)
