@@ -2,13 +2,15 @@
 
     python -m benchmarks nightly --folder FOLDER --at-most 5                     # all models on all data below
     python -m benchmarks nightly --folder FOLDER --data gowalla --models implicit-als --nights 30 --every 5
+    python -m benchmarks nightly --folder FOLDER --data msweb steam-200k --launch
     python -m benchmarks nightly --save                                          # a file of a million users
 
 A tenth of the interactions is held out. The last hundredths of the others come night by night: with the times of
 ml-latest-small in their order, else at random, such that users and items that are new make up 15 % of these events
 each. `partial_fit` learns each night's events; every `--every` nights, the model is compared with one fitted anew on
 all events so far: by NDCG@20 on the held-out interactions of the users and items known by then (ratings: by the RMSE,
-where a loss is a higher error). The time is that of the process, which other processes disturb little.
+where a loss is a higher error). With `--launch`, the middle night also brings all events of a popular item that nobody
+has seen before. The time is that of the process, which other processes disturb little.
 
 The command exits with 1 if, with `--at-most P`, a night takes more than P % of a fit's time, or if a model is more than
 1 % worse than the fit.
@@ -38,10 +40,12 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
 SHARE, HELD_OUT, NEW = 0.01, 0.1, 0.15
+LAUNCHED = 10  # rank of the item by its number of events
 FITTED_ON = {
-    "gowalla": ["implicit-als", "logistic-mf", "bpr", "item-knn", "popularity"],
+    "msweb": ["implicit-als", "logistic-mf", "bpr", "contrastive-mf"],
+    "gowalla": ["implicit-als", "logistic-mf", "bpr", "contrastive-mf", "item-knn", "popularity"],
     "yelp2018": ["implicit-als", "item-knn"],
-    "steam-200k": ["implicit-als", "ease"],
+    "steam-200k": ["implicit-als", "bpr", "contrastive-mf", "ease"],
     "ml-latest-small": ["implicit-als", "logistic-mf", "bpr", "explicit-als", "biased-mf"],
     "jester-1": ["cosine-mf", "explicit-als", "biased-mf"],
 }
@@ -53,7 +57,9 @@ Events = tuple[np.ndarray, np.ndarray, np.ndarray]
 class Nights:
     """A data set as what the first fit sees, what comes in each night, and what is held out."""
 
-    def __init__(self, matrix: sp.coo_array, times: np.ndarray | None, nights: int, seed: int = 0) -> None:
+    def __init__(
+        self, matrix: sp.coo_array, times: np.ndarray | None, nights: int, launch: bool = False, seed: int = 0
+    ) -> None:
         rng = np.random.default_rng(seed)
         held = rng.random(matrix.nnz) < HELD_OUT
         users, items, values = (part[~held] for part in (matrix.row, matrix.col, matrix.data))
@@ -62,12 +68,14 @@ class Nights:
         order = np.argsort(order, kind="stable")
         if times is None:
             rng.shuffle(order[-night * nights :])
+        self.ends = [len(users) - night * (nights - done) for done in range(nights + 1)]
+        if launch:
+            order = self._launch(items, order, (nights + 1) // 2)
         number_users, number_items = _by_appearance(users[order]), _by_appearance(items[order])
         self.events: Events = number_users[users[order]], number_items[items[order]], values[order]
         known = (matrix.row[held] < len(number_users)) & (matrix.col[held] < len(number_items))
         at = [part[held][known] for part in (matrix.row, matrix.col, matrix.data)]
         self.test: Events = number_users[at[0]], number_items[at[1]], at[2]
-        self.ends = [len(users) - night * (nights - done) for done in range(nights + 1)]
 
     @staticmethod
     def _arrivals(users: np.ndarray, items: np.ndarray, late: int, rng: np.random.Generator) -> np.ndarray:
@@ -80,6 +88,15 @@ class Nights:
             new[chosen[: np.searchsorted(np.cumsum(counts[chosen]), NEW * late)]] = True
             order[new[ids]] = 1
         return order
+
+    def _launch(self, items: np.ndarray, order: np.ndarray, night: int) -> np.ndarray:
+        """Move all events of a popular item to the end of a night, which becomes longer."""
+        popular = items[order] == np.argsort(-np.bincount(items), kind="stable")[LAUNCHED - 1]
+        before = np.cumsum(popular)
+        self.ends = [end - int(before[end - 1]) + (done >= night) * int(before[-1])
+                     for done, end in enumerate(self.ends)]  # fmt: skip
+        start = self.ends[night] - int(before[-1])
+        return np.insert(order[~popular], start, order[popular])
 
     def until(self, night: int) -> sp.csr_array:
         """Return all events until a night."""
@@ -137,7 +154,7 @@ def process_seconds(run: Callable[[], object]) -> float:
 def follow(name: str, model_name: str, options: argparse.Namespace, report: Report) -> list[str]:
     """Learn the nights of one data set with one model, and add a row."""
     cls = MODELS[model_name]
-    nights = Nights(*read(name, options.folder, cls.traits.feedback), options.nights)
+    nights = Nights(*read(name, options.folder, cls.traits.feedback), options.nights, options.launch)
     known = cls().get_params()
     params = {key: value for key, value in {"random_state": 0, "num_threads": options.threads}.items() if key in known}
     silent = {"show_progress": False} if {"epochs", "iterations"} & set(known) else {}
@@ -210,6 +227,7 @@ def main(arguments: Sequence[str]) -> int:
     made.add_argument("--models", nargs="+", choices=list(MODELS), help="by default, those that suit the data")
     made.add_argument("--nights", type=at_least(1), default=10)
     made.add_argument("--every", type=at_least(1), default=1, help="compare after every so many nights, and the first")
+    made.add_argument("--launch", action="store_true", help="a popular item is new in the middle night")
     made.add_argument("--save", action="store_true", help="measure a large file instead")
     made.add_argument("--size", nargs=3, type=at_least(1), default=[1_000_000, 100_000, 20_000_000])
     options = made.parse_args(arguments)

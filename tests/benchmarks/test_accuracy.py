@@ -10,6 +10,7 @@ from alternant import ImplicitALS
 
 pytest.importorskip("benchmarks.accuracy", reason="the benchmarks are not beside the tests (a wheel's test run)")
 
+from benchmarks.accuracy import nightly
 from benchmarks.accuracy import table as accuracy
 from benchmarks.accuracy.contenders import OURS, Contender, relative
 from benchmarks.accuracy.report import Published, draw, table
@@ -200,3 +201,19 @@ def test_the_picture_is_drawn_and_published_figures_are_sorted(tmp_path):
     rows = table([row], published)
     assert [made[0] for made in rows] == ["EASE", "SimpleX", "alternant"]
     assert rows[-1][1:5] == ("8", "0.2000", "0.1000", "1.0")
+
+
+def test_a_launch_brings_all_events_of_a_popular_item_in_one_night():
+    rng = np.random.default_rng(0)
+    pairs = np.unique(np.column_stack([rng.integers(0, 300, 4000), (40 * rng.random(4000) ** 2).astype(int)]), axis=0)
+    matrix = sp.coo_array((np.ones(len(pairs)), pairs.T), shape=(300, 40))
+    plain, launched = (nightly.Nights(matrix, None, 4, launch) for launch in (False, True))
+    events = [launched.of(night) for night in range(1, 5)]
+    before = np.unique(launched.until(1).tocoo().col)
+    new = np.setdiff1d(events[1][1], before)
+    counts = np.bincount(events[1][1])
+    assert counts[new].max() > 50
+    star = new[counts[new].argmax()]
+    assert all((items != star).all() for night, (_, items, _) in enumerate(events) if night != 1)
+    assert launched.until(4).sum() == plain.until(4).sum()
+    assert [len(users) for users, _, _ in events][:1] == [int(0.01 * plain.until(4).sum())]

@@ -483,10 +483,23 @@ def test_what_cannot_be_saved_is_said_before_the_fit(run, folder, monkeypatch):
     import pyarrow.parquet as pq
 
     monkeypatch.setattr(ImplicitALS, "fit", lambda *_: pytest.fail("it was fitted"))
-    pq.write_table(pyarrow.table({"u": [datetime.date(2020, 1, 1)], "i": [1]}), folder / "dates.parquet")
-    code, _, err = run("fit", "dates.parquet", "--user", "u", "--item", "i", "-o", "x")
+    pq.write_table(pyarrow.table({"u": [datetime.time(1)], "i": [1]}), folder / "times.parquet")
+    code, _, err = run("fit", "times.parquet", "--user", "u", "--item", "i", "-o", "x")
     assert code == 1
-    assert "user ids must be strings or numbers to be saved, got date" in err
+    assert "user ids must be strings, numbers, UUIDs, dates or datetimes to be saved, got time" in err
+
+
+def test_dates_are_ids_as_they_are_written(run, folder):
+    import datetime
+
+    import pyarrow.parquet as pq
+
+    days = [datetime.date(2020, 1, day) for day in (1, 2, 2)]
+    pq.write_table(pyarrow.table({"u": days, "i": [1, 1, 2]}), folder / "dates.parquet")
+    assert run("fit", "dates.parquet", "--user", "u", "--item", "i", "--model", "popularity", "-o", "x")[0] == 0
+    code, out, _ = run("recommend", "x", "--users", "2020-01-01", "-k", "1", "--json")
+    assert code == 0
+    assert json.loads(out)["user"] == "2020-01-01"
 
 
 # --- files that are none, and streams that are closed -----------------------------------------------------------------

@@ -1,5 +1,6 @@
 """`alternant.compat.lightfm` against formulas in plain NumPy; LightFM itself is not needed."""
 
+import copy
 import pickle
 import subprocess
 import sys
@@ -158,6 +159,33 @@ def test_embeddings_follow_rows_by_ridge_regression():
     np.testing.assert_allclose(model.item_embeddings, E[:, :-1], rtol=0, atol=1e-3 * np.abs(D).max())
     np.testing.assert_allclose(model.item_biases, E[:, -1], rtol=0, atol=1e-3 * np.abs(D).max())
     np.testing.assert_array_equal(model.item_embedding_gradients, rows.item_embedding_gradients)
+
+
+def test_features_may_have_rows_for_more_users_and_items_than_the_interactions():
+    likes, F, _ = groups()
+    few = likes.tocsr()[:30, :35].tocoo()
+    model = lightfm.LightFM(no_components=6, random_state=0).fit(few, F, F, epochs=2)
+    same = lightfm.LightFM(no_components=6, random_state=0).fit(few, F[:30], F[:35], epochs=2)
+    np.testing.assert_array_equal(model.user_embeddings, same.user_embeddings)
+    assert model.predict([39], [39], F, F).shape == (1,)
+    ranks = model.predict_rank(few.tocsr(), None, F, F)
+    np.testing.assert_array_equal(ranks.toarray(), same.predict_rank(few.tocsr(), None, F[:35], F[:30]).toarray())
+    assert model.predict_rank(likes.tocsr(), None, F, F).shape == (40, 40)
+
+
+def test_a_partial_fit_on_other_rows_keeps_the_sums():
+    likes, F, _ = groups()
+    model = lightfm.LightFM(no_components=6, random_state=0).fit(likes, F, F, epochs=2)
+    sums = state(model, SUMS)
+    model.fit_partial(likes.tocsr()[:30].tocoo(), F, F)
+    for before, after in zip(sums[:1] + sums[2:3], state(model, SUMS[:1] + SUMS[2:3]), strict=True):
+        assert (after[:30] >= before[:30]).all()
+        np.testing.assert_array_equal(after[30:], before[30:])
+    more = sparse.csr_matrix(np.vstack([F.toarray(), F.toarray()[:2]]))
+    sums = state(model, SUMS)
+    model.fit_partial(sparse.coo_matrix(np.vstack([likes.toarray(), np.zeros((2, 40))])), more, F)
+    assert (model.user_embedding_gradients[:40] >= sums[0]).all()
+    np.testing.assert_array_equal(model.user_embedding_gradients[40:], 1)
 
 
 @pytest.mark.parametrize("loss", ["warp", "bpr"])
@@ -350,9 +378,14 @@ def test_a_seed_may_be_set_later():
     ("options", "error", "message"),
     [
         ({"learning_schedule": "adadelta"}, NotImplementedError, "'adadelta' is not offered here: use 'adagrad'"),
-        ({"no_components": 0}, ValueError, "no_components must be at least 1, got 0"),
-        ({"user_alpha": -1.0}, ValueError, "user_alpha must be at least 0, got -1.0"),
-        ({"loss": "mse"}, ValueError, "loss must be 'logistic', 'warp' or 'bpr', got 'mse'"),
+        ({"no_components": 0}, ValueError, "no_components must be a whole number of at least 1, got 0"),
+        ({"no_components": "4"}, ValueError, "no_components must be a whole number of at least 1, got '4'"),
+        ({"max_sampled": 2.5}, ValueError, "max_sampled must be a whole number of at least 1, got 2.5"),
+        ({"user_alpha": -1.0}, ValueError, "user_alpha must be a number of at least 0, got -1.0"),
+        ({"item_alpha": None}, ValueError, "item_alpha must be a number of at least 0, got None"),
+        ({"learning_rate": np.nan}, ValueError, "learning_rate must be a number of at least 0, got nan"),
+        ({"random_state": "x"}, ValueError, "random_state must be a seed, a numpy.random.RandomState or None, got 'x'"),
+        ({"loss": "mse"}, ValueError, "loss must be 'logistic' or 'warp' or 'bpr', got 'mse'"),
     ],
 )
 def test_parameters_are_checked(options, error, message):
@@ -378,17 +411,23 @@ def test_the_identity_is_no_features():
         (lambda model: model.predict(0, [0], sparse.csr_matrix((9, 3))), "must have the 9 columns of the first fit"),
         (lambda model: model.fit_partial(pairs(8)), r"interactions must have the shape of the first fit, \(7, 9\)"),
         (lambda model: model.fit(pairs(), sample_weight=pairs(seed=1)), "the pairs of interactions, in the same order"),
-        (lambda model: model.fit(pairs(), num_threads=0), "num_threads must be at least 1, got 0"),
+        (lambda model: model.fit(pairs(), num_threads=0), "num_threads must be a whole number of at least 1, got 0"),
+        (lambda model: model.fit(pairs(), num_threads="2"), "num_threads must be a whole number of"),
+        (lambda model: model.fit_partial(pairs(), epochs=1.5), "epochs must be a whole number of at least 0, got 1.5"),
+        (lambda model: model.fit_partial(pairs(), epochs=9, sample_weight=pairs() * 1e38), "weights of at least 0"),
+        (lambda model: model.set_params(learning_rate=1e38).fit(pairs(), epochs=3), "the fit diverges: lower"),
+        (lambda model: model.fit(pairs().astype(complex)), "interactions must hold real numbers, got dtype complex"),
         (lambda model: model.set_params(learning_rate=np.inf).fit(pairs()), "learning_rate must be"),
     ],
 )
 def test_a_refused_fit_leaves_the_factors(call, message):
     model = fitted()
-    before = state(model)
+    before, drawn = state(model), copy.deepcopy(model.random_state)
     with pytest.raises(ValueError, match=message):
         call(model)
     for old, new in zip(before, state(model), strict=True):
         np.testing.assert_array_equal(old, new)
+    assert model.random_state.rand() == drawn.rand()
 
 
 def test_an_unfitted_model_says_so():

@@ -56,8 +56,9 @@ def test_all_interactions_share_ids_whatever_the_kind_and_the_weight():
 def test_half_life_halves_weights_by_age(half_life, now):
     made = events().interactions(WEIGHTS, half_life=half_life, now=now)
     np.testing.assert_allclose(dense(made)[:2], [[0.25 / 8 + 1 / 4, 0.25 / 2, 0], [-2 / 2, 0.25, 0]], rtol=1e-6)
-    later = events().interactions(WEIGHTS, half_life=100, now=500)
-    np.testing.assert_allclose(dense(later), dense(made) / 2, rtol=1e-6)
+    for at in (500, 200):  # a time before some of the events, too
+        later = events().interactions(WEIGHTS, half_life=100, now=at)
+        np.testing.assert_allclose(dense(later), dense(made) * 2 ** (4 - at / 100), rtol=1e-6)
 
 
 def test_dates_of_any_library_and_zone_are_numbers_of_seconds():
@@ -139,14 +140,15 @@ def test_models_take_dislikes_and_new_users_of_several_kinds():
     (ValueError, "weights must leave some events, got a weight of 0 for", {"weights": dict.fromkeys(WEIGHTS, 0)}),
     (ValueError, "half_life must be greater than 0 and finite, got -1", {"half_life": -1}),
     (ValueError, "half_life must be greater than 0 and finite, got '0d'", {"half_life": "0d"}),
+    (ValueError, "half_life must be greater than 0 and finite, got '-5d'", {"half_life": "-5d"}),
     (ValueError, r"half_life must be greater than 0 and finite, got np.timedelta64\('NaT','s'\)",
      {"half_life": np.timedelta64("NaT", "s")}),
     (ValueError, "half_life must have a unit from nanoseconds to weeks", {"half_life": np.timedelta64(1, "M")}),
     (ValueError, r"half_life must be a number and a unit \(s, min, h, d, w\), such as '30d', got '3 months'",
      {"half_life": "3 months"}),
     (TypeError, "half_life must be a number, a duration such as '30d' or None, got True", {"half_life": True}),
-    (ValueError, "now must not be before the last event, got 399 with events until 400: leave later events out",
-     {"half_life": 1, "now": 399}),
+    (ValueError, "now must be at most 10 half-lives before the last event, got 389 with events until 400: leave later",
+     {"half_life": 1, "now": 389}),
     (ValueError, "now must be a finite number, like the times, got '2024'", {"half_life": 1, "now": "2024"}),
     (ValueError, "now needs half_life, got None: pass both", {"now": 500}),
 ])  # fmt: skip
@@ -160,6 +162,7 @@ def test_bad_tables_are_refused():
     refuses(ValueError, "half_life needs times, and these events have none", lambda: table.interactions(half_life=1))
     dated = Events.from_arrays(["a"], ["x"], ["view"], times=np.array(["2024-01-01"], "datetime64[s]"))
     refuses(TypeError, "must have a unit, since times are dates: pass '3d'", lambda: dated.interactions(half_life=3))
+    refuses(ValueError, "must be greater than 0 and finite, got -3", lambda: dated.interactions(half_life=-3))
     endless = Events.from_arrays(["a", "b"], ["x", "y"], times=[np.inf, 1])
     refuses(ValueError, "times must be finite to have an age, got inf", lambda: endless.interactions(half_life=1))
     refuses(ValueError, "now must be a date", lambda: dated.interactions(half_life="1d", now="soon"))

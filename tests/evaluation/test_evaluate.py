@@ -6,13 +6,34 @@ import math
 import numpy as np
 import pytest
 import scipy.sparse as sp
+from refusal import refuses
 
-from alternant import BiasedMF, CosineMF, ExplicitALS, ImplicitALS, Interactions, Popularity, datasets
-from alternant.evaluation import evaluate, hold_out_users, leave_k_out, leave_one_out, random_split, sample_negatives
+from alternant import (
+    BPR,
+    BiasedMF,
+    CosineMF,
+    Events,
+    ExplicitALS,
+    Features,
+    ImplicitALS,
+    Interactions,
+    Popularity,
+    datasets,
+)
+from alternant.evaluation import (
+    evaluate,
+    hold_out_users,
+    leave_k_out,
+    leave_one_out,
+    random_split,
+    sample_negatives,
+    split_kind,
+)
 
 metrics = pytest.importorskip("sklearn.metrics", reason="the test extra has scikit-learn")
 
 M, N = 60, 40
+EVENTS = Events.from_arrays([0, 1], [0, 1], ["view", "buy"])
 
 
 def choices(seed=0, density=0.3):
@@ -178,7 +199,7 @@ def test_results_do_not_depend_on_threads_or_blocks(kind, monkeypatch):
     train, test = leave_k_out(data, 2, random_state=0)
     results = []
     for threads, block in ((1, 4096), (2, 7), (8, 13)):
-        monkeypatch.setattr("alternant.evaluation._evaluate.BLOCK", block)
+        monkeypatch.setattr("alternant.evaluation._users.BLOCK", block)
         model = kind(factors=8, random_state=0, num_threads=threads).fit(train)
         results.append(evaluate(model, test, k=(3, 7)))
     for other in results[1:]:
@@ -241,11 +262,58 @@ def test_the_table_fits_80_columns_and_the_json_is_complete():
     ({"user_items": sp.csr_array((3, N))}, ValueError, "one row for each new user, got 60 and 3"),
     ({"candidates": sp.csr_array((3, N))}, ValueError, "candidates must be a sparse matrix of the shape of test"),
     ({"candidates": sp.csr_array((M, N)), "metrics": ["auc"]}, ValueError, "auc ranks the whole catalogue"),
+    ({"candidates": sp.csr_array((M, N))}, ValueError, "candidates must hold items to rank, got none: pass what"),
+    ({"candidates": []}, ValueError, "candidates must be more items than a list has, got 0 for k=10"),
+    ({"candidates": range(5), "k": (5, 20)}, ValueError, "got 5 for k=5, so that every order of them would be"),
+    ({"test": EVENTS}, TypeError, r"test must be Interactions, or a matrix, got Events: pass events.inter"),
+    ({"user_items": EVENTS}, TypeError, r"user_items must be Interactions, or a matrix, got Events: pass events.inte"),
 ])  # fmt: skip
 def test_invalid_arguments_are_rejected(change, error, message):
     model, _, test = fitted()
     with pytest.raises(error, match=message):
         evaluate(**{"model": model, "test": test} | change)
+
+
+def test_the_shortest_list_must_leave_a_candidate_out():
+    model, _, test = fitted()
+    assert 0 < evaluate(model, test, k=(4, 20), candidates=range(5), metrics="ndcg").means["ndcg@20"] < 1
+
+
+def test_features_need_a_model_that_learns_from_them():
+    model = BPR(factors=2, epochs=1).fit(choices(3), show_progress=False)
+    for call in (
+        lambda: evaluate(model, choices(3), user_features=np.ones((M, 1))),
+        lambda: model.fit(choices(3), item_features=np.ones((N, 1))),
+        lambda: model.partial_fit(([0], [1]), user_features=np.ones((M, 1))),
+        lambda: model.fold_in_users(choices(3), user_features=np.ones((M, 1))),
+    ):
+        refuses(TypeError, "_features need a model that learns from features, got BPR: use ImplicitALS or ExplicitALS",
+                call, model.user_factors)  # fmt: skip
+
+
+def test_new_users_are_new():
+    """Lists of users whom the model knows would tell nothing of new ones."""
+    rng = np.random.default_rng(0)
+    table = Interactions.from_arrays(rng.integers(0, 40, 600), rng.integers(0, 30, 600))
+    features = Features.from_arrays(table.user_ids, {"group": table.user_ids % 3})
+    split = hold_out_users(table, 10, random_state=0)
+    model = ImplicitALS(factors=3, random_state=0, feature_regularization=1.0)
+    model.fit(split.train, user_features=features)
+    assert evaluate(model, split.test, k=5, user_features=features).n_users_evaluated == 10
+    train, test = random_split(table, random_state=0)
+    model.fit(train, user_features=features)
+    refuses(ValueError, r"user_features must be of users that the model was not fitted on, got 4\d of 4\d that it was, "
+            "such as [0-9]+: fit on the train part of hold_out_users, or leave user_features out",
+            lambda: evaluate(model, test, k=5, user_features=features))  # fmt: skip
+    assert evaluate(model, test, k=5, user_items=train).n_users_evaluated > 30, "their test pairs are not in the fit"
+    refuses(ValueError, "test must hold no pair that the model has seen",
+            lambda: evaluate(model, train, k=5, user_items=test))  # fmt: skip
+    events = Events.from_arrays(rng.integers(0, 40, 600), rng.integers(0, 30, 600), ["view"] * 600)
+    held = split_kind(events, "view", hold_out_users, n_users=10, random_state=0)
+    model.fit(held.train.interactions(), user_features=features)  # which has held-out users, without interactions
+    known = held.fold_in.interactions().reindex(users=held.users)
+    test = held.test.reindex(users=held.users)
+    assert evaluate(model, test, k=5, user_items=known, user_features=features).n_users_evaluated == 10
 
 
 def test_a_test_pair_that_was_trained_on_is_refused():

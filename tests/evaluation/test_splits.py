@@ -3,8 +3,9 @@
 import numpy as np
 import pytest
 import scipy.sparse as sp
+from refusal import refuses
 
-from alternant import Interactions
+from alternant import Events, Interactions
 from alternant.evaluation import (
     hold_out_items,
     hold_out_users,
@@ -221,3 +222,10 @@ def test_all_negatives_are_equally_likely():
 def test_invalid_splits_are_rejected(call, message):
     with pytest.raises(ValueError, match=message):
         call()
+
+
+def test_events_are_split_by_kind():
+    events = Events.from_arrays([0, 1], [0, 1], ["view", "buy"])
+    for split in (random_split, leave_one_out, hold_out_users, hold_out_items):
+        refuses(TypeError, r"interactions must be Interactions, or a matrix, got Events: pass events.interactions\("
+                r"weights\), or split events with split_kind$", lambda split=split: split(events))  # fmt: skip

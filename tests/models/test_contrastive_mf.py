@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import scipy.sparse as sp
+from refusal import refuses
 
 from alternant import ContrastiveMF, Popularity
 from alternant.datasets import planted
@@ -144,3 +145,22 @@ def test_a_fit_and_a_fold_in_that_overflow_say_so_and_change_nothing():
     with pytest.raises(OverflowError, match="folding in a new user overflows: raise temperature"):
         model.fold_in_users(ROWS[:3])
     assert model.user_factors.tobytes() == before
+
+
+@pytest.mark.parametrize(
+    ("params", "error", "message"),
+    [
+        ({"learning_rate": 1e300}, OverflowError, "overflows in epoch 1: lower learning_rate, got 1e\\+300"),
+        ({"temperature": 1e-300}, OverflowError, "overflows in epoch 1: raise temperature, got 1e-300"),
+        ({"degree_exponent": 1e5}, ValueError, "degree_exponent must leave some user a weight above 0, got 1"),
+    ],
+)
+def test_what_overflows_is_named(params, error, message):
+    rows = sp.csr_array(np.triu(np.ones((5, 6))))  # at least two interactions a user
+    model = ContrastiveMF(factors=2, epochs=2, random_state=0).fit(rows)
+    refuses(error, message, lambda: model.set_params(**params).fit(rows), model.user_factors, model.item_factors)
+
+
+def test_a_table_without_zeros_has_nothing_to_rank():
+    with pytest.warns(UserWarning, match="all items or with none, so that there is nothing to rank"):
+        ContrastiveMF(factors=2, epochs=1).fit(np.ones((4, 3)))

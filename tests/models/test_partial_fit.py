@@ -15,6 +15,7 @@ from alternant import (
     BiasedMF,
     ContrastiveMF,
     CosineMF,
+    Events,
     ExplicitALS,
     Features,
     ImplicitALS,
@@ -161,7 +162,11 @@ def test_an_error_in_the_middle_leaves_the_model_as_it_was(model, monkeypatch):
 
 @pytest.mark.parametrize(("events", "error", "message"), [
     (([0], [1, 2]), ValueError, "users, items and values must have the same length, one entry per event, got users"),
-    (([0], [1], [np.inf]), ValueError, "values|events must be finite"),
+    (([0], [1], [np.inf]), ValueError, r"values must be finite, got inf for event 0 \(1 such values\): leave these"),
+    (([0, 0], [1, 2], [1, np.nan]), ValueError, "values must be finite, got nan for event 1"),
+    ([[0, 1], [1, 2]], TypeError, "events in columns must be a tuple, .* got a list of 2, which is a"),
+    ([["a"], ["b"], [1]], TypeError, "events in columns must be a tuple, .* got a list of 3"),
+    (Events.from_arrays([0], [1], ["view"]), TypeError, r"got Events: pass events.interactions\(weights\)$"),
     (([0, M], [1, 1]), IndexError, f"users to append must be numbered from {OLD_M} without gaps, got {M}"),
     (([-1], [1]), IndexError, "users must lie between 0 and"),
     (([0.5], [1]), TypeError, "users must be whole numbers"),
@@ -279,7 +284,7 @@ def test_features_of_new_rows_are_taken_and_known_rows_keep_theirs():
 # --- gradient descent -----------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("cls", [BPR, LogisticMF])
+@pytest.mark.parametrize("cls", [BPR, ContrastiveMF, LogisticMF])
 def test_steps_continue_with_the_sums_of_the_fit(cls, tmp_path):
     """Without them, Adagrad's first steps would be as long as in the first epoch of a fit."""
     model = small(cls, epochs=20)
@@ -358,11 +363,13 @@ def test_a_user_whose_interactions_were_taken_back_is_the_mean_user():
 
 
 def test_a_night_without_events_changes_nothing():
-    for cls in (ImplicitALS, BPR, ContrastiveMF, LogisticMF, EASE):
-        model = cls().fit(COUNTS)
+    likes = sp.csr_array((COUNTS.data % 2, COUNTS.indices, COUNTS.indptr), COUNTS.shape)
+    for cls in (ImplicitALS, BPR, ContrastiveMF, CosineMF, LogisticMF, EASE):
+        model = cls().fit(likes)
         before = np.array(model.item_factors)
         model.partial_fit(([], [])).partial_fit(sp.csr_array(COUNTS.shape))
         np.testing.assert_array_equal(np.array(model.item_factors), before)
+        model.recommend([0], 2)
     named = ImplicitALS(factors=2).fit(Interactions.from_arrays(["a", "b"], ["x", "y"]))
     named.partial_fit(([], []))
 
@@ -371,3 +378,47 @@ def test_ratings_need_values():
     model = ExplicitALS(factors=2).fit(COUNTS)
     with pytest.raises(ValueError, match="events must hold ratings, got users and items only: pass"):
         model.partial_fit(([0], [1]))
+
+
+@pytest.mark.parametrize("cls", [ImplicitALS, BPR, CosineMF])
+def test_events_in_a_callback_of_fit_are_refused(cls):
+    """The next iteration would set the factors and interactions of the fit again."""
+    model, refused = small(cls), []
+
+    def learn(_):
+        calls = {"partial_fit": (([0], [1], [1.0]),), "partial_fit_users": ([0], COUNTS[[0]])}
+        for name, arguments in (calls | ({"update": (0, 1, 1)} if cls is CosineMF else {})).items():
+            with pytest.raises(RuntimeError, match=f"^{name} was called while this model is being fit.* after fit$"):
+                getattr(model, name)(*arguments)
+            refused.append(name)
+
+    model.fit(rows_for(model, EARLIER), callback=learn, show_progress=False)
+    assert {"partial_fit"} <= set(refused)
+
+
+def test_single_events_count_in_the_share():
+    model = small(CosineMF)
+    model.fit(rows_for(model, EARLIER))
+    known = EARLIER.sum()
+    free = np.argwhere(~EARLIER)
+    model.update(*free[0], 1).update(free[1:4, 0], free[1:4, 1], [1, 0, 7])  # 7 is neither a like nor a dislike
+    assert model.partial_share_ == pytest.approx(3 / (known + 3))
+    model.partial_fit((free[4:9, 0], free[4:9, 1], np.ones(5)))
+    assert model.partial_share_ == pytest.approx(8 / (known + 8))
+    model.update(*free[9], 1)
+    assert model.partial_share_ == pytest.approx(9 / (known + 9), rel=1e-3)
+    assert copy.deepcopy(model).partial_share_ == model.partial_share_
+    assert model.fit(rows_for(model, EARLIER)).partial_share_ == 0
+    assert CosineMF(factors=2).update("ann", "go", 1).partial_share_ == 1
+    assert not hasattr(CosineMF(), "partial_share_")
+
+
+def test_a_user_whose_only_item_is_new_has_the_list_of_a_stranger():
+    """Not a list of zeros: the item is placed by the mean user."""
+    model = small(ImplicitALS, iterations=8)
+    model.fit(COUNTS)
+    strange = model.cold_start(5)
+    model.partial_fit(([M], [N]))
+    ids, scores = model.recommend(M, 5)
+    assert len(set(ids) & set(strange[0])) >= 3
+    assert (scores > 0).all()

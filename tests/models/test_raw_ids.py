@@ -2,13 +2,18 @@
 
 import copy
 import pickle
+from datetime import UTC, date, datetime, timedelta, timezone
+from enum import Enum, StrEnum
+from uuid import UUID
+from zoneinfo import ZoneInfo
 
 import numpy as np
 import pytest
 import scipy.sparse as sp
 from every_model import every_model, small
+from refusal import refuses
 
-from alternant import BiasedMF, CosineMF, ExplicitALS, ImplicitALS, Interactions
+from alternant import BiasedMF, CosineMF, ExplicitALS, ImplicitALS, Interactions, Popularity
 
 M, N = 20, 15
 MODELS = every_model(factors=3)
@@ -177,11 +182,51 @@ def test_unusual_strings_and_mixed_ids_survive_a_file(ids, tmp_path):
     assert ImplicitALS.load(tmp_path / "m").user_ids_.tolist() == model.user_ids_.tolist()
 
 
-def test_ids_that_a_file_cannot_represent_are_refused_before_anything_is_written(tmp_path):
-    model = ImplicitALS(factors=2, iterations=1).fit(Interactions.from_arrays([("a", 1)], [2]))
-    with pytest.raises(TypeError, match="user ids must be strings or numbers to be saved, got tuple"):
-        model.save(tmp_path / "m")
+TYPED = [
+    UUID(int=2**100 + 1), date(2024, 2, 29), datetime(2024, 2, 29, 1, 2, 3, 4),
+    datetime(2024, 2, 29, 1, tzinfo=timezone(-timedelta(minutes=90))), datetime(2024, 2, 29, tzinfo=UTC), "a", 1,
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("ids", [TYPED[:1], TYPED[1:2], TYPED[2:5], TYPED], ids=["uuid", "date", "datetime", "mixed"])
+def test_uuids_and_dates_survive_a_file_exactly(ids, tmp_path):
+    model = Popularity().fit(Interactions.from_arrays(ids, ids[::-1]))
+    model.save(tmp_path / "m")
+    loaded = Popularity.load(tmp_path / "m")
+    for kept, own in ((loaded.user_ids_, ids), (loaded.item_ids_, ids[::-1])):
+        assert [(type(one), repr(one)) for one in kept] == [(type(one), repr(one)) for one in own]
+    assert loaded.recommend(ids[0], 1)[0].tolist() == model.recommend(ids[0], 1)[0].tolist()
+
+
+def test_only_files_with_such_ids_need_a_version_that_reads_them(tmp_path):
+    for ids, version in ((["a"], b'"alternant":"2"'), (TYPED[:1], b'"alternant":"4"')):
+        Popularity().fit(Interactions.from_arrays(ids, ["x"])).save(tmp_path / "m")
+        assert version in (tmp_path / "m").read_bytes()[:1000].replace(b": ", b":")
+
+
+class Color(Enum):
+    RED = 1
+
+
+class Shape(StrEnum):
+    ROUND = "round"
+
+
+@pytest.mark.parametrize(("one", "message"), [
+    (("a", 1), "user ids must be strings, numbers, UUIDs, dates or datetimes to be saved, got tuple: convert them"),
+    (Color.RED, r"user ids must not be members of an Enum to be saved, got Color.RED: fit on their values"),
+    (Shape.ROUND, r"user ids must not be members of an Enum to be saved, got Shape.ROUND: fit on their values"),
+    (datetime(2024, 1, 1, tzinfo=ZoneInfo("UTC")), "to be saved, got datetime with a named time zone"),
+])  # fmt: skip
+def test_ids_that_a_file_cannot_represent_are_refused_before_anything_is_written(one, message, tmp_path):
+    model = ImplicitALS(factors=2, iterations=1).fit(Interactions.from_arrays([one], [2]))
+    refuses(TypeError, message, lambda: model.save(tmp_path / "m"))
     assert list(tmp_path.iterdir()) == []
+    assert model.recommend(one, 1, exclude_seen=False)[0].tolist() == [2]
+
+
+def test_a_tuple_is_a_single_id():
+    model = ImplicitALS(factors=2, iterations=1).fit(Interactions.from_arrays([("a", 1)], [2]))
     assert model.recommend(("a", 1), 1, exclude_seen=False)[0].tolist() == [2]
 
 

@@ -115,6 +115,9 @@ class Guarded:
         before = None if self._is_snapshot else self._guard.before
         return self.__dict__ if before is None or self._guard.owner == threading.get_ident() else before
 
+    def _check_options(self, method: Callable[..., Any], options: dict[str, Any]) -> None:
+        """Refuse keyword arguments that a method does not have, where Python's message would not tell what to do."""
+
     def _pin(self) -> None:
         """Replace state that may change in place; called on a snapshot while it is taken."""
 
@@ -174,6 +177,8 @@ def _reading(method: Callable[..., Any]) -> Callable[..., Any]:
     @functools.wraps(method)
     def read(self: Guarded, *args: Any, **options: Any) -> Any:
         __tracebackhide__ = True  # from IPython and pytest, which then show the caller's line and the method's
+        if options:
+            self._check_options(method, options)
         if self._is_snapshot:
             return method(self, *args, **options)
         snapshot = self._snapshot()
@@ -193,6 +198,8 @@ def _changing(method: Callable[..., Any]) -> Callable[..., Any]:
     @functools.wraps(method)
     def change(self: Guarded, *args: Any, **options: Any) -> Any:
         __tracebackhide__ = True
+        if options:
+            self._check_options(method, options)
         guard, start = self._guard, time.perf_counter()
         with guard.writer:
             if not hides or guard.before is not None:

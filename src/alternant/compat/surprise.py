@@ -48,6 +48,7 @@ else:
 # The learning rate of the biases of an SVD without biases, relative to the others: small enough to change nothing, and
 # a power of two, so that the scaling that it causes is exact.
 NO_RATE = 2.0**-40
+UNBOUNDED = -np.inf, np.inf  # predictions
 IMPOSSIBLE = "User and item are unknown."  # as Surprise words it, if either is unknown
 
 
@@ -62,9 +63,6 @@ class _MatrixFactorization(AlgoBase):
     qi: NDArray[np.float64]
     bu: NDArray[np.float64]
     bi: NDArray[np.float64]
-
-    def _learn(self, pu: Any, qi: Any, bu: Any, bi: Any) -> None:
-        self.pu, self.qi, self.bu, self.bi = pu, qi, bu, bi
 
     def estimate(self, u: Any, i: Any) -> float:
         """Return the prediction for a user and an item, by inner ids; any other id counts as unknown.
@@ -92,25 +90,23 @@ class _MatrixFactorization(AlgoBase):
         if verbose or not own:  # predictions are printed, or a subclass computes them
             return super().test(testset, verbose)
         testset = list(testset)
-        trainset = self.trainset
-        users = _inner([user for user, _, _ in testset], trainset.to_inner_uid, trainset.knows_user)
-        items = _inner([item for _, item, _ in testset], trainset.to_inner_iid, trainset.knows_item)
+        users = _inner([user for user, _, _ in testset], self.trainset.to_inner_uid, self.trainset.knows_user)
+        items = _inner([item for _, item, _ in testset], self.trainset.to_inner_iid, self.trainset.knows_item)
         estimates = self._estimates(users, items)
         impossible = np.zeros(len(testset), bool) if self.biased else (users < 0) | (items < 0)
         estimates[impossible] = self.default_prediction()
-        low, high = trainset.rating_scale
+        low, high = self.trainset.rating_scale
         estimates = np.fmax(low, np.fmin(high, estimates))  # NaN becomes the highest rating, as in `predict`
-        rows = zip(testset, estimates.tolist(), impossible.tolist(), strict=True)
         return [
             Prediction(*row, estimate, {"was_impossible": True, "reason": IMPOSSIBLE} if no else {"was_impossible": no})
-            for row, estimate, no in rows
+            for row, estimate, no in zip(testset, estimates.tolist(), impossible.tolist(), strict=True)
         ]
 
     def _estimates(self, users: NDArray[np.int64], items: NDArray[np.int64]) -> NDArray[np.float64]:
         """Return predictions for inner ids, -1 for unknown ones, whose biases and factors count as 0."""
         estimates = np.empty(len(users))
-        pu, qi = _widened(self.pu), _widened(self.qi)
-        kernels.score_pairs(np.maximum(users, 0), np.maximum(items, 0), pu, qi, estimates, 1)
+        factors = _widened(self.pu), _widened(self.qi)
+        kernels.score_pairs(np.maximum(users, 0), np.maximum(items, 0), *factors, estimates, 1)
         estimates[(users < 0) | (items < 0)] = 0
         if self.biased:
             estimates += self.trainset.global_mean
@@ -157,15 +153,6 @@ class SVD(_MatrixFactorization):
         The training set.
     """
 
-    lr_bu: float
-    lr_bi: float
-    lr_pu: float
-    lr_qi: float
-    reg_bu: float
-    reg_bi: float
-    reg_pu: float
-    reg_qi: float
-
     def __init__(
         self,
         n_factors: int = 100,
@@ -192,12 +179,14 @@ class SVD(_MatrixFactorization):
         self.biased = biased
         self.init_mean = init_mean
         self.init_std_dev = init_std_dev
-        self.lr_bu, self.lr_bi, self.lr_pu, self.lr_qi = (
-            lr_all if rate is None else rate for rate in (lr_bu, lr_bi, lr_pu, lr_qi)
-        )
-        self.reg_bu, self.reg_bi, self.reg_pu, self.reg_qi = (
-            reg_all if penalty is None else penalty for penalty in (reg_bu, reg_bi, reg_pu, reg_qi)
-        )
+        self.lr_bu: float = lr_all if lr_bu is None else lr_bu
+        self.lr_bi: float = lr_all if lr_bi is None else lr_bi
+        self.lr_pu: float = lr_all if lr_pu is None else lr_pu
+        self.lr_qi: float = lr_all if lr_qi is None else lr_qi
+        self.reg_bu: float = reg_all if reg_bu is None else reg_bu
+        self.reg_bi: float = reg_all if reg_bi is None else reg_bi
+        self.reg_pu: float = reg_all if reg_pu is None else reg_pu
+        self.reg_qi: float = reg_all if reg_qi is None else reg_qi
         self.random_state = random_state
         self.verbose = verbose
 
@@ -227,14 +216,12 @@ class SVD(_MatrixFactorization):
         penalties = (self.reg_pu * self.lr_pu / rate, self.reg_qi * self.lr_qi / rate, self.reg_bu, self.reg_bi)
         with progress_bar(self.n_epochs, self.verbose, desc=type(self).__name__, unit=" epochs") as progress:
             for _ in range(self.n_epochs):
-                kernels.biased_epoch(
-                    grid, schedule, targets, factors, mean, (-np.inf, np.inf), rate, penalties, num_threads=1
-                )  # fmt: skip
+                kernels.biased_epoch(grid, schedule, targets, factors, mean, UNBOUNDED, rate, penalties, num_threads=1)
                 progress.update()
         with np.errstate(over="ignore", invalid="ignore"):  # reported below
-            biases = ((scale if self.biased else 0) * part for part in factors[2:])
-            learned = factors.X * of_users, factors.Y * of_items
-            self._learn(*(part[:, : self.n_factors] for part in learned), *biases)
+            n, of_biases = self.n_factors, scale if self.biased else 0.0
+            self.pu, self.qi = np.asarray((factors.X * of_users)[:, :n]), np.asarray((factors.Y * of_items)[:, :n])
+            self.bu, self.bi = np.asarray(of_biases * factors.row_bias), np.asarray(of_biases * factors.column_bias)
         if not (np.isfinite(self.pu).all() and np.isfinite(self.qi).all()):
             warnings.warn("SVD diverges: lower lr_all, or lr_pu and lr_qi", RuntimeWarning, stacklevel=2)
         return self
@@ -347,8 +334,8 @@ class NMF(_MatrixFactorization):
         pu, qi = (rng.uniform(self.init_low, self.init_high, size=(count, self.n_factors)) for count in (m, n))
         users, items, ratings = _ratings(trainset)
         by_user, by_item = np.argsort(users, kind="stable"), np.argsort(items, kind="stable")
-        of_users = _matrix(ratings[by_user], users, items[by_user], (m, n))
-        of_items = _matrix(ratings[by_item], items, users[by_item], (n, m))
+        of_users = _matrix(ratings[by_user], users[by_user], items[by_user], (m, n))
+        of_items = _matrix(ratings[by_item], items[by_item], users[by_item], (n, m))
         user_weight, item_weight = self.reg_pu * np.diff(of_users.indptr), self.reg_qi * np.diff(of_items.indptr)
         predicted = np.empty(len(ratings))
         with progress_bar(self.n_epochs, self.verbose, desc=type(self).__name__, unit=" epochs") as progress:
@@ -359,7 +346,7 @@ class NMF(_MatrixFactorization):
                     _updated(qi, of_items, predicted[by_item], pu, item_weight),
                 )
                 progress.update()
-        self._learn(pu, qi, np.zeros(m), np.zeros(n))
+        self.pu, self.qi, self.bu, self.bi = pu, qi, np.zeros(m), np.zeros(n)
         return self
 
 
@@ -372,8 +359,7 @@ def _matrix(
     values: NDArray[np.float64], rows: NDArray[np.int64], columns: NDArray[np.int64], shape: tuple[int, int]
 ) -> Any:
     """Return values in the order of rows as a CSR array, in which a pair that is rated twice has two entries."""
-    indptr = np.concatenate([[0], np.cumsum(np.bincount(rows, minlength=shape[0]))])
-    return sparse.csr_array((values, columns, indptr), shape=shape)
+    return sparse.csr_array((values, columns, np.searchsorted(rows, np.arange(shape[0] + 1))), shape=shape)
 
 
 def _updated(

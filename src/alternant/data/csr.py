@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -11,6 +12,8 @@ from numpy.typing import NDArray
 
 if TYPE_CHECKING:
     from scipy.sparse import csr_array
+
+PIECE = 1 << 15  # entries gathered at a time, so that their positions stay in the cache
 
 
 @dataclass(frozen=True)
@@ -65,8 +68,16 @@ class CSR:
         """Return the chosen rows, in the order given; -1 is an empty row."""
         lengths = np.where(rows < 0, 0, self.indptr[rows + 1] - self.indptr[rows])
         indptr = np.concatenate([[0], np.cumsum(lengths)])
-        entries = np.repeat(self.indptr[rows] - indptr[:-1], lengths) + np.arange(indptr[-1])
-        return CSR(indptr, self.indices[entries], self.data[entries], (len(rows), self.shape[1]))
+        indices, data = (np.empty(indptr[-1], part.dtype) for part in (self.indices, self.data))
+        shift = self.indptr[rows] - indptr[:-1]
+        cuts = np.unique(np.searchsorted(indptr, np.arange(0, indptr[-1], PIECE))).tolist()
+        for first, last in pairwise([*cuts, len(rows)]):
+            part = slice(int(indptr[first]), int(indptr[last]))
+            entries = np.repeat(shift[first:last], lengths[first:last])
+            entries += np.arange(part.start, part.stop)
+            np.take(self.indices, entries, out=indices[part], mode="clip")  # without "clip", NumPy buffers the output
+            np.take(self.data, entries, out=data[part], mode="clip")
+        return CSR(indptr, indices, data, (len(rows), self.shape[1]))
 
     def replace(self, rows: NDArray[np.int64], by: CSR) -> CSR:
         """Return a matrix with some rows replaced; rows numbered from ``shape[0]`` on are appended."""

@@ -16,10 +16,11 @@ from .io.columns import to_datetime
 
 SECONDS = {"s": 1, "min": 60, "h": 3600, "d": 86400, "w": 7 * 86400}
 MOST_HALF_LIVES = 60  # beyond this age, weights no longer fall: a pair must not vanish by underflow
+MOST_AHEAD = 10  # half-lives by which an event may be later than `now`: it then weighs 1024 times as much
 
 
 def decay(times: NDArray[Any], half_life: Any, now: Any = None) -> NDArray[np.float64]:
-    """Return the weight of events at these times, at least 2^-60.
+    """Return the weight of events at these times, from 2^-60 to 2^10.
 
     Parameters
     ----------
@@ -33,13 +34,13 @@ def decay(times: NDArray[Any], half_life: Any, now: Any = None) -> NDArray[np.fl
     if not dates and not np.isfinite(times).all():
         raise ValueError(f"times must be finite to have an age, got {times[~np.isfinite(times)][0]}: drop such events")
     at = last if now is None else _point(now, dates)
-    if last > at:
+    ages = (at - times) / np.timedelta64(1, "s") if dates else float(at) - times.astype(np.float64)
+    if ages.min() < -MOST_AHEAD * width:
         raise refusal(
             ValueError,
-            f"{parameter('now')} must not be before the last event, got {now!r} with events until {last}: leave later "
-            "events out, or pass a later time",
+            f"{parameter('now')} must be at most {MOST_AHEAD} half-lives before the last event, got {now!r} with "
+            f"events until {last}: leave later events out, or weight all events anew with a later time",
         )
-    ages = (at - times) / np.timedelta64(1, "s") if dates else float(at) - times.astype(np.float64)
     return np.asarray(np.exp2(-np.minimum(ages / width, MOST_HALF_LIVES)))
 
 
@@ -53,7 +54,7 @@ def half_life_of(half_life: Any, dates: bool) -> float:
         raise refusal(
             TypeError, f"{parameter('half_life')} must be a number, a duration such as '30d' or None, got {half_life!r}"
         )
-    elif dates:
+    elif dates and float(half_life) > 0:
         raise refusal(
             TypeError,
             f"{parameter('half_life')} must have a unit, since times are dates: pass '{half_life:g}d' for days, or a "
@@ -77,7 +78,7 @@ def _seconds(duration: timedelta | np.timedelta64) -> float:
 
 
 def _parsed(text: str) -> float:
-    found = re.fullmatch(r"\s*([0-9]*\.?[0-9]+(?:e[+-]?[0-9]+)?)\s*([a-z]+)\s*", text)
+    found = re.fullmatch(r"\s*(-?[0-9]*\.?[0-9]+(?:e[+-]?[0-9]+)?)\s*([a-z]+)\s*", text)
     if found and found[2] in SECONDS:
         return float(found[1]) * SECONDS[found[2]]
     raise refusal(

@@ -244,8 +244,8 @@ class Events(Displayed):
             unit (s, min, h, d or w), such as ``"30d"``. For times that are numbers, a number is in their unit, and a
             duration takes them as seconds. By default, age does not matter.
         now : date, text or number, optional
-            The time from which ages are counted, not before the last event. By default the last event. For new users,
-            pass that of the fit.
+            The time from which ages are counted, by default the last event. For new users and for a `partial_fit`,
+            pass that of the fit: later events weigh more than 1, as they would in a fit of all events with this `now`.
 
         Returns
         -------
@@ -362,3 +362,11 @@ class Events(Displayed):
 
     def _listed(self) -> str:
         return ", ".join(map(repr, self.kinds))
+
+
+def refuse_events(name: str, given: Any, way: str = "") -> None:
+    """Raise for events in place of interactions, and say what makes interactions of them."""
+    if isinstance(given, Events):
+        raise TypeError(
+            f"{name} must be Interactions, or a matrix, got Events: pass events.interactions(weights){way}"
+        )

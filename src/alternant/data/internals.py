@@ -40,3 +40,11 @@ def select_events(events: Events, keep: NDArray[np.bool_]) -> Events:
 def users_of(events: Events) -> NDArray[Any]:
     """Return the row number of each event's user."""
     return events._table.users
+
+
+def has_users(events: Events, users: NDArray[Any]) -> NDArray[np.bool_]:
+    """Return which events are of these users, all of whom are among the events."""
+    chosen = np.zeros(len(events._users), np.bool_)
+    chosen[events._users.find(users)] = True
+    of_events: NDArray[np.bool_] = chosen[events._table.users]
+    return of_events

@@ -17,23 +17,22 @@ def merge(known: CSR, events: CSR, add: bool) -> tuple[CSR, NDArray[np.int64], N
     shape = max(known.shape[0], events.shape[0]), max(known.shape[1], events.shape[1])
     rows, columns = events.positions()
     place, found = _find(known, rows, columns)
-    data = known.data.copy()
-    data[place[found]] = data[place[found]] + events.data[found] if add else events.data[found]
     new = ~found
     inserted = place[new] + np.arange(int(new.sum()))
-    fresh = np.zeros(len(data) + len(inserted), bool)
+    fresh = np.zeros(len(known.data) + len(inserted), bool)
     fresh[inserted] = True
     narrow = np.int32 if shape[1] <= np.iinfo(np.int32).max else np.int64
-    indices, values = np.empty(len(fresh), narrow), np.empty(len(fresh), data.dtype)
-    indices[inserted], values[inserted] = columns[new], events.data[new]
+    indices, values = np.empty(len(fresh), narrow), np.empty(len(fresh), known.data.dtype)
     np.logical_not(fresh, out=fresh)
-    indices[fresh], values[fresh] = known.indices, data
+    indices[fresh], values[fresh] = known.indices, known.data
+    indices[inserted], values[inserted] = columns[new], 0
     lengths = np.zeros(shape[0], np.int64)
     lengths[: known.shape[0]] = np.diff(known.indptr)
     lengths += np.bincount(rows[new], minlength=shape[0])
     merged = CSR(np.concatenate([[0], np.cumsum(lengths)]), indices, values, shape)
     at = np.empty(len(rows), np.int64)
     at[new], at[found] = inserted, place[found] + np.searchsorted(place[new], place[found], side="right")
+    values[at] = values[at] + events.data if add else events.data
     if add and not merged.data[at].all():
         keep = np.ones(len(merged.data), bool)
         keep[at] = merged.data[at] != 0
@@ -62,9 +61,8 @@ def _find(
 
 def columns_of(rows: CSR, columns: NDArray[np.int64]) -> CSR:
     """Return some columns of a matrix as rows, without transposing the others."""
-    number = np.full(rows.shape[1], -1, rows.indices.dtype)
-    number[columns] = np.arange(len(columns), dtype=number.dtype)
-    which = number[rows.indices]
-    kept = np.flatnonzero(which >= 0)
+    wanted, number = np.zeros(rows.shape[1], np.bool_), np.empty(rows.shape[1], rows.indices.dtype)
+    wanted[columns], number[columns] = True, np.arange(len(columns))
+    kept = np.flatnonzero(wanted[rows.indices])
     indptr = np.searchsorted(kept, rows.indptr)
-    return CSR(indptr, which[kept], rows.data[kept], (rows.shape[0], len(columns))).transpose()
+    return CSR(indptr, number[rows.indices[kept]], rows.data[kept], (rows.shape[0], len(columns))).transpose()

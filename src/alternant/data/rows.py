@@ -16,6 +16,12 @@ def event_columns(events: tuple[Any, ...], named: bool = False) -> tuple[Any, An
     if len(events) not in (2, 3):
         raise ValueError(f"events must be (users, items) or (users, items, values), got a tuple of {len(events)}")
     values = None if len(events) == 2 else convert.number_column("values", events[2])
+    if values is not None and not np.isfinite(values).all():
+        first = int(np.argmin(np.isfinite(values)))
+        raise ValueError(
+            f"values must be finite, got {values[first]} for event {first} ({int((~np.isfinite(values)).sum())} such "
+            "values): leave these events out"
+        )
     if named:
         return events[0], events[1], events[2] if len(events) == 3 else None
     users, items = (

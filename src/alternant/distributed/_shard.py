@@ -24,6 +24,7 @@ from ..models._checkpoint import digest
 from ..models.als.basis import Basis, Product, gramian
 from ..models.als.half_sweep import half_sweep, penalty
 from ..models.als.implicit_objective import ImplicitObjective
+from ..models.als.observed import Observed
 from ..models.als.problems import RowProblems
 from ..models.als.solver import Solver
 
@@ -113,7 +114,7 @@ class Shard:
 
     def confidence_sum(self, objective: ImplicitObjective) -> float:
         """Return the sum of the confidences."""
-        return objective.mean_confidence(self.rows.data) * len(self.rows.data) if len(self.rows.data) else 0.0
+        return objective.mean_confidence(self._observed()) * len(self.rows.data) if len(self.rows.data) else 0.0
 
     def joint_degrees(self, exponent: float, e: NDArray[np.float64]) -> float:
         """Return ``sum n_u^-a e_i`` over the pairs."""
@@ -129,6 +130,10 @@ class Shard:
         """Return ``R^T diag(d^2) R v``, where R has a one for each interaction."""
         ones, d_u = self._matrix(), d[0] * self._user_powers(d[1])
         return np.asarray(ones.T @ ((d_u**2)[:, None] * (ones @ v)))
+
+    def _observed(self) -> Observed:
+        """Return the interactions for sums over all of them, which do not use the items' orientation."""
+        return Observed(self.rows, self.rows, self.rows.data.dtype)
 
     def _user_powers(self, exponent: float) -> NDArray[np.float64]:
         return np.asarray(np.maximum(np.diff(self.rows.indptr), 1).astype(np.float64) ** exponent)
@@ -155,7 +160,7 @@ class Shard:
         columns = self.rows.transpose()
         items = self.objective.problems(columns, "item")
         self.items = replace(items, target=items.targets(), target_scale=None)
-        return self.objective.constant(self.rows, self.users)
+        return self.objective.constant(self._observed(), self.users)
 
     def solve_users(self, fit: str, source: int, version: int, fixed: NDArray[Any]) -> Swept:
         """Run the users' half-sweep, starting from the factors of version `source` (0: from zeros).

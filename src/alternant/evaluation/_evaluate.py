@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -14,13 +13,10 @@ from .._utils.guard import snapshot_of
 from .._utils.messages import parameter, refusal
 from .._utils.validation import check_boolean, check_integer, check_number
 from ..data.csr import CSR
-from ..data.features import Features
-from ..data.interactions import Interactions
-from ..data.internals import ids_of
-from ..data.validation import is_sparse
 from ..models import internals
 from ._breakdown import Breakdown
 from ._report import Evaluation, Sums
+from ._users import EvaluationUsers, evaluation_users, predicts_ratings
 from .metrics import LIST_METRICS, list_metrics
 
 if TYPE_CHECKING:
@@ -28,29 +24,10 @@ if TYPE_CHECKING:
     from ..models import FactorModel
 
 log = logging.getLogger("alternant.evaluation")
-BLOCK = 4096  # users ranked at a time
 CATALOGUE_METRICS = ("coverage", "gini")
 AT_K = (*LIST_METRICS, "novelty", *CATALOGUE_METRICS)
 RATING_METRICS = ("rmse", "mae")
 METRICS = (*AT_K, "auc", *RATING_METRICS)
-
-
-@dataclass(frozen=True)
-class EvaluationUsers:
-    """The users of a test set: their factors, seen items, test interactions and relevant items, a row each."""
-
-    queries: NDArray[Any]
-    items: NDArray[Any]
-    seen: CSR | None
-    test: CSR
-    relevant: CSR
-    candidates: CSR | NDArray[np.int64] | None
-
-    def blocks(self) -> Iterator[NDArray[np.int64]]:
-        """Yield the rows that have relevant items, in blocks."""
-        rows = np.flatnonzero(np.diff(self.relevant.indptr))
-        for start in range(0, len(rows), BLOCK):
-            yield rows[start : start + BLOCK]
 
 
 def evaluate(
@@ -83,14 +60,16 @@ def evaluate(
         Interactions from which to fold in users unseen at training, one row for each row of `test`.
     user_features : as for the model's `fit`, optional
         Features of users unseen at training, one row for each row of `test`, beside `user_items` or in place of them;
-        `Features` are matched by id.
+        `Features` are matched by id. Users with interactions in the fit are refused, as far as ids tell: their lists
+        would be those of users whom the model knows.
     candidates : sparse matrix of the shape of `test`, or list of item ids, optional
         The only items ranked. Of a matrix, those are the non-zero entries of each user, as drawn by `sample_negatives`;
         rows and columns are in the order of `test`. Sampled metrics are too high and may order models wrongly
-        (Krichene and Rendle 2020). A list of ids is the same for all users, such as the items of `hold_out_items`.
+        (Krichene and Rendle 2020). A list of ids is the same for all users, such as the items of `hold_out_items`, and
+        must be longer than the shortest list.
     exclude_seen : bool
         Exclude each user's interactions of the fit (or of `user_items`) from the lists and from the negatives of the
-        AUC. A test pair among them is then an error, since the split leaks.
+        AUC. A test pair among them is then an error, since the split leaks; so is one of the fit, as far as ids tell.
     relevant_from : float, optional
         Test interactions with at least this value are relevant to the ranking. By default those above 0.
 
@@ -134,8 +113,8 @@ def evaluate(
     if relevant_from is not None and relevant_from != -np.inf:
         check_number("relevant_from", relevant_from, -np.inf)
     model, test, user_items = (snapshot_of(one) for one in (model, test, user_items))
-    users, user_ids = _evaluation_users(
-        model, test, user_items, user_features, candidates, exclude_seen, relevant_from
+    users, user_ids = evaluation_users(
+        model, test, user_items, user_features, candidates, exclude_seen, relevant_from, lengths[0]
     )
     tested = np.flatnonzero(np.diff(users.test.indptr))
     position = np.full(len(users.queries), -1)
@@ -175,19 +154,19 @@ def _check_lengths(k: Any) -> list[int]:
 
 
 def _check_metrics(metrics: Any, model: Any, sampled: bool) -> list[str]:
-    predicts_ratings = _predicts_ratings(model)
+    rates = predicts_ratings(model)
     if metrics is None:
         whole = (*CATALOGUE_METRICS, "novelty", "auc")
         wanted = [
             name for name in METRICS
-            if not (sampled and name in whole) and (predicts_ratings or name not in RATING_METRICS)
+            if not (sampled and name in whole) and (rates or name not in RATING_METRICS)
         ]  # fmt: skip
     else:
         wanted = list(dict.fromkeys([metrics] if isinstance(metrics, str) else metrics))
     for name in wanted:
         if name not in METRICS:
             raise refusal(ValueError, f"{parameter('metrics')} must be among {', '.join(METRICS)}, got {name!r}")
-        if name in RATING_METRICS and not predicts_ratings:
+        if name in RATING_METRICS and not rates:
             raise ValueError(
                 f"{name} measures predicted ratings, which {type(model).__name__} does not predict: use ExplicitALS or "
                 "BiasedMF, or a ranking metric"
@@ -197,120 +176,6 @@ def _check_metrics(metrics: Any, model: Any, sampled: bool) -> list[str]:
     if not wanted:
         raise refusal(ValueError, f"{parameter('metrics')} must name at least one of {', '.join(METRICS)}, got none")
     return wanted
-
-
-def _predicts_ratings(model: Any) -> bool:
-    """Return whether a model predicts ratings; third-party models may have no traits."""
-    return getattr(getattr(model, "traits", None), "feedback", None) == "ratings"
-
-
-def _evaluation_users(
-    model: Any, test: Any, user_items: Any, user_features: Any, candidates: Any, exclude_seen: bool,
-    relevant_from: float | None,
-) -> tuple[EvaluationUsers, NDArray[Any]]:  # fmt: skip
-    """Return the users of the rows of `test`, and their ids."""
-    users, items = internals.factors(model)
-    original, rows_of = test, ids_of(test, "user") if isinstance(test, Interactions) else None
-    if user_items is None and user_features is None:
-        if isinstance(test, Interactions) and internals.model_ids(model, "user") is not None:
-            internals.refuse_unknown(model, "test", test)
-            rows_of = internals.model_ids(model, "user")
-            test = test.reindex(users=rows_of, items=internals.model_ids(model, "item")).matrix
-        held = internals.known_columns(model, "test", test, items, len(users))
-        if held.shape[0] != len(users):
-            raise ValueError(
-                f"test must have one row for each of the {len(users)} users of the fit, got {held.shape[0]}: pass a "
-                "test matrix with the rows of the fit, or, for new users, their known interactions as user_items"
-            )
-        queries = users
-        seen = internals.seen(model, np.arange(len(users))) if exclude_seen else None
-        user_ids = internals.raw_ids(model, np.arange(len(users)), "user")
-    else:
-        held, known, queries, user_ids, rows_of = _new_users(model, test, user_items, user_features)
-        seen = known if exclude_seen else None
-    if seen is not None:
-        _refuse_leaks(seen, held)
-    relevant = held.data > 0 if relevant_from is None else held.data >= relevant_from
-    chosen = held.filter(relevant)
-    if candidates is not None and np.ndim(candidates) == 1:
-        candidates = np.unique(internals.row_numbers(model, "candidates", candidates, "item"))
-    elif candidates is not None:
-        candidates = _check_candidates(candidates, original.shape)
-        if isinstance(original, Interactions):
-            candidates = _reindexed(candidates, original, rows_of, internals.model_ids(model, "item"))
-    tested = held if _predicts_ratings(model) else chosen
-    return EvaluationUsers(queries, items, seen, tested, chosen, candidates), user_ids
-
-
-def _new_users(
-    model: Any, test: Any, user_items: Any, user_features: Any
-) -> tuple[CSR, CSR, NDArray[Any], NDArray[Any], Any]:
-    """Return the test and the known interactions of users unseen at training, their factors, ids and id table."""
-    items, rows_of, ids = internals.factors(model)[1], None, None
-    if user_items is not None:
-        if isinstance(user_items, Interactions) and isinstance(test, Interactions):
-            internals.refuse_absent(model, "user_items", user_items, test.user_ids)
-            rows_of = ids_of(user_items, "user")
-            test = test.reindex(users=rows_of)
-        known = internals.known_columns(model, "user_items", user_items, items, -1)
-        ids = user_items.user_ids if isinstance(user_items, Interactions) else None
-    elif isinstance(user_features, Features):
-        if isinstance(test, Interactions):
-            rows_of = ids_of(test, "user")
-            user_features = user_features.reindex(rows_of)
-        ids = user_features.ids
-    held = internals.known_columns(model, "test", test, items, -1)
-    if user_features is not None:
-        queries = model.fold_in_users(user_items, user_features=user_features)
-    if user_items is None:
-        nothing = np.zeros(len(queries) + 1, np.int64), np.empty(0, np.int32), np.empty(0, queries.dtype)
-        known = CSR(*nothing, (len(queries), len(items)))
-    if held.shape[0] != known.shape[0]:
-        given = "user_features" if user_items is None else "user_items"
-        raise ValueError(
-            f"test and {given} must have one row for each new user, got {held.shape[0]} and {known.shape[0]}"
-        )
-    if user_features is None:
-        queries = model.fold_in_users(known.to_scipy())
-    return held, known, queries, np.arange(known.shape[0]) if ids is None else ids, rows_of
-
-
-def _refuse_leaks(seen: CSR, test: CSR) -> None:
-    keys = [np.repeat(np.arange(rows.shape[0]), np.diff(rows.indptr)) * rows.shape[1] + rows.indices
-            for rows in (seen, test)]  # fmt: skip
-    shared = np.isin(keys[1], keys[0], assume_unique=True)
-    if shared.any():
-        first = int(keys[1][np.argmax(shared)])
-        raise ValueError(
-            f"test must hold no pair that the model has seen, got {int(shared.sum())} of {len(shared)}, such as "
-            f"row {first // test.shape[1]}, column {first % test.shape[1]}: the split leaks; fit on its train part, or "
-            "pass exclude_seen=False"
-        )
-
-
-def _check_candidates(candidates: Any, shape: tuple[int, int]) -> CSR:
-    if not is_sparse(candidates) or candidates.shape != shape:
-        found = candidates.shape if is_sparse(candidates) else type(candidates).__name__
-        raise ValueError(
-            f"candidates must be a sparse matrix of the shape of test, {shape}, got {found}: pass what "
-            "sample_negatives returns"
-        )
-    matrix = candidates.tocsr().astype(bool)  # a copy
-    matrix.sum_duplicates()
-    matrix.eliminate_zeros()
-    return CSR.of(matrix.indptr, matrix.indices, matrix.data, shape)
-
-
-def _reindexed(candidates: CSR, test: Interactions, users: Any, items: Any) -> CSR:
-    """Return candidates, given in the order of `test`, in the order of `users` and `items`."""
-    if ids_of(test, "user") == users and ids_of(test, "item") == items:
-        return candidates
-    rows, columns = candidates.positions()
-    rows, columns = users.find(test.user_ids)[rows], items.find(test.item_ids)[columns]
-    kept = (rows >= 0) & (columns >= 0)
-    order = np.lexsort((columns[kept], rows[kept]))
-    indptr = np.concatenate([[0], np.cumsum(np.bincount(rows[kept], minlength=len(users)))])
-    return CSR.of(indptr, columns[kept][order], candidates.data[kept][order], (len(users), len(items)))
 
 
 def _measure_lists(

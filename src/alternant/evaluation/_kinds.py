@@ -109,7 +109,7 @@ def split_kind(events: Events, kind: Any, split: Callable[..., Any] = random_spl
 
 def _hold_out_users(events: Events, kind: Any, options: dict[str, Any]) -> HeldOutEvents:
     parts = hold_out_users(events.of_kind(kind), **options)
-    held_out = np.isin(events.user_ids, parts.users)[internals.users_of(events)]
+    held_out = internals.has_users(events, parts.users)
     train, theirs = (internals.select_events(events, mask) for mask in (~held_out, held_out))
     return HeldOutEvents(
         train, theirs.without(parts.test), parts.test.reindex(users=events.user_ids), parts.users

@@ -11,7 +11,8 @@ from .._utils.guard import snapshot_of
 from ..data.hold_out import content_keys, hold_out
 from ..models import FactorModel, internals
 from ..models._sklearn import check_unused
-from ._evaluate import AT_K, METRICS, RATING_METRICS, _predicts_ratings, evaluate
+from ._evaluate import AT_K, METRICS, RATING_METRICS, evaluate
+from ._users import predicts_ratings
 
 HELD_OUT_SHARE = 0.2
 LOWER_IS_BETTER = (*RATING_METRICS, "gini")
@@ -133,7 +134,7 @@ def _last_step(estimator: Any, interactions: Any) -> tuple[FactorModel, Any]:
 
 def _held_out(model: FactorModel, interactions: Any) -> tuple[Any, Any]:
     """Return the known and the held-out part of users' interactions."""
-    rates = _predicts_ratings(model)
+    rates = predicts_ratings(model)
     model._check_features(interactions)
     users, items = internals.factors(model)
     rows = internals.known_columns(model, "interactions", interactions, items, len(users))

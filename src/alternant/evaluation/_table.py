@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from .._utils.guard import snapshot_of
 from ..data import internals
 from ..data.csr import CSR
+from ..data.events import refuse_events
 from ..data.interactions import Interactions
 from ..data.validation import check_interactions, is_sparse
 
@@ -21,6 +22,7 @@ class Table:
     times: NDArray[Any]
 
     def __init__(self, interactions: Any, times: Any = None, *, timed: bool = False, name: str = "interactions"):
+        refuse_events(name, interactions, ", or split events with split_kind")
         interactions = snapshot_of(interactions)
         self.source = interactions if isinstance(interactions, Interactions) else None
         matrix = interactions.matrix if self.source is not None else interactions

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import inspect
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any, Literal, Self, overload
 
 import numpy as np
@@ -295,6 +296,14 @@ class FactorModel(
     def _link(self, scores: NDArray[Any], **state: Any) -> NDArray[Any]:
         """Turn dot products into predictions, by a monotone function, which preserves the ranking."""
         return scores
+
+    def _check_options(self, method: Callable[..., Any], options: dict[str, Any]) -> None:
+        for name in options.keys() & {"user_features", "item_features"}:
+            if name not in inspect.signature(method).parameters:
+                raise TypeError(
+                    f"{name} need a model that learns from features, got {type(self).__name__}: use ImplicitALS or "
+                    "ExplicitALS, or leave them out"
+                )
 
     def _check_rows(self, name: str, rows: Any, dtype: np.dtype[Any], copy: bool = False) -> CSR:
         """Return users' (or items') interactions in canonical form."""

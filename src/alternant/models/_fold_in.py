@@ -80,6 +80,7 @@ class FoldInUsersModel(FactorModel):
         return self._partial_fit(users, user_items, "user")
 
     def _partial_fit(self, ids: Any, rows: Any, kind: str, features: Any = None) -> Self:
+        self._refuse_during_fit(f"partial_fit_{kind}s")
         users, items = self._factors()
         own, other, name = (users, items, "user_items") if kind == "user" else (items, users, "item_users")
         other_kind = {"user": "item", "item": "user"}[kind]

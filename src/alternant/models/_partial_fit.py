@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..data.csr import CSR
+from ..data.events import refuse_events
 from ..data.interactions import Interactions
 from ..data.merge import columns_of, merge
 from ..data.pairs import EventTable, merge_pairs
@@ -94,13 +95,17 @@ class PartialFit(RawIds):
             If the events are invalid, or the model has lost its interactions; it is then unchanged.
         OverflowError
             If the model diverges; it is then unchanged.
+        RuntimeError
+            In a callback of `fit`, which would undo it.
         """
         return self._partial_fit_events(events, y)
 
     def _partial_fit_events(self, events: Any, y: Any, **features: Any) -> Self:
         model: Any = self
+        self._refuse_during_fit("partial_fit")
         model._check_params()
         check_unused(y)
+        refuse_events("events", events)
         if getattr(self, "user_factors", None) is None and getattr(self, "item_factors", None) is None:
             given = {name: value for name, value in features.items() if value is not None}
             fitted: Self = model.fit(self._to_fit(events), **given)
@@ -108,21 +113,22 @@ class PartialFit(RawIds):
         model._check_fitted()
         trial = self._snapshot()  # of this call alone: readers see the model before or after
         try:
-            trial._learn_events(events, features)
+            if not trial._learn_events(events, features):
+                return self
             changed = {name: value for name, value in trial.__dict__.items() if self.__dict__.get(name) is not value}
         finally:
             trial._release()
         self._commit(changed)
         return self
 
-    def _learn_events(self, events: Any, features: dict[str, Any]) -> None:
-        """Bring this snapshot up to date."""
+    def _learn_events(self, events: Any, features: dict[str, Any]) -> bool:
+        """Bring this snapshot up to date, and return whether there were events."""
         known = self._known_interactions()
         if isinstance(events, tuple) and len(events) in (2, 3) and not any(np.size(column) for column in events):
-            return  # a night without events
+            return False
         new, ids = self._checked_events(events, known)
         if not len(new.data) and new.shape == known.shape:
-            return
+            return False
         rows, at, fresh = merge(known, new, self.traits.feedback == "implicit")
         if not np.isfinite(rows.data[at]).all():
             raise ValueError(f"values of one pair must add up to a finite number in {rows.data.dtype}: scale them down")
@@ -133,6 +139,14 @@ class PartialFit(RawIds):
         self.__dict__.update(ids)  # a snapshot of this call alone
         self._learn_from(change, **features)
         self.__dict__["partial_share_"] = share
+        return True
+
+    def _refuse_during_fit(self, name: str) -> None:
+        """Raise in a callback of `fit`, whose next iteration would undo the change."""
+        if self._guard.before is not None:
+            raise RuntimeError(
+                f"{name} was called while this model is being fitted, which would undo it: call it after fit"
+            )
 
     def _learn_from(self, change: Change) -> None:
         """Set fitted attributes, `interactions_` included, of a snapshot to those after the change."""
@@ -174,6 +188,11 @@ class PartialFit(RawIds):
             matrix = events.reindex(users=users, items=items).matrix
             return model._check_rows("events", matrix, dtype), {"_user_ids": users, "_item_ids": items}
         shape = shape_of(events)
+        if isinstance(events, list) and _are_columns(events) and not _covers(shape, known.shape):
+            raise TypeError(
+                f"events in columns must be a tuple, (users, items, values), got a list of {len(events)}, which is a "
+                "matrix with a row for each user: pass tuple(events)"
+            )
         if len(shape) == 2 and not hasattr(events, "columns"):
             if shape[1] < known.shape[1]:
                 model._check_features(events)
@@ -215,3 +234,12 @@ class PartialFit(RawIds):
         aggregate = "sum" if self.traits.feedback == "implicit" else "last"
         table = EventTable(users, items, values, None)
         return merge_pairs(table, (counts[0], counts[1]), aggregate).matrix.to_scipy()
+
+
+def _are_columns(events: list[Any]) -> bool:
+    return len(events) in (2, 3) and all(np.ndim(column) == 1 for column in events)
+
+
+def _covers(shape: tuple[int, ...], known: tuple[int, int]) -> bool:
+    """Whether a matrix of this shape has all known rows and columns."""
+    return len(shape) == 2 and shape[0] >= known[0] and shape[1] >= known[1]

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from .._utils.memory import available_bytes, human_bytes
 from ..data.append import refuse_other_types
-from ..data.events import Events
+from ..data.events import refuse_events
 from ..data.ids import Ids
 from ..data.interactions import Interactions
 from ..data.ratings import check_has_values, check_not_summed
@@ -94,10 +94,7 @@ class RawIds(State):
 
         With ``warm_start`` the ids of the last fit come first, so that every row continues from its factors.
         """
-        if isinstance(interactions, Events):
-            raise TypeError(
-                "interactions must be Interactions, or a matrix, got Events: pass events.interactions(weights)"
-            )
+        refuse_events("interactions", interactions)
         refuse_empty(interactions)
         if not isinstance(interactions, Interactions):
             return interactions, {"_user_ids": None, "_item_ids": None, "_library": None}
@@ -141,6 +138,7 @@ class RawIds(State):
         items (users) that the model does not know are refused.
         """
         if not isinstance(rows, Interactions):
+            refuse_events(name, rows)
             self._refuse_ids(name, rows, kind)
             return rows
         ids = self._ids_of(kind)

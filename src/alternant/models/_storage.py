@@ -2,23 +2,27 @@
 
 The tensors are the factors (`user_factors` and `item_factors`; if users are sparse rows, `user_factors_indptr`,
 `user_factors_indices`, `user_factors_values` and `item_factors_transposed`, or the same three of `item_factors`, by
-column) and, if present, the interactions
-(`indptr`, `indices`, `values`, `shape`), the raw ids (`user_ids`, `item_ids`: int64, or the bytes of a JSON list) and
-the degrees of the fit (`user_degrees`, `item_degrees`, since version 2, with their exponents as ``degrees`` in the
-header), `item_counts` (the number of interactions of each item, if the interactions themselves are left out) and, since
-version 3, what was learned from features (`user_features_weights` and so on; see `_prior_storage`).
-A model without features is written as version 2. The header's ``__metadata__`` contains ``alternant`` (the version of
-the format), ``model`` (the class),
-``parameters`` and ``state`` (both JSON), and ``library`` (of the data frame the model was fitted on).
+column) and, if present, the interactions (`indptr`, `indices`, `values`, `shape`), the raw ids (`user_ids`, `item_ids`:
+int64, or the bytes of a JSON list, in which, since version 4, a UUID, a date or a datetime is an object of its type and
+its text), the degrees of the fit (`user_degrees`, `item_degrees`, since version 2, with their exponents as ``degrees``
+in the header), `item_counts` (the number of interactions of each item, if the interactions themselves are left out)
+and, since version 3, what was learned from features (`user_features_weights` and so on; see `_prior_storage`). A model
+is written as the oldest version that can hold it. The header's ``__metadata__`` contains ``alternant`` (the version of
+the format), ``model`` (the class), ``parameters`` and ``state`` (both JSON), and ``library`` (of the data frame the
+model was fitted on).
 """
 
 from __future__ import annotations
 
 import json
 import os
+from collections.abc import Callable
+from datetime import date, datetime, timezone
+from enum import Enum
 from numbers import Real
 from pathlib import Path
 from typing import Any
+from uuid import UUID
 
 import numpy as np
 from numpy.typing import NDArray
@@ -33,7 +37,8 @@ from ._fit_loop import freeze
 from ._prior_storage import names_of, pack_priors, unpack_prior
 from .als.degrees import Degrees
 
-FORMAT_VERSION = 3
+FORMAT_VERSION = WITH_TYPED_IDS = 4
+WITH_FEATURES = 3
 WITHOUT_FEATURES = 2
 _FACTORS = {"user_factors", "item_factors"}
 _SPARSE_USERS = {"user_factors_indptr", "user_factors_indices", "user_factors_values"}
@@ -43,6 +48,9 @@ _INTERACTIONS = {"indptr", "indices", "values", "shape"}
 _IDS = {"user_ids", "item_ids"}
 _DEGREES = {"user_degrees", "item_degrees"}
 _COUNTS = {"item_counts"}
+_TYPED: dict[str, Callable[[str], Any]] = {  # ids kept as type and text
+    "UUID": UUID, "date": date.fromisoformat, "datetime": datetime.fromisoformat,
+}  # fmt: skip
 
 # What may be raised when reading a header or tensors that `save` did not write.
 _DAMAGE = (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError)
@@ -67,10 +75,12 @@ def save(model: Any, path: str | os.PathLike[str], interactions: bool) -> None:
         tensors |= {"indptr": csr.indptr, "indices": csr.indices, "values": csr.data, "shape": np.array(csr.shape)}
     elif (counts := model._item_counts()) is not None:
         tensors["item_counts"] = counts
+    typed = False
     for kind in ("user", "item"):
         ids = model._ids_of(kind)
         if ids is not None:
             tensors[f"{kind}_ids"] = pack_ids(ids, kind)
+            typed |= any(one.__name__ in _TYPED for one in ids.types)
     degrees = getattr(model, "_degrees", None)
     if degrees is not None and (len(degrees.users), len(degrees.items)) != rows:
         degrees = None  # factors set by hand
@@ -79,7 +89,7 @@ def save(model: Any, path: str | os.PathLike[str], interactions: bool) -> None:
     of_features, features = pack_priors(model)
     tensors |= of_features
     metadata = {
-        "alternant": str(FORMAT_VERSION if features else WITHOUT_FEATURES),
+        "alternant": str(WITH_TYPED_IDS if typed else WITH_FEATURES if features else WITHOUT_FEATURES),
         "model": type(model).__name__,
         "parameters": json.dumps({name: _plain(value) for name, value in model.get_params().items()}),
         "state": json.dumps({name: getattr(model, name) for name in _state_names(model) if hasattr(model, name)}),
@@ -232,18 +242,44 @@ def pack_ids(ids: Ids, kind: str) -> NDArray[Any]:
     if ids.are_numbers:
         return ids.values
     listed = ids.values.tolist()
-    others = {type(value).__name__ for value in listed} - {"str", "int", "float", "bool"}
+    members = [value for value in listed if isinstance(value, Enum)]
+    if members:
+        name = type(members[0]).__name__
+        raise TypeError(
+            f"{kind} ids must not be members of an Enum to be saved, got {name}.{members[0].name}: fit on their "
+            f"values, such as {members[0].value!r}"
+        )
+    others = {_described(value) for value in listed if not _can_be_saved(value)}
     if others:
         raise TypeError(
-            f"{kind} ids must be strings or numbers to be saved, got {', '.join(sorted(others))}: convert them to "
-            "strings before the fit"
+            f"{kind} ids must be strings, numbers, UUIDs, dates or datetimes to be saved, got "
+            f"{', '.join(sorted(others))}: convert them to strings before the fit"
         )
-    return np.frombuffer(json.dumps(listed).encode(), np.uint8)  # ASCII: JSON escapes the rest
+    return np.frombuffer(json.dumps(listed, default=_typed).encode(), np.uint8)  # ASCII: JSON escapes the rest
+
+
+def _can_be_saved(value: Any) -> bool:
+    if type(value) is datetime:  # of the rules of a time zone, the text has only the present offset
+        return value.tzinfo is None or type(value.tzinfo) is timezone
+    return type(value) in (str, int, float, bool, UUID, date)
+
+
+def _described(value: Any) -> str:
+    return "datetime with a named time zone" if type(value) is datetime else type(value).__name__
+
+
+def _typed(value: Any) -> dict[str, str]:
+    return {type(value).__name__: str(value) if isinstance(value, UUID) else value.isoformat()}
+
+
+def _untyped(value: dict[str, str]) -> Any:
+    ((name, text),) = value.items()
+    return _TYPED[name](text)
 
 
 def _unpack_ids(packed: NDArray[Any], count: int) -> Ids:
     numbers = packed.dtype == np.int64
-    ids = Ids(packed if numbers else object_array(json.loads(packed.tobytes())))
+    ids = Ids(packed if numbers else object_array(json.loads(packed.tobytes(), object_hook=_untyped)))
     distinct = np.unique(packed) if numbers else set(ids.values.tolist())
     if len(ids) != count or len(distinct) != count:
         raise ValueError(f"{len(ids)} ids that do not fit {count} rows")

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from .._utils.messages import parameter, refusal
 from .._utils.threads import map_parallel, resolve_num_threads, weighted_sum
 from ..data.csr import CSR
 from ..kernels import Batches, Factors, Ranking
@@ -21,6 +22,9 @@ from .sgd.trainer import FOLD_IN_ROWS
 
 if TYPE_CHECKING:
     from .._typing import BackendName, DType, Seed
+
+
+HUGE_RATE = 1e6  # with higher learning rates, steps overflow whatever the loss
 
 
 class ContrastiveMF(EpochModel, Transformer):
@@ -96,6 +100,8 @@ class ContrastiveMF(EpochModel, Transformer):
         ``seconds`` since the fit began.
     backend_ : str
         The backend that the fit used.
+    mean_squares_ : tuple of float
+        What Adagrad's sums have grown to: of a user's vector on average, and of an item's for each of its interactions.
     interactions_ : CSR
         The interactions of the fit.
 
@@ -112,7 +118,9 @@ class ContrastiveMF(EpochModel, Transformer):
     traits: ClassVar[Traits] = Traits(
         "implicit", "clicks, plays, purchases, each against many other items", "gradient of the cosine, softmax or CCL"
     )
+    _fitted_state = (*EpochModel._fitted_state, "mean_squares_")
     _loss_name = "loss"
+    _night_rate = 0.5
     _choices: ClassVar[dict[str, tuple[str, ...]]] = {"loss": ("softmax", "contrastive")}
     _rules: ClassVar[dict[str, Rule]] = {
         "negatives": integer_rule(1),
@@ -195,7 +203,14 @@ class ContrastiveMF(EpochModel, Transformer):
     def _user_weights(self, counts: NDArray[np.int64]) -> NDArray[np.float64]:
         """Return the weight of each user's interactions, of which there are so many; their mean weight is 1."""
         weights: NDArray[np.float64] = np.maximum(counts, 1) ** -float(self.degree_exponent)
-        return weights * (counts.sum() / weighted_sum(counts, weights)) if len(weights) else weights
+        total = weighted_sum(counts, weights)
+        if len(weights) and not total > np.finfo(np.float64).tiny:
+            raise refusal(
+                ValueError,
+                f"{parameter('degree_exponent')} must leave some user a weight above 0, got {self.degree_exponent!r}: "
+                "lower it",
+            )
+        return weights * (counts.sum() / total) if len(weights) else weights
 
     def _new_rows(self, rows: CSR, fixed: NDArray[Any], kind: str, rng: np.random.Generator) -> NDArray[Any]:
         """Return new users folded in, and new items between the mean item and known ones that are like them.
@@ -212,6 +227,8 @@ class ContrastiveMF(EpochModel, Transformer):
 
     def _remedy(self) -> str:
         """Say what to change if gradients overflow."""
+        if self.learning_rate > HUGE_RATE:
+            return f"lower learning_rate, got {self.learning_rate!r}"
         if self.loss == "softmax":
             return f"raise temperature, got {self.temperature!r}"
         return f"lower negative_weight, got {self.negative_weight!r}"

@@ -216,12 +216,15 @@ class CosineMF(LiveFactors, StochasticModel):
             If rows up to the highest number do not fit in memory; the model is left unchanged.
         OverflowError
             If `learning_rate` is so large that a vector overflows; the model is left unchanged.
+        RuntimeError
+            In a callback of `fit`, which would undo it.
 
         Notes
         -----
         An event takes some ten microseconds, whatever the size of the model (two to three times as long if it adds a
         user or an item), and the same step as in a fit. `recommend` excludes what a user has swiped, events included.
         """
+        self._refuse_during_fit("update")
         if self._user_ids is None and "_users" in self.__dict__:
             return self._update(users, items, liked)
         user_ids, item_ids = self._ids_of("user"), self._ids_of("item")
@@ -268,7 +271,7 @@ class CosineMF(LiveFactors, StochasticModel):
                 target = np.ascontiguousarray(target, X.dtype)
                 self._learn(Grid.whole(rows, columns, len(X), len(Y)), target, X, Y)
                 self._events.add(rows, columns, target)
-                self.__dict__.update(ids)
+                self.__dict__.update(ids, _updates=self.__dict__.get("_updates", 0) + len(rows))
             except BaseException:
                 self._shrink(before)
                 raise
@@ -293,6 +296,7 @@ class CosineMF(LiveFactors, StochasticModel):
                 grid.rows[0], grid.columns[0], target[0] = user, item, liked
                 self._learn(grid, target, state["_users"].touch(user), self._touched_items(item))
                 state["_events"].add_one(user, item, liked)
+                state["_updates"] = state.get("_updates", 0) + 1
                 state.update(ids)
             except BaseException:
                 self._shrink(before)

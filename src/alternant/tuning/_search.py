@@ -185,7 +185,7 @@ def tune(
         _check_study(study, sampler, pruner, objective.metric, direction)
     split = split_for_search(
         interactions, validation, validation_fraction, random_state, rated=name in RATING_METRICS, model=base,
-        held_out=hold_out, kind=kind, weighting=weighting,
+        held_out=hold_out, kind=kind, weighting=weighting, k=k,
     )  # fmt: skip
     given = default_space(base, split.rows, features=bool(features)) if space is None else space
     drawn = read_space(optuna, given, base)

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from .._utils.messages import parameter, refusal
 from .._utils.validation import random_generator
 from ..evaluation import random_split, split_kind
 from ..evaluation._side_splits import hold_out_side
@@ -36,7 +37,7 @@ class SearchSplit:
 def split_for_search(
     interactions: Any, validation: tuple[Any, Any] | None, fraction: float, random_state: Any, *, rated: bool,
     model: FactorModel | None = None, held_out: str = "interactions", kind: Any = None,
-    weighting: Weighting | None = None,
+    weighting: Weighting | None = None, k: int | None = None,
 ) -> SearchSplit:  # fmt: skip
     """Split the interactions, or take a given split, and divide the users of its test part.
 
@@ -45,8 +46,8 @@ def split_for_search(
     than keep measuring cheap against a fit of `model`. With `rated`, users without a positive test interaction count.
 
     `held_out` are random interactions, or all those of random items (users), which the features of a fit alone tell
-    about. Training and test interactions have the shape of `interactions` in any case. Of `Events`, with their
-    weighting, pairs of one kind are held out.
+    about. Such items must be more than `k`, the length of the lists. Training and test interactions have the shape of
+    `interactions` in any case. Of `Events`, with their weighting, pairs of one kind are held out.
     """
     candidates = None
     if validation is None and weighting is not None:
@@ -57,6 +58,13 @@ def split_for_search(
         train, test = table.split(marked)
         if held_out == "items":
             candidates = chosen if table.source is None else table.source.item_ids[chosen]
+            if len(chosen) <= (k or 0):
+                raise refusal(
+                    ValueError,
+                    f"{parameter('validation_fraction')} must hold out more items than a list of {k} has, got "
+                    f"{len(chosen)}, so that every order of them would be a perfect list: raise it, or pass a metric "
+                    "with a lower k",
+                )
     elif validation is None:
         train, test = random_split(interactions, fraction, random_state=random_state)
     elif isinstance(validation, tuple) and len(validation) == 2:

@@ -2,19 +2,48 @@
 
 from __future__ import annotations
 
+import math
+from numbers import Integral, Real
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
-from ...data.validation import is_sparse
+from ...data.validation import check_real, is_sparse
 
 
-def check_threads(num_threads: int) -> None:
-    """Raise unless this is a number of threads."""
-    if num_threads < 1:
-        raise ValueError(f"num_threads must be at least 1, got {num_threads}")
+def check_count(name: str, value: Any, minimum: int = 1) -> None:
+    """Raise unless this is a whole number of at least `minimum`."""
+    if isinstance(value, bool) or not isinstance(value, Integral) or value < minimum:
+        raise ValueError(f"{name} must be a whole number of at least {minimum}, got {value!r}")
+
+
+def check_params(params: dict[str, Any]) -> None:
+    """Raise unless these parameters are in the ranges that LightFM asserts, and offered here."""
+    if params["loss"] == "warp-kos":
+        raise NotImplementedError("loss='warp-kos' is not offered here: use 'warp', or keep LightFM for it")
+    if params["learning_schedule"] == "adadelta":
+        raise NotImplementedError("learning_schedule='adadelta' is not offered here: use 'adagrad'")
+    for name, choices in (("loss", ("logistic", "warp", "bpr")), ("learning_schedule", ("adagrad",))):
+        if params[name] not in choices:
+            raise ValueError(f"{name} must be {' or '.join(map(repr, choices))}, got {params[name]!r}")
+    for name in ("no_components", "max_sampled"):
+        check_count(name, params[name])
+    for name in ("learning_rate", "item_alpha", "user_alpha", "epsilon", "k", "n", "rho"):
+        value = params[name]
+        if isinstance(value, bool) or not isinstance(value, Real) or not 0 <= float(value) < math.inf:
+            raise ValueError(f"{name} must be a number of at least 0, got {value!r}")
+
+
+def random_state_of(seed: Any) -> np.random.RandomState:
+    """Return a random state, or one with this seed."""
+    if isinstance(seed, np.random.RandomState):
+        return seed
+    try:
+        return np.random.RandomState(seed)
+    except (TypeError, ValueError):
+        raise ValueError(f"random_state must be a seed, a numpy.random.RandomState or None, got {seed!r}") from None
 
 
 def checked_values(interactions: Any) -> tuple[Any, NDArray[np.float32]]:
@@ -25,6 +54,7 @@ def checked_values(interactions: Any) -> tuple[Any, NDArray[np.float32]]:
             "coo_matrix(...) of it"
         )
     pairs = interactions.tocoo()
+    check_real("interactions", pairs.dtype)
     if not np.isfinite(pairs.data).all():
         raise ValueError("interactions include NaN or infinite values: remove or replace them")
     return pairs, (pairs.data > 0).astype(np.float32)
@@ -46,6 +76,7 @@ def checked_weights(pairs: Any, sample_weight: Any) -> NDArray[np.float32]:
             "sample_weight must have the shape and the pairs of interactions, in the same order: pass a COO matrix "
             "with the rows and columns of interactions.tocoo()"
         )
+    check_real("sample_weight", sample_weight.dtype)
     weight: NDArray[np.float32] = sample_weight.data.astype(np.float32)
     if not (np.isfinite(weight).all() and (weight >= 0).all()):
         raise ValueError("sample_weight must have finite weights of at least 0: remove or replace the others")
@@ -70,6 +101,7 @@ def checked_matrix(name: str, matrix: Any, shape: tuple[int, int]) -> Any:
         raise ValueError(f"{name} must be a scipy.sparse matrix, got {type(matrix).__name__}")
     if matrix.shape != shape:
         raise ValueError(f"{name} must have the shape of the fit, {shape}, got {matrix.shape}")
+    check_real(name, matrix.dtype)
     canonical = sparse.csr_matrix(matrix, copy=True)
     canonical.sum_duplicates()
     return canonical

@@ -83,6 +83,16 @@ class Epochs:
         return learning_rate * total
 
 
+def divided(squares: Factors, shape: tuple[int, int]) -> tuple[Factors, Factors]:
+    """Return the sums of the first rows and columns, 1 for those that are new, and the sums of all others."""
+    parts = []
+    for part, rows in zip(squares, shape * 2, strict=True):
+        new = np.ones((max(0, rows - len(part)), *part.shape[1:]), np.float32)
+        parts.append((np.concatenate([part[:rows], new]), part[rows:]))
+    of_rows, others = zip(*parts, strict=True)
+    return Factors(*of_rows), Factors(*others)
+
+
 def _reordered(parts: Factors, orders: tuple[NDArray[np.int64], NDArray[np.int64]]) -> Factors:
     rows, columns = orders
     return Factors(parts.X[rows], parts.Y[columns], parts.row_bias[rows], parts.column_bias[columns])

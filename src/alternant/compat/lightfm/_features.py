@@ -24,7 +24,8 @@ class FeatureMap:
 
     def __init__(self, kind: str, features: Any, count: int | None, width: int | None) -> None:
         self.features: Any = None
-        self.count, self.width = count, width if width is not None else count
+        self.count: Any = count
+        self.width: Any = width if width is not None else count
         if features is None:
             return
         name = f"{kind}_features"

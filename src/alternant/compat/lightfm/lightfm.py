@@ -11,8 +11,16 @@ from scipy import sparse
 from ... import kernels
 from ..._utils.progress import progress_bar
 from ...kernels import Factors
-from ._checks import check_threads, checked_ids, checked_matrix, checked_values, checked_weights
-from ._epochs import Epochs
+from ._checks import (
+    check_count,
+    check_params,
+    checked_ids,
+    checked_matrix,
+    checked_values,
+    checked_weights,
+    random_state_of,
+)
+from ._epochs import Epochs, divided
 from ._features import FeatureMap, represented, run_epochs
 from ._ranking import RankingEpochs
 
@@ -21,6 +29,10 @@ PARAMETERS = (
     "user_alpha", "max_sampled", "random_state",
 )  # fmt: skip
 RANKING = ("warp", "bpr")
+STATE = (
+    "user_embeddings", "item_embeddings", "user_biases", "item_biases", "user_embedding_gradients",
+    "item_embedding_gradients", "user_bias_gradients", "item_bias_gradients",
+)  # fmt: skip
 
 
 class LightFM:
@@ -62,7 +74,8 @@ class LightFM:
     item_biases, user_biases : float32 arrays, shape (n_features,)
         The biases. Those of users have no effect on rankings; the ranking losses leave them at 0.
     item_embedding_gradients, user_embedding_gradients, item_bias_gradients, user_bias_gradients : float32 arrays
-        Adagrad's sums of squared gradients, from which `fit_partial` continues: of the items and users, a row each.
+        Adagrad's sums of squared gradients, from which `fit_partial` continues: of the items and users, a row each. A
+        partial fit with features may have more rows or fewer, and keeps the sums of all others.
 
     Raises
     ------
@@ -112,9 +125,10 @@ class LightFM:
         self.item_alpha = item_alpha
         self.user_alpha = user_alpha
         self.max_sampled = max_sampled
-        self.random_state = _random_state(random_state)
-        self._check_params()
-        self._reset_state()
+        self.random_state = random_state_of(random_state)
+        check_params(self.get_params())
+        for name in STATE:
+            setattr(self, name, None)
 
     def fit(
         self,
@@ -127,15 +141,9 @@ class LightFM:
         verbose: bool = False,
     ) -> Self:
         """Fit the model from new random factors; see `fit_partial`."""
-        previous = dict(self.__dict__)
-        self._reset_state()
-        try:
-            return self.fit_partial(
-                interactions, user_features, item_features, sample_weight, epochs, num_threads, verbose
-            )
-        except BaseException:
-            self.__dict__.update(previous)
-            raise
+        return self._fit(
+            False, interactions, (user_features, item_features), sample_weight, epochs, num_threads, verbose
+        )
 
     def fit_partial(
         self,
@@ -173,31 +181,11 @@ class LightFM:
         NotImplementedError
             If weights are passed with a ranking loss.
         ValueError
-            If the input is invalid, or the fit diverges; the model is left unchanged.
+            If the input is invalid, or the fit diverges; the model and its random state are left unchanged.
         """
-        self._check_params()
-        check_threads(num_threads)
-        pairs, liked = checked_values(interactions)
-        shape = pairs.shape
-        weight = checked_weights(pairs, sample_weight)
-        if self.loss in RANKING and (weight != 1).any():
-            raise NotImplementedError(f"sample_weight is not offered with loss={self.loss!r}: use loss='logistic'")
-        fitted = self.user_embeddings is not None
-        maps = self._maps((user_features, item_features), shape)
-        embeddings, squares = self._state() if fitted else self._initial((maps[0].width, maps[1].width), shape)
-        if (len(squares.X), len(squares.Y)) != shape:  # other rows
-            squares = Factors(*(np.ones((rows, *part.shape[1:]), np.float32) for part, rows in zip(
-                squares, shape * 2, strict=True)))  # fmt: skip
-        if epochs > 0 and (liked.any() if self.loss in RANKING else pairs.nnz):
-            runs = self._runs(pairs, liked, weight, embeddings.X.shape[1], num_threads)
-            alpha = self.user_alpha, self.item_alpha
-            with progress_bar(epochs, bool(verbose), desc="LightFM", unit=" epochs") as progress:
-                embeddings, squares = run_epochs(
-                    runs, embeddings, squares, maps, epochs, self.learning_rate, alpha, progress
-                )
-        state = embeddings, squares
-        self._set_state(*state)
-        return self
+        return self._fit(
+            True, interactions, (user_features, item_features), sample_weight, epochs, num_threads, verbose
+        )
 
     def predict(
         self,
@@ -270,8 +258,11 @@ class LightFM:
         -------
         csr_matrix of float32, shape (n_users, n_items)
         """
-        factors = self._fitted(user_features, item_features, num_threads)
-        shape = len(factors.X), len(factors.Y)
+        X, Y, b, c = self._fitted(user_features, item_features, num_threads)
+        given = getattr(test_interactions, "shape", (0, 0))  # features may have rows for more users and items
+        n_users = len(X) if user_features is None else min(len(X), given[0])
+        n_items = len(Y) if item_features is None else min(len(Y), given[-1])
+        shape = n_users, n_items
         test: sparse.csr_matrix = checked_matrix("test_interactions", test_interactions, shape)
         left_out = None
         if train_interactions is not None:
@@ -284,8 +275,8 @@ class LightFM:
                 )
             left_out = train.indptr.astype(np.int64), train.indices
         ones = (np.ones((rows, 1), np.float32) for rows in shape)
-        users = np.hstack([factors.X, factors.row_bias[:, None], next(ones)])
-        items = np.hstack([factors.Y, next(ones), factors.column_bias[:, None]])
+        users = np.hstack([X[:n_users], b[:n_users, None], next(ones)])
+        items = np.hstack([Y[:n_items], next(ones), c[:n_items, None]])
         above, equal = np.empty(test.nnz, np.int64), np.empty(test.nnz, np.int64)
         kernels.count_above(
             users, items, left_out, test.indptr.astype(np.int64), test.indices, above, equal, num_threads
@@ -312,38 +303,50 @@ class LightFM:
         for name in params:
             if name not in PARAMETERS:
                 raise ValueError(f"LightFM has no parameter {name!r}; it has {', '.join(PARAMETERS)}")
-        previous = self.get_params()
         if "random_state" in params:
-            params["random_state"] = _random_state(params["random_state"])
+            params["random_state"] = random_state_of(params["random_state"])
+        check_params(self.get_params() | params)
         self.__dict__.update(params)
-        try:
-            self._check_params()
-        except (ValueError, NotImplementedError):
-            self.__dict__.update(previous)
-            raise
         return self
 
     # Internals
 
-    def _check_params(self) -> None:
-        if self.loss == "warp-kos":
-            raise NotImplementedError("loss='warp-kos' is not offered here: use 'warp', or keep LightFM for it")
-        if self.learning_schedule == "adadelta":
-            raise NotImplementedError("learning_schedule='adadelta' is not offered here: use 'adagrad'")
-        if self.loss not in ("logistic", *RANKING):
-            raise ValueError(f"loss must be 'logistic', 'warp' or 'bpr', got {self.loss!r}")
-        if self.learning_schedule != "adagrad":
-            raise ValueError(f"learning_schedule must be 'adagrad', got {self.learning_schedule!r}")
-        for name in ("no_components", "max_sampled"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} must be at least 1, got {getattr(self, name)!r}")
-        for name in ("item_alpha", "user_alpha"):
-            if not getattr(self, name) >= 0:
-                raise ValueError(f"{name} must be at least 0, got {getattr(self, name)!r}")
+    def _fit(
+        self, continues: bool, interactions: Any, features: tuple[Any, Any], sample_weight: Any, epochs: int,
+        num_threads: int, verbose: bool,
+    ) -> Self:  # fmt: skip
+        check_params(self.get_params())
+        check_count("num_threads", num_threads)
+        check_count("epochs", epochs, 0)
+        pairs, liked = checked_values(interactions)
+        weight = checked_weights(pairs, sample_weight)
+        if self.loss in RANKING and (weight != 1).any():
+            raise NotImplementedError(f"sample_weight is not offered with loss={self.loss!r}: use loss='logistic'")
+        fitted = continues and self.user_embeddings is not None
+        maps = self._maps(features, pairs.shape, fitted)
+        drawn = self.random_state.get_state()
+        try:
+            embeddings, squares = self._state() if fitted else self._initial(maps, pairs.shape)
+            if epochs > 0 and (liked.any() if self.loss in RANKING else pairs.nnz):
+                runs = self._runs(pairs, liked, weight, embeddings.X.shape[1], num_threads)
+                alpha = self.user_alpha, self.item_alpha
+                with progress_bar(epochs, bool(verbose), desc="LightFM", unit=" epochs") as progress:
+                    of_rows, others = divided(squares, pairs.shape)
+                    embeddings, of_rows = run_epochs(
+                        runs, embeddings, of_rows, maps, epochs, self.learning_rate, alpha, progress
+                    )
+                    squares = Factors(*map(np.concatenate, zip(of_rows, others, strict=True)))
+        except BaseException:
+            self.random_state.set_state(drawn)
+            raise
+        for name, part in zip(STATE, (*embeddings, *squares), strict=True):
+            setattr(self, name, part)
+        return self
 
-    def _maps(self, features: tuple[Any, Any], shape: tuple[int, int]) -> tuple[FeatureMap, FeatureMap]:
+    def _maps(
+        self, features: tuple[Any, Any], shape: tuple[int, int], fitted: bool
+    ) -> tuple[FeatureMap, FeatureMap]:
         """Return what features make of embeddings, which must be those of the first fit."""
-        fitted = self.user_embeddings is not None
         widths = (len(self.user_embeddings), len(self.item_embeddings)) if fitted else (None, None)
         users, items = (
             FeatureMap(kind, given, count, width)
@@ -369,14 +372,9 @@ class LightFM:
             seed, num_threads,
         )  # fmt: skip
 
-    def _reset_state(self) -> None:
-        for side in ("item", "user"):
-            for part in ("embeddings", "embedding_gradients", "biases", "bias_gradients"):
-                setattr(self, f"{side}_{part}", None)
-
-    def _initial(self, widths: tuple[Any, Any], shape: tuple[int, int]) -> tuple[Factors, Factors]:
+    def _initial(self, maps: tuple[FeatureMap, FeatureMap], shape: tuple[int, int]) -> tuple[Factors, Factors]:
         """Draw embeddings as LightFM does, items first; sums of squares, of the rows, start at 1."""
-        f, drawn = self.no_components, {}
+        f, drawn, widths = self.no_components, {}, [one.width for one in maps]
         for side, count in (("item", widths[1]), ("user", widths[0])):
             drawn[side] = ((self.random_state.rand(count, f) - 0.5) / f).astype(np.float32)
         embeddings = Factors(drawn["user"], drawn["item"], *(np.zeros(count, np.float32) for count in widths))
@@ -385,29 +383,17 @@ class LightFM:
 
     def _state(self) -> tuple[Factors, Factors]:
         """Return the factors and Adagrad's sums."""
-        names = ("user_embedding", "item_embedding"), ("user_bias", "item_bias")
-        factors = [getattr(self, name + "s") for name in names[0]] + [getattr(self, name + "es") for name in names[1]]
-        squares = [getattr(self, f"{name}_gradients") for name in (*names[0], *names[1])]
-        plain = [[np.ascontiguousarray(part, np.float32) for part in parts] for parts in (factors, squares)]
-        return Factors(*plain[0]), Factors(*plain[1])
-
-    def _set_state(self, factors: Factors, squares: Factors) -> None:
-        self.user_embeddings, self.item_embeddings, self.user_biases, self.item_biases = factors
-        self.user_embedding_gradients, self.item_embedding_gradients, *gradients = squares
-        self.user_bias_gradients, self.item_bias_gradients = gradients
+        parts = [np.ascontiguousarray(getattr(self, name), np.float32) for name in STATE]
+        return Factors(*parts[:4]), Factors(*parts[4:])
 
     def _fitted(self, user_features: Any, item_features: Any, num_threads: int) -> Factors:
         """Return the representations of the users and items with these features."""
         if self.user_embeddings is None:
             raise ValueError("the model has no factors yet: call fit first")
-        check_threads(num_threads)
+        check_count("num_threads", num_threads)
         embeddings, _ = self._state()
         (X, b), (Y, c) = represented(embeddings, (
             FeatureMap("user", user_features, None, len(embeddings.X)),
             FeatureMap("item", item_features, None, len(embeddings.Y)),
         ))  # fmt: skip
         return Factors(X, Y, b, c)
-
-
-def _random_state(seed: Any) -> np.random.RandomState:
-    return seed if isinstance(seed, np.random.RandomState) else np.random.RandomState(seed)

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ...kernels._grid import column_counts
 from .._partial_fit import Change
 
 if TYPE_CHECKING:
@@ -34,20 +35,26 @@ def update(model: AlternatingLeastSquares, change: Change, given: dict[str, Any]
         grown[: len(own)] = own
         model.__dict__.update(model._new_state(kind, new, given.get(kind)), **{f"{kind}_factors": grown})
     _solve(model, change, "item", stale_items(change))
-    _solve(model, change, "user", np.union1d(change.users, change.new("user")))
-    counts = np.diff(change.rows.indptr)[change.users]
-    _solve(model, change, "user", change.users[counts == 0])  # again, as mean users: without what they were before
+    users = np.union1d(change.users, change.new("user"))
+    _solve(model, change, "user", users)
+    # Once more, as mean users and without what they were before: those whose interactions were taken back, and those
+    # who only have items of which nothing is known, since nobody else has them. Items are at 0 to such users.
+    counts = np.diff(change.rows.indptr)[users]
+    strange = users[(counts == 0) | ~model.__dict__["user_factors"][users].any(axis=1)]
+    _solve(model, change, "user", strange, empty=True)
     factors = {name: model.__dict__[name] for name in ("user_factors", "item_factors")}
     model._assign(**factors, interactions_=change.rows)
 
 
 def _solve(
-    model: AlternatingLeastSquares, change: Change, kind: str, numbers: NDArray[np.int64]
+    model: AlternatingLeastSquares, change: Change, kind: str, numbers: NDArray[np.int64], empty: bool = False
 ) -> None:
     if not len(numbers):
         return
     factors = model.__dict__[f"{kind}_factors"]
     rows = change.rows_of(kind, numbers)
+    if empty:
+        rows = rows.filter(np.zeros(len(rows.data), np.bool_))
     fixed = model.__dict__["item_factors" if kind == "user" else "user_factors"]
     factors[numbers] = model._fold_in(rows, fixed, kind, numbers, own=factors[numbers])
     model.__dict__.update(model._partial_state(kind, numbers, rows))
@@ -56,9 +63,9 @@ def _solve(
 def stale_items(change: Change) -> NDArray[np.int64]:
     """Return the items to solve: new ones, and those that have grown enough since they were solved."""
     indices, n = change.rows.indices, change.rows.shape[1]
-    after = np.bincount(indices, minlength=n)[change.items]
-    new, again = (
-        np.bincount(indices[change.at[part]], minlength=n)[change.items] for part in (change.fresh, ~change.fresh)
+    after, new, again = (
+        column_counts(part, n)[change.items]
+        for part in (indices, indices[change.at[change.fresh]], indices[change.at[~change.fresh]])
     )
     with np.errstate(divide="ignore"):
         passed = [np.floor(np.log(counts) / np.log1p(STALE)) for counts in (after - new, after)]

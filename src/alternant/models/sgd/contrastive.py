@@ -12,7 +12,7 @@ from ...data.csr import CSR
 from ...kernels import Batches, Factors
 from .._checkpoint import Snapshot
 from .._fit_loop import Iteration
-from .epochs import all_finite
+from .epochs import all_finite, warn_without_negatives
 
 if TYPE_CHECKING:
     from ...kernels._registry import Backend
@@ -36,6 +36,7 @@ class ContrastiveTraining:
     X: NDArray[Any]
     Y: NDArray[Any]
     squares: tuple[NDArray[np.float64], NDArray[np.float64]]
+    counts: NDArray[np.int64]  # interactions of each item
     weight: NDArray[np.float64]
     all_users: NDArray[Any]
     unknown: NDArray[np.bool_]  # users without interactions and without vectors of an earlier fit
@@ -61,6 +62,7 @@ class ContrastiveTraining:
         self.seed = int(rng.integers(1 << 63))
         self.shape = train.shape
         counts = np.diff(positives.indptr)
+        warn_without_negatives(counts, train.shape[1], "items differ by chance alone")
         self.users = rng.permutation(np.flatnonzero(counts))
         self.all_users = start.X
         known = model._previous_users() if given is None else len(counts)
@@ -83,17 +85,11 @@ class ContrastiveTraining:
             batches = Batches.of(indptr, indices, min(int(model.batch_size), len(users)))
             samples = draw_samples(rng, batches.number, train.shape[1], self.sampled)
             self.held_out = users, indptr, indices, batches, samples, model._user_weights(np.diff(indptr))
-        self._continue(getattr(model, "n_iter_", 0) if model.warm_start or given is not None else 0)
-
-    def _continue(self, epochs: int) -> None:
-        """Estimate the sums of squares of the epochs of earlier fits by one without steps, so that steps stay short.
-
-        Vectors that are new have larger gradients than those of the earlier fits: their steps begin shorter, too.
-        """
-        if epochs:
-            self._run(0, 0.0)
-            for squares in self.squares:
-                squares *= epochs
+        self.counts = np.bincount(self.indices, minlength=train.shape[1])
+        if model.warm_start or given is not None:  # steps stay as short as at the end of the last fit
+            of_users, of_items = getattr(model, "mean_squares_", (0.0, 0.0))
+            self.squares[0][:] = of_users
+            self.squares[1][:] = of_items * self.counts
 
     def forget(self, known: tuple[int, int]) -> None:
         """Begin anew with the sums of squares of rows that no fit has trained: their steps are long."""
@@ -127,7 +123,9 @@ class ContrastiveTraining:
         record = {"objective": total, "train_loss": total / len(self.indices)}
         if self.held_out is not None:
             record["validation_loss"] = self._validation_loss(users)
-        return Iteration(users, self.Y.copy(), record | {"learning_rate": rate}, {})
+        # A user takes one step in an epoch, whereas an item takes part in those of all its users.
+        means = float(self.squares[0].mean()), float(self.squares[1].sum() / self.counts.sum())
+        return Iteration(users, self.Y.copy(), record | {"learning_rate": rate}, {"mean_squares_": means})
 
     def snapshot(self) -> Snapshot:
         """Return Adagrad's sums."""

@@ -12,7 +12,9 @@ from numpy.typing import NDArray
 from ..._utils.pool import Pool
 from ..._utils.threads import map_parallel
 from ..._utils.validation import random_generator
+from ..._utils.warn import warn_caller
 from ...data.csr import CSR
+from ...data.events import refuse_events
 from ...data.interactions import Interactions
 from ...kernels import Factors
 from .._checkpoint import Checkpoint, Snapshot
@@ -129,6 +131,7 @@ class EpochModel(FoldInUsersModel):
             raise ValueError(f"interactions must contain at least one known pair, got none in shape {rows.shape}")
         held_out = None
         if validation is not None:
+            refuse_events("validation", validation)
             if isinstance(validation, Interactions):
                 if ids["_user_ids"] is None:
                     raise TypeError(
@@ -190,8 +193,9 @@ class EpochModel(FoldInUsersModel):
         training = self._training(change.rows, None, rng, self._unpack(users, items))
         training.forget(change.before)
         run = getattr(self, "n_iter_", self.epochs)  # fewer than `epochs` after early stopping
-        for epoch in range(max(1, round(UPDATE_SHARE * run))):
-            done = training.step(run + 1 + epoch)
+        first = 1 + round(self._night_rate * run)
+        for epoch in range(first, first + max(1, round(UPDATE_SHARE * run))):
+            done = training.step(epoch)
         self._assign(
             user_factors=done.user_factors, item_factors=done.item_factors, interactions_=change.rows, **done.state
         )
@@ -217,6 +221,7 @@ class EpochModel(FoldInUsersModel):
     # Hooks, in the order in which a fit calls them; only `_training` has no default
 
     _loss_name = "rmse"  # in the history
+    _night_rate = 1.0  # the part of a fit after which its learning rate is that of a partial fit
 
     def _may_be_held_out(self, rows: CSR) -> NDArray[np.bool_] | None:
         """Return the entries from which a `validation_fraction` is drawn; None for all."""
@@ -281,6 +286,15 @@ def concatenate_columns(parts: tuple[Any, ...], order: NDArray[np.int64], num_th
 
     map_parallel(fill, range(0, len(order), GATHER_ROWS), num_threads)
     return out
+
+
+def warn_without_negatives(counts: NDArray[np.int64], n_items: int, so: str) -> None:
+    """Warn if no user, given their numbers of positive interactions, has an item to rank above another."""
+    if np.isin(counts, (0, n_items)).all():
+        warn_caller(
+            f"each user has interacted with all items or with none, so that there is nothing to rank, and {so}: use "
+            "ImplicitALS if the values tell which items a user prefers"
+        )
 
 
 def all_finite(part: NDArray[Any]) -> bool:

@@ -27,6 +27,7 @@ class LiveFactors(FactorModel):
     _users: Growing
     _items: Growing
     _events: Events
+    _updates: int  # events learned by `update` since the last fit or partial fit
     _means: dict[str, NDArray[Any] | None]  # mean vectors at the first event after a fit, a load or a change by hand
 
     factors: int
@@ -86,13 +87,31 @@ class LiveFactors(FactorModel):
         with self._guard.writer:
             self._commit({"_events": None if rows is None else Events(rows)})
 
+    @property
+    def partial_share_(self) -> float:
+        """The share of the interactions that the last fit did not see; each `update` counts as a new one."""
+        state = self._snapshot().__dict__
+        if "partial_share_" not in state and "_updates" not in state:
+            raise AttributeError(f"{type(self).__name__!r} object has no attribute 'partial_share_'")
+        before: float = state.get("partial_share_", 0.0)
+        updates: int = state.get("_updates", 0)
+        if not updates:
+            return before
+        known = self.interactions_
+        return min(1.0, before + (1 - before) * updates / max(1, 0 if known is None else len(known.data)))
+
+    @partial_share_.setter
+    def partial_share_(self, share: float) -> None:
+        with self._guard.writer:
+            self._commit({"partial_share_": share, "_updates": 0})
+
     def _assign(self, **state: Any) -> None:
         rows = state.pop("interactions_")
         state["_events"] = None if rows is None else Events(rows)
         for name, side in (("user_factors", "_users"), ("item_factors", "_items")):
             if name in state:
                 state[side] = Growing(state.pop(name))
-        super()._assign(_means={}, _slot=None, **state)
+        super()._assign(_means={}, _slot=None, _updates=0, **state)
 
     def _pin(self) -> None:
         state, lock = self.__dict__, self._guard.lock

@@ -9,14 +9,13 @@ import scipy
 from numpy.typing import NDArray
 
 from ..._utils.threads import resolve_num_threads, weighted_sum
-from ..._utils.warn import warn_caller
 from ...data.csr import CSR
 from ...kernels import Adaptive, Factors, Sides, tournament
 from ...kernels._grid import column_counts, deal
 from .._checkpoint import Snapshot
 from .._fit_loop import Iteration
 from .adagrad import FIRST_SQUARE, continue_squares, mean_squares
-from .epochs import all_finite, concatenate_columns
+from .epochs import all_finite, concatenate_columns, warn_without_negatives
 from .trainer import WORK_PER_THREAD
 
 if TYPE_CHECKING:
@@ -62,11 +61,8 @@ class PairwiseTraining:
         start = model._start(train.shape, rng, {}) if start is None else start
         self.seed = int(rng.integers(1 << 63))
         counts = np.diff(positives.indptr), column_counts(positives.indices, n)
-        if model.verify_negatives and np.isin(counts[0], (0, n)).all():
-            warn_caller(
-                "each user has interacted with all items or with none, so that there is nothing to rank, and factors "
-                "remain random: use ImplicitALS if the values tell which items a user prefers"
-            )
+        if model.verify_negatives:
+            warn_without_negatives(counts[0], n, "factors remain random")
         if not continued:
             new = np.arange(m) >= model._previous_users()
             start.X[new & (counts[0] == 0)] = 0  # such users take no steps, and would be given random lists

@@ -1,0 +1,188 @@
+"""The users of an evaluation: what is known of them, what is held out, and what may be recommended to them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..data.csr import CSR
+from ..data.events import refuse_events
+from ..data.features import Features
+from ..data.interactions import Interactions
+from ..data.internals import ids_of
+from ..data.validation import is_sparse
+from ..models import internals
+
+BLOCK = 4096  # users ranked at a time
+
+
+@dataclass(frozen=True)
+class EvaluationUsers:
+    """The users of a test set: their factors, seen items, test interactions and relevant items, a row each."""
+
+    queries: NDArray[Any]
+    items: NDArray[Any]
+    seen: CSR | None
+    test: CSR
+    relevant: CSR
+    candidates: CSR | NDArray[np.int64] | None
+
+    def blocks(self) -> Iterator[NDArray[np.int64]]:
+        """Yield the rows that have relevant items, in blocks."""
+        rows = np.flatnonzero(np.diff(self.relevant.indptr))
+        for start in range(0, len(rows), BLOCK):
+            yield rows[start : start + BLOCK]
+
+
+def evaluation_users(
+    model: Any, test: Any, user_items: Any, user_features: Any, candidates: Any, exclude_seen: bool,
+    relevant_from: float | None, least: int,
+) -> tuple[EvaluationUsers, NDArray[Any]]:  # fmt: skip
+    """Return the users of the rows of `test`, and their ids; `least` is the length of the shortest list."""
+    for name, given in (("test", test), ("user_items", user_items)):
+        refuse_events(name, given)
+    users, items = internals.factors(model)
+    original, rows_of = test, ids_of(test, "user") if isinstance(test, Interactions) else None
+    if user_items is None and user_features is None:
+        if isinstance(test, Interactions) and internals.model_ids(model, "user") is not None:
+            internals.refuse_unknown(model, "test", test)
+            rows_of = internals.model_ids(model, "user")
+            test = test.reindex(users=rows_of, items=internals.model_ids(model, "item")).matrix
+        held = internals.known_columns(model, "test", test, items, len(users))
+        if held.shape[0] != len(users):
+            raise ValueError(
+                f"test must have one row for each of the {len(users)} users of the fit, got {held.shape[0]}: pass a "
+                "test matrix with the rows of the fit, or, for new users, their known interactions as user_items"
+            )
+        queries = users
+        seen = internals.seen(model, np.arange(len(users))) if exclude_seen else None
+        user_ids = internals.raw_ids(model, np.arange(len(users)), "user")
+    else:
+        held, known, queries, ids, rows_of = _new_users(model, test, user_items, user_features)
+        user_ids = np.arange(len(queries)) if ids is None else ids
+        seen = known if exclude_seen else None
+        if ids is not None and exclude_seen:
+            _refuse_users_of_the_fit(model, ids, held, by_features=user_features is not None)
+    if seen is not None:
+        _refuse_leaks(seen, held)
+    relevant = held.data > 0 if relevant_from is None else held.data >= relevant_from
+    chosen = held.filter(relevant)
+    if candidates is not None and np.ndim(candidates) == 1:
+        candidates = np.unique(internals.row_numbers(model, "candidates", candidates, "item"))
+        if len(candidates) <= least:
+            raise ValueError(
+                f"candidates must be more items than a list has, got {len(candidates)} for k={least}, so that every "
+                "order of them would be a perfect list: hold out more items, or pass a lower k"
+            )
+    elif candidates is not None:
+        candidates = _check_candidates(candidates, original.shape)
+        if isinstance(original, Interactions):
+            candidates = _reindexed(candidates, original, rows_of, internals.model_ids(model, "item"))
+    tested = held if predicts_ratings(model) else chosen
+    return EvaluationUsers(queries, items, seen, tested, chosen, candidates), user_ids
+
+
+def _new_users(
+    model: Any, test: Any, user_items: Any, user_features: Any
+) -> tuple[CSR, CSR, NDArray[Any], NDArray[Any] | None, Any]:
+    """Return the test and the known interactions of users unseen at training, their factors, ids and id table.
+
+    They have no ids if they are rows of matrices.
+    """
+    items, rows_of, ids = internals.factors(model)[1], None, None
+    if user_items is not None:
+        if isinstance(user_items, Interactions) and isinstance(test, Interactions):
+            internals.refuse_absent(model, "user_items", user_items, test.user_ids)
+            rows_of = ids_of(user_items, "user")
+            test = test.reindex(users=rows_of)
+        known = internals.known_columns(model, "user_items", user_items, items, -1)
+        ids = user_items.user_ids if isinstance(user_items, Interactions) else None
+    elif isinstance(user_features, Features):
+        if isinstance(test, Interactions):
+            rows_of = ids_of(test, "user")
+            user_features = user_features.reindex(rows_of)
+        ids = user_features.ids
+    held = internals.known_columns(model, "test", test, items, -1)
+    if user_features is not None:
+        queries = model.fold_in_users(user_items, user_features=user_features)
+    if user_items is None:
+        nothing = np.zeros(len(queries) + 1, np.int64), np.empty(0, np.int32), np.empty(0, queries.dtype)
+        known = CSR(*nothing, (len(queries), len(items)))
+    if held.shape[0] != known.shape[0]:
+        given = "user_features" if user_items is None else "user_items"
+        raise ValueError(
+            f"test and {given} must have one row for each new user, got {held.shape[0]} and {known.shape[0]}"
+        )
+    if user_features is None:
+        queries = model.fold_in_users(known.to_scipy())
+    return held, known, queries, ids, rows_of
+
+
+def _refuse_users_of_the_fit(model: Any, ids: NDArray[Any], test: CSR, by_features: bool) -> None:
+    """Raise if a test pair of new users is one of the fit or, as users known by features only, if a user is.
+
+    Users without interactions in the fit, such as those of `split_kind`, are new.
+    """
+    of_fit = internals.model_ids(model, "user")
+    if of_fit is None or getattr(model, "interactions_", None) is None:
+        return
+    numbers = of_fit.find(ids)
+    rows = np.flatnonzero(numbers >= 0)
+    seen = internals.seen(model, numbers[rows])
+    known = np.flatnonzero(np.diff(seen.indptr))
+    if by_features and len(known):
+        raise ValueError(
+            f"user_features must be of users that the model was not fitted on, got {len(known)} of {len(ids)} that it "
+            f"was, such as {ids[rows[known[:1]]].tolist()[0]!r}: fit on the train part of hold_out_users, or leave "
+            "user_features out"
+        )
+    _refuse_leaks(seen, test.take(rows))
+
+
+def _refuse_leaks(seen: CSR, test: CSR) -> None:
+    keys = [np.repeat(np.arange(rows.shape[0]), np.diff(rows.indptr)) * rows.shape[1] + rows.indices
+            for rows in (seen, test)]  # fmt: skip
+    shared = np.isin(keys[1], keys[0], assume_unique=True)
+    if shared.any():
+        first = int(keys[1][np.argmax(shared)])
+        raise ValueError(
+            f"test must hold no pair that the model has seen, got {int(shared.sum())} of {len(shared)}, such as "
+            f"row {first // test.shape[1]}, column {first % test.shape[1]}: the split leaks; fit on its train part, or "
+            "pass exclude_seen=False"
+        )
+
+
+def _check_candidates(candidates: Any, shape: tuple[int, int]) -> CSR:
+    if not is_sparse(candidates) or candidates.shape != shape:
+        found = candidates.shape if is_sparse(candidates) else type(candidates).__name__
+        raise ValueError(
+            f"candidates must be a sparse matrix of the shape of test, {shape}, got {found}: pass what "
+            "sample_negatives returns"
+        )
+    matrix = candidates.tocsr().astype(bool)  # a copy
+    matrix.sum_duplicates()
+    matrix.eliminate_zeros()
+    if not matrix.nnz:
+        raise ValueError("candidates must hold items to rank, got none: pass what sample_negatives returns")
+    return CSR.of(matrix.indptr, matrix.indices, matrix.data, shape)
+
+
+def _reindexed(candidates: CSR, test: Interactions, users: Any, items: Any) -> CSR:
+    """Return candidates, given in the order of `test`, in the order of `users` and `items`."""
+    if ids_of(test, "user") == users and ids_of(test, "item") == items:
+        return candidates
+    rows, columns = candidates.positions()
+    rows, columns = users.find(test.user_ids)[rows], items.find(test.item_ids)[columns]
+    kept = (rows >= 0) & (columns >= 0)
+    order = np.lexsort((columns[kept], rows[kept]))
+    indptr = np.concatenate([[0], np.cumsum(np.bincount(rows[kept], minlength=len(users)))])
+    return CSR.of(indptr, columns[kept][order], candidates.data[kept][order], (len(users), len(items)))
+
+
+def predicts_ratings(model: Any) -> bool:
+    """Return whether a model predicts ratings; third-party models may have no traits."""
+    return getattr(getattr(model, "traits", None), "feedback", None) == "ratings"
