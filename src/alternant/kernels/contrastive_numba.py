@@ -6,6 +6,7 @@ r"""Learning from one positive and many negatives, compiled by Numba: steps for 
 Cost of a row: ``3 |N| f`` multiply-adds in the dtype of the arrays, for the scores and the gradients of both sides,
 ``4 f`` for each positive, and ``|N|`` exponentials. The rows of a batch, then its columns, are processed in parallel;
 each row of a gradient is summed in a fixed order, so that results are bitwise identical for any number of threads.
+Negatives below the margin have no gradient and cost their score alone.
 """
 
 # Numba infers types from the arguments of a call; annotations would only repeat them.
@@ -105,6 +106,8 @@ def _rows(begin, first, last, entries, loss, X, Y, scratch, squares, losses):
         losses[u] += _row_loss(u, r, entries, loss, Y, old, slopes, own, gradient)
         for j in range(n):
             slope = slopes[r, j]
+            if slope == 0:  # most, with the contrastive loss
+                continue
             for k in range(f):
                 gradient[k] += slope * sampled[j, k]
         _step(X, u, gradient, squares, loss.rate)
@@ -165,6 +168,8 @@ def _columns(begin, end, first, last, own, own_end, sample, entries, loss, Y, sc
                 place = -1
             for r in range(rows):
                 slope = slopes[r, t]
+                if slope == 0:
+                    continue
                 for k in range(f):
                     gradient[k] += slope * old[r, k]
         else:

@@ -32,10 +32,11 @@ ALTERNANT_FUNCTION void NAME(panel_scores)(ptrdiff_t f, ptrdiff_t fp, const REAL
     }
 }
 
-/* out[r] += sum_j w[j, r] rows[j] for 4 rows of `out`, where w[j, r] is w[j * along + r * across]. */
+/* out[r] += sum_j w[j, r] rows[j] for 4 rows of `out`, where w[j, r] is w[j * along + r * across]. If `sparse`, most
+ * weights are 0, and rows[j] is not read for them. */
 ALTERNANT_FUNCTION void NAME(weighted_rows)(ptrdiff_t n, ptrdiff_t fp, const REAL *ALTERNANT_RESTRICT w,
-                                            ptrdiff_t along, ptrdiff_t across, const REAL *ALTERNANT_RESTRICT rows,
-                                            REAL *ALTERNANT_RESTRICT out)
+                                            ptrdiff_t along, ptrdiff_t across, int sparse,
+                                            const REAL *ALTERNANT_RESTRICT rows, REAL *ALTERNANT_RESTRICT out)
 {
     ptrdiff_t k = 0, j;
     for (; k + 2 * VL <= fp; k += 2 * VL) {
@@ -43,8 +44,11 @@ ALTERNANT_FUNCTION void NAME(weighted_rows)(ptrdiff_t n, ptrdiff_t fp, const REA
         VECTOR b0 = GET(out + k + VL), b1 = GET(out + fp + k + VL), b2 = GET(out + 2 * fp + k + VL);
         VECTOR b3 = GET(out + 3 * fp + k + VL);
         for (j = 0; j < n; j++) {
-            const VECTOR a = GET(rows + j * fp + k), b = GET(rows + j * fp + k + VL);
             const REAL *v = w + j * along;
+            VECTOR a, b;
+            if (sparse && v[0] == 0 && v[across] == 0 && v[2 * across] == 0 && v[3 * across] == 0) continue;
+            a = GET(rows + j * fp + k);
+            b = GET(rows + j * fp + k + VL);
             a0 += v[0] * a;
             a1 += v[across] * a;
             a2 += v[2 * across] * a;
@@ -66,8 +70,10 @@ ALTERNANT_FUNCTION void NAME(weighted_rows)(ptrdiff_t n, ptrdiff_t fp, const REA
     for (; k < fp; k += VL) {
         VECTOR a0 = GET(out + k), a1 = GET(out + fp + k), a2 = GET(out + 2 * fp + k), a3 = GET(out + 3 * fp + k);
         for (j = 0; j < n; j++) {
-            const VECTOR a = GET(rows + j * fp + k);
             const REAL *v = w + j * along;
+            VECTOR a;
+            if (sparse && v[0] == 0 && v[across] == 0 && v[2 * across] == 0 && v[3 * across] == 0) continue;
+            a = GET(rows + j * fp + k);
             a0 += v[0] * a;
             a1 += v[across] * a;
             a2 += v[2 * across] * a;
@@ -212,7 +218,7 @@ static void NAME(rows_body)(const contrastive_epoch *p, int64_t begin, int64_t f
         p->loss[first + r] += NAME(row_loss)(p, (ptrdiff_t)(first + r), old + r * fp, slopes + r * stride,
                                             (REAL *)p->positive + (p->indptr[first + r] - p->indptr[begin]),
                                             gradient + r * fp);
-    NAME(weighted_rows)(p->sampled, fp, slopes, 1, stride, (const REAL *)p->packed, gradient);
+    NAME(weighted_rows)(p->sampled, fp, slopes, 1, stride, !p->softmax, (const REAL *)p->packed, gradient);
     for (r = 0; r < count; r++)
         NAME(sphere_step)(f, (REAL *)p->X + (first + r) * f, gradient + r * fp, p->row_squares + first + r, p->rate);
 }
@@ -243,7 +249,8 @@ static void NAME(columns_body)(const contrastive_epoch *p, int64_t batch, const 
     ptrdiff_t t, k;
     for (k = 0; k < CONTRASTIVE_ROWS * fp; k++) gradient[k] = 0;
     if (first < n)
-        NAME(weighted_rows)(rows, fp, (const REAL *)p->slopes + first, stride, 1, (const REAL *)p->old, gradient);
+        NAME(weighted_rows)(rows, fp, (const REAL *)p->slopes + first, stride, 1, !p->softmax,
+                            (const REAL *)p->old, gradient);
     for (t = first; t < end; t++, gradient += fp) {
         int32_t i;
         ptrdiff_t place;
