@@ -263,8 +263,8 @@ def test_the_table_fits_80_columns_and_the_json_is_complete():
     ({"candidates": sp.csr_array((3, N))}, ValueError, "candidates must be a sparse matrix of the shape of test"),
     ({"candidates": sp.csr_array((M, N)), "metrics": ["auc"]}, ValueError, "auc ranks the whole catalogue"),
     ({"candidates": sp.csr_array((M, N))}, ValueError, "candidates must hold items to rank, got none: pass what"),
-    ({"candidates": []}, ValueError, "candidates must be more items than a list has, got 0 for k=10"),
-    ({"candidates": range(5), "k": (5, 20)}, ValueError, "got 5 for k=5, so that every order of them would be"),
+    ({"candidates": []}, ValueError, "candidates must hold items to rank, got none: leave candidates out"),
+    ({"candidates": range(5), "k": (5, 20)}, ValueError, "got 5 for k=5, so that every list would hold all of"),
     ({"test": EVENTS}, TypeError, r"test must be Interactions, or a matrix, got Events: pass events.inter"),
     ({"user_items": EVENTS}, TypeError, r"user_items must be Interactions, or a matrix, got Events: pass events.inte"),
 ])  # fmt: skip

@@ -422,3 +422,16 @@ def test_a_user_whose_only_item_is_new_has_the_list_of_a_stranger():
     ids, scores = model.recommend(M, 5)
     assert len(set(ids) & set(strange[0])) >= 3
     assert (scores > 0).all()
+
+
+def test_many_events_take_more_epochs_of_contrastive_mf(monkeypatch):
+    model = small(ContrastiveMF, epochs=60)
+    model.fit(rows_for(model, EARLIER))
+    assert model._night_epochs(60, 0.0199) == range(31, 33)
+    assert model._night_epochs(60, 0.033) == range(31, 38)
+    assert len(model._night_epochs(60, 0.9)) == 60
+    assert len(model._night_epochs(3, 0.01)) == 1
+    asked = []
+    monkeypatch.setattr(ContrastiveMF, "_night_epochs", lambda _, *given: asked.append(given) or range(1, 2))
+    model.partial_fit(columns_for(model))
+    assert asked == [(60, pytest.approx(LATER.sum() / KNOWN.sum()))]

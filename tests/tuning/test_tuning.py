@@ -171,7 +171,7 @@ def test_a_space_may_be_a_function():
     ({"hold_out": "users", "user_features": np.eye(1500), "validation": (VISITS, VISITS)}, ValueError,
      "a split is given by validation or by hold_out='users', got both"),
     ({"hold_out": "items", "item_features": np.eye(285), "validation_fraction": 0.01}, ValueError,
-     "validation_fraction must hold out more items than a list of 20 has, got 2, so that every order of them would be"),
+     "validation_fraction must hold out more items than a list of 20 has, got 2, so that every list would hold all"),
     ({"study": optuna.create_study()}, ValueError, r"study must maximize one value for metric='ndcg@20', got minimize"),
     ({"study": optuna.create_study(direction="maximize"), "sampler": optuna.samplers.RandomSampler()}, ValueError,
      "study already has a sampler and a pruner"),

@@ -73,10 +73,12 @@ def evaluation_users(
     chosen = held.filter(relevant)
     if candidates is not None and np.ndim(candidates) == 1:
         candidates = np.unique(internals.row_numbers(model, "candidates", candidates, "item"))
+        if not len(candidates):
+            raise ValueError("candidates must hold items to rank, got none: leave candidates out to rank all items")
         if len(candidates) <= least:
             raise ValueError(
                 f"candidates must be more items than a list has, got {len(candidates)} for k={least}, so that every "
-                "order of them would be a perfect list: hold out more items, or pass a lower k"
+                "list would hold all of them: hold out more items, or pass a lower k"
             )
     elif candidates is not None:
         candidates = _check_candidates(candidates, original.shape)

@@ -62,8 +62,8 @@ def split_for_search(
                 raise refusal(
                     ValueError,
                     f"{parameter('validation_fraction')} must hold out more items than a list of {k} has, got "
-                    f"{len(chosen)}, so that every order of them would be a perfect list: raise it, or pass a metric "
-                    "with a lower k",
+                    f"{len(chosen)}, so that every list would hold all of them: raise it, or pass a metric with a "
+                    "lower k",
                 )
     elif validation is None:
         train, test = random_split(interactions, fraction, random_state=random_state)

@@ -183,7 +183,7 @@ class EpochModel(FoldInUsersModel):
         return self
 
     def _learn_from(self, change: Change) -> None:
-        """Fold in new rows, and continue the fit for a few epochs, with the learning rate and the sums of its end."""
+        """Fold in new rows, and continue the fit for a few epochs, with the sums of squares of its end."""
         seed = self.random_state
         whole = isinstance(seed, (int, np.integer))
         rng = np.random.default_rng([int(seed), len(change.rows.data)]) if whole else random_generator(seed)
@@ -193,8 +193,7 @@ class EpochModel(FoldInUsersModel):
         training = self._training(change.rows, None, rng, self._unpack(users, items))
         training.forget(change.before)
         run = getattr(self, "n_iter_", self.epochs)  # fewer than `epochs` after early stopping
-        first = 1 + round(self._night_rate * run)
-        for epoch in range(first, first + max(1, round(UPDATE_SHARE * run))):
+        for epoch in self._night_epochs(run, len(change.at) / max(1, len(change.rows.data))):
             done = training.step(epoch)
         self._assign(
             user_factors=done.user_factors, item_factors=done.item_factors, interactions_=change.rows, **done.state
@@ -221,7 +220,13 @@ class EpochModel(FoldInUsersModel):
     # Hooks, in the order in which a fit calls them; only `_training` has no default
 
     _loss_name = "rmse"  # in the history
-    _night_rate = 1.0  # the part of a fit after which its learning rate is that of a partial fit
+
+    def _night_epochs(self, run: int, share: float) -> range:
+        """Return the epochs to run, given the number of those of the fit and the share of new events.
+
+        Their number sets the learning rate.
+        """
+        return range(run + 1, run + 1 + max(1, round(UPDATE_SHARE * run)))
 
     def _may_be_held_out(self, rows: CSR) -> NDArray[np.bool_] | None:
         """Return the entries from which a `validation_fraction` is drawn; None for all."""
