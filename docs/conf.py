@@ -43,6 +43,7 @@ nb_merge_streams = True
 
 default_role = "py:obj"
 python_maximum_signature_line_length = 100
+toc_object_entries_show_parents = "hide"
 autosummary_generate = True
 autodoc_mock_imports = ["cornac", "surprise"]  # whose classes the bridges extend
 autodoc_typehints = "none"  # numpydoc's tables of parameters name the types

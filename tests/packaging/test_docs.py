@@ -2,8 +2,10 @@
 
 import re
 import shlex
+from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 
@@ -56,3 +58,15 @@ def test_the_code_of_a_page_runs(page, tmp_path, monkeypatch):
             command, *arguments = shlex.split(line, comments=True) or [""]
             if command == "alternant" and arguments[0] not in ("demo", "serve"):
                 assert main(arguments) == 0, line
+
+
+MODULES = ("", ".models", ".data", ".evaluation", ".tuning", ".plotting", ".datasets", ".kernels")
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_every_public_name_is_in_the_reference(module):
+    page = (DOCS / "api" / "index.md").read_text(encoding="utf-8")
+    listed = set(re.findall(r"^   (?:\w+\.)*(\w+)$", page, re.MULTILINE))
+    exported = import_module(f"alternant{module}")
+    names = {name for name in exported.__all__ if not isinstance(getattr(exported, name), ModuleType)}
+    assert names <= listed, "add them to docs/api/index.md"
