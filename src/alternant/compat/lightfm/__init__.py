@@ -1,7 +1,7 @@
 """A stand-in for the library LightFM 1.17: ``import alternant.compat.lightfm as lightfm``.
 
-The modules, classes and arguments are those of LightFM; the work is done by the kernels of alternant. docs/moving/lightfm.md
-lists the differences.
+The modules, classes and arguments are those of LightFM; the work is done by the kernels of alternant.
+docs/moving/lightfm.md lists the differences.
 """
 
 from . import cross_validation, data, datasets, evaluation
