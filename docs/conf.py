@@ -59,6 +59,7 @@ html_js_files = ["messages.js"]
 html_show_sourcelink = False
 html_copy_source = False
 pygments_style = "tango"
+highlight_language = "none"  # blocks say which language they are in, if any
 URL = os.environ.get("ALTERNANT_URL", "").rstrip("/")
 html_theme_options = {
     "github_url": URL,

@@ -65,7 +65,7 @@ class Reader:
         elif function == "super().__init__" or name in MADE_BY or ERROR.match(name):
             category = node.args[1] if name == "warn" and len(node.args) > 1 else None
             kind = MADE_BY.get(name, name) if category is None else ast.unparse(category)
-            for argument in node.args[:1]:
+            for argument in node.args[:2]:  # OSError(number, text)
                 self._add(node, kind, argument)
 
     def _add(self, node: ast.Call, kind: str, text: ast.expr) -> None:

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 TOPICS = {
     "Data": ("data/", "interactions.py"),
-    "Models": ("models/",),
+    "Models": ("models/", "planning.py"),
     "Numbers, threads and files": ("_utils/",),
     "Evaluation": ("evaluation/",),
     "Tuning": ("tuning/",),

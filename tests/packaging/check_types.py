@@ -20,19 +20,21 @@ ROOT = Path(__file__).parents[2]
 OPTIONS = {
     "reportUnnecessaryTypeIgnoreComment": "error",
     "reportUnusedExpression": "none",  # README shows values
+    "reportDuplicateImport": "none",  # in blocks that can be read alone
     "reportPrivateUsage": "none",
     "reportUnknownMemberType": "none",  # of other libraries: those of alternant are known
 }
-UNTYPED = "^(import|from) (cornac|scipy|sklearn|surprise)"  # libraries without types of their own
+UNTYPED = "^(import|from) (cornac|pandas|scipy|sklearn|surprise)"  # libraries without types of their own
 SUMMARIES = ("Success", "0 errors", "Type completeness score")
 
 
 def write_snippets(folder: Path) -> None:
     """Write the code of each page, as far as it has types, as a module, and the examples."""
-    for page in (ROOT / "README.md", *(ROOT / "docs").glob("*.md")):
+    for page in (ROOT / "README.md", *(ROOT / "docs").glob("*.md"), *(ROOT / "docs").glob("moving/*.md")):
         blocks = re.findall(r"```python\n(.*?)```", page.read_text(encoding="utf-8"), re.DOTALL)
         code = [block for block in blocks if not re.search(UNTYPED, block, re.MULTILINE)]
-        (folder / f"page_{page.stem}.py").write_text("\n".join(code), encoding="utf-8")
+        name = page.stem.replace("-", "_")
+        (folder / f"page_{name}.py").write_text("\n".join(code), encoding="utf-8")
     for example in (ROOT / "examples").glob("*.py"):
         shutil.copy(example, folder)
 
