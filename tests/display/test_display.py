@@ -166,6 +166,11 @@ def test_reports_are_short_in_both_forms():
     assert f"{result.means['ndcg@20']:.4f}" in shown(result)
 
 
+def test_only_the_first_of_many_values_are_read():
+    many = Interactions.from_arrays(np.repeat(np.arange(1100), 1000), np.tile(np.arange(1000), 1100), np.arange(1.1e6))
+    assert "whole numbers 0 to 999999 (the first 1,000,000), merged by sum" in str(many)
+
+
 def test_what_is_long_is_cut():
     data = Interactions.from_arrays(["u" * 10_000], ["line\nbreak\x1b[31m" * 1000])
     assert len(str(data)) < 500

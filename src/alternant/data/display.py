@@ -10,7 +10,7 @@ from .._utils.display import Summary, Table, count, share, shorten
 
 ROWS_SHOWN = 5
 COLUMNS_SHOWN = 20
-MOST_SORTED = 1_000_000  # events: more take seconds
+MOST_READ = 1_000_000  # values and events: more take seconds, and may be on a disk
 LABELS_SHOWN = 6  # categories and tags of a row
 
 
@@ -43,7 +43,7 @@ def summary_of_events(events: Any) -> Summary:
     table, (n_users, n_items) = events._table, events.shape
     values, times = table.values, events.times
     listed = f"{len(events):,}"
-    if len(events) <= MOST_SORTED:
+    if len(events) <= MOST_READ:
         pairs = len(np.unique(events._pair_keys()))
         listed += f" of {count(pairs, 'pair')} ({share(pairs, n_users * n_items)} of all)"
     facts = {
@@ -100,14 +100,15 @@ def _first(names: list[str], columns: list[list[Any]], total: int, what: str) ->
 def _kind_of_values(values: Any, given: bool, aggregate: str) -> str:
     merged = f", merged by {aggregate}"
     if not given:
-        most = f", up to {int(values.max())} of a pair" if len(values) and values.max() > 1 else ""
-        return f"none given: each row counts 1{merged}{most}"
+        return f"none given: each row counts 1{merged}"
     return _range(values) + merged
 
 
 def _range(values: Any) -> str:
     if not len(values):
         return "none"
+    if len(values) > MOST_READ:
+        return f"{_range(values[:MOST_READ])} (the first {MOST_READ:,})"
     low, high = values.min(), values.max()
     if low == high:
         return f"{low:g} for every one"
@@ -118,6 +119,8 @@ def _range(values: Any) -> str:
 
 
 def _times(times: Any) -> str:
+    if len(times) > MOST_READ:
+        return f"{_times(times[:MOST_READ])} (the first {MOST_READ:,})"
     return f"{shorten(times.min())} to {shorten(times.max())}"
 
 

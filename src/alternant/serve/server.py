@@ -26,7 +26,7 @@ from urllib.parse import parse_qs, urlsplit
 from .._utils.messages import message_of
 from .catalogue import MOST, Catalogue
 
-log = logging.getLogger("alternant.serve")
+log: logging.Logger = logging.getLogger("alternant.serve")
 LONGEST_TARGET = 16384  # characters of a request's path and query
 MOST_PARAMETERS = 1100
 LONGEST_TEXT = 1000  # characters of a parameter
@@ -87,15 +87,20 @@ def _why_not(error: OSError, host: str, port: int) -> str:
 class Server(ThreadingHTTPServer):
     """A server of one catalogue; made by `make_server`."""
 
-    daemon_threads = True  # Ctrl-C does not wait for idle connections
-    block_on_close = False
-    allow_reuse_address = os.name != "nt"  # where it would let two servers share a port
+    daemon_threads: bool = True  # Ctrl-C does not wait for idle connections
+    block_on_close: bool = False
+    allow_reuse_address: bool = os.name != "nt"  # where it would let two servers share a port
+    address_family: int
+    catalogue: Catalogue
+    host: str
+    server_name: str
+    server_port: int
+    _slots: threading.BoundedSemaphore
 
     def __init__(self, catalogue: Catalogue, host: str, port: int) -> None:
         self.catalogue, self.host = catalogue, host
-        self.slots = threading.BoundedSemaphore(AT_A_TIME)
-        if ":" in host:
-            self.address_family = socket.AF_INET6
+        self._slots = threading.BoundedSemaphore(AT_A_TIME)
+        self.address_family = socket.AF_INET6 if ":" in host else socket.AF_INET
         super().__init__((host, port), _Handler)
 
     def server_bind(self) -> None:
@@ -156,7 +161,7 @@ class _Handler(BaseHTTPRequestHandler):
             if parts.path not in ANSWERS:
                 known = ", ".join([*FILES, *ANSWERS])
                 raise _Refusal(HTTPStatus.NOT_FOUND, f"there is nothing at this path: there are {known}")
-            with self.server.slots:
+            with self.server._slots:
                 answer = ANSWERS[parts.path](self.server.catalogue, _Query(parts.query))
             self._send_json(HTTPStatus.OK, answer)
         except _Refusal as refusal:

@@ -8,7 +8,7 @@ if TYPE_CHECKING:
     import argparse
 
 SHELLS = ("bash", "zsh", "fish")
-FILES = ("FILE", "MODEL")  # metavariables of paths
+FILES = ("FILE", "MODEL", "SOURCE")  # metavariables of paths
 HELP = "print a script by which bash, zsh or fish completes commands and options"
 EXAMPLE = "completion bash > alternant.bash"
 

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     import argparse
 
 HELP = "estimate the memory, disk space and time of a fit on this machine"
-EXAMPLE = "plan --users 20_000_000 --items 2_000_000 --interactions 1_000_000_000 --factors 64"
+EXAMPLE = "plan --users 2_000_000 --items 500_000 --interactions 100_000_000"
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
