@@ -54,15 +54,17 @@ class Reader:
                 self._read(node)
             elif isinstance(node, ast.Raise):
                 self.raised.append(node)
+                if isinstance(node.exc, ast.Call) and re.match("_[A-Z]", ast.unparse(node.exc.func)):
+                    self._read(node.exc, error=True)  # a private class, whatever its name
 
-    def _read(self, node: ast.Call) -> None:
+    def _read(self, node: ast.Call, error: bool = False) -> None:
         function = ast.unparse(node.func)
         name = function.rsplit(".", 1)[-1]
         if name == "refusal":
             self._add(node, ast.unparse(node.args[0]), node.args[1])
         elif name in ("about", "FolderLock"):
             self._add(node, MADE_BY.get(name, "error"), node.args[1])
-        elif function == "super().__init__" or name in MADE_BY or ERROR.match(name):
+        elif function == "super().__init__" or name in MADE_BY or error or ERROR.match(name):
             category = node.args[1] if name == "warn" and len(node.args) > 1 else None
             kind = MADE_BY.get(name, name) if category is None else ast.unparse(category)
             for argument in node.args[:2]:  # OSError(number, text)

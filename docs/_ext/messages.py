@@ -20,6 +20,8 @@ TOPICS = {
     "Plots": ("plotting/",),
     "Approximate indexes": ("indexes.py",),
     "Kernels and backends": ("kernels/",),
+    "Fits on several machines": ("distributed/",),
+    "The page of alternant serve": ("serve/",),
     "Command line": ("cli/",),
     "Data sets": ("datasets/",),
     "Stand-ins and bridges": ("compat/",),
