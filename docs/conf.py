@@ -73,13 +73,6 @@ html_theme_options = {
 }
 
 
-def drop_missing(app, page, source):
-    """Leave out of tables of contents what no page matches yet: pages that other branches add."""
-    lines = source[0].split("\n")
-    names = [line for line in lines if re.fullmatch(r"\[\w\]\w+", line) and not any(HERE.glob(f"{line}.md"))]
-    source[0] = "\n".join(line for line in lines if line not in names)
-
-
 def sign(app, what, name, obj, options, signature, returned):
     """Take the signature of a class from its constructor: Sphinx would take that of a `__new__` that passes all on."""
     if what != "class":
@@ -90,5 +83,4 @@ def sign(app, what, name, obj, options, signature, returned):
 
 def setup(app):
     """Connect to the build."""
-    app.connect("source-read", drop_missing)
     app.connect("autodoc-process-signature", sign)

@@ -10,7 +10,9 @@ proportional to 1 / (r + q). Users and items belong to groups, and most events a
 from __future__ import annotations
 
 import argparse
+import os
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from math import gcd
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,9 +20,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
-
-from alternant._utils.splitmix import mix_array
-from alternant._utils.threads import default_num_threads, map_parallel
 
 from ..common.command_line import at_least
 
@@ -31,6 +30,7 @@ if TYPE_CHECKING:
 
 ROWS_PER_FILE, ROWS_PER_GROUP = 1 << 23, 1 << 20
 GROUPS = 32
+MIXER = np.uint64(0x9E3779B97F4A7C15)  # of Fibonacci hashing, so that users of nearly the same rank are in all groups
 WITHIN = 0.7  # of the events are within the user's group
 USER_OFFSET, ITEM_OFFSET = 1 / 100, 1 / 500  # q, as a share of all ranks
 
@@ -64,7 +64,7 @@ def rows(rng: np.random.Generator, count: int, n_users: int, n_items: int, value
     """
     users = ranks(rng.random(count), n_users, USER_OFFSET)
     items = ranks(rng.random(count), n_items, ITEM_OFFSET)
-    groups = (mix_array(users.astype(np.uint64)) % np.uint64(GROUPS)).astype(np.int64)
+    groups = ((users.astype(np.uint64) * MIXER) >> np.uint64(40)).astype(np.int64) % GROUPS
     within = rng.random(count) < WITHIN
     moved = items - items % GROUPS + groups  # the item of nearly the same rank that is in the user's group
     items = np.where(within & (moved < n_items), moved, items)
@@ -96,7 +96,8 @@ def write(folder: Path, n_users: int, n_items: int, n_interactions: int, seed: i
             writer.close()
         print(f"{path.name}: {left:,} rows", file=sys.stderr)
 
-    map_parallel(write_file, range(-(-n_interactions // ROWS_PER_FILE)), default_num_threads())
+    with ThreadPoolExecutor(os.cpu_count()) as threads:
+        list(threads.map(write_file, range(-(-n_interactions // ROWS_PER_FILE))))
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
