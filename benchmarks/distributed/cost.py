@@ -10,6 +10,8 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+import numpy as np
+
 
 @dataclass(frozen=True)
 class Machine:
@@ -92,8 +94,14 @@ class Fit:
         return own + 3 * self.vector
 
 
+def needed_items(items: int, interactions: float, exponent: float = 0.9) -> float:
+    """Return the share of all items that a shard has, if their popularity follows Zipf's law."""
+    popularity = 1 / np.arange(1, items + 1) ** exponent
+    return float((1 - np.exp(-interactions * popularity / popularity.sum())).mean())
+
+
 def main() -> None:
-    """Print what 1e9 and 1e11 interactions take."""
+    """Print what 1e9 to 1e11 interactions take, and how many items a shard needs."""
     machine = Machine(user_entry=2e-9, item_entry=1e-9, bandwidth=1.25e9, task=5e-4, answer=0.02)  # 32 cores, 10 Gbit/s
     print(f"{'interactions':>12} {'machines':>8} {'GB sent':>8} {'compute s':>9} {'network s':>9} {'tasks s':>8} "
           f"{'iteration s':>11} {'GB each':>8}")  # fmt: skip
@@ -102,6 +110,9 @@ def main() -> None:
         parts = fit.seconds_of_compute(machine), fit.seconds_on_the_network(machine), fit.tasks() * machine.task
         print(f"{interactions:12.0e} {workers:8} {fit.bytes() / 1e9:8.0f} {parts[0]:9.1f} {parts[1]:9.1f} "
               f"{parts[2]:8.1f} {fit.seconds(machine):11.1f} {fit.worker_memory() / 1e9:8.1f}")  # fmt: skip
+    for interactions in (1e7, 1e8, 1e9):
+        share = needed_items(10_000_000, interactions)
+        print(f"a shard of {interactions:.0e} interactions has {share:.0%} of 10 million items")
 
 
 if __name__ == "__main__":
