@@ -213,7 +213,7 @@ class Cluster:
         missing = [number for number in range(self.shards) if number not in self._places]
         if not missing or self.source is None:
             return
-        addresses = sorted(self.workers())
+        addresses = self._addresses(None)
         held = {address: sum(place == address for place in self._places.values()) for address in addresses}
         if len(missing) == self.shards:  # neighbours, whose sums are added first, on one worker
             places = {number: addresses[number * len(addresses) // self.shards] for number in missing}
@@ -228,6 +228,18 @@ class Cluster:
         for method, args in self._after:
             self._call_after_making(method, args, missing)
 
+    def _addresses(self, error: BaseException | None) -> list[str]:
+        """Return the addresses of the workers; if there are none, wait for one."""
+        while not (alive := self.workers()):
+            try:
+                self.client.wait_for_workers(1, timeout=PATIENCE)
+            except TimeoutError:
+                raise WorkersLostError(
+                    f"all workers were lost, and there has been none for {PATIENCE} seconds: start some, and call fit "
+                    "with the same checkpoint folder, to resume from the last one"
+                ) from error
+        return sorted(alive)
+
     def _check(self) -> None:
         alive = self.workers()
         if gone := sorted(set(self._places.values()) - alive.keys()):
@@ -239,16 +251,7 @@ class Cluster:
         if isinstance(error, ShardMissingError):
             self._new |= {error.args[1]}  # what it had is not certain
         self._shared.clear()
-        alive = self.workers()
-        if not alive:
-            try:
-                self.client.wait_for_workers(1, timeout=PATIENCE)
-            except TimeoutError:
-                raise WorkersLostError(
-                    f"all workers were lost, and there has been none for {PATIENCE} seconds: start some, and call fit "
-                    "with the same checkpoint folder, to resume from the last one"
-                ) from error
-            alive = self.workers()
+        self._addresses(error)
         held = self.client.run(_shard.held, self.key, on_error="ignore")
         self._places = {
             number: address for number, address in self._places.items() if number in (held.get(address) or ())
