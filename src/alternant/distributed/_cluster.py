@@ -64,6 +64,7 @@ class Cluster:
         self.source: Source | None = None
         self.shards = 0
         self._places: dict[int, str] = {}
+        self._complete: set[int] = set()  # shards that have been made, with all calls after that
         self._after: list[tuple[str, tuple[Any, ...]]] = []  # calls on every shard that is made
         self._restore: Callable[[int, str], None] | None = None
         self._shared: dict[str, Any] = {}
@@ -177,7 +178,7 @@ class Cluster:
         """
         for losses in count(1):
             try:
-                self._complete()
+                self._make_missing()
                 for number in range(self.shards):
                     if restore is not None:
                         restore(number, self._places[number])
@@ -208,7 +209,7 @@ class Cluster:
                 "checkpoint folder, to resume from the last one"
             ) from error
 
-    def _complete(self) -> None:
+    def _make_missing(self) -> None:
         """Make the shards that no worker holds, on the workers that hold the fewest."""
         missing = [number for number in range(self.shards) if number not in self._places]
         if not missing or self.source is None:
@@ -227,6 +228,7 @@ class Cluster:
         self.results([self.source.create(self, number, places[number]) for number in missing])
         for method, args in self._after:
             self._call_after_making(method, args, missing)
+        self._complete |= set(missing)
 
     def _addresses(self, error: BaseException | None) -> list[str]:
         """Return the addresses of the workers; if there are none, wait for one."""
@@ -253,9 +255,9 @@ class Cluster:
         self._shared.clear()
         self._addresses(error)
         held = self.client.run(_shard.held, self.key, on_error="ignore")
-        self._places = {
-            number: address for number, address in self._places.items() if number in (held.get(address) or ())
-        }
+        kept = {number for number, address in self._places.items() if number in (held.get(address) or ())}
+        self._complete &= kept
+        self._places = {number: self._places[number] for number in self._complete}
 
 
 def add(left: Any, right: Any) -> Any:
