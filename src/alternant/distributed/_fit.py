@@ -49,8 +49,8 @@ def fit(
     factors of all items. The half-sweeps are those of ``model.fit``, and so is the objective, within 1e-6 of its value:
     sums over the users of an item are formed in another order. The factors have the same bits for the same
     source and number of shards, on any number of workers and threads. A worker that is lost is replaced, without
-    an effect on the result. A worker needs memory for its shards, 20 bytes an interaction and ``factors`` numbers a
-    user, and three times the item factors; the driver has the item factors of each iteration, too.
+    an effect on the result. A worker needs memory for its shards, 20 bytes an interaction and three times ``factors``
+    numbers a user, and for three times the item factors; the driver keeps those of each iteration.
 
     Parameters
     ----------

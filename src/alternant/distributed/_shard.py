@@ -162,7 +162,7 @@ class Shard:
 
         Only the two versions are kept. Without a version `source`, nothing is lost: the driver makes it again.
         """
-        self.versions = {source: self.get_users(source)} if source else {}
+        self.versions, self.rotated = {source: self.get_users(source)} if source else {}, None
         weights, solver = self.objective._weights("user"), self.solver
         solved = half_sweep(self.users, self.versions.get(source), self._basis(fit, version, fixed), solver, weights)
         self.versions[version] = solved.factors
