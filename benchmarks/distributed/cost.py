@@ -89,7 +89,7 @@ class Fit:
         return self.seconds_of_compute(machine) + self.seconds_on_the_network(machine) + scheduled
 
     def worker_memory(self) -> float:
-        """Bytes of a worker: its interactions in both orders, its users before, after and rotated, and three item sides."""
+        """Bytes of a worker: its interactions in both orders, three copies of its users, three of all items."""
         own = 20 * self.interactions / self.workers + 3 * self.users * self.factors * self.itemsize / self.workers
         return own + 3 * self.vector
 
