@@ -16,7 +16,6 @@ from typing import Any, Protocol, TypeVar
 
 import numpy as np
 from distributed import wait
-from distributed.client import FutureCancelledError
 from distributed.comm import CommClosedError
 from distributed.scheduler import KilledWorker
 
@@ -44,7 +43,7 @@ class _Lost(Exception):
     """A worker with shards is gone."""
 
 
-LOST = (_Lost, ShardMissingError, KilledWorker, CancelledError, FutureCancelledError, CommClosedError, TimeoutError)
+LOST = (_Lost, ShardMissingError, KilledWorker, CancelledError, CommClosedError, TimeoutError)
 
 
 class Source(Protocol):
