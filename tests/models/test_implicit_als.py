@@ -553,9 +553,9 @@ def test_a_fit_on_a_fixed_side_in_float16_goes_the_same_way(monkeypatch, scaling
     seen = []
     half_sweep = _implicit_objective.half_sweep
 
-    def spy(problems, own, basis, solver, row_weight):
+    def spy(problems, own, basis, *others):
         seen.append(basis.factors.dtype)
-        return half_sweep(problems, own, basis, solver, row_weight)
+        return half_sweep(problems, own, basis, *others)
 
     monkeypatch.setattr(_implicit_objective, "half_sweep", spy)
     monkeypatch.setattr(_basis, "NARROW_BYTES", 0)

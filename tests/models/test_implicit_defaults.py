@@ -5,8 +5,10 @@ import pytest
 import scipy.sparse as sp
 
 from alternant import ImplicitALS, Popularity, datasets
+from alternant.data.validation import check_interactions
 from alternant.evaluation import evaluate, random_split
 from alternant.models.als import implicit_defaults as rules
+from alternant.models.als.observed import Observed
 
 AUTO = ("weighting", "alpha", "epsilon", "unobserved_weight", "regularization", "degree_normalization",
         "popularity_exponent")  # fmt: skip
@@ -102,7 +104,7 @@ def test_lambda_of_the_mean_row_is_the_same_with_every_scaling(scaling):
     w0 = model.unobserved_weight_
     scales = {"none": (1, 1), "count": (n_u, n_i), "ials": (n_u + w0 * 100, n_i + w0 * 200)}[scaling]
     means = [lam * np.mean(scale) for lam, scale in zip(model.regularization_, scales, strict=True)]
-    threshold = rules._threshold(model.interactions_, model._degrees)
+    threshold = rules._threshold(Observed.of(model.interactions_), model._degrees)
     np.testing.assert_allclose(means, [threshold * n_u.mean(), threshold * n_i[n_i > 0].mean()], rtol=1e-6)
 
 
@@ -110,7 +112,7 @@ def test_the_fourth_powers_of_the_singular_values_are_estimated():
     R = catalogue(300, 200, 0.1)
     d, e = (np.random.default_rng(n).uniform(0.5, 1, n)[:, None] for n in R.shape)
     singular = np.linalg.svd(d * R.toarray() * e.T, compute_uv=False)
-    got = rules._fourth_powers(R, d, e)
+    got = rules._fourth_powers(Observed.of(check_interactions("R", R, np.dtype("float64"))), d, e)
     assert got == pytest.approx((singular[1:] ** 4).sum(), rel=0.15)
 
 

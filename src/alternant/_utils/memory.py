@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
+import operator
 import os
+import re
 from pathlib import Path
 
 GIB = 1 << 30
@@ -15,6 +18,14 @@ def available_bytes() -> int | None:
     """
     known = [size for size in (_of_system(), _of_cgroup()) if size is not None]
     return min(known) if known else None
+
+
+def resident_bytes() -> int:
+    """Return the memory that this process takes now; 0 where the system does not tell."""
+    try:
+        return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+    except (OSError, ValueError):
+        return 0
 
 
 def _of_system() -> int | None:
@@ -50,3 +61,26 @@ def _page_cache(folder: Path) -> int:
         return int(counts.get("inactive_file", 0)) + int(counts.get("active_file", 0))
     except (OSError, ValueError):
         return 0
+
+
+def parse_bytes(name: str, size: int | str | None) -> int | None:
+    """Return a number of bytes, given as such or as text: "4GB" (10^9) or "4GiB" (2^30)."""
+    if size is None:
+        return None
+    number: float | None = None
+    if isinstance(size, str):
+        found = re.fullmatch(r"\s*([0-9]*\.?[0-9]+)\s*([kmgt]?)(i?)b\s*", size.lower())
+        if found:
+            base = 1024 if found[3] else 1000
+            number = float(found[1]) * base ** " kmgt".index(found[2] or " ")
+    elif not isinstance(size, bool):
+        with contextlib.suppress(TypeError):
+            number = operator.index(size)
+    if number is None or number < 1:
+        raise ValueError(f'{name} must be a number of bytes, or a text such as "4GB", got {size!r}')
+    return int(number)
+
+
+def human_bytes(size: float) -> str:
+    """Return a number of bytes in MB or GB, with three digits."""
+    return f"{size / 1e9:.3g} GB" if size >= 1e9 else f"{size / 1e6:.3g} MB"

@@ -34,6 +34,10 @@ class Pool:
         start = -memory.ctypes.data % CACHE_LINE
         return np.asarray(loan)[start : start + size - CACHE_LINE].view(dtype).reshape(shape)
 
+    def fixed_side(self, shape: tuple[int, ...], dtype: np.dtype[Any]) -> NDArray[Any]:
+        """Return an array that is read in no order."""
+        return self.array(shape, dtype)
+
     def take_back(self, memory: NDArray[np.uint8]) -> None:
         """Keep memory for the next array of the same size."""
         self._free[len(memory)].append(memory)

@@ -10,17 +10,20 @@ from __future__ import annotations
 import json
 import math
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from .mapped import release
+
 DTYPES = {
     "F64": "<f8", "I64": "<i8", "U64": "<u8", "F32": "<f4", "I32": "<i4", "U32": "<u4", "F16": "<f2", "I16": "<i2",
     "U16": "<u2", "I8": "i1", "U8": "u1", "BOOL": "?",
 }  # fmt: skip
+CHUNK = 1 << 24  # bytes written at a time
 LONGEST_HEADER = 100_000_000  # bytes, as in the package
 
 
@@ -32,18 +35,30 @@ def write(path: Path, arrays: Mapping[str, NDArray[Any]], metadata: Mapping[str,
     """Write arrays and strings; the widest numbers come first, so that all of them are aligned."""
     names = {np.dtype(dtype): name for name, dtype in DTYPES.items()}
     header: dict[str, Any] = {"__metadata__": dict(metadata)}
-    stored, end = [], 0
+    end = 0
     for name in sorted(arrays, key=lambda name: (-arrays[name].dtype.itemsize, name)):
-        array = np.ascontiguousarray(arrays[name], arrays[name].dtype.newbyteorder("<"))
-        begin, end = end, end + array.nbytes
-        header[name] = {"dtype": names[array.dtype], "shape": list(arrays[name].shape), "data_offsets": [begin, end]}
-        stored.append(array)
+        array = arrays[name]
+        begin, end = end, end + array.size * array.dtype.itemsize
+        kind = names[array.dtype.newbyteorder("<")]
+        header[name] = {"dtype": kind, "shape": list(array.shape), "data_offsets": [begin, end]}
     encoded = json.dumps(header, separators=(",", ":")).encode()
     encoded += b" " * (-len(encoded) % 8)
     with path.open("wb") as file:
         file.write(len(encoded).to_bytes(8, "little") + encoded)
-        for array in stored:
-            file.write(array.reshape(-1).view(np.uint8).data)
+        for name in list(header)[1:]:
+            for part in chunks(arrays[name]):
+                file.write(part.astype(part.dtype.newbyteorder("<"), copy=False).view(np.uint8).data)
+
+
+def chunks(array: NDArray[Any]) -> Iterator[NDArray[Any]]:
+    """Yield the numbers of an array in order, a part at a time, as contiguous vectors; memory maps are released."""
+    if not array.ndim:
+        array = array.reshape(1)
+    rows = max(1, CHUNK // max(1, array.dtype.itemsize * math.prod(array.shape[1:])))
+    for start in range(0, len(array), rows):
+        part = array[start : start + rows]
+        yield np.ascontiguousarray(part).reshape(-1)
+        release(part)
 
 
 def read(path: Path, mapped: Callable[[str], bool]) -> tuple[dict[str, str], dict[str, NDArray[Any]]]:

@@ -96,6 +96,25 @@ def require_values(arguments: argparse.Namespace) -> None:
         )
 
 
+def require_columns(arguments: argparse.Namespace) -> None:
+    """Raise unless the columns of a table are named."""
+    missing = [f"--{name}" for name in ("user", "item") if getattr(arguments, name) is None]
+    if missing:
+        raise ValueError(f"{' and '.join(missing)} must name the columns of {arguments.file!r}: pass them")
+
+
+def open_store(arguments: argparse.Namespace) -> Interactions:
+    """Return the interactions of a store, which have no columns to choose."""
+    of_tables = ("user", "item", "value", "time", "kind", "weight", "half_life", "aggregate", "separator", "header")
+    given = [name for name in of_tables if getattr(arguments, name) is not None]
+    if given:
+        raise ValueError(
+            f"{arguments.file!r} is a folder: --{given[0].replace('_', '-')} is for files; to read Parquet files of a "
+            "folder into a store, call alternant ingest"
+        )
+    return Interactions.open(arguments.file)
+
+
 def read_interactions(arguments: argparse.Namespace) -> Interactions:
     """Read the table that a model is fitted on."""
     columns: dict[str, Any] = {name: _column(getattr(arguments, name)) for name in ("user", "item", "value", "time")}

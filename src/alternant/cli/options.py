@@ -10,9 +10,10 @@ JSON_LINES = " Lines, one line per {}"
 LIKE_OPTIONS = "write one that begins with a dash as --users=-x, repeating the option for each"
 
 
-def add_table(parser: argparse.ArgumentParser) -> None:
-    """Declare a table of interactions, its columns and its format."""
-    parser.add_argument("file", metavar="FILE", help="CSV, TSV (gzip or not) or Parquet")
+def add_table(parser: argparse.ArgumentParser, stores: bool = False) -> None:
+    """Declare a table of interactions, its columns and its format; with `stores`, it may also be a store."""
+    store = ", or a store that alternant ingest has written, without any of the options for columns" if stores else ""
+    parser.add_argument("file", metavar="FILE", help=f"CSV, TSV (gzip or not) or Parquet{store}")
     columns = {
         "user": "the users: its name or, unless a column has that name, its position from 0",
         "item": "the items",
@@ -21,9 +22,8 @@ def add_table(parser: argparse.ArgumentParser) -> None:
         "time": "the times: numbers or ISO dates",
     }
     for role, what in columns.items():
-        parser.add_argument(
-            f"--{role}", required=role in ("user", "item"), metavar="COLUMN", help=f"the column of {what}"
-        )
+        required = role in ("user", "item") and not stores
+        parser.add_argument(f"--{role}", required=required, metavar="COLUMN", help=f"the column of {what}")
     parser.add_argument("--kind", metavar="COLUMN", help="the column of kinds of events, such as view and purchase, "
                         "whose weights are added up")  # fmt: skip
     parser.add_argument("--weight", action="append", metavar="KIND=NUMBER", help="the weight of a kind, negative for "
@@ -102,9 +102,10 @@ def add_saved(parser: argparse.ArgumentParser, json_lines: str = "") -> None:
 
 def positive(text: str) -> int:
     """Return a whole number of at least 1."""
-    if not text.isdecimal() or int(text) < 1:
+    digits = text.replace("_", "")
+    if not digits.isdecimal() or int(digits) < 1:
         raise argparse.ArgumentTypeError(f"must be a whole number of at least 1, got {text!r}")
-    return int(text)
+    return int(digits)
 
 
 def _number_or_auto(text: str) -> float | str:

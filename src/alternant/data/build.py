@@ -38,12 +38,19 @@ def pairs_of(events: EventTable, user_ids: Ids, item_ids: Ids, aggregate: str) -
     try:
         return merge_pairs(events, (len(user_ids), len(item_ids)), aggregate)
     except DuplicatePairError as error:
-        who, what = user_ids.values.tolist()[events.users[error.row]], item_ids.values.tolist()[events.items[error.row]]
-        raise refusal(
-            ValueError,
-            f"every pair must occur once ({parameter('aggregate', 'error')}), but user {who!r} and item {what!r} "
-            f"occur in several rows ({error.repeated} rows repeat a pair): choose another aggregate, such as 'last'",
+        raise repeated_pair(
+            user_ids, int(events.users[error.row]), item_ids, int(events.items[error.row]), str(error.repeated)
         ) from None
+
+
+def repeated_pair(users: Ids, user: int, items: Ids, item: int, rows: str) -> ValueError:
+    """Return the error for a pair that occurs in several rows; `rows` is how many rows repeat one."""
+    who, what = users.raw(np.array([user])).tolist()[0], items.raw(np.array([item])).tolist()[0]
+    return refusal(
+        ValueError,
+        f"every pair must occur once ({parameter('aggregate', 'error')}), but user {who!r} and item {what!r} "
+        f"occur in several rows ({rows} rows repeat a pair): choose another aggregate, such as 'last'",
+    )
 
 
 def number_rows(

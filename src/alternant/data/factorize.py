@@ -99,33 +99,57 @@ class _Numbering(dict[Any, int]):
 
 
 def _factorize_objects(column: Any, name: str) -> tuple[NDArray[Any], Ids]:
-    numbering = _Numbering()
+    numbering = ObjectNumbering(name)
     codes = np.empty(len(column), np.int64 if len(column) > np.iinfo(np.int32).max else np.int32)
     for start in range(0, len(column), CHUNK):
         chunk = column[start : start + CHUNK]
         values = chunk if isinstance(chunk, list) else chunk.tolist() if hasattr(chunk, "tolist") else chunk.to_list()
-        refuse_unlike_ids(name, values)
+        codes[start : start + CHUNK] = numbering.add(values, start)
+    rank, ids = numbering.finish()
+    return rank.astype(codes.dtype)[codes], ids
+
+
+class ObjectNumbering:
+    """Numbers ids of any type that come in parts.
+
+    Parameters
+    ----------
+    name : str
+        The column's name in messages.
+    """
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self._numbering = _Numbering()
+
+    def add(self, values: list[Any], start: int) -> NDArray[np.int64]:
+        """Return provisional numbers of the values, in order of appearance; `start` is the row of the first one."""
+        refuse_unlike_ids(self.name, values)
         if any(issubclass(kind, np.generic) for kind in set(map(type, values))):  # not comparable with Decimal
-            values = [plain(name, value) for value in values]
+            values = [plain(self.name, value) for value in values]
         try:
-            codes[start : start + CHUNK] = np.fromiter(map(numbering.__getitem__, values), codes.dtype, len(values))
+            return np.fromiter(map(self._numbering.__getitem__, values), np.int64, len(values))
         except TypeError:
             at = next(at for at, value in enumerate(values) if not is_hashable(value))
             raise TypeError(
-                f"{name} must hold ids that can be hashed (numbers, strings), got {type(values[at]).__name__} in row "
-                f"{start + at}"
+                f"{self.name} must hold ids that can be hashed (numbers, strings), got {type(values[at]).__name__} in "
+                f"row {start + at}"
             ) from None
-    keys = list(numbering)
-    distinct = _Numbering()
-    place = np.array([PADDING if is_missing(key) else distinct[plain(name, key)] for key in keys], codes.dtype)
-    values = list(distinct)
-    order = sorted_order(values)
-    rank = np.full(len(values) + 1, PADDING, codes.dtype)  # the last one (index -1) is for missing ids
-    rank[order] = np.arange(len(order))
-    ids = [values[number] for number in order.tolist()]
-    refuse_twins(name, ids)
-    whole = all(type(value) is int and -(2**63) <= value < 2**63 for value in ids)
-    return rank[place][codes], Ids(np.array(ids, np.int64) if whole else object_array(ids))
+
+    def finish(self) -> tuple[NDArray[np.int64], Ids]:
+        """Return the final number of every provisional one, -1 if it is of a missing id, and the ids."""
+        distinct = _Numbering()
+        place = np.array(
+            [PADDING if is_missing(key) else distinct[plain(self.name, key)] for key in self._numbering], np.int64
+        )
+        values = list(distinct)
+        order = sorted_order(values)
+        rank = np.full(len(values) + 1, PADDING)  # the last one (index -1) is for missing ids
+        rank[order] = np.arange(len(order))
+        ids = [values[number] for number in order.tolist()]
+        refuse_twins(self.name, ids)
+        whole = all(type(value) is int and -(2**63) <= value < 2**63 for value in ids)
+        return rank[place], Ids(np.array(ids, np.int64) if whole else object_array(ids))
 
 
 def sorted_order(values: list[Any]) -> NDArray[np.int64]:

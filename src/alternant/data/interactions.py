@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from .._utils.guard import Guarded
 from .._utils.messages import about, parameter, refusal
 from .._utils.validation import check_choice
 from .append import check_appendable, merge_appended, refuse_other_types
@@ -21,18 +20,22 @@ from .io.event_columns import EventColumns, columns_of_arrays, columns_of_frame
 from .io.text import Dialect
 from .pairs import AGGREGATES, Pairs, merge_pairs
 from .report import DroppedRows, InteractionsReport
+from .store.interface import FromStore
+from .store.partial import check_fits, report_of, take_users
 
 if TYPE_CHECKING:
     from narwhals.typing import IntoDataFrame
     from scipy.sparse import csr_array
 
     from .._typing import Aggregate
+    from .store import Store
 
 
-class Interactions(Guarded):
+class Interactions(FromStore):
     """Interactions between users and items, under the raw ids of your own tables.
 
-    Created by `from_frame`, `from_arrays` or `from_file`. A model fitted on them takes and returns raw ids.
+    Created by `from_frame`, `from_arrays` or `from_file`, and if they are larger than memory by `from_parquet` or
+    `from_batches`. A model fitted on them takes and returns raw ids.
 
     Users and items are numbered in ascending order of their ids, so that the order of rows does not matter (ids that
     can't be compared are numbered in order of appearance). Rows of the same pair are merged into one entry, according
@@ -57,6 +60,8 @@ class Interactions(Guarded):
 
     _reading = ("describe", "to_frame", "__getitem__", "__getstate__", "__repr__", "_select")
     _changing = ("append",)
+
+    _store: Store | None = None
 
     def __init__(
         self, pairs: Pairs, users: Ids, items: Ids, *, aggregate: Aggregate = "sum", dropped: DroppedRows | None = None,
@@ -191,6 +196,16 @@ class Interactions(Guarded):
         )
         return cls(pairs, user_ids, item_ids, aggregate=aggregate, dropped=dropped, has_values=values is not None)
 
+    @classmethod
+    def _of_store(cls, store: Store) -> Self:
+        made = cls(store.pairs(), store.ids("user"), store.ids("item"), dropped=store.dropped(), **store.facts)
+        made._store = store
+        return made
+
+    def __reduce_ex__(self, protocol: Any) -> Any:
+        store = self._store
+        return super().__reduce_ex__(protocol) if store is None else (type(self)._of_store, (store,))
+
     def _snapshot(self) -> Self:
         """Return an independent copy of the current state, which shares the large arrays."""
         twin = type(self).__new__(type(self))
@@ -242,6 +257,8 @@ class Interactions(Guarded):
         InteractionsReport
             Its attributes are the counts; as a string it is a short table.
         """
+        if self._store is not None:
+            return report_of(self._store, self.aggregate)
         return InteractionsReport.of(self._pairs, self._dropped, self.aggregate)
 
     def to_frame(self, library: str | None = None) -> Any:
@@ -252,6 +269,8 @@ class Interactions(Guarded):
         library : {"polars", "pandas", "pyarrow"}, optional
             By default, the library of the original frame, else the first one installed.
         """
+        if self._store is not None:
+            check_fits(2 * self.nnz, "a frame of all pairs")
         rows, columns = self._pairs.matrix.positions()
         frame = {"user": self._users.raw(rows), "item": self._items.raw(columns), "value": self._pairs.matrix.data}
         if self.times is not None:
@@ -284,6 +303,11 @@ class Interactions(Guarded):
         -----
         All pairs are sorted again, so append in batches. Models fitted before keep the ids that they were fitted on.
         """
+        if self._store is not None:
+            raise TypeError(
+                "interactions in a store can't be changed: read the events of both into a new store, or append to "
+                "reindex(users=...), which is in memory"
+            )
         if not isinstance(events, Interactions):
             if self._columns is None:
                 raise TypeError(
@@ -317,6 +341,8 @@ class Interactions(Guarded):
         new_items = here._items if items is None else distinct_ids("items", items, here._items)
         if new_users is here._users and new_items is here._items:
             return self
+        if here._store is not None:
+            here = here._in_memory(None if users is None else new_users)
         events = here._pairs.events()
         places = []
         for kind, known, new in (("user", here._users, new_users), ("item", here._items, new_items)):
@@ -351,6 +377,14 @@ class Interactions(Guarded):
                 f"{reprlib.repr(rows)}: for users by their ids use reindex(users=...)"
             )
         return self.reindex(users=self.user_ids[chosen])
+
+    def _in_memory(self, users: Ids | None) -> Self:
+        """Return what the store has of some users, or of all."""
+        if users is None or len(self._users.types | users.types) > 1:
+            return self._like(take_users(self._pairs, None), self._users, self._items)
+        found = self._users.find(users.values)
+        rows = np.sort(found[found >= 0])
+        return self._like(take_users(self._pairs, rows), Ids(self._users.raw(rows)), self._items)
 
     def _select(self, keep: NDArray[np.bool_]) -> Self:
         """Return the pairs where `keep`, aligned with ``matrix.data``, is true; ids and shape don't change."""

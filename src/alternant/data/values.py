@@ -19,6 +19,8 @@ def open_column(column: Any) -> NDArray[Any] | nw.Series[Any] | list[Any]:
     NumPy converts whole numbers with missing values to float64, where several numbers beyond 2^53 become one: columns
     of frame libraries are not passed to it before their missing values have been found.
     """
+    if isinstance(column, nw.Series):
+        return column
     if isinstance(column, (list, tuple)):
         return list(column)
     if isinstance(column, np.ndarray):

@@ -100,7 +100,7 @@ class Checkpoint:
     def write(self, loop: dict[str, Any], snapshot: Snapshot) -> None:
         """Replace the file."""
         self.open(create=True)
-        arrays = {name: np.ascontiguousarray(array) for name, array in snapshot.arrays.items()}
+        arrays = snapshot.arrays
         header = (FORMAT_VERSION, self._fit, loop, snapshot.values, self._generator)
         strings = {name: json.dumps(value) for name, value in zip(PARTS, header, strict=True)}
         with whole_file(self.path, "a checkpoint") as temporary:
@@ -183,8 +183,8 @@ def digest(parts: Iterable[Any]) -> str:
             total.update(f"{part!r};".encode())
             continue
         total.update(f"{part.dtype.str}{part.shape};".encode())
-        if part.size:
-            total.update(np.ascontiguousarray(part).reshape(-1).view(np.uint8).data)
+        for chunk in tensor_file.chunks(part):
+            total.update(chunk.view(np.uint8).data)
     return total.hexdigest()
 
 

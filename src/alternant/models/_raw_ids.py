@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
+from .._utils.memory import available_bytes, human_bytes
 from ..data.append import refuse_other_types
 from ..data.events import Events
 from ..data.ids import Ids
@@ -19,7 +20,12 @@ from ._state import State
 
 if TYPE_CHECKING:
     from .._typing import MaybeNone
+    from ..data.store import Store
     from ._traits import Traits
+
+
+# Bytes of an interaction, while a model that is not fitted from a store learns from it.
+IN_MEMORY = 40
 
 
 class RawIds(State):
@@ -102,8 +108,24 @@ class RawIds(State):
             old_users, old_items = self._ids_of("user"), self._ids_of("item")
             users = users if old_users is None else self._with_old("user", old_users, users)
             items = items if old_items is None else self._with_old("item", old_items, items)
+            if interactions._store is not None and not (users == interactions._users and items == interactions._items):
+                raise ValueError(
+                    "warm_start needs the users and items of the last fit, in the same order, if interactions are in a "
+                    "store: set warm_start=False, or read the events of both fits into one store"
+                )
             interactions = interactions.reindex(users=users, items=items)
-        return interactions.matrix, {"_user_ids": users, "_item_ids": items, "_library": interactions._library}
+        matrix = interactions.matrix if interactions._store is None else self._stored_matrix(interactions._store)
+        return matrix, {"_user_ids": users, "_item_ids": items, "_library": interactions._library}
+
+    def _stored_matrix(self, store: Store) -> Any:
+        """Return what `fit` learns from, in a store, as a matrix in memory, or refuse it if it would not fit."""
+        free, needed = available_bytes(), IN_MEMORY * store.nnz
+        if free is not None and needed > free:
+            raise MemoryError(
+                f"{type(self).__name__} learns from interactions in memory, which would take {human_bytes(needed)} of "
+                f"{human_bytes(free)}: fit ImplicitALS or ExplicitALS, which read the store in parts"
+            )
+        return store.users.to_scipy()
 
     def _with_old(self, kind: str, old: Ids, new: Ids, name: str = "interactions") -> Ids:
         """Return the ids of the last fit, followed by the new ones of this fit (or of the events of that name)."""

@@ -8,8 +8,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
+import numpy as np
+
+from ._memory import PER_ROW, FitMemory
+
 if TYPE_CHECKING:
     from ..data.csr import CSR
+
+FACTORS = 4.8  # times the factors that a fit keeps in memory, on average over the models
 
 
 @dataclass(frozen=True)
@@ -55,6 +61,14 @@ class DescribedModel:
         the ratio between different numbers of factors matters.
         """
         return 40.0 * n_pairs
+
+    bytes_per_pair: ClassVar[int] = 28  # of a fit from a matrix of float32 in memory, that matrix included
+
+    def fit_memory(self, n_users: int, n_items: int, n_pairs: int) -> FitMemory:
+        """Estimate the memory of a fit from a matrix in memory."""
+        numbers = (n_users + n_items) * getattr(self, "factors", 0)
+        factors = int(FACTORS * numbers * np.dtype(getattr(self, "dtype", "float32")).itemsize)
+        return FitMemory(self.bytes_per_pair * n_pairs, PER_ROW * (n_users + n_items), factors)
 
     # A parameter that only scales the scores of items, so that a search tries many values of it with one fit.
     rescored_parameter: ClassVar[str | None] = None

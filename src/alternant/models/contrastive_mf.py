@@ -108,6 +108,7 @@ class ContrastiveMF(EpochModel, Transformer):
     Filtering", CIKM 2021.
     """
 
+    bytes_per_pair: ClassVar[int] = 36
     traits: ClassVar[Traits] = Traits(
         "implicit", "clicks, plays, purchases, each against many other items", "gradient of the cosine, softmax or CCL"
     )

@@ -13,6 +13,7 @@ from .._utils.threads import resolve_num_threads
 from ..data.csr import CSR
 from . import _ridge
 from ._item_weights import WEIGHTINGS, ItemWeightsModel, entries, rows_with_constant
+from ._memory import FitMemory
 from ._parameters import AUTO, Rule, number_rule
 from ._sklearn import check_unused
 from ._traits import Traits
@@ -167,6 +168,11 @@ class EASE(ItemWeightsModel):
             space["weighting"] = ["binary", "log"]
         return space
 
+    def fit_memory(self, n_users: int, n_items: int, n_pairs: int) -> FitMemory:
+        """Estimate the memory of a fit: that of the pairs of items."""
+        each = _bytes_per_pair_of_items(np.dtype(self.dtype))
+        return FitMemory(32 * n_pairs + WORKSPACE, 0, each * n_items * (n_items + 1))
+
     def iteration_work(self, n_users: int, n_items: int, n_pairs: int) -> float:
         """Return the work of a fit."""
         return n_items**3 / 32 + 3 * n_pairs**2 / max(1, n_users)
@@ -249,10 +255,14 @@ def _regularization(rows: CSR, values: NDArray[Any]) -> float:
     return float(15 * np.square(values, dtype=np.float64).mean() * (n_u * n_i) ** 0.3)
 
 
+def _bytes_per_pair_of_items(dtype: np.dtype[Any]) -> int:
+    """Return the memory of an entry of the Gram matrix, which becomes its inverse, and of the weights."""
+    return 8 + (dtype.itemsize if dtype.itemsize < 8 else 0)
+
+
 def _check_memory(rows: CSR, threads: int) -> None:
     """Raise if the pairs of items do not fit in memory."""
-    n_items, itemsize = rows.shape[1], rows.data.itemsize
-    each = 8 + (itemsize if itemsize < 8 else 0)  # the Gram matrix, which becomes its inverse, and the weights
+    n_items, each = rows.shape[1], _bytes_per_pair_of_items(rows.data.dtype)
     space, available = WORKSPACE + threads * THREAD_SPACE + 32 * len(rows.data), available_bytes()
     needed = each * n_items * (n_items + 1) + space
     if available is not None and needed > available:

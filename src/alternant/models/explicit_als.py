@@ -11,11 +11,13 @@ from numpy.typing import NDArray
 from .._utils.validation import check_pair
 from ..data.csr import CSR
 from ..data.ratings import check_ratings, check_sample_weight
+from ..data.store import Store
 from ._bias_columns import latent
 from ._fit_loop import Callback, FitOptions
 from ._sklearn import check_unused
 from ._traits import Traits
 from .als.explicit_objective import ExplicitObjective, ExplicitSides
+from .als.observed import Observed
 from .als.solver import Solver
 from .als.trainer import AlternatingLeastSquares
 
@@ -128,6 +130,9 @@ class ExplicitALS(AlternatingLeastSquares):
         "ratings", "ratings with gaps or without, weights; non-negative factors", "alternating least squares, exact"
     )
     _fitted_state = (*AlternatingLeastSquares._fitted_state, "mean_")
+    bytes_per_pair: ClassVar[int] = 32
+    _learns_zeros = True
+    _factors_in_files = False
     _choices: ClassVar[dict[str, tuple[str, ...]]] = {
         **AlternatingLeastSquares._choices,
         "regularization_scaling": ("none", "count"),
@@ -191,6 +196,7 @@ class ExplicitALS(AlternatingLeastSquares):
         show_progress: bool | None = None,
         checkpoint: str | os.PathLike[str] | None = None,
         every: int = 1,
+        memory_limit: int | str | None = None,
     ) -> Self:
         """Learn the factors, biases and mean.
 
@@ -220,6 +226,8 @@ class ExplicitALS(AlternatingLeastSquares):
             returns them.
         every : int
             With `checkpoint`: save it after this many iterations, and at the end.
+        memory_limit : int or str, optional
+            As for `ImplicitALS.fit`.
 
         Returns
         -------
@@ -239,25 +247,28 @@ class ExplicitALS(AlternatingLeastSquares):
         check_unused(y)
         options = FitOptions(callback, callback_at, show_progress, checkpoint, every)
         ratings, ids = self._matrix_and_ids(ratings)
-        rows = self._check_rows("ratings", ratings, np.dtype(self.dtype), copy=True)
-        if not len(rows.data):
-            raise ValueError(f"ratings must contain at least one rating, got none in shape {rows.shape}")
+        observed = self._observed("ratings", ratings)
+        if not observed.nnz:
+            raise ValueError(f"ratings must contain at least one rating, got none in shape {observed.shape}")
         weight = None
+        if sample_weight is not None and observed.on_disk:
+            raise ValueError("sample_weight needs ratings in memory, but these are in a store: leave it out")
         if sample_weight is not None:
-            weight = check_sample_weight(sample_weight, ratings, rows, float(self.missing_value))
-        start = self._start(*rows.shape)
+            weight = check_sample_weight(sample_weight, ratings, observed.users, float(self.missing_value))
+        pool = self._pool(observed, memory_limit)
+        start = self._start(*observed.shape, pool)
         mean = 0.0
         if self.biases:
             with np.errstate(over="ignore", invalid="ignore"):  # the first half-sweep reports it
-                mean = float(np.average(rows.data.astype(np.float64), weights=weight))
+                mean = observed.mean_value(weight)
             mean = float(getattr(self, "mean_", mean)) if start[0] is not None else mean
-        prior_of = self._prior_of_fit((user_features, item_features), rows.shape, ids, self.num_threads)
+        prior_of = self._prior_of_fit((user_features, item_features), observed.shape, ids, self.num_threads)
         if prior_of is not None and self.nonnegative:
             raise ValueError(
                 "features need factors of any sign, got nonnegative=True: leave them out, or pass nonnegative=False"
             )
-        sides = ExplicitSides(self._objective(), rows, weight, mean, prior_of)
-        return self._alternate(sides, rows, start, ids, options)
+        sides = ExplicitSides(self._objective(), observed, weight, mean, prior_of)
+        return self._alternate(sides, observed, start, ids, options, pool)
 
     # Internals
 
@@ -265,6 +276,17 @@ class ExplicitALS(AlternatingLeastSquares):
         super()._check_params()
         if self.nonnegative and self.biases:
             raise ValueError("nonnegative=True requires biases=False, got biases=True: pass biases=False")
+
+    def _observed(self, name: str, matrix: Any) -> Observed:
+        if isinstance(matrix, Store):
+            if not np.isnan(float(self.missing_value)):
+                raise ValueError(
+                    f"missing_value must be NaN if {name} are in a store, got {self.missing_value!r}: leave missing "
+                    "ratings out when they are read into the store"
+                )
+            if matrix.nnz == matrix.shape[0] * matrix.shape[1]:  # solved as a dense table
+                matrix = matrix.users.to_scipy()
+        return super()._observed(name, matrix)
 
     def _check_rows(self, name: str, rows: Any, dtype: np.dtype[Any], copy: bool = False) -> CSR:
         return check_ratings(name, rows, dtype, float(self.missing_value), copy)
@@ -298,8 +320,7 @@ class ExplicitALS(AlternatingLeastSquares):
         means = self._means(kind, rows.shape[0], fixed.dtype, numbers, given)
         if means is not None:
             problems = replace(problems, linear=problems.regularization[:, None] * means)
-        ratings = rows.data.astype(np.float64)
-        factors = objective.solve(problems, ratings, own, fixed, mean, self._solver(fold_in=own is None)).factors
+        factors = objective.solve(problems, own, fixed, mean, self._solver(fold_in=own is None)).factors
         if means is not None:
             unrated = np.diff(rows.indptr) == 0
             factors[unrated] = objective.with_constant(means[unrated], kind)
@@ -308,7 +329,7 @@ class ExplicitALS(AlternatingLeastSquares):
     def _solve_side(self, rows: CSR, own: NDArray[Any], fixed: NDArray[Any], kind: str) -> NDArray[Any]:
         objective, mean = self._objective(), float(getattr(self, "mean_", 0.0)) if self.biases else 0.0
         problems = objective.problems(rows, None, kind)
-        return objective.solve(problems, rows.data.astype(np.float64), own, fixed, mean, self._solver()).factors
+        return objective.solve(problems, own, fixed, mean, self._solver()).factors
 
     def _new_rows(self, latent: NDArray[Any], kind: str) -> NDArray[Any]:
         if self.nonnegative:

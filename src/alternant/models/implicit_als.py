@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 
-import numpy as np
-
+from .._utils.threads import resolve_num_threads
 from ..data.csr import CSR
 from ._fit_loop import Callback, FitOptions
 from ._parameters import AUTO
@@ -14,6 +13,7 @@ from ._traits import Traits
 from .als.explanation import Explanation, explain
 from .als.implicit_defaults import CHOSEN, WEIGHTINGS, choose_objective, chosen_values, search_space
 from .als.implicit_model import ImplicitModel
+from .als.observed import Observed
 from .als.trainer import AlternatingLeastSquares
 
 if TYPE_CHECKING:
@@ -264,6 +264,7 @@ class ImplicitALS(ImplicitModel):
         show_progress: bool | None = None,
         checkpoint: str | os.PathLike[str] | None = None,
         every: int = 1,
+        memory_limit: int | str | None = None,
     ) -> Self:
         """Learn the factors.
 
@@ -292,6 +293,11 @@ class ImplicitALS(ImplicitModel):
             returns them.
         every : int
             With `checkpoint`: save it after this many iterations, and at the end.
+        memory_limit : int or str, optional
+            The resident memory that the fit may take, in bytes or as text such as "4GB". If the factors do not fit,
+            they are kept in files, in the folder of the store or of temporary files; a limit that is too low for the
+            fixed side of a half-sweep is refused. The factors do not depend on it. Interactions take no memory if they
+            are in a store (`Interactions.from_parquet`).
 
         Returns
         -------
@@ -310,22 +316,23 @@ class ImplicitALS(ImplicitModel):
         check_unused(y)
         options = FitOptions(callback, callback_at, show_progress, checkpoint, every)
         matrix, ids = self._matrix_and_ids(interactions)
-        user_items = self._check_rows("interactions", matrix, np.dtype(self.dtype), copy=True)
-        objective = choose_objective(self, user_items)
+        observed = self._observed("interactions", matrix)
+        pool = self._pool(observed, memory_limit)
+        objective = choose_objective(self, observed)
         degrees = objective.degrees
         assert degrees is not None
         features = user_features, item_features
-        sides = objective.of_fit(user_items, self._prior_of_fit(features, user_items.shape, ids, self.num_threads))
-        start = self._start(*user_items.shape)
+        sides = objective.of_fit(observed, self._prior_of_fit(features, observed.shape, ids, self.num_threads))
+        start = self._start(*observed.shape, pool)
         previous = getattr(self, "item_factors", None) if self.warm_start else None
         drawn = slice(0 if previous is None else len(previous), None)
         start[1][drawn] = objective.finish_items(start[1][drawn], degrees.items[drawn])
         attributes = {**ids, **chosen_values(objective, degrees), "_degrees": degrees}
-        return self._alternate(sides, user_items, start, attributes, options)
+        return self._alternate(sides, observed, start, attributes, options, pool)
 
     def auto_parameters(self, rows: CSR) -> dict[str, Any]:
         """Return the values of the parameters that may be ``"auto"``, by name."""
-        objective = choose_objective(self, rows)
+        objective = choose_objective(self, Observed.of(rows, resolve_num_threads(self.num_threads)))
         assert objective.degrees is not None
         return {name.removesuffix("_"): value for name, value in chosen_values(objective, objective.degrees).items()}
 

@@ -12,10 +12,12 @@ from ...data.internals import ids_of
 from ...models.internals import check_can_be_saved
 from ..inputs import (
     make_model,
+    open_store,
     read_events,
     read_features,
     read_interactions,
     refuse_inputs_as_output,
+    require_columns,
     require_values,
     weigh,
 )
@@ -32,7 +34,7 @@ EXAMPLE = "fit ratings.csv --user userId --item movieId -o model.safetensors"
 
 def add_options(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
-    add_table(parser)
+    add_table(parser, stores=True)
     add_model(parser)
     for kind in ("user", "item"):
         add_features(parser, kind)
@@ -42,6 +44,8 @@ def add_options(parser: argparse.ArgumentParser) -> None:
                         "it was killed, resumes from there")  # fmt: skip
     parser.add_argument("--every", type=positive, default=1, metavar="N",
                         help="save it after each Nth iteration (default: 1)")  # fmt: skip
+    parser.add_argument("--memory-limit", metavar="SIZE", help="the memory that the fit may take, such as 4GB: if "
+                        "factors don't fit, they are kept in files (default: no limit)")  # fmt: skip
     parser.add_argument("-o", "--output", required=True, metavar="FILE", help="where to save the model")
 
 
@@ -51,9 +55,14 @@ def run(arguments: argparse.Namespace) -> None:
     target = Path(arguments.output)
     check_target(target, "a model")  # before the work rather than after it
     refuse_inputs_as_output(arguments)
-    require_values(arguments)
-    events = read_events(arguments)
-    data = read_interactions(arguments) if events is None else weigh(events, arguments)
+    store = Path(arguments.file).is_dir()
+    if not store:
+        require_columns(arguments)
+        require_values(arguments)
+    events = None if store else read_events(arguments)
+    data = open_store(arguments) if store else (
+        read_interactions(arguments) if events is None else weigh(events, arguments)
+    )  # fmt: skip
     for kind in ("user", "item"):
         check_can_be_saved(ids_of(data, kind), kind)
     tables = {f"{kind}_features": read_features(arguments, kind) for kind in ("user", "item")}
@@ -70,6 +79,10 @@ def run(arguments: argparse.Namespace) -> None:
                 f"--output must not be in the folder of --checkpoint, got {arguments.output!r}: choose another name"
             )
         options |= {"checkpoint": arguments.checkpoint, "every": arguments.every}
+    if arguments.memory_limit is not None:
+        if not model.fit_memory(*data.shape, data.nnz).streams:
+            raise ValueError(f"--model {arguments.model} has no memory limit: choose implicit-als or explicit-als")
+        options["memory_limit"] = arguments.memory_limit
     start = time.perf_counter()
     model.fit(data, **options)
     seconds = time.perf_counter() - start

@@ -26,7 +26,7 @@ def read_features(
     id_column : str
         The name of the column of ids.
     """
-    file = _checked(path)
+    file = checked(path)
     with file.open("rb") as stream:
         start = stream.read(8)
     parquet = start.startswith(PARQUET) or file.suffix.lower() in (".parquet", ".pq")
@@ -65,7 +65,7 @@ def read(path: str | os.PathLike[str], asked: dict[str, Any], dialect: Dialect) 
     columns : dict
         The name in the table of each role's column.
     """
-    file = _checked(path)
+    file = checked(path)
     import pyarrow as pa
 
     with file.open("rb") as stream:
@@ -79,7 +79,7 @@ def read(path: str | os.PathLike[str], asked: dict[str, Any], dialect: Dialect) 
     return pa.table(columns), names
 
 
-def _checked(path: str | os.PathLike[str]) -> Path:
+def checked(path: str | os.PathLike[str]) -> Path:
     """Return the path of a file that can be read as a table, or raise."""
     if importlib.util.find_spec("pyarrow") is None:
         raise ImportError("reading files needs pyarrow: pip install 'alternant[files]'")

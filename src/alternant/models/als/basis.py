@@ -18,6 +18,7 @@ import numpy as np
 import scipy
 from numpy.typing import NDArray
 
+from ..._utils.mapped import blocks_of, release, row_blocks
 from ..._utils.pool import CACHE_LINE, Pool
 from ..._utils.threads import single_threaded_blas
 from .problems import RowProblems
@@ -37,6 +38,8 @@ NARROW_CONDITION = 1e6
 NARROW_FACTORS = 32
 # Relative to the mean eigenvalue of the dense part: if g includes a much larger lambda, Y' is much smaller than 1.
 MOST_LAMBDA = 1e3
+# Rows whose Gramian is computed at a time: as many as may be in memory, if they are memory-mapped.
+GRAMIAN_ROWS = 1 << 20
 LARGEST_DIAGONAL = 1e30  # of the scaled problem, in float32
 # A Cholesky factor whose condition number times the machine epsilon is larger is not used: the objective of a half-
 # sweep would lose one more digit than with eigenvectors. Below, solutions are at least as accurate.
@@ -75,8 +78,10 @@ class Basis:
     @classmethod
     def identity(cls, Y: NDArray[Any], pool: Pool) -> Self:
         """Return the fixed side unchanged, for problems without a dense part."""
-        factors = pool.array(Y.shape, Y.dtype)
-        factors[:] = Y
+        factors = pool.fixed_side(Y.shape, Y.dtype)
+        for rows in blocks_of(Y):
+            factors[rows] = Y[rows]
+            release(Y[rows])
         return cls(factors, np.zeros(Y.shape[1], Y.dtype))
 
     @classmethod
@@ -119,9 +124,11 @@ class Basis:
         scale = 1.0 if unit is None else unit  # of Y'; a power of 2
         triangle: Triangle = "lower" if with_lambda else "full"
         transposed: Triangle = "upper" if with_lambda else "full"
-        factors = solver.pool.array((len(Y), columns), Y.dtype if unit is None else np.dtype(np.float16))
+        factors = solver.pool.fixed_side((len(Y), columns), Y.dtype if unit is None else np.dtype(np.float16))
         outer = Product(scale * inverse.T, Y.dtype, transposed)
-        outer(np.ascontiguousarray(Y), factors, solver)
+        for rows in row_blocks(len(Y), columns, Y.itemsize):
+            outer(np.ascontiguousarray(Y[rows]), factors[rows], solver)
+            release(Y[rows])
         diagonal = np.full(columns, scale**2 * g.max(initial=0) or 1, Y.dtype)
         diagonal[:f] = scale**2 * g
         forward, backward = Product(T / scale, Y.dtype, triangle), Product(scale * inverse, Y.dtype, triangle)
@@ -176,7 +183,11 @@ def _of_minimum_norm(
 
 
 def gramian(Y: NDArray[Any], solver: Solver) -> NDArray[np.float64]:
-    """Return ``Y^T Y``, accumulated in float64."""
-    total = np.empty((Y.shape[1], Y.shape[1]))
-    solver.backend.gramian(np.ascontiguousarray(Y), total, solver.num_threads)
+    """Return ``Y^T Y``, accumulated in float64; the sum of those of blocks of rows, if there are many."""
+    total, part = np.zeros((2, Y.shape[1], Y.shape[1]))
+    for start in range(0, len(Y), GRAMIAN_ROWS):
+        rows = Y[start : start + GRAMIAN_ROWS]
+        solver.backend.gramian(np.ascontiguousarray(rows), part, solver.num_threads)
+        total += part
+        release(rows)
     return total

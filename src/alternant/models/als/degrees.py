@@ -24,8 +24,9 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from ..._utils.mapped import blocks_of, release
 from ..._utils.threads import weighted_sum
-from ...data.csr import CSR
+from .observed import Observed
 
 
 @dataclass(frozen=True)
@@ -42,19 +43,18 @@ class Degrees:
     constants: tuple[float, float, float]  # of d, e and m
 
     @classmethod
-    def of(cls, rows: CSR, exponents: tuple[float, float], popularity: float) -> Self:
+    def of(cls, observed: Observed, exponents: tuple[float, float], popularity: float) -> Self:
         """Return the degrees and constants of a fit."""
         (a, b), s = exponents, popularity
-        users, items = np.diff(rows.indptr), np.bincount(rows.indices, minlength=rows.shape[1])
-        total = max(1, len(rows.indices))
+        users, items = observed.counts
+        total = max(1, observed.nnz)
         with np.errstate(over="ignore", invalid="ignore", divide="ignore"):  # see `are_numbers`
             mean_d = weighted_sum(users, _power(users, -a)) / total or 1.0
             d, e = _power(users, -a) / mean_d, _power(items, -b)
             if a == 0 or b == 0:
                 mean_e = weighted_sum(items, e) / total
             else:  # of the products, as degrees of users and items may be correlated
-                ones = CSR(rows.indptr, rows.indices, np.ones(len(rows.indices), np.float32), rows.shape).to_scipy()
-                mean_e = weighted_sum(d, ones @ e) / total
+                mean_e = weighted_sum(d, observed.of_users(e)) / total
             mean_m = weighted_sum(items, _power(items, s - b)) / total
         return cls(users, items, exponents, s, (1 / mean_d, 1 / (mean_e or 1.0), 1 / (mean_m or 1.0)))
 
@@ -130,5 +130,9 @@ def scaled(rows: NDArray[Any], by: NDArray[np.float64] | None, out: NDArray[Any]
     """Return rows multiplied by one number each; the rows themselves if `by` is None."""
     if by is None:
         return rows
-    with np.errstate(over="ignore"):  # the half-sweep reports it
-        return np.asarray(np.multiply(rows, by.astype(rows.dtype)[:, None], out=out))
+    out = np.empty_like(rows) if out is None else out
+    for block in blocks_of(rows):
+        with np.errstate(over="ignore"):  # the half-sweep reports it
+            np.multiply(rows[block], by[block].astype(rows.dtype)[:, None], out=out[block])
+        release(rows[block], out[block])
+    return out

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from ..._utils.mapped import release
 from ..._utils.threads import weighted_sum
 from ...data.csr import CSR
 from .._bias_columns import bias_column, constant_column, with_constant, without_constant
@@ -16,8 +18,9 @@ from .._fit_loop import HalfSweep
 from .basis import Basis
 from .fitted_prior import Finished, FittedPrior, finish_prior, fitted_state
 from .half_sweep import half_sweep, penalty
+from .observed import ENTRIES, Observed
 from .prior import Prior, Regression
-from .problems import RowProblems, row_lambdas
+from .problems import FormedProblems, RowProblems, row_lambdas
 from .solver import Solver
 
 
@@ -38,35 +41,59 @@ class ExplicitObjective:
         """Return the row problems of one side, with the ratings as targets."""
         complete = weight is None and len(rows.data) == rows.shape[0] * rows.shape[1]
         weight = np.ones_like(rows.data) if weight is None else weight
-        counts = np.diff(rows.indptr).astype(np.float64)
-        scale = counts if self.regularization_scaling == "count" else np.ones_like(counts)
-        own = self.regularization[0 if kind == "user" else 1]
-        lambdas = row_lambdas(own, scale, rows.data.dtype, self.regularization_scaling)
+        lambdas = self._lambdas(rows, kind, rows.data.dtype)
         return RowProblems(
             rows.indptr, rows.indices, weight, rows.data, lambdas, kind, numbers, complete, "ratings or weights"
         )
 
+    def problems_of_fit(self, observed: Observed, weight: NDArray[Any] | None, kind: str) -> RowProblems:
+        """Return the row problems of one side of a fit; `solve` forms the targets of ratings that are on disk."""
+        rows = observed.users if kind == "user" else observed.items
+        if not observed.on_disk:
+            return self.problems(rows, weight, kind)
+        return FormedProblems(
+            rows.indptr, rows.indices, np.empty(0, observed.dtype), 0.0,
+            self._lambdas(rows, kind, observed.dtype), kind, too_large="ratings or weights", values=rows.data,
+        )  # fmt: skip
+
+    def _lambdas(self, rows: CSR, kind: str, dtype: np.dtype[Any]) -> NDArray[Any]:
+        counts = np.diff(rows.indptr).astype(np.float64)
+        scale = counts if self.regularization_scaling == "count" else np.ones_like(counts)
+        own = self.regularization[0 if kind == "user" else 1]
+        return row_lambdas(own, scale, dtype, self.regularization_scaling)
+
     def solve(
-        self, problems: RowProblems, ratings: NDArray[np.float64], own: NDArray[Any] | None, fixed: NDArray[Any],
-        mean: float, solver: Solver,
-    ) -> HalfSweep:  # fmt: skip
+        self, problems: RowProblems, own: NDArray[Any] | None, fixed: NDArray[Any], mean: float, solver: Solver
+    ) -> HalfSweep:
         """Solve one side with the mean and the other side fixed; the objective lacks the other side's lambda term."""
-        kind = problems.kind
-        design, residual = fixed, ratings
+        kind, dtype = problems.kind, fixed.dtype
+        design, bias = fixed, None
         start = None if own is None else self.unknowns(own, kind)
+        if self.biases:
+            # To the unknowns (x_u, b_u), an item is (y_i, 1) with target r - mean - b_i; likewise for items.
+            other = constant_column(kind)  # the other side's biases
+            design, bias = np.delete(fixed, other, axis=1), np.ascontiguousarray(fixed[:, other])
+
+        def residual(ratings: NDArray[Any], indices: NDArray[Any]) -> NDArray[np.float64]:
+            wide: NDArray[np.float64] = ratings.astype(np.float64)
+            return wide if bias is None else wide - mean - bias[indices]
+
         with np.errstate(over="ignore", invalid="ignore"):  # reported below
-            if self.biases:
-                # To the unknowns (x_u, b_u), an item is (y_i, 1) with target r - mean - b_i; likewise for items.
-                other = constant_column(kind)  # the other side's biases
-                design, residual = np.delete(fixed, other, axis=1), ratings - mean - fixed[problems.indices, other]
-            target = (problems.weight * residual).astype(fixed.dtype)
-            constant = weighted_sum(problems.weight, residual**2)
-        if not (np.isfinite(target).all() and np.isfinite(design).all() and np.isfinite(constant)):
+            if isinstance(problems, FormedProblems):
+                problems, constant = _with_targets_formed(problems, residual, dtype)
+                finite = np.isfinite(constant)
+            else:
+                differences = residual(problems.plain_targets(), problems.indices)
+                target = (problems.weight * differences).astype(dtype)
+                parts = [slice(start, start + ENTRIES) for start in range(0, len(target), ENTRIES)]
+                constant = math.fsum(weighted_sum(problems.weight[part], differences[part] ** 2) for part in parts)
+                problems, finite = replace(problems, target=target), bool(np.isfinite(target).all())
+        if not (finite and np.isfinite(design).all() and np.isfinite(constant)):
             raise OverflowError(
-                f"factors, weights times ratings, and the weighted sum of squares must be finite in {fixed.dtype}: "
+                f"factors, weights times ratings, and the weighted sum of squares must be finite in {dtype}: "
                 "lower the ratings, their weights or init_scale, or use dtype='float64'"
             )
-        solved = half_sweep(replace(problems, target=target), start, Basis.identity(design, solver.pool), solver)
+        solved = half_sweep(problems, start, Basis.identity(design, solver.pool), solver)
         return HalfSweep(self.with_constant(solved.factors, kind), solved.objective + constant, solved.mean_steps)
 
     def unknowns(self, factors: NDArray[Any], kind: str) -> NDArray[Any]:
@@ -78,28 +105,46 @@ class ExplicitObjective:
         return with_constant(unknowns, kind) if self.biases else unknowns
 
 
+def _with_targets_formed(
+    problems: FormedProblems, residual: Callable[[NDArray[Any], NDArray[Any]], NDArray[np.float64]],
+    dtype: np.dtype[Any],
+) -> tuple[FormedProblems, float]:  # fmt: skip
+    """Return the problems with residuals as targets, formed a part at a time, and the sum of their squares."""
+
+    def form(ratings: NDArray[Any], indices: NDArray[Any]) -> tuple[NDArray[Any], NDArray[Any]]:
+        target = residual(ratings, indices).astype(dtype)
+        return np.ones_like(target), target
+
+    def squares() -> Iterator[float]:
+        for start in range(0, len(problems.indices), ENTRIES):
+            entries = slice(start, start + ENTRIES)
+            ratings, indices = problems.values[entries], problems.indices[entries]
+            differences = residual(ratings, indices)
+            release(ratings, indices)
+            yield weighted_sum(np.ones(len(differences)), differences**2)
+
+    return replace(problems, form=form), math.fsum(squares())
+
+
 class ExplicitSides:
     """The row problems of both sides of a fit, and the mean, which every half-sweep updates."""
 
     problems: dict[str, RowProblems]
-    ratings: dict[str, NDArray[np.float64]]
 
     def __init__(
-        self, objective: ExplicitObjective, rows: CSR, weight: NDArray[Any] | None, mean: float,
+        self, objective: ExplicitObjective, observed: Observed, weight: NDArray[Any] | None, mean: float,
         prior_of: Callable[..., dict[str, Prior]] | None = None,
     ) -> None:  # fmt: skip
         self.objective = objective
         self.mean: float = mean
         self.sample_weight = weight
-        by_items = rows.transpose()
-        weight_by_items = None
+        rows, weight_by_items = observed.users, None
         if weight is not None:
             weight_by_items = CSR(rows.indptr, rows.indices, weight, rows.shape).transpose().data
         self.problems = {
-            "user": objective.problems(rows, weight, "user"),
-            "item": objective.problems(by_items, weight_by_items, "item"),
+            "user": objective.problems_of_fit(observed, weight, "user"),
+            "item": objective.problems_of_fit(observed, weight_by_items, "item"),
         }
-        self.ratings = {kind: side.targets().astype(np.float64) for kind, side in self.problems.items()}
         self.priors: dict[str, Prior] = {}
         if prior_of is not None:
             self.priors = prior_of(*((problems, None) for problems in self.problems.values()))
@@ -116,7 +161,7 @@ class ExplicitSides:
         before, fixed_by = self._regression(kind, own), self._regression(other_kind, fixed)
         if before is not None:
             problems = replace(problems, linear=self.priors[kind].linear(before))
-        solved = by.solve(problems, self.ratings[kind], own, fixed, self.mean, solver)
+        solved = by.solve(problems, own, fixed, self.mean, solver)
         objective = solved.objective + other + (0.0 if fixed_by is None else fixed_by.value)
         prior, x = self.priors.get(kind), by.unknowns(solved.factors, kind)
         after = None if prior is None else prior.after(x)

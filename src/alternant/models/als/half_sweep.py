@@ -8,8 +8,8 @@ in the coordinates of `basis`, in which the dense part of the normal equations i
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Any
 
@@ -17,9 +17,11 @@ import numpy as np
 import scipy
 from numpy.typing import NDArray
 
+from ..._utils.mapped import blocks_of, longest_block, release, row_blocks
 from ..._utils.threads import map_parallel, single_threaded_blas, weighted_sum
 from ...kernels._thresholds import ALS_SINGULAR
 from .basis import Basis, gramian
+from .degrees import scaled
 from .problems import RowProblems, SingularRowError
 from .solver import Solver
 
@@ -42,11 +44,12 @@ class Solution:
 
 def half_sweep(
     problems: RowProblems, X: NDArray[Any] | None, basis: Basis, solver: Solver,
-    row_weight: NDArray[np.float64] | None = None,
+    row_weight: NDArray[np.float64] | None = None, start_scale: NDArray[np.float64] | None = None,
 ) -> Solution:  # fmt: skip
     """Solve all rows, with conjugate gradients starting from `X` (None: from zero), which is not changed.
 
-    The objective weights each row by the square of `row_weight` (None: 1).
+    Rows are solved in blocks, so that factors may be memory-mapped. They start from `X` multiplied by `start_scale`
+    (None: 1), and the objective weights each row by the square of `row_weight` (None: 1).
 
     Raises
     ------
@@ -56,70 +59,103 @@ def half_sweep(
         If the numbers of a row are too large for the dtype.
     """
     m, columns, dtype = len(problems.indptr) - 1, len(basis.diagonal), basis.diagonal.dtype
-    rotated = solver.pool.array((m, columns), dtype)
-    if X is None:
-        rotated[:] = 0
-    elif basis.forward is None:
-        rotated[:] = X
-    else:
-        basis.forward(X, rotated, solver)
-    linear = problems.linear
-    if linear is not None and basis.outer is not None:
-        linear = solver.pool.array((m, columns), dtype)
-        basis.outer(np.ascontiguousarray(problems.linear), linear, solver)
-    steps = np.zeros(m, np.int32)
-    objective = np.zeros(m)
-    if problems.complete and solver.method != "nonnegative":  # ratings: there is no dense part
-        solve_complete(problems, basis.factors, rotated, objective, solver)
-    else:
-        _solve_by_kernel(problems, basis, rotated, linear, steps, objective, solver)
-    if not np.isfinite(objective).all():
-        raise OverflowError(
-            f"the objective of {problems.name(int(np.isfinite(objective).argmin()))} overflows {dtype}: lower its "
-            f"{problems.too_large}, or use dtype='float64'"
-        )
-    factors = rotated
-    if basis.inverse is None:
-        factors += 0  # turns -0.0 into 0.0
-    else:
-        f = len(basis.inverse.matrix)
-        factors = rotated if columns == f else solver.pool.array((m, f), dtype)
-        basis.inverse(rotated, factors, solver)
+    f = columns if basis.inverse is None else len(basis.inverse.matrix)
+    factors = solver.pool.array((m, f), dtype)
+    steps, objective = np.zeros(m, np.int32), np.zeros(m)
+    complete = problems.complete and solver.method != "nonnegative"  # ratings: there is no dense part
+    kernel = None if complete else _kernel(problems, basis, steps, objective, solver)
+    scratch = None if basis.inverse is None else np.empty((longest_block(m, columns, dtype), columns), dtype)
+    for rows in [slice(0, m)] if complete else row_blocks(m, columns, dtype.itemsize):
+        rotated = factors[rows] if scratch is None else scratch[: rows.stop - rows.start]
+        own, scale = (None if one is None else one[rows] for one in (X, start_scale))
+        _start(rotated, own, scale, basis, solver)
+        if kernel is None:
+            solve_complete(problems, basis.factors, rotated, objective, solver)
+        else:
+            kernel(rows, rotated)
+        _check_objective(problems, objective[rows], rows.start, dtype)
+        if basis.inverse is None:
+            rotated += 0  # turns -0.0 into 0.0
+        else:
+            basis.inverse(rotated, factors[rows], solver)
+        release(factors[rows], own)
     total = float(objective.sum()) if row_weight is None else weighted_sum(row_weight**2, objective)
     return Solution(factors, total, float(steps.mean()) if m else 0.0)
 
 
-def _solve_by_kernel(
-    problems: RowProblems, basis: Basis, X: NDArray[Any], linear: NDArray[Any] | None, steps: NDArray[np.int32],
-    objective: NDArray[np.float64], solver: Solver,
-) -> None:  # fmt: skip
+def _start(
+    rotated: NDArray[Any], X: NDArray[Any] | None, scale: NDArray[np.float64] | None, basis: Basis, solver: Solver
+) -> None:
+    """Write the rows to start from, in the coordinates of the basis."""
+    if X is None:
+        rotated[:] = 0
+        return
+    if scale is not None:
+        X = scaled(X, scale)
+    if basis.forward is None:
+        rotated[:] = X
+    else:
+        basis.forward(X, rotated, solver)
+
+
+def _check_objective(
+    problems: RowProblems, objective: NDArray[np.float64], first: int, dtype: np.dtype[Any]
+) -> None:
+    if not np.isfinite(objective).all():
+        raise OverflowError(
+            f"the objective of {problems.name(first + int(np.isfinite(objective).argmin()))} overflows {dtype}: lower "
+            f"its {problems.too_large}, or use dtype='float64'"
+        )
+
+
+def _kernel(
+    problems: RowProblems, basis: Basis, steps: NDArray[np.int32], objective: NDArray[np.float64], solver: Solver
+) -> Callable[[slice, NDArray[Any]], None]:
+    """Return a function that solves a block of rows into an array, starting from it."""
     Y, nonnegative = basis.factors, solver.method == "nonnegative"
     threads = min(solver.num_threads, 1 + int(problems.indptr[-1]) * Y.shape[1] // WORK_PER_THREAD)
-    weight = problems.weight
     row_lambda = problems.regularization
     if basis.lambda_scale != 1:
         row_lambda = row_lambda * row_lambda.dtype.type(basis.lambda_scale)
     dense = np.zeros((Y.shape[1], Y.shape[1]), Y.dtype) if nonnegative else basis.diagonal
-    target = problems.targets() if nonnegative else np.empty(0, Y.dtype)  # formed once for all calls
     if nonnegative and problems.complete:  # one Gramian for all rows
-        weight, dense = np.zeros_like(weight), gramian(Y, solver).astype(Y.dtype)
-    for first, last in _calls(problems.indptr):
-        rows, indptr = slice(first, last), problems.indptr[first : last + 1]
-        if nonnegative:
-            status = solver.backend.solve_rows_nonnegative(
-                indptr, problems.indices, weight, target, Y, dense, row_lambda[rows], X[rows],
-                tol=solver.tol, max_steps=solver.max_steps, num_threads=threads, row_steps=steps[rows],
-                row_objective=objective[rows],
-            )  # fmt: skip
-        else:
-            status = solver.backend.solve_rows(
-                indptr, problems.indices, weight, problems.target, Y, dense, row_lambda[rows], X[rows],
-                method="cg" if solver.method == "cg" else "cholesky", tol=solver.tol, max_steps=solver.max_steps,
-                num_threads=threads, row_steps=steps[rows], row_objective=objective[rows],
-                target_scale=problems.target_scale, linear=None if linear is None else linear[rows],
-            )  # fmt: skip
-        if status:
-            raise _singular(problems, first + status - 1)
+        problems = replace(problems, weight=np.zeros_like(problems.weight))
+        dense = gramian(Y, solver).astype(Y.dtype)
+
+    def solve(block: slice, X: NDArray[Any]) -> None:
+        calls = list(_calls(problems.indptr[block.start : block.stop + 1]))
+        linear = _linear(problems, block, basis, solver)
+        for number, (first, last) in enumerate(calls):
+            if number + 1 < len(calls):
+                problems.prefetch(*(block.start + row for row in calls[number + 1]))
+            part = problems.part(block.start + first, block.start + last)
+            rows, own = slice(block.start + first, block.start + last), X[first:last]
+            given = {"row_steps": steps[rows], "row_objective": objective[rows], "num_threads": threads}
+            given |= {"tol": solver.tol, "max_steps": solver.max_steps}
+            if nonnegative:
+                status = solver.backend.solve_rows_nonnegative(
+                    part.indptr, part.indices, part.weight, part.targets(), Y, dense, row_lambda[rows], own, **given
+                )
+            else:
+                status = solver.backend.solve_rows(
+                    part.indptr, part.indices, part.weight, part.target, Y, dense, row_lambda[rows], own,
+                    method="cg" if solver.method == "cg" else "cholesky", target_scale=problems.target_scale,
+                    linear=None if linear is None else linear[first:last], **given,
+                )  # fmt: skip
+            if status:
+                raise _singular(problems, rows.start + status - 1)
+            problems.release(rows.start, rows.stop)
+
+    return solve
+
+
+def _linear(problems: RowProblems, rows: slice, basis: Basis, solver: Solver) -> NDArray[Any] | None:
+    """Return the linear terms of some rows in the coordinates of the basis."""
+    if problems.linear is None or basis.outer is None:
+        return None if problems.linear is None else problems.linear[rows]
+    out = solver.pool.array((rows.stop - rows.start, len(basis.diagonal)), basis.diagonal.dtype)
+    basis.outer(np.ascontiguousarray(problems.linear[rows]), out, solver)
+    return out
 
 
 def solve_complete(
@@ -164,7 +200,9 @@ def _singular(problems: RowProblems, row: int) -> SingularRowError:
 def penalty(problems: RowProblems, X: NDArray[Any], solver: Solver) -> float:
     """Sum ``lambda_u |x_u|^2`` in float64."""
     norms = np.empty(len(X))
-    solver.backend.squared_norms(X, norms, solver.num_threads)
+    for rows in blocks_of(X):
+        solver.backend.squared_norms(X[rows], norms[rows], solver.num_threads)
+        release(X[rows])
     return weighted_sum(problems.regularization, norms)
 
 

@@ -19,6 +19,7 @@ from ...data.csr import CSR
 from .._parameters import AUTO
 from .degrees import Degrees
 from .implicit_objective import ImplicitObjective
+from .observed import Observed
 
 WEIGHTINGS = ("hu", "log", "proportional", "ials", "ials-log")
 SIDES = ("users", "items")
@@ -45,18 +46,19 @@ MIN_THRESHOLD = 0.15
 # interactions, errors average out.
 PROBED = 1 << 23
 PROBES = (8, 64)
+PROBE_BYTES = 1 << 29  # of the users' numbers at a time
 POWER_STEPS = 6
 
 
-def choose_objective(model: Any, rows: CSR) -> ImplicitObjective:
-    """Return the objective of a fit of these rows, with parameters as given or chosen from the rows."""
+def choose_objective(model: Any, observed: Observed) -> ImplicitObjective:
+    """Return the objective of a fit of these interactions, with parameters as given or chosen from them."""
     own = _is_auto(model.weighting)  # else the objective of a paper, without normalization
-    size = np.abs(rows.data)
     weighting = model.weighting
     if own:
-        weighting = "ials-log" if size.min(initial=np.inf) < size.max(initial=0) else "ials"
-    alpha, epsilon = _scale_of_sizes(model, size, weighting)
-    n_u, n_i = (counts[counts > 0].astype(np.float64) for counts in _counts(rows))
+        smallest, largest, _ = observed.range
+        weighting = "ials-log" if smallest < largest else "ials"
+    alpha, epsilon = _scale_of_sizes(model, observed, weighting)
+    n_u, n_i = (counts[counts > 0].astype(np.float64) for counts in observed.counts)
     w0 = model.unobserved_weight
     if _is_auto(w0):
         w0 = UNOBSERVED_TOTAL * n_u.sum() / max(1, len(n_u) * len(n_i)) if weighting in OF_ALL_PAIRS else 1.0
@@ -69,10 +71,10 @@ def choose_objective(model: Any, rows: CSR) -> ImplicitObjective:
         popularity = exponents[1]
     elif _is_auto(popularity):
         popularity = _popularity_exponent(n_u)
-    degrees = Degrees.of(rows, exponents, float(popularity))
-    if not degrees.are_numbers(rows.data.dtype):
+    degrees = Degrees.of(observed, exponents, float(popularity))
+    if not degrees.are_numbers(observed.dtype):
         raise ValueError(
-            f"powers of the numbers of interactions must be positive and finite in {rows.data.dtype}, but they are not "
+            f"powers of the numbers of interactions must be positive and finite in {observed.dtype}, but they are not "
             f"with degree_normalization={model.degree_normalization!r} and "
             f"popularity_exponent={model.popularity_exponent!r}: choose exponents closer to 0"
         )
@@ -81,8 +83,8 @@ def choose_objective(model: Any, rows: CSR) -> ImplicitObjective:
     chosen["regularization"] = model.regularization if given else 0.0
     objective = objective_of(model, chosen, degrees)
     if _is_auto(model.unobserved_weight) and weighting in OF_ALL_PAIRS:
-        objective = replace(objective, unobserved_weight=float(w0 * objective.mean_confidence(size)))
-    return objective if given else replace(objective, regularization=_regularization(objective, rows, degrees))
+        objective = replace(objective, unobserved_weight=float(w0 * objective.mean_confidence(observed)))
+    return objective if given else replace(objective, regularization=_regularization(objective, observed, degrees))
 
 
 def fitted_objective(model: Any, degrees: Degrees | None) -> ImplicitObjective:
@@ -154,17 +156,25 @@ def _fixed(name: str, weighting: str) -> float | None:
     return 1.0 if name == "unobserved_weight" and weighting not in OF_ALL_PAIRS else None
 
 
-def _scale_of_sizes(model: Any, size: NDArray[Any], weighting: str) -> tuple[float, float]:
+def _scale_of_sizes(model: Any, observed: Observed, weighting: str) -> tuple[float, float]:
     """Return alpha, such that half of the mean confidence is due to the sizes, and epsilon, the median size."""
-    epsilon = _fixed("epsilon", weighting) or float(np.median(size)) if len(size) else 1.0
+    fixed = _fixed("epsilon", weighting)
     if not _is_auto(model.epsilon):
         epsilon = float(model.epsilon)
+    elif fixed is None and observed.nnz:
+        epsilon = observed.median()
+    else:
+        epsilon = 1.0
     alpha = _fixed("alpha", weighting)
     if not _is_auto(model.alpha):
         alpha = float(model.alpha)
     if alpha is None:
-        wide = size.astype(np.float64)
-        alpha = 1 / float((wide if weighting == "hu" else np.log1p(wide / epsilon)).mean()) if len(size) else 1.0
+
+        def extent(size: NDArray[Any]) -> NDArray[np.float64]:
+            wide: NDArray[np.float64] = size.astype(np.float64)
+            return wide if weighting == "hu" else np.log1p(wide / epsilon)
+
+        alpha = 1 / observed.mean(extent) if observed.nnz else 1.0
     return alpha, epsilon
 
 
@@ -181,24 +191,24 @@ def _popularity_exponent(n_u: NDArray[np.float64]) -> float:
     return float(min(0.7, (1 / n_u).mean())) if len(n_u) else 0.0
 
 
-def _regularization(objective: ImplicitObjective, rows: CSR, degrees: Degrees) -> tuple[float, float]:
+def _regularization(objective: ImplicitObjective, observed: Observed, degrees: Degrees) -> tuple[float, float]:
     """Return lambda of the users and of the items.
 
     A fit keeps the directions of the interaction matrix whose singular value is above ``sqrt(lambda_u lambda_i)``, and
     shrinks those close to it most. The mean lambdas are such that this equals `_threshold`.
     """
-    degrees_of_sides = [counts[counts > 0].astype(np.float64) for counts in _counts(rows)]
+    degrees_of_sides = [counts[counts > 0].astype(np.float64) for counts in observed.counts]
     if not len(degrees_of_sides[0]):
         return 1.0, 1.0  # no interactions
-    threshold = _threshold(rows, degrees) * objective.mean_confidence(rows.data)
+    threshold = _threshold(observed, degrees) * objective.mean_confidence(observed)
     lambdas = [
         float(threshold * counts.mean() / objective.lambda_scale(counts, columns).mean())
-        for counts, columns in zip(degrees_of_sides, rows.shape[::-1], strict=True)
+        for counts, columns in zip(degrees_of_sides, observed.shape[::-1], strict=True)
     ]
     return lambdas[0], lambdas[1]
 
 
-def _threshold(rows: CSR, degrees: Degrees) -> float:
+def _threshold(observed: Observed, degrees: Degrees) -> float:
     """Return the threshold, relative to the singular value ``sqrt(mean n_u mean n_i)`` of a matrix of equal rows.
 
     The largest singular value of a random matrix whose rows all have the sum of squares r and whose columns all have c
@@ -209,41 +219,45 @@ def _threshold(rows: CSR, degrees: Degrees) -> float:
     number of those that retrace their edges: about 1 for a matrix with little structure, and more for the catalogues of
     shops and cities.
     """
-    ones = CSR(rows.indptr, rows.indices, np.ones(len(rows.indices), np.float32), rows.shape).to_scipy()
-    d = np.ones(rows.shape[0]) if degrees.user_weights is None else degrees.user_weights
-    e = np.ones(rows.shape[1]) if degrees.item_weights is None else degrees.item_weights
-    r, c = d**2 * (ones @ e**2), e**2 * (ones.T @ d**2)
+    of_users, of_items = observed.of_users, observed.of_items
+    d = np.ones(observed.shape[0]) if degrees.user_weights is None else degrees.user_weights
+    e = np.ones(observed.shape[1]) if degrees.item_weights is None else degrees.item_weights
+    r, c = d**2 * of_users(e**2), e**2 * of_items(d**2)
     noise = np.sqrt((r**2).sum() / r.sum()) + np.sqrt((c**2).sum() / c.sum())
-    n_u, n_i = (counts[counts > 0].mean() for counts in _counts(rows))
-    retracing = (r**2).sum() + (c**2).sum() - weighted_sum(d**4, ones @ e**4)
-    structure = _fourth_powers(ones, d[:, None], e[:, None]) / retracing
+    n_u, n_i = (counts[counts > 0].mean() for counts in observed.counts)
+    retracing = (r**2).sum() + (c**2).sum() - weighted_sum(d**4, of_users(e**4))
+    structure = _fourth_powers(observed, d[:, None], e[:, None]) / retracing
     share = np.clip(NOISE_SHARE - STRUCTURE_SHARE * structure, *SHARES)
     alike = ALIKE_SHARE * (1 / np.sqrt(n_u) + 1 / np.sqrt(n_i))  # if all rows had equal sums
     return float(max(min(share * noise / np.sqrt(n_u * n_i), alike), MIN_THRESHOLD))
 
 
-def _fourth_powers(ones: Any, d: NDArray[np.float64], e: NDArray[np.float64]) -> float:
-    """Estimate the sum of the fourth powers of the singular values of ``diag(d) ones diag(e)``, except the first.
+def _fourth_powers(observed: Observed, d: NDArray[np.float64], e: NDArray[np.float64]) -> float:
+    """Estimate the sum of the fourth powers of the singular values of ``diag(d) A diag(e)``, except the first.
 
-    This is Hutchinson's trace estimator, with probes orthogonal to the first singular vector.
+    A has a 1 for each interaction. This is Hutchinson's trace estimator, with probes orthogonal to the first singular
+    vector.
     """
+    at_once = max(1, PROBE_BYTES // (8 * len(d)))
 
     def squared(v: NDArray[np.float64]) -> NDArray[np.float64]:
-        return np.asarray(e * (ones.T @ (d**2 * (ones @ (e * v)))))
+        out = np.empty_like(v)
+        for start in range(0, v.shape[1], at_once):
+            some = slice(start, start + at_once)
+            of_users = observed.of_users(e * v[:, some])
+            of_users *= d**2
+            out[:, some] = e * observed.of_items(of_users)
+        return out
 
     first = np.ones((len(e), 1))
     for _ in range(POWER_STEPS):
         first = squared(first)
         first /= np.sqrt((first**2).sum())
-    count = int(np.clip(PROBED // max(1, ones.nnz), *PROBES))
+    count = int(np.clip(PROBED // max(1, observed.nnz), *PROBES))
     probes = np.random.default_rng(0).integers(0, 2, (len(e), count)) * 2.0 - 1
     probes = squared(probes - first * (first * probes).sum(axis=0))
     probes -= first * (first * probes).sum(axis=0)
     return float((probes**2).sum() / count)
-
-
-def _counts(rows: CSR) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    return np.diff(rows.indptr), np.bincount(rows.indices, minlength=rows.shape[1])
 
 
 def _is_auto(value: Any) -> bool:

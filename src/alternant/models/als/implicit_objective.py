@@ -17,8 +17,9 @@ from .basis import Basis
 from .degrees import Degrees, scaled
 from .fitted_prior import Finished, finish_prior, fitted_state
 from .half_sweep import half_sweep, penalty
+from .observed import Observed, row_sums
 from .prior import Prior
-from .problems import RowProblems, row_lambdas
+from .problems import Form, FormedProblems, RowProblems, row_lambdas
 from .solver import Solver
 
 
@@ -39,64 +40,89 @@ class ImplicitObjective:
 
     def problems(self, rows: CSR, kind: str, numbers: NDArray[np.int64] | None = None) -> RowProblems:
         """Return ``w = c - w0``, ``t = c p e`` and ``lambda_u`` of rows, which may be new ones."""
-        weight, target = self._weight_and_target(rows.data)
-        other = None if self.degrees is None else self._weights("item" if kind == "user" else "user")
-        scale = None if other is None else other.astype(rows.data.dtype)
+        r = rows.data
+        size = np.abs(r)
+        form = self._form(float(size.min(initial=np.inf)), float(size.max(initial=0)), r.min(initial=0) < 0, r.dtype)
+        weight, target = form(r, rows.indices)
         return RowProblems(
-            rows.indptr, rows.indices, weight, target, self._row_lambda(rows, kind), kind, numbers, target_scale=scale
-        )
+            rows.indptr, rows.indices, weight, target, self._row_lambda(rows, kind, r.dtype), kind, numbers,
+            target_scale=self._target_scale(kind, r.dtype),
+        )  # fmt: skip
 
-    def constant(self, rows: CSR, problems: RowProblems) -> float:
+    def problems_of_fit(self, observed: Observed, kind: str) -> RowProblems:
+        """Return the row problems of a side of a fit; weights are formed when they are needed if that saves memory."""
+        rows = observed.users if kind == "user" else observed.items
+        if not observed.on_disk and self.weighting != "ials":
+            return self.problems(rows, kind)
+        dtype = observed.dtype
+        form = self._form(*observed.range, dtype)
+        return FormedProblems(
+            rows.indptr, rows.indices, np.empty(0, dtype), 0.0, self._row_lambda(rows, kind, dtype), kind,
+            target_scale=self._target_scale(kind, dtype), values=rows.data, form=form,
+        )  # fmt: skip
+
+    def constant(self, observed: Observed, problems: RowProblems) -> float:
         """Return the objective at factors of 0, ``sum v c p^2`` (p is 0 or 1), from the users' rows."""
-        target = problems.target
-        if self._weights("user") is None and self._weights("item") is None:
-            if isinstance(target, float):
-                return float(problems.weight.sum(dtype=np.float64)) + target * len(problems.weight)
-            return float(target.sum(dtype=np.float64))
-        liked = CSR(rows.indptr, rows.indices, problems.plain_targets(), rows.shape).to_scipy()
-        of_items = np.ones(rows.shape[1]) if (e := self._weights("item")) is None else e**2
-        of_users = np.ones(rows.shape[0]) if (d := self._weights("user")) is None else d**2
-        return weighted_sum(of_users, liked @ of_items)
+
+        def liked(first: int, last: int) -> NDArray[np.float64]:
+            """Return c p of the entries of some rows."""
+            part = problems.part(first, last)
+            if isinstance(part.target, float):
+                return np.asarray(part.weight.astype(np.float64) + part.target)
+            return part.target.astype(np.float64)
+
+        d, e = (
+            np.ones(count) if weights is None else weights**2
+            for count, weights in zip(observed.shape, (self._weights("user"), self._weights("item")), strict=True)
+        )
+        return weighted_sum(d, row_sums(observed.users, e, observed.num_threads, liked))
+
+    def _target_scale(self, kind: str, dtype: np.dtype[Any]) -> NDArray[Any] | None:
+        other = None if self.degrees is None else self._weights("item" if kind == "user" else "user")
+        return None if other is None else other.astype(dtype)
 
     def _weights(self, kind: str) -> NDArray[np.float64] | None:
         if self.degrees is None:
             return None
         return self.degrees.user_weights if kind == "user" else self.degrees.item_weights
 
-    def _weight_and_target(self, r: NDArray[Any]) -> tuple[NDArray[Any], NDArray[Any] | float]:
-        """Return w, and c p or, to save memory, the constant c p - w.
+    def _form(self, smallest: float, largest: float, disliked: bool, dtype: np.dtype[Any]) -> Form:
+        """Return the function from values to w and to c p or, to save memory, the constant c p - w.
 
-        The latter requires that all preferences are 1 and all confidences at least w0: otherwise, w + w0 would have
-        lost digits of c.
+        The values are between the smallest and the largest in absolute value. A constant requires that all preferences
+        are 1 and all confidences at least w0: otherwise, w + w0 would have lost digits of c.
         """
-        disliked = r.min(initial=0) < 0
-        w0 = self.unobserved_weight
         if self.weighting == "ials":
-            return np.ones_like(r), (r > 0).astype(r.dtype) if disliked else 0.0
-        size = np.abs(r) if disliked else r
-        if self.weighting == "ials-log":
-            w0 = 0.0  # it is on all pairs
+            return _alike(disliked, dtype)
+        w0 = 0.0 if self.weighting == "ials-log" else self.unobserved_weight  # the former has it on all pairs
         with np.errstate(over="ignore", invalid="ignore"):
-            if not np.isfinite(self._confidence(size.max(initial=0, keepdims=True)) - np.asarray(w0, r.dtype)).all():
+            least, greatest = (self._confidence(np.full(1, size, dtype))[0] for size in (smallest, largest))
+            if not np.isfinite(greatest - np.asarray(w0, dtype)):
                 raise refusal(
                     ValueError,
-                    f"confidences must be finite in {r.dtype}, but overflow with {parameter('alpha', self.alpha)}, "
-                    f"unobserved_weight={w0!r}, epsilon={self.epsilon!r} and an interaction of {size.max():g}: lower "
+                    f"confidences must be finite in {dtype}, but overflow with {parameter('alpha', self.alpha)}, "
+                    f"unobserved_weight={w0!r}, epsilon={self.epsilon!r} and an interaction of {largest:g}: lower "
                     "the largest of them, or raise epsilon",
                 )
         if self.weighting == "hu" and self.alpha == w0 == 1 and not disliked:
-            return r, w0
-        c = self._confidence(size)
-        t = c * (r > 0) if disliked or c.min(initial=np.inf) < w0 else w0
-        c -= np.asarray(w0, r.dtype)
-        return c, t
+            return lambda r, _: (r.astype(dtype, copy=False), w0)
+        varied = disliked or least < w0
 
-    def mean_confidence(self, r: NDArray[Any]) -> float:
+        def form(r: NDArray[Any], _: NDArray[Any]) -> tuple[NDArray[Any], NDArray[Any] | float]:
+            r = r.astype(dtype, copy=False)
+            c = self._confidence(np.abs(r) if disliked else r)
+            t = c * (r > 0) if disliked else c.copy() if varied else w0
+            c -= np.asarray(w0, dtype)
+            return c, t
+
+        return form
+
+    def mean_confidence(self, observed: Observed) -> float:
         """Return the mean weight of the observed pairs."""
         if self.weighting == "ials":
             return 1.0
         with np.errstate(over="ignore"):  # `problems` reports it
-            return float(self._confidence(np.abs(r)).mean(dtype=np.float64))
+            return observed.mean(self._confidence)
 
     def _confidence(self, r: NDArray[Any]) -> NDArray[Any]:
         alpha = float(self.alpha)  # the arrays keep their dtype
@@ -109,7 +135,7 @@ class ImplicitObjective:
             c += 1
         return c
 
-    def _row_lambda(self, rows: CSR, kind: str) -> NDArray[Any]:
+    def _row_lambda(self, rows: CSR, kind: str, dtype: np.dtype[Any]) -> NDArray[Any]:
         own = self.regularization[0 if kind == "user" else 1]
         scale = self.lambda_scale(np.diff(rows.indptr).astype(np.float64), rows.shape[1])
         if not np.isfinite(scale).all():
@@ -117,7 +143,7 @@ class ImplicitObjective:
                 "the scale of every row's lambda must be finite, but overflows with regularization_exponent="
                 f"{self.regularization_exponent!r} and unobserved_weight={self.unobserved_weight!r}: lower one of them"
             )
-        return row_lambdas(own, scale, rows.data.dtype, self.regularization_scaling)
+        return row_lambdas(own, scale, dtype, self.regularization_scaling)
 
     def lambda_scale(self, counts: NDArray[np.float64], columns: int) -> NDArray[np.float64]:
         """Return the factor of lambda for rows with these numbers of entries, out of `columns`."""
@@ -151,8 +177,12 @@ class ImplicitObjective:
 
     def start(self, factors: NDArray[Any] | None, kind: str) -> NDArray[Any] | None:
         """Return x_u or y_i, the unknowns of the row problems, from the model's factors."""
+        return None if factors is None else scaled(factors, self.start_scale(kind))
+
+    def start_scale(self, kind: str) -> NDArray[np.float64] | None:
+        """Return what `start` multiplies the model's factors by; None: by 1."""
         scores = self.degrees.item_scores if self.degrees is not None and kind == "item" else None
-        return factors if factors is None or scores is None else scaled(factors, 1 / scores)
+        return None if scores is None else 1 / scores
 
     def start_rows(self, factors: NDArray[Any], kind: str, numbers: NDArray[np.int64] | None) -> NDArray[Any]:
         """Return `start` of some rows of the model."""
@@ -183,12 +213,25 @@ class ImplicitObjective:
         unknown = None if self.degrees is None or not (kind == "user" or prior) else self.degrees.unknown(kind)
         return fixed if unknown is None else np.where(unknown[:, None], fixed.dtype.type(0), fixed)
 
-    def of_fit(self, user_items: CSR, prior_of: Callable[..., dict[str, Prior]] | None = None) -> ImplicitSides:
+    def of_fit(self, observed: Observed, prior_of: Callable[..., dict[str, Prior]] | None = None) -> ImplicitSides:
         """Return the row problems of both sides of a fit, with the priors that `prior_of` makes of them."""
-        users = self.problems(user_items, "user")
-        items = self.problems(user_items.transpose(), "item")
+        users, items = self.problems_of_fit(observed, "user"), self.problems_of_fit(observed, "item")
         priors = {} if prior_of is None else prior_of((users, self._weights("user")), (items, self._weights("item")))
-        return ImplicitSides(self, users, items, self.constant(user_items, users), priors)
+        return ImplicitSides(self, users, items, self.constant(observed, users), priors)
+
+
+def _alike(disliked: bool, dtype: np.dtype[Any]) -> Form:
+    """Return the function from values to weights of 1 and their targets."""
+    ones = np.ones(0, dtype)
+
+    def form(r: NDArray[Any], _: NDArray[Any]) -> tuple[NDArray[Any], NDArray[Any] | float]:
+        nonlocal ones
+        weight = ones
+        if len(weight) < len(r):
+            weight = ones = np.ones(len(r), dtype)
+        return weight[: len(r)], (r > 0).astype(dtype) if disliked else 0.0
+
+    return form
 
 
 @dataclass(frozen=True)
@@ -209,12 +252,13 @@ class ImplicitSides:
         """Solve one side with the other side's factors fixed, and evaluate the whole objective."""
         problems, other = (self.users, self.items) if kind == "user" else (self.items, self.users)
         by = self.objective
-        Y, start = by.fixed(fixed, other.kind, solver), by.start(own, kind)
+        Y = by.fixed(fixed, other.kind, solver)
         prior, prior_of_other = self.priors.get(kind), self.priors.get(other.kind)
+        start, scale = (own, by.start_scale(kind)) if prior is None else (by.start(own, kind), None)
         before = None if prior is None else prior.of(own, start)
         if prior is not None and before is not None:
             problems = replace(problems, linear=prior.linear(before))
-        solved = half_sweep(problems, start, by.basis(Y, problems, solver), solver, by._weights(kind))
+        solved = half_sweep(problems, start, by.basis(Y, problems, solver), solver, by._weights(kind), scale)
         total = solved.objective + penalty(other, Y, solver) + self.constant
         if prior_of_other is not None:
             fixed_by = prior_of_other.of(fixed, by.start(fixed, other.kind))

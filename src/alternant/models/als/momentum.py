@@ -23,6 +23,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ..._utils.mapped import release
 from ..._utils.pool import Pool
 from .._checkpoint import Snapshot
 from .._fit_loop import Iteration
@@ -76,4 +77,5 @@ class Momentum:
             np.subtract(Y[block], before[block], out=beyond[block])
             beyond[block] *= beta
             beyond[block] += Y[block]
+            release(beyond[block], Y[block], before[block])
         return beyond

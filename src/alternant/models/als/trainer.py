@@ -9,14 +9,20 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from ..._utils.mapped import blocks_of, release
+from ..._utils.memory import parse_bytes
+from ..._utils.pool import Pool
 from ..._utils.threads import resolve_num_threads
 from ..._utils.validation import all_finite, check_choice, random_generator
 from ...data.csr import CSR
+from ...data.store import Store
 from .._checkpoint import Checkpoint, Snapshot
 from .._feature_model import FeatureModel
 from .._fit_loop import FitLoop, FitOptions, HalfSweep, History, Iteration, Stopping, TrainingData
+from .._memory import FitMemory, pool_for
 from .fitted_prior import Finished
 from .momentum import Momentum
+from .observed import Observed
 from .prior import Prior
 from .solver import Solver
 from .update import update
@@ -78,22 +84,51 @@ class AlternatingLeastSquares(FeatureModel):
     history_: dict[str, list[float]]
     backend_: str
 
+    bytes_per_pair: ClassVar[int] = 24
+    _learns_zeros: ClassVar[bool] = False  # whether a stored zero is a value
+    _factors_in_files: ClassVar[bool] = True  # whether factors may be in files during a fit
+
     _choices: ClassVar[dict[str, tuple[str, ...]]] = {"solver": ("cg", "cholesky")}
     _fitted_state: ClassVar[tuple[str, ...]] = ("n_iter_", "history_", "backend_", "feature_regularization_")
 
+    def _stored_matrix(self, store: Store) -> Store:
+        return store
+
+    def _observed(self, name: str, matrix: Any) -> Observed:
+        """Return the interactions of a fit, checked: those of a matrix or of a store."""
+        dtype, num_threads = np.dtype(self.dtype), resolve_num_threads(self.num_threads)
+        if isinstance(matrix, Store):
+            return Observed.of_store(name, matrix, dtype, num_threads, self._learns_zeros)
+        return Observed.of(self._check_rows(name, matrix, dtype, copy=True), num_threads)
+
+    def _pool(self, observed: Observed, limit: int | str | None) -> Pool:
+        """Return the pool of a fit's factors: files, if they would not fit into the limit."""
+        longest = max(int(counts.max(initial=0)) for counts in observed.counts)
+        needed = self._half_sweep_memory(observed.shape, 0 if observed.on_disk else observed.nnz, longest)
+        return pool_for(parse_bytes("memory_limit", limit), needed, observed.folder)
+
+    def _half_sweep_memory(self, shape: tuple[int, int], n_pairs: int, longest: int) -> FitMemory:
+        dtype, pairs = np.dtype(self.dtype), n_pairs * self.bytes_per_pair
+        columns = self._new_rows(np.zeros((0, self.factors), dtype), "user").shape[1]
+        return FitMemory.of_half_sweeps(shape, pairs, longest, columns, dtype, self._factors_in_files)
+
+    def fit_memory(self, n_users: int, n_items: int, n_pairs: int) -> FitMemory:
+        """Estimate the memory of a fit from a matrix in memory, whose longest row has 1 % of the pairs."""
+        return self._half_sweep_memory((n_users, n_items), n_pairs, min(n_users, n_pairs // 100))
+
     def _alternate(
-        self, sides: Sides, interactions: CSR, start: tuple[NDArray[Any] | None, NDArray[Any]],
-        attributes: dict[str, Any], options: FitOptions,
+        self, sides: Sides, observed: Observed, start: tuple[NDArray[Any] | None, NDArray[Any]],
+        attributes: dict[str, Any], options: FitOptions, pool: Pool,
     ) -> Self:  # fmt: skip
         """Solve the users with the items fixed, then the items with the users fixed, and so on.
 
         `attributes` are set with every iteration; they depend on the interactions, not on the factors.
         """
-        solver = replace(self._solver(), narrow=not self.warm_start)
+        solver, interactions = replace(self._solver(), narrow=not self.warm_start, pool=pool), observed.users
         fit = _Alternation(
             sides, *start, solver, None if self.warm_start else np.inf, Momentum(solver.pool, self._accelerated())
         )
-        checkpoint = Checkpoint.of(self, options, solver.backend, _inputs(interactions, sides))
+        checkpoint = Checkpoint.of(self, options, solver.backend, _inputs(observed, sides))
         if checkpoint is not None and checkpoint.saved is not None:
             fit.restore(checkpoint.saved, checkpoint.loop["state"])
 
@@ -186,16 +221,21 @@ class AlternatingLeastSquares(FeatureModel):
             tol, steps = min(tol, FOLD_IN_TOL), max(steps, 4 * self.factors)
         return Solver(self._backend(), self.solver, tol, steps, resolve_num_threads(self.num_threads))
 
-    def _start(self, n_users: int, n_items: int) -> tuple[NDArray[Any] | None, NDArray[Any]]:
+    def _start(self, n_users: int, n_items: int, pool: Pool | None = None) -> tuple[NDArray[Any] | None, NDArray[Any]]:
         """Return the initial factors; the users', which are solved first, are None (0) without `warm_start`."""
         dtype = np.dtype(self.dtype)
         X = self._previous("user_factors", n_users, dtype) if self.warm_start else None
         previous = self._previous("item_factors", n_items, dtype) if self.warm_start else None
         scale = float(self.init_scale) / np.sqrt(self.factors)
-        # Drawn in float64, so that both dtypes start from the same values.
-        drawn = random_generator(self.random_state).standard_normal((n_items, self.factors)) * scale
-        with np.errstate(over="ignore"):  # the half-sweep reports it
-            Y = self._new_rows(drawn.astype(dtype), "item")
+        generator = random_generator(self.random_state)
+        columns = self._new_rows(np.zeros((0, self.factors), dtype), "item").shape[1]
+        Y = (Pool() if pool is None else pool).array((n_items, columns), dtype)
+        for rows in blocks_of(Y):
+            # Drawn in float64, so that both dtypes start from the same values.
+            drawn = generator.standard_normal((rows.stop - rows.start, self.factors)) * scale
+            with np.errstate(over="ignore"):  # the half-sweep reports it
+                Y[rows] = self._new_rows(drawn.astype(dtype), "item")
+            release(Y[rows])
         if previous is not None:
             Y[: len(previous)] = previous
         if X is not None and len(X) < n_users:
@@ -279,9 +319,12 @@ class _Alternation:
             prior.restore(saved.part(f"{kind}_prior"), self.X if kind == "user" else self.Y)
 
 
-def _inputs(interactions: CSR, sides: Sides) -> Iterator[Any]:
+def _inputs(observed: Observed, sides: Sides) -> Iterator[Any]:
     """Yield what a fit depends on, for a digest."""
-    yield from (interactions.shape, interactions.indptr, interactions.indices, interactions.data, sides.sample_weight)
+    rows = observed.users
+    yield rows.shape
+    yield from (rows.indptr, rows.indices, rows.data) if observed.name is None else (observed.name,)
+    yield sides.sample_weight
     for kind, prior in sorted(sides.priors.items()):
         F = prior.features
         yield from (kind, F.shape, F.indptr, F.indices, F.data, prior.known)

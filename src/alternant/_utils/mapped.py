@@ -1,0 +1,131 @@
+"""Memory-mapped arrays whose pages are given back once they have been used, and factors kept in a file.
+
+A mapped page counts as resident memory of the process from its first use on, although the system could take it back at
+any time. Whoever walks over a mapped array releases each part behind itself, so that resident memory stays bounded.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import math
+import mmap
+import os
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .pool import CACHE_LINE, Pool
+
+BLOCK_BYTES = 1 << 24
+# Products of rows with a matrix go in blocks of 256 rows (1024 without Cython), and a shorter block may have other last
+# bits: blocks that start at multiples of this have those of the whole.
+ALIGNED = 1024
+# Scratch files smaller than this are not worth their system calls.
+SMALLEST_FILE = 1 << 20
+
+
+def release(*arrays: NDArray[Any] | None) -> None:
+    """Give back the pages of arrays that are contiguous parts of memory maps; others are left alone.
+
+    Written pages stay in the system's cache until it writes them to the file: nothing is lost.
+    """
+    for array in arrays:
+        _advise(array, getattr(mmap, "MADV_DONTNEED", None))
+
+
+def prefetch(*arrays: NDArray[Any] | None) -> None:
+    """Ask the system to start reading arrays that are contiguous parts of memory maps; return at once."""
+    for array in arrays:
+        _advise(array, getattr(mmap, "MADV_WILLNEED", None))
+
+
+def is_mapped(array: NDArray[Any]) -> bool:
+    """Whether an array is a part of a memory map."""
+    return _map_of(array) is not None
+
+
+def _advise(array: NDArray[Any] | None, advice: int | None) -> None:
+    if array is None or advice is None or not array.size or not array.flags.c_contiguous:
+        return
+    mapping = _map_of(array)
+    if mapping is None:
+        return
+    start = array.__array_interface__["data"][0] - np.frombuffer(mapping, np.uint8).__array_interface__["data"][0]
+    first = start - start % mmap.PAGESIZE
+    with contextlib.suppress(OSError, ValueError):  # advice only
+        mapping.madvise(advice, first, start + array.nbytes - first)
+
+
+def _map_of(array: Any) -> mmap.mmap | None:
+    owner = array
+    while owner is not None and not isinstance(owner, mmap.mmap):
+        owner = owner.obj if isinstance(owner, memoryview) else getattr(owner, "base", None)
+    return owner
+
+
+class FilePool(Pool):
+    """Allocates arrays in files without a name, whose space is freed with the last view of the array.
+
+    Parameters
+    ----------
+    folder : path
+        Where the files are.
+    """
+
+    def __init__(self, folder: str | os.PathLike[str]) -> None:
+        super().__init__()
+        self._folder = Path(folder)
+
+    def array(self, shape: tuple[int, ...], dtype: np.dtype[Any]) -> NDArray[Any]:
+        """Return an array of zeros, aligned to a page."""
+        size = math.prod(shape) * dtype.itemsize
+        if size < SMALLEST_FILE:
+            return super().array(shape, dtype)
+        try:
+            with tempfile.TemporaryFile(dir=self._folder, prefix=".alternant-") as file:
+                if hasattr(os, "posix_fallocate"):  # else a full disk would kill the process when a page is written
+                    os.posix_fallocate(file.fileno(), 0, size)
+                else:
+                    file.truncate(size)
+                mapping = mmap.mmap(file.fileno(), size)
+        except OSError as error:
+            reason = "the disk is full" if error.errno == errno.ENOSPC else error.strerror
+            raise OSError(
+                error.errno,
+                f"factors of {size / 1e9:.3g} GB can't be kept in {str(self._folder)!r} ({reason}): free some space, "
+                "or raise memory_limit so that they fit in memory",
+            ) from None
+        return np.frombuffer(mapping, dtype).reshape(shape)
+
+    def fixed_side(self, shape: tuple[int, ...], dtype: np.dtype[Any]) -> NDArray[Any]:
+        """Return an array in memory, as it is read in no order; not recycled, or those of all sizes would be kept."""
+        size = math.prod(shape) * dtype.itemsize
+        memory = np.empty(size + CACHE_LINE, np.uint8)
+        start = -memory.ctypes.data % CACHE_LINE
+        return memory[start : start + size].view(dtype).reshape(shape)
+
+
+def row_blocks(rows: int, columns: int, itemsize: int) -> Iterator[slice]:
+    """Split rows into blocks of about `BLOCK_BYTES` whose starts are multiples of `ALIGNED` rows."""
+    size = _block_rows(columns, itemsize)
+    for start in range(0, rows, size):
+        yield slice(start, min(start + size, rows))
+
+
+def blocks_of(array: NDArray[Any]) -> Iterator[slice]:
+    """Split the rows of an array as `row_blocks` does."""
+    return row_blocks(len(array), array.shape[1], array.itemsize)
+
+
+def longest_block(rows: int, columns: int, dtype: np.dtype[Any]) -> int:
+    """Return the number of rows of the longest of `row_blocks`."""
+    return min(rows, _block_rows(columns, dtype.itemsize))
+
+
+def _block_rows(columns: int, itemsize: int) -> int:
+    return max(1, BLOCK_BYTES // max(1, columns * itemsize * ALIGNED)) * ALIGNED

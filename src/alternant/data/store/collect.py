@@ -1,0 +1,193 @@
+"""The distinct ids of a column that comes in parts."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..factorize import ObjectNumbering
+from .columns import IdColumn, Kind
+from .saved_ids import Files, open_ids, save_any, save_texts, save_whole
+
+FEWEST = 1 << 20  # ids are collected until there are so many, before they are merged with the known ones
+
+
+class OtherKindError(Exception):
+    """A part has ids of another kind than those before: all must be collected anew, as ids of any type."""
+
+
+class WholeNumbers:
+    """Distinct whole numbers; `known` is ascending."""
+
+    kind: Kind = "whole"
+
+    def __init__(self) -> None:
+        self._known = np.empty(0, np.int64)
+        self._new: list[NDArray[np.int64]] = []
+
+    @staticmethod
+    def distinct(column: IdColumn, kept: NDArray[np.bool_] | None) -> NDArray[np.int64]:
+        """Return the distinct ids of some rows; may be called from several threads."""
+        return _unique(np.sort(column.take(kept)))
+
+    def add(self, found: NDArray[np.int64]) -> None:
+        """Add ids, as returned by `distinct`."""
+        self._new.append(found)
+        if sum(map(len, self._new)) > max(FEWEST, len(self._known) // 2):
+            self.settle()
+
+    def settle(self) -> NDArray[np.int64]:
+        """Merge what has been added; return all ids."""
+        if self._new:
+            merged = np.concatenate([self._known, *self._new])
+            self._new = []
+            self._known = np.empty(0, np.int64)
+            merged.sort()
+            self._known = _unique(merged)
+        return self._known
+
+    @property
+    def nbytes(self) -> int:
+        """The memory that merging takes at most, in bytes."""
+        return 3 * self._known.nbytes + 3 * 8 * FEWEST
+
+    @property
+    def count(self) -> int:
+        """The number of ids that have been merged."""
+        return len(self._known)
+
+    def save(self, folder: Path, side: str) -> Files:
+        """Write the ids in ascending order."""
+        return save_whole(folder, side, self.settle())
+
+    save_unordered = save
+
+    def restore(self, folder: Path, side: str) -> None:
+        """Go on with ids that were saved."""
+        self._known = np.array(open_ids(folder, side, "whole").values)
+
+
+def _unique(ordered: NDArray[np.int64]) -> NDArray[np.int64]:
+    first = np.ones(len(ordered), bool)
+    np.not_equal(ordered[1:], ordered[:-1], out=first[1:])
+    return ordered[first]
+
+
+class Texts:
+    """Distinct strings, as pyarrow arrays; sorted at the end only."""
+
+    kind: Kind = "texts"
+
+    def __init__(self) -> None:
+        import pyarrow as pa
+
+        self._known = pa.array([], pa.large_string())
+        self._new: list[Any] = []
+
+    @staticmethod
+    def distinct(column: IdColumn, kept: NDArray[np.bool_] | None) -> Any:
+        """Return the distinct ids of some rows; may be called from several threads."""
+        return column.take(kept).unique()
+
+    def add(self, found: Any) -> None:
+        """Add ids, as returned by `distinct`."""
+        self._new.append(found)
+        if sum(map(len, self._new)) > max(FEWEST, len(self._known) // 2):
+            self.settle()
+
+    def settle(self) -> Any:
+        """Merge what has been added; return all ids."""
+        import pyarrow as pa
+
+        if self._new:
+            self._known = pa.concat_arrays([self._known, *self._new]).unique()
+            self._new = []
+        return self._known
+
+    @property
+    def nbytes(self) -> int:
+        """The memory that merging takes at most, in bytes."""
+        return 3 * int(self._known.nbytes) + 64 * FEWEST + 32 * len(self._known)
+
+    @property
+    def count(self) -> int:
+        """The number of ids that have been merged."""
+        return len(self._known)
+
+    def save_unordered(self, folder: Path, side: str) -> Files:
+        """Write the ids so far."""
+        return save_texts(folder, side, self.settle())
+
+    def save(self, folder: Path, side: str) -> Files:
+        """Write the ids in ascending order: of bytes in UTF-8, which is that of code points."""
+        import pyarrow.compute as pc
+
+        known = self.settle()
+        self._known = known.take(pc.array_sort_indices(known))
+        return save_texts(folder, side, self._known)
+
+    def restore(self, folder: Path, side: str) -> None:
+        """Go on with ids that were saved."""
+        import pyarrow as pa
+
+        ids = open_ids(folder, side, "texts")
+        offsets, text = np.array(ids._offsets), np.array(ids._text)  # type: ignore[attr-defined]
+        self._known = pa.LargeStringArray.from_buffers(len(ids), pa.py_buffer(offsets), pa.py_buffer(text))
+
+
+class AnyIds:
+    """Distinct ids of any type, as Python objects, in the order in which `factorize` numbers them."""
+
+    kind: Kind = "any"
+
+    def __init__(self, name: str) -> None:
+        self._numbering = ObjectNumbering(name)
+        self._used: set[int] = set()
+        self._rows = 0
+        self._count: int | None = None
+
+    @staticmethod
+    def distinct(column: IdColumn, kept: NDArray[np.bool_] | None) -> Any:
+        """Return all ids, also of rows that are dropped: the order of appearance counts them."""
+        return column.to_list(), kept
+
+    def add(self, found: Any) -> None:
+        """Add ids, as returned by `distinct`."""
+        values, kept = found
+        numbers = self._numbering.add(values, self._rows)
+        self._used.update((numbers if kept is None else numbers[kept]).tolist())
+        self._rows += len(values)
+
+    @property
+    def nbytes(self) -> int:
+        """The memory of the ids, roughly."""
+        return 400 * len(self._used)
+
+    @property
+    def count(self) -> int:
+        """The number of ids."""
+        return len(self._used) if self._count is None else self._count
+
+    def save(self, folder: Path, side: str) -> Files:
+        """Write the ids; only once, at the end."""
+        rank, ids = self._numbering.finish()
+        used = np.unique(rank[np.array(sorted(self._used), np.int64)])
+        values = ids.values[used]
+        self._count = len(values)
+        if ids.are_numbers:
+            self.kind = "whole"
+            return save_whole(folder, side, values)
+        return save_any(folder, side, self._numbering.name, values.tolist())
+
+
+Collector = WholeNumbers | Texts | AnyIds
+
+
+def collector(kind: Kind, name: str) -> Collector:
+    """Return an empty collector of ids of a kind; `name` is that of the column in messages."""
+    if kind == "any":
+        return AnyIds(name)
+    return WholeNumbers() if kind == "whole" else Texts()

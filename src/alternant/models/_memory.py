@@ -1,0 +1,86 @@
+"""How much memory a fit takes, and where its factors are kept."""
+
+from __future__ import annotations
+
+import tempfile
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from .._utils.mapped import FilePool
+from .._utils.memory import available_bytes, human_bytes
+from .._utils.pool import CACHE_LINE, Pool
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    import numpy as np
+
+LIBRARY = 100 << 20  # Python, NumPy, SciPy and the code
+BLOCKS = 100 << 20  # blocks of rows and of entries that are being solved
+PER_ROW = 64  # lambdas, degrees and their powers, objectives and steps
+
+
+@dataclass(frozen=True)
+class FitMemory:
+    """The resident memory of a fit in bytes, by what takes it."""
+
+    entries: int  # the interactions, if they are in memory
+    vectors: int  # numbers of each user and each item
+    factors: int  # all factors that may be in files
+    fixed: int = 0  # factors that are read in no order, and always in memory
+    longest: int = 0  # what the longest row needs while it is solved
+    streams: bool = False  # whether interactions may be in a store
+    files: bool = False  # whether factors may be in files
+
+    @classmethod
+    def of_half_sweeps(
+        cls, shape: tuple[int, int], entries: int, longest: int, columns: int, dtype: np.dtype[Any], files: bool
+    ) -> FitMemory:
+        """Return the memory of a fit by half-sweeps, which fix one side in memory; `entries` take 0 bytes on disk."""
+        padded = columns + -columns % (CACHE_LINE // dtype.itemsize)
+        users, items = (rows * padded * dtype.itemsize for rows in shape)
+        # The users before and after a half-sweep, and those weighted for the items' half-sweep; of the items, also the
+        # two sets that the acceleration extrapolates.
+        return cls(
+            entries, sum(shape) * PER_ROW, 3 * users + 5 * items, max(users, items),
+            longest * (4 + 2 * dtype.itemsize), streams=True, files=files,
+        )  # fmt: skip
+
+    @property
+    def least(self) -> int:
+        """The memory of a fit from a store whose factors are in files: the lowest `memory_limit`."""
+        return LIBRARY + (BLOCKS if self.streams else 0) + self.vectors + self.fixed + self.longest
+
+    @property
+    def in_memory(self) -> int:
+        """The memory of a fit whose factors are in memory; that of the interactions included, if they are."""
+        return self.least + self.entries + self.factors
+
+
+def pool_for(limit: int | None, needed: FitMemory, folder: Path | None) -> Pool:
+    """Return the pool that allocates the factors: in memory if they fit into the limit, else in files in `folder`."""
+    if limit is None:
+        _refuse_if_too_large(needed)
+        return Pool()
+    if needed.in_memory <= limit:
+        return Pool()
+    least = needed.entries + needed.least if needed.files else needed.in_memory
+    if least > limit:
+        most = needed.fixed > limit // 2
+        side = f", of which the factors of one side take {human_bytes(needed.fixed)}" if most else ""
+        raise ValueError(
+            f"memory_limit is {human_bytes(limit)}, but this fit needs {human_bytes(least)}{side}: raise it, or lower "
+            "factors"
+        )
+    return FilePool(tempfile.gettempdir() if folder is None else folder)
+
+
+def _refuse_if_too_large(needed: FitMemory) -> None:
+    """Raise if a fit without a limit would run out of memory; its interactions are in memory already."""
+    free, still = available_bytes(), needed.in_memory - LIBRARY - needed.entries
+    if free is not None and still > free:
+        way = "pass memory_limit, which keeps them in files, or " if needed.files else ""
+        raise MemoryError(
+            f"the factors of this fit take {human_bytes(still)}, but only {human_bytes(free)} are free: {way}lower "
+            "factors"
+        )

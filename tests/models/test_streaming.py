@@ -1,0 +1,242 @@
+"""Fits that read interactions from a store in parts, and keep factors in files, have the bits of those in memory."""
+
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import scipy.sparse as sp
+
+from alternant import CosineMF, ExplicitALS, ImplicitALS, Interactions
+from alternant._utils import mapped, tensor_file
+from alternant.data.store import StoreError
+from alternant.models import _raw_ids
+from alternant.models.als import explicit_objective, half_sweep, observed
+
+EVENTS = 4000
+
+
+def events(kind):
+    """Users, items and values, some pairs of which repeat; one item is in a quarter of them."""
+    rng = np.random.default_rng(0)
+    users = (rng.random(EVENTS) ** 2 * 1500).astype(np.int64)
+    items = np.where(rng.random(EVENTS) < 0.25, 7, rng.integers(0, 300, EVENTS))
+    values = {"ones": None, "ratings": rng.integers(0, 6, EVENTS).astype(float),
+              "signed": rng.lognormal(size=EVENTS) * np.where(rng.random(EVENTS) < 0.2, -1, 1)}[kind]  # fmt: skip
+    return (users, items) if values is None else (users, items, values)
+
+
+def both(kind, folder):
+    """Return the same interactions in memory and in a store."""
+    table = events(kind)
+    batches = [tuple(column[start : start + 900] for column in table) for start in range(0, EVENTS, 900)]
+    stored = Interactions.from_batches(batches, store=folder / "store", aggregate="max")
+    return Interactions.from_arrays(*table, aggregate="max"), stored
+
+
+@pytest.fixture
+def small_parts(monkeypatch):
+    """Let everything be read, solved and kept in many small parts."""
+    monkeypatch.setattr(mapped, "BLOCK_BYTES", 1 << 15)
+    monkeypatch.setattr(mapped, "SMALLEST_FILE", 1)
+    monkeypatch.setattr(half_sweep, "ENTRIES_PER_CALL", 500)
+    for module in (observed, explicit_objective):
+        monkeypatch.setattr(module, "ENTRIES", 700)
+    monkeypatch.setattr(tensor_file, "CHUNK", 1 << 10)
+
+
+def in_files(monkeypatch, folder):
+    """Let the next fits keep their factors in files, however small."""
+    monkeypatch.setattr("alternant.models.als.trainer.pool_for", lambda *_: mapped.FilePool(folder))
+
+
+def assert_same(one, other):
+    for name in ("user_factors", "item_factors"):
+        np.testing.assert_array_equal(getattr(one, name), getattr(other, name))
+    assert one.history_ | {"seconds": 0} == other.history_ | {"seconds": 0}
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize(("kind", "parameters"), [
+    ("ones", {}),
+    ("ones", {"weighting": "hu", "alpha": 3.0, "factors": 20, "solver": "cholesky"}),
+    ("signed", {}),
+    ("signed", {"weighting": "log", "regularization_scaling": "none"}),
+    ("signed", {"weighting": "ials"}),
+])  # fmt: skip
+def test_implicit(tmp_path, monkeypatch, small_parts, kind, parameters, dtype):
+    memory, stored = both(kind, tmp_path)
+    model = ImplicitALS(**{"factors": 8, "iterations": 4, "dtype": dtype, "random_state": 0, **parameters})
+    expected, streamed = model.fit(memory), type(model)(**model.get_params()).fit(stored)
+    assert_same(streamed, expected)
+    assert streamed.regularization_ == expected.regularization_
+    assert (streamed.epsilon_, streamed.alpha_) == (expected.epsilon_, expected.alpha_)
+    in_files(monkeypatch, tmp_path)
+    assert_same(type(model)(**model.get_params()).fit(stored), expected)
+    assert_same(type(model)(**model.get_params()).fit(memory), expected)
+    lists = [fitted.recommend(memory.user_ids[:5], k=4)[1] for fitted in (streamed, expected)]
+    np.testing.assert_array_equal(*lists)
+    assert not list(tmp_path.glob(".alternant-*"))  # the files of the factors have no name
+
+
+@pytest.mark.parametrize("parameters", [{}, {"biases": False}, {"biases": False, "nonnegative": True}])
+def test_explicit(tmp_path, small_parts, parameters):
+    memory, stored = both("ratings", tmp_path)
+    assert stored._store.has_zeros  # a rating of 0
+    model = ExplicitALS(factors=5, iterations=4, random_state=0, **parameters)
+    expected, streamed = model.fit(memory), type(model)(**model.get_params()).fit(stored)
+    assert_same(streamed, expected)
+    assert getattr(streamed, "mean_", 0) == getattr(expected, "mean_", 0)
+
+
+def test_blocks_of_usual_size_have_the_bits_of_small_ones(tmp_path, monkeypatch):
+    """So that a row's result does not depend on the block it is in."""
+    memory, _ = both("signed", tmp_path)
+    usual = ImplicitALS(factors=16, iterations=3, random_state=0).fit(memory)
+    monkeypatch.setattr(mapped, "BLOCK_BYTES", 1 << 10)
+    monkeypatch.setattr(half_sweep, "ENTRIES_PER_CALL", 100)
+    assert_same(ImplicitALS(factors=16, iterations=3, random_state=0).fit(memory), usual)
+
+
+def test_the_median_is_that_of_numpy(tmp_path, small_parts):
+    for kind in ("signed", "ratings"):
+        (tmp_path / kind).mkdir()
+        _, stored = both(kind, tmp_path / kind)
+        store = stored._store
+        for dtype in ("float32", "float64"):
+            found = observed.Observed.of_store("interactions", store, np.dtype(dtype), 1, zeros=True).median()
+            assert found == np.median(np.abs(np.asarray(store.users.data).astype(dtype)))
+
+
+def test_a_fit_from_a_store_resumes_from_its_checkpoint(tmp_path, monkeypatch, small_parts):
+    _, stored = both("signed", tmp_path)
+    make = lambda: ImplicitALS(factors=8, iterations=5, random_state=0)  # noqa: E731
+    expected = make().fit(stored)
+    in_files(monkeypatch, tmp_path)
+
+    def stop(state):
+        if state.iteration == 3:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        make().fit(stored, checkpoint=tmp_path / "state", callback=stop)
+    assert_same(make().fit(Interactions.open(tmp_path / "store"), checkpoint=tmp_path / "state"), expected)
+    other = Interactions.from_batches([events("ones")], store=tmp_path / "other", aggregate="max")
+    with pytest.raises(ValueError, match="belongs to a fit to other data"):
+        make().fit(other, checkpoint=tmp_path / "state")
+
+
+def test_a_changed_byte_is_found_before_the_fit(tmp_path):
+    both("ones", tmp_path)
+    file = tmp_path / "store" / "items.indices"
+    content = bytearray(file.read_bytes())
+    content[100] ^= 4
+    file.write_bytes(content)
+    model = ImplicitALS(factors=4)
+    with pytest.raises(StoreError, match="checksum"):
+        model.fit(Interactions.open(tmp_path / "store"))
+    assert not hasattr(model, "user_factors")
+
+
+def test_a_model_fitted_from_a_store_is_saved_whole(tmp_path, small_parts):
+    memory, stored = both("ones", tmp_path)
+    ImplicitALS(factors=4, iterations=2, random_state=0).fit(stored).save(tmp_path / "stored.safetensors")
+    ImplicitALS(factors=4, iterations=2, random_state=0).fit(memory).save(tmp_path / "memory.safetensors")
+    one, other = (ImplicitALS.load(tmp_path / f"{name}.safetensors") for name in ("stored", "memory"))
+    assert (one.interactions_.to_scipy() != other.interactions_.to_scipy()).nnz == 0
+    np.testing.assert_array_equal(one.user_ids_, other.user_ids_)
+
+
+def test_other_models_learn_from_a_store_if_it_fits_in_memory(tmp_path, monkeypatch):
+    memory = Interactions.from_arrays([1, 1, 2, 3], [5, 6, 5, 7], [1.0, 0.0, 1.0, 1.0], aggregate="last")
+    stored = Interactions.from_batches(
+        [([1, 1, 2, 3], [5, 6, 5, 7], [1.0, 0.0, 1.0, 1.0])], store=tmp_path / "s", aggregate="last"
+    )
+    model = CosineMF(factors=3, epochs=2, random_state=0)
+    expected = CosineMF(**model.get_params()).fit(memory)
+    np.testing.assert_array_equal(model.fit(stored).item_factors, expected.item_factors)
+    monkeypatch.setattr(_raw_ids, "available_bytes", lambda: 100)
+    with pytest.raises(MemoryError, match=r"CosineMF learns from interactions in memory.*fit ImplicitALS"):
+        CosineMF().fit(stored)
+
+
+@pytest.mark.parametrize(("limit", "message"), [
+    ("2 apples", "memory_limit must be a number of bytes, or a text such as"),
+    (True, "memory_limit must be a number of bytes"),
+    (0, "memory_limit must be a number of bytes"),
+    ("50MB", r"memory_limit is 50 MB, but this fit needs \d+ MB: raise it, or lower factors"),
+])  # fmt: skip
+def test_limits_that_cannot_be_kept(tmp_path, limit, message):
+    _, stored = both("ones", tmp_path)
+    with pytest.raises(ValueError, match=message):
+        ImplicitALS(factors=4).fit(stored, memory_limit=limit)
+
+
+def test_what_a_store_does_not_offer(tmp_path):
+    _, zeros = both("ratings", tmp_path)
+    with pytest.raises(ValueError, match="interactions must not contain zeros if they are in a store"):
+        ImplicitALS(factors=4).fit(zeros)
+    with pytest.raises(ValueError, match="sample_weight needs ratings in memory"):
+        ExplicitALS(factors=4).fit(zeros, sample_weight=np.ones(zeros.shape[0]))
+    with pytest.raises(ValueError, match="missing_value must be NaN if ratings are in a store"):
+        ExplicitALS(factors=4, missing_value=0).fit(zeros)
+    other = Interactions.from_batches([([1, 2], [3, 4])], store=tmp_path / "other")
+    model = ImplicitALS(factors=2, iterations=1, warm_start=True).fit(other)
+    more = Interactions.from_batches([([0, 1, 2], [3, 4, 4])], store=tmp_path / "more")
+    with pytest.raises(ValueError, match="warm_start needs the users and items of the last fit"):
+        model.fit(more)
+
+
+def test_a_full_disk_is_one_sentence(tmp_path, monkeypatch):
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    _, stored = both("ones", tmp_path)
+    in_files(monkeypatch, tmp_path)
+    monkeypatch.setattr(mapped, "SMALLEST_FILE", 1)
+    monkeypatch.setattr("os.posix_fallocate", full, raising=False)
+    monkeypatch.setattr("os.truncate", full)
+    if not hasattr(mapped.os, "posix_fallocate"):
+        pytest.skip("this system reserves no space for files")
+    with pytest.raises(OSError, match=r"factors of .* can't be kept in .* \(the disk is full\): free some space"):
+        ImplicitALS(factors=4).fit(stored)
+
+
+MEASURED = """
+import sys
+from pathlib import Path
+from alternant import ImplicitALS, Interactions
+
+stored = Interactions.open(sys.argv[1])
+ImplicitALS(factors=4, iterations=1).fit(Interactions.from_arrays([1, 2], [1, 2]))  # loads the libraries
+Path("/proc/self/clear_refs").write_text("5")
+before = int(Path("/proc/self/statm").read_text().split()[1]) * 4096
+model = ImplicitALS(factors=64, iterations=2, random_state=0)
+model.fit(stored, memory_limit=int(sys.argv[2]))
+peak = next(int(line.split()[1]) for line in Path("/proc/self/status").read_text().splitlines() if "VmHWM" in line)
+print(before, peak * 1024, model.fit_memory(*stored.shape, stored.nnz).least)
+"""
+
+
+@pytest.mark.nightly
+def test_resident_memory_stays_below_the_limit(tmp_path):
+    """A million users with 256 MB of factors, which would take 1.1 GB in memory."""
+    if not sys.platform.startswith("linux"):
+        pytest.skip("resident memory is read from /proc, which only Linux has")
+    n_users, n_items, per_user = 1_000_000, 20_000, 4
+
+    def batches():
+        rng = np.random.default_rng(0)
+        for _ in range(10):
+            rows = n_users // 10
+            indices = np.sort(rng.integers(0, n_items // per_user, (rows, per_user)) * per_user + np.arange(per_user))
+            indptr = np.arange(rows + 1) * per_user
+            yield sp.csr_array((np.ones(indices.size), indices.reshape(-1), indptr), shape=(rows, n_items))
+
+    Interactions.from_batches(batches, store=tmp_path / "store")
+    limit = 550_000_000
+    command = [sys.executable, "-c", MEASURED, str(tmp_path / "store"), str(limit)]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    before, peak, estimated = map(int, done.stdout.split())
+    assert before < peak < limit
+    assert estimated < limit
