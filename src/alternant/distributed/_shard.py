@@ -24,6 +24,7 @@ from ..models._checkpoint import digest
 from ..models.als.basis import Basis, Product, gramian
 from ..models.als.half_sweep import half_sweep, penalty
 from ..models.als.implicit_objective import ImplicitObjective
+from ..models.als.observed import Observed
 from ..models.als.problems import RowProblems
 from ..models.als.solver import Solver
 
@@ -113,7 +114,8 @@ class Shard:
 
     def confidence_sum(self, objective: ImplicitObjective) -> float:
         """Return the sum of the confidences."""
-        return objective.mean_confidence(self.rows.data) * len(self.rows.data) if len(self.rows.data) else 0.0
+        count = len(self.rows.data)
+        return objective.mean_confidence(Observed.of(self.rows, 1)) * count if count else 0.0
 
     def joint_degrees(self, exponent: float, e: NDArray[np.float64]) -> float:
         """Return ``sum n_u^-a e_i`` over the pairs."""
@@ -152,10 +154,10 @@ class Shard:
         self._ones = None
         numbers = self.first + np.arange(self.rows.shape[0])
         self.users: RowProblems = self.objective.problems(self.rows, "user", numbers)
-        columns = self.rows.transpose()
-        items = self.objective.problems(columns, "item")
+        observed = Observed.of(self.rows, self.solver.num_threads)
+        items = self.objective.problems(observed.items, "item")
         self.items = replace(items, target=items.targets(), target_scale=None)
-        return self.objective.constant(self.rows, self.users)
+        return self.objective.constant(observed, self.users)
 
     def solve_users(self, fit: str, source: int, version: int, fixed: NDArray[Any]) -> Swept:
         """Run the users' half-sweep, starting from the factors of version `source` (0: from zeros).

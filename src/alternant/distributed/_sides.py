@@ -93,7 +93,7 @@ class ShardedSides:
         empty = np.empty(0, self.dtype)
         indptr = np.concatenate([[0], np.cumsum(degrees.items)])
         counted = CSR(indptr, empty, empty, (len(degrees.items), self.bounds[-1]))
-        lambdas = self.objective._row_lambda(counted, "item")
+        lambdas = self.objective._row_lambda(counted, "item", self.dtype)
         self.items = RowProblems(np.zeros(1, np.int64), empty.astype(np.int32), empty, empty, lambdas, "item")
 
     def restore(self, state: dict[str, Any]) -> None:
