@@ -5,7 +5,6 @@ A build needs no network. ALTERNANT_URL, the address of the repository, makes li
 
 import inspect
 import os
-import re
 import sys
 import tomllib
 from pathlib import Path

@@ -7,10 +7,13 @@ import time
 import numpy as np
 
 from alternant import kernels
+from alternant.distributed import _conjugate
 
 
-def kernel_times(f: int, threads: int, seconds: float = 2.0) -> tuple[float, float]:
-    """Return seconds for an interaction in a row's solution and in a product, on this worker while others do the same.
+def kernel_times(f: int, threads: int, seconds: float = 1.0) -> tuple[float, float, float]:
+    """Return seconds for an interaction in a row's solution and in a product, and for a number in a step of the items.
+
+    All workers do this at the same time.
 
     Rows are read in a random order from more memory than the caches hold, as in a fit.
     """
@@ -33,4 +36,7 @@ def kernel_times(f: int, threads: int, seconds: float = 2.0) -> tuple[float, flo
             call()
             calls += 1
         times.append((time.perf_counter() - start) / calls / len(indices))
-    return times[0], times[1]
+    start = time.perf_counter()
+    state = _conjugate.start(Y[:n // 8], np.stack([Y, Y])[:, : n // 8], np.ones(f), np.ones(n // 8), 0.0, 2)
+    _conjugate.step(state, _conjugate.direction(state)[1])
+    return times[0], times[1], (time.perf_counter() - start) / 2 / (n // 8 * f)

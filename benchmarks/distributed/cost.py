@@ -10,6 +10,8 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+import numpy as np
+
 
 @dataclass(frozen=True)
 class Machine:
@@ -19,8 +21,10 @@ class Machine:
     ----------
     user_entry, item_entry : float
         Seconds for an interaction in the users' half-sweep, and in one product of the items', of the whole worker.
+    number : float
+        Seconds for a number of the items' vectors in a step of conjugate gradients.
     bandwidth : float
-        Bytes a second of its link, in each direction.
+        Bytes a second from the memory of one worker to that of another.
     task : float
         Seconds for a task of the scheduler.
     answer : float
@@ -29,6 +33,7 @@ class Machine:
 
     user_entry: float
     item_entry: float
+    number: float
     bandwidth: float
     task: float
     answer: float
@@ -72,9 +77,10 @@ class Fit:
         return once * ((1 + levels) + (1 + levels + 2 * levels) + k * (fan_out + levels) + 1)
 
     def seconds_of_compute(self, machine: Machine) -> float:
-        """Seconds in the kernels: the users', the right-hand sides, the first product, and one for each step."""
-        own = self.interactions / self.workers
-        return own * (machine.user_entry + (2 + self.steps) * machine.item_entry)
+        """Seconds in the kernels (users, right-hand sides, products) and in the steps of conjugate gradients."""
+        own, roots = self.interactions / self.workers, min(self.blocks, self.workers)
+        vectors = self.items * self.factors / roots * (1 + self.steps) * machine.number
+        return own * (machine.user_entry + (2 + self.steps) * machine.item_entry) + vectors
 
     def tasks(self) -> int:
         """Tasks of an iteration."""
@@ -87,14 +93,21 @@ class Fit:
         return self.seconds_of_compute(machine) + self.seconds_on_the_network(machine) + scheduled
 
     def worker_memory(self) -> float:
-        """Bytes of a worker: its interactions in both orders, its users before and after, and three item sides."""
-        own = 20 * self.interactions / self.workers + 2 * self.users * self.factors * self.itemsize / self.workers
+        """Bytes of a worker: its interactions in both orders, three copies of its users, three of all items."""
+        own = 20 * self.interactions / self.workers + 3 * self.users * self.factors * self.itemsize / self.workers
         return own + 3 * self.vector
 
 
+def needed_items(items: int, interactions: float, exponent: float = 0.9) -> float:
+    """Return the share of all items that a shard has, if their popularity follows Zipf's law."""
+    popularity = 1 / np.arange(1, items + 1) ** exponent
+    return float((1 - np.exp(-interactions * popularity / popularity.sum())).mean())
+
+
 def main() -> None:
-    """Print what 1e9 and 1e11 interactions take."""
-    machine = Machine(user_entry=2e-9, item_entry=1e-9, bandwidth=1.25e9, task=5e-4, answer=0.02)  # 32 cores, 10 Gbit/s
+    """Print what 1e9 to 1e11 interactions take, and how many items a shard needs."""
+    # 32 cores, 10 Gbit/s
+    machine = Machine(user_entry=2e-9, item_entry=1e-9, number=5e-8, bandwidth=1.25e9, task=5e-4, answer=0.02)
     print(f"{'interactions':>12} {'machines':>8} {'GB sent':>8} {'compute s':>9} {'network s':>9} {'tasks s':>8} "
           f"{'iteration s':>11} {'GB each':>8}")  # fmt: skip
     for interactions, users, items, workers in ((1e9, 2e7, 2e6, 10), (1e10, 1e8, 5e6, 30), (1e11, 1e9, 1e7, 100)):
@@ -102,6 +115,9 @@ def main() -> None:
         parts = fit.seconds_of_compute(machine), fit.seconds_on_the_network(machine), fit.tasks() * machine.task
         print(f"{interactions:12.0e} {workers:8} {fit.bytes() / 1e9:8.0f} {parts[0]:9.1f} {parts[1]:9.1f} "
               f"{parts[2]:8.1f} {fit.seconds(machine):11.1f} {fit.worker_memory() / 1e9:8.1f}")  # fmt: skip
+    for interactions in (1e7, 1e8, 1e9):
+        share = needed_items(10_000_000, interactions)
+        print(f"a shard of {interactions:.0e} interactions has {share:.0%} of 10 million items")
 
 
 if __name__ == "__main__":

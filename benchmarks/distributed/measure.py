@@ -58,12 +58,24 @@ def scheduler_times(client: Any, tasks: int = 300) -> tuple[float, float]:
     return many, (time.perf_counter() - start) / 20
 
 
+def bandwidth(client: Any, answer: float) -> float:
+    """Return bytes a second from one worker to the next, for arrays as large as a block; the median of five."""
+    addresses, times = sorted(client.nthreads()), []
+    for number in range(5):
+        here, there = addresses[number % len(addresses)], addresses[(number + 1) % len(addresses)]
+        made = client.submit(np.zeros, 1 << 18, workers=[here], pure=False)
+        client.submit(len, made, workers=[here], pure=False).result()
+        start = time.perf_counter()
+        client.submit(len, made, workers=[there], pure=False).result()
+        times.append(max(time.perf_counter() - start - answer, 1e-6))
+    return (1 << 21) / float(np.median(times))
+
+
 def received(interfaces: list[str]) -> int:
-    """Return the bytes that have passed through interfaces in either direction."""
+    """Return the bytes sent to workers: what has left through the interfaces that lead to them."""
     lines = Path("/proc/net/dev").read_text().splitlines()[2:]
-    numbers = {name.strip(): list(map(int, rest.split())) for name, _, rest in (line.partition(":") for line in lines)}
-    both = sum(numbers[name][0] + numbers[name][8] for name in interfaces)
-    return both // 2 if interfaces == ["lo"] else both
+    numbers = {name.strip(): rest.split() for name, _, rest in (line.partition(":") for line in lines)}
+    return sum(int(numbers[name][8]) for name in interfaces)
 
 
 @contextlib.contextmanager
@@ -105,7 +117,7 @@ def main() -> None:
                      for address, threads in client.nthreads().items()]  # fmt: skip
             per_entry = np.array(client.gather(timed)).mean(axis=0)
             task, answer = scheduler_times(client)
-            machine = Machine(*per_entry, options.bandwidth, task, answer)
+            machine = Machine(*per_entry, min(options.bandwidth, bandwidth(client, answer)), task, answer)
             model = ImplicitALS(factors=options.factors, iterations=options.iterations, random_state=0)
             before, start = received(options.network), time.perf_counter()
             fit(model, source, client, shards=options.shards, show_progress=False)
@@ -119,7 +131,8 @@ def main() -> None:
                 "factors": options.factors, "iteration": float(np.median(seconds)),
                 "predicted": size.seconds(machine), "compute": size.seconds_of_compute(machine),
                 "network": size.seconds_on_the_network(machine), "tasks": size.tasks(), "task": task,
-                "answer": answer, "user_entry": per_entry[0], "item_entry": per_entry[1], "steps": steps,
+                "answer": answer, "user_entry": per_entry[0], "item_entry": per_entry[1],
+                "number": per_entry[2], "bandwidth": machine.bandwidth, "steps": steps,
                 "whole": whole, "received": sent, "predicted_bytes": size.bytes() * options.iterations,
                 "load": os.getloadavg()[0],
             }), flush=True)  # fmt: skip

@@ -13,7 +13,10 @@ started=()
 finish() {
     for process in "${started[@]}"; do kill "$process" 2> /dev/null || true; done
     wait 2> /dev/null || true
-    for number in $(seq "$workers"); do ip netns del "alternant$number" 2> /dev/null || true; done
+    for number in $(seq "$workers"); do
+        ip link del "alt$number" 2> /dev/null || true
+        ip netns del "alternant$number" 2> /dev/null || true
+    done
     ip link del "$bridge" 2> /dev/null || true
 }
 trap finish EXIT

@@ -24,7 +24,7 @@ OPTIONS = {
     "reportPrivateUsage": "none",
     "reportUnknownMemberType": "none",  # of other libraries: those of alternant are known
 }
-UNTYPED = "^(import|from) (cornac|pandas|scipy|sklearn|surprise)"  # libraries without types of their own
+UNTYPED = "^(import|from) (cornac|distributed|pandas|scipy|sklearn|surprise)"  # libraries without types of their own
 SUMMARIES = ("Success", "0 errors", "Type completeness score")
 
 

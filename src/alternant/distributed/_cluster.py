@@ -16,8 +16,7 @@ from typing import Any, Protocol, TypeVar
 
 import numpy as np
 from distributed import wait
-from distributed.client import FutureCancelledError
-from distributed.comm import CommClosedError
+from distributed.comm.core import CommClosedError
 from distributed.scheduler import KilledWorker
 
 from . import _shard
@@ -44,7 +43,7 @@ class _Lost(Exception):
     """A worker with shards is gone."""
 
 
-LOST = (_Lost, ShardMissingError, KilledWorker, CancelledError, FutureCancelledError, CommClosedError, TimeoutError)
+LOST = (_Lost, ShardMissingError, KilledWorker, CancelledError, CommClosedError, TimeoutError)
 
 
 class Source(Protocol):
@@ -64,6 +63,7 @@ class Cluster:
         self.source: Source | None = None
         self.shards = 0
         self._places: dict[int, str] = {}
+        self._complete: set[int] = set()  # shards that have been made, with all calls after that
         self._after: list[tuple[str, tuple[Any, ...]]] = []  # calls on every shard that is made
         self._restore: Callable[[int, str], None] | None = None
         self._shared: dict[str, Any] = {}
@@ -177,7 +177,7 @@ class Cluster:
         """
         for losses in count(1):
             try:
-                self._complete()
+                self._make_missing()
                 for number in range(self.shards):
                     if restore is not None:
                         restore(number, self._places[number])
@@ -208,12 +208,12 @@ class Cluster:
                 "checkpoint folder, to resume from the last one"
             ) from error
 
-    def _complete(self) -> None:
+    def _make_missing(self) -> None:
         """Make the shards that no worker holds, on the workers that hold the fewest."""
         missing = [number for number in range(self.shards) if number not in self._places]
         if not missing or self.source is None:
             return
-        addresses = sorted(self.workers())
+        addresses = self._addresses(None)
         held = {address: sum(place == address for place in self._places.values()) for address in addresses}
         if len(missing) == self.shards:  # neighbours, whose sums are added first, on one worker
             places = {number: addresses[number * len(addresses) // self.shards] for number in missing}
@@ -227,6 +227,19 @@ class Cluster:
         self.results([self.source.create(self, number, places[number]) for number in missing])
         for method, args in self._after:
             self._call_after_making(method, args, missing)
+        self._complete |= set(missing)
+
+    def _addresses(self, error: BaseException | None) -> list[str]:
+        """Return the addresses of the workers; if there are none, wait for one."""
+        while not (alive := self.workers()):
+            try:
+                self.client.wait_for_workers(1, timeout=PATIENCE)
+            except TimeoutError:
+                raise WorkersLostError(
+                    f"all workers were lost, and there has been none for {PATIENCE} seconds: start some, and call fit "
+                    "with the same checkpoint folder, to resume from the last one"
+                ) from error
+        return sorted(alive)
 
     def _check(self) -> None:
         alive = self.workers()
@@ -239,20 +252,11 @@ class Cluster:
         if isinstance(error, ShardMissingError):
             self._new |= {error.args[1]}  # what it had is not certain
         self._shared.clear()
-        alive = self.workers()
-        if not alive:
-            try:
-                self.client.wait_for_workers(1, timeout=PATIENCE)
-            except TimeoutError:
-                raise WorkersLostError(
-                    f"all workers were lost, and there has been none for {PATIENCE} seconds: start some, and call fit "
-                    "with the same checkpoint folder, to resume from the last one"
-                ) from error
-            alive = self.workers()
+        self._addresses(error)
         held = self.client.run(_shard.held, self.key, on_error="ignore")
-        self._places = {
-            number: address for number, address in self._places.items() if number in (held.get(address) or ())
-        }
+        kept = {number for number, address in self._places.items() if number in (held.get(address) or ())}
+        self._complete &= kept
+        self._places = {number: self._places[number] for number in self._complete}
 
 
 def add(left: Any, right: Any) -> Any:

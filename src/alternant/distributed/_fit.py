@@ -17,7 +17,7 @@ from ..data.csr import CSR
 from ..data.interactions import Interactions
 from ..data.validation import is_sparse
 from ..models import ImplicitALS
-from ..models._checkpoint import Checkpoint
+from ..models._checkpoint import Checkpoint, Snapshot
 from ..models._fit_loop import FitLoop, FitOptions, History, Iteration, Stopping
 from ..models.als.implicit_defaults import chosen_values
 from ..models.als.momentum import Momentum
@@ -49,8 +49,8 @@ def fit(
     factors of all items. The half-sweeps are those of ``model.fit``, and so is the objective, within 1e-6 of its value:
     sums over the users of an item are formed in another order. The factors have the same bits for the same
     source and number of shards, on any number of workers and threads. A worker that is lost is replaced, without
-    an effect on the result. A worker needs memory for its shards, 20 bytes an interaction and ``factors`` numbers a
-    user, and three times the item factors; the driver has the item factors of each iteration, too.
+    an effect on the result. A worker needs memory for its shards, 20 bytes an interaction and three times ``factors``
+    numbers a user, and for three times the item factors; the driver keeps those of each iteration.
 
     Parameters
     ----------
@@ -182,6 +182,15 @@ def _fitting(model: Any, source: Any, client: Any, shards: int | None, options: 
         yield _Fitted(sides, divided, *_alternate(model, sides, options))
 
 
+class _Gathered(Checkpoint):
+    """A checkpoint that gathers the users' factors from the workers."""
+
+    def write(self, loop: dict[str, Any], snapshot: Snapshot) -> None:
+        """Replace the file."""
+        arrays = {name: np.asarray(array) for name, array in snapshot.arrays.items()}
+        super().write(loop, Snapshot(arrays, snapshot.values))
+
+
 def _alternate(model: ImplicitALS, sides: ShardedSides, options: FitOptions) -> tuple[Iteration, History]:
     """Run the iterations of the fit, or those that are left of it."""
     objective, degrees = sides.objective, sides.objective.degrees
@@ -191,7 +200,7 @@ def _alternate(model: ImplicitALS, sides: ShardedSides, options: FitOptions) -> 
     momentum = Momentum(solver.pool, model._accelerated())
     alternation = _Alternation(sides, None, objective.finish_items(Y, degrees.items), solver, np.inf, momentum)
     digests = sides.cluster.attempt(lambda: sides.cluster.every("digest"))
-    checkpoint = Checkpoint.of(model, options, solver.backend, ["shards", *digests])
+    checkpoint = _Gathered.of(model, options, solver.backend, ["shards", *digests])
     if checkpoint is not None and checkpoint.saved is not None:
         alternation.restore(checkpoint.saved, checkpoint.loop["state"])
     last: list[tuple[Iteration, History]] = []

@@ -114,7 +114,8 @@ class Shard:
 
     def confidence_sum(self, objective: ImplicitObjective) -> float:
         """Return the sum of the confidences."""
-        return objective.mean_confidence(self._observed()) * len(self.rows.data) if len(self.rows.data) else 0.0
+        count = len(self.rows.data)
+        return objective.mean_confidence(Observed.of(self.rows, 1)) * count if count else 0.0
 
     def joint_degrees(self, exponent: float, e: NDArray[np.float64]) -> float:
         """Return ``sum n_u^-a e_i`` over the pairs."""
@@ -130,10 +131,6 @@ class Shard:
         """Return ``R^T diag(d^2) R v``, where R has a one for each interaction."""
         ones, d_u = self._matrix(), d[0] * self._user_powers(d[1])
         return np.asarray(ones.T @ ((d_u**2)[:, None] * (ones @ v)))
-
-    def _observed(self) -> Observed:
-        """Return the interactions for sums over all of them, which do not use the items' orientation."""
-        return Observed(self.rows, self.rows, self.rows.data.dtype)
 
     def _user_powers(self, exponent: float) -> NDArray[np.float64]:
         return np.asarray(np.maximum(np.diff(self.rows.indptr), 1).astype(np.float64) ** exponent)
@@ -157,17 +154,17 @@ class Shard:
         self._ones = None
         numbers = self.first + np.arange(self.rows.shape[0])
         self.users: RowProblems = self.objective.problems(self.rows, "user", numbers)
-        columns = self.rows.transpose()
-        items = self.objective.problems(columns, "item")
+        observed = Observed.of(self.rows, self.solver.num_threads)
+        items = self.objective.problems(observed.items, "item")
         self.items = replace(items, target=items.targets(), target_scale=None)
-        return self.objective.constant(self._observed(), self.users)
+        return self.objective.constant(observed, self.users)
 
     def solve_users(self, fit: str, source: int, version: int, fixed: NDArray[Any]) -> Swept:
         """Run the users' half-sweep, starting from the factors of version `source` (0: from zeros).
 
         Only the two versions are kept. Without a version `source`, nothing is lost: the driver makes it again.
         """
-        self.versions = {source: self.get_users(source)} if source else {}
+        self.versions, self.rotated = {source: self.get_users(source)} if source else {}, None
         weights, solver = self.objective._weights("user"), self.solver
         solved = half_sweep(self.users, self.versions.get(source), self._basis(fit, version, fixed), solver, weights)
         self.versions[version] = solved.factors
