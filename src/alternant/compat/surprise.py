@@ -58,11 +58,13 @@ class _MatrixFactorization(AlgoBase):
     n_epochs: int
     biased: bool
     verbose: bool
-
     pu: NDArray[np.float64]
     qi: NDArray[np.float64]
     bu: NDArray[np.float64]
     bi: NDArray[np.float64]
+
+    def _learn(self, *learned: NDArray[Any]) -> None:  # here, where their types are declared
+        self.pu, self.qi, self.bu, self.bi = learned
 
     def estimate(self, u: Any, i: Any) -> float:
         """Return the prediction for a user and an item, by inner ids; any other id counts as unknown.
@@ -220,8 +222,8 @@ class SVD(_MatrixFactorization):
                 progress.update()
         with np.errstate(over="ignore", invalid="ignore"):  # reported below
             n, of_biases = self.n_factors, scale if self.biased else 0.0
-            self.pu, self.qi = np.asarray((factors.X * of_users)[:, :n]), np.asarray((factors.Y * of_items)[:, :n])
-            self.bu, self.bi = np.asarray(of_biases * factors.row_bias), np.asarray(of_biases * factors.column_bias)
+            learned = (factors.X * of_users)[:, :n], (factors.Y * of_items)[:, :n]
+            self._learn(*learned, of_biases * factors.row_bias, of_biases * factors.column_bias)
         if not (np.isfinite(self.pu).all() and np.isfinite(self.qi).all()):
             warnings.warn("SVD diverges: lower lr_all, or lr_pu and lr_qi", RuntimeWarning, stacklevel=2)
         return self
@@ -346,7 +348,7 @@ class NMF(_MatrixFactorization):
                     _updated(qi, of_items, predicted[by_item], pu, item_weight),
                 )
                 progress.update()
-        self.pu, self.qi, self.bu, self.bi = pu, qi, np.zeros(m), np.zeros(n)
+        self._learn(pu, qi, np.zeros(m), np.zeros(n))
         return self
 
 

@@ -79,10 +79,14 @@ class UserRows:
 
     def __init__(self, work: Work, plan: Plan) -> None:
         self._work, self._plan = work, plan
-        state = work.state.get("merged") or {"done": 0, "nnz": 0, "least": None, "greatest": None, "zeros": False,
-                                             "files": {}}  # fmt: skip
-        self.done, self.nnz, self.zeros = state["done"], state["nnz"], state["zeros"]
-        self.least, self.greatest = state["least"], state["greatest"]
+        state: dict[str, Any] = work.state.get("merged") or {
+            "done": 0, "nnz": 0, "least": None, "greatest": None, "zeros": False, "files": {}
+        }  # fmt: skip
+        self.done: int = state["done"]
+        self.nnz: int = state["nnz"]
+        self.least: float | None = state["least"]
+        self.greatest: float | None = state["greatest"]
+        self.zeros: bool = state["zeros"]
         files = state["files"]
         self._indptr, self._indices = (self._writer(name, files.get(name)) for name in ("indptr", "indices"))
         if not files:

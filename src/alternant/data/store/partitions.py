@@ -54,9 +54,10 @@ class Partitions:
     """Files of blocks of rows, one file per range of keys."""
 
     def __init__(self, folder: Path, name: str, layout: Layout, count: int) -> None:
-        self._folder, self._name, self.layout = folder, name, layout
-        self.bytes = [0] * count
-        self.rows = [0] * count
+        self._folder, self._name = folder, name
+        self.layout: Layout = layout
+        self.bytes: list[int] = [0] * count
+        self.rows: list[int] = [0] * count
 
     def path(self, number: int) -> Path:
         """Return the path of a partition, which exists once it has rows."""

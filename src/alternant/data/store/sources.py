@@ -30,9 +30,9 @@ class ParquetSource:
     shape: tuple[int, int] | None = None  # only of matrices: their rows and columns are the ids
 
     def __init__(self, source: Any, asked: dict[str, Any]) -> None:
-        self.files = parquet_files(source)
-        self.asked = {role: column for role, column in asked.items() if column is not None}
-        self.names = {role: f"column {column!r}" for role, column in self.asked.items()}
+        self.files: list[Path] = parquet_files(source)
+        self.asked: dict[str, Any] = {role: column for role, column in asked.items() if column is not None}
+        self.names: dict[str, str] = {role: f"column {column!r}" for role, column in self.asked.items()}
         root = Path(source) if isinstance(source, (str, os.PathLike)) and Path(source).is_dir() else None
         self._called = [str(file.relative_to(root)) if root else file.name for file in self.files]
         self._stats = [_stat(file) for file in self.files]
@@ -149,7 +149,7 @@ class BatchSource:
             )
         self._batches = batches
         self.asked = asked
-        self.names = {"user": "users", "item": "items", "value": "values", "time": "times"}
+        self.names: dict[str, str] = {"user": "users", "item": "items", "value": "values", "time": "times"}
         self.library: str | None = None
         self.shape: tuple[int, int] | None = None  # of matrices, once all have been read
 

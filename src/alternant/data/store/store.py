@@ -64,7 +64,7 @@ class Store:
     """
 
     def __init__(self, path: Path) -> None:
-        self.path = Path(path)
+        self.path: Path = Path(path)
         manifest = read_manifest(self.path)
         self._manifest = manifest
         for name, state in manifest["files"].items():
@@ -75,8 +75,8 @@ class Store:
         self.greatest: float = manifest["greatest"]
         self.has_zeros: bool = manifest["has_zeros"]
         self.digest: str = manifest["digest"]
-        self.users = self._orientation("users", self.shape)
-        self.items = self._orientation("items", (self.shape[1], self.shape[0]))
+        self.users: CSR = self._orientation("users", self.shape)
+        self.items: CSR = self._orientation("items", (self.shape[1], self.shape[0]))
 
     def __repr__(self) -> str:
         return f"Store({str(self.path)!r}: {self.shape[0]:,} users x {self.shape[1]:,} items, {self.nnz:,} pairs)"

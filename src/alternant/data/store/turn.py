@@ -19,8 +19,9 @@ class ItemRows:
     """The files of the items' orientation."""
 
     def __init__(self, work: Work, ones: bool) -> None:
-        state = work.state.get("turned") or {"done": 0, "nnz": 0, "files": {}}
-        self.done, self._nnz = state["done"], state["nnz"]
+        state: dict[str, Any] = work.state.get("turned") or {"done": 0, "nnz": 0, "files": {}}
+        self.done: int = state["done"]
+        self._nnz: int = state["nnz"]
         names = ("indptr", "indices") if ones else ("indptr", "indices", "data")
         self._files = {
             name: ArrayWriter(work.folder / f"items.{name}", state["files"].get(name)) for name in names
