@@ -7,12 +7,14 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import scipy.sparse as sp
+import scipy
 
 from ._utils.memory import available_bytes, human_bytes
 from ._utils.validation import check_integer
 
 if TYPE_CHECKING:
+    from scipy.sparse import csr_array
+
     from .models import FactorModel
 
 # The fit that is timed: large enough for its factors not to fit in caches, and done in seconds. The work of models
@@ -180,7 +182,7 @@ def _seconds(model: FactorModel, users: int, items: int, interactions: int) -> f
     return float(seconds * model.iteration_work(users, items, interactions) / work)
 
 
-def _planted(users: int, items: int, pairs: int, feedback: str) -> sp.csr_array:
+def _planted(users: int, items: int, pairs: int, feedback: str) -> csr_array:
     """Return random interactions with popular and rare items."""
     rng = np.random.default_rng(0)
     rows, columns = rng.integers(0, users, pairs), (rng.random(pairs) ** 2 * items).astype(np.int64)
@@ -188,7 +190,7 @@ def _planted(users: int, items: int, pairs: int, feedback: str) -> sp.csr_array:
     values = np.ones(len(keys), np.float32)
     if feedback != "implicit":
         values = rng.integers(0 if feedback == "likes" else 1, 2 if feedback == "likes" else 6, len(keys)).astype("f4")
-    return sp.csr_array(sp.coo_array((values, (keys // items, keys % items)), shape=(users, items)))
+    return scipy.sparse.csr_array((values, (keys // items, keys % items)), shape=(users, items))
 
 
 def _iterations(model: FactorModel) -> int:

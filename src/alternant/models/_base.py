@@ -77,8 +77,8 @@ class FactorModel(
     _reading = (
         "recommend", "recommend_frame", "recommend_all", "query_vectors", "predict", "similar_items", "similar_users",
         "cold_start", "explain", "fold_in_users", "fold_in_items", "half_sweep", "score", "save", "get_params",
-        "search_space", "iteration_work", "auto_parameters", "rescored", "transform", "get_feature_names_out",
-        "__repr__", "__getstate__",
+        "search_space", "iteration_work", "fit_memory", "auto_parameters", "rescored", "transform",
+        "get_feature_names_out", "__repr__", "__getstate__",
     )  # fmt: skip
     _changing = (
         "fit", "fit_transform", "update", "partial_fit", "partial_fit_users", "partial_fit_items", "set_params",
