@@ -45,8 +45,8 @@ class Plan:
         Disk space of a store of these interactions; while it is written, three times as much.
     files : int
         Disk space of the factors' files, with `memory_limit`.
-    model_file : int
-        Size of the saved model without its interactions.
+    model_file : int or None
+        Size of the saved model without its interactions; None for models without factors.
     seconds_per_iteration : float or None
         Estimated from a fit of two million planted interactions on this machine; None if it was not timed.
     iterations : int
@@ -61,7 +61,7 @@ class Plan:
     least: int | None
     store: int
     files: int
-    model_file: int
+    model_file: int | None
     seconds_per_iteration: float | None
     iterations: int
 
@@ -86,7 +86,8 @@ class Plan:
             rows += [("disk: the store", human_bytes(self.store))]
         if self.least is not None:
             rows += [("disk: the factors' files", human_bytes(self.files))]
-        rows += [("disk: the saved model, without interactions", human_bytes(self.model_file))]
+        if self.model_file is not None:
+            rows += [("disk: the saved model, without interactions", human_bytes(self.model_file))]
         if self.seconds_per_iteration is not None:
             each, total = self.seconds_per_iteration, self.seconds_per_iteration * self.iterations
             rows += [("time: an iteration", duration(each)), (f"time: {self.iterations} iterations", duration(total))]
@@ -105,11 +106,12 @@ class Plan:
         if self.least is not None and self.least <= free:
             limit = human_bytes(0.9 * free).replace(" ", "")
             return f'{have}read the interactions into a store, and pass fit(..., memory_limit="{limit}").'
-        return f"{have}too few; take fewer factors, a larger machine or several (docs/distributed.md)."
+        fewer = "fewer items" if self.model_file is None else "fewer factors"
+        return f"{have}too few; take {fewer}, a larger machine or several (docs/distributed.md)."
 
 
 def plan(
-    model: FactorModel, users: int, items: int, interactions: int, *, values: bool = False, timed: bool = True
+    model: FactorModel, users: int, items: int, interactions: int, *, values: bool | None = None, timed: bool = True
 ) -> Plan:
     """Estimate the memory, disk space and time of a fit before there are data.
 
@@ -119,8 +121,9 @@ def plan(
         An instance with the parameters of the fit; it is not changed.
     users, items, interactions : int
         Numbers of users, of items and of pairs of both.
-    values : bool
-        Whether interactions have values other than 1, which take space in a store.
+    values : bool, optional
+        Whether interactions have values other than 1, which take space in a store. By default, those of models that
+        learn from ratings or likes have.
     timed : bool
         Whether to time a small fit, which takes some seconds.
 
@@ -133,6 +136,11 @@ def plan(
     TypeError, ValueError
         If a number is not a whole number of at least 1, or there are more interactions than pairs.
     """
+    given: Any = model
+    if isinstance(given, type) or not hasattr(given, "fit_memory"):
+        raise TypeError(f"model must be an instance of a model, such as ImplicitALS(factors=64), got {model!r}")
+    if values is None:
+        values = model.traits.feedback != "implicit"
     for name, number in (("users", users), ("items", items), ("interactions", interactions)):
         check_integer(name, number, 1)
     if interactions > users * items:
@@ -153,7 +161,7 @@ def plan(
         least=memory.least if memory.files else None,
         store=interactions * (index + (8 if values else 0)) + 8 * (users + items) * 2,
         files=memory.factors,
-        model_file=factors + 16 * (users + items),
+        model_file=factors + 16 * (users + items) if columns else None,
         seconds_per_iteration=_seconds(model, users, items, interactions) if timed else None,
         iterations=_iterations(model),
     )

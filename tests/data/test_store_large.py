@@ -98,7 +98,7 @@ def test_planted_interactions_depend_on_the_seed_alone(tmp_path, monkeypatch):
     monkeypatch.setattr(make, "ROWS_PER_GROUP", 1_000)
     written = []
     for name, threads in (("one", 1), ("two", 2)):
-        monkeypatch.setattr(make, "default_num_threads", lambda threads=threads: threads)
+        monkeypatch.setattr(make.os, "cpu_count", lambda threads=threads: threads)
         (tmp_path / name).mkdir()
         make.write(tmp_path / name, 500, 200, 7_500, seed=3, values=True)
         written.append([path.read_bytes() for path in sorted((tmp_path / name).iterdir())])

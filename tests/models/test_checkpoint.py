@@ -291,3 +291,14 @@ def test_wrong_arguments_are_refused(tmp_path):
         (ValueError, "every must be at least 1, got 0", {"checkpoint": tmp_path, "every": 0}),
     ]:
         refuses(error, pattern, lambda options=options: model.fit(RATINGS, **options), model)
+
+
+def test_a_finished_checkpoint_has_the_factors_of_users_without_interactions(tmp_path):
+    """They are those of the mean user, which would not be the mean of all users if these counted, too."""
+    rows = sp.random_array((30, 20), density=0.2, rng=np.random.default_rng(0), format="lil")
+    rows[5:9] = 0
+    first, again = (
+        ImplicitALS(factors=4, iterations=2, random_state=0).fit(rows.tocsr(), checkpoint=tmp_path / "state")
+        for _ in range(2)
+    )
+    np.testing.assert_array_equal(again.user_factors, first.user_factors)

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import scipy.sparse as sp
 
-from alternant import CosineMF, ExplicitALS, ImplicitALS, Interactions
+from alternant import BPR, CosineMF, ExplicitALS, ImplicitALS, Interactions
 from alternant._utils import mapped, tensor_file
 from alternant.data.store import StoreError
 from alternant.models import _raw_ids
@@ -56,13 +56,12 @@ def assert_same(one, other):
     assert one.history_ | {"seconds": 0} == other.history_ | {"seconds": 0}
 
 
-@pytest.mark.parametrize("dtype", ["float32", "float64"])
-@pytest.mark.parametrize(("kind", "parameters"), [
-    ("ones", {}),
-    ("ones", {"weighting": "hu", "alpha": 3.0, "factors": 20, "solver": "cholesky"}),
-    ("signed", {}),
-    ("signed", {"weighting": "log", "regularization_scaling": "none"}),
-    ("signed", {"weighting": "ials"}),
+@pytest.mark.parametrize(("kind", "dtype", "parameters"), [
+    ("ones", "float32", {}),
+    ("ones", "float64", {"weighting": "hu", "alpha": 3.0, "factors": 20, "solver": "cholesky"}),
+    ("signed", "float32", {}),
+    ("signed", "float64", {"weighting": "log", "regularization_scaling": "none"}),
+    ("signed", "float32", {"weighting": "ials"}),
 ])  # fmt: skip
 def test_implicit(tmp_path, monkeypatch, small_parts, kind, parameters, dtype):
     memory, stored = both(kind, tmp_path)
@@ -87,6 +86,32 @@ def test_explicit(tmp_path, small_parts, parameters):
     expected, streamed = model.fit(memory), type(model)(**model.get_params()).fit(stored)
     assert_same(streamed, expected)
     assert getattr(streamed, "mean_", 0) == getattr(expected, "mean_", 0)
+
+
+def test_ratings_of_more_digits_than_the_model_has(tmp_path):
+    """They are rounded to the dtype of the model before anything is computed, as in memory."""
+    ratings = sp.random_array((60, 40), density=0.2, rng=np.random.default_rng(0), format="csr")
+    stored = Interactions.from_batches([ratings], store=tmp_path / "store")
+    make = lambda: ExplicitALS(factors=3, iterations=3, random_state=0)  # noqa: E731
+    expected, streamed = make().fit(ratings), make().fit(stored)
+    assert_same(streamed, expected)
+    assert streamed.mean_ == expected.mean_
+
+
+def test_a_night_after_a_fit_from_a_store(tmp_path):
+    memory, stored = both("signed", tmp_path)
+    models = [ImplicitALS(factors=4, iterations=2, random_state=0).fit(one) for one in (memory, stored)]
+    for model in models:
+        model.partial_fit(([3, 9999], [7, 8], [1.0, 2.0]))
+    np.testing.assert_array_equal(models[0].user_factors, models[1].user_factors)
+
+
+def test_a_store_opened_by_a_relative_path(tmp_path, monkeypatch):
+    both("ones", tmp_path)
+    monkeypatch.chdir(tmp_path)
+    stored = Interactions.open("store")
+    monkeypatch.chdir("/")
+    assert len(ImplicitALS(factors=2, iterations=1).fit(stored).user_factors) == stored.shape[0]
 
 
 def test_blocks_of_usual_size_have_the_bits_of_small_ones(tmp_path, monkeypatch):
@@ -136,6 +161,8 @@ def test_a_changed_byte_is_found_before_the_fit(tmp_path):
     with pytest.raises(StoreError, match="checksum"):
         model.fit(Interactions.open(tmp_path / "store"))
     assert not hasattr(model, "user_factors")
+    with pytest.raises(StoreError, match="checksum"):
+        BPR(factors=4).fit(Interactions.open(tmp_path / "store"))
 
 
 def test_a_model_fitted_from_a_store_is_saved_whole(tmp_path, small_parts):

@@ -108,13 +108,14 @@ def test_the_search_finds_every_word_of_titles_and_ids_the_best_first(ask, model
     [
         ({"user": "nobody"}, "users must be users of the fit, such as 'user 0', got nobody: leave them out"),
         ({"items": ["id&1", EVIL]}, "items must be items of the fit"),
-        ({}, "a user or picked items are needed: add either user= or items="),
-        ({"user": "user 1", "items": "id&1"}, "a user or picked items are needed"),
+        ({}, "either user= or items= must be given, got neither: pass one of them"),
+        ({"user": "user 1", "items": "id&1"}, "either user= or items= must be given, got both"),
         ({"user": "user 1", "k": "0"}, "k must be a whole number from 1 to 1000, got '0'"),
         ({"user": "user 1", "k": "1e9"}, "k must be a whole number from 1 to 1000, got '1e9'"),
-        ({"user": "x" * 1001}, "user must be one text of at most 1000 characters"),
+        ({"user": "x" * 1001}, "user must have at most 1000 characters"),
+        ({"items": "9" * 101}, "items must have at most 1000 characters, or 100 digits, got 101: shorten it"),
         ({"items": ["x"] * 1200}, "a request must have at most 1100 parameters"),
-        ({"user": ["user 1", "user 2"]}, "user must be one text"),
+        ({"user": ["user 1", "user 2"]}, "user must be given once, got 2 times"),
     ],
 )
 def test_a_wrong_question_gets_one_sentence(ask, query, sentence):

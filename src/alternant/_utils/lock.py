@@ -16,9 +16,10 @@ class FolderLock:
     """
 
     def __init__(self, folder: Path, refusal: str) -> None:
-        self._descriptor: int | None = os.open(folder / NAME, os.O_RDWR | os.O_CREAT, 0o666)
+        self._descriptor: int | None = None  # should it be impossible to open the file
+        self._descriptor = descriptor = os.open(folder / NAME, os.O_RDWR | os.O_CREAT, 0o666)
         try:
-            _lock(self._descriptor)
+            _lock(descriptor)
         except OSError:
             self.release()
             raise BlockingIOError(refusal.format(str(folder))) from None

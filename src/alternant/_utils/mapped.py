@@ -94,11 +94,12 @@ class FilePool(Pool):
                     file.truncate(size)
                 mapping = mmap.mmap(file.fileno(), size)
         except OSError as error:
-            reason = "the disk is full" if error.errno == errno.ENOSPC else error.strerror
+            full = error.errno == errno.ENOSPC
+            reason, way = ("the disk is full", "free some space, or ") if full else (error.strerror, "")
             raise OSError(
                 error.errno,
-                f"factors of {size / 1e9:.3g} GB can't be kept in {str(self._folder)!r} ({reason}): free some space, "
-                "or raise memory_limit so that they fit in memory",
+                f"factors of {size / 1e9:.3g} GB can't be kept in {str(self._folder)!r} ({reason}): {way}raise "
+                "memory_limit so that they fit in memory",
             ) from None
         return np.frombuffer(mapping, dtype).reshape(shape)
 

@@ -7,6 +7,7 @@ import operator
 import os
 import re
 from pathlib import Path
+from typing import Any
 
 GIB = 1 << 30
 
@@ -63,7 +64,7 @@ def _page_cache(folder: Path) -> int:
         return 0
 
 
-def parse_bytes(name: str, size: int | str | None) -> int | None:
+def parse_bytes(name: str, size: Any) -> int | None:
     """Return a number of bytes, given as such or as text: "4GB" (10^9) or "4GiB" (2^30)."""
     if size is None:
         return None
@@ -73,6 +74,8 @@ def parse_bytes(name: str, size: int | str | None) -> int | None:
         if found:
             base = 1024 if found[3] else 1000
             number = float(found[1]) * base ** " kmgt".index(found[2] or " ")
+    elif isinstance(size, float):  # such as 4e9
+        number = size if size.is_integer() else None
     elif not isinstance(size, bool):
         with contextlib.suppress(TypeError):
             number = operator.index(size)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import tempfile
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -72,7 +73,8 @@ def pool_for(limit: int | None, needed: FitMemory, folder: Path | None) -> Pool:
             f"memory_limit is {human_bytes(limit)}, but this fit needs {human_bytes(least)}{side}: raise it, or lower "
             "factors"
         )
-    return FilePool(tempfile.gettempdir() if folder is None else folder)
+    writable = folder is not None and os.access(folder, os.W_OK)
+    return FilePool(folder if folder is not None and writable else tempfile.gettempdir())
 
 
 def _refuse_if_too_large(needed: FitMemory) -> None:

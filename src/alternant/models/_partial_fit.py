@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Self
 
@@ -159,6 +160,9 @@ class PartialFit(RawIds):
                 "partial_fit adds events to the interactions of the fit, but this model does not have them (it was "
                 "saved without them, or its factors were set by hand): call fit with all interactions"
             )
+        dtype = np.dtype(getattr(self, "dtype", known.data.dtype))
+        if known.data.dtype != dtype:  # those of a store
+            known = dataclasses.replace(known, data=known.data.astype(dtype))
         return known
 
     # Events

@@ -122,6 +122,7 @@ class RawIds(State):
                 f"{type(self).__name__} learns from interactions in memory, which would take {human_bytes(needed)} of "
                 f"{human_bytes(free)}: fit ImplicitALS or ExplicitALS, which read the store in parts"
             )
+        store.verify()
         return store.users.to_scipy()
 
     def _with_old(self, kind: str, old: Ids, new: Ids, name: str = "interactions") -> Ids:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from .._utils.validation import check_integer
 from ..evaluation import Evaluation
 from ..evaluation._report import Sums, resampled_interval
-from ._figure import new_panels, say
+from ._figure import new_panels, plain_text, say
 from ._history import COLORS
 
 if TYPE_CHECKING:
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 BINS = 5
+LEGEND_WIDTH = 120  # characters in a row of the legend
 Z = 1.96  # of a 95 % interval
 MARKERS = "osD^vPX"
 Point = tuple[float, float, float]  # a value and the ends of its interval
@@ -81,8 +82,10 @@ def plot_evaluation(
     _by_popularity(by_popularity, named, k or _shortest(named))
     _coverage(coverage, named)
     if len(named) > 1:
-        handles, names = by_length.get_legend_handles_labels()
-        drawn.legend(handles, names, loc="outside upper center", ncols=min(len(named), 4), frameon=False)
+        handles: list[Any] = by_length.containers[: len(named)]
+        names = [plain_text(name) for name in named]
+        columns = max(1, min(len(named), 4, LEGEND_WIDTH // (6 + max(map(len, names)))))
+        drawn.legend(handles, names, loc="outside upper center", ncols=columns, frameon=False)
     return drawn
 
 

@@ -12,6 +12,8 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
     from matplotlib.image import AxesImage
 
+LONGEST_NAME = 50
+
 
 def require_matplotlib(ax: Any) -> None:
     """Raise unless Matplotlib is installed and `ax` is an Axes or None."""
@@ -81,3 +83,8 @@ def say(ax: Axes, sentence: str) -> None:
     """Write a sentence where there is nothing to draw."""
     ax.set_axis_off()
     ax.text(0.5, 0.5, sentence, transform=ax.transAxes, ha="center", va="center", color="0.4", wrap=True)
+
+
+def plain_text(text: str) -> str:
+    """Return a name as Matplotlib shows it unchanged, shortened if it is long: dollars would begin a formula."""
+    return (text if len(text) <= LONGEST_NAME else f"{text[: LONGEST_NAME - 1]}…").replace("$", r"\$")

@@ -21,7 +21,7 @@ from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from importlib.resources import files
 from typing import Any
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import SplitResult, parse_qs, urlsplit
 
 from .._utils.messages import message_of
 from .catalogue import MOST, Catalogue
@@ -29,7 +29,7 @@ from .catalogue import MOST, Catalogue
 log: logging.Logger = logging.getLogger("alternant.serve")
 LONGEST_TARGET = 16384  # characters of a request's path and query
 MOST_PARAMETERS = 1100
-LONGEST_TEXT = 1000  # characters of a parameter
+LONGEST_TEXT, LONGEST_NUMBER = 1000, 100  # characters of a parameter
 AT_A_TIME = 8  # answers that are computed; further requests wait
 SECONDS = 30  # after which an idle connection is closed
 FILES = {
@@ -68,6 +68,8 @@ def make_server(catalogue: Catalogue, host: str = "127.0.0.1", port: int = 8000)
     OSError
         If the address is not one of this machine, or the port is in use.
     """
+    if not host:
+        raise ValueError("host must be an address of this machine, such as 127.0.0.1, got an empty text: leave it out")
     try:
         return Server(catalogue, host, port)
     except OverflowError:
@@ -153,7 +155,7 @@ class _Handler(BaseHTTPRequestHandler):
         """Answer with a file of the page or with JSON."""
         try:
             self._check()
-            parts = urlsplit(self.path)
+            parts = _split(self.path)
             if parts.path in FILES:
                 name, kind = FILES[parts.path]
                 self._send(HTTPStatus.OK, _file(name), kind)
@@ -171,7 +173,7 @@ class _Handler(BaseHTTPRequestHandler):
         except OSError:  # the reader has left
             self.close_connection = True
         except Exception:
-            log.exception("a request failed: %s", self.path)
+            log.exception("a request failed: %s", _printable(self.path))
             self._refuse(HTTPStatus.INTERNAL_SERVER_ERROR, "the server made a mistake, which is in its log")
 
     def do_HEAD(self) -> None:
@@ -216,11 +218,13 @@ class _Handler(BaseHTTPRequestHandler):
         """Answer what the base class refuses, such as another method, in the same way as the rest."""
         self.close_connection = True
         status = HTTPStatus(code)
-        self._send_json(status, {"error": f"{status.phrase.lower()}: only GET and HEAD requests are answered"})
+        unknown = status in (HTTPStatus.NOT_IMPLEMENTED, HTTPStatus.METHOD_NOT_ALLOWED)
+        reason = ": only GET and HEAD requests are answered" if unknown else ""
+        self._send_json(status, {"error": f"{status.phrase.lower()}{reason}"})
 
     def log_message(self, format: str, *arguments: Any) -> None:  # noqa: A002
         """Note a request in the log rather than on stderr."""
-        log.info("%s %s", self.address_string(), format % arguments)
+        log.info("%s %s", self.address_string(), _printable(format % arguments))
 
 
 class _Query:
@@ -228,7 +232,7 @@ class _Query:
 
     def __init__(self, text: str) -> None:
         try:
-            self.values = parse_qs(text, max_num_fields=MOST_PARAMETERS)
+            self.values = parse_qs(text, keep_blank_values=True, max_num_fields=MOST_PARAMETERS)
         except ValueError:
             sentence = f"a request must have at most {MOST_PARAMETERS} parameters: leave some out"
             raise _Refusal(HTTPStatus.BAD_REQUEST, sentence) from None
@@ -238,10 +242,9 @@ class _Query:
         found = self.values.get(name)
         if found is None:
             return None
-        if len(found) > 1 or len(found[0]) > LONGEST_TEXT:
-            raise _Refusal(
-                HTTPStatus.BAD_REQUEST, f"{name} must be one text of at most {LONGEST_TEXT} characters: shorten it"
-            )
+        if len(found) > 1:
+            raise _Refusal(HTTPStatus.BAD_REQUEST, f"{name} must be given once, got {len(found)} times: leave one")
+        _check_length(name, found[0])
         return found[0]
 
     def needed(self, name: str) -> str:
@@ -254,8 +257,13 @@ class _Query:
     def who(self) -> tuple[str | None, list[str]]:
         """Return the user of the fit, or None and the items that a new user has picked."""
         user, items = self.text("user"), self.values.get("items", [])
+        for item in items:
+            _check_length("items", item)
         if (user is None) == (not items):
-            raise _Refusal(HTTPStatus.BAD_REQUEST, "a user or picked items are needed: add either user= or items=")
+            found = "both" if items else "neither"
+            raise _Refusal(
+                HTTPStatus.BAD_REQUEST, f"either user= or items= must be given, got {found}: pass one of them"
+            )
         return user, items
 
     def k(self, name: str = "k", default: int = 10) -> int:
@@ -264,6 +272,27 @@ class _Query:
         if not (text.isascii() and text.isdecimal() and len(text) < 9 and 1 <= int(text) <= MOST):
             raise _Refusal(HTTPStatus.BAD_REQUEST, f"{name} must be a whole number from 1 to {MOST}, got {text!r}")
         return int(text)
+
+
+def _check_length(name: str, text: str) -> None:
+    if len(text) > LONGEST_TEXT or (text.isdecimal() and len(text) > LONGEST_NUMBER):
+        raise _Refusal(
+            HTTPStatus.BAD_REQUEST,
+            f"{name} must have at most {LONGEST_TEXT} characters, or {LONGEST_NUMBER} digits, got {len(text)}: shorten "
+            "it",
+        )
+
+
+def _split(path: str) -> SplitResult:
+    try:
+        return urlsplit(path)
+    except ValueError:
+        raise _Refusal(HTTPStatus.BAD_REQUEST, "the address of the request is not valid") from None
+
+
+def _printable(text: str) -> str:
+    """Return a text without characters that drive a terminal or begin a line."""
+    return "".join(one if one.isprintable() else f"\\x{ord(one):02x}" for one in text)
 
 
 ANSWERS: dict[str, Callable[[Catalogue, _Query], dict[str, Any]]] = {

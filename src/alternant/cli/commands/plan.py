@@ -22,7 +22,8 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     for name in ("users", "items", "interactions"):
         what = "pairs of a user and an item" if name == "interactions" else name
         parser.add_argument(f"--{name}", type=positive, required=True, metavar="N", help=f"the number of {what}")
-    parser.add_argument("--values", action="store_true", help="interactions have values other than 1")
+    parser.add_argument("--values", action="store_true", default=None, help="interactions have values other than 1 "
+                        "(default: if the model learns from ratings or likes)")  # fmt: skip
     parser.add_argument("--no-time", action="store_true", help="do not time a small fit, which takes some seconds")
     add_model(parser)
 

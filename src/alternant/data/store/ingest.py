@@ -60,7 +60,7 @@ def ingest(
         raise FileExistsError(
             f"{str(folder)!r} has files that are not of a store, such as {others[0]!r}: name a new folder"
         )
-    held = lock.FolderLock(folder, "another process is writing the store {!r}: wait until it has ended")
+    held = _lock(folder)
     try:
         with _full_disk_in_words(folder):
             identity = {**source.identity(), "columns": columns, "aggregate": aggregate}
@@ -76,8 +76,19 @@ def ingest(
                     _clean(work, ())
                 raise
     finally:
-        held.release()
+        if held is not None:
+            held.release()
     return Store(folder)
+
+
+def _lock(folder: Path) -> lock.FolderLock | None:
+    """Return a lock; None if the folder is read-only and holds a complete store, which nobody writes."""
+    try:
+        return lock.FolderLock(folder, "another process is writing the store {!r}: wait until it has ended")
+    except PermissionError:
+        if (folder / MANIFEST).exists():
+            return None
+        raise
 
 
 @contextmanager

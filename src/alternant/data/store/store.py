@@ -64,7 +64,7 @@ class Store:
     """
 
     def __init__(self, path: Path) -> None:
-        self.path: Path = Path(path)
+        self.path: Path = Path(path).absolute()
         manifest = read_manifest(self.path)
         self._manifest = manifest
         for name, state in manifest["files"].items():

@@ -75,7 +75,7 @@ class ExplicitObjective:
             design, bias = np.delete(fixed, other, axis=1), np.ascontiguousarray(fixed[:, other])
 
         def residual(ratings: NDArray[Any], indices: NDArray[Any]) -> NDArray[np.float64]:
-            wide: NDArray[np.float64] = ratings.astype(np.float64)
+            wide: NDArray[np.float64] = ratings.astype(dtype, copy=False).astype(np.float64)
             return wide if bias is None else wide - mean - bias[indices]
 
         with np.errstate(over="ignore", invalid="ignore"):  # reported below

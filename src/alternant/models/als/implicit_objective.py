@@ -202,6 +202,7 @@ class ImplicitObjective:
         """Replace the factors of users without interactions, which are 0, by those of the mean user."""
         unknown = None if self.degrees is None else self.degrees.unknown_users
         if unknown is not None:
+            factors[unknown] = 0  # as they are, unless these are the finished ones of a checkpoint
             factors[unknown] = factors.sum(axis=0, dtype=np.float64) / max(1, len(unknown) - unknown.sum())
 
     def fixed_for_new_rows(self, factors: NDArray[Any], kind: str, prior: bool = False) -> NDArray[Any]:

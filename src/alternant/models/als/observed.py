@@ -95,7 +95,8 @@ class Observed:
             only = float(self.users.data[0])
             return abs(only), abs(only), only < 0
         for part in entry_blocks(self.users.data):
-            size = part.astype(self.dtype, copy=False)
+            with np.errstate(over="ignore"):  # the caller refuses what is infinite
+                size = part.astype(self.dtype, copy=False)
             if part.min() < 0:
                 negative, size = True, np.abs(size)
             smallest, largest = min(smallest, float(size.min())), max(largest, float(size.max()))
@@ -111,7 +112,7 @@ class Observed:
         """Return the mean of the values, with these weights."""
         if weight is not None:
             return float(np.average(self.users.data.astype(np.float64), weights=weight))
-        return blocked_sum(part.astype(np.float64) for part in entry_blocks(self.users.data)) / max(1, self.nnz)
+        return blocked_sum(part.astype(self.dtype) for part in entry_blocks(self.users.data)) / max(1, self.nnz)
 
     def median(self) -> float:
         """Return the median of the absolute values, as `numpy.median` does."""
