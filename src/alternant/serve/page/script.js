@@ -213,12 +213,16 @@ async function search() {
     option.pick = () => pick(one);
     return option;
   });
+  const before = at("found").querySelector("[aria-selected=true]")?.textContent;
   const none = make("li", {}, `No item has “${text}” in its title or id.`);
   at("found").replaceChildren(...(options.length ? options : [none]));
   at("found").hidden = false;
   at("search").setAttribute("aria-expanded", "true");
   at("status").textContent = `${options.length} items found`;
   marked = -1;
+  at("search").removeAttribute("aria-activedescendant");
+  const again = options.findIndex((option) => option.textContent === before);  // a slow answer keeps what is marked
+  if (again >= 0) mark(again);
 }
 
 at("search").addEventListener("input", search);
