@@ -8,6 +8,7 @@ from refusal import refuses
 from alternant import ContrastiveMF, Popularity
 from alternant.datasets import planted
 from alternant.evaluation import leave_one_out, ranking_metrics
+from alternant.kernels._registry import active_backend
 from alternant.models.sgd import contrastive
 
 M, N = 60, 40
@@ -156,6 +157,8 @@ def test_a_fit_and_a_fold_in_that_overflow_say_so_and_change_nothing():
     ],
 )
 def test_what_overflows_is_named(params, error, message):
+    if active_backend().name == "numpy" and error is OverflowError:
+        pytest.skip("the steps of plain NumPy are in float64, in which these do not overflow")
     rows = sp.csr_array(np.triu(np.ones((5, 6))))  # at least two interactions a user
     model = ContrastiveMF(factors=2, epochs=2, random_state=0).fit(rows)
     refuses(error, message, lambda: model.set_params(**params).fit(rows), model.user_factors, model.item_factors)
