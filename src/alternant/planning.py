@@ -90,7 +90,10 @@ class Plan:
             rows += [("disk: the saved model, without interactions", human_bytes(self.model_file))]
         if self.seconds_per_iteration is not None:
             each, total = self.seconds_per_iteration, self.seconds_per_iteration * self.iterations
-            rows += [("time: an iteration", duration(each)), (f"time: {self.iterations} iterations", duration(total))]
+            if self.iterations > 1:
+                rows += [("time: an iteration", duration(each))]
+            fit = f"{self.iterations} iterations" if self.iterations > 1 else "the fit"
+            rows += [(f"time: {fit}", duration(total))]
         return rows
 
     def _advice(self) -> str:

@@ -53,6 +53,15 @@ def test_the_dashboard_of_a_fit_shows_its_history_and_norms(als):
     assert norms.lines[1].get_ydata()[-1] == pytest.approx(np.linalg.norm(als.item_factors[popular]), rel=0.5)
 
 
+def test_names_of_models_are_drawn_as_they_are(evaluations):
+    """Dollars begin no formula, an underscore hides nothing, and long names are shortened."""
+    names = ["price $5 or $7 \\frac{", "_hidden", "x" * 80]
+    drawn = plotting.plot_evaluation(dict.fromkeys(names, evaluations["als"]))
+    shown = [text.get_text() for text in drawn.legends[0].get_texts()]
+    assert shown == [r"price \$5 or \$7 \frac{", "_hidden", "x" * 49 + "…"]
+    drawn.canvas.draw()  # text that is no formula can be drawn
+
+
 def test_the_dashboard_of_a_fit_shows_validation_if_there_is_one():
     model = BiasedMF(factors=2, epochs=3, validation_fraction=0.2, random_state=0).fit(TRAIN)
     figure = Figure()

@@ -8,13 +8,14 @@ import socket
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from urllib.parse import quote, urlencode
 
 import numpy as np
 import pytest
 from pages import EVIL, running, small_model
 
-from alternant import BPR, EASE, ExplicitALS, Popularity
+from alternant import BPR, EASE, ExplicitALS, ImplicitALS, Interactions, Popularity
 from alternant.cli import app as cli
 from alternant.serve import Catalogue, make_server
 from alternant.serve import server as server_module
@@ -89,6 +90,30 @@ def test_similar_items_and_explanations_are_those_of_the_model(ask, model):
     assert sum(one["contribution"] for one in answer["because_of"]) == pytest.approx(answer["score"], rel=1e-4)
     _, _, answer = ask("/api/explain", items=["id&5"], item="id&3")
     assert [one["item"] for one in answer["because_of"]] == ["id&5"]
+
+
+def test_ids_that_are_empty_are_ids():
+    data = Interactions.from_arrays(["", "b", "c", "b"], ["", "y", "z", "z"])
+    fitted = ImplicitALS(factors=2, random_state=0).fit(data)
+    with (
+        running(Catalogue(fitted)) as server,
+        closing(http.client.HTTPConnection("127.0.0.1", server.server_port, timeout=20)) as connection,
+    ):
+        for target, known in (("/api/recommend?user=", fitted.recommend("")[0]), ("/api/similar?item=", ["y", "z"])):
+            connection.request("GET", target)
+            answer = json.loads(connection.getresponse().read())
+            assert {one["item"] for one in answer["items"]} == {item for item in known if item is not None}
+
+
+def test_the_log_has_no_characters_that_drive_a_terminal(server, caplog):
+    caplog.set_level("INFO", "alternant.serve")
+    with socket.create_connection(("127.0.0.1", server.server_port), timeout=20) as connection:
+        connection.sendall(b"GET /\x1b[31m\x0dforged HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
+        while connection.recv(4096):
+            pass
+    logged = "".join(record.getMessage() for record in caplog.records)
+    assert r"\x1b[31m" in logged
+    assert logged.isprintable()
 
 
 def test_the_search_finds_every_word_of_titles_and_ids_the_best_first(ask, model):

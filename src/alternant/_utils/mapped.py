@@ -44,11 +44,6 @@ def prefetch(*arrays: NDArray[Any] | None) -> None:
         _advise(array, getattr(mmap, "MADV_WILLNEED", None))
 
 
-def is_mapped(array: NDArray[Any]) -> bool:
-    """Whether an array is a part of a memory map."""
-    return _map_of(array) is not None
-
-
 def _advise(array: NDArray[Any] | None, advice: int | None) -> None:
     if array is None or advice is None or not array.size or not array.flags.c_contiguous:
         return
