@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 from ._utils.threads import resolve_num_threads
 from ._utils.validation import check_boolean, check_choice, check_integer
 from .data.csr import CSR
+from .models._bulk import refuse_features_of_known_users
 from .models._fit_loop import is_frozen
-from .models._serving import refuse_features_of_known_users
 
 if TYPE_CHECKING:
     from ._typing import Featured, Lists, Rated
@@ -137,8 +137,14 @@ class ItemIndex:
             if exclude_seen or user_items is not None:
                 seen = model._seen(numbers, user_items)
             vectors = model._take("user", numbers)
-        ids, scores = self._search(model, vectors, k, self._known(seen) if exclude_seen else None)
+        ids, scores = self._lists(model, vectors, k, seen if exclude_seen else None)
         return model._raw(ids.reshape(*shape, k), "item"), scores.reshape(*shape, k)
+
+    def _lists(
+        self, model: Any, queries: NDArray[Any], k: int, seen: CSR | None
+    ) -> tuple[NDArray[np.int32], NDArray[Any]]:
+        """Return row numbers of items and scores for vectors of users, without the items in their rows of `seen`."""
+        return self._search(model, queries, k, self._known(seen))
 
     def _check_items(self, model: Any) -> None:
         """Raise if the items have changed since the index was made."""

@@ -426,7 +426,7 @@ def test_users_of_several_types_are_refused_before_the_work(stranger, to, tmp_pa
     pytest.importorskip("polars", reason="its columns are of one type")
     pytest.importorskip("pyarrow", reason="and those of Parquet")
     model = ImplicitALS(factors=2, iterations=1).fit(Interactions.from_arrays([1, 2, 3], ["a", "b", "c"]))
-    monkeypatch.setattr("alternant.models._serving._Work.blocks", lambda *_: pytest.fail("work before the refusal"))
+    monkeypatch.setattr("alternant.models._bulk.Work.blocks", lambda *_: pytest.fail("work before the refusal"))
     written = []
     with pytest.raises(TypeError, match="must be of one type, such as strings or 64-bit numbers"):
         model.recommend_all(

@@ -59,6 +59,8 @@ def _advise(array: NDArray[Any] | None, advice: int | None) -> None:
 def _map_of(array: Any) -> mmap.mmap | None:
     owner = array
     while owner is not None and not isinstance(owner, mmap.mmap):
+        if isinstance(owner, np.memmap) and owner.mode == "c":  # what was written to its pages is nowhere else
+            return None
         owner = owner.obj if isinstance(owner, memoryview) else getattr(owner, "base", None)
     return owner
 

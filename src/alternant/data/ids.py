@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
+from collections.abc import Iterator
 from functools import cached_property
 from typing import Any, ClassVar
 
@@ -11,6 +12,7 @@ import narwhals as nw
 import numpy as np
 from numpy.typing import NDArray
 
+from .._utils.mapped import release
 from .twins import refuse_twins
 from .validation import refuse_iterator
 from .values import (
@@ -27,6 +29,7 @@ from .values import (
 )
 
 PADDING = -1  # the row number that pads a list
+PART = 1 << 16  # ids in a part of a digest
 FEW = 1000  # up to so many ids are looked up one by one, if there is a table
 
 
@@ -79,6 +82,18 @@ class Ids:
     def are_numbers(self) -> bool:
         """Whether all ids are whole numbers, stored as int64."""
         return self._memory.dtype.kind == "i"
+
+    def release(self, rows: slice) -> None:
+        """Give back the memory of some rows, if they are mapped from a file."""
+        release(self._memory[rows])
+
+    def parts(self) -> Iterator[Any]:
+        """Yield what tells these ids from others, for a digest: an array, or lists of `PART` ids."""
+        if self.are_numbers:
+            yield self.values
+            return
+        for start in range(0, self._count, PART):
+            yield self.values[start : start + PART].tolist()
 
     # Two threads may both compute a cached value; as the ids never change, they get the same result.
 

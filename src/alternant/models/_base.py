@@ -18,12 +18,13 @@ from ..data.validation import check_columns, check_interactions, shape_of
 from ..kernels import get_backend
 from ..kernels._registry import Backend, active_backend
 from . import _storage
+from ._bulk import UNKNOWN_USERS, refuse_features_of_known_users
 from ._cold_start import ColdStart, without_seen
 from ._display import DisplayedModel
 from ._histories import Histories
 from ._parameters import Parameters
 from ._partial_fit import PartialFit
-from ._serving import UNKNOWN_USERS, Serving, refuse_features_of_known_users
+from ._serving import Serving
 from ._similar import Similar
 from ._sklearn import ScikitLearnModel
 from ._state import NotFittedError as NotFittedError  # re-exported

@@ -4,25 +4,25 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from os import PathLike
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, overload
 
 import numpy as np
 from numpy.typing import NDArray
 
-from .._utils.progress import progress_bar
-from .._utils.validation import check_boolean, check_choice, check_integer
-from ..data.csr import CSR
-from ..data.features import Features
-from ..data.interactions import Interactions
+from .._utils.atomic import whole_file
+from .._utils.validation import check_boolean, check_integer
 from ..data.io import frames
-from ..data.io.export import Renaming, check_destination, column_names, long_table, open_writer, titles_by_number
-from ._cold_start import without_seen
+from ..data.io.export import column_names, destination, long_table, open_writer, renamed, titles_by_number
+from ..data.io.list_files import ParquetLists
+from ._bulk import Work, names_of_new_users, refuse_features_of_known_users
+from ._list_folder import groups, write_folder
 
 if TYPE_CHECKING:
     from .._typing import Featured, Rated, Reals, Unknown
     from ..indexes import ItemIndex
 
-UNKNOWN_USERS = ("raise", "empty", "cold_start")  # choices of the parameter `unknown`
+SHARD_SIZE = 500_000  # users: with k = 10, some 35 MB in a file
 BLOCK_SIZE = 8192  # users: enough to keep all threads busy, and with k = 10 about 10 MB as a frame
 
 Block = tuple[NDArray[Any], NDArray[Any], NDArray[np.floating[Any]]]
@@ -78,8 +78,8 @@ class Serving:
             If the data frame library is not installed.
         """
         model: Any = self
-        renamed = column_names(columns, titles is not None)
-        names = None if titles is None else titles_by_number(titles, _item_names(model))
+        names = column_names(columns, titles is not None)
+        by_number = None if titles is None else titles_by_number(titles, _item_names(model))
         ids, scores = model.recommend(
             users, k, user_items=user_items, user_features=user_features, exclude_seen=exclude_seen,
             exclude_items=exclude_items, candidate_items=candidate_items, unknown=unknown,
@@ -88,27 +88,28 @@ class Serving:
         if users is not None:
             who = model._look_up("users", users, "user", unknown)[1].reshape(-1)
         else:
-            who = _names_of_new_users(user_items, user_features, len(scores))
+            who = names_of_new_users(user_items, user_features, len(scores))
         called = None
-        if names is not None:
+        if by_number is not None:
             found = ~np.isneginf(scores)
             called = np.empty(ids.shape, object)
-            called[found] = names[model._numbers("items", ids[found], "item")]
-        return frames.make_frame(renamed(long_table(who, ids, scores, called)), library or model._library)
+            called[found] = by_number[model._numbers("items", ids[found], "item")]
+        return frames.make_frame(renamed(long_table(who, ids, scores, called), names), library or model._library)
 
     @overload
     def recommend_all(
         self, k: int = 10, *, users: Any = None, to: None = None, block_size: int = BLOCK_SIZE,
         user_items: Rated | None = None, user_features: Featured | None = None, exclude_seen: bool = True,
         exclude_items: Any = None, candidate_items: Any = None, unknown: Unknown = "raise",
-        show_progress: bool | None = None,
+        index: ItemIndex | None = None, show_progress: bool | None = None,
     ) -> Iterator[Block]: ...  # fmt: skip
     @overload
     def recommend_all(
         self, k: int = 10, *, users: Any = None, to: PathLike[str] | str | Callable[[Any], object],
-        block_size: int = BLOCK_SIZE, titles: Any = None, columns: Mapping[str, str] | None = None,
-        library: str | None = None, user_items: Rated | None = None, user_features: Featured | None = None,
-        exclude_seen: bool = True, exclude_items: Any = None, candidate_items: Any = None, unknown: Unknown = "raise",
+        block_size: int = BLOCK_SIZE, shard_size: int = SHARD_SIZE, titles: Any = None,
+        columns: Mapping[str, str] | None = None, library: str | None = None, user_items: Rated | None = None,
+        user_features: Featured | None = None, exclude_seen: bool = True, exclude_items: Any = None,
+        candidate_items: Any = None, unknown: Unknown = "raise", index: ItemIndex | None = None,
         show_progress: bool | None = None,
     ) -> int: ...  # fmt: skip
     def recommend_all(
@@ -118,6 +119,7 @@ class Serving:
         users: Any = None,
         to: Any = None,
         block_size: int = BLOCK_SIZE,
+        shard_size: int = SHARD_SIZE,
         titles: Any = None,
         columns: Mapping[str, str] | None = None,
         library: str | None = None,
@@ -127,6 +129,7 @@ class Serving:
         exclude_items: Any = None,
         candidate_items: Any = None,
         unknown: str = "raise",
+        index: ItemIndex | None = None,
         show_progress: bool | None = None,
     ) -> Iterator[Block] | int:
         """Rank items for all users, block by block, so that memory use does not grow with the number of users.
@@ -135,15 +138,21 @@ class Serving:
         ----------
         k : int
             Number of items per user.
-        users : array of ids, optional
-            Users of the fit; all of them by default, in the order of `user_factors`.
+        users : array of ids or slice, optional
+            Users of the fit; all of them by default, in the order of `user_factors`. ``slice(0, 1_000_000)`` is the
+            first million of these, whatever their ids: to divide the users among processes or machines.
         to : path or function, optional
             | None: return an iterator of blocks.
             | the name of a ``.parquet`` (needs pyarrow) or ``.csv`` file: write the columns of `recommend_frame`. The
               file is written atomically and replaces an existing one.
+            | a folder, new or one that exists, or any name without a suffix: write files ``part-00000.parquet`` and so
+              on to it, of `shard_size` users each. A call that was interrupted goes on with the next file when it is
+              repeated, and ends with the same bytes; a folder of another model, or of other arguments, is refused.
             | a function: call it with such a frame for each block.
         block_size : int
             Number of users ranked at a time.
+        shard_size : int
+            Number of users in each file of a folder.
         titles, columns, library
             As for `recommend_frame`; `library` applies to the frames passed to a function.
         user_items : sparse matrix or Interactions, optional
@@ -153,6 +162,8 @@ class Serving:
             interactions. They are named as by `recommend_frame`.
         exclude_seen, exclude_items, candidate_items, unknown
             As for `recommend`.
+        index : ItemIndex, optional
+            The result of `to_index`: search it, as its `search` does, instead of ranking all items.
         show_progress : bool, optional
             Whether to show a progress bar on stderr; None: only on a terminal.
 
@@ -160,19 +171,23 @@ class Serving:
         -------
         iterator of (user ids, item ids, scores), or int
             Of shapes (b,), (b, k) and (b, k), bit-identical to what `recommend` returns. With `to`, the number of rows
-            written. All blocks are computed from the model as it was at the call, even if it changes meanwhile.
+            written; with a folder, those of all its files. All blocks are computed from the model as it was at the
+            call, even if it changes meanwhile.
 
         Raises
         ------
         NotFittedError, IndexError, TypeError, ValueError
-            As `recommend`, at the call rather than at the first block; and if `to` can't be written to.
+            As `recommend`, at the call rather than at the first block; if `to` can't be written to; and if it is a
+            folder of other lists.
+        BlockingIOError
+            If another process writes to the same folder.
         ImportError
             If pyarrow, or the data frame library, is not installed.
         """
         model: Any = self
-        work = _Work(
+        work = Work(
             model, k, users, block_size, user_items, user_features, exclude_seen, exclude_items, candidate_items,
-            unknown,
+            unknown, index,
         )  # fmt: skip
         if show_progress is not None:
             check_boolean("show_progress", show_progress)
@@ -183,10 +198,10 @@ class Serving:
                     "name of a file or a function that takes a frame"
                 )
             return _named(model, work.blocks(show_progress))
-        check_destination(to)
-        renamed = column_names(columns, titles is not None)
-        names = None if titles is None else titles_by_number(titles, _item_names(model))
-        return _write(model, work, show_progress, to, names, renamed, library)
+        kind, shard_size = destination(to), check_integer("shard_size", shard_size, 1)
+        names = column_names(columns, titles is not None)
+        by_number = None if titles is None else titles_by_number(titles, _item_names(model))
+        return _write(work, show_progress, to, kind, shard_size, by_number, names, library)
 
     def query_vectors(
         self, users: Any = None, *, user_items: Rated | None = None, user_features: Featured | None = None
@@ -255,90 +270,6 @@ class Serving:
         return factors
 
 
-def refuse_features_of_known_users(user_features: Any) -> None:
-    """Raise for features beside known users, whose features the model has."""
-    if user_features is not None:
-        raise ValueError(
-            "user_features are those of new users (users=None), but users were passed, too: leave out one of them; "
-            "partial_fit_users changes the features of users of the fit"
-        )
-
-
-def _names_of_new_users(user_items: Any, user_features: Any, count: int) -> NDArray[Any]:
-    """Return the ids of new users, which those of their interactions or features are, or their row numbers."""
-    if isinstance(user_items, Interactions):
-        return user_items.user_ids
-    return user_features.ids if user_items is None and isinstance(user_features, Features) else np.arange(count)
-
-
-class _Work:
-    """The checked arguments of `recommend_all`."""
-
-    def __init__(
-        self, model: Any, k: Any, users: Any, block_size: Any, user_items: Any, user_features: Any, exclude_seen: bool,
-        exclude_items: Any, candidate_items: Any, unknown: str,
-    ) -> None:  # fmt: skip
-        self.model = model
-        self.user_factors, self.item_factors = model._factors()
-        self.k = check_integer("k", k, 1)
-        check_boolean("exclude_seen", exclude_seen)
-        self.block_size = check_integer("block_size", block_size, 1)
-        check_choice("unknown", unknown, UNKNOWN_USERS)
-        self.numbers: NDArray[np.int64] | None = None
-        self.names: NDArray[Any] | None = None
-        self.absent: NDArray[np.bool_] | None = None
-        self.seen: CSR | None = None
-        self.new = user_features is not None
-        if self.new:
-            if users is not None:
-                refuse_features_of_known_users(user_features)
-            self.user_factors, self.seen = model._new_users(user_items, user_features)
-            self.names = _names_of_new_users(user_items, user_features, len(self.user_factors))
-        elif users is not None:
-            self.numbers, self.names = model._look_up("users", users, "user", unknown)
-            if self.numbers.ndim != 1:
-                raise ValueError(f"users must be a one-dimensional list of users, got {self.numbers.ndim} dimensions")
-            self.absent = self.numbers < 0
-        self.n_users = len(self.user_factors) if self.numbers is None else len(self.numbers)
-        self.exclude_seen = exclude_seen
-        if self.seen is None and user_items is not None:
-            numbers = np.arange(self.n_users) if self.numbers is None else self.numbers
-            self.seen = model._seen(numbers, user_items, self.names)
-        elif self.seen is None and exclude_seen:
-            model._seen(np.empty(0, np.int64), None)  # raises if the model has no interactions
-        self.candidates = model._allowed(exclude_items, candidate_items, queries=self.n_users)
-        if self.absent is not None and self.absent.any():
-            own = self.seen.take(np.flatnonzero(self.absent)) if exclude_seen and self.seen is not None else None
-            self.of_unknown = model._list_for_unknown_users(unknown, self.k, exclude_items, candidate_items, own)
-
-    def blocks(self, show: bool | None) -> Iterator[tuple[NDArray[Any], NDArray[np.int32], NDArray[Any]]]:
-        """Yield user ids, row numbers of items and scores."""
-        name = f"{type(self.model).__name__}.recommend_all"
-        with progress_bar(self.n_users, show, desc=name, unit=" users", unit_scale=True) as bar:
-            for start in range(0, self.n_users, self.block_size):
-                stop = min(start + self.block_size, self.n_users)
-                rows = np.arange(start, stop) if self.numbers is None else self.numbers[start:stop]
-                seen = None
-                if self.exclude_seen:
-                    at = np.arange(start, stop)
-                    seen = self.model._seen(rows, None) if self.seen is None else self.seen.take(at)
-                exclude = None if seen is None else (seen.indptr, seen.indices)
-                candidates = self.candidates
-                if isinstance(candidates, tuple):
-                    indptr, lists = candidates
-                    first, last = indptr[start], indptr[stop]
-                    candidates = (indptr[start : stop + 1] - first, lists[first:last])
-                stand_ins = np.maximum(rows, 0)  # row 0 for users that the model does not know
-                queries = self.user_factors[start:stop] if self.numbers is None else self.user_factors[stand_ins]
-                best, scores = self.model._rank(queries, self.item_factors, self.k, exclude, candidates)
-                absent = None if self.absent is None else self.absent[start:stop]
-                if absent is not None and absent.any():
-                    own = None if seen is None else seen.take(np.flatnonzero(absent))
-                    best[absent], scores[absent] = without_seen(self.of_unknown, own, self.k)
-                yield self.model._raw(rows, "user") if self.names is None else self.names[start:stop], best, scores
-                bar.update(stop - start)
-
-
 def _item_names(model: Any) -> NDArray[Any]:
     """Return the ids of all items, in the order of the rows."""
     names: NDArray[Any] = model._raw(np.arange(len(model._factors()[1])), "item")
@@ -351,28 +282,29 @@ def _named(model: Any, blocks: Iterator[Block]) -> Iterator[Block]:
 
 
 def _write(
-    model: Any, work: _Work, show: bool | None, to: Any, titles: NDArray[Any] | None, renamed: Renaming,
-    library: str | None,
+    work: Work, show: bool | None, to: Any, kind: str, shard_size: int, titles: NDArray[Any] | None,
+    names: dict[str, str], library: str | None,
 ) -> int:  # fmt: skip
-    users = np.empty(0, np.int64) if model.user_ids_ is None else model.user_ids_
+    model = work.model
+    users = model._ids_of("user")
     some_absent = work.absent is not None and bool(work.absent.any())  # their ids may be of another type
     if work.names is not None and (work.new or some_absent):
         users = work.names
         if callable(to):
             frames.make_frame({"user": users}, library or model._library)  # raises now rather than at their block
-    kinds = {
-        "user": users,
-        "item": np.empty(0, np.int32) if model.item_ids_ is None else model.item_ids_,
-        "score": np.empty(0, model.user_factors.dtype),
-        "rank": np.empty(0, np.int64),
-    }
-    if titles is not None:
-        kinds["title"] = titles
     written = 0
-    with open_writer(to, renamed(kinds), library or model._library) as write:
-        for users, items, scores in work.blocks(show):
+    if kind in (".parquet", "folder"):
+        lists = ParquetLists(users, model._ids_of("item"), titles, work.item_factors.dtype, names)
+        if kind == "folder":
+            return write_folder(work, Path(to), lists, shard_size, show)
+        with whole_file(to, "lists") as path, lists.open(path) as write_group, work.progress(show) as bar:
+            for first, last in groups(range(work.n_users), lists.users_of_group(work.k)):
+                written += write_group(work.lists(first, last, bar))
+        return written
+    with open_writer(to, list(names.values()), library or model._library) as write:
+        for of_users, items, scores in work.blocks(show):
             called = None if titles is None else titles[np.maximum(items, 0)]
-            table = long_table(users, model._raw(items, "item"), scores, called)
-            write(renamed(table))
+            table = long_table(of_users, model._raw(items, "item"), scores, called)
+            write(renamed(table, names))
             written += len(table["rank"])
     return written

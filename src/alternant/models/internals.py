@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -12,7 +13,10 @@ from ..data.ids import Ids
 from ..data.interactions import Interactions
 from ._display import remember_quality as remember_quality  # re-exported
 from ._display import telling as telling
+from ._serving import SHARD_SIZE as SHARD_SIZE
 from ._storage import pack_ids
+
+PART = 1 << 20  # users whose interactions are counted at a time
 
 
 def factors(model: Any) -> tuple[NDArray[Any], NDArray[Any]]:
@@ -49,6 +53,20 @@ def seen(model: Any, users: NDArray[np.int64]) -> CSR:
     """Return the interactions of users in the fit, by row number."""
     rows: CSR = model._seen(users, None)
     return rows
+
+
+def seen_counts(model: Any, users: Any) -> Iterator[tuple[NDArray[np.int64], NDArray[np.int64]]]:
+    """Yield row numbers of users, some at a time, and how many interactions of the fit they have.
+
+    `users` are all (None), those of a slice, or those of the ids that the model knows.
+    """
+    numbers = known_rows(model, "users", users, "user") if not isinstance(users, slice | None) else None
+    indptr = model.interactions_.indptr
+    chosen = range(len(indptr) - 1)[users or slice(None)] if numbers is None else range(len(numbers))
+    for start in range(chosen.start, chosen.stop, PART):
+        rows = np.arange(start, min(start + PART, chosen.stop))
+        rows = rows if numbers is None else numbers[rows]
+        yield rows, indptr[rows + 1] - indptr[rows]
 
 
 def library_of(model: Any) -> str | None:

@@ -19,7 +19,6 @@ from . import frames
 
 Columns = dict[str, NDArray[Any]]
 Write = Callable[[Columns], None]
-Renaming = Callable[[Columns], Columns]
 
 
 def long_table(
@@ -42,8 +41,8 @@ def long_table(
     return table
 
 
-def column_names(columns: Any, with_titles: bool) -> Renaming:
-    """Return a function that gives the columns of a long table the names that a caller chose.
+def column_names(columns: Any, with_titles: bool) -> dict[str, str]:
+    """Return the names that a caller chose for the columns of a long table, by their usual names.
 
     Parameters
     ----------
@@ -53,7 +52,7 @@ def column_names(columns: Any, with_titles: bool) -> Renaming:
     """
     known = ["user", "item", "score", "rank", *(["title"] if with_titles else [])]
     if columns is None:
-        return lambda table: table
+        return {name: name for name in known}
     if not isinstance(columns, Mapping) or not all(isinstance(name, str) and name for name in columns.values()):
         raise TypeError(f"columns must map names to names, as in {{'user': 'user_id'}}, got {columns!r}")
     others = [name for name in columns if name not in known]
@@ -62,7 +61,12 @@ def column_names(columns: Any, with_titles: bool) -> Renaming:
     names = {name: columns.get(name, name) for name in known}
     if len(set(names.values())) < len(names):
         raise ValueError(f"columns must have distinct names, got {', '.join(names.values())}")
-    return lambda table: {names[name]: column for name, column in table.items()}
+    return names
+
+
+def renamed(table: Columns, names: dict[str, str]) -> Columns:
+    """Return a long table with other names of its columns."""
+    return {names[name]: column for name, column in table.items()}
 
 
 def titles_by_number(titles: Any, items: NDArray[Any]) -> NDArray[Any]:
@@ -126,55 +130,53 @@ def _titles_of_frame(frame: Any) -> dict[Any, Any]:
 # Destinations of the tables of `recommend_all`
 
 
-def check_destination(to: Any) -> None:
-    """Raise if lists can't be written to `to`: it must be a function or the name of a Parquet or CSV file."""
+def destination(to: Any, name: str = "to") -> str:
+    """Return the kind of destination, "function", ".csv", ".parquet" or "folder"; raise if it can't be written to."""
     if callable(to):
-        return
+        return "function"
     if not isinstance(to, (str, os.PathLike)):
         raise TypeError(
-            f"to must be the name of a .parquet or .csv file, or a function that takes a frame, got {type(to).__name__}"
+            "to must be the name of a .parquet or .csv file or of a folder, or a function that takes a frame, got "
+            f"{type(to).__name__}"
         )
-    path = Path(to)
-    if path.suffix.lower() not in (".parquet", ".csv"):
+    path, suffix = Path(to), Path(to).suffix.lower()
+    folder = path.is_dir() or not suffix or os.fspath(to)[-1:] in ("/", os.sep)
+    if not folder and suffix not in (".parquet", ".csv"):
         raise ValueError(
-            f"to must end in .parquet or .csv, got {str(path)!r}: change the file name, or pass a function"
+            f"{name} must end in .parquet or .csv, or name a folder, got {str(path)!r}: change the file name, or end "
+            "that of a folder with a slash"
         )
-    check_target(path, "lists")
-    if path.suffix.lower() == ".parquet" and importlib.util.find_spec("pyarrow") is None:
+    _check_folder(path) if folder else check_target(path, "lists")
+    if (folder or suffix == ".parquet") and importlib.util.find_spec("pyarrow") is None:
         raise ImportError(
-            f"to={str(path)!r} needs pyarrow, which is not installed: pip install 'alternant[files]', or write a .csv "
-            "file"
+            f"{name}={str(path)!r} needs pyarrow, which is not installed: pip install 'alternant[files]', or write a "
+            ".csv file"
         )
+    return "folder" if folder else suffix
+
+
+def _check_folder(folder: Path) -> None:
+    if folder.is_dir():
+        check_target(folder / "part", "lists")
+        return
+    if folder.exists():
+        raise NotADirectoryError(f"{str(folder)!r} is a file: name a .parquet or .csv file, or a new folder for lists")
+    check_target(folder, "lists")
 
 
 @contextmanager
-def open_writer(to: Any, kinds: Columns, library: str | None) -> Iterator[Write]:
-    """Yield a function that writes long tables, one after another.
+def open_writer(to: Any, names: list[str], library: str | None) -> Iterator[Write]:
+    """Yield a function that writes long tables with these columns, one after another, to a function or a .csv file.
 
-    Parameters
-    ----------
-    to : path or function
-    kinds : dict of arrays
-        All values that a column may hold, or an empty array of its dtype: they determine the column's type.
-    library : str or None
-        The library of the frames passed to a function.
+    `library` is that of the frames passed to a function.
     """
     if callable(to):
         yield lambda columns: to(frames.make_frame(columns, library))
         return
-    with whole_file(to, "lists") as path:
-        if path.suffix.lower() == ".csv":
-            with path.open("w", newline="", encoding="utf-8") as file:
-                writer = csv.writer(_Lines(file), lineterminator="\r\n")  # which also quotes a carriage return
-                writer.writerow(kinds)
-                yield lambda columns: writer.writerows(zip(*map(_texts, columns.values()), strict=True))
-            return
-        import pyarrow as pa
-        import pyarrow.parquet as pq
-
-        schema = pa.schema([(name, _arrow_type(name, column)) for name, column in kinds.items()])
-        with pq.ParquetWriter(path, schema) as parquet:
-            yield lambda columns: parquet.write_table(pa.table(dict(columns), schema=schema))
+    with whole_file(to, "lists") as path, path.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(_Lines(file), lineterminator="\r\n")  # which also quotes a carriage return
+        writer.writerow(names)
+        yield lambda columns: writer.writerows(zip(*map(_texts, columns.values()), strict=True))
 
 
 class _Lines:
@@ -191,19 +193,3 @@ def _texts(column: NDArray[Any]) -> list[Any]:
     # As a Python number, a float32 would be written with the 17 digits of a float64.
     texts: list[Any] = (column.astype(str) if column.dtype == np.float32 else column).tolist()
     return [text.decode("utf-8", "backslashreplace") if isinstance(text, bytes) else text for text in texts]
-
-
-def _arrow_type(name: str, values: NDArray[Any]) -> Any:
-    import pyarrow as pa
-
-    if values.dtype != object:
-        return pa.from_numpy_dtype(values.dtype)
-    if all(type(value) is str for value in values):
-        return pa.string()
-    try:
-        return pa.array(frames.plain_column(values)).type
-    except (ArithmeticError, NotImplementedError, TypeError, ValueError):  # pyarrow's errors are subclasses of these
-        raise TypeError(
-            f"{name}s must be of one type, such as strings or 64-bit numbers, to be written to a Parquet file, got "
-            f"{frames.kinds_of(values)}: write a .csv file, or pass a function"
-        ) from None

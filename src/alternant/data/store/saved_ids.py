@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..ids import PADDING, Ids, _Tail
+from ..._utils.mapped import release
+from ..ids import PADDING, PART, Ids, _Tail
 from ..twins import READERS
 from ..values import object_array
 from .array_files import ArrayWriter, FileState, map_array
@@ -52,6 +54,18 @@ class TextIds(Ids):
     def types(self) -> frozenset[type]:
         """The types of the ids."""
         return frozenset({str})
+
+    def release(self, rows: slice) -> None:
+        """Give back the memory of some rows, if they are mapped from a file."""
+        ends = self._offsets[rows.start], self._offsets[rows.stop]
+        release(self._offsets[rows], self._text[slice(*map(int, ends))])
+
+    def parts(self) -> Iterator[Any]:
+        """Yield what tells these ids from others, for a digest: as if they were in memory."""
+        for start in range(0, self._count, PART):
+            rows = slice(start, min(start + PART, self._count))
+            yield self._texts(np.arange(rows.start, rows.stop))
+            self.release(rows)
 
     def number(self, value: Any) -> int:
         """Return the row number of one id, -1 if it is unknown: by bisection, without a table."""

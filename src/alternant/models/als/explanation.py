@@ -8,8 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...data.csr import CSR
+from .._bulk import refuse_features_of_known_users
 from .._feature_model import row_ids
-from .._serving import refuse_features_of_known_users
 from .basis import Basis
 from .implicit_objective import ImplicitObjective, cached_basis
 
