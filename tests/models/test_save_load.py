@@ -21,7 +21,7 @@ from hypothesis import strategies as st
 from alternant import ImplicitALS, Popularity
 from alternant._utils import tensor_file
 from alternant._utils.atomic import check_target
-from alternant.models import FactorModel, ModelFileError, _storage
+from alternant.models import FactorModel, ModelFileError, _check_tensors, _storage
 
 rng = np.random.default_rng(0)
 R = sp.csr_array(rng.uniform(0.5, 4, (30, 20)) * (rng.random((30, 20)) < 0.25))
@@ -460,10 +460,10 @@ def test_rewriting_alone_does_no_harm(tmp_path, whole):
     assert_same(ImplicitALS.load(tmp_path / "m", mmap=True), ImplicitALS.load(tmp_path / "whole"))
 
 
-@pytest.mark.parametrize("version", ["5", "10", "9" * 30])
+@pytest.mark.parametrize("version", ["6", "10", "9" * 30])
 def test_a_newer_format_is_refused_with_the_advice_to_upgrade(tmp_path, whole, version):
     rewrite(whole, tmp_path / "m", alternant=version)
-    refused(tmp_path / "m", f"has format {version}, but this version of alternant reads formats up to 4: upgrade")
+    refused(tmp_path / "m", f"has format {version}, but this version of alternant reads formats up to 5: upgrade")
 
 
 def test_a_model_of_another_class_is_refused_with_the_right_one(tmp_path, whole):
@@ -522,6 +522,14 @@ def entries(indptr=None, indices=None, values=None):
     }
 
 
+def texts(change=None, offsets=None):
+    """The ids of 30 users as texts, one of which is changed, or with other offsets."""
+    words = [f"é{number:02}".encode() for number in range(30)]
+    words[7] = words[7] if change is None else change
+    ends = np.cumsum([0] + [len(word) for word in words]) if offsets is None else offsets
+    return {"user_ids_offsets": ends, "user_ids_utf8": np.frombuffer(b"".join(words), np.uint8)}
+
+
 TENSORS = {
     "items with other factors": {"item_factors": np.ones((20, 4), np.float32)},
     "items of another dtype": {"item_factors": np.ones((20, 5))},
@@ -556,19 +564,36 @@ TENSORS = {
     "an indptr beyond the entries": entries(indptr=np.array([0] + [3] * 29 + [4])),
     "an indptr that is too short": entries(indptr=np.array([0] + [3] * 29)),
     "an indptr without an entry": entries(indptr=np.array([], np.int64)),
+    "ids that do not ascend": texts("é99".encode()),
+    "an id twice": texts("é06".encode()),
+    "ids that are not UTF-8": texts(b"\xc307"),
+    "ids with falling offsets": texts(offsets=np.array([0, 4, 3] + [4 * n for n in range(3, 31)])),
+    "ids beyond the text": texts(offsets=np.arange(31) * 4 + 1),
+    "too few ids": texts(offsets=np.arange(30) * 4),
+    "offsets without texts": {"user_ids_offsets": np.arange(31) * 4},
     "an indptr in 32 bits": entries(indptr=np.array([0] + [3] * 30, np.int32)),
 }  # fmt: skip
 
 
-def test_the_interactions_above_are_whole_but_for_what_is_wrong_with_them(tmp_path, whole):
-    rewrite(whole, tmp_path / "m", entries())
-    assert ImplicitALS.load(tmp_path / "m").interactions_.to_scipy().nnz == 3
+def test_the_tensors_above_are_whole_but_for_what_is_wrong_with_them(tmp_path, whole, monkeypatch):
+    rewrite(whole, tmp_path / "m", entries() | texts())
+    for part in (1 << 20, 2):  # checked at a time
+        monkeypatch.setattr(_check_tensors, "PIECE", part)
+        monkeypatch.setattr(_check_tensors, "PART", part)
+        loaded = ImplicitALS.load(tmp_path / "m")
+        assert loaded.interactions_.to_scipy().nnz == 3
+        assert loaded.user_ids_[[0, 29]].tolist() == ["é00", "é29"]
+    rewrite(whole, tmp_path / "m")
+    np.testing.assert_array_equal(ImplicitALS.load(tmp_path / "m").interactions_.indices, R.indices)
 
 
 @pytest.mark.parametrize("case", TENSORS)
-def test_tensors_that_do_not_fit_each_other_are_refused(tmp_path, whole, case):
+def test_tensors_that_do_not_fit_each_other_are_refused(tmp_path, whole, case, monkeypatch):
     rewrite(whole, tmp_path / "m", TENSORS[case])
-    refused(tmp_path / "m", "damaged model file")
+    for part in (1 << 20, 2):
+        monkeypatch.setattr(_check_tensors, "PIECE", part)
+        monkeypatch.setattr(_check_tensors, "PART", part)
+        refused(tmp_path / "m", "damaged model file")
 
 
 @pytest.mark.parametrize("name", ["user_factors", "item_factors", "indices", "values", "shape"])

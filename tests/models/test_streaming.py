@@ -174,6 +174,24 @@ def test_a_model_fitted_from_a_store_is_saved_whole(tmp_path, small_parts):
     np.testing.assert_array_equal(one.user_ids_, other.user_ids_)
 
 
+def test_ids_that_are_texts_go_from_a_store_to_a_file_and_back(tmp_path):
+    """Without a Python object for each of them, in one file with ids that are numbers."""
+    users, items = [f"u{number}é" for number in (11, 2, 33, 2)], [3, 4, 5, 5]
+    stored = Interactions.from_batches([(users, items)], store=tmp_path / "store")
+    model = ImplicitALS(factors=2, random_state=0).fit(stored)
+    model.save(tmp_path / "m")
+    for mmap in (False, True):
+        loaded = ImplicitALS.load(tmp_path / "m", mmap=mmap)
+        loaded.save(tmp_path / "again")
+        assert (tmp_path / "again").read_bytes() == (tmp_path / "m").read_bytes()
+        assert loaded.recommend("u2é", 1)[0] == model.recommend("u2é", 1)[0]
+        assert not any("_memory" in one._user_ids.__dict__ for one in (loaded, model))
+        assert loaded.user_ids_.tolist() == sorted(set(users))
+        assert loaded.partial_fit((["new"], [3])).user_ids_.tolist() == [*sorted(set(users)), "new"]
+        loaded.save(tmp_path / "again")
+        assert ImplicitALS.load(tmp_path / "again").user_ids_.tolist() == loaded.user_ids_.tolist()
+
+
 def test_other_models_learn_from_a_store_if_it_fits_in_memory(tmp_path, monkeypatch):
     memory = Interactions.from_arrays([1, 1, 2, 3], [5, 6, 5, 7], [1.0, 0.0, 1.0, 1.0], aggregate="last")
     stored = Interactions.from_batches(

@@ -242,7 +242,8 @@ class FactorModel(
         ----------
         path : path
         mmap : bool
-            Memory-map the factors, read-only, instead of reading them, so that several processes share one copy.
+            Memory-map the factors, interactions and ids, read-only, instead of reading them, so that several processes
+            share one copy, and memory holds only what is used.
 
         Raises
         ------

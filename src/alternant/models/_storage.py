@@ -4,12 +4,13 @@ The tensors are the factors (`user_factors` and `item_factors`; if users are spa
 `user_factors_indices`, `user_factors_values` and `item_factors_transposed`, or the same three of `item_factors`, by
 column) and, if present, the interactions (`indptr`, `indices`, `values`, `shape`), the raw ids (`user_ids`, `item_ids`:
 int64, or the bytes of a JSON list, in which, since version 4, a UUID, a date or a datetime is an object of its type and
-its text), the degrees of the fit (`user_degrees`, `item_degrees`, since version 2, with their exponents as ``degrees``
-in the header), `item_counts` (the number of interactions of each item, if the interactions themselves are left out)
-and, since version 3, what was learned from features (`user_features_weights` and so on; see `_prior_storage`). A model
-is written as the oldest version that can hold it. The header's ``__metadata__`` contains ``alternant`` (the version of
-the format), ``model`` (the class), ``parameters`` and ``state`` (both JSON), and ``library`` (of the data frame the
-model was fitted on).
+its text; those of a store that are strings, since version 5, as `user_ids_utf8`, one after another in ascending order,
+and `user_ids_offsets`, where each of them begins and the last one ends), the degrees of the fit (`user_degrees`,
+`item_degrees`, since version 2, with their exponents as ``degrees`` in the header), `item_counts` (the number of
+interactions of each item, if the interactions themselves are left out) and, since version 3, what was learned from
+features (`user_features_weights` and so on; see `_prior_storage`). A model is written as the oldest version that can
+hold it. The header's ``__metadata__`` contains ``alternant`` (the version of the format), ``model`` (the class),
+``parameters`` and ``state`` (both JSON), and ``library`` (of the data frame the model was fitted on).
 """
 
 from __future__ import annotations
@@ -29,15 +30,17 @@ from numpy.typing import NDArray
 
 from .._utils import tensor_file
 from .._utils.atomic import whole_file
-from .._utils.validation import all_finite
 from ..data.csr import CSR
 from ..data.ids import Ids
+from ..data.store.saved_ids import TextIds
 from ..data.values import object_array
+from ._check_tensors import are_distinct, is_canonical, is_finite, text_ids
 from ._fit_loop import freeze
 from ._prior_storage import names_of, pack_priors, unpack_prior
 from .als.degrees import Degrees
 
-FORMAT_VERSION = WITH_TYPED_IDS = 4
+FORMAT_VERSION = WITH_TEXTS = 5
+WITH_TYPED_IDS = 4
 WITH_FEATURES = 3
 WITHOUT_FEATURES = 2
 _FACTORS = {"user_factors", "item_factors"}
@@ -46,12 +49,14 @@ _SPARSE_ITEMS = {"item_factors_indptr", "item_factors_indices", "item_factors_va
 _DENSE_ITEMS = {"item_factors_transposed"}  # beside sparse users
 _INTERACTIONS = {"indptr", "indices", "values", "shape"}
 _IDS = {"user_ids", "item_ids"}
+_TEXTS = {kind: {f"{kind}_ids_offsets", f"{kind}_ids_utf8"} for kind in ("user", "item")}
 _DEGREES = {"user_degrees", "item_degrees"}
 _COUNTS = {"item_counts"}
 _TYPED: dict[str, Callable[[str], Any]] = {  # ids kept as type and text
     "UUID": UUID, "date": date.fromisoformat, "datetime": datetime.fromisoformat,
 }  # fmt: skip
 
+MAPPED = {"indptr", "indices", "values", *_IDS, *_TEXTS["user"], *_TEXTS["item"]}  # if asked for, beside the factors
 # What may be raised when reading a header or tensors that `save` did not write.
 _DAMAGE = (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError)
 
@@ -75,10 +80,13 @@ def save(model: Any, path: str | os.PathLike[str], interactions: bool) -> None:
         tensors |= {"indptr": csr.indptr, "indices": csr.indices, "values": csr.data, "shape": np.array(csr.shape)}
     elif (counts := model._item_counts()) is not None:
         tensors["item_counts"] = counts
-    typed = False
+    typed = texts = False
     for kind in ("user", "item"):
         ids = model._ids_of(kind)
-        if ids is not None:
+        if isinstance(ids, TextIds):
+            texts = True
+            tensors |= {f"{kind}_ids_offsets": ids.offsets, f"{kind}_ids_utf8": ids.text}
+        elif ids is not None:
             tensors[f"{kind}_ids"] = pack_ids(ids, kind)
             typed |= any(one.__name__ in _TYPED for one in ids.types)
     degrees = getattr(model, "_degrees", None)
@@ -89,7 +97,9 @@ def save(model: Any, path: str | os.PathLike[str], interactions: bool) -> None:
     of_features, features = pack_priors(model)
     tensors |= of_features
     metadata = {
-        "alternant": str(WITH_TYPED_IDS if typed else WITH_FEATURES if features else WITHOUT_FEATURES),
+        "alternant": str(
+            WITH_TEXTS if texts else WITH_TYPED_IDS if typed else WITH_FEATURES if features else WITHOUT_FEATURES
+        ),
         "model": type(model).__name__,
         "parameters": json.dumps({name: _plain(value) for name, value in model.get_params().items()}),
         "state": json.dumps({name: getattr(model, name) for name in _state_names(model) if hasattr(model, name)}),
@@ -112,7 +122,7 @@ def load(cls: Any, path: str | os.PathLike[str], mmap: bool) -> Any:
             raise ValueError(f"{str(path)!r} is a pipe or a device: pass the path of a regular file")
         raise FileNotFoundError(f"there is no model file {str(path)!r}")
     try:
-        metadata, tensors = tensor_file.read(path, lambda name: mmap and "factors" in name)
+        metadata, tensors = tensor_file.read(path, lambda name: mmap and ("factors" in name or name in MAPPED))
         _check_version(path, metadata)
         return _restore(_find_class(cls, path, metadata["model"]), metadata, tensors)
     except tensor_file.TensorFileError as error:
@@ -152,10 +162,11 @@ def _restore(cls: Any, metadata: dict[str, str], tensors: dict[str, NDArray[Any]
     """Build the model, refusing inconsistent tensors: kernels do not check the arrays of a model again."""
     items_of = _SPARSE_ITEMS if _SPARSE_ITEMS & tensors.keys() else _DENSE_ITEMS
     sides = _SPARSE_USERS | items_of if _SPARSE_USERS & tensors.keys() else _FACTORS
-    optional = _INTERACTIONS | _IDS | _DEGREES | _COUNTS | names_of("user") | names_of("item")
+    texts = _TEXTS["user"] | _TEXTS["item"]
+    optional = _INTERACTIONS | _IDS | texts | _DEGREES | _COUNTS | names_of("user") | names_of("item")
     unexpected = tensors.keys() - sides - optional
     missing = sides - tensors.keys()
-    for together in (_INTERACTIONS, _DEGREES, names_of("user"), names_of("item")):
+    for together in (_INTERACTIONS, *_TEXTS.values(), _DEGREES, names_of("user"), names_of("item")):
         missing |= together - tensors.keys() if together & tensors.keys() else set()
     if unexpected or missing:
         raise KeyError(*sorted(missing), *sorted(unexpected))
@@ -176,6 +187,8 @@ def _restore(cls: Any, metadata: dict[str, str], tensors: dict[str, NDArray[Any]
         packed = tensors.get(f"{kind}_ids")
         if packed is not None:
             state[f"_{kind}_ids"] = _unpack_ids(packed, len(factors))
+        elif _TEXTS[kind] <= tensors.keys():
+            state[f"_{kind}_ids"] = text_ids(tensors[f"{kind}_ids_offsets"], tensors[f"{kind}_ids_utf8"], len(factors))
     if "user_degrees" in tensors:
         state["_degrees"] = _unpack_degrees(tensors, metadata, len(users), len(items))
     for kind, factors in (("user", users), ("item", items)):
@@ -234,13 +247,15 @@ def _unpack_csr(name: str, tensors: dict[str, NDArray[Any]], rows: int, columns:
 
 
 def _is_finite(factors: Any) -> bool:
-    return all_finite(factors if isinstance(factors, np.ndarray) else factors.data)
+    return is_finite(factors if isinstance(factors, np.ndarray) else factors.data)
 
 
 def pack_ids(ids: Ids, kind: str) -> NDArray[Any]:
     """Return ids as a tensor, or raise if a file can't represent them."""
     if ids.are_numbers:
         return ids.values
+    if isinstance(ids, TextIds):
+        return ids.text
     listed = ids.values.tolist()
     members = [value for value in listed if isinstance(value, Enum)]
     if members:
@@ -280,8 +295,7 @@ def _untyped(value: dict[str, str]) -> Any:
 def _unpack_ids(packed: NDArray[Any], count: int) -> Ids:
     numbers = packed.dtype == np.int64
     ids = Ids(packed if numbers else object_array(json.loads(packed.tobytes(), object_hook=_untyped)))
-    distinct = np.unique(packed) if numbers else set(ids.values.tolist())
-    if len(ids) != count or len(distinct) != count:
+    if len(ids) != count or not (are_distinct(packed) if numbers else len(set(ids.values.tolist())) == count):
         raise ValueError(f"{len(ids)} ids that do not fit {count} rows")
     return ids
 
@@ -301,21 +315,7 @@ def _unpack_degrees(
 
 
 def _check_csr(csr: CSR, rows: int, columns: int) -> None:
-    indptr, indices = csr.indptr, csr.indices
-    valid = (
-        csr.shape == (rows, columns)
-        and indptr.dtype == np.int64
-        and indices.dtype in (np.int32, np.int64)
-        and indptr.shape == (rows + 1,)
-        and indices.shape == csr.data.shape == (indptr[-1],)
-        and indptr[0] == 0
-        and (indptr[1:] >= indptr[:-1]).all()
-        and (len(indices) == 0 or (indices.min() >= 0 and indices.max() < columns))
-        and ((np.diff(indices) > 0) | np.isin(np.arange(1, len(indices)), indptr)).all()
-        and csr.data.dtype in (np.float32, np.float64)
-        and all_finite(csr.data)
-    )
-    if not valid:
+    if csr.shape != (rows, columns) or not is_canonical(csr):
         raise ValueError("interactions that do not fit the factors")
 
 

@@ -159,7 +159,7 @@ class Texts:
         import pyarrow as pa
 
         ids = open_ids(folder, side, "texts")
-        offsets, text = np.array(ids._offsets), np.array(ids._text)  # type: ignore[attr-defined]
+        offsets, text = np.array(ids.offsets), np.array(ids.text)  # type: ignore[attr-defined]
         self._known = pa.LargeStringArray.from_buffers(len(ids), pa.py_buffer(offsets), pa.py_buffer(text))
 
 

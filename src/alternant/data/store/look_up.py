@@ -94,7 +94,7 @@ class TextNumbers:
     """
 
     def __init__(self, ids: TextIds) -> None:
-        offsets, text = np.asarray(ids._offsets), np.asarray(ids._text)
+        offsets, text = np.asarray(ids.offsets), np.asarray(ids.text)
         seed = 0
         while True:
             hashes = hash_texts(offsets, text, seed).view(np.int64)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from functools import cached_property
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +26,7 @@ class TextIds(Ids):
     """Ids that are strings in ascending order, mapped from files; Python objects are made of all only if needed."""
 
     def __init__(self, offsets: NDArray[np.int64], text: NDArray[np.uint8]) -> None:
-        self._offsets, self._text = offsets, text
+        self.offsets, self.text = offsets, text
         self._count = len(offsets) - 1
 
     def __reduce__(self) -> tuple[type[Ids], tuple[NDArray[Any]]]:
@@ -38,7 +39,7 @@ class TextIds(Ids):
     def _memory(self) -> NDArray[Any]:  # type: ignore[override]
         step, out = 1 << 20, np.empty(self._count, object)
         for start in range(0, self._count, step):
-            out[start : start + step] = self._texts(np.arange(start, min(start + step, self._count)))
+            out[start : start + step] = self._run(start, min(start + step, self._count))
         return out
 
     @cached_property
@@ -57,14 +58,14 @@ class TextIds(Ids):
 
     def release(self, rows: slice) -> None:
         """Give back the memory of some rows, if they are mapped from a file."""
-        ends = self._offsets[rows.start], self._offsets[rows.stop]
-        release(self._offsets[rows], self._text[slice(*map(int, ends))])
+        ends = self.offsets[rows.start], self.offsets[rows.stop]
+        release(self.offsets[rows], self.text[slice(*map(int, ends))])
 
     def parts(self) -> Iterator[Any]:
         """Yield what tells these ids from others, for a digest: as if they were in memory."""
         for start in range(0, self._count, PART):
             rows = slice(start, min(start + PART, self._count))
-            yield self._texts(np.arange(rows.start, rows.stop))
+            yield self._run(rows.start, rows.stop)
             self.release(rows)
 
     def number(self, value: Any) -> int:
@@ -88,17 +89,26 @@ class TextIds(Ids):
         """Return the ids of row numbers; -1 (padding) becomes None."""
         if "_memory" in self.__dict__:
             return super().raw(numbers)
+        if numbers.ndim == 1 and len(numbers) and numbers[0] >= 0 and (np.diff(numbers) == 1).all():
+            return object_array(self._run(int(numbers[0]), int(numbers[-1]) + 1))
         chosen, place = np.unique(numbers, return_inverse=True)
         texts = object_array([None if number < 0 else text for number, text in
                               zip(chosen.tolist(), self._texts(np.maximum(chosen, 0)), strict=True)])  # fmt: skip
         return texts[place.reshape(numbers.shape)]
 
+    def _run(self, first: int, last: int) -> list[str]:
+        """Return the ids of consecutive rows."""
+        ends = self.offsets[first : last + 1]
+        text = self.text[ends[0] : ends[-1]].tobytes()
+        cuts = (ends - ends[0]).tolist()
+        return [text[start:end].decode() for start, end in pairwise(cuts)]
+
     def _bytes(self, number: int) -> bytes:
-        return self._text[self._offsets[number] : self._offsets[number + 1]].tobytes()
+        return self.text[self.offsets[number] : self.offsets[number + 1]].tobytes()
 
     def _texts(self, numbers: NDArray[Any]) -> list[str]:
-        starts, ends = self._offsets[numbers].tolist(), self._offsets[numbers + 1].tolist()
-        return [self._text[start:end].tobytes().decode() for start, end in zip(starts, ends, strict=True)]
+        starts, ends = self.offsets[numbers].tolist(), self.offsets[numbers + 1].tolist()
+        return [self.text[start:end].tobytes().decode() for start, end in zip(starts, ends, strict=True)]
 
 
 def names_of(side: str, kind: Kind) -> list[str]:
