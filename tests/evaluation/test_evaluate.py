@@ -199,7 +199,7 @@ def test_results_do_not_depend_on_threads_or_blocks(kind, monkeypatch):
     train, test = leave_k_out(data, 2, random_state=0)
     results = []
     for threads, block in ((1, 4096), (2, 7), (8, 13)):
-        monkeypatch.setattr("alternant.evaluation._users.BLOCK", block)
+        monkeypatch.setattr("alternant.evaluation._held_out.BLOCK", block)
         model = kind(factors=8, random_state=0, num_threads=threads).fit(train)
         results.append(evaluate(model, test, k=(3, 7)))
     for other in results[1:]:

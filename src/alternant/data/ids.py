@@ -68,7 +68,11 @@ class Ids:
         return view
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, Ids) and (self is other or np.array_equal(self.values, other.values))
+        if self is other or not isinstance(other, Ids) or len(self) != len(other):
+            return self is other
+        if not (self.are_numbers and other.are_numbers):
+            return np.array_equal(self.values, other.values)
+        return same_arrays(self.values, other.values)
 
     __hash__: ClassVar[None] = None  # type: ignore[assignment]
 
@@ -285,6 +289,18 @@ class Ids:
             return self, numbers
         numbers[new] = len(self) + np.arange(new.sum())
         return self.extended(other.values[new].tolist()), numbers
+
+
+def same_arrays(one: NDArray[Any], other: NDArray[Any]) -> bool:
+    """Whether two vectors are equal; those that are mapped are read a part at a time."""
+    if len(one) != len(other):
+        return False
+    for start in range(0, len(one), PART):
+        parts = one[start : start + PART], other[start : start + PART]
+        if not np.array_equal(*parts):
+            return False
+        release(*parts)
+    return True
 
 
 def refuse_missing(name: str, values: list[Any]) -> None:

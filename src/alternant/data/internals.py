@@ -7,6 +7,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from .._utils.mapped import release
+from .csr import CSR
 from .events import Events
 from .ids import Ids
 from .interactions import Interactions
@@ -20,6 +22,24 @@ def ids_of(interactions: Interactions, kind: str) -> Ids:
 def library_of(interactions: Interactions) -> str | None:
     """Return the library of the frame that the interactions were made from, if any."""
     return interactions._library
+
+
+def is_stored(interactions: Interactions) -> bool:
+    """Whether interactions are in a store."""
+    return interactions._store is not None
+
+
+def stored_rows(interactions: Interactions) -> CSR:
+    """Return the pairs by user, mapped into memory if they are in a store; all values may be one in memory."""
+    return interactions._pairs.matrix
+
+
+def release_rows(matrix: CSR, rows: NDArray[np.int64]) -> None:
+    """Give back the pages of a memory-mapped matrix from the first of some ascending rows to the last."""
+    if len(rows):
+        first, last = int(rows.min()), int(rows.max()) + 1
+        entries = slice(int(matrix.indptr[first]), int(matrix.indptr[last]))
+        release(matrix.indptr[first : last + 1], matrix.indices[entries], matrix.data[entries])
 
 
 def select(interactions: Interactions, keep: NDArray[np.bool_]) -> Interactions:

@@ -34,9 +34,10 @@ class Breakdown:
 
     @classmethod
     def of(
-        cls, model: Any, seen: CSR | None, tested: NDArray[np.int64], relevant: CSR, found: dict[int, NDArray[np.int64]]
-    ) -> Breakdown:
-        """Count; `tested` are the users evaluated, as rows of `seen` and `relevant`."""
+        cls, model: Any, seen: CSR | None, tested: NDArray[np.int64], relevant: NDArray[np.int64],
+        found: dict[int, NDArray[np.int64]],
+    ) -> Breakdown:  # fmt: skip
+        """Count; `tested` are the users evaluated, as rows of `seen`, and `relevant` counts by item."""
         counted = getattr(model, "_item_counts", lambda: None)()
-        activity = None if seen is None else np.diff(seen.indptr)[tested]
-        return cls(activity, counted, np.bincount(relevant.indices, minlength=relevant.shape[1]), found)
+        activity = None if seen is None else seen.indptr[tested + 1] - seen.indptr[tested]
+        return cls(activity, counted, relevant, found)

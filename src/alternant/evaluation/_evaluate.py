@@ -116,30 +116,28 @@ def evaluate(
     users, user_ids = evaluation_users(
         model, test, user_items, user_features, candidates, exclude_seen, relevant_from, lengths[0]
     )
-    tested = np.flatnonzero(np.diff(users.test.indptr))
-    position = np.full(len(users.queries), -1)
-    position[tested] = np.arange(len(tested))
+    tested = users.held.users
     sums: dict[str, Sums] = {}
     means: dict[str, float] = {}
     found: dict[int, NDArray[np.int64]] = {}
     if any(name in AT_K for name in names):
-        _measure_lists(model, users, lengths, names, position, sums, means, found)
+        _measure_lists(model, users, lengths, names, sums, means, found)
     if "auc" in names:
-        sums["auc"] = _auc(model, users, position)
+        sums["auc"] = _auc(model, users)
     if any(name in RATING_METRICS for name in names):
-        sums |= {name: total for name, total in _rating_errors(model, users, position).items() if name in names}
+        sums |= {name: total for name, total in _rating_errors(model, users).items() if name in names}
     means |= {name: total.mean() for name, total in sums.items()}
     order = [f"{name}@{length}" for name in names if name in AT_K for length in lengths]
     order += [name for name in names if name not in AT_K]
     result = Evaluation(
         means={name: means[name] for name in order},
         per_user={name: sums[name].value(sums[name].sums, sums[name].weights) for name in order if name in sums},
-        users=user_ids[tested],
+        users=user_ids,
         n_users_evaluated=len(tested),
         n_users_without_test=len(users.queries) - len(tested),
-        n_test_pairs=len(users.test.data),
+        n_test_pairs=users.held.n_pairs,
         _sums={name: sums[name] for name in order if name in sums},
-        _breakdown=Breakdown.of(model, users.seen, tested, users.relevant, found),
+        _breakdown=Breakdown.of(model, users.seen, tested, users.held.by_item, found),
     )
     internals.remember_quality(model, result.means, len(tested))
     log.info("%s: %r", type(model).__name__, result)
@@ -179,20 +177,20 @@ def _check_metrics(metrics: Any, model: Any, sampled: bool) -> list[str]:
 
 
 def _measure_lists(
-    model: Any, users: EvaluationUsers, lengths: list[int], names: list[str], position: NDArray[np.int64],
-    sums: dict[str, Sums], means: dict[str, float], hits_by_item: dict[int, NDArray[np.int64]],
+    model: Any, users: EvaluationUsers, lengths: list[int], names: list[str], sums: dict[str, Sums],
+    means: dict[str, float], hits_by_item: dict[int, NDArray[np.int64]],
 ) -> None:  # fmt: skip
-    n_tested, n_items = int((position >= 0).sum()), len(users.items)
+    held, n_tested, n_items = users.held, len(users.held.users), len(users.items)
     wanted = [name for name in names if name in AT_K]
     values = {(name, k): np.zeros(n_tested) for name in wanted if name not in CATALOGUE_METRICS for k in lengths}
     counted = np.zeros(n_tested)
     hits_by_item |= {k: np.zeros(n_items, np.int64) for k in lengths}
     exposure = {k: np.zeros(n_items, np.int64) for k in lengths} if set(wanted) & set(CATALOGUE_METRICS) else {}
     information = _self_information(model, n_items) if "novelty" in wanted else None
-    for rows in users.blocks():
+    for rows in held.blocks(held.ranked):
         ids = _top_k_lists(model, users, rows, lengths[-1])
-        hits, n_relevant = _hits(ids, users.relevant.take(rows))
-        at = position[rows]
+        hits, n_relevant = _hits(ids, held.relevant(rows))
+        at = np.searchsorted(held.users, rows)
         counted[at] = 1
         for k in lengths:
             for name, per_user in list_metrics(hits[:, :k], n_relevant).items():
@@ -223,18 +221,18 @@ def _self_information(model: Any, n_items: int) -> NDArray[np.float64]:
             "novelty needs the interactions of the fit, which this model does not hold (it was saved without them, or "
             "its factors were set by hand): leave novelty out of metrics"
         )
-    counts = np.bincount(known.indices, minlength=n_items)
+    counts = known.column_counts()
     return np.asarray(-np.log2(np.maximum(counts, 1) / max(known.shape[0], 1)))
 
 
 def _top_k_lists(model: Any, users: EvaluationUsers, rows: NDArray[np.int64], k: int) -> NDArray[np.int32]:
-    seen = None if users.seen is None else users.seen.take(rows)
+    seen = users.seen_by(rows)
     exclude = None if seen is None else (seen.indptr, seen.indices)
     allowed: Any = users.candidates
     if isinstance(users.candidates, CSR):
         part = users.candidates.take(rows)
         allowed = part.indptr, part.indices
-    ids, _ = internals.rank(model, users.queries[rows], users.items, k, exclude, allowed)
+    ids, _ = internals.rank(model, users.factors(rows), users.items, k, exclude, allowed)
     return np.asarray(ids)
 
 
@@ -247,34 +245,36 @@ def _hits(ids: NDArray[np.int32], relevant: CSR) -> tuple[NDArray[np.bool_], NDA
     return (ids >= 0) & (wanted[at] == keys), n_relevant
 
 
-def _auc(model: Any, users: EvaluationUsers, position: NDArray[np.int64]) -> Sums:
-    n_tested, n_items = int((position >= 0).sum()), len(users.items)
-    values, counted = np.zeros(n_tested), np.zeros(n_tested)
-    queries, items = (internals.ranking_vectors(model, vectors) for vectors in (users.queries, users.items))
-    for rows in users.blocks():
-        relevant = users.relevant.take(rows)
-        seen = None if users.seen is None else users.seen.take(rows)
-        above, equal = internals.count_above(model, queries[rows], items, seen, relevant)
+def _auc(model: Any, users: EvaluationUsers) -> Sums:
+    held, n_items = users.held, len(users.items)
+    values, counted = np.zeros((2, len(held.users)))
+    items = internals.ranking_vectors(model, users.items)
+    for rows in held.blocks(held.ranked):
+        relevant = held.relevant(rows)
+        seen, vectors = users.seen_by(rows), internals.ranking_vectors(model, users.factors(rows))
+        above, equal = internals.count_above(model, vectors, items, seen, relevant)
         positives = np.diff(relevant.indptr)
         negatives = n_items - positives - (0 if seen is None else np.diff(seen.indptr))
         # Every pair of positives contributes 1 to the sum (one is above the other, or each counts half): subtract.
         beaten = np.add.reduceat(above + equal / 2, relevant.indptr[:-1]) - positives * (positives - 1) / 2
         defined = negatives > 0
-        at = position[rows[defined]]
+        at = np.searchsorted(held.users, rows[defined])
         values[at] = 1 - beaten[defined] / (positives[defined] * negatives[defined])
         counted[at] = 1
     return Sums(values, counted)
 
 
-def _rating_errors(model: Any, users: EvaluationUsers, position: NDArray[np.int64]) -> dict[str, Sums]:
+def _rating_errors(model: Any, users: EvaluationUsers) -> dict[str, Sums]:
     """Return the sums of squared and absolute errors of the predicted ratings."""
-    rows, columns = users.test.positions()
-    predicted = internals.predicted(model, users.queries, users.items, rows, columns.astype(np.int64))
-    errors = predicted.astype(np.float64) - users.test.data
-    n_tested = int((position >= 0).sum())
-    owner = position[rows]
-    squares, absolute = (
-        np.bincount(owner, error, minlength=n_tested).astype(np.float64) for error in (errors**2, np.abs(errors))
-    )
-    counts = np.bincount(owner, minlength=n_tested).astype(np.float64)
+    held = users.held
+    squares, absolute, counts = np.zeros((3, len(held.users)))
+    for rows in held.blocks(held.users):
+        first = int(np.searchsorted(held.users, rows[0]))
+        test, part = held.take(rows), slice(first, first + len(rows))
+        owner, columns = test.positions()
+        predicted = internals.predicted(model, users.factors(rows), users.items, owner, columns.astype(np.int64))
+        errors = predicted.astype(np.float64) - test.data
+        squares[part] = np.bincount(owner, errors**2, minlength=len(rows))
+        absolute[part] = np.bincount(owner, np.abs(errors), minlength=len(rows))
+        counts[part] = np.diff(test.indptr)
     return {"rmse": Sums(squares, counts, root=True), "mae": Sums(absolute, counts)}

@@ -2,75 +2,74 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from .._utils.mapped import release
 from ..data.csr import CSR
 from ..data.events import refuse_events
 from ..data.features import Features
 from ..data.interactions import Interactions
-from ..data.internals import ids_of
+from ..data.internals import ids_of, is_stored, release_rows
 from ..data.validation import is_sparse
 from ..models import internals
-
-BLOCK = 4096  # users ranked at a time
+from ._held_out import HeldOut, Leaks, Rows, RowsInMemory, RowsInStore
 
 
 @dataclass(frozen=True)
 class EvaluationUsers:
-    """The users of a test set: their factors, seen items, test interactions and relevant items, a row each."""
+    """The users of a test set: their factors, seen items, held-out interactions and candidates, a row each."""
 
     queries: NDArray[Any]
     items: NDArray[Any]
     seen: CSR | None
-    test: CSR
-    relevant: CSR
+    held: HeldOut
     candidates: CSR | NDArray[np.int64] | None
 
-    def blocks(self) -> Iterator[NDArray[np.int64]]:
-        """Yield the rows that have relevant items, in blocks."""
-        rows = np.flatnonzero(np.diff(self.relevant.indptr))
-        for start in range(0, len(rows), BLOCK):
-            yield rows[start : start + BLOCK]
+    # Pages of memory maps are given back: else those of all users would add up.
+
+    def factors(self, rows: NDArray[np.int64]) -> NDArray[Any]:
+        """Return the factors of some users."""
+        chosen: NDArray[Any] = self.queries[rows]
+        if isinstance(self.queries, np.ndarray):
+            release(self.queries[rows[0] : rows[-1] + 1])
+        return chosen
+
+    def seen_by(self, rows: NDArray[np.int64]) -> CSR | None:
+        """Return what some users have seen."""
+        if self.seen is None:
+            return None
+        chosen = self.seen.take(rows)
+        release_rows(self.seen, rows)
+        return chosen
 
 
 def evaluation_users(
     model: Any, test: Any, user_items: Any, user_features: Any, candidates: Any, exclude_seen: bool,
     relevant_from: float | None, least: int,
 ) -> tuple[EvaluationUsers, NDArray[Any]]:  # fmt: skip
-    """Return the users of the rows of `test`, and their ids; `least` is the length of the shortest list."""
+    """Return the users of the rows of `test`, and the ids of those measured; `least` is the shortest list's length."""
     for name, given in (("test", test), ("user_items", user_items)):
         refuse_events(name, given)
     users, items = internals.factors(model)
     original, rows_of = test, ids_of(test, "user") if isinstance(test, Interactions) else None
+    rows: Rows
     if user_items is None and user_features is None:
+        rows, queries = _rows_of_fit(model, test, items, len(users)), users
         if isinstance(test, Interactions) and internals.model_ids(model, "user") is not None:
-            internals.refuse_unknown(model, "test", test)
             rows_of = internals.model_ids(model, "user")
-            test = test.reindex(users=rows_of, items=internals.model_ids(model, "item")).matrix
-        held = internals.known_columns(model, "test", test, items, len(users))
-        if held.shape[0] != len(users):
-            raise ValueError(
-                f"test must have one row for each of the {len(users)} users of the fit, got {held.shape[0]}: pass a "
-                "test matrix with the rows of the fit, or, for new users, their known interactions as user_items"
-            )
-        queries = users
-        seen = internals.seen(model, np.arange(len(users))) if exclude_seen else None
-        user_ids = internals.raw_ids(model, np.arange(len(users)), "user")
+        seen = internals.all_seen(model) if exclude_seen else None
+        ids = None
     else:
         held, known, queries, ids, rows_of = _new_users(model, test, user_items, user_features)
-        user_ids = np.arange(len(queries)) if ids is None else ids
-        seen = known if exclude_seen else None
+        rows, seen = RowsInMemory(held), known if exclude_seen else None
         if ids is not None and exclude_seen:
             _refuse_users_of_the_fit(model, ids, held, by_features=user_features is not None)
-    if seen is not None:
-        _refuse_leaks(seen, held)
-    relevant = held.data > 0 if relevant_from is None else held.data >= relevant_from
-    chosen = held.filter(relevant)
+        ids = np.arange(len(queries)) if ids is None else ids
+    counted = HeldOut(rows, predicts_ratings(model), relevant_from, seen)
     if candidates is not None and np.ndim(candidates) == 1:
         candidates = np.unique(internals.row_numbers(model, "candidates", candidates, "item"))
         if not len(candidates):
@@ -84,8 +83,24 @@ def evaluation_users(
         candidates = _check_candidates(candidates, original.shape)
         if isinstance(original, Interactions):
             candidates = _reindexed(candidates, original, rows_of, internals.model_ids(model, "item"))
-    tested = held if predicts_ratings(model) else chosen
-    return EvaluationUsers(queries, items, seen, tested, chosen, candidates), user_ids
+    user_ids = internals.raw_ids(model, counted.users, "user") if ids is None else ids[counted.users]
+    return EvaluationUsers(queries, items, seen, counted, candidates), user_ids
+
+
+def _rows_of_fit(model: Any, test: Any, items: NDArray[Any], n_users: int) -> Rows:
+    """Return the rows of test interactions of users of the fit."""
+    if isinstance(test, Interactions) and internals.model_ids(model, "user") is not None:
+        if is_stored(test):
+            return RowsInStore(model, test)
+        internals.refuse_unknown(model, "test", test)
+        test = test.reindex(users=internals.model_ids(model, "user"), items=internals.model_ids(model, "item")).matrix
+    held = internals.known_columns(model, "test", test, items, n_users)
+    if held.shape[0] != n_users:
+        raise ValueError(
+            f"test must have one row for each of the {n_users} users of the fit, got {held.shape[0]}: pass a test "
+            "matrix with the rows of the fit, or, for new users, their known interactions as user_items"
+        )
+    return RowsInMemory(held)
 
 
 def _new_users(
@@ -142,20 +157,9 @@ def _refuse_users_of_the_fit(model: Any, ids: NDArray[Any], test: CSR, by_featur
             f"was, such as {ids[rows[known[:1]]].tolist()[0]!r}: fit on the train part of hold_out_users, or leave "
             "user_features out"
         )
-    _refuse_leaks(seen, test.take(rows))
-
-
-def _refuse_leaks(seen: CSR, test: CSR) -> None:
-    keys = [np.repeat(np.arange(rows.shape[0]), np.diff(rows.indptr)) * rows.shape[1] + rows.indices
-            for rows in (seen, test)]  # fmt: skip
-    shared = np.isin(keys[1], keys[0], assume_unique=True)
-    if shared.any():
-        first = int(keys[1][np.argmax(shared)])
-        raise ValueError(
-            f"test must hold no pair that the model has seen, got {int(shared.sum())} of {len(shared)}, such as "
-            f"row {first // test.shape[1]}, column {first % test.shape[1]}: the split leaks; fit on its train part, or "
-            "pass exclude_seen=False"
-        )
+    leaks = Leaks()
+    leaks.count(test.take(rows), np.arange(len(rows)), seen)
+    leaks.refuse()
 
 
 def _check_candidates(candidates: Any, shape: tuple[int, int]) -> CSR:

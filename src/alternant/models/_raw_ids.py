@@ -150,19 +150,24 @@ class RawIds(State):
             )
         rows = rows._snapshot()
         self._check_values(name, rows)
-        column_ids = rows._items if kind == "item" else rows._users
-        if column_ids is not ids:
-            unknown = ids.find(column_ids.values) < 0
-            if unknown.any():
-                refuse_other_types(name, kind, ids, column_ids.values[unknown].tolist(), not unknown.all())
-                sample = column_ids.values[unknown].tolist()[0]
-                raise ValueError(
-                    f"{name} must contain only {kind}s of the fit, got {int(unknown.sum())} others, such as "
-                    f"{sample!r}: drop them with {name}.reindex({kind}s=model.{kind}_ids_)"
-                )
+        self._refuse_unknown(name, rows, kind)
         if kind == "item":
             return rows.reindex(users=rows_of, items=ids).matrix
         return rows.reindex(users=ids, items=rows_of).matrix.T
+
+    def _refuse_unknown(self, name: str, rows: Interactions, kind: str) -> None:
+        """Raise if interactions have items (or users) that the model does not know."""
+        ids, column_ids = self._ids_of(kind), rows._items if kind == "item" else rows._users
+        if ids is None or column_ids is ids:
+            return
+        unknown = ids.find(column_ids.values) < 0
+        if unknown.any():
+            refuse_other_types(name, kind, ids, column_ids.values[unknown].tolist(), not unknown.all())
+            sample = column_ids.values[unknown].tolist()[0]
+            raise ValueError(
+                f"{name} must contain only {kind}s of the fit, got {int(unknown.sum())} others, such as {sample!r}: "
+                f"drop them with {name}.reindex({kind}s=model.{kind}_ids_)"
+            )
 
     def _check_values(self, name: str, interactions: Interactions) -> None:
         """Refuse summed duplicates, except for implicit feedback, and ratings without values."""

@@ -97,7 +97,20 @@ def known_columns(model: Any, name: str, rows: Any, items: NDArray[Any], n_users
 def refuse_unknown(model: Any, name: str, interactions: Interactions) -> None:
     """Raise if the interactions have users or items that the model does not know."""
     model._numbers(f"{name} users", interactions.user_ids, "user")
-    model._matrix(name, interactions, "item")
+    refuse_unknown_items(model, name, interactions)
+
+
+def refuse_unknown_items(model: Any, name: str, interactions: Interactions) -> None:
+    """Raise if the interactions have items that the model does not know, or values that it can't be fitted on."""
+    model._check_values(name, interactions)
+    model._refuse_unknown(name, interactions, "item")
+
+
+def all_seen(model: Any) -> CSR:
+    """Return the interactions of all users in the fit."""
+    model._seen(np.empty(0, np.int64), None)  # raises if the model does not have them
+    rows: CSR = model.interactions_
+    return rows
 
 
 def refuse_absent(model: Any, name: str, interactions: Interactions, users: NDArray[Any]) -> None:

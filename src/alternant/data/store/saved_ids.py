@@ -7,13 +7,13 @@ from collections.abc import Iterator
 from functools import cached_property
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ..._utils.mapped import release
-from ..ids import PADDING, PART, Ids, _Tail
+from ..ids import PADDING, PART, Ids, _Tail, same_arrays
 from ..twins import READERS
 from ..values import object_array
 from .array_files import ArrayWriter, FileState, map_array
@@ -34,6 +34,13 @@ class TextIds(Ids):
 
     def __getstate__(self) -> dict[str, Any]:
         return {}
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, TextIds):
+            return super().__eq__(other)
+        return self is other or (same_arrays(self.offsets, other.offsets) and same_arrays(self.text, other.text))
+
+    __hash__: ClassVar[None] = None
 
     @cached_property
     def _memory(self) -> NDArray[Any]:  # type: ignore[override]
