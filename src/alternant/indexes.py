@@ -5,12 +5,13 @@ from __future__ import annotations
 import importlib
 import inspect
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from ._utils.mapped import release
 from ._utils.threads import resolve_num_threads
 from ._utils.validation import check_boolean, check_choice, check_integer
 from .data.csr import CSR
@@ -23,7 +24,32 @@ if TYPE_CHECKING:
 # (queries, count) -> row numbers of up to `count` distinct items per query, padded with -1
 Find = Callable[[NDArray[np.float32], int], NDArray[np.int64]]
 
+ADDED = 1 << 22  # numbers handed to a library at a time
 MAX_FOUND = 1 << 22  # items retrieved at a time, at some 40 bytes each
+
+
+class ItemVectors:
+    """The vectors of items that an index holds, a block at a time: there is no second copy of all of them."""
+
+    def __init__(self, model: Any, items: NDArray[Any]) -> None:
+        self._model, self._items = model, items
+        self.shape: tuple[int, int] = len(items), model._ranked(items[:1]).shape[1]
+
+    def blocks(self) -> Iterator[tuple[slice, NDArray[np.float32]]]:
+        """Yield the numbers of some items, and their vectors."""
+        step = max(1, ADDED // max(1, self.shape[1]))
+        for start in range(0, len(self._items), step):
+            rows = slice(start, min(start + step, len(self._items)))
+            yield rows, self._of(rows)
+            if isinstance(self._items, np.ndarray):
+                release(self._items[rows])
+
+    def whole(self) -> NDArray[np.float32]:
+        """Return all vectors, which are those of the model if they are float32 and not changed for ranking."""
+        return self._of(slice(None))
+
+    def _of(self, rows: slice) -> NDArray[np.float32]:
+        return np.ascontiguousarray(self._model._ranked(self._items[rows]), np.float32)
 
 
 class ItemIndex:
@@ -62,7 +88,7 @@ class ItemIndex:
                 f"to_index({library!r}) needs {package}, which is not installed: pip install {package}, or all three "
                 "with pip install 'alternant[ann]'"
             ) from None
-        vectors = np.ascontiguousarray(model._ranked(items), np.float32)
+        vectors = ItemVectors(model, items)
         self._items = items if is_frozen(items) else items.copy()
         self._names = model._raw(np.arange(len(items)), "item")
         self._checked = model._version("item"), model._ids_of("item")
@@ -220,7 +246,7 @@ class ItemIndex:
 # Indexes are built on one thread: a graph built by several threads would depend on their timing.
 
 
-def _faiss(faiss: Any, vectors: NDArray[np.float32], factory: str = "Flat") -> tuple[Any, Find]:
+def _faiss(faiss: Any, vectors: ItemVectors, factory: str = "Flat") -> tuple[Any, Find]:
     try:
         index = faiss.index_factory(vectors.shape[1], factory, faiss.METRIC_INNER_PRODUCT)
     except (RuntimeError, TypeError, NotImplementedError):
@@ -230,8 +256,10 @@ def _faiss(faiss: Any, vectors: NDArray[np.float32], factory: str = "Flat") -> t
     threads = faiss.omp_get_max_threads()
     faiss.omp_set_num_threads(1)
     try:
-        index.train(vectors)
-        index.add(vectors)
+        if not index.is_trained:
+            index.train(vectors.whole())
+        for _, block in vectors.blocks():
+            index.add(block)
     finally:
         faiss.omp_set_num_threads(threads)
 
@@ -243,21 +271,23 @@ def _faiss(faiss: Any, vectors: NDArray[np.float32], factory: str = "Flat") -> t
 
 
 def _hnswlib(
-    hnswlib: Any, vectors: NDArray[np.float32], M: int = 16, ef_construction: int = 200, ef: int = 128,
+    hnswlib: Any, vectors: ItemVectors, M: int = 16, ef_construction: int = 200, ef: int = 128,
     random_seed: int = 0, num_threads: int | None = None,
 ) -> tuple[Any, Find]:  # fmt: skip
     # Inner product is not a metric, but the extra column sqrt(max |y|^2 - |y_i|^2), which makes it one, lowered
     # recall@10 from 0.998 to 0.81 (ImplicitALS, f = 32, 6,000 planted items of norms 0 to 3, ef = 64; usearch alike).
-    index = hnswlib.Index(space="ip", dim=vectors.shape[1])
+    count, columns = vectors.shape
+    index = hnswlib.Index(space="ip", dim=columns)
     index.init_index(
-        max_elements=len(vectors), M=check_integer("M", M, 2),
+        max_elements=count, M=check_integer("M", M, 2),
         ef_construction=check_integer("ef_construction", ef_construction, 1),
         random_seed=check_integer("random_seed", random_seed, 0),
     )  # fmt: skip
     index.set_ef(check_integer("ef", ef, 1))
     threads = resolve_num_threads(num_threads)
-    index.add_items(vectors, np.arange(len(vectors)), num_threads=1)
-    lock, limit = threading.Lock(), len(vectors)
+    for rows, block in vectors.blocks():
+        index.add_items(block, np.arange(rows.start, rows.stop), num_threads=1)
+    lock, limit = threading.Lock(), count
 
     def find(queries: NDArray[np.float32], count: int) -> NDArray[np.int64]:
         nonlocal limit
@@ -281,7 +311,7 @@ def _hnswlib(
 
 
 def _usearch(
-    _: Any, vectors: NDArray[np.float32], connectivity: int = 16, expansion_add: int = 200,
+    _: Any, vectors: ItemVectors, connectivity: int = 16, expansion_add: int = 200,
     expansion_search: int = 128, dtype: str = "f32", num_threads: int | None = None,
 ) -> tuple[Any, Find]:  # fmt: skip
     index = importlib.import_module("usearch.index").Index(
@@ -290,7 +320,8 @@ def _usearch(
         expansion_search=check_integer("expansion_search", expansion_search, 1),
     )  # fmt: skip
     threads = resolve_num_threads(num_threads)
-    index.add(np.arange(len(vectors)), vectors, threads=1)
+    for rows, block in vectors.blocks():
+        index.add(np.arange(rows.start, rows.stop), block, threads=1)
 
     def find(queries: NDArray[np.float32], count: int) -> NDArray[np.int64]:
         matches = index.search(queries, count, threads=threads)

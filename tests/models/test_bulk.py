@@ -4,6 +4,7 @@ import csv
 import functools
 import subprocess
 import sys
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -302,6 +303,24 @@ def test_lists_are_full_although_most_items_are_equal(library, options, length):
             assert not left_out[found].any()
             np.testing.assert_array_equal(found[np.lexsort((found, -values[: len(found)]))], found)
             assert len(set(found.tolist())) == len(found)
+
+
+@pytest.mark.parametrize(("library", "options"), [("faiss", {}), ("faiss", {"factory": "IVF8,Flat"}), ("usearch", {})])
+def test_items_reach_an_index_in_blocks(library, options, monkeypatch):
+    """The lists are those of an index made at once, and no second copy of all items is made meanwhile."""
+    rng = np.random.default_rng(0)
+    pytest.importorskip(library, reason=f"the index is one of {library}")
+    sides = rng.standard_normal((40, 16)), rng.standard_normal((20_000, 16))
+    model = CosineMF.from_factors(*sides)  # unit vectors in float32 would be a copy
+    whole = index_of(model, library, **options).search(np.arange(40), 5, exclude_seen=False)
+    monkeypatch.setattr("alternant.indexes.ADDED", 20_000)
+    tracemalloc.start()
+    index = index_of(model, library, **options)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    np.testing.assert_array_equal(index.search(np.arange(40), 5, exclude_seen=False)[0], whole[0])
+    if "factory" not in options:  # which are trained on all items
+        assert peak < 20_000 * 16 * 4
 
 
 def test_an_index_leaves_out_what_was_seen_and_answers_vectors():
