@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence, Sized
+from os import PathLike
 from typing import Any, Literal, Protocol, TypeAlias, TypeVar
 
 import numpy as np
@@ -22,6 +23,7 @@ Featured: TypeAlias = "Features | Sparse | Dense"  # shape (n, d)
 
 Part = TypeVar("Part")
 Split: TypeAlias = tuple[Part, Part]  # train, test
+Stores: TypeAlias = "tuple[str | PathLike[str], str | PathLike[str]]"  # their folders
 
 Auto: TypeAlias = Literal["auto"]
 BackendName: TypeAlias = Literal["auto", "cython", "numba", "numpy"]

@@ -4,6 +4,7 @@ import datetime
 import decimal
 import json
 import pickle
+import tracemalloc
 
 import numpy as np
 import pandas as pd
@@ -228,3 +229,16 @@ def test_the_command_ingest(tmp_path, events, capsys):
     assert "stored in" in capsys.readouterr().out
     assert cli.main([*command, "--time", "time"]) == 1
     assert "holds a store of other columns" in capsys.readouterr().err
+
+
+def test_rows_of_ones_are_taken_without_making_all_of_them(tmp_path):
+    """Values that are all 1 take no space: NumPy would fill an array of 400 kB to take four of them."""
+    stored = Interactions.from_batches([(np.arange(100_000) // 4, np.arange(100_000) % 5)], store=tmp_path / "store")
+    rows = stored._store.users
+    assert rows.data.strides == (0,)
+    tracemalloc.start()
+    taken = rows.take(np.array([7]))
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert taken.data.tolist() == [1] * 4
+    assert peak < 100_000

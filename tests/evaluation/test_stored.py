@@ -1,10 +1,16 @@
-"""An evaluation of interactions in stores has the numbers of one in memory, to the bit."""
+"""Interactions in stores: evaluations have the numbers of those in memory, to the bit; splits, all of their pairs."""
+
+import shutil
+import subprocess
+import sys
 
 import numpy as np
 import pytest
+import scipy.sparse as sp
 
 from alternant import CosineMF, ExplicitALS, ImplicitALS, Interactions
-from alternant.evaluation import evaluate
+from alternant.data.store import StoreError
+from alternant.evaluation import evaluate, leave_one_out, random_split
 
 USERS, ITEMS, PAIRS = 60, 40, 900
 
@@ -88,3 +94,132 @@ def test_what_a_stored_test_set_is_refused_for(tmp_path):
     other = Interactions.from_batches([([0, 1], [1, 2])], store=tmp_path / "items")
     with pytest.raises(ValueError, match="test must contain only items of the fit, got 1 others, such as 2"):
         evaluate(ImplicitALS(factors=2, iterations=1).fit(memory), other, k=3)
+
+
+# Splits
+
+
+def split(folder, batch, **options):
+    stored = Interactions.from_batches([batch], store=folder / "all", aggregate=options.pop("aggregate", "sum"))
+    return stored, random_split(stored, stores=(folder / "train", folder / "test"), **options)
+
+
+def pairs_of(interactions):
+    table = interactions.matrix.tocoo()
+    times = interactions.times if interactions.times is not None else np.zeros(table.nnz)
+    return {(u, i): (value, time) for u, i, value, time in zip(table.row, table.col, table.data, times, strict=True)}
+
+
+@pytest.mark.parametrize("kind", ["ones", "values", "times", "sums", "means"])
+def test_a_split_divides_the_pairs_of_a_store(tmp_path, monkeypatch, kind):
+    monkeypatch.setattr("alternant.data.store.divide.ENTRIES", 70)  # fewer than the longest row has
+    rng = np.random.default_rng(0)
+    users, items = (rng.random(2000) ** 3 * 300).astype(int), rng.integers(0, 90, 2000)
+    columns = {"values": (rng.integers(-1, 5, 2000),), "times": (rng.random(2000), rng.integers(0, 9, 2000)),
+               "sums": (np.ones(2000),), "means": (np.ones(2000),)}.get(kind, ())  # fmt: skip
+    aggregate = {"ones": "max", "means": "mean"}.get(kind, "sum")
+    names = [f"u{user:03}" for user in users.tolist()]
+    stored, parts = split(tmp_path, (names, items, *columns), fraction=0.3, random_state=1, aggregate=aggregate)
+    train, test = map(pairs_of, parts)
+    assert not train.keys() & test.keys()
+    assert train | test == pairs_of(stored)
+    assert 0.25 < len(test) / stored.nnz < 0.35
+    for part in parts:
+        store = part._store
+        store.verify()
+        assert part.user_ids.tolist() == stored.user_ids.tolist()
+        assert (store.items.to_scipy() != part.matrix.T).nnz == 0
+        again = Interactions.open(store.path)
+        assert (again.describe().value_range[0], again.describe().value_range[2]) == (store.least, store.greatest)
+        assert store.has_zeros == (not part.matrix.data.all())
+        assert not list(tmp_path.glob(".alternant-*"))
+
+
+def test_a_repeated_split_opens_what_is_there(tmp_path, monkeypatch):
+    batch = np.arange(200) % 20, np.arange(200) // 5
+    stored, parts = split(tmp_path, batch, fraction=0.2, random_state=3)
+    stores = tmp_path / "train", tmp_path / "test"
+    shutil.rmtree(tmp_path / "test")  # as after a kill between the two
+    again = random_split(stored, 0.2, random_state=3, stores=stores)
+    assert [part._store.digest for part in again] == [part._store.digest for part in parts]
+    monkeypatch.setattr("alternant.data.store.divide._write", lambda *_: pytest.fail("written again"))
+    random_split(stored, 0.2, random_state=3, stores=stores)
+    for other in ({"fraction": 0.3, "random_state": 3}, {"fraction": 0.2, "random_state": 4}):
+        with pytest.raises(StoreError, match="is there and holds something else than this part: name a new folder"):
+            random_split(stored, stores=stores, **other)
+
+
+def test_splits_of_stores_that_are_refused(tmp_path, monkeypatch):
+    stored = Interactions.from_batches([([1, 2], [3, 4])], store=tmp_path / "all")
+    stores = tmp_path / "train", tmp_path / "test"
+    memory = Interactions.from_arrays([1, 2], [3, 4])
+    for given, options, error, message in (
+        (memory, {"stores": stores}, TypeError, "stores are for Interactions in a store, got Interactions in memory"),
+        (memory.matrix, {"stores": stores}, TypeError, "got csr_array in memory: leave out stores"),
+        (stored, {"stores": "train"}, TypeError, "stores must be two paths, of train and of test, got 'train'"),
+        (stored, {"stores": stores[:1] * 2}, ValueError, "stores must be two different paths"),
+        (stored, {"stores": stores, "fraction": 2}, ValueError, "fraction must be between 0 and 1"),
+        (stored, {"stores": stores, "fraction": 1e-9}, ValueError, "must both have pairs, got 2 and 0: pass another"),
+        (stored, {"stores": (tmp_path / "no" / "a", stores[1])}, FileNotFoundError, "there is no folder"),
+    ):
+        with pytest.raises(error, match=message):
+            random_split(given, random_state=0, **options)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["all"]
+    monkeypatch.setattr("alternant.evaluation._table.available_bytes", lambda: 100)
+    with pytest.raises(MemoryError, match=r"a split of 2 pairs would take .*stores=\(train, test\), or split some"):
+        leave_one_out(stored)
+
+
+def test_a_full_disk_leaves_nothing_of_a_split(tmp_path, monkeypatch):
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    stored = Interactions.from_batches([(np.arange(90) % 9, np.arange(90) // 9)], store=tmp_path / "all")
+    monkeypatch.setattr("alternant.data.store.array_files.write_all", full)
+    with pytest.raises(OSError, match=r"the parts of a split can't be written .* \(No space left on device\): not"):
+        random_split(stored, random_state=0, stores=(tmp_path / "train", tmp_path / "test"))
+    assert [path.name for path in tmp_path.iterdir()] == ["all"]
+
+
+PEAK = """
+import sys
+from pathlib import Path
+from alternant import ImplicitALS, Interactions
+from alternant.evaluation import evaluate, random_split
+
+def peak(run):
+    Path("/proc/self/clear_refs").write_text("5")
+    before = int(Path("/proc/self/statm").read_text().split()[1]) * 4096
+    run()
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return next(int(line.split()[1]) for line in lines if "VmHWM" in line) * 1024 - before
+
+folder = Path(sys.argv[1])
+stored = Interactions.open(folder / "all")
+stores = folder / "train", folder / "test"
+print(peak(lambda: random_split(stored, 0.1, random_state=0, stores=stores)))
+train, test = map(Interactions.open, stores)
+model = ImplicitALS(factors=8, iterations=1, random_state=0).fit(train, memory_limit="2GB")
+print(peak(lambda: evaluate(model, test, k=10, metrics="ndcg")))
+"""
+
+
+@pytest.mark.nightly
+def test_memory_does_not_grow_with_the_number_of_pairs(tmp_path):
+    """Ten million pairs of 100,000 users would take 80 MB in one orientation, and several times that to be split."""
+    if not sys.platform.startswith("linux"):
+        pytest.skip("resident memory is read from /proc, which only Linux has")
+    rows, each, columns = 20_000, 100, 2_000
+
+    def batches():
+        rng = np.random.default_rng(0)
+        for _ in range(5):
+            indices = np.sort(rng.integers(0, columns // each, (rows, each)) * each + np.arange(each))
+            indptr = np.arange(rows + 1) * each
+            yield sp.csr_array((np.ones(indices.size), indices.reshape(-1), indptr), shape=(rows, columns))
+
+    Interactions.from_batches(batches, store=tmp_path / "all")
+    done = subprocess.run([sys.executable, "-c", PEAK, tmp_path], capture_output=True, text=True, check=True)
+    split, evaluation = map(int, done.stdout.split())
+    assert split < 100_000_000
+    assert evaluation < 50_000_000

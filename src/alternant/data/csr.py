@@ -73,13 +73,17 @@ class CSR:
         indptr = np.concatenate([[0], np.cumsum(lengths)])
         indices, data = (np.empty(indptr[-1], part.dtype) for part in (self.indices, self.data))
         shift = self.indptr[rows] - indptr[:-1]
+        same = self.data.strides == (0,) and len(self.data) > 0  # of which NumPy would copy all to take a few
+        if same:
+            data[:] = self.data[0]
         cuts = np.unique(np.searchsorted(indptr, np.arange(0, indptr[-1], PIECE))).tolist()
         for first, last in pairwise([*cuts, len(rows)]):
             part = slice(int(indptr[first]), int(indptr[last]))
             entries = np.repeat(shift[first:last], lengths[first:last])
             entries += np.arange(part.start, part.stop)
             np.take(self.indices, entries, out=indices[part], mode="clip")  # without "clip", NumPy buffers the output
-            np.take(self.data, entries, out=data[part], mode="clip")
+            if not same:
+                np.take(self.data, entries, out=data[part], mode="clip")
         return CSR(indptr, indices, data, (len(rows), self.shape[1]))
 
     def column_counts(self) -> NDArray[np.int64]:

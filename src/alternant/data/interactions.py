@@ -381,7 +381,7 @@ class Interactions(Displayed, FromStore):
                 f"rows must be a slice, a list of row numbers below {self.shape[0]} or a mask of as many users, got "
                 f"{reprlib.repr(rows)}: for users by their ids use reindex(users=...)"
             )
-        return self.reindex(users=self.user_ids[chosen])
+        return self.reindex(users=self._users.raw(chosen))
 
     def _in_memory(self, users: Ids | None) -> Self:
         """Return what the store has of some users, or of all."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,8 @@ from .csr import CSR
 from .events import Events
 from .ids import Ids
 from .interactions import Interactions
+from .store.divide import HeldOut
+from .store.divide import divide as divide_store
 
 
 def ids_of(interactions: Interactions, kind: str) -> Ids:
@@ -32,6 +35,15 @@ def is_stored(interactions: Interactions) -> bool:
 def stored_rows(interactions: Interactions) -> CSR:
     """Return the pairs by user, mapped into memory if they are in a store; all values may be one in memory."""
     return interactions._pairs.matrix
+
+
+def divide(
+    interactions: Interactions, paths: tuple[Path, Path], held_out: HeldOut, source: dict[str, Any]
+) -> tuple[Interactions, Interactions]:
+    """Divide interactions in a store among two new ones; see `alternant.data.store.divide`."""
+    assert interactions._store is not None
+    made = divide_store(interactions._store, paths, held_out, source)
+    return Interactions._of_store(made[0]), Interactions._of_store(made[1])
 
 
 def release_rows(matrix: CSR, rows: NDArray[np.int64]) -> None:

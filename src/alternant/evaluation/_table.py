@@ -8,11 +8,25 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .._utils.guard import snapshot_of
+from .._utils.memory import available_bytes, human_bytes
 from ..data import internals
 from ..data.csr import CSR
 from ..data.events import refuse_events
 from ..data.interactions import Interactions
 from ..data.validation import check_interactions, is_sparse
+
+PAIR = 60  # bytes of a pair while interactions are split
+
+
+def _check_fits(pairs: int) -> None:
+    """Raise if so many pairs of a store do not fit in memory."""
+    free = available_bytes()
+    if free is not None and PAIR * pairs > free:
+        raise MemoryError(
+            f"a split of {pairs:,} pairs would take about {human_bytes(PAIR * pairs)} of {human_bytes(free)} memory: "
+            "pass random_split the folders of two new stores, stores=(train, test), or split some of the users, "
+            "interactions[:100_000]"
+        )
 
 
 class Table:
@@ -25,6 +39,8 @@ class Table:
         refuse_events(name, interactions, ", or split events with split_kind")
         interactions = snapshot_of(interactions)
         self.source = interactions if isinstance(interactions, Interactions) else None
+        if self.source is not None and internals.is_stored(self.source):
+            _check_fits(self.source.nnz)
         matrix = interactions.matrix if self.source is not None else interactions
         dtype = np.dtype(getattr(matrix, "dtype", np.float32))  # anything without a dtype is refused below
         # Sums of duplicates may not fit a narrow dtype.

@@ -8,22 +8,26 @@ platform.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, NamedTuple, TypeVar, overload
 
 import numpy as np
 from numpy.typing import NDArray
 
 from .._utils.messages import parameter, refusal
+from .._utils.splitmix import GOLDEN, mix, mix_array
 from .._utils.validation import check_integer, check_share, random_generator
 from ..data.hold_out import hold_out
+from ..data.internals import divide, is_stored
 from ..data.io.columns import to_datetime
 from ._table import Table
 
 if TYPE_CHECKING:
     from scipy.sparse import csr_array
 
-    from .._typing import Seed, Sparse, Split
+    from .._typing import Seed, Sparse, Split, Stores
     from ..data.interactions import Interactions
 
 Part = TypeVar("Part")
@@ -137,11 +141,13 @@ def leave_last_out(interactions: Any, k: int = 1, *, times: Any = None) -> tuple
 
 @overload
 def random_split(
-    interactions: Interactions, fraction: float = 0.2, *, random_state: Seed = None
+    interactions: Interactions, fraction: float = 0.2, *, random_state: Seed = None, stores: Stores | None = None
 ) -> Split[Interactions]: ...
 @overload
 def random_split(interactions: Sparse, fraction: float = 0.2, *, random_state: Seed = None) -> Split[csr_array]: ...
-def random_split(interactions: Any, fraction: float = 0.2, *, random_state: Any = None) -> tuple[Any, Any]:
+def random_split(
+    interactions: Any, fraction: float = 0.2, *, random_state: Any = None, stores: Any = None
+) -> tuple[Any, Any]:
     """Hold out a random fraction of all entries, including dislikes and ratings of 0.
 
     Parameters
@@ -150,18 +156,57 @@ def random_split(interactions: Any, fraction: float = 0.2, *, random_state: Any 
     fraction : float
         Between 0 and 1, exclusive. The number of entries is rounded, and neither part is empty.
     random_state : as for `leave_one_out`
+    stores : (path, path), optional
+        For `Interactions` in a store: new folders to write the stores of train and test to, in bounded memory. Each
+        pair is held out with probability `fraction`, so that their number is not exactly that fraction, and they are
+        others than those of a split in memory. A call that is repeated with the same whole number as `random_state`
+        opens the stores that are there.
 
     Returns
     -------
     train, test
         As `leave_one_out`, with any number of entries per row.
+
+    Raises
+    ------
+    StoreError, OSError
+        With `stores`, if a folder holds something else, the store is damaged, or the disk is full.
+    TypeError, ValueError
+        As `leave_one_out`, and if `stores` are given for interactions that are not in a store.
     """
+    if stores is not None:
+        return _split_store(interactions, fraction, random_state, stores)
     table = Table(interactions)
     size = len(table.rows.data)
     wanted = _count(fraction, size)
     held_out = np.zeros(size, bool)
     held_out[random_generator(random_state).permutation(size)[:wanted]] = True
     return table.split(held_out)
+
+
+def _split_store(interactions: Any, fraction: float, random_state: Any, stores: Any) -> tuple[Any, Any]:
+    share = check_share("fraction", fraction)
+    if not hasattr(interactions, "reindex") or not is_stored(interactions):
+        raise TypeError(
+            f"stores are for Interactions in a store, got {type(interactions).__name__} in memory: leave out stores"
+        )
+    pair = isinstance(stores, (list, tuple)) and len(stores) == 2
+    if not pair or not all(isinstance(path, (str, os.PathLike)) for path in stores):
+        raise TypeError(f"stores must be two paths, of train and of test, got {stores!r}")
+    paths = Path(stores[0]).absolute(), Path(stores[1]).absolute()
+    if paths[0] == paths[1]:
+        raise ValueError(f"stores must be two different paths, of train and of test, got {stores!r}")
+    seed = int(random_generator(random_state).integers(1 << 63))
+    start, columns = np.uint64(mix(seed)), np.uint64(interactions.shape[1])
+    least = np.uint64(min(int(share * 2.0**64), (1 << 64) - 1))
+
+    def held_out(users: NDArray[np.int64], items: NDArray[np.int64]) -> NDArray[np.bool_]:
+        """Return whether a function of seed, user and item that is evenly spread is below the fraction."""
+        pairs = users.astype(np.uint64) * columns + items.astype(np.uint64)
+        return np.asarray(mix_array(start + np.uint64(GOLDEN) * (pairs + np.uint64(1))) < least)
+
+    parts = divide(interactions, paths, held_out, {"kind": "random split", "fraction": share, "seed": seed})
+    return parts[0], parts[1]
 
 
 @overload

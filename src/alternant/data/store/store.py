@@ -16,7 +16,7 @@ from ..csr import CSR
 from ..ids import Ids
 from ..pairs import Pairs
 from ..report import DroppedRows
-from .array_files import CHUNK, checksum, map_array
+from .array_files import CHUNK, FileState, checksum, map_array
 from .saved_ids import open_ids
 from .work import index_dtype
 
@@ -161,6 +161,16 @@ class Store:
     def dropped(self) -> DroppedRows:
         """Return how many rows were read, dropped and merged."""
         return DroppedRows(**self._manifest["dropped"])
+
+    @property
+    def files(self) -> dict[str, FileState]:
+        """The sizes and checksums of all files but the manifest, by name."""
+        return dict(self._manifest["files"])
+
+    @property
+    def kinds(self) -> dict[str, Any]:
+        """The dtypes of values and times, and the kinds of ids, as the manifest has them."""
+        return {name: self._manifest[name] for name in ("data", "times", "ids")}
 
     @property
     def facts(self) -> dict[str, Any]:
