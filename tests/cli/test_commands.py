@@ -75,6 +75,24 @@ def lines(text):
     return [line.split("\t") for line in text.splitlines()]
 
 
+def test_lists_of_all_users_fill_a_folder_that_the_same_command_completes(run, folder):
+    pq = pytest.importorskip("pyarrow.parquet", reason="the files of a folder are Parquet")
+    command = "recommend", "model.safetensors", "--all", "-k", 3, "--keep-seen", "--shard-size", 15, "-o", "lists/"
+    assert run(*command) == (0, "120 rows in lists/\n", "")
+    (folder / "lists" / "part-00001.parquet").unlink()
+    code, out, _ = run(*command, "--json")
+    assert (code, json.loads(out)) == (0, {"folder": "lists/", "rows": 120})
+    parts = sorted((folder / "lists").glob("part-*"))
+    assert [pq.read_metadata(part).num_rows for part in parts] == [45, 45, 30]
+    code, out, err = run(*command, "--shard-size", 16)
+    assert (code, out) == (1, "")
+    assert "'lists' holds lists of a run with shard_size=15, not 16: name another folder, or delete this one" in err
+    for part, users in (("1/3", range(1, 14)), ("2/3", range(14, 27)), ("3/3", range(27, 41))):
+        code, out, _ = run("recommend", "model.safetensors", "--all", "-k", 1, "--part", part, "--keep-seen")
+        assert [int(line[0]) for line in lines(out)[1:]] == list(users)
+    shutil.rmtree(folder / "lists")
+
+
 def test_fit_says_what_it_read_and_saves_a_model_that_needs_nothing_else(run, folder):
     code, out, err = run("fit", "ratings.csv", *TABLE, "-o", "a.safetensors", "--set", "weighting=hu", "--alpha", "2",
                          "--iterations", "3", "--set", "regularization=(0.1, 0.2)",
@@ -304,6 +322,8 @@ def test_info_of_a_model(run):
     ("recommend model.safetensors --users-file none.txt", "there is no users file 'none.txt'"),
     ("recommend model.safetensors --all -o lists.xls", "--output must end in .parquet or .csv"),
     ("recommend model.safetensors --all -o no/lists.csv", "there is no folder 'no'"),
+    ("recommend model.safetensors --all -o .", "has files that are not of lists, such as"),
+    ("recommend model.safetensors --users 1 --part 1/2", "--part is a part of the users of the fit: pass --all with"),
     ("similar model.safetensors --items 77", "items must be items of the fit, such as 1, got 77"),
     ("explain model.safetensors --user 1 --item 77", "items must be items of the fit, such as 1, got 77"),
     ("evaluate ratings.csv --user userId --item movieId --split by-time",
@@ -324,6 +344,7 @@ def test_what_cannot_be_done_is_said_in_one_sentence_with_code_1(run, arguments,
 @pytest.mark.parametrize("arguments", [
     "fit ratings.csv --user userId", "fit", "recommend model.safetensors",
     "recommend model.safetensors --users 1 --all", "recommend model.safetensors --users 1 -k 0", "explain x",
+    "recommend model.safetensors --all --part 3/2", "recommend model.safetensors --all --shard-size 0",
     "evaluate ratings.csv --user a --item b --split some",
 ])  # fmt: skip
 def test_wrong_usage_has_code_2(run, arguments):

@@ -43,7 +43,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> None:
     """Print or write ranked lists."""
-    kind = None if arguments.output is None else destination(arguments.output, "--output")
+    output = None if arguments.output is None else destination(arguments.output, "--output")
     if arguments.part is not None and not arguments.all:
         raise ValueError("--part is a part of the users of the fit: pass --all with it")
     refuse_inputs_as_output(arguments)
@@ -62,7 +62,7 @@ def run(arguments: argparse.Namespace) -> None:
             k, to=arguments.output, titles=titles, shard_size=arguments.shard_size, **options
         )
         if arguments.json:
-            print_json({"folder" if kind == "folder" else "file": arguments.output, "rows": rows})
+            print_json({"folder" if output == "folder" else "file": arguments.output, "rows": rows})
         else:
             print(f"{rows:,} rows in {arguments.output}")
     elif arguments.json:

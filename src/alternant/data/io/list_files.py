@@ -48,12 +48,11 @@ class ParquetLists:
         import pyarrow as pa
 
         self.titles, self.names = titles, names
+        of_users = type_of_ids("user", users)
         self._items = None if items is None else arrow_values("item", items.values)
         self._titles = None if titles is None else arrow_values("title", titles)
-        types = {
-            "user": type_of_ids("user", users), "item": pa.int32() if self._items is None else self._items.type,
-            "score": pa.from_numpy_dtype(dtype), "rank": pa.int64(),
-        }  # fmt: skip
+        of_items = pa.int32() if self._items is None else self._items.type
+        types = {"user": of_users, "item": of_items, "score": pa.from_numpy_dtype(dtype), "rank": pa.int64()}
         if self._titles is not None:
             types["title"] = self._titles.type
         self._schema = pa.schema([(names[name], kind) for name, kind in types.items()])
