@@ -319,6 +319,20 @@ def test_scratch_memory_threads_and_company_change_no_bit(kernels, dtype, f):
             np.testing.assert_array_equal(scores[0], expected[1][u])
 
 
+def test_lists_are_those_of_a_query_alone_if_it_takes_all_panels(kernels, dtype):
+    """The native kernel orders and packs 16,384 items, then 131,072, then the rest; for a query alone, it does not."""
+    n = 150_000 if kernels.name == "cython" else 3000
+    rng = np.random.default_rng(0)
+    queries, items = rng.standard_normal((MANY, 3)).astype(dtype), rng.standard_normal((n, 3))
+    items *= rng.uniform(1, 1.2, (n, 1)) / np.linalg.norm(items, axis=1, keepdims=True)
+    items = items.astype(dtype)
+    found = rank(kernels, queries, items, 20, num_threads=2)
+    for u in range(0, MANY, 20):
+        alone = rank(kernels, queries[u : u + 1], items, 20)
+        np.testing.assert_array_equal(found[0][u], alone[0][0])
+        np.testing.assert_array_equal(found[1][u], alone[1][0])
+
+
 @pytest.mark.parametrize("index", [np.int32, np.int64])
 @pytest.mark.parametrize("seen", [False, True], ids=["nothing excluded", "seen excluded"])
 def test_each_query_may_have_its_own_list_of_candidates(kernels, dtype, seen, index):

@@ -148,6 +148,26 @@ def test_the_product_and_its_greatest_entries_have_the_same_bits(kernels, dtype)
         np.testing.assert_array_equal(values, np.take_along_axis(products[0], ids, axis=1))
 
 
+@pytest.mark.parametrize("n", [1, 2, 37])
+def test_the_product_with_a_dense_matrix_adds_in_the_order_of_the_entries(kernels, dtype, n):
+    rng = np.random.default_rng(11)
+    indptr, right = np.array([3, 3, 40, 300]), rng.standard_normal((30, n)).astype(dtype)
+    for index in (np.int32, np.int64):
+        indices = rng.integers(0, 30, 310).astype(index)  # entries before the first row and after the last
+        for values in (None, rng.integers(-2, 3, 310).astype(dtype)):
+            expected = np.zeros((3, n), dtype)
+            for r in range(3):
+                for e in range(indptr[r], indptr[r + 1]):
+                    expected[r] += right[indices[e]] if values is None else values[e] * right[indices[e]]
+            for threads in (1, 2, 8):
+                out = np.full((3, n), np.nan, dtype)
+                kernels.multiply_sparse_dense((indptr, indices, values), right, out, threads)
+                if values is None:
+                    np.testing.assert_array_equal(out, expected)
+                else:  # a product may be added before it is rounded
+                    np.testing.assert_allclose(out, expected, rtol=1e-4, atol=1e-5)
+
+
 def test_rows_and_matrices_without_entries(kernels, dtype):
     empty = np.zeros(4, np.int64), np.empty(0, np.int32), np.empty(0, dtype)
     ids, values = run(kernels.top_k_sparse, empty, empty, 5, 2, dtype=dtype)
@@ -190,6 +210,18 @@ def test_a_product_that_does_not_fit_is_refused():
                            (np.zeros((1, 6))[:, ::2], "out must be in C order")):  # fmt: skip
         with pytest.raises(ValueError, match=re.escape(message)):
             contract.multiply_sparse(left, right, wrong)
+
+
+def test_a_dense_matrix_that_does_not_fit_is_refused():
+    left, right = (np.array([0, 1]), np.array([1]), None), np.array([[1.0, 2], [3, 4]])
+    out = np.zeros((1, 2))
+    contract.multiply_sparse_dense(left, right, out)
+    assert out.tolist() == [[3, 4]]
+    for change, message in (({"left": (np.array([0, 1]), np.array([2]), None)}, "indices must lie between 0 and 1"),
+                            ({"left": (np.array([0, 1]), np.array([1]), np.ones(2))}, "of left must have length 1"),
+                            ({"out": np.zeros((2, 2))}, "out must have shape (1, 2), got (2, 2)")):  # fmt: skip
+        with pytest.raises(ValueError, match=re.escape(message)):
+            contract.multiply_sparse_dense(**{"left": left, "right": right, "out": out} | change)
 
 
 def test_a_few_rows_of_a_product_take_no_copy_of_the_other_matrix(kernels):

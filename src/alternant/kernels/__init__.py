@@ -24,7 +24,7 @@ from .nnls import solve_rows_nonnegative
 from .pairwise import draw_triples, pairwise_epoch
 from .ranks import count_above
 from .sgd import biased_epoch, cosine_epoch, logistic_epoch, sort_into_blocks
-from .sparse import multiply_sparse, top_k_sparse
+from .sparse import multiply_sparse, multiply_sparse_dense, top_k_sparse
 from .topk import score_pairs, top_k
 
 __all__ = [
@@ -52,6 +52,7 @@ __all__ = [
     "logistic_epoch",
     "multiply",
     "multiply_sparse",
+    "multiply_sparse_dense",
     "normal_products",
     "pairwise_epoch",
     "score_pairs",

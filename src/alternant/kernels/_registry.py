@@ -43,6 +43,7 @@ KERNELS = {
     "sort_into_blocks": "sgd",
     "top_k_sparse": "sparse",
     "multiply_sparse": "sparse",
+    "multiply_sparse_dense": "sparse",
     "top_k": "topk",
     "score_pairs": "topk",
 }
@@ -87,6 +88,7 @@ class Backend:
         sort_into_blocks: Final = staticmethod(sgd.sort_into_blocks)
         top_k_sparse: Final = staticmethod(sparse.top_k_sparse)
         multiply_sparse: Final = staticmethod(sparse.multiply_sparse)
+        multiply_sparse_dense: Final = staticmethod(sparse.multiply_sparse_dense)
         top_k: Final = staticmethod(topk.top_k)
         score_pairs: Final = staticmethod(topk.score_pairs)
 

@@ -1,4 +1,4 @@
-"""The contract of products of sparse matrices: `top_k_sparse`, `multiply_sparse`."""
+"""The contract of products of sparse matrices: `top_k_sparse`, `multiply_sparse`, `multiply_sparse_dense`."""
 
 from __future__ import annotations
 
@@ -112,6 +112,37 @@ def multiply_sparse(
     m = _matrices(left, right, columns, dtype)
     check.output("out", out, dtype, (m, columns))
     active_backend().multiply_sparse(left, right, out, resolve_num_threads(num_threads))
+
+
+def multiply_sparse_dense(
+    left: tuple[NDArray[np.int64], Integers, Reals | None], right: Reals, out: Reals, num_threads: int | None = None
+) -> None:
+    r"""Compute the product of a sparse and a dense matrix.
+
+    .. math:: \text{out}_{rj} = \sum_p L_{rp} R_{pj}
+
+    Sums are in the dtype of `out` and in the order of the entries of `left`: bitwise identical for any number of
+    threads and, without values, in all backends.
+
+    Parameters
+    ----------
+    left : (indptr, indices, values)
+        CSR, shape (m, p); values None: ones. The first entry of `indptr` need not be 0.
+    right : array, shape (p, n)
+    out : array, shape (m, n)
+        Receives the product.
+    num_threads : int, optional
+        Number of threads; by default, all available to the process.
+    """
+    dtype = check.floating("out", out)
+    indptr, indices, values = left
+    m = max(0, check.rows_of(indptr) - 1)
+    p, n = check.matrix("right", right, dtype).shape
+    check.csr(indptr, indices, m, p)
+    if values is not None:
+        check.vector("the values of left", values, dtype, len(indices))
+    check.output("out", out, dtype, (m, n))
+    active_backend().multiply_sparse_dense(left, right, out, resolve_num_threads(num_threads))
 
 
 def _matrices(left: Any, right: Any, columns: int, dtype: Any) -> int:

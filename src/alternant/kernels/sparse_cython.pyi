@@ -8,3 +8,4 @@ class Kernels:
     def __new__(cls, level: str) -> Self: ...
     top_k_sparse: Final = staticmethod(contract.top_k_sparse)
     multiply_sparse: Final = staticmethod(contract.multiply_sparse)
+    multiply_sparse_dense: Final = staticmethod(contract.multiply_sparse_dense)

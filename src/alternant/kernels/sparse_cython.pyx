@@ -4,7 +4,7 @@ from libc.stddef cimport ptrdiff_t
 from libc.stdint cimport int32_t, int64_t
 
 from ._arrays cimport (
-    alternant_fail_allocation, floats_or_null, floats_out, integers, integers_out, real_size,
+    alternant_fail_allocation, floats, floats_or_null, floats_out, integers, integers_out, real_size,
 )
 
 import numpy as np
@@ -35,6 +35,7 @@ cdef extern from "sparse.h" nogil:
     ctypedef struct sparse_table:
         bint (*top_k_sparse[2])(const sparse_call *) noexcept nogil
         bint (*multiply_sparse[2])(const sparse_call *) noexcept nogil
+        void (*multiply_sparse_dense[2])(const sparse_call *, const void *dense) noexcept nogil
 
     const sparse_table *sparse_table_of(const char *level)
 
@@ -89,13 +90,31 @@ cdef class Kernels:
         with nogil:
             self.table.multiply_sparse[size == 8](&call)
 
+    def multiply_sparse_dense(self, left, right, out, num_threads=None):
+        """See `alternant.kernels.multiply_sparse_dense`."""
+        cdef Py_ssize_t size = real_size(out)
+        cdef sparse_call call
+        cdef const void *dense = floats(right, "right", size)
+        set_left(&call, left, size)
+        call.m, call.n = out.shape
+        call.values = floats_out(out, "out", size)
+        call.threads = openmp_threads(num_threads, max(1, len(out)))
+        with nogil:
+            self.table.multiply_sparse_dense[size == 8](&call, dense)
 
-cdef int set_matrices(sparse_call *call, left, right, indices, Py_ssize_t size) except -1:
-    """Set the arrays of both matrices; `indices` are the columns of `right` as int32."""
+
+cdef int set_left(sparse_call *call, left, Py_ssize_t size) except -1:
+    """Set the arrays of the left matrix."""
     call.left_indptr = <const int64_t *> integers(left[0], "left", 8)
     call.int64_left = left[1].itemsize == 8
     call.left = integers(left[1], "left", 8 if call.int64_left else 4)
     call.left_values = floats_or_null(left[2], "left", size)
+    return 0
+
+
+cdef int set_matrices(sparse_call *call, left, right, indices, Py_ssize_t size) except -1:
+    """Set the arrays of both matrices; `indices` are the columns of `right` as int32."""
+    set_left(call, left, size)
     call.right_indptr = <const int64_t *> integers(right[0], "right", 8)
     call.right = <const int32_t *> integers(indices, "right", 4)
     call.right_values = floats_or_null(right[2], "right", size)

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 ROWS = 64  # ranked by one task
+SUMMED_ROWS = 4096  # by one task
 
 
 def top_k_sparse(
@@ -66,6 +67,21 @@ def multiply_sparse(
     map_parallel(
         lambda start: _multiply_rows(start, min(start + ROWS, len(out)), *inputs, *ones, sums),
         range(0, len(out), ROWS), resolve_num_threads(num_threads),
+    )  # fmt: skip
+
+
+def multiply_sparse_dense(
+    left: tuple[NDArray[np.int64], NDArray[Any], NDArray[Any] | None],
+    right: NDArray[Any],
+    out: NDArray[Any],
+    num_threads: int | None = None,
+) -> None:
+    """See `alternant.kernels.multiply_sparse_dense`."""
+    inputs, ones = constant(left[0], left[1], _parts(left, out.dtype, left[1].dtype)[2], right), left[2] is None
+    sums = out.view(np.ndarray)
+    map_parallel(
+        lambda start: _add_rows(start, min(start + SUMMED_ROWS, len(out)), *inputs, ones, sums),
+        range(0, len(out), SUMMED_ROWS), resolve_num_threads(num_threads),
     )  # fmt: skip
 
 
@@ -115,6 +131,17 @@ def _multiply_rows(
             factor = out.dtype.type(1) if factors_are_ones else factors[e]
             for q in range(right_indptr[p], right_indptr[p + 1]):
                 out[r, right[q]] += factor if weights_are_ones else factor * weights[q]
+
+
+@entry_point
+def _add_rows(begin, end, indptr, indices, values, right, ones, out):
+    """Compute the rows ``begin:end`` of the product with a dense matrix."""
+    for r in range(begin, end):
+        out[r] = 0
+        for e in range(indptr[r], indptr[r + 1]):
+            p = indices[e]
+            for j in range(right.shape[1]):
+                out[r, j] += right[p, j] if ones else values[e] * right[p, j]
 
 
 @_inner

@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from scipy.sparse import csr_array
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -51,6 +52,19 @@ def multiply_sparse(
     """See `alternant.kernels.multiply_sparse`."""
     for r in range(len(out)):
         out[r] = _row(left, right, out.shape[1], r)
+
+
+def multiply_sparse_dense(
+    left: tuple[NDArray[np.int64], NDArray[Any], NDArray[Any] | None],
+    right: NDArray[Any],
+    out: NDArray[Any],
+    num_threads: int | None = None,  # noqa: ARG001 - as above
+) -> None:
+    """See `alternant.kernels.multiply_sparse_dense`."""
+    entries = slice(left[0][0], left[0][-1])
+    indices = left[1][entries]
+    values = np.ones(len(indices), out.dtype) if left[2] is None else left[2][entries]
+    out[:] = csr_array((values, indices, left[0] - left[0][0]), shape=(len(out), len(right))) @ right
 
 
 def _row(left: Any, right: Any, columns: int, r: int) -> NDArray[np.float64]:

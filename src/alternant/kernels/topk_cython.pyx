@@ -46,7 +46,7 @@ cdef extern from "topk.h" nogil:
         bint prefilters
         ptrdiff_t block_bytes
         ptrdiff_t (*packed_item_bytes)(ptrdiff_t f) noexcept nogil
-        bint (*rank_panel[2])(const topk_call *, const topk_panel *) noexcept nogil
+        ptrdiff_t (*rank_panel[2])(const topk_call *, const topk_panel *) noexcept nogil
         void (*rank_lists[2])(const topk_call *, const topk_lists *) noexcept nogil
         void (*sort[2])(const topk_call *) noexcept nogil
         void (*norms[2])(const topk_call *, const topk_panel *, double *) noexcept nogil
@@ -60,6 +60,9 @@ cdef extern from "topk.h" nogil:
 cdef enum:
     BATCH = 128              # number of queries from which ordering and packing the items pays off
     MOST_FACTORS = 1 << 16   # for the prefilter: its integer sums fit in 32 bits, and rounding errors stay small
+    FIRST_PANEL = 1 << 14    # items; most factors have few items of great norm, and queries are done with them
+    PANEL_GROWTH = 8
+    ORDER_BYTES = 40         # per item while items are ordered: norms, ids and places, and those of the items left
 
 EMPTY = np.iinfo(np.int32).max    # the id of an empty heap slot: it ranks behind any item, even one with score -inf
 
@@ -86,7 +89,7 @@ cdef class Kernels:
         cdef topk_call call
         cdef topk_panel panel
         cdef topk_lists lists
-        cdef bint no_memory = False
+        cdef ptrdiff_t left
         n = len(items) if candidates is None or isinstance(candidates, tuple) else len(candidates)
         call.m, call.f, call.k = len(queries), items.shape[1], out_ids.shape[1]
         call.queries, call.items = floats(queries, "queries", size), floats(items, "items", size)
@@ -108,64 +111,86 @@ cdef class Kernels:
                 self.table.rank_lists[real](&call, &lists)
         elif len(queries) and n:
             chosen = None if candidates is None else candidates.astype(np.int32, copy=False)
-            panels = ([(n, chosen, None, None)] if len(queries) < BATCH
-                      else self._panels(items, chosen, call.threads, scratch_bytes))
-            for count, ids, bounds, packed in panels:
-                panel.n = count
-                panel.ids = <const int32_t *> integers_or_null(ids, "candidates", 4)
-                panel.tiles = <const topk_rounded *> floats_or_null(bounds, "bounds", 8)
-                panel.packed = <const char *> integers_or_null(packed, "packed", 1)
-                with nogil:
-                    no_memory = self.table.rank_panel[real](&call, &panel)
-                if no_memory:
-                    raise MemoryError(f"no memory for the scratch space of {call.threads} threads; "
-                                      "use fewer with num_threads")
+            parts = ([[(n, chosen, None, None)]] if len(queries) < BATCH
+                     else self._parts(items, chosen, call.threads, scratch_bytes))
+            for panels in parts:
+                for count, ids, bounds, packed in panels:
+                    panel.n = count
+                    panel.ids = <const int32_t *> integers_or_null(ids, "candidates", 4)
+                    panel.tiles = <const topk_rounded *> floats_or_null(bounds, "bounds", 8)
+                    panel.packed = <const char *> integers_or_null(packed, "packed", 1)
+                    with nogil:
+                        left = self.table.rank_panel[real](&call, &panel)
+                    if left < 0:
+                        raise MemoryError(f"no memory for the scratch space of {call.threads} threads; "
+                                          "use fewer with num_threads")
+                    if left == 0:
+                        break
         with nogil:
             self.table.sort[real](&call)
 
-    def _panels(self, items, chosen, int threads, scratch_bytes):
-        """Yield (size, item ids, bounds of the tiles, packed tiles) of panels that fit in the scratch memory."""
+    def _parts(self, items, chosen, int threads, scratch_bytes):
+        """Yield, for each part of the items that can be ordered in the scratch memory, an iterator of its panels."""
+        f = items.shape[1]
+        tile_bytes = (ITEM_TILE * self.table.packed_item_bytes(f)
+                      if self.table.prefilters and f <= MOST_FACTORS else 0)
+        fixed = (f + QUERY_GROUP) * ITEM_TILE * items.itemsize + QUERY_BLOCK * (f + 3) + self.table.block_bytes
+        room = (scratch_bytes - fixed) * threads
+        n = len(items) if chosen is None else len(chosen)
+        # A quarter of the memory is for packed tiles, if that is enough to order all items at once.
+        ordered = min(n, max(ITEM_TILE, room // 4 * 3 // ORDER_BYTES))
+        tiles = max(1, min(-(-n // ITEM_TILE), (room - ordered * ORDER_BYTES) // (tile_bytes + 24)))
+        packed = np.zeros(tiles * tile_bytes + 64, np.int8)
+        packed = packed[-packed.ctypes.data % 64:]
+        bounds, norms = np.empty((tiles, 3)), np.empty(ordered)
+        for start in range(0, n, ordered):
+            stop = min(start + ordered, n)
+            ids = np.arange(start, stop, dtype=np.int32) if chosen is None else chosen[start:stop]
+            yield self._panels(items, ids, norms[:stop - start], bounds, packed if tile_bytes else None, threads)
+
+    def _panels(self, items, ids, norms, bounds, packed, int threads):
+        """Yield (size, item ids, bounds of the tiles, packed tiles) of panels, by descending norm.
+
+        Each panel has PANEL_GROWTH times as many items as the one before, up to what `bounds` and `packed` hold: they
+        are reused.
+        """
         cdef Py_ssize_t itemsize = real_size(items)
         cdef int real = itemsize == 8
         cdef topk_call call
         cdef topk_panel panel
-        cdef topk_rounded *tiles
-        cdef char *packed_tiles
-        cdef double *norm
-        n, f = len(items) if chosen is None else len(chosen), items.shape[1]
-        tile_bytes = (ITEM_TILE * self.table.packed_item_bytes(f)
-                      if self.table.prefilters and f <= MOST_FACTORS else 0)
-        fixed = (f + QUERY_GROUP) * ITEM_TILE * itemsize + QUERY_BLOCK * (f + 3) + self.table.block_bytes
-        # 32 bytes per item: its norm, the negated norm, its position in the order, its id before and after ordering
-        fitting = max(1, (scratch_bytes - fixed) * threads // (tile_bytes + 32 * ITEM_TILE))
-        size = min(n, fitting * ITEM_TILE)
-        fitting = -(-size // ITEM_TILE)
-        packed = np.zeros(fitting * tile_bytes + 64, np.int8)
-        packed = packed[-packed.ctypes.data % 64:]
-        bounds, norms = np.empty((fitting, 3)), np.empty(size)
-        tiles = <topk_rounded *> floats_out(bounds, "bounds", 8)
-        packed_tiles = <char *> integers_out(packed, "packed", 1)
-        norm = <double *> floats_out(norms, "norms", 8)
-        call.f, call.items, call.threads = f, floats(items, "items", itemsize), threads
-        for start in range(0, n, size):
-            stop = min(start + size, n)
-            ids = np.arange(start, stop, dtype=np.int32) if chosen is None else chosen[start:stop]
-            panel.n, panel.ids = len(ids), <const int32_t *> integers(ids, "candidates", 4)
-            with nogil:
-                self.table.norms[real](&call, &panel, norm)
-            count = len(ids)
-            if not norms[:count].max() < np.inf:
-                yield count, ids, None, None
-                continue
-            order = np.argsort(-norms[:count])
-            ids = ids[order]
-            if tile_bytes:
-                panel.ids = <const int32_t *> integers(ids, "candidates", 4)
+        cdef topk_rounded *tiles = <topk_rounded *> floats_out(bounds, "bounds", 8)
+        cdef char *packed_tiles = NULL if packed is None else <char *> integers_out(packed, "packed", 1)
+        cdef double *norm = <double *> floats_out(norms, "norms", 8)
+        call.f, call.items, call.threads = items.shape[1], floats(items, "items", itemsize), threads
+        panel.n, panel.ids = len(ids), <const int32_t *> integers(ids, "candidates", 4)
+        with nogil:
+            self.table.norms[real](&call, &panel, norm)
+        if not norms.max() < np.inf:
+            yield len(ids), ids, None, None
+            return
+        np.negative(norms, out=norms)
+        size, most = FIRST_PANEL, len(bounds) * ITEM_TILE
+        while len(ids):
+            size = min(size, most)
+            later = None
+            if size < len(ids):
+                place = np.argpartition(norms, size)
+                later, place = place[size:], place[:size]
+                place = place[np.argsort(norms[place])]
+            else:
+                place = np.argsort(norms)
+            chosen, count = ids[place], len(place)
+            if packed is None:
+                bounds[:-(-count // ITEM_TILE), 1] = -norms[place[::ITEM_TILE]]
+            else:
+                panel.n, panel.ids = count, <const int32_t *> integers(chosen, "candidates", 4)
                 with nogil:
                     self.table.pack[real](&call, &panel, tiles, packed_tiles)
-            else:
-                bounds[:-(-count // ITEM_TILE), 1] = norms[order[::ITEM_TILE]]
-            yield count, ids, bounds, packed if tile_bytes else None
+            yield count, chosen, bounds, packed
+            if later is None:
+                return
+            ids, norms = ids[later], norms[later]
+            size *= PANEL_GROWTH
 
     def score_pairs(self, rows, columns, X, Y, out, num_threads=None):
         """See `alternant.kernels.score_pairs`."""

@@ -33,6 +33,8 @@ typedef struct {
      * product of left and right, and ignores what else there is. */
     int (*top_k_sparse[2])(const sparse_call *);
     int (*multiply_sparse[2])(const sparse_call *);
+    /* Fills `values`, m x n, with the product of left and a dense matrix of n columns. */
+    void (*multiply_sparse_dense[2])(const sparse_call *, const void *dense);
 } sparse_table;
 
 ALTERNANT_TABLES(sparse)

@@ -317,3 +317,45 @@ static int NAME(multiply_sparse)(const sparse_call *call)
     }
     return 0;
 }
+
+/* A row of the product with a dense matrix. One column is added in a register: its sums are in the same order. */
+ALTERNANT_INLINE void NAME(add_dense_rows)(const sparse_call *call, ptrdiff_t r, const REAL *ALTERNANT_RESTRICT dense,
+                                           REAL *ALTERNANT_RESTRICT sums)
+{
+    const index_list left = NAME(left_entries)(call);
+    const REAL *const factors = (const REAL *)call->left_values;
+    const ptrdiff_t n = call->n;
+    int64_t e = call->left_indptr[r];
+    const int64_t end = call->left_indptr[r + 1];
+    ptrdiff_t j;
+    if (n == 1) {
+        REAL sum = 0;
+        if (factors == NULL)
+            for (; e < end; e++) sum += dense[index_at(left, (ptrdiff_t)e)];
+        else
+            for (; e < end; e++) sum += factors[e] * dense[index_at(left, (ptrdiff_t)e)];
+        sums[0] = sum;
+        return;
+    }
+    memset(sums, 0, n * sizeof(REAL));
+    for (; e < end; e++) {
+        const REAL *const row = dense + index_at(left, (ptrdiff_t)e) * n;
+        const REAL factor = factors == NULL ? 1 : factors[e]; /* 1 changes no bit */
+        for (j = 0; j < n; j++) sums[j] += factor * row[j];
+    }
+}
+
+static void NAME(multiply_sparse_dense)(const sparse_call *call, const void *dense)
+{
+    const ptrdiff_t blocks = (call->m + SUMMED_ROWS - 1) / SUMMED_ROWS;
+    ptrdiff_t block;
+#ifdef _OPENMP
+#  pragma omp parallel for schedule(dynamic, 1) num_threads(call->threads)
+#endif
+    for (block = 0; block < blocks; block++) {
+        const ptrdiff_t last = smaller((block + 1) * SUMMED_ROWS, call->m);
+        ptrdiff_t r;
+        for (r = block * SUMMED_ROWS; r < last; r++)
+            NAME(add_dense_rows)(call, r, (const REAL *)dense, (REAL *)call->values + r * call->n);
+    }
+}

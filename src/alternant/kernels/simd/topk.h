@@ -48,7 +48,8 @@ typedef struct {
     int prefilters;          /* whether this level has the instructions for packed items */
     ptrdiff_t block_bytes;   /* of a block of queries, without its tiles and rows */
     ptrdiff_t (*packed_item_bytes)(ptrdiff_t f);
-    int (*rank_panel[2])(const topk_call *, const topk_panel *); /* float32, float64; whether an allocation failed */
+    /* float32, float64; the number of queries of which a later panel may rank items, -1 if an allocation failed */
+    ptrdiff_t (*rank_panel[2])(const topk_call *, const topk_panel *);
     void (*rank_lists[2])(const topk_call *, const topk_lists *);
     void (*sort[2])(const topk_call *);
     void (*norms[2])(const topk_call *, const topk_panel *, double *norms);

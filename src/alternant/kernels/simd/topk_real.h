@@ -245,7 +245,7 @@ ALTERNANT_FUNCTION void NAME(rank_block)(const topk_call *call, const topk_panel
     (void)in_full; /* unused without the prefilter */
 }
 
-static int NAME(rank_panel)(const topk_call *call, const topk_panel *panel)
+static ptrdiff_t NAME(rank_panel)(const topk_call *call, const topk_panel *panel)
 {
     const ptrdiff_t m = call->m, f = call->f;
     const ptrdiff_t share = smaller(QUERY_BLOCK, larger(QUERY_GROUP, m / call->threads));
@@ -253,9 +253,10 @@ static int NAME(rank_panel)(const topk_call *call, const topk_panel *panel)
     const size_t tile_bytes = f * ITEM_TILE * sizeof(REAL), values_bytes = QUERY_GROUP * ITEM_TILE * sizeof(REAL);
     const size_t hits_bytes = panel->packed == NULL ? 0 : QUERY_BLOCK * ITEM_TILE * sizeof(uint32_t);
     const size_t rows_bytes = panel->packed == NULL ? 0 : (size_t)(QUERY_BLOCK * ((f + 3) / 4 * 4));
+    ptrdiff_t left = 0;
     int no_memory = 0;
 #ifdef _OPENMP
-#  pragma omp parallel num_threads(call->threads) reduction(| : no_memory)
+#  pragma omp parallel num_threads(call->threads) reduction(| : no_memory) reduction(+ : left)
 #endif
     {
         void *base;
@@ -275,10 +276,11 @@ static int NAME(rank_panel)(const topk_call *call, const topk_panel *panel)
             block->hits = (uint32_t *)(scratch + tile_bytes + values_bytes);
             block->bytes = (uint8_t *)(scratch + tile_bytes + values_bytes + hits_bytes);
             NAME(rank_block)(call, panel, block, (REAL *)scratch, (REAL *)(scratch + tile_bytes));
+            left += block->left;
         }
         alternant_scratch_free(base);
     }
-    return no_memory;
+    return no_memory ? -1 : left;
 }
 
 /* Rank the items of query u's own list. */

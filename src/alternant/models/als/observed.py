@@ -14,17 +14,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
-import scipy
 from numpy.typing import NDArray
 
 from ..._utils.mapped import prefetch, release
-from ..._utils.threads import map_parallel
 from ...data.csr import CSR
+from ...kernels import active_backend
 
 if TYPE_CHECKING:
     from ...data.store import Store
 
 ENTRIES = 1 << 20  # read at a time
+ENTRIES_PER_SUM = 1 << 22  # whose rows are added by one call of a kernel
 DIGITS = 16  # of a value, counted at a time to find a median
 
 
@@ -158,20 +158,19 @@ def row_sums(
 
     A has an entry for every one of `rows`, whose value is 1, or what `weights` returns for a range of rows.
     """
-    out = np.zeros((rows.shape[0], *values.shape[1:]))
-    ones = np.ones(min(len(rows.indices), max(ENTRIES, longest(rows.indptr))))
-
-    def add(block: tuple[int, int]) -> None:
-        first, last = block
+    columns = values if values.ndim == 2 else values[:, None]
+    out = np.empty((rows.shape[0], columns.shape[1]))
+    multiply = active_backend().multiply_sparse_dense
+    blocks = entry_ranges(rows.indptr, ENTRIES_PER_SUM)
+    for number, (first, last) in enumerate(blocks):
         begin, end = rows.indptr[first], rows.indptr[last]
+        if number + 1 < len(blocks):
+            prefetch(rows.indices[end : rows.indptr[blocks[number + 1][1]]])
         indices = rows.indices[begin:end]
-        data = ones[: end - begin] if weights is None else weights(first, last)
-        part = (data, indices, rows.indptr[first : last + 1] - begin)
-        out[first:last] = scipy.sparse.csr_array(part, shape=(last - first, len(values))) @ values
+        data = None if weights is None else weights(first, last)
+        multiply((rows.indptr[first : last + 1] - begin, indices, data), columns, out[first:last], num_threads)
         release(indices, rows.data[begin:end])
-
-    map_parallel(add, entry_ranges(rows.indptr, ENTRIES), num_threads)
-    return out
+    return out.reshape(len(out), *values.shape[1:])
 
 
 def entry_ranges(indptr: NDArray[np.int64], entries: int) -> list[tuple[int, int]]:
