@@ -23,6 +23,7 @@ COMMANDS = {  # the module that runs it, and what it measures
     "memory": ("profile.memory", "what a fit adds to the memory of its process"),
     "precision": ("profile.precision", "fits in float32 against float64"),
     "read": ("profile.read_interactions", "ten million rows of a frame into `Interactions`"),
+    "large": ("large.measure", "a fit from a store under a memory limit, and lists for all users"),
     "compare-runs": ("gate.compare_runs", "two revisions: fails where the second is slower"),
     "render": ("common.render", "write the tables of results/*.json into the pages of results"),
 }

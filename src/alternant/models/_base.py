@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import os
+import time
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any, Literal, Self, overload
 
@@ -34,7 +35,8 @@ if TYPE_CHECKING:
     from .._typing import Featured, Lists, Many, Rated, Reals, Scalar, Unknown
 
 
-PRODUCTS_PER_CALL = 1 << 34  # of the kernels that rank, between two checks for Ctrl-C: about half a second on two cores
+PRODUCTS_PER_CALL = 1 << 34  # of the kernels that rank, between two checks for Ctrl-C
+SECONDS_PER_CALL = 0.5  # what they take on two cores, unless most items can be passed over
 FEWEST_QUERIES = 512  # of a call: the items are packed anew in each
 
 
@@ -357,10 +359,16 @@ class FactorModel(
 
 
 def _calls(count: int, items: NDArray[Any]) -> Iterator[slice]:
-    """Divide queries into calls of a kernel, between which signals are handled."""
-    step = max(FEWEST_QUERIES, PRODUCTS_PER_CALL // max(1, items.size))
-    for start in range(0, count, step):
+    """Divide queries into calls of a kernel, between which signals are handled.
+
+    Calls grow if the first ones end early, as most queries look at few items if norms differ.
+    """
+    step, start = max(FEWEST_QUERIES, PRODUCTS_PER_CALL // max(1, items.size)), 0
+    while start < count:
+        begun = time.perf_counter()
         yield slice(start, min(start + step, count))
+        start += step
+        step = int(step * min(8.0, max(1.0, SECONDS_PER_CALL / (time.perf_counter() - begun + 1e-9))))
 
 
 def _rows(indptr: NDArray[np.int64], indices: NDArray[Any], part: slice) -> tuple[NDArray[np.int64], NDArray[Any]]:
