@@ -35,7 +35,7 @@ class FitMemory:
 
     @classmethod
     def of_half_sweeps(
-        cls, shape: tuple[int, int], entries: int, longest: int, columns: int, dtype: np.dtype[Any], files: bool
+        cls, shape: tuple[int, int], entries: int, longest: int, columns: int, dtype: np.dtype[Any]
     ) -> FitMemory:
         """Return the memory of a fit by half-sweeps, which fix one side in memory; `entries` take 0 bytes on disk."""
         padded = columns + -columns % (CACHE_LINE // dtype.itemsize)
@@ -44,7 +44,7 @@ class FitMemory:
         # two sets that the acceleration extrapolates.
         return cls(
             entries, sum(shape) * PER_ROW, 3 * users + 5 * items, max(users, items),
-            longest * (4 + 2 * dtype.itemsize), streams=True, files=files,
+            longest * (4 + 2 * dtype.itemsize), streams=True, files=True,
         )  # fmt: skip
 
     @property

@@ -10,10 +10,18 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..._utils.mapped import release
+from ..._utils.mapped import blocks_of, release
 from ..._utils.threads import weighted_sum
+from ..._utils.validation import all_finite
 from ...data.csr import CSR
-from .._bias_columns import bias_column, constant_column, with_constant, without_constant
+from .._bias_columns import (
+    WithConstant,
+    WithoutConstant,
+    bias_column,
+    constant_column,
+    with_constant,
+    without_constant,
+)
 from .._fit_loop import HalfSweep
 from .basis import Basis
 from .fitted_prior import Finished, FittedPrior, finish_prior, fitted_state
@@ -67,12 +75,7 @@ class ExplicitObjective:
     ) -> HalfSweep:
         """Solve one side with the mean and the other side fixed; the objective lacks the other side's lambda term."""
         kind, dtype = problems.kind, fixed.dtype
-        design, bias = fixed, None
-        start = None if own is None else self.unknowns(own, kind)
-        if self.biases:
-            # To the unknowns (x_u, b_u), an item is (y_i, 1) with target r - mean - b_i; likewise for items.
-            other = constant_column(kind)  # the other side's biases
-            design, bias = np.delete(fixed, other, axis=1), np.ascontiguousarray(fixed[:, other])
+        basis, bias, design_is_finite = self._basis(fixed, kind, solver)
 
         def residual(ratings: NDArray[Any], indices: NDArray[Any]) -> NDArray[np.float64]:
             wide: NDArray[np.float64] = ratings.astype(dtype, copy=False).astype(np.float64)
@@ -88,13 +91,29 @@ class ExplicitObjective:
                 parts = [slice(start, start + ENTRIES) for start in range(0, len(target), ENTRIES)]
                 constant = math.fsum(weighted_sum(problems.weight[part], differences[part] ** 2) for part in parts)
                 problems, finite = replace(problems, target=target), bool(np.isfinite(target).all())
-        if not (finite and np.isfinite(design).all() and np.isfinite(constant)):
+        if not (finite and design_is_finite and np.isfinite(constant)):
             raise OverflowError(
                 f"factors, weights times ratings, and the weighted sum of squares must be finite in {dtype}: "
                 "lower the ratings, their weights or init_scale, or use dtype='float64'"
             )
-        solved = half_sweep(problems, start, Basis.identity(design, solver.pool), solver)
-        return HalfSweep(self.with_constant(solved.factors, kind), solved.objective + constant, solved.mean_steps)
+        solved = half_sweep(problems, own, basis, solver)
+        return HalfSweep(solved.factors, solved.objective + constant, solved.mean_steps)
+
+    def _basis(
+        self, fixed: NDArray[Any], kind: str, solver: Solver
+    ) -> tuple[Basis, NDArray[Any] | None, bool]:
+        """Return the other side as a half-sweep of `kind` fixes it, its biases, and whether all of it is finite."""
+        if not self.biases:
+            basis = Basis.identity(fixed, solver.pool)
+            return basis, None, all_finite(basis.factors)
+        # To the unknowns (x_u, b_u), an item is (y_i, 1) with target r - mean - b_i; likewise for items.
+        other, width = constant_column(kind), fixed.shape[1] - 1
+        factors, bias = solver.pool.fixed_side((len(fixed), width), fixed.dtype), np.empty(len(fixed), fixed.dtype)
+        for rows in blocks_of(fixed):
+            factors[rows], bias[rows] = np.delete(fixed[rows], other, axis=1), fixed[rows, other]
+            release(fixed[rows])
+        maps = WithoutConstant(kind, width), WithConstant(kind, width + 1)
+        return Basis(factors, np.zeros(width, fixed.dtype), *maps), bias, all_finite(factors)
 
     def unknowns(self, factors: NDArray[Any], kind: str) -> NDArray[Any]:
         """Return the columns that a half-sweep solves for: ``(x_u, b_u)`` or ``(y_i, b_i)``."""
@@ -157,19 +176,18 @@ class ExplicitSides:
         """Solve one side with the other fixed, then move the weighted mean of the biases to the mean."""
         by, problems = self.objective, self.problems[kind]
         other_kind = {"user": "item", "item": "user"}[kind]
-        other = penalty(self.problems[other_kind], by.unknowns(fixed, other_kind), solver)
+        other = penalty(self.problems[other_kind], fixed, solver, lambda block: by.unknowns(block, other_kind))
         before, fixed_by = self._regression(kind, own), self._regression(other_kind, fixed)
         if before is not None:
             problems = replace(problems, linear=self.priors[kind].linear(before))
         solved = by.solve(problems, own, fixed, self.mean, solver)
         objective = solved.objective + other + (0.0 if fixed_by is None else fixed_by.value)
-        prior, x = self.priors.get(kind), by.unknowns(solved.factors, kind)
-        after = None if prior is None else prior.after(x)
+        prior = self.priors.get(kind)
+        after = None if prior is None else prior.after(by.unknowns(solved.factors, kind))
         if by.biases and (prior is None or not prior.active):  # a prior has a constant, which takes the biases' mean
-            shift, gain = common_bias(problems, x[:, -1])
+            shift, gain = common_bias(problems, biases_of(solved.factors, kind))
             self.mean += shift
-            rated = np.diff(problems.indptr) > 0  # an unrated row keeps its bias of 0
-            solved.factors[rated, bias_column(kind)] -= solved.factors.dtype.type(shift)
+            shift_biases(problems, solved.factors, shift)
             objective -= gain
         if prior is not None:
             objective += prior.gain(before, after)
@@ -189,7 +207,7 @@ class ExplicitSides:
         learned: list[FittedPrior | None] = []
         for kind, side in list(sides.items()):
             prior = self.priors.get(kind)
-            fitted = finish_prior(prior, side, self.objective.unknowns(side, kind))
+            fitted = None if prior is None else finish_prior(prior, side, self.objective.unknowns(side, kind))
             if fitted is not None and fitted.active and prior is not None and prior.empty is not None:
                 means = fitted.of_rows(np.flatnonzero(prior.empty), side.dtype)
                 sides[kind] = side.copy()  # the next iteration starts from factors of 0
@@ -209,3 +227,20 @@ def common_bias(problems: RowProblems, biases: NDArray[Any]) -> tuple[float, flo
         return 0.0, 0.0
     shift = weighted_sum(weight, biases) / total
     return shift, total * shift**2
+
+
+def biases_of(factors: NDArray[Any], kind: str) -> NDArray[Any]:
+    """Return the biases of one side."""
+    out = np.empty(len(factors), factors.dtype)
+    for rows in blocks_of(factors):
+        out[rows] = factors[rows, bias_column(kind)]
+        release(factors[rows])
+    return out
+
+
+def shift_biases(problems: RowProblems, factors: NDArray[Any], shift: float) -> None:
+    """Subtract the shift from the biases of the rated rows; an unrated row keeps its bias of 0."""
+    rated = np.diff(problems.indptr) > 0
+    for rows in blocks_of(factors):
+        factors[rows, bias_column(problems.kind)] -= rated[rows] * factors.dtype.type(shift)
+        release(factors[rows])

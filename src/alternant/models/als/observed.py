@@ -36,8 +36,7 @@ class Observed:
     items: CSR
     dtype: np.dtype[Any]
     num_threads: int = 1
-    name: str | None = None  # a digest of interactions that are on disk; None: they are in memory
-    folder: Path | None = None  # of interactions that are on disk
+    folder: Path | None = None  # of interactions that are on disk; None: they are in memory
 
     @classmethod
     def of(cls, rows: CSR, num_threads: int = 1) -> Self:
@@ -53,7 +52,7 @@ class Observed:
                 "the rows with a value of 0 out and read the others into another store"
             )
         store.verify()
-        observed = cls(store.users, store.items, dtype, num_threads, store.digest, store.path)
+        observed = cls(store.users, store.items, dtype, num_threads, store.path)
         smallest, largest, _ = observed.range
         if not np.isfinite(largest) or (smallest == 0 and not store.has_zeros):
             raise ValueError(
@@ -75,7 +74,7 @@ class Observed:
     @property
     def on_disk(self) -> bool:
         """Whether the entries are memory-mapped."""
-        return self.name is not None
+        return self.folder is not None
 
     @cached_property
     def counts(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
