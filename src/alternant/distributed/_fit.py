@@ -19,16 +19,16 @@ from ..data.validation import is_sparse
 from ..models import ImplicitALS
 from ..models._checkpoint import Checkpoint, Snapshot
 from ..models._fit_loop import FitLoop, FitOptions, History, Iteration, Stopping
-from ..models.als.implicit_defaults import chosen_values
+from ..models.als.implicit_defaults import choose_objective, chosen_values
 from ..models.als.momentum import Momentum
 from ..models.als.trainer import _Alternation
 from . import _shard
 from ._cluster import Cluster
-from ._defaults import choose_objective
 from ._parquet import Parquet, ParquetShards
 from ._rows import RowShards, Shards
 from ._shard import Settings
 from ._sides import ShardedSides
+from ._statistics import ShardedStatistics
 
 if TYPE_CHECKING:
     from .._typing import Rated
@@ -173,7 +173,7 @@ def _fitting(model: Any, source: Any, client: Any, shards: int | None, options: 
         divided = _divide(model, source, cluster, shards)
         degrees = cluster.attempt(lambda: cluster.every("degrees"))
         n_u, n_i = np.concatenate([users for users, _ in degrees]), sum(items for _, items in degrees)
-        objective = choose_objective(model, cluster, n_u, n_i)
+        objective = choose_objective(model, ShardedStatistics(cluster, (n_u, n_i), np.dtype(model.dtype)))
         assert objective.degrees is not None
         settings = Settings(backend.name, model.solver, float(model.tol), model.max_cg_steps, model.num_threads)
         of_items = replace(objective, degrees=replace(objective.degrees, users=np.empty(0, np.int64)))

@@ -10,6 +10,7 @@ import contextlib
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -17,7 +18,6 @@ from numpy.typing import NDArray
 
 from .._utils.atomic import whole_file
 from .._utils.pool import Pool
-from .._utils.threads import weighted_sum
 from ..data.csr import CSR
 from ..kernels import get_backend
 from ..models._checkpoint import digest
@@ -82,7 +82,6 @@ class Shard:
         self.versions: dict[int, NDArray[Any]] = {}  # factors after half-sweeps
         self.rotated: tuple[int, NDArray[Any]] | None = None  # a version in the coordinates of the items' problems
         self.number = self.attempt = 0
-        self._ones: Any = None
 
     # What the parameters are chosen from
 
@@ -94,52 +93,15 @@ class Shard:
         """Return a digest of the interactions."""
         return digest([self.first, self.rows.shape, self.rows.indptr, self.rows.indices, self.rows.data])
 
-    def size_range(self) -> tuple[float, float]:
-        """Return the least and the greatest absolute value."""
-        size = np.abs(self.rows.data)
-        return float(size.min(initial=np.inf)), float(size.max(initial=0))
+    def statistic(self, name: str, *args: Any) -> Any:
+        """Return what these interactions add to a statistic: an attribute of `Statistics`."""
+        found = getattr(self.observed, name)
+        return found(*args) if callable(found) else found
 
-    def size_histogram(self, shift: int, prefix: int) -> NDArray[np.int64]:
-        """Count absolute values by 16 bits of their representation, among those whose higher bits are `prefix`."""
-        width = 8 * self.rows.data.itemsize
-        bits = np.abs(self.rows.data).view(f"u{width // 8}")
-        if shift + 16 < width:
-            bits = bits[bits >> bits.dtype.type(shift + 16) == prefix]
-        return np.bincount((bits >> bits.dtype.type(shift)).astype(np.int64) & 0xFFFF, minlength=1 << 16)
-
-    def size_sum(self, epsilon: float | None) -> float:
-        """Return the sum of the absolute values or, with an epsilon, of ``log(1 + |r| / epsilon)``."""
-        wide = np.abs(self.rows.data).astype(np.float64)
-        return float((wide if epsilon is None else np.log1p(wide / epsilon)).sum())
-
-    def confidence_sum(self, objective: ImplicitObjective) -> float:
-        """Return the sum of the confidences."""
-        count = len(self.rows.data)
-        return objective.mean_confidence(Observed.of(self.rows, 1)) * count if count else 0.0
-
-    def joint_degrees(self, exponent: float, e: NDArray[np.float64]) -> float:
-        """Return ``sum n_u^-a e_i`` over the pairs."""
-        return weighted_sum(self._user_powers(-exponent), self._matrix() @ e)
-
-    def noise(self, d: tuple[float, float], e: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """Return sums over the users and, by item, ``sum d_u^2``, for the threshold of the regularization."""
-        ones, d_u = self._matrix(), d[0] * self._user_powers(d[1])
-        r = d_u**2 * (ones @ e**2)
-        return np.array([r.sum(), (r**2).sum(), weighted_sum(d_u**4, ones @ e**4)]), ones.T @ d_u**2
-
-    def squared(self, d: tuple[float, float], v: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Return ``R^T diag(d^2) R v``, where R has a one for each interaction."""
-        ones, d_u = self._matrix(), d[0] * self._user_powers(d[1])
-        return np.asarray(ones.T @ ((d_u**2)[:, None] * (ones @ v)))
-
-    def _user_powers(self, exponent: float) -> NDArray[np.float64]:
-        return np.asarray(np.maximum(np.diff(self.rows.indptr), 1).astype(np.float64) ** exponent)
-
-    def _matrix(self) -> Any:
-        if self._ones is None:
-            ones = np.ones(len(self.rows.indices), np.float32)
-            self._ones = CSR(self.rows.indptr, self.rows.indices, ones, self.rows.shape).to_scipy()
-        return self._ones
+    @cached_property
+    def observed(self) -> Observed:
+        """The interactions in both orientations."""
+        return Observed.of(self.rows, _threads_of_worker())
 
     # The fit
 
@@ -151,13 +113,13 @@ class Shard:
         assert objective.degrees is not None
         degrees = replace(objective.degrees, users=np.diff(self.rows.indptr))
         self.objective, self.settings, self.solver = replace(objective, degrees=degrees), settings, settings.solver()
-        self._ones = None
         numbers = self.first + np.arange(self.rows.shape[0])
         self.users: RowProblems = self.objective.problems(self.rows, "user", numbers)
-        observed = Observed.of(self.rows, self.solver.num_threads)
-        items = self.objective.problems(observed.items, "item")
+        items = self.objective.problems(self.observed.items, "item")
         self.items = replace(items, target=items.targets(), target_scale=None)
-        return self.objective.constant(observed, self.users)
+        constant = self.objective.constant(self.observed, self.users)
+        del self.observed  # whose values are not needed any more
+        return constant
 
     def solve_users(self, fit: str, source: int, version: int, fixed: NDArray[Any]) -> Swept:
         """Run the users' half-sweep, starting from the factors of version `source` (0: from zeros).

@@ -18,7 +18,7 @@ from .basis import Basis
 from .degrees import Degrees, scaled
 from .fitted_prior import Finished, finish_prior, fitted_state
 from .half_sweep import half_sweep, penalty
-from .observed import Observed, row_sums
+from .observed import Observed, Statistics, row_sums
 from .prior import Prior
 from .problems import Form, FormedProblems, RowProblems, row_lambdas
 from .solver import Solver
@@ -118,12 +118,12 @@ class ImplicitObjective:
 
         return form
 
-    def mean_confidence(self, observed: Observed) -> float:
+    def mean_confidence(self, observed: Statistics) -> float:
         """Return the mean weight of the observed pairs."""
         if self.weighting == "ials":
             return 1.0
         with np.errstate(over="ignore"):  # `problems` reports it
-            return observed.mean(self._confidence)
+            return observed.mean(replace(self, degrees=None)._confidence)  # small enough to be sent to other machines
 
     def _confidence(self, r: NDArray[Any]) -> NDArray[Any]:
         alpha = float(self.alpha)  # the arrays keep their dtype
