@@ -74,28 +74,8 @@ class ExplicitObjective:
         self, problems: RowProblems, own: NDArray[Any] | None, fixed: NDArray[Any], mean: float, solver: Solver
     ) -> HalfSweep:
         """Solve one side with the mean and the other side fixed; the objective lacks the other side's lambda term."""
-        kind, dtype = problems.kind, fixed.dtype
-        basis, bias, design_is_finite = self._basis(fixed, kind, solver)
-
-        def residual(ratings: NDArray[Any], indices: NDArray[Any]) -> NDArray[np.float64]:
-            wide: NDArray[np.float64] = ratings.astype(dtype, copy=False).astype(np.float64)
-            return wide if bias is None else wide - mean - bias[indices]
-
-        with np.errstate(over="ignore", invalid="ignore"):  # reported below
-            if isinstance(problems, FormedProblems):
-                problems, constant = _with_targets_formed(problems, residual, dtype)
-                finite = np.isfinite(constant)
-            else:
-                differences = residual(problems.plain_targets(), problems.indices)
-                target = (problems.weight * differences).astype(dtype)
-                parts = [slice(start, start + ENTRIES) for start in range(0, len(target), ENTRIES)]
-                constant = math.fsum(weighted_sum(problems.weight[part], differences[part] ** 2) for part in parts)
-                problems, finite = replace(problems, target=target), bool(np.isfinite(target).all())
-        if not (finite and design_is_finite and np.isfinite(constant)):
-            raise OverflowError(
-                f"factors, weights times ratings, and the weighted sum of squares must be finite in {dtype}: "
-                "lower the ratings, their weights or init_scale, or use dtype='float64'"
-            )
+        basis, bias, finite = self._basis(fixed, problems.kind, solver)
+        problems, constant = with_targets(problems, bias, mean, fixed.dtype, finite)
         solved = half_sweep(problems, own, basis, solver)
         return HalfSweep(solved.factors, solved.objective + constant, solved.mean_steps)
 
@@ -122,6 +102,35 @@ class ExplicitObjective:
     def with_constant(self, unknowns: NDArray[Any], kind: str) -> NDArray[Any]:
         """Undo `unknowns`."""
         return with_constant(unknowns, kind) if self.biases else unknowns
+
+
+def with_targets(
+    problems: RowProblems, bias: NDArray[Any] | None, mean: float, dtype: np.dtype[Any], finite: bool = True
+) -> tuple[RowProblems, float]:
+    """Return the problems with what the biases of the columns and the mean leave of the ratings as targets.
+
+    Also returns the weighted sum of their squares. Raises if that or a target is not finite, or `finite` is false.
+    """
+
+    def residual(ratings: NDArray[Any], indices: NDArray[Any]) -> NDArray[np.float64]:
+        wide: NDArray[np.float64] = ratings.astype(dtype, copy=False).astype(np.float64)
+        return wide if bias is None else wide - mean - bias[indices]
+
+    with np.errstate(over="ignore", invalid="ignore"):  # reported below
+        if isinstance(problems, FormedProblems):
+            problems, constant = _with_targets_formed(problems, residual, dtype)
+        else:
+            differences = residual(problems.plain_targets(), problems.indices)
+            target = (problems.weight * differences).astype(dtype)
+            parts = [slice(start, start + ENTRIES) for start in range(0, len(target), ENTRIES)]
+            constant = math.fsum(weighted_sum(problems.weight[part], differences[part] ** 2) for part in parts)
+            problems, finite = replace(problems, target=target), finite and bool(np.isfinite(target).all())
+    if not (finite and np.isfinite(constant)):
+        raise OverflowError(
+            f"factors, weights times ratings, and the weighted sum of squares must be finite in {dtype}: "
+            "lower the ratings, their weights or init_scale, or use dtype='float64'"
+        )
+    return problems, constant
 
 
 def _with_targets_formed(
@@ -185,7 +194,7 @@ class ExplicitSides:
         prior = self.priors.get(kind)
         after = None if prior is None else prior.after(by.unknowns(solved.factors, kind))
         if by.biases and (prior is None or not prior.active):  # a prior has a constant, which takes the biases' mean
-            shift, gain = common_bias(problems, biases_of(solved.factors, kind))
+            shift, gain = common_bias(bias_weights(problems), biases_of(solved.factors, kind))
             self.mean += shift
             shift_biases(problems, solved.factors, shift)
             objective -= gain
@@ -216,16 +225,22 @@ class ExplicitSides:
         return Finished(sides["user"], sides["item"], fitted_state(*learned))
 
 
-def common_bias(problems: RowProblems, biases: NDArray[Any]) -> tuple[float, float]:
-    """Return the shift from the biases of the rated rows to the mean, and the decrease of the objective.
+def bias_weights(problems: RowProblems) -> NDArray[np.float64]:
+    """Return the lambdas of the rated rows, and 0 for the others."""
+    return np.asarray(problems.regularization.astype(np.float64) * (np.diff(problems.indptr) > 0))
+
+
+def common_bias(weight: NDArray[np.float64], biases: NDArray[Any]) -> tuple[float, float]:
+    """Return the shift from the biases of the rated rows to the mean, and the decrease of the objective."""
+    return shift_of(float(weight.sum()), weighted_sum(weight, biases))
+
+
+def shift_of(total: float, weighted: float) -> tuple[float, float]:
+    """Return the shift and the decrease for the sum of the lambdas, and that of lambdas times biases.
 
     The data term does not change; ``sum lambda_u (b_u - d)^2`` is minimal at the weighted mean d of the biases.
     """
-    weight = problems.regularization.astype(np.float64) * (np.diff(problems.indptr) > 0)
-    total = float(weight.sum())
-    if total == 0:
-        return 0.0, 0.0
-    shift = weighted_sum(weight, biases) / total
+    shift = weighted / total if total else 0.0
     return shift, total * shift**2
 
 

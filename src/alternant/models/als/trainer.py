@@ -225,7 +225,21 @@ class AlternatingLeastSquares(FeatureModel):
         dtype, pool = np.dtype(self.dtype), Pool() if pool is None else pool
         X = self._previous("user_factors", n_users, dtype) if self.warm_start else None
         previous = self._previous("item_factors", n_items, dtype) if self.warm_start else None
-        scale = float(self.init_scale) / np.sqrt(self.factors)
+        Y = self._drawn_items(n_items, pool)
+        if previous is not None:
+            copy_rows(previous, Y)
+        if X is not None and (len(X) < n_users or X.dtype != dtype or not X.flags.c_contiguous):
+            given, X = X, pool.array((n_users, Y.shape[1]), dtype)
+            copy_rows(given, X)
+            for rows in blocks_of(X[len(given) :]):
+                new = X[len(given) :][rows]
+                new[:] = self._new_rows(np.zeros((len(new), self.factors), dtype), "user")
+                release(new)
+        return X, Y
+
+    def _drawn_items(self, n_items: int, pool: Pool) -> NDArray[Any]:
+        """Return random item factors."""
+        dtype, scale = np.dtype(self.dtype), float(self.init_scale) / np.sqrt(self.factors)
         generator = random_generator(self.random_state)
         columns = self._new_rows(np.zeros((0, self.factors), dtype), "item").shape[1]
         Y = pool.array((n_items, columns), dtype)
@@ -235,16 +249,7 @@ class AlternatingLeastSquares(FeatureModel):
             with np.errstate(over="ignore"):  # the half-sweep reports it
                 Y[rows] = self._new_rows(drawn.astype(dtype), "item")
             release(Y[rows])
-        if previous is not None:
-            copy_rows(previous, Y)
-        if X is not None and (len(X) < n_users or X.dtype != dtype or not X.flags.c_contiguous):
-            given, X = X, pool.array((n_users, columns), dtype)
-            copy_rows(given, X)
-            for rows in blocks_of(X[len(given) :]):
-                new = X[len(given) :][rows]
-                new[:] = self._new_rows(np.zeros((len(new), self.factors), dtype), "user")
-                release(new)
-        return X, Y
+        return Y
 
     def _new_rows(self, latent: NDArray[Any], kind: str) -> NDArray[Any]:
         """Return the initial rows of factors for these latent vectors."""
