@@ -326,7 +326,7 @@ def test_resident_memory_stays_below_the_limit(tmp_path, cls):
             yield sp.csr_array((rng.integers(1, 6, indices.size), indices.reshape(-1), indptr), shape=(rows, n_items))
 
     Interactions.from_batches(batches, store=tmp_path / "store")
-    limit = 600_000_000
+    limit = 580_000_000
     command = [sys.executable, "-c", MEASURED, str(tmp_path), cls, str(limit)]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     *measured, (estimated, limit) = (map(int, line.split()) for line in done.stdout.splitlines())

@@ -86,6 +86,7 @@ class AlternatingLeastSquares(FeatureModel):
 
     bytes_per_pair: ClassVar[int] = 24
     _learns_zeros: ClassVar[bool] = False  # whether a stored zero is a value
+    _padded: ClassVar[bool] = True  # whether the rows that a half-sweep fixes may be padded to whole cache lines
 
     _choices: ClassVar[dict[str, tuple[str, ...]]] = {"solver": ("cg", "cholesky")}
     _fitted_state: ClassVar[tuple[str, ...]] = ("n_iter_", "history_", "backend_", "feature_regularization_")
@@ -109,7 +110,7 @@ class AlternatingLeastSquares(FeatureModel):
     def _half_sweep_memory(self, shape: tuple[int, int], n_pairs: int, longest: int) -> FitMemory:
         dtype, pairs = np.dtype(self.dtype), n_pairs * self.bytes_per_pair
         columns = self._new_rows(np.zeros((0, self.factors), dtype), "user").shape[1]
-        return FitMemory.of_half_sweeps(shape, pairs, longest, columns, dtype)
+        return FitMemory.of_half_sweeps(shape, pairs, longest, columns, dtype, self._padded)
 
     def fit_memory(self, n_users: int, n_items: int, n_pairs: int) -> FitMemory:
         """Estimate the memory of a fit from a matrix in memory, whose longest row has 1 % of the pairs."""
