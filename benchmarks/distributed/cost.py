@@ -85,7 +85,7 @@ class Fit:
     def tasks(self) -> int:
         """Tasks of an iteration."""
         S = self.shards
-        return S + self.blocks * (2 * S + 2 + self.rounds * (2 * S + 2))
+        return 2 * S + self.blocks * (2 * S + 2 + self.rounds * (2 * S + 2))
 
     def seconds(self, machine: Machine) -> float:
         """Seconds of an iteration."""

@@ -157,6 +157,39 @@ def test_batches_of_frames_from_a_function(tmp_path, events, frame):
     assert isinstance(made.to_frame(), frame)
 
 
+@pytest.mark.parametrize("kind", ["texts and numbers", "texts after numbers"])
+def test_frames_with_ids_of_several_types(tmp_path, events, kind):
+    """A column of objects, which pyarrow does not convert."""
+    whole = pd.DataFrame({**events, "user": np.array(LISTS[kind](events["user"].tolist()), object)})
+    asked = {"user": "user", "item": "item", "value": "value"}
+    batches = [whole[start : start + 1_700] for start in range(0, N, 1_700)]
+    assert_same(Interactions.from_batches(batches, store=tmp_path / "store", **asked),
+                Interactions.from_frame(whole, **asked))  # fmt: skip
+
+
+USERS, ITEMS = np.array([1, 2]), np.array([3, 4])
+A_LIST, A_BATCH = "batches must be a list of batches, or a function that returns an iterator of them, got ", (
+    r"batch 0 must be a frame, a tuple of arrays \(users, items\[, values\[, times\]\]\) or a sparse matrix, got "
+)
+
+
+@pytest.mark.parametrize(("batches", "message"), [
+    (np.ones((3, 4)), A_LIST + r"ndarray: pass a list, such as \[\(users, items, values\)\]"),
+    (None, A_LIST + "NoneType: pass a list"),
+    (pd.DataFrame({"user": [1]}), A_LIST + "DataFrame: pass a list of one"),
+    (lambda: sp.csr_array((2, 2)), A_LIST + "a function that returns csr_array: pass a list of one"),
+    (lambda: None, A_LIST + "a function that returns NoneType: pass a list"),
+    ((USERS, ITEMS), A_BATCH + r"ndarray: pass a list of batches, such as \[\(users, items, values\)\]"),
+    (([1, 2], [3, 4]), A_BATCH + "list of int: pass a list of batches"),
+    ((["ann", "bob"], [3, 4]), A_BATCH + "list of str: pass a list of batches"),
+    (lambda: (USERS, ITEMS), A_BATCH + "ndarray: pass a list of batches"),
+    ([{"user": USERS}], A_BATCH + "dict: pass a list of batches"),
+])  # fmt: skip
+def test_what_is_no_list_of_batches(tmp_path, batches, message):
+    with pytest.raises(TypeError, match=message):
+        Interactions.from_batches(batches, store=tmp_path / "store")
+
+
 def test_batches_of_matrices_keep_empty_rows_and_columns(tmp_path, events):
     values = np.abs(events["value"]) + 1
     matrix = sp.coo_array((values, (events["user"], events["item"])), shape=(200, 100)).tocsr()

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import sys
 
 import numpy as np
 import pytest
@@ -49,6 +50,19 @@ def test_a_missing_truncated_or_changed_file(copy, name):
     store = Store(copy)  # whose size is right
     with pytest.raises(StoreError, match=rf"{name}' has changed between bytes 0 and {len(content):,}"):
         store.verify()
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows keeps files that are mapped into memory")
+def test_a_store_that_is_deleted_after_it_was_opened(copy):
+    made = Interactions.open(copy)
+    store = made._store
+    (copy / "items.data").unlink()
+    with pytest.raises(StoreError, match=r"items\.data' is missing: the store is damaged"):
+        store.verify()
+    shutil.rmtree(copy)
+    for use in (store.verify, lambda: list(store.pieces("users.data")), made.describe):
+        with pytest.raises(StoreError, match="copy' was deleted or moved after it was opened: open it where it is now"):
+            use()
 
 
 def test_the_chunk_that_has_changed_is_named(tmp_path, monkeypatch):

@@ -1,5 +1,6 @@
 """`alternant.distributed.fit` on a local cluster: the same bits on any number of workers, and whoever is killed."""
 
+import copy
 import os
 import signal
 import subprocess
@@ -14,7 +15,7 @@ pd = pytest.importorskip("pandas", reason="pandas is not installed")
 pytest.importorskip("pyarrow", reason="pyarrow is not installed")
 distributed = pytest.importorskip("distributed", reason="dask.distributed is not installed")
 
-from alternant import BiasedMF, ImplicitALS, Interactions  # noqa: E402
+from alternant import BiasedMF, ExplicitALS, ImplicitALS, Interactions  # noqa: E402
 from alternant.distributed import Parquet, SchedulerLostError, WorkersLostError, _cluster, _parquet, fit, fit_to_parquet  # noqa: E402
 
 pytestmark = [
@@ -143,6 +144,71 @@ def test_the_objective_is_that_of_one_machine(client, params):
     assert not there.item_factors[7].any()
 
 
+@pytest.mark.parametrize("params", [
+    {"solver": "cg", "tol": 1e-3, "dtype": "float64", "regularization_scaling": "none", "regularization": 3.0},
+    {"biases": False},
+], ids=["cg", "no biases"])  # fmt: skip
+def test_ratings(client, params):
+    rng = np.random.default_rng(1)
+    dense = np.where(rng.random((90, 30)) < 0.4, rng.integers(0, 6, (90, 30)), np.nan)  # 0 is a rating
+    dense[4], dense[:, 7] = np.nan, np.nan
+    known = ~np.isnan(dense)
+    matrix = sparse.coo_array((dense[known], np.nonzero(known)), shape=dense.shape).tocsr()
+    make = lambda: ExplicitALS(**{"factors": 4, "iterations": 4, "random_state": 0} | params)  # noqa: E731
+    here, there = make().fit(matrix), fit(make(), matrix, client, shards=3)
+    for name in ("objective", "user_sweep_objective"):
+        np.testing.assert_allclose(there.history_[name], here.history_[name], rtol=1e-6)
+    assert there.mean_ == pytest.approx(here.mean_, rel=1e-5) if params.get("biases", True) else there.mean_ == 0
+    np.testing.assert_allclose(there.predict([4, 5, 6], [3, 7, 9]), here.predict([4, 5, 6], [3, 7, 9]), atol=1e-3)
+    assert vars(there).keys() == vars(here).keys()
+
+
+@pytest.fixture(scope="module")
+def rated(folder):
+    return Parquet(folder, user="who", item="song", value="plays", aggregate="last")
+
+
+RATED = {"factors": 4, "iterations": 2, "random_state": 0}
+
+
+def test_ratings_of_a_folder_resumed_from_a_checkpoint_and_left_with_the_workers(client, rated, tmp_path):
+    expected = fit(ExplicitALS(**RATED), rated, client, shards=SHARDS)
+    here = ExplicitALS(**RATED).fit(
+        Interactions.from_frame(table(), user="who", item="song", value="plays", aggregate="last")
+    )
+    np.testing.assert_allclose(expected.history_["objective"], here.history_["objective"], rtol=1e-6)
+    fit(ExplicitALS(**RATED | {"iterations": 1}), rated, client, shards=SHARDS, checkpoint=tmp_path / "saved")
+    resumed = fit(ExplicitALS(**RATED), rated, client, shards=SHARDS, checkpoint=tmp_path / "saved")
+    assert same(resumed, expected)
+    assert resumed.mean_ == expected.mean_
+    fit_to_parquet(ExplicitALS(**RATED), rated, client, tmp_path / "fitted", k=3, shards=SHARDS)
+    lists = expected.recommend_frame(expected.user_ids_, k=3, library="pandas")
+    np.testing.assert_allclose(pd.read_parquet(tmp_path / "fitted" / "lists")["score"], lists["score"], rtol=1e-6)
+
+
+@pytest.mark.parametrize("cls", [ImplicitALS, ExplicitALS])
+def test_a_warm_start_goes_on_from_the_factors_of_the_same_ids(client, rated, cls):
+    frame = table().drop_duplicates(["who", "song"], keep="last")
+    early = Interactions.from_frame(frame[:4000].iloc[::-1], user="who", item="song", value="plays", aggregate="last")
+    everything = Interactions.from_frame(frame, user="who", item="song", value="plays", aggregate="last")
+    known = early.reindex(users=early.user_ids[early.user_ids != "user 0100"], items=early.item_ids[1:])
+    first = cls(**RATED).fit(known)
+
+    def warm():
+        return copy.deepcopy(first).set_params(warm_start=True)
+
+    here, there = warm().fit(everything), fit(warm(), everything, client, shards=2)
+    named = fit(warm(), rated, client, shards=2)
+    assert here.user_ids_[-1] == "user 0100"  # new users come last; in a folder, all are in ascending order
+    assert named.user_ids_.tolist() == sorted(here.user_ids_)
+    np.testing.assert_array_equal(there.user_ids_, here.user_ids_)
+    for other, rtol in ((there, 1e-6), (named, 1e-3)):  # whose new item has the random numbers of another row
+        for name in ("objective", "user_sweep_objective"):
+            np.testing.assert_allclose(other.history_[name], here.history_[name], rtol=rtol)
+    with pytest.raises(ValueError, match=r"warm_start needs finite user_factors with \d columns"):
+        fit(warm().set_params(factors=5), rated, client)
+
+
 def test_factors_and_lists_may_stay_with_the_workers(client, source, expected, tmp_path):
     folder = tmp_path / "fitted"
     history = fit_to_parquet(ImplicitALS(**PARAMS), source, client, folder, k=3, shards=SHARDS)
@@ -198,6 +264,7 @@ def test_a_killed_worker_is_replaced_and_the_bits_are_the_same(cluster, client, 
     ("method", "task", "numbers"),
     [
         ("call", "prepare", {3}),
+        ("call", "fix_users", {3}),
         ("call", "start_items", {2}),
         ("call", "multiply_items", {4, 19}),
         ("tree", None, {7}),
@@ -212,6 +279,20 @@ def test_workers_are_killed_at_any_point(cluster, client, source, killing, metho
     whole = fit(ImplicitALS(**params), source, client, shards=SHARDS)
     calls = killing(client, method, task, numbers)
     assert same(fit(ImplicitALS(**params), source, client, shards=SHARDS), whole)
+    assert len(calls) >= max(numbers)
+
+
+@pytest.mark.nightly
+@pytest.mark.parametrize("solver", ["cg", "cholesky"])
+@pytest.mark.parametrize(("task", "numbers"), [("shift_users", {2, SHARDS + 3}), ("solve_users", {4, 9, 13})])
+def test_workers_are_killed_in_a_fit_of_ratings(cluster, client, rated, killing, task, numbers, solver):
+    scaled(cluster, client, 2)
+    params = RATED | {"solver": solver, "iterations": 4}
+    whole = fit(ExplicitALS(**params), rated, client, shards=SHARDS)
+    calls = killing(client, "call", task, numbers)
+    killed = fit(ExplicitALS(**params), rated, client, shards=SHARDS)
+    assert same(killed, whole)
+    assert killed.mean_ == whole.mean_
     assert len(calls) >= max(numbers)
 
 
@@ -266,10 +347,19 @@ def test_a_scheduler_that_is_lost_is_named(monkeypatch, client, source):
 
 def test_what_cannot_be_fitted_is_refused_and_nothing_changes(client, source, expected):
     before = expected.item_factors
-    with pytest.raises(TypeError, match="only an ImplicitALS can be fitted on a cluster, got BiasedMF: call its own"):
+    with pytest.raises(TypeError, match="only ImplicitALS and ExplicitALS can be fitted on a cluster, got BiasedMF"):
         fit(BiasedMF(), source, client)
-    with pytest.raises(ValueError, match=r"begins anew: call set_params\(warm_start=False\), or model.fit"):
-        fit(ImplicitALS(warm_start=True), source, client)
+    with pytest.raises(ValueError, match="gradients, got nonnegative=True: call the model's own fit"):
+        fit(ExplicitALS(nonnegative=True, biases=False), source, client)
+    with pytest.raises(ValueError, match=r"lambdas precondition, got regularization=\(0.1, 0\): raise it"):
+        fit(ExplicitALS(regularization=(0.1, 0)), source, client)
+    with pytest.raises(ValueError, match="source must hold ratings, got value=None, so that each would be 1"):
+        fit(ExplicitALS(), Parquet(source.folder, user="who", item="song"), client)
+    with pytest.raises(ValueError, match=r"each pair once.*such as user 'user .*: make a Parquet with aggregate="):
+        fit(ExplicitALS(), source, client)
+    with pytest.raises(ValueError, match="warm_start finds users in a Parquet by their ids, but the model has none"):
+        fit(ImplicitALS(factors=2, iterations=1).fit(sparse.eye_array(9).tocsr()).set_params(warm_start=True), source,
+            client)  # fmt: skip
     with pytest.raises(TypeError, match=r"got str: for a folder, pass alternant.distributed.Parquet\(folder, user="):
         fit(ImplicitALS(), "folder", client)
     with pytest.raises(TypeError, match=r"client must be a distributed\.Client, got str: pass distributed\.Client"):

@@ -61,12 +61,14 @@ def chunks(array: NDArray[Any]) -> Iterator[NDArray[Any]]:
         release(part)
 
 
-def read(path: Path, mapped: Callable[[str], bool]) -> tuple[dict[str, str], dict[str, NDArray[Any]]]:
+def read(
+    path: Path, mapped: Callable[[str], bool], allocate: Callable[..., NDArray[Any]] = np.empty
+) -> tuple[dict[str, str], dict[str, NDArray[Any]]]:
     """Return the strings, and the arrays; those that are `mapped` are read-only memory maps."""
     with path.open("rb") as file:
         header, start = _header(file.read(8), file, os.fstat(file.fileno()).st_size)
         metadata = header.pop("__metadata__", {})
-        arrays = {}
+        arrays: dict[str, NDArray[Any]] = {}
         for name, entry in header.items():
             dtype, shape, offset = np.dtype(DTYPES[entry["dtype"]]), tuple(entry["shape"]), entry["data_offsets"][0]
             aligned = (start + offset) % dtype.itemsize == 0  # else kernels can't read it
@@ -74,7 +76,10 @@ def read(path: Path, mapped: Callable[[str], bool]) -> tuple[dict[str, str], dic
                 arrays[name] = np.memmap(path, dtype, "r", start + offset, shape).view(np.ndarray)
             else:
                 file.seek(start + offset)
-                arrays[name] = np.fromfile(file, dtype, math.prod(shape)).reshape(shape)
+                arrays[name] = allocate(shape, dtype)
+                for part in chunks(arrays[name]):
+                    if file.readinto(part.view(np.uint8).data) != part.nbytes:
+                        raise TensorFileError("it became shorter while it was read")
     return metadata, arrays
 
 

@@ -13,7 +13,9 @@ from .dense import dense_table
 from .validation import check_real, check_structure, is_sparse, shape_of
 
 if TYPE_CHECKING:
+    from .ids import Ids
     from .interactions import Interactions
+    from .pairs import Pairs
 
 
 def check_ratings(
@@ -50,16 +52,20 @@ def check_ratings(
 
 def check_not_summed(name: str, interactions: Interactions) -> None:
     """Raise if some pairs of interactions hold the sum of several ratings (or likes), which is not a rating."""
-    summed = interactions._pairs.summed
-    if summed is None or not summed.any():
+    refuse_sums(name, interactions._pairs, interactions._users, interactions._items, "the Interactions")
+
+
+def refuse_sums(name: str, pairs: Pairs, users: Ids, items: Ids, made: str) -> None:
+    """Raise if some pairs hold sums; `made` is what to make in another way."""
+    if pairs.summed is None or not pairs.summed.any():
         return
-    first = int(np.argmax(summed))
-    rows, columns = interactions._pairs.matrix.positions()
-    user, item = interactions.user_ids[[rows[first]]].tolist()[0], interactions.item_ids[[columns[first]]].tolist()[0]
+    first = int(np.argmax(pairs.summed))
+    at = (numbers[[first]] for numbers in pairs.matrix.positions())
+    user, item = (ids.raw(number).tolist()[0] for ids, number in zip((users, items), at, strict=True))
     raise refusal(
         ValueError,
-        f"{name} must hold each pair once, since ratings can't be added up, but {int(summed.sum()):,} pairs are sums "
-        f"of several rows, such as user {user!r} and item {item!r}: make the Interactions with "
+        f"{name} must hold each pair once, since ratings can't be added up, but {int(pairs.summed.sum()):,} pairs are "
+        f"sums of several rows, such as user {user!r} and item {item!r}: make {made} with "
         f"{parameter('aggregate', 'last')}, or {parameter('aggregate', 'mean')}",
     )
 

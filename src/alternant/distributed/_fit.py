@@ -12,28 +12,33 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 import numpy as np
 from distributed import Client
 
-from .._utils.validation import check_boolean, check_integer
+from .._utils.messages import parameter, refusal
+from .._utils.validation import check_boolean, check_integer, check_pair
 from ..data.csr import CSR
 from ..data.interactions import Interactions
 from ..data.validation import is_sparse
-from ..models import ImplicitALS
+from ..models import ExplicitALS, ImplicitALS
 from ..models._checkpoint import Checkpoint, Snapshot
 from ..models._fit_loop import FitLoop, FitOptions, History, Iteration, Stopping
-from ..models.als.implicit_defaults import chosen_values
+from ..models.als.implicit_defaults import choose_objective, chosen_values
 from ..models.als.momentum import Momentum
 from ..models.als.trainer import _Alternation
 from . import _shard
 from ._cluster import Cluster
-from ._defaults import choose_objective
+from ._explicit import ExplicitShardedSides
+from ._implicit import ImplicitShardedSides
 from ._parquet import Parquet, ParquetShards
 from ._rows import RowShards, Shards
 from ._shard import Settings
 from ._sides import ShardedSides
+from ._start import Start, starting_factors
+from ._statistics import ShardedStatistics
 
 if TYPE_CHECKING:
     from .._typing import Rated
 
-Model = TypeVar("Model", bound=ImplicitALS)
+Fittable = ImplicitALS | ExplicitALS
+Model = TypeVar("Model", ImplicitALS, ExplicitALS)
 
 PER_SHARD = 1 << 24  # rows of the source, by default
 FEWEST_SHARDS = 8
@@ -49,13 +54,15 @@ def fit(
     factors of all items. The half-sweeps are those of ``model.fit``, and so is the objective, within 1e-6 of its value:
     sums over the users of an item are formed in another order. The factors have the same bits for the same
     source and number of shards, on any number of workers and threads. A worker that is lost is replaced, without
-    an effect on the result. A worker needs memory for its shards, 20 bytes an interaction and three times ``factors``
-    numbers a user, and for three times the item factors; the driver keeps those of each iteration.
+    an effect on the result. A worker needs memory for its shards, 20 to 28 bytes an interaction and three times
+    ``factors`` numbers a user, and for three times the item factors; the driver keeps those of each iteration.
 
     Parameters
     ----------
-    model : ImplicitALS
-        With any parameters but ``warm_start=True``. It is fitted in place; until the fit has ended, it is unchanged.
+    model : ImplicitALS or ExplicitALS
+        With any parameters but ``nonnegative=True``. It is fitted in place; until the fit has ended, it is unchanged.
+        With ``warm_start=True`` and a `Parquet`, the users and items of the source that the model knows by their ids
+        start from its factors, and those of the source are all that it has after the fit.
     source : Parquet, or Interactions, or sparse matrix, shape (n_users, n_items)
         A folder that the workers read, or interactions in memory, which are sent to them.
     client : distributed.Client
@@ -89,21 +96,19 @@ def fit(
     """
     options = FitOptions(None, "iteration", show_progress, checkpoint, every)
     with _fitting(model, source, client, shards, options) as fitted:
-        finished = fitted.sides.finish(fitted.done.user_factors, fitted.done.item_factors)
-        cluster, degrees = fitted.sides.cluster, fitted.sides.objective.degrees
+        done, cluster = fitted.done, fitted.sides.cluster
+        finished = fitted.sides.finish(done.user_factors, done.item_factors)
         rows = _stacked(cluster.attempt(lambda: cluster.every("interactions")))
-        assert degrees is not None
         model._assign(
             user_factors=finished.user_factors, item_factors=finished.item_factors, interactions_=rows,
             history_=fitted.history, n_iter_=len(fitted.history["objective"]), backend_=model._backend().name,
-            _degrees=degrees, **chosen_values(fitted.sides.objective, degrees), **fitted.divided.attributes(),
-            **finished.state,
+            **fitted.attributes, **fitted.divided.attributes(), **done.state, **finished.state,
         )  # fmt: skip
     return model
 
 
 def fit_to_parquet(
-    model: ImplicitALS, source: Parquet | Rated, client: Any, folder: str | os.PathLike[str], *, k: int | None = None,
+    model: Fittable, source: Parquet | Rated, client: Any, folder: str | os.PathLike[str], *, k: int | None = None,
     exclude_seen: bool = True, shards: int | None = None, checkpoint: str | os.PathLike[str] | None = None,
     every: int = 1, show_progress: bool | None = None,
 ) -> dict[str, list[float]]:  # fmt: skip
@@ -114,7 +119,7 @@ def fit_to_parquet(
 
     Parameters
     ----------
-    model : ImplicitALS
+    model : ImplicitALS or ExplicitALS
         It is not changed.
     source, client, shards, checkpoint, every, show_progress
         As for `fit`.
@@ -156,6 +161,7 @@ class _Fitted(NamedTuple):
 
     sides: ShardedSides
     divided: Shards
+    attributes: dict[str, Any]  # of the model, that do not depend on the factors
     done: Any  # an Iteration, whose user factors are UserFactors or (a finished checkpoint) an array
     history: History
 
@@ -171,15 +177,44 @@ def _fitting(model: Any, source: Any, client: Any, shards: int | None, options: 
     with model._guard.writer, Cluster(client) as cluster:
         _check_workers(cluster, backend)
         divided = _divide(model, source, cluster, shards)
-        degrees = cluster.attempt(lambda: cluster.every("degrees"))
-        n_u, n_i = np.concatenate([users for users, _ in degrees]), sum(items for _, items in degrees)
-        objective = choose_objective(model, cluster, n_u, n_i)
-        assert objective.degrees is not None
+        counts = cluster.attempt(lambda: cluster.every("degrees"))
+        n_u, n_i = np.concatenate([users for users, _ in counts]), sum(items for _, items in counts)
+        observed = ShardedStatistics(cluster, (n_u, n_i), np.dtype(model.dtype))
         settings = Settings(backend.name, model.solver, float(model.tol), model.max_cg_steps, model.num_threads)
-        of_items = replace(objective, degrees=replace(objective.degrees, users=np.empty(0, np.int64)))
-        constant = sum(cluster.after_making("prepare", of_items, settings))
-        sides = ShardedSides(cluster, objective, divided.bounds, constant, np.dtype(model.dtype))
-        yield _Fitted(sides, divided, *_alternate(model, sides, options))
+        prepare = _implicit if isinstance(model, ImplicitALS) else _explicit
+        start = starting_factors(model, divided, observed.shape)
+        sides, attributes = prepare(model, cluster, divided.bounds, observed, settings, start)
+        yield _Fitted(sides, divided, attributes, *_alternate(model, sides, options, start))
+
+
+def _implicit(
+    model: ImplicitALS, cluster: Cluster, bounds: list[int], observed: ShardedStatistics, settings: Settings,
+    start: Start,
+) -> tuple[ShardedSides, dict[str, Any]]:  # fmt: skip
+    """Return the row problems of the model's fit and its attributes; finish the items to start from."""
+    objective = choose_objective(model, observed)
+    degrees = objective.degrees
+    assert degrees is not None
+    of_items = replace(objective, degrees=replace(degrees, users=np.empty(0, np.int64)))
+    constant = sum(cluster.after_making("prepare", of_items, settings))
+    start.items[start.drawn] = objective.finish_items(start.items[start.drawn], degrees.items[start.drawn])
+    sides = ImplicitShardedSides(cluster, bounds, objective, constant, observed.dtype)
+    return sides, {**chosen_values(objective, degrees), "_degrees": degrees}
+
+
+def _explicit(
+    model: ExplicitALS, cluster: Cluster, bounds: list[int], observed: ShardedStatistics, settings: Settings,
+    start: Start,
+) -> tuple[ShardedSides, dict[str, Any]]:  # fmt: skip
+    """Return the row problems of the model's fit and its attributes."""
+    if not observed.nnz:
+        raise ValueError(f"source must contain at least one rating, got none in shape {observed.shape}")
+    objective, mean = model._objective(), 0.0
+    if model.biases:
+        mean = observed.sum_of_values() / observed.nnz
+        mean = float(getattr(model, "mean_", mean)) if start.users is not None else mean
+    weight = sum(cluster.after_making("prepare", objective, settings))
+    return ExplicitShardedSides(cluster, bounds, observed.counts[1], objective, mean, weight, observed.dtype), {}
 
 
 class _Gathered(Checkpoint):
@@ -191,14 +226,13 @@ class _Gathered(Checkpoint):
         super().write(loop, Snapshot(arrays, snapshot.values))
 
 
-def _alternate(model: ImplicitALS, sides: ShardedSides, options: FitOptions) -> tuple[Iteration, History]:
+def _alternate(
+    model: Fittable, sides: ShardedSides, options: FitOptions, start: Start
+) -> tuple[Iteration, History]:
     """Run the iterations of the fit, or those that are left of it."""
-    objective, degrees = sides.objective, sides.objective.degrees
-    assert degrees is not None
     solver = replace(model._solver(), narrow=False)
-    _, Y = model._start(0, len(degrees.items))
-    momentum = Momentum(solver.pool, model._accelerated())
-    alternation = _Alternation(sides, None, objective.finish_items(Y, degrees.items), solver, np.inf, momentum)
+    momentum, objective = Momentum(solver.pool, model._accelerated()), None if model.warm_start else np.inf
+    alternation = _Alternation(sides, start.users, start.items, solver, objective, momentum)
     digests = sides.cluster.attempt(lambda: sides.cluster.every("digest"))
     checkpoint = _Gathered.of(model, options, solver.backend, ["shards", *digests])
     if checkpoint is not None and checkpoint.saved is not None:
@@ -218,12 +252,13 @@ def _alternate(model: ImplicitALS, sides: ShardedSides, options: FitOptions) -> 
     return last[0]
 
 
-def _divide(model: ImplicitALS, source: Any, cluster: Cluster, shards: int | None) -> Shards:
+def _divide(model: Fittable, source: Any, cluster: Cluster, shards: int | None) -> Shards:
     """Make the shards."""
     dtype = np.dtype(model.dtype)
     divided: Shards
     if isinstance(source, Parquet):
-        divided = ParquetShards(source, cluster, dtype, lambda rows: shards or _default_shards(rows))
+        rated = float(model.missing_value) if isinstance(model, ExplicitALS) else None
+        divided = ParquetShards(source, cluster, dtype, lambda rows: shards or _default_shards(rows), rated)
     elif isinstance(source, Interactions) or is_sparse(source):
         matrix, ids = model._matrix_and_ids(source)
         rows = model._check_rows("source", matrix, dtype, copy=True)
@@ -249,12 +284,20 @@ def _check_client(client: Any) -> None:
 
 
 def _check_model(model: Any) -> None:
-    if not isinstance(model, ImplicitALS):
+    if not isinstance(model, Fittable):
         name = type(model).__name__
-        raise TypeError(f"only an ImplicitALS can be fitted on a cluster, got {name}: call its own fit")
+        raise TypeError(f"only ImplicitALS and ExplicitALS can be fitted on a cluster, got {name}: call its own fit")
     model._check_params()
-    if model.warm_start:
-        raise ValueError("a fit on a cluster begins anew: call set_params(warm_start=False), or model.fit(...)")
+    if not isinstance(model, ExplicitALS):
+        return
+    if model.nonnegative:
+        raise ValueError("items are solved by conjugate gradients, got nonnegative=True: call the model's own fit")
+    if not check_pair("regularization", model.regularization, ("users", "items"))[1]:
+        raise refusal(
+            ValueError,
+            "items are solved by conjugate gradients, which their lambdas precondition, got "
+            f"{parameter('regularization', model.regularization)}: raise it above 0, or call the model's own fit",
+        )
 
 
 def _check_workers(cluster: Cluster, backend: Any) -> None:

@@ -23,6 +23,7 @@ from ..data.build import pairs_of
 from ..data.factorize import factorize
 from ..data.ids import Ids, used_ids
 from ..data.pairs import AGGREGATES, EventTable
+from ..data.ratings import check_ratings, refuse_sums
 from ..data.validation import check_interactions
 from ..data.values import object_array
 from . import _shard
@@ -144,10 +145,20 @@ class ParquetShards:
         Of the values.
     shards : function
         From the number of rows to the number of shards.
+    missing_value : float or None
+        Of values that are ratings; None: they are not.
     """
 
-    def __init__(self, source: Parquet, cluster: Cluster, dtype: np.dtype[Any], shards: Callable[[int], int]) -> None:
-        self.source, self.dtype, self._parts = source, dtype, source.parts()
+    def __init__(
+        self, source: Parquet, cluster: Cluster, dtype: np.dtype[Any], shards: Callable[[int], int],
+        missing_value: float | None = None,
+    ) -> None:  # fmt: skip
+        if missing_value is not None and source.value is None:
+            raise refusal(
+                ValueError,
+                f"source must hold ratings, got {parameter('value', None)}, so that each would be 1: name their column",
+            )
+        self.source, self.dtype, self._missing_value, self._parts = source, dtype, missing_value, source.parts()
         client, columns = cluster.client, source.columns()
         self._read = [client.submit(read, *part, columns, pure=False) for part in self._parts]
         merged = [client.submit(distinct, part, pure=False) for part in self._read]
@@ -180,7 +191,7 @@ class ParquetShards:
         first, last = self.bounds[number], self.bounds[number + 1]
         return client.submit(
             _shard.create, cluster.key, number, make, pieces, cluster.shared("items", Ids(self.items)), first,
-            last - first, self.source, self.dtype.str, workers=[address], pure=False,
+            last - first, self.source, self.dtype.str, self._missing_value, workers=[address], pure=False,
         )  # fmt: skip
 
     def made(self) -> None:
@@ -194,6 +205,16 @@ class ParquetShards:
     def attributes(self) -> dict[str, Any]:
         """Return the model's attributes that name its users and items."""
         return {"_user_ids": Ids(self.users), "_item_ids": Ids(self.items), "_library": "pyarrow"}
+
+    def places(self, model: Any, kind: str) -> NDArray[np.int64]:
+        """Return the row numbers of the model's users or items, by their ids."""
+        known = model._ids_of(kind)
+        if known is None:
+            raise ValueError(
+                f"warm_start finds {kind}s in a Parquet by their ids, but the model has none: pass the source that it "
+                "was fitted to, or set warm_start=False"
+            )
+        return np.asarray(Ids(self.users if kind == "user" else self.items).find(known.values))
 
 
 # Tasks
@@ -280,7 +301,9 @@ def read_piece(
     return cut(read(file, groups, columns), firsts)[number]
 
 
-def make(pieces: list[Part], items: Ids, first: int, count: int, source: Parquet, dtype: str) -> Shard:
+def make(
+    pieces: list[Part], items: Ids, first: int, count: int, source: Parquet, dtype: str, missing_value: float | None
+) -> Shard:
     """Make a shard of its pieces."""
     users = np.empty(0, np.int64)
     for one in pieces:  # of few users each
@@ -296,7 +319,12 @@ def make(pieces: list[Part], items: Ids, first: int, count: int, source: Parquet
     if len(ids) != count:
         raise RuntimeError(f"{os.fspath(source.folder)!r} has changed since the fit began: call fit again")
     pairs = pairs_of(events, ids, items, source.aggregate)
-    rows = check_interactions("source", pairs.matrix.to_scipy(), np.dtype(dtype), copy=True)
+    matrix = pairs.matrix.to_scipy()
+    if missing_value is None:
+        rows = check_interactions("source", matrix, np.dtype(dtype), copy=True)
+    else:
+        refuse_sums("source", pairs, ids, items, "a Parquet")
+        rows = check_ratings("source", matrix, np.dtype(dtype), missing_value, copy=True)
     return Shard(rows, first, ids.values)
 
 

@@ -41,6 +41,9 @@ class Shards(Protocol):
     def attributes(self) -> dict[str, Any]:
         """Return the model's attributes that name its users and items."""
 
+    def places(self, model: Any, kind: str) -> NDArray[np.int64]:
+        """Return the row numbers of the model's users or items among those of the source; -1 for those it has not."""
+
 
 class RowShards:
     """Ranges of the rows of a matrix, sent to the workers."""
@@ -77,3 +80,7 @@ class RowShards:
     def attributes(self) -> dict[str, Any]:
         """Return the model's attributes that name its users and items."""
         return self.ids
+
+    def places(self, model: Any, kind: str) -> NDArray[np.int64]:
+        """Return the row numbers of the model's users or items: they come first."""
+        return np.arange(model._count(kind))

@@ -9,24 +9,24 @@ from __future__ import annotations
 import contextlib
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass, replace
-from typing import Any, NamedTuple
+from dataclasses import dataclass
+from functools import cached_property, partial
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from .._utils.atomic import whole_file
 from .._utils.pool import Pool
-from .._utils.threads import weighted_sum
 from ..data.csr import CSR
 from ..kernels import get_backend
 from ..models._checkpoint import digest
-from ..models.als.basis import Basis, Product, gramian
-from ..models.als.half_sweep import half_sweep, penalty
+from ..models.als.basis import Basis, Product
+from ..models.als.explicit_objective import ExplicitObjective
 from ..models.als.implicit_objective import ImplicitObjective
 from ..models.als.observed import Observed
-from ..models.als.problems import RowProblems
 from ..models.als.solver import Solver
+from ._users import ExplicitUsers, ImplicitUsers, Swept
 
 LISTS = 1 << 14  # users ranked at a time
 
@@ -55,15 +55,6 @@ class Settings:
         return Solver(get_backend(self.backend), self.method, self.tol, self.max_steps, threads, narrow=False)
 
 
-class Swept(NamedTuple):
-    """What a half-sweep of the users of a shard tells the others."""
-
-    objective: float
-    steps: float  # of conjugate gradients, in total
-    gramian: NDArray[np.float64]  # of the users as the items' half-sweep fixes them
-    penalty: float  # the sum of ``lambda_u |d_u x_u|^2``
-
-
 class Shard:
     """Some of the users.
 
@@ -80,9 +71,9 @@ class Shard:
     def __init__(self, rows: CSR, first: int, ids: NDArray[Any] | None = None) -> None:
         self.rows, self.first, self.ids = rows, first, ids
         self.versions: dict[int, NDArray[Any]] = {}  # factors after half-sweeps
-        self.rotated: tuple[int, NDArray[Any]] | None = None  # a version in the coordinates of the items' problems
+        # A version in the coordinates of the items' problems, and the targets of these.
+        self.begun: tuple[int, NDArray[Any], Any] | None = None
         self.number = self.attempt = 0
-        self._ones: Any = None
 
     # What the parameters are chosen from
 
@@ -94,93 +85,53 @@ class Shard:
         """Return a digest of the interactions."""
         return digest([self.first, self.rows.shape, self.rows.indptr, self.rows.indices, self.rows.data])
 
-    def size_range(self) -> tuple[float, float]:
-        """Return the least and the greatest absolute value."""
-        size = np.abs(self.rows.data)
-        return float(size.min(initial=np.inf)), float(size.max(initial=0))
+    def statistic(self, name: str, *args: Any) -> Any:
+        """Return what these interactions add to a statistic: an attribute of `Statistics`."""
+        found = getattr(self.observed, name)
+        return found(*args) if callable(found) else found
 
-    def size_histogram(self, shift: int, prefix: int) -> NDArray[np.int64]:
-        """Count absolute values by 16 bits of their representation, among those whose higher bits are `prefix`."""
-        width = 8 * self.rows.data.itemsize
-        bits = np.abs(self.rows.data).view(f"u{width // 8}")
-        if shift + 16 < width:
-            bits = bits[bits >> bits.dtype.type(shift + 16) == prefix]
-        return np.bincount((bits >> bits.dtype.type(shift)).astype(np.int64) & 0xFFFF, minlength=1 << 16)
-
-    def size_sum(self, epsilon: float | None) -> float:
-        """Return the sum of the absolute values or, with an epsilon, of ``log(1 + |r| / epsilon)``."""
-        wide = np.abs(self.rows.data).astype(np.float64)
-        return float((wide if epsilon is None else np.log1p(wide / epsilon)).sum())
-
-    def confidence_sum(self, objective: ImplicitObjective) -> float:
-        """Return the sum of the confidences."""
-        count = len(self.rows.data)
-        return objective.mean_confidence(Observed.of(self.rows, 1)) * count if count else 0.0
-
-    def joint_degrees(self, exponent: float, e: NDArray[np.float64]) -> float:
-        """Return ``sum n_u^-a e_i`` over the pairs."""
-        return weighted_sum(self._user_powers(-exponent), self._matrix() @ e)
-
-    def noise(self, d: tuple[float, float], e: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """Return sums over the users and, by item, ``sum d_u^2``, for the threshold of the regularization."""
-        ones, d_u = self._matrix(), d[0] * self._user_powers(d[1])
-        r = d_u**2 * (ones @ e**2)
-        return np.array([r.sum(), (r**2).sum(), weighted_sum(d_u**4, ones @ e**4)]), ones.T @ d_u**2
-
-    def squared(self, d: tuple[float, float], v: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Return ``R^T diag(d^2) R v``, where R has a one for each interaction."""
-        ones, d_u = self._matrix(), d[0] * self._user_powers(d[1])
-        return np.asarray(ones.T @ ((d_u**2)[:, None] * (ones @ v)))
-
-    def _user_powers(self, exponent: float) -> NDArray[np.float64]:
-        return np.asarray(np.maximum(np.diff(self.rows.indptr), 1).astype(np.float64) ** exponent)
-
-    def _matrix(self) -> Any:
-        if self._ones is None:
-            ones = np.ones(len(self.rows.indices), np.float32)
-            self._ones = CSR(self.rows.indptr, self.rows.indices, ones, self.rows.shape).to_scipy()
-        return self._ones
+    @cached_property
+    def observed(self) -> Observed:
+        """The interactions in both orientations."""
+        return Observed.of(self.rows, _threads_of_worker())
 
     # The fit
 
-    def prepare(self, objective: ImplicitObjective, settings: Settings) -> float:
-        """Make the row problems; return the share of the objective at factors of 0.
+    def prepare(self, objective: ImplicitObjective | ExplicitObjective, settings: Settings) -> float:
+        """Make the row problems; return their `share`."""
+        self.settings, self.solver = settings, settings.solver()
+        made: Any = ImplicitUsers if isinstance(objective, ImplicitObjective) else ExplicitUsers
+        self.problems: ImplicitUsers | ExplicitUsers = made(objective, self.observed, self.first, self.solver)
+        del self.observed  # whose values are not needed any more
+        return float(self.problems.share)
 
-        `objective` is the one of all users, whose degrees lack those of the users: the shard has its own.
-        """
-        assert objective.degrees is not None
-        degrees = replace(objective.degrees, users=np.diff(self.rows.indptr))
-        self.objective, self.settings, self.solver = replace(objective, degrees=degrees), settings, settings.solver()
-        self._ones = None
-        numbers = self.first + np.arange(self.rows.shape[0])
-        self.users: RowProblems = self.objective.problems(self.rows, "user", numbers)
-        observed = Observed.of(self.rows, self.solver.num_threads)
-        items = self.objective.problems(observed.items, "item")
-        self.items = replace(items, target=items.targets(), target_scale=None)
-        return self.objective.constant(observed, self.users)
-
-    def solve_users(self, fit: str, source: int, version: int, fixed: NDArray[Any]) -> Swept:
+    def solve_users(
+        self, fit: str, source: int, version: int, fixed: NDArray[Any], mean: float = 0.0, shift: float = 0.0
+    ) -> Swept:
         """Run the users' half-sweep, starting from the factors of version `source` (0: from zeros).
 
         Only the two versions are kept. Without a version `source`, nothing is lost: the driver makes it again.
         """
-        self.versions, self.rotated = {source: self.get_users(source)} if source else {}, None
-        weights, solver = self.objective._weights("user"), self.solver
-        solved = half_sweep(self.users, self.versions.get(source), self._basis(fit, version, fixed), solver, weights)
-        self.versions[version] = solved.factors
-        sent = self.objective.fixed(solved.factors, "user", solver)
-        return Swept(
-            solved.objective, solved.mean_steps * len(solved.factors), gramian(sent, solver),
-            penalty(self.users, sent, solver),
-        )  # fmt: skip
+        own = self.get_users(source) if source else None
+        self.versions, self.begun = {} if own is None else {source: own}, None
+        fixed = np.require(fixed, None, ["C", "A"])
+        self.versions[version], swept = self.problems.solve(own, fixed, mean, partial(self._basis, fit, version))
+        self.shift_users(version, shift)
+        return swept
 
-    def _basis(self, fit: str, version: int, fixed: NDArray[Any]) -> Basis:
+    def shift_users(self, version: int, shift: float) -> None:
+        """Subtract a number from the biases of users with ratings."""
+        if shift:
+            self.problems.shift(self.get_users(version), shift)
+
+    def _basis(
+        self, fit: str, version: int, fixed: NDArray[Any], unobserved_weight: float, solver: Solver
+    ) -> Basis:
         """Return the coordinates of the users' problems, for any users."""
         known = _bases.get(fit)
         if known is None or known[0] != version:
-            Y = np.require(fixed, None, ["C", "A"])
-            basis = Basis.of(Y, self.objective.unobserved_weight, self.solver, padded=self.settings.method == "cg")
-            known = _bases[fit] = version, basis
+            made = Basis.of(fixed, unobserved_weight, solver, padded=self.settings.method == "cg")
+            known = _bases[fit] = version, made
         return known[1]
 
     def set_users(self, version: int, factors: NDArray[Any]) -> None:
@@ -193,28 +144,39 @@ class Shard:
             raise ShardMissingError(f"shard {self.number} has no version {version}", self.number)
         return self.versions[version]
 
+    def fix_users(self, version: int, outer: NDArray[np.float64] | None, mean: float) -> float:
+        """Begin a half-sweep of the items; return the share of these users in its objective at factors of 0.
+
+        `outer` transforms the users' factors to the coordinates of the items' problems (None: they are these).
+        """
+        factors = self.get_users(version)
+        X = np.ascontiguousarray(self.problems.fixed(factors))
+        if outer is not None:
+            rotated = Pool().array(X.shape, X.dtype)
+            Product(outer, X.dtype)(X, rotated, self.solver)
+            X = rotated
+        targets, constant = self.problems.targets(factors, mean)
+        self.begun = version, X, targets
+        return constant
+
     def start_items(
-        self, version: int, outer: NDArray[np.float64], rows: tuple[int, int], start: NDArray[Any]
+        self, version: int, rows: tuple[int, int], start: NDArray[Any], _after: float
     ) -> NDArray[Any]:
         """Return the right-hand sides of some items' problems, and the products of their matrices with `start`.
 
-        Both are the shares of these users, in the coordinates that `outer` transforms the users' factors to.
+        Both are the shares of these users; `_after` is what `fix_users` has returned.
 
         Returns
         -------
         array, shape (2, items, f)
         """
-        if self.rotated is None or self.rotated[0] != version:
-            sent = np.ascontiguousarray(self.objective.fixed(self.get_users(version), "user", self.solver))
-            X = Pool().array(sent.shape, sent.dtype)
-            Product(outer, sent.dtype)(sent, X, self.solver)
-            self.rotated = version, X
-        X = self.rotated[1]
+        X, targets = self._begun(version)
+        items = self.problems.items
         out = np.zeros((2, rows[1] - rows[0], X.shape[1]), X.dtype)
-        indptr = self.items.indptr[rows[0] : rows[1] + 1]
-        zero, one = np.zeros(len(self.items.indices), X.dtype), np.ones(X.shape[1], X.dtype)
+        indptr = items.indptr[rows[0] : rows[1] + 1]
+        zero, one = np.zeros(len(items.indices), X.dtype), np.ones(X.shape[1], X.dtype)
         self.solver.backend.solve_rows(  # with weights of 0 and a diagonal of 1, the solution is the right-hand side
-            indptr, self.items.indices, zero, self.items.target, X, one, np.zeros(len(out[0]), X.dtype), out[0],
+            indptr, items.indices, zero, targets, X, one, np.zeros(len(out[0]), X.dtype), out[0],
             tol=0.0, max_steps=1, num_threads=self.solver.num_threads,
         )  # fmt: skip
         self._multiply(rows, X, np.require(start, None, ["C", "A"]), out[1])
@@ -232,18 +194,22 @@ class Shard:
         direction : (array, array)
             Which of these items are wanted, by their position in the range; and their vectors.
         """
-        if self.rotated is None or self.rotated[0] != version:
-            raise ShardMissingError(f"shard {self.number} has not begun with version {version}", self.number)
-        X = self.rotated[1]
+        X, _ = self._begun(version)
         active, vectors = direction
         P, out = (np.zeros((rows[1] - rows[0], X.shape[1]), X.dtype) for _ in range(2))
         P[active] = vectors
         self._multiply(rows, X, P, out)
         return np.asarray(out[active])
 
+    def _begun(self, version: int) -> tuple[NDArray[Any], Any]:
+        if self.begun is None or self.begun[0] != version:
+            raise ShardMissingError(f"shard {self.number} has not begun with version {version}", self.number)
+        return self.begun[1:]
+
     def _multiply(self, rows: tuple[int, int], X: NDArray[Any], P: NDArray[Any], out: NDArray[Any]) -> None:
+        items = self.problems.items
         self.solver.backend.normal_products(
-            self.items.indptr[rows[0] : rows[1] + 1], self.items.indices, self.items.weight, X, P, out,
+            items.indptr[rows[0] : rows[1] + 1], items.indices, items.weight, X, P, out,
             self.solver.num_threads,
         )  # fmt: skip
 
@@ -257,15 +223,15 @@ class Shard:
         """Return the sum of the factors, in which users without interactions are 0."""
         return np.asarray(self.get_users(version).sum(axis=0, dtype=np.float64))
 
-    def write_users(self, version: int, mean: NDArray[Any], path: str) -> None:
-        """Write the factors; users without interactions get `mean`."""
+    def write_users(self, version: int, mean: NDArray[Any] | None, path: str) -> None:
+        """Write the factors; users without interactions get `mean`, if given."""
         write_factors(path, self._names(), self._finished(version, mean))
 
     def write_lists(
-        self, version: int, mean: NDArray[Any], items: NDArray[Any], ids: NDArray[Any], k: int, exclude_seen: bool,
-        path: str,
+        self, version: int, mean: NDArray[Any] | None, items: NDArray[Any], ids: NDArray[Any], k: int,
+        exclude_seen: bool, added: float, path: str,
     ) -> None:  # fmt: skip
-        """Rank items for the users, and write the lists, a part of them at a time."""
+        """Rank items for the users, and write the lists, a part of them at a time; scores get `added`."""
         import pyarrow as pa
         import pyarrow.parquet as pq
 
@@ -284,7 +250,8 @@ class Shard:
                 rows, places = np.nonzero(best >= 0)
                 table = pa.table({
                     "user": _column(names[block][rows]), "item": _column(ids[best[rows, places]]),
-                    "rank": pa.array(places + 1, pa.int32()), "score": pa.array(scores[rows, places]),
+                    "rank": pa.array(places + 1, pa.int32()),
+                    "score": pa.array(scores[rows, places] + scores.dtype.type(added)),
                 })  # fmt: skip
                 if writer is None:
                     writer = stack.enter_context(pq.ParquetWriter(temporary, table.schema))
@@ -293,9 +260,10 @@ class Shard:
     def _names(self) -> NDArray[Any]:
         return self.first + np.arange(self.rows.shape[0]) if self.ids is None else self.ids
 
-    def _finished(self, version: int, mean: NDArray[Any]) -> NDArray[Any]:
+    def _finished(self, version: int, mean: NDArray[Any] | None) -> NDArray[Any]:
         factors = self.get_users(version).copy()
-        factors[np.diff(self.rows.indptr) == 0] = mean
+        if mean is not None:
+            factors[np.diff(self.rows.indptr) == 0] = mean
         return factors
 
 

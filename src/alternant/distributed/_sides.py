@@ -8,23 +8,17 @@ over the shards. Items are divided into blocks; the state of a block is on the w
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
-import scipy
 from numpy.typing import NDArray
 
-from .._utils.threads import single_threaded_blas
 from ..data.csr import CSR
-from ..kernels._thresholds import ALS_SINGULAR
 from ..models._fit_loop import HalfSweep
-from ..models.als.basis import Product, _of_minimum_norm
 from ..models.als.fitted_prior import Finished, fitted_state
-from ..models.als.half_sweep import penalty
-from ..models.als.implicit_objective import ImplicitObjective
 from ..models.als.prior import Prior
 from ..models.als.problems import RowProblems, SingularRowError
 from ..models.als.solver import Solver
@@ -32,6 +26,7 @@ from . import _conjugate
 from ._cluster import Cluster, total
 from ._rows import Shards
 from ._shard import write_factors
+from ._users import Swept
 
 BLOCK_BYTES = 1 << 21  # of a block of items; smaller ones would take longer to schedule than to send
 MOST_BLOCKS = 32
@@ -41,16 +36,16 @@ EXACT_TOL = 1e-5  # with solver="cholesky", which has no tolerance
 class UserFactors:
     """The factors of all users after a half-sweep, in the shards; converted to an array, they are gathered.
 
-    A shard that is lost gets its factors by the half-sweeps from `base` on. If rows are solved exactly, the last one
-    is enough.
+    A shard that is lost gets its factors by the half-sweeps from `base` on, whose arguments are in `chain`. If rows are
+    solved exactly, the last one is enough.
     """
 
     def __init__(
-        self, version: int, base: NDArray[Any] | None, first: int, chain: tuple[tuple[int, NDArray[Any]], ...],
+        self, version: int, base: NDArray[Any] | None, first: int, chain: tuple[tuple[int, tuple[Any, ...]], ...],
         sides: ShardedSides,
     ) -> None:  # fmt: skip
         self.version, self.base, self.first, self.chain, self.sides = version, base, first, chain, sides
-        self.gramian: NDArray[np.float64] | None = None
+        self.gramian: NDArray[np.float64] | float = 0.0
         self.penalty = 0.0
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> NDArray[Any]:
@@ -58,77 +53,118 @@ class UserFactors:
         return gathered if dtype is None else gathered.astype(dtype)
 
 
-@dataclass
-class ShardedSides:
+class ItemProblems(NamedTuple):
+    """The problems of the items in a half-sweep, in coordinates in which their dense part is diagonal."""
+
+    start: NDArray[Any]  # x, shape (n_items, f)
+    diagonal: NDArray[np.float64]  # g
+    outer: NDArray[np.float64] | None  # from the users that are fixed to these coordinates; None: they are these
+    mean: float = 0.0
+
+
+class ShardedSides(ABC):
     """The row problems of both sides of one fit, those of the users in the shards of a cluster.
 
     Parameters
     ----------
     cluster : Cluster
-    objective : ImplicitObjective
-        With the degrees of all users and items.
     bounds : list of int
         The row numbers at which the shards begin, and the number of users.
-    constant : float
-        The objective at factors of 0.
+    degrees : array
+        The numbers of interactions of the items.
+    lambdas : array
+        Those of the items.
     dtype : dtype
         Of the factors.
     """
 
-    cluster: Cluster
-    objective: ImplicitObjective
-    bounds: list[int]
-    constant: float
-    dtype: np.dtype[Any]
     sample_weight: None = None
-    priors: dict[str, Prior] = field(default_factory=dict)  # there are none
-    _present: list[set[int]] = field(init=False)  # versions of the users' factors in each shard
-    _versions: Iterator[int] = field(default_factory=lambda: itertools.count(1))
+    mean: float = 0.0
+    constant: float = 0.0  # the objective at factors of 0, unless the half-sweeps return it
 
-    def __post_init__(self) -> None:
-        """Make the items' lambdas."""
-        degrees = self.objective.degrees
-        assert degrees is not None
-        self._present = [set() for _ in range(self.cluster.shards)]
-        empty = np.empty(0, self.dtype)
-        indptr = np.concatenate([[0], np.cumsum(degrees.items)])
-        counted = CSR(indptr, empty, empty, (len(degrees.items), self.bounds[-1]))
-        lambdas = self.objective._row_lambda(counted, "item", self.dtype)
+    def __init__(
+        self, cluster: Cluster, bounds: list[int], degrees: NDArray[np.int64], lambdas: NDArray[Any],
+        dtype: np.dtype[Any],
+    ) -> None:  # fmt: skip
+        self.cluster, self.bounds, self.degrees, self.dtype = cluster, bounds, degrees, dtype
+        self.priors: dict[str, Prior] = {}  # there are none
+        self._present: list[set[int]] = [set() for _ in range(cluster.shards)]  # versions of the users of each shard
+        self._versions = itertools.count(1)
+        empty = np.empty(0, dtype)
         self.items = RowProblems(np.zeros(1, np.int64), empty.astype(np.int32), empty, empty, lambdas, "item")
 
     def restore(self, state: dict[str, Any]) -> None:
-        """Do nothing: an iteration leaves no more than its factors."""
+        """Continue after an iteration with this state."""
+        self.mean = state.get("mean_", self.mean)
+
+    def state(self) -> dict[str, Any]:
+        """Return further attributes of the model."""
+        return {}
 
     def finish(self, users: Any, items: NDArray[Any]) -> Finished:
         """Return the model's factors."""
-        gathered = np.asarray(users)
-        self.objective.finish_users(gathered)
-        return Finished(gathered, items, fitted_state(None, None))
+        return Finished(np.asarray(users), items, fitted_state(None, None))
+
+    # What depends on the model
+
+    @abstractmethod
+    def fixed(self, items: NDArray[Any]) -> tuple[Any, ...]:
+        """Return the arguments of a half-sweep of the users: the items as it fixes them, and others."""
+
+    @abstractmethod
+    def penalty(self, items: NDArray[Any], solver: Solver) -> float:
+        """Return the items' lambda term; `items` are the first of `fixed`."""
+
+    def settle(self, version: int, swept: Sequence[Swept]) -> tuple[Any, ...]:
+        """End a half-sweep of the users, on the workers alone; return what more its repetition needs."""
+        return ()
+
+    def settled(self, users: UserFactors, swept: Sequence[Swept]) -> float:
+        """Note what has changed after `settle`; return what it adds to the objective."""
+        return 0.0
+
+    @abstractmethod
+    def problems(self, own: NDArray[Any], users: UserFactors, solver: Solver) -> ItemProblems:
+        """Return the problems of the items, to start from their factors `own`."""
+
+    @abstractmethod
+    def solved(
+        self, x: NDArray[Any], values: NDArray[np.float64], of: ItemProblems, solver: Solver
+    ) -> tuple[NDArray[Any], float]:
+        """Return the items' factors, and the objective of their rows, from their solutions."""
+
+    def unknown_users(self, held: UserFactors) -> NDArray[Any] | None:
+        """Return the factors that are written for users without interactions; None: their own."""
+        return None
+
+    # Users
 
     def half_sweep(self, kind: str, own: Any, fixed: Any, solver: Solver) -> HalfSweep:
         """Solve one side with the other side's factors fixed, and evaluate the whole objective."""
         return self._solve_users(own, fixed, solver) if kind == "user" else self._solve_items(own, fixed, solver)
 
-    # Users
-
     def _solve_users(self, own: Any, items: NDArray[Any], solver: Solver) -> HalfSweep:
         before = own if isinstance(own, UserFactors) else self._begin(own)
-        fixed = self.objective.fixed(items, "item")
+        fixed = self.fixed(items)
         version = next(self._versions)
         known = () if solver.method == "cholesky" else before.chain
         base, first = (None, 0) if solver.method == "cholesky" else (before.base, before.first)
-        after = UserFactors(version, base, first, (*known, (version, fixed)), self)
         source = before.version if solver.method == "cg" else 0
 
-        def work() -> list[Any]:
-            return self.cluster.every("solve_users", self.cluster.key, source, version, self.cluster.share(fixed))
+        def work() -> tuple[list[Swept], tuple[Any, ...]]:
+            sent = [self.cluster.share(one) for one in fixed]
+            swept = self.cluster.every("solve_users", self.cluster.key, source, version, *sent)
+            return swept, self.settle(version, swept)
 
-        swept = self.cluster.attempt(work, lambda *shard: self._ensure(before, *shard))
+        swept, more = self.cluster.attempt(work, lambda *shard: self._ensure(before, *shard))
         self._present = [{source, version} for _ in swept]
+        after = UserFactors(version, base, first, (*known, (version, (*fixed, *more))), self)
         after.gramian = total([one.gramian for one in swept])
         after.penalty = total([one.penalty for one in swept])
-        value = total([one.objective for one in swept]) + penalty(self.items, fixed, solver) + self.constant
-        return HalfSweep(after, value, total([one.steps for one in swept]) / max(1, self.bounds[-1]))  # type: ignore[arg-type]
+        value = total([one.objective for one in swept]) + self.penalty(fixed[0], solver) + self.constant
+        value += self.settled(after, swept)
+        steps = total([one.steps for one in swept]) / max(1, self.bounds[-1])
+        return HalfSweep(after, value, steps, self.state())  # type: ignore[arg-type]
 
     def _begin(self, base: NDArray[Any] | None) -> UserFactors:
         """Return factors to begin with: those of a checkpoint, or (None) zeros."""
@@ -150,10 +186,10 @@ class ShardedSides:
                 rows = self.cluster.share(wanted.base[self.bounds[number] : self.bounds[number + 1]], address)
                 self.cluster.results([self.cluster.call(number, "set_users", wanted.first, rows)])
                 present.add(wanted.first)
-        for source, (version, fixed) in zip(versions[at:], wanted.chain[at:], strict=False):
-            sent = self.cluster.share(fixed, address)
+        for source, (version, given) in zip(versions[at:], wanted.chain[at:], strict=False):
+            sent = [self.cluster.share(one, address) for one in given]
             self.cluster.results([
-                self.cluster.call(number, "solve_users", self.cluster.key, source, version, sent)
+                self.cluster.call(number, "solve_users", self.cluster.key, source, version, *sent)
             ])  # fmt: skip
             present.clear()
             present.update((source, version))
@@ -170,15 +206,13 @@ class ShardedSides:
         self, users: Any, items: NDArray[Any], divided: Shards, folder: Path, k: int | None, exclude_seen: bool
     ) -> None:
         """Write the factors of both sides and, with `k`, the lists of all users, by shards."""
-        cluster, degrees = self.cluster, self.objective.degrees
-        assert degrees is not None
+        cluster = self.cluster
         held = users if isinstance(users, UserFactors) else self._begin(users)
 
         def ensure(number: int, address: str) -> None:
             self._ensure(held, number, address)
 
-        sums = cluster.attempt(lambda: cluster.every("user_sum", held.version), ensure)
-        mean = (total(sums) / max(1, int((degrees.users > 0).sum()))).astype(self.dtype)
+        mean = self.unknown_users(held)
         ids = divided.item_ids()
         for name in ("user_factors", "item_factors", *(["lists"] if k else [])):
             (folder / name).mkdir(parents=True)
@@ -192,7 +226,7 @@ class ShardedSides:
                 shared = cluster.share(items), cluster.share(ids)
                 written += [
                     cluster.call(number, "write_lists", held.version, mean, *shared, k, exclude_seen,
-                                 str(folder / "lists" / path))
+                                 self.mean, str(folder / "lists" / path))
                     for number, path in enumerate(paths)
                 ]  # fmt: skip
             cluster.results(written)
@@ -202,54 +236,27 @@ class ShardedSides:
     # Items
 
     def _solve_items(self, own: NDArray[Any], users: UserFactors, solver: Solver) -> HalfSweep:
-        start = self.objective.start(own, "item")
-        assert start is not None
-        assert users.gramian is not None
-        g, Q = self._coordinates(users.gramian)
-        x = np.empty(start.shape, self.dtype)
-        Product(Q, self.dtype)(np.ascontiguousarray(start), x, solver)  # as T is Q, its inverse is Q^T
-        tol, most = (solver.tol, solver.max_steps) if solver.method == "cg" else (EXACT_TOL, 8 * len(g))
-        blocks = self._blocks(len(x), x.shape[1])
+        of = self.problems(own, users, solver)
+        n, f = of.start.shape
+        tol, most = (solver.tol, solver.max_steps) if solver.method == "cg" else (EXACT_TOL, 8 * f)
+        blocks = self._blocks(n, f)
 
-        def work() -> list[Any]:
-            return self._conjugate_gradients(users.version, x, blocks, g, Q, tol, most)
+        def work() -> tuple[list[Any], float]:
+            return self._conjugate_gradients(users.version, of, blocks, tol, most)
 
-        solved = self.cluster.attempt(work, lambda *shard: self._ensure(users, *shard))
-        for (first, _), (_, _, _, singular) in zip(blocks, solved, strict=True):
+        blockwise, constant = self.cluster.attempt(work, lambda *shard: self._ensure(users, *shard))
+        for (first, _), (_, _, _, singular) in zip(blocks, blockwise, strict=True):
             if singular >= 0:
-                raise _singular(self.items.name(first + singular))
-        rotated, values = np.concatenate([one[0] for one in solved]), np.concatenate([one[1] for one in solved])
+                raise singular_row(self.items.name(first + singular))
+        x, values = np.concatenate([one[0] for one in blockwise]), np.concatenate([one[1] for one in blockwise])
         if not np.isfinite(values).all():
             raise OverflowError(
                 f"the objective of item {int(np.isfinite(values).argmin())} overflows {self.dtype}: lower its "
                 f"{self.items.too_large}, or use dtype='float64'"
             )
-        factors = np.empty_like(rotated)
-        Product(Q.T, self.dtype)(rotated, factors, solver)
-        weights, degrees = self.objective._weights("item"), self.objective.degrees
-        assert degrees is not None
-        value = float((values if weights is None else weights**2 * values).sum()) + users.penalty + self.constant
-        steps = sum(one[2] for one in solved) / max(1, len(x))
-        return HalfSweep(self.objective.finish_items(factors, degrees.items), value, steps)
-
-    def _coordinates(self, gramian: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """Return the eigenvalues of the dense part of the items' problems, and its eigenvectors as columns."""
-        w0 = self.objective.unobserved_weight
-        if not w0 * np.trace(gramian) <= np.finfo(self.dtype).max:  # NaN included
-            raise ValueError(
-                f"factors and the sums of their squares must be finite in {self.dtype}: lower init_scale or "
-                "unobserved_weight"
-            )
-        with single_threaded_blas():
-            g, Q = scipy.linalg.eigh(w0 * gramian, driver="evd")
-        if w0 > 0:
-            g, Q = _of_minimum_norm(g, Q, self.dtype)
-        lambdas = self.items.regularization
-        least, greatest = float(g.min()), float(g.max())
-        doubtful = ~(least + lambdas > ALS_SINGULAR[self.dtype] * (greatest + lambdas))
-        if doubtful.any():
-            raise _singular(self.items.name(int(doubtful.argmax())))
-        return g, Q
+        factors, value = self.solved(x, values, of, solver)
+        steps = sum(one[2] for one in blockwise) / max(1, n)
+        return HalfSweep(factors, value + users.penalty + constant + self.constant, steps, self.state())
 
     def _blocks(self, n: int, f: int) -> list[tuple[int, int]]:
         count = int(np.clip(n * f * self.dtype.itemsize // BLOCK_BYTES, 1, min(MOST_BLOCKS, max(1, n))))
@@ -257,19 +264,19 @@ class ShardedSides:
         return list(itertools.pairwise(edges))
 
     def _conjugate_gradients(
-        self, version: int, x: NDArray[Any], blocks: list[tuple[int, int]], g: NDArray[np.float64],
-        Q: NDArray[np.float64], tol: float, most: int,
-    ) -> list[Any]:  # fmt: skip
-        """Solve all blocks, a step of all of them at a time."""
+        self, version: int, of: ItemProblems, blocks: list[tuple[int, int]], tol: float, most: int
+    ) -> tuple[list[Any], float]:
+        """Solve all blocks, a step of all of them at a time; also return the objective at factors of 0."""
         cluster, numbers = self.cluster, range(self.cluster.shards)
         roots = [at * cluster.shards // len(blocks) for at in range(len(blocks))]
-        outer, states = cluster.share(Q), []
+        outer, states = cluster.share(of.outer), []
+        fixed = [cluster.call(one, "fix_users", version, outer, of.mean) for one in numbers]
         for rows, root in zip(blocks, roots, strict=True):
-            first = cluster.share(x[slice(*rows)])
-            parts = [cluster.call(one, "start_items", version, outer, rows, first) for one in numbers]
+            first = cluster.share(of.start[slice(*rows)])
+            parts = [cluster.call(one, "start_items", version, rows, first, fixed[one]) for one in numbers]
             sums = cluster.tree(parts, root)
             lambdas = self.items.regularization[slice(*rows)]
-            states.append(cluster.near(root, _conjugate.start, first, sums, g, lambdas, tol, most))
+            states.append(cluster.near(root, _conjugate.start, first, sums, of.diagonal, lambdas, tol, most))
         left = list(range(len(blocks)))
         while left:
             counts = cluster.results([cluster.near(roots[at], _conjugate.count, states[at]) for at in left])
@@ -279,10 +286,16 @@ class ShardedSides:
                 parts = [cluster.call(one, "multiply_items", version, blocks[at], vectors) for one in numbers]
                 states[at] = cluster.near(roots[at], _conjugate.step, states[at], cluster.tree(parts, roots[at]))
         solved = [cluster.near(root, _conjugate.result, state) for root, state in zip(roots, states, strict=True)]
-        return cluster.results(solved)
+        return cluster.results(solved), float(total(cluster.results(fixed)))
 
 
-def _singular(name: str) -> SingularRowError:
+def item_rows(counts: NDArray[np.int64], users: int) -> CSR:
+    """Return the rows of items as far as their lambdas depend on them: how many entries they have."""
+    none = np.empty(0)
+    return CSR(np.concatenate([[0], np.cumsum(counts)]), none, none, (len(counts), users))
+
+
+def singular_row(name: str) -> SingularRowError:
     return SingularRowError(
         f"the least-squares problem of {name} is singular, so its solution is not unique: raise the regularization"
     )

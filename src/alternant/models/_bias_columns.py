@@ -33,6 +33,32 @@ def with_constant(learned: NDArray[Any], kind: str) -> NDArray[Any]:
     return np.insert(learned, learned.shape[1] - (kind == "item"), 1, axis=1)
 
 
+class WithoutConstant:
+    """Copies rows of a side without their constant: the map from factors to the `width` unknowns of a half-sweep."""
+
+    def __init__(self, kind: str, width: int) -> None:
+        self.kind, self.width = kind, width
+
+    def __call__(self, rows: NDArray[Any], out: NDArray[Any], solver: Any) -> None:
+        """Write the columns that are learned to `out`."""
+        at = self.width + 1 + constant_column(self.kind)
+        out[:, :at], out[:, at:] = rows[:, :at], rows[:, at + 1 :]
+
+
+class WithConstant:
+    """Undoes `WithoutConstant`, with `width` numbers in a row of factors; -0.0 becomes 0.0."""
+
+    def __init__(self, kind: str, width: int) -> None:
+        self.kind, self.width = kind, width
+
+    def __call__(self, rows: NDArray[Any], out: NDArray[Any], solver: Any) -> None:
+        """Write the rows and their constant to `out`."""
+        at = self.width + constant_column(self.kind)
+        np.add(rows[:, :at], 0, out=out[:, :at])
+        np.add(rows[:, at:], 0, out=out[:, at + 1 :])
+        out[:, at] = 1
+
+
 def latent(factors: NDArray[Any]) -> NDArray[Any]:
     """Return the columns that are not biases."""
     return factors[:, :-2]

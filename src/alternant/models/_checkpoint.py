@@ -12,11 +12,11 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,6 +27,7 @@ from .._utils.lock import FolderLock
 from .._utils.validation import check_integer
 
 if TYPE_CHECKING:
+    from .._utils.pool import Pool
     from ..kernels._registry import Backend
     from ._fit_loop import FitOptions
 
@@ -60,8 +61,11 @@ class Checkpoint:
     saved: Snapshot | None = None
     loop: dict[str, Any]
 
-    def __init__(self, folder: str | os.PathLike[str], every: int, fit: dict[str, Any]) -> None:
-        self.folder, self.every, self._fit = Path(folder), every, fit
+    def __init__(
+        self, folder: str | os.PathLike[str], every: int, fit: dict[str, Any],
+        allocate: Callable[..., NDArray[Any]] = np.empty,
+    ) -> None:  # fmt: skip
+        self.folder, self.every, self._fit, self._allocate = Path(folder), every, fit, allocate
         self.path = self.folder / NAME
         self._generator: dict[str, Any] | None = None
         self._lock: FolderLock | None = None
@@ -71,8 +75,13 @@ class Checkpoint:
             self._read()
 
     @classmethod
-    def of(cls, model: Any, options: FitOptions, backend: Backend, data: Iterable[Any]) -> Checkpoint | None:
-        """Return the checkpoint of a fit to these data (see `digest`); None if `options` name no folder."""
+    def of(
+        cls, model: Any, options: FitOptions, backend: Backend, data: Iterable[Any], pool: Pool | None = None
+    ) -> Checkpoint | None:
+        """Return the checkpoint of a fit to these data (see `digest`); None if `options` name no folder.
+
+        The arrays that it resumes from are allocated by the pool.
+        """
         if options.checkpoint is None:
             return None
         parameters = {name: _plain(value) for name, value in model.get_params().items() if name not in FREE}
@@ -82,7 +91,7 @@ class Checkpoint:
             "model": type(model).__name__, "parameters": parameters, "data": digest([*data, *start]),
             "version": version("alternant"),
         }  # fmt: skip
-        return cls(options.checkpoint, options.every, fit)
+        return cls(options.checkpoint, options.every, fit, np.empty if pool is None else pool.array)
 
     def generator(self, rng: np.random.Generator) -> np.random.Generator:
         """Return the random generator of the start of the fit: that of the interrupted one, or `rng`."""
@@ -123,7 +132,7 @@ class Checkpoint:
 
     def _read(self) -> None:
         try:
-            strings, arrays = tensor_file.read(self.path, lambda _name: False)
+            strings, arrays = tensor_file.read(self.path, lambda _name: False, self._allocate)
             found = strings.pop("digest", "")
             whole = strings.keys() == set(PARTS) and found == _digest_of_file(strings, arrays)
         except tensor_file.TensorFileError:
@@ -175,16 +184,24 @@ def check_checkpoint(checkpoint: Any, every: Any) -> None:
         raise FileNotFoundError(f"there is no folder {str(folder.parent)!r} to create {folder.name!r} in")
 
 
+class InDtype(NamedTuple):
+    """An array whose digest is that of its numbers in another dtype."""
+
+    array: NDArray[Any]
+    dtype: np.dtype[Any]
+
+
 def digest(parts: Iterable[Any]) -> str:
     """Return a digest of arrays, with their dtypes and shapes, and of anything between them by its repr."""
     total = hashlib.blake2b(digest_size=16)
     for part in parts:
-        if not isinstance(part, np.ndarray):
+        if not isinstance(part, (np.ndarray, InDtype)):
             total.update(f"{part!r};".encode())
             continue
-        total.update(f"{part.dtype.str}{part.shape};".encode())
-        for chunk in tensor_file.chunks(part):
-            total.update(chunk.view(np.uint8).data)
+        array, dtype = part if isinstance(part, InDtype) else (part, part.dtype)
+        total.update(f"{dtype.str}{array.shape};".encode())
+        for chunk in tensor_file.chunks(array):
+            total.update(np.ascontiguousarray(chunk, dtype).view(np.uint8).data)
     return total.hexdigest()
 
 

@@ -263,6 +263,7 @@ class FitLoop:
                 best = arrays["best_user_factors"], arrays["best_item_factors"]
                 self._best = Iteration(*best, state=state)
         self.commit(self._last, _copy(self._history))
+        checkpoint.saved = None  # which would keep these factors in memory
         self._bar.update(self.number)
         log.info("%s: resumes after %s %d of the checkpoint", self.description, self.unit, self.number)
 

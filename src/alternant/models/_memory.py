@@ -35,16 +35,19 @@ class FitMemory:
 
     @classmethod
     def of_half_sweeps(
-        cls, shape: tuple[int, int], entries: int, longest: int, columns: int, dtype: np.dtype[Any], files: bool
+        cls, shape: tuple[int, int], entries: int, longest: int, columns: int, dtype: np.dtype[Any], padded: bool
     ) -> FitMemory:
-        """Return the memory of a fit by half-sweeps, which fix one side in memory; `entries` take 0 bytes on disk."""
-        padded = columns + -columns % (CACHE_LINE // dtype.itemsize)
-        users, items = (rows * padded * dtype.itemsize for rows in shape)
+        """Return the memory of a fit by half-sweeps, which fix one side in memory; `entries` take 0 bytes on disk.
+
+        The rows of the fixed side may be `padded` to whole cache lines.
+        """
+        columns += -columns % (CACHE_LINE // dtype.itemsize) if padded else 0
+        users, items = (rows * columns * dtype.itemsize for rows in shape)
         # The users before and after a half-sweep, and those weighted for the items' half-sweep; of the items, also the
         # two sets that the acceleration extrapolates.
         return cls(
             entries, sum(shape) * PER_ROW, 3 * users + 5 * items, max(users, items),
-            longest * (4 + 2 * dtype.itemsize), streams=True, files=files,
+            longest * (4 + 2 * dtype.itemsize), streams=True, files=True,
         )  # fmt: skip
 
     @property

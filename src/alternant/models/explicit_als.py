@@ -132,7 +132,7 @@ class ExplicitALS(AlternatingLeastSquares):
     _fitted_state = (*AlternatingLeastSquares._fitted_state, "mean_")
     bytes_per_pair: ClassVar[int] = 32
     _learns_zeros = True
-    _factors_in_files = False
+    _padded = False
     _choices: ClassVar[dict[str, tuple[str, ...]]] = {
         **AlternatingLeastSquares._choices,
         "regularization_scaling": ("none", "count"),

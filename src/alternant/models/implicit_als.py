@@ -326,7 +326,7 @@ class ImplicitALS(ImplicitModel):
         start = self._start(*observed.shape, pool)
         previous = getattr(self, "item_factors", None) if self.warm_start else None
         drawn = slice(0 if previous is None else len(previous), None)
-        start[1][drawn] = objective.finish_items(start[1][drawn], degrees.items[drawn])
+        objective.finish_items(start[1][drawn], degrees.items[drawn])
         attributes = {**ids, **chosen_values(objective, degrees), "_degrees": degrees}
         return self._alternate(sides, observed, start, attributes, options, pool)
 

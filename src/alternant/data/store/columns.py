@@ -122,7 +122,10 @@ def _of_series(column: nw.Series[Any]) -> IdColumn:
         return _of_objects(column.to_list())
     import pyarrow as pa
 
-    arrow = column.to_arrow()
+    try:
+        arrow = column.to_arrow()
+    except pa.ArrowException:  # ids of several types
+        return _of_objects(column.to_list())
     if pa.types.is_dictionary(arrow.type):
         arrow = arrow.cast(arrow.type.value_type)
     if pa.types.is_string(arrow.type) or pa.types.is_large_string(arrow.type) or pa.types.is_string_view(arrow.type):

@@ -141,12 +141,8 @@ class BatchSource:
                 f"batches are read twice, but a {type(batches).__name__} can be read only once: pass a function that "
                 "returns a new one, such as lambda: read_batches()"
             )
-        whole = is_sparse(batches) or hasattr(batches, "columns")
-        if whole or not (callable(batches) or isinstance(batches, Iterable)) or isinstance(batches, (str, bytes)):
-            raise TypeError(
-                "batches must be a list of batches, or a function that returns an iterator of them, got "
-                f"{type(batches).__name__}: pass {'it as a list of one' if whole else 'a list'}"
-            )
+        if not callable(batches):
+            _check_list(batches, type(batches).__name__)
         self._batches = batches
         self.asked = asked
         self.names: dict[str, str] = {"user": "users", "item": "items", "value": "values", "time": "times"}
@@ -164,8 +160,12 @@ class BatchSource:
         """Yield functions that return about so many rows each."""
         kind, first, below = None, 0, 0
         self.shape = None
-        for number, batch in enumerate(self._batches() if callable(self._batches) else self._batches):
-            found = "matrix" if is_sparse(batch) else "tuple" if isinstance(batch, (tuple, list)) else "frame"
+        batches = self._batches
+        if callable(batches):
+            batches = batches()
+            _check_list(batches, f"a function that returns {type(batches).__name__}")
+        for number, batch in enumerate(batches):
+            found = _kind_of(batch, number)
             if kind not in (None, found):
                 raise TypeError(f"batches must be of one kind, got a {kind} and then, as batch {number}, a {found}")
             kind = found
@@ -205,6 +205,35 @@ class BatchSource:
         return columns_of_arrays(
             entries.row.astype(np.int64) + below, entries.col.astype(np.int64), entries.data, None
         )
+
+
+def _check_list(batches: Any, found: str) -> None:
+    """Raise if something is not a list of batches; it may be a single one."""
+    one = is_sparse(batches) or hasattr(batches, "columns")
+    if one or not isinstance(batches, Iterable) or isinstance(batches, (str, bytes, np.ndarray)):
+        raise TypeError(
+            f"batches must be a list of batches, or a function that returns an iterator of them, got {found}: pass "
+            f"{'a list of one' if one else 'a list, such as [(users, items, values)]'}"
+        )
+
+
+def _kind_of(batch: Any, number: int) -> str:
+    """Return what a batch is: a matrix, a tuple of arrays, or a frame."""
+    if is_sparse(batch):
+        return "matrix"
+    found = type(batch).__name__
+    if isinstance(batch, (tuple, list)):
+        # Of (users, items) that are not in a list, each is taken for a batch.
+        single = [one for one in batch[:2] if isinstance(one, (str, bytes)) or not hasattr(one, "__len__")]
+        if not single:
+            return "tuple"
+        found += f" of {type(single[0]).__name__}"
+    elif hasattr(batch, "columns"):
+        return "frame"
+    raise TypeError(
+        f"batch {number} must be a frame, a tuple of arrays (users, items[, values[, times]]) or a sparse matrix, got "
+        f"{found}: pass a list of batches, such as [(users, items, values)]"
+    )
 
 
 def _part(columns: EventColumns, number: int, first: int, rows: slice) -> Part:

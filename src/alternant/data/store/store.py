@@ -92,6 +92,16 @@ class Store:
         if found != size:
             self._refuse(name, f"must have {size:,} bytes, got {found:,}")
 
+    def _check_there(self, name: str) -> None:
+        """Raise if a file was deleted after the store was opened; what is mapped can still be read, on most systems."""
+        if not self.path.is_dir():
+            raise StoreError(
+                f"the store {str(self.path)!r} was deleted or moved after it was opened: open it where it is now, or "
+                "read its source again"
+            )
+        if not (self.path / name).exists():
+            self._refuse(name, "is missing")
+
     def _refuse(self, name: str, what: str) -> NoReturn:
         raise StoreError(
             f"{str(self.path / name)!r} {what}: the store is damaged; copy it again, or delete it and read its source "
@@ -107,7 +117,10 @@ class Store:
 
     def _array(self, name: str) -> NDArray[Any] | None:
         """Return the array of a file, None if the store has none of that name."""
-        return map_array(self.path / name, self._dtype(name)) if name in self._manifest["files"] else None
+        if name not in self._manifest["files"]:
+            return None
+        self._check_there(name)
+        return map_array(self.path / name, self._dtype(name))
 
     def _dtype(self, name: str) -> np.dtype[Any]:
         dtypes = {"data": self._manifest["data"], "times": self._manifest["times"], "summed": "|b1", "counts": "<i8"}
@@ -117,6 +130,7 @@ class Store:
     def pieces(self, name: str) -> Iterator[NDArray[Any]]:
         """Yield the array of a file in pieces: read, since the pages of a map would count as memory of the process."""
         dtype = self._dtype(name)
+        self._check_there(name)
         with (self.path / name).open("rb", buffering=0) as file:
             while len(piece := np.fromfile(file, dtype, PIECE)):
                 yield piece
@@ -137,6 +151,7 @@ class Store:
 
         def check(part: tuple[str, int, int, int]) -> None:
             name, chunk, length, crc = part
+            self._check_there(name)
             if checksum(self.path / name, chunk, length) != crc:
                 start = chunk * CHUNK
                 self._refuse(name, f"has changed between bytes {start:,} and {start + length:,} (checksum)")

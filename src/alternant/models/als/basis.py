@@ -12,7 +12,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Literal, Self
+from typing import Any, Literal, Protocol, Self
 
 import numpy as np
 import scipy
@@ -48,12 +48,22 @@ ILL_CONDITIONED = 5e-3
 Triangle = Literal["full", "lower", "upper"]
 
 
+class RowMap(Protocol):
+    """A map of rows to rows of `width` numbers."""
+
+    width: int
+
+    def __call__(self, rows: NDArray[Any], out: NDArray[Any], solver: Solver) -> None:
+        """Write the rows that a block of rows is mapped to."""
+
+
 class Product:
     """Right multiplication of rows by a matrix; see `alternant.kernels.multiply` for its triangles."""
 
     def __init__(self, matrix: NDArray[np.float64], dtype: np.dtype[Any], triangle: Triangle = "full") -> None:
         self.matrix: NDArray[Any] = np.ascontiguousarray(matrix, dtype)
         self.triangle: Triangle = triangle
+        self.width: int = self.matrix.shape[1]
 
     def __call__(self, rows: NDArray[Any], out: NDArray[Any], solver: Solver) -> None:
         """Write ``rows @ matrix`` to `out`, which may be `rows` unless the matrix is an upper triangle."""
@@ -70,8 +80,8 @@ class Basis:
 
     factors: NDArray[Any]  # Y', possibly in float16
     diagonal: NDArray[Any]  # g
-    forward: Product | None = None  # T; None: the identity
-    inverse: Product | None = None  # its inverse
+    forward: RowMap | None = None  # T; None: the identity
+    inverse: RowMap | None = None  # its inverse
     lambda_scale: float = 1.0  # factor of lambda; 0: g includes it
     outer: Product | None = None  # that of the fixed side and of right-hand sides: the inverse transposed
 

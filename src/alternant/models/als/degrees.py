@@ -26,7 +26,7 @@ from numpy.typing import NDArray
 
 from ..._utils.mapped import blocks_of, release
 from ..._utils.threads import weighted_sum
-from .observed import Observed
+from .observed import OfCounts, Statistics
 
 
 @dataclass(frozen=True)
@@ -43,18 +43,18 @@ class Degrees:
     constants: tuple[float, float, float]  # of d, e and m
 
     @classmethod
-    def of(cls, observed: Observed, exponents: tuple[float, float], popularity: float) -> Self:
+    def of(cls, observed: Statistics, exponents: tuple[float, float], popularity: float) -> Self:
         """Return the degrees and constants of a fit."""
         (a, b), s = exponents, popularity
         users, items = observed.counts
         total = max(1, observed.nnz)
         with np.errstate(over="ignore", invalid="ignore", divide="ignore"):  # see `are_numbers`
             mean_d = weighted_sum(users, _power(users, -a)) / total or 1.0
-            d, e = _power(users, -a) / mean_d, _power(items, -b)
+            e = _power(items, -b)
             if a == 0 or b == 0:
                 mean_e = weighted_sum(items, e) / total
             else:  # of the products, as degrees of users and items may be correlated
-                mean_e = weighted_sum(d, observed.of_users(e)) / total
+                mean_e = observed.joint(lambda counts: _power(counts, -a) / mean_d, e) / total
             mean_m = weighted_sum(items, _power(items, s - b)) / total
         return cls(users, items, exponents, s, (1 / mean_d, 1 / (mean_e or 1.0), 1 / (mean_m or 1.0)))
 
@@ -73,8 +73,13 @@ class Degrees:
     @cached_property
     def user_weights(self) -> NDArray[np.float64] | None:
         """The d of the fit's users; None if all are 1."""
-        weights = self.constants[0] * _power(self.users, -self.exponents[0])
+        weights = self.weights_of_users()(self.users)
         return None if (weights == 1).all() else weights
+
+    def weights_of_users(self) -> OfCounts:
+        """Return the function from numbers of interactions of users to their d."""
+        constant, exponent = self.constants[0], -self.exponents[0]
+        return lambda counts: constant * _power(counts, exponent)
 
     def unknown(self, kind: str) -> NDArray[np.bool_] | None:
         """Return a mask of the users or the items without interactions; None if all have some."""

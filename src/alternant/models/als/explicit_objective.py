@@ -10,10 +10,18 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..._utils.mapped import release
+from ..._utils.mapped import blocks_of, release
 from ..._utils.threads import weighted_sum
+from ..._utils.validation import all_finite
 from ...data.csr import CSR
-from .._bias_columns import bias_column, constant_column, with_constant, without_constant
+from .._bias_columns import (
+    WithConstant,
+    WithoutConstant,
+    bias_column,
+    constant_column,
+    with_constant,
+    without_constant,
+)
 from .._fit_loop import HalfSweep
 from .basis import Basis
 from .fitted_prior import Finished, FittedPrior, finish_prior, fitted_state
@@ -66,35 +74,26 @@ class ExplicitObjective:
         self, problems: RowProblems, own: NDArray[Any] | None, fixed: NDArray[Any], mean: float, solver: Solver
     ) -> HalfSweep:
         """Solve one side with the mean and the other side fixed; the objective lacks the other side's lambda term."""
-        kind, dtype = problems.kind, fixed.dtype
-        design, bias = fixed, None
-        start = None if own is None else self.unknowns(own, kind)
-        if self.biases:
-            # To the unknowns (x_u, b_u), an item is (y_i, 1) with target r - mean - b_i; likewise for items.
-            other = constant_column(kind)  # the other side's biases
-            design, bias = np.delete(fixed, other, axis=1), np.ascontiguousarray(fixed[:, other])
+        basis, bias, finite = self._basis(fixed, problems.kind, solver)
+        problems, constant = with_targets(problems, bias, mean, fixed.dtype, finite)
+        solved = half_sweep(problems, own, basis, solver)
+        return HalfSweep(solved.factors, solved.objective + constant, solved.mean_steps)
 
-        def residual(ratings: NDArray[Any], indices: NDArray[Any]) -> NDArray[np.float64]:
-            wide: NDArray[np.float64] = ratings.astype(dtype, copy=False).astype(np.float64)
-            return wide if bias is None else wide - mean - bias[indices]
-
-        with np.errstate(over="ignore", invalid="ignore"):  # reported below
-            if isinstance(problems, FormedProblems):
-                problems, constant = _with_targets_formed(problems, residual, dtype)
-                finite = np.isfinite(constant)
-            else:
-                differences = residual(problems.plain_targets(), problems.indices)
-                target = (problems.weight * differences).astype(dtype)
-                parts = [slice(start, start + ENTRIES) for start in range(0, len(target), ENTRIES)]
-                constant = math.fsum(weighted_sum(problems.weight[part], differences[part] ** 2) for part in parts)
-                problems, finite = replace(problems, target=target), bool(np.isfinite(target).all())
-        if not (finite and np.isfinite(design).all() and np.isfinite(constant)):
-            raise OverflowError(
-                f"factors, weights times ratings, and the weighted sum of squares must be finite in {dtype}: "
-                "lower the ratings, their weights or init_scale, or use dtype='float64'"
-            )
-        solved = half_sweep(problems, start, Basis.identity(design, solver.pool), solver)
-        return HalfSweep(self.with_constant(solved.factors, kind), solved.objective + constant, solved.mean_steps)
+    def _basis(
+        self, fixed: NDArray[Any], kind: str, solver: Solver
+    ) -> tuple[Basis, NDArray[Any] | None, bool]:
+        """Return the other side as a half-sweep of `kind` fixes it, its biases, and whether all of it is finite."""
+        if not self.biases:
+            basis = Basis.identity(fixed, solver.pool)
+            return basis, None, all_finite(basis.factors)
+        # To the unknowns (x_u, b_u), an item is (y_i, 1) with target r - mean - b_i; likewise for items.
+        other, width = constant_column(kind), fixed.shape[1] - 1
+        factors, bias = solver.pool.fixed_side((len(fixed), width), fixed.dtype), np.empty(len(fixed), fixed.dtype)
+        for rows in blocks_of(fixed):
+            factors[rows], bias[rows] = np.delete(fixed[rows], other, axis=1), fixed[rows, other]
+            release(fixed[rows])
+        maps = WithoutConstant(kind, width), WithConstant(kind, width + 1)
+        return Basis(factors, np.zeros(width, fixed.dtype), *maps), bias, all_finite(factors)
 
     def unknowns(self, factors: NDArray[Any], kind: str) -> NDArray[Any]:
         """Return the columns that a half-sweep solves for: ``(x_u, b_u)`` or ``(y_i, b_i)``."""
@@ -103,6 +102,35 @@ class ExplicitObjective:
     def with_constant(self, unknowns: NDArray[Any], kind: str) -> NDArray[Any]:
         """Undo `unknowns`."""
         return with_constant(unknowns, kind) if self.biases else unknowns
+
+
+def with_targets(
+    problems: RowProblems, bias: NDArray[Any] | None, mean: float, dtype: np.dtype[Any], finite: bool = True
+) -> tuple[RowProblems, float]:
+    """Return the problems with what the biases of the columns and the mean leave of the ratings as targets.
+
+    Also returns the weighted sum of their squares. Raises if that or a target is not finite, or `finite` is false.
+    """
+
+    def residual(ratings: NDArray[Any], indices: NDArray[Any]) -> NDArray[np.float64]:
+        wide: NDArray[np.float64] = ratings.astype(dtype, copy=False).astype(np.float64)
+        return wide if bias is None else wide - mean - bias[indices]
+
+    with np.errstate(over="ignore", invalid="ignore"):  # reported below
+        if isinstance(problems, FormedProblems):
+            problems, constant = _with_targets_formed(problems, residual, dtype)
+        else:
+            differences = residual(problems.plain_targets(), problems.indices)
+            target = (problems.weight * differences).astype(dtype)
+            parts = [slice(start, start + ENTRIES) for start in range(0, len(target), ENTRIES)]
+            constant = math.fsum(weighted_sum(problems.weight[part], differences[part] ** 2) for part in parts)
+            problems, finite = replace(problems, target=target), finite and bool(np.isfinite(target).all())
+    if not (finite and np.isfinite(constant)):
+        raise OverflowError(
+            f"factors, weights times ratings, and the weighted sum of squares must be finite in {dtype}: "
+            "lower the ratings, their weights or init_scale, or use dtype='float64'"
+        )
+    return problems, constant
 
 
 def _with_targets_formed(
@@ -157,19 +185,18 @@ class ExplicitSides:
         """Solve one side with the other fixed, then move the weighted mean of the biases to the mean."""
         by, problems = self.objective, self.problems[kind]
         other_kind = {"user": "item", "item": "user"}[kind]
-        other = penalty(self.problems[other_kind], by.unknowns(fixed, other_kind), solver)
+        other = penalty(self.problems[other_kind], fixed, solver, lambda block: by.unknowns(block, other_kind))
         before, fixed_by = self._regression(kind, own), self._regression(other_kind, fixed)
         if before is not None:
             problems = replace(problems, linear=self.priors[kind].linear(before))
         solved = by.solve(problems, own, fixed, self.mean, solver)
         objective = solved.objective + other + (0.0 if fixed_by is None else fixed_by.value)
-        prior, x = self.priors.get(kind), by.unknowns(solved.factors, kind)
-        after = None if prior is None else prior.after(x)
+        prior = self.priors.get(kind)
+        after = None if prior is None else prior.after(by.unknowns(solved.factors, kind))
         if by.biases and (prior is None or not prior.active):  # a prior has a constant, which takes the biases' mean
-            shift, gain = common_bias(problems, x[:, -1])
+            shift, gain = common_bias(bias_weights(problems), biases_of(solved.factors, kind))
             self.mean += shift
-            rated = np.diff(problems.indptr) > 0  # an unrated row keeps its bias of 0
-            solved.factors[rated, bias_column(kind)] -= solved.factors.dtype.type(shift)
+            shift_biases(problems, solved.factors, shift)
             objective -= gain
         if prior is not None:
             objective += prior.gain(before, after)
@@ -189,7 +216,7 @@ class ExplicitSides:
         learned: list[FittedPrior | None] = []
         for kind, side in list(sides.items()):
             prior = self.priors.get(kind)
-            fitted = finish_prior(prior, side, self.objective.unknowns(side, kind))
+            fitted = None if prior is None else finish_prior(prior, side, self.objective.unknowns(side, kind))
             if fitted is not None and fitted.active and prior is not None and prior.empty is not None:
                 means = fitted.of_rows(np.flatnonzero(prior.empty), side.dtype)
                 sides[kind] = side.copy()  # the next iteration starts from factors of 0
@@ -198,14 +225,37 @@ class ExplicitSides:
         return Finished(sides["user"], sides["item"], fitted_state(*learned))
 
 
-def common_bias(problems: RowProblems, biases: NDArray[Any]) -> tuple[float, float]:
-    """Return the shift from the biases of the rated rows to the mean, and the decrease of the objective.
+def bias_weights(problems: RowProblems) -> NDArray[np.float64]:
+    """Return the lambdas of the rated rows, and 0 for the others."""
+    return np.asarray(problems.regularization.astype(np.float64) * (np.diff(problems.indptr) > 0))
+
+
+def common_bias(weight: NDArray[np.float64], biases: NDArray[Any]) -> tuple[float, float]:
+    """Return the shift from the biases of the rated rows to the mean, and the decrease of the objective."""
+    return shift_of(float(weight.sum()), weighted_sum(weight, biases))
+
+
+def shift_of(total: float, weighted: float) -> tuple[float, float]:
+    """Return the shift and the decrease for the sum of the lambdas, and that of lambdas times biases.
 
     The data term does not change; ``sum lambda_u (b_u - d)^2`` is minimal at the weighted mean d of the biases.
     """
-    weight = problems.regularization.astype(np.float64) * (np.diff(problems.indptr) > 0)
-    total = float(weight.sum())
-    if total == 0:
-        return 0.0, 0.0
-    shift = weighted_sum(weight, biases) / total
+    shift = weighted / total if total else 0.0
     return shift, total * shift**2
+
+
+def biases_of(factors: NDArray[Any], kind: str) -> NDArray[Any]:
+    """Return the biases of one side."""
+    out = np.empty(len(factors), factors.dtype)
+    for rows in blocks_of(factors):
+        out[rows] = factors[rows, bias_column(kind)]
+        release(factors[rows])
+    return out
+
+
+def shift_biases(problems: RowProblems, factors: NDArray[Any], shift: float) -> None:
+    """Subtract the shift from the biases of the rated rows; an unrated row keeps its bias of 0."""
+    rated = np.diff(problems.indptr) > 0
+    for rows in blocks_of(factors):
+        factors[rows, bias_column(problems.kind)] -= rated[rows] * factors.dtype.type(shift)
+        release(factors[rows])

@@ -59,20 +59,17 @@ def half_sweep(
         If the numbers of a row are too large for the dtype.
     """
     m, columns, dtype = len(problems.indptr) - 1, len(basis.diagonal), basis.diagonal.dtype
-    f = columns if basis.inverse is None else len(basis.inverse.matrix)
+    f = columns if basis.inverse is None else basis.inverse.width
     factors = solver.pool.array((m, f), dtype)
     steps, objective = np.zeros(m, np.int32), np.zeros(m)
     complete = problems.complete and solver.method != "nonnegative"  # ratings: there is no dense part
-    kernel = None if complete else _kernel(problems, basis, steps, objective, solver)
+    kernel = (_complete if complete else _kernel)(problems, basis, steps, objective, solver)
     scratch = None if basis.inverse is None else np.empty((longest_block(m, columns, dtype), columns), dtype)
-    for rows in [slice(0, m)] if complete else row_blocks(m, columns, dtype.itemsize):
+    for rows in row_blocks(m, columns, dtype.itemsize):
         rotated = factors[rows] if scratch is None else scratch[: rows.stop - rows.start]
         own, scale = (None if one is None else one[rows] for one in (X, start_scale))
         _start(rotated, own, scale, basis, solver)
-        if kernel is None:
-            solve_complete(problems, basis.factors, rotated, objective, solver)
-        else:
-            kernel(rows, rotated)
+        kernel(rows, rotated)
         _check_objective(problems, objective[rows], rows.start, dtype)
         if basis.inverse is None:
             rotated += 0  # turns -0.0 into 0.0
@@ -158,35 +155,43 @@ def _linear(problems: RowProblems, rows: slice, basis: Basis, solver: Solver) ->
     return out
 
 
-def solve_complete(
-    problems: RowProblems, Y: NDArray[Any], X: NDArray[Any], objective: NDArray[np.float64], solver: Solver
-) -> None:
-    """Solve ``(lambda I + Y^T Y) x_u = Y^T t_u + l_u`` for all rows into `X`: one factorization, all in float64."""
-    m, n = len(X), len(Y)
-    if m == 0 or n == 0:
-        return
+def _complete(
+    problems: RowProblems, basis: Basis, _: NDArray[np.int32], objective: NDArray[np.float64], solver: Solver
+) -> Callable[[slice, NDArray[Any]], None]:
+    """Return a function that solves ``(lambda I + Y^T Y) x_u = Y^T t_u + l_u`` for a block of rows into an array.
+
+    There is one factorization for all rows, and all is in float64.
+    """
+    Y, m = basis.factors, len(problems.indptr) - 1
+    if m == 0 or len(Y) == 0:
+        return lambda _rows, _X: None
     wide = Y.astype(np.float64)
-    table = problems.targets().reshape(m, n)
+    table = problems.targets().reshape(m, len(Y))
     with single_threaded_blas():
         A = gramian(Y, solver) + float(problems.regularization[0]) * np.eye(Y.shape[1])
         try:
             U = scipy.linalg.cholesky(A)
         except (scipy.linalg.LinAlgError, ValueError):  # ValueError: not finite
             raise _singular(problems, 0) from None
-        if not np.diag(U).min() ** 2 > ALS_SINGULAR[Y.dtype] * np.diag(A).max():
-            raise _singular(problems, 0)
+    if not np.diag(U).min() ** 2 > ALS_SINGULAR[Y.dtype] * np.diag(A).max():
+        raise _singular(problems, 0)
 
-        def solve(block: slice) -> None:
+    def solve(rows: slice, X: NDArray[Any]) -> None:
+        def part(first: int) -> None:
+            own, block = (slice(begin, begin + COMPLETE_BLOCK) for begin in (first, rows.start + first))
+            block = slice(block.start, min(block.stop, rows.stop))
             b = table[block].astype(np.float64) @ wide
             if problems.linear is not None:
                 b += problems.linear[block]
             with np.errstate(over="ignore"):  # seen in the objective
-                X[block] = scipy.linalg.cho_solve((U, False), b.T, check_finite=False).T
-            x = X[block].astype(np.float64)
+                X[own] = scipy.linalg.cho_solve((U, False), b.T, check_finite=False).T
+            x = X[own].astype(np.float64)
             objective[block] = np.einsum("uf,uf->u", x, x @ A - 2 * b)
 
-        blocks = [slice(start, start + COMPLETE_BLOCK) for start in range(0, m, COMPLETE_BLOCK)]
-        map_parallel(solve, blocks, solver.num_threads)
+        with single_threaded_blas():
+            map_parallel(part, range(0, len(X), COMPLETE_BLOCK), solver.num_threads)
+
+    return solve
 
 
 def _singular(problems: RowProblems, row: int) -> SingularRowError:
@@ -197,11 +202,15 @@ def _singular(problems: RowProblems, row: int) -> SingularRowError:
     )
 
 
-def penalty(problems: RowProblems, X: NDArray[Any], solver: Solver) -> float:
-    """Sum ``lambda_u |x_u|^2`` in float64."""
+def penalty(
+    problems: RowProblems, X: NDArray[Any], solver: Solver,
+    unknowns: Callable[[NDArray[Any]], NDArray[Any]] | None = None,
+) -> float:  # fmt: skip
+    """Sum ``lambda_u |x_u|^2`` in float64; `unknowns` returns the x of a block of factors (None: these themselves)."""
     norms = np.empty(len(X))
     for rows in blocks_of(X):
-        solver.backend.squared_norms(X[rows], norms[rows], solver.num_threads)
+        x = X[rows] if unknowns is None else unknowns(X[rows])
+        solver.backend.squared_norms(x, norms[rows], solver.num_threads)
         release(X[rows])
     return weighted_sum(problems.regularization, norms)
 

@@ -13,13 +13,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..._utils.threads import weighted_sum
 from ..._utils.validation import check_pair
 from ...data.csr import CSR
 from .._parameters import AUTO
 from .degrees import Degrees
 from .implicit_objective import ImplicitObjective
-from .observed import Observed
+from .observed import OfCounts, Statistics
 
 WEIGHTINGS = ("hu", "log", "proportional", "ials", "ials-log")
 SIDES = ("users", "items")
@@ -46,11 +45,10 @@ MIN_THRESHOLD = 0.15
 # interactions, errors average out.
 PROBED = 1 << 23
 PROBES = (8, 64)
-PROBE_BYTES = 1 << 29  # of the users' numbers at a time
 POWER_STEPS = 6
 
 
-def choose_objective(model: Any, observed: Observed) -> ImplicitObjective:
+def choose_objective(model: Any, observed: Statistics) -> ImplicitObjective:
     """Return the objective of a fit of these interactions, with parameters as given or chosen from them."""
     own = _is_auto(model.weighting)  # else the objective of a paper, without normalization
     weighting = model.weighting
@@ -156,7 +154,7 @@ def _fixed(name: str, weighting: str) -> float | None:
     return 1.0 if name == "unobserved_weight" and weighting not in OF_ALL_PAIRS else None
 
 
-def _scale_of_sizes(model: Any, observed: Observed, weighting: str) -> tuple[float, float]:
+def _scale_of_sizes(model: Any, observed: Statistics, weighting: str) -> tuple[float, float]:
     """Return alpha, such that half of the mean confidence is due to the sizes, and epsilon, the median size."""
     fixed = _fixed("epsilon", weighting)
     if not _is_auto(model.epsilon):
@@ -191,7 +189,7 @@ def _popularity_exponent(n_u: NDArray[np.float64]) -> float:
     return float(min(0.7, (1 / n_u).mean())) if len(n_u) else 0.0
 
 
-def _regularization(objective: ImplicitObjective, observed: Observed, degrees: Degrees) -> tuple[float, float]:
+def _regularization(objective: ImplicitObjective, observed: Statistics, degrees: Degrees) -> tuple[float, float]:
     """Return lambda of the users and of the items.
 
     A fit keeps the directions of the interaction matrix whose singular value is above ``sqrt(lambda_u lambda_i)``, and
@@ -208,7 +206,7 @@ def _regularization(objective: ImplicitObjective, observed: Observed, degrees: D
     return lambdas[0], lambdas[1]
 
 
-def _threshold(observed: Observed, degrees: Degrees) -> float:
+def _threshold(observed: Statistics, degrees: Degrees) -> float:
     """Return the threshold, relative to the singular value ``sqrt(mean n_u mean n_i)`` of a matrix of equal rows.
 
     The largest singular value of a random matrix whose rows all have the sum of squares r and whose columns all have c
@@ -219,35 +217,27 @@ def _threshold(observed: Observed, degrees: Degrees) -> float:
     number of those that retrace their edges: about 1 for a matrix with little structure, and more for the catalogues of
     shops and cities.
     """
-    of_users, of_items = observed.of_users, observed.of_items
-    d = np.ones(observed.shape[0]) if degrees.user_weights is None else degrees.user_weights
+    d = degrees.weights_of_users()
     e = np.ones(observed.shape[1]) if degrees.item_weights is None else degrees.item_weights
-    r, c = d**2 * of_users(e**2), e**2 * of_items(d**2)
-    noise = np.sqrt((r**2).sum() / r.sum()) + np.sqrt((c**2).sum() / c.sum())
+    (r, r_squared, once), of_items = observed.noise(d, e)
+    c = e**2 * of_items
+    noise = np.sqrt(r_squared / r) + np.sqrt((c**2).sum() / c.sum())
     n_u, n_i = (counts[counts > 0].mean() for counts in observed.counts)
-    retracing = (r**2).sum() + (c**2).sum() - weighted_sum(d**4, of_users(e**4))
-    structure = _fourth_powers(observed, d[:, None], e[:, None]) / retracing
+    structure = _fourth_powers(observed, d, e[:, None]) / (r_squared + (c**2).sum() - once)
     share = np.clip(NOISE_SHARE - STRUCTURE_SHARE * structure, *SHARES)
     alike = ALIKE_SHARE * (1 / np.sqrt(n_u) + 1 / np.sqrt(n_i))  # if all rows had equal sums
     return float(max(min(share * noise / np.sqrt(n_u * n_i), alike), MIN_THRESHOLD))
 
 
-def _fourth_powers(observed: Observed, d: NDArray[np.float64], e: NDArray[np.float64]) -> float:
+def _fourth_powers(observed: Statistics, d: OfCounts, e: NDArray[np.float64]) -> float:
     """Estimate the sum of the fourth powers of the singular values of ``diag(d) A diag(e)``, except the first.
 
     A has a 1 for each interaction. This is Hutchinson's trace estimator, with probes orthogonal to the first singular
     vector.
     """
-    at_once = max(1, PROBE_BYTES // (8 * len(d)))
 
     def squared(v: NDArray[np.float64]) -> NDArray[np.float64]:
-        out = np.empty_like(v)
-        for start in range(0, v.shape[1], at_once):
-            some = slice(start, start + at_once)
-            of_users = observed.of_users(e * v[:, some])
-            of_users *= d**2
-            out[:, some] = e * observed.of_items(of_users)
-        return out
+        return np.asarray(e * observed.squared(d, e * v))
 
     first = np.ones((len(e), 1))
     for _ in range(POWER_STEPS):

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ..._utils.mapped import blocks_of, release
 from ..._utils.messages import parameter, refusal
 from ..._utils.threads import weighted_sum
 from ...data.csr import CSR
@@ -17,7 +18,7 @@ from .basis import Basis
 from .degrees import Degrees, scaled
 from .fitted_prior import Finished, finish_prior, fitted_state
 from .half_sweep import half_sweep, penalty
-from .observed import Observed, row_sums
+from .observed import Observed, Statistics, row_sums
 from .prior import Prior
 from .problems import Form, FormedProblems, RowProblems, row_lambdas
 from .solver import Solver
@@ -117,12 +118,12 @@ class ImplicitObjective:
 
         return form
 
-    def mean_confidence(self, observed: Observed) -> float:
+    def mean_confidence(self, observed: Statistics) -> float:
         """Return the mean weight of the observed pairs."""
         if self.weighting == "ials":
             return 1.0
         with np.errstate(over="ignore"):  # `problems` reports it
-            return observed.mean(self._confidence)
+            return observed.mean(replace(self, degrees=None)._confidence)  # small enough to be sent to other machines
 
     def _confidence(self, r: NDArray[Any]) -> NDArray[Any]:
         alpha = float(self.alpha)  # the arrays keep their dtype
@@ -201,9 +202,16 @@ class ImplicitObjective:
     def finish_users(self, factors: NDArray[Any]) -> None:
         """Replace the factors of users without interactions, which are 0, by those of the mean user."""
         unknown = None if self.degrees is None else self.degrees.unknown_users
-        if unknown is not None:
-            factors[unknown] = 0  # as they are, unless these are the finished ones of a checkpoint
-            factors[unknown] = factors.sum(axis=0, dtype=np.float64) / max(1, len(unknown) - unknown.sum())
+        if unknown is None:
+            return
+        total = np.zeros(factors.shape[1])
+        for rows in blocks_of(factors):
+            factors[rows][unknown[rows]] = 0  # as they are, unless these are the finished ones of a checkpoint
+            total = np.vstack([total, factors[rows]]).sum(axis=0)  # row by row, whatever the blocks are
+            release(factors[rows])
+        for rows in blocks_of(factors):
+            factors[rows][unknown[rows]] = total / max(1, len(unknown) - unknown.sum())
+            release(factors[rows])
 
     def fixed_for_new_rows(self, factors: NDArray[Any], kind: str, prior: bool = False) -> NDArray[Any]:
         """Return `fixed` of a fitted side, with the rows without interactions at 0 again, as in the fit.
@@ -274,7 +282,9 @@ class ImplicitSides:
     def finish(self, users: NDArray[Any], items: NDArray[Any]) -> Finished:
         """Give users without interactions the factors of the mean user or, as items, those their features imply."""
         of_users = finish_prior(self.priors.get("user"), users, users)
-        of_items = finish_prior(self.priors.get("item"), items, self.objective.start(items, "item"))
+        of_items = None
+        if "item" in self.priors:
+            of_items = finish_prior(self.priors["item"], items, self.objective.start(items, "item"))
         if of_users is None or not of_users.active:
             self.objective.finish_users(users)
         elif (empty := self.priors["user"].empty) is not None:

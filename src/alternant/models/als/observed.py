@@ -6,6 +6,7 @@ Sums over all entries are sums of blocks of `ENTRIES`, so that they have the sam
 from __future__ import annotations
 
 import math
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
@@ -17,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..._utils.mapped import prefetch, release
+from ..._utils.threads import weighted_sum
 from ...data.csr import CSR
 from ...kernels import active_backend
 
@@ -26,18 +28,99 @@ if TYPE_CHECKING:
 ENTRIES = 1 << 20  # read at a time
 ENTRIES_PER_SUM = 1 << 22  # whose rows are added by one call of a kernel
 DIGITS = 16  # of a value, counted at a time to find a median
+PROBE_BYTES = 1 << 29  # of the users' numbers at a time
+
+
+# From the numbers of interactions of users to numbers such as their weights.
+OfCounts = Callable[[NDArray[np.int64]], NDArray[np.float64]]
+
+
+class Statistics(ABC):
+    """What the rules of ``"auto"`` read of the interactions of a fit: sums over all of them, wherever they are."""
+
+    dtype: np.dtype[Any]
+
+    @property
+    @abstractmethod
+    def counts(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """The numbers of entries of the users and of the items."""
+
+    @property
+    @abstractmethod
+    def range(self) -> tuple[float, float, bool]:
+        """The smallest and the largest absolute value (infinity and 0 without entries), and whether any is negative."""
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Number of users and number of items."""
+        return len(self.counts[0]), len(self.counts[1])
+
+    @property
+    def nnz(self) -> int:
+        """Number of entries."""
+        return int(self.counts[0].sum())
+
+    # Sums over the users
+
+    @abstractmethod
+    def sum_of_sizes(self, of: Callable[[NDArray[Any]], NDArray[Any]]) -> float:
+        """Return the sum of a function of the absolute values, in float64."""
+
+    @abstractmethod
+    def digits(self, shift: int, known: int) -> NDArray[np.int64]:
+        """Count the absolute values by `DIGITS` of their bits, among those whose higher bits are `known`."""
+
+    @abstractmethod
+    def joint(self, d: OfCounts, e: NDArray[np.float64]) -> float:
+        """Return ``sum d_u e_i`` over the entries."""
+
+    @abstractmethod
+    def noise(self, d: OfCounts, e: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Return sums for the threshold of the regularization.
+
+        With ``r_u = d_u^2 sum e_i^2`` over the items of a user, these are ``sum r_u``, ``sum r_u^2`` and, over the
+        entries, ``sum d_u^4 e_i^4``; and ``sum d_u^2`` over the users of each item.
+        """
+
+    @abstractmethod
+    def squared(self, d: OfCounts, v: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return ``A^T diag(d^2) A v``, where A has a 1 for each entry, for the columns of v."""
+
+    # What follows from them
+
+    def mean(self, of: Callable[[NDArray[Any]], NDArray[Any]]) -> float:
+        """Return the mean of a function of the absolute values, in float64."""
+        if self.range[0] == self.range[1]:
+            return float(of(np.full(1, self.range[0], self.dtype)).astype(np.float64)[0])
+        return self.sum_of_sizes(of) / max(1, self.nnz)
+
+    def median(self) -> float:
+        """Return the median of the absolute values, as `numpy.median` does."""
+        middle = [self._of_rank((self.nnz - 1) // 2), self._of_rank(self.nnz // 2)]
+        return float(np.mean(np.array(middle, self.dtype)))
+
+    def _of_rank(self, rank: int) -> Any:
+        """Return the absolute value of a rank, by counting digits: positive numbers have the order of their bits."""
+        if self.range[0] == self.range[1]:
+            return self.dtype.type(self.range[0])
+        known = 0
+        for shift in range(8 * self.dtype.itemsize - DIGITS, -1, -DIGITS):
+            below = np.cumsum(self.digits(shift, known))
+            digit = int(np.searchsorted(below, rank, side="right"))
+            rank -= int(below[digit - 1]) if digit else 0
+            known = known << DIGITS | digit
+        return np.array(known, f"u{self.dtype.itemsize}").view(self.dtype)[()]
 
 
 @dataclass(frozen=True)
-class Observed:
+class Observed(Statistics):
     """The interactions as rows of users and as rows of items, whose values are used in `dtype`."""
 
     users: CSR
     items: CSR
     dtype: np.dtype[Any]
     num_threads: int = 1
-    name: str | None = None  # a digest of interactions that are on disk; None: they are in memory
-    folder: Path | None = None  # of interactions that are on disk
+    folder: Path | None = None  # of interactions that are on disk; None: they are in memory
 
     @classmethod
     def of(cls, rows: CSR, num_threads: int = 1) -> Self:
@@ -53,7 +136,7 @@ class Observed:
                 "the rows with a value of 0 out and read the others into another store"
             )
         store.verify()
-        observed = cls(store.users, store.items, dtype, num_threads, store.digest, store.path)
+        observed = cls(store.users, store.items, dtype, num_threads, store.path)
         smallest, largest, _ = observed.range
         if not np.isfinite(largest) or (smallest == 0 and not store.has_zeros):
             raise ValueError(
@@ -75,7 +158,7 @@ class Observed:
     @property
     def on_disk(self) -> bool:
         """Whether the entries are memory-mapped."""
-        return self.name is not None
+        return self.folder is not None
 
     @cached_property
     def counts(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
@@ -102,44 +185,56 @@ class Observed:
             smallest, largest = min(smallest, float(size.min())), max(largest, float(size.max()))
         return smallest, largest, negative
 
-    def mean(self, of: Callable[[NDArray[Any]], NDArray[Any]]) -> float:
-        """Return the mean of a function of the absolute values, in float64."""
-        if self.range[0] == self.range[1]:
-            return float(of(np.full(1, self.range[0], self.dtype)).astype(np.float64)[0])
-        return blocked_sum(of(part) for part in self.sizes()) / max(1, self.nnz)
+    def sum_of_sizes(self, of: Callable[[NDArray[Any]], NDArray[Any]]) -> float:
+        """Return the sum of a function of the absolute values, in float64."""
+        return blocked_sum(of(part) for part in self.sizes())
 
     def mean_value(self, weight: NDArray[Any] | None = None) -> float:
         """Return the mean of the values, with these weights."""
         if weight is not None:
             return float(np.average(self.users.data.astype(np.float64), weights=weight))
-        return blocked_sum(part.astype(self.dtype) for part in entry_blocks(self.users.data)) / max(1, self.nnz)
+        return self.sum_of_values() / max(1, self.nnz)
+
+    def sum_of_values(self) -> float:
+        """Return the sum of the values, in float64."""
+        return blocked_sum(part.astype(self.dtype) for part in entry_blocks(self.users.data))
 
     def median(self) -> float:
         """Return the median of the absolute values, as `numpy.median` does."""
-        if not self.on_disk:
-            return float(np.median(np.abs(self.users.data)))
-        middle = [self._of_rank((self.nnz - 1) // 2), self._of_rank(self.nnz // 2)]
-        return float(np.mean(np.array(middle, self.dtype)))
+        return super().median() if self.on_disk else float(np.median(np.abs(self.users.data)))
 
-    def _of_rank(self, rank: int) -> Any:
-        """Return the absolute value of a rank, by counting digits: positive numbers have the order of their bits."""
-        if self.range[0] == self.range[1]:
-            return self.dtype.type(self.range[0])
-        bits = np.dtype(f"u{self.dtype.itemsize}")
-        known, width = 0, 8 * self.dtype.itemsize
-        for shift in range(width - DIGITS, -1, -DIGITS):
-            counts = np.zeros(1 << DIGITS, np.int64)
-            for size in self.sizes():
-                number = size.view(bits)
-                if shift + DIGITS < width:
-                    number = number[number >> bits.type(shift + DIGITS) == known]
-                digits = (number >> bits.type(shift)) & bits.type((1 << DIGITS) - 1)
-                counts += np.bincount(digits.astype(np.int64), minlength=1 << DIGITS)
-            below = np.cumsum(counts)
-            digit = int(np.searchsorted(below, rank, side="right"))
-            rank -= int(below[digit - 1]) if digit else 0
-            known = known << DIGITS | digit
-        return np.array(known, bits).view(self.dtype)[()]
+    def digits(self, shift: int, known: int) -> NDArray[np.int64]:
+        """Count the absolute values by `DIGITS` of their bits, among those whose higher bits are `known`."""
+        bits, counts = np.dtype(f"u{self.dtype.itemsize}"), np.zeros(1 << DIGITS, np.int64)
+        for size in self.sizes():
+            number = size.view(bits)
+            if shift + DIGITS < 8 * bits.itemsize:
+                number = number[number >> bits.type(shift + DIGITS) == known]
+            digits = (number >> bits.type(shift)) & bits.type((1 << DIGITS) - 1)
+            counts += np.bincount(digits.astype(np.int64), minlength=1 << DIGITS)
+        return counts
+
+    def joint(self, d: OfCounts, e: NDArray[np.float64]) -> float:
+        """Return ``sum d_u e_i`` over the entries."""
+        return weighted_sum(d(self.counts[0]), self.of_users(e))
+
+    def noise(self, d: OfCounts, e: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Return sums for the threshold of the regularization."""
+        d_u = d(self.counts[0])
+        r = d_u**2 * self.of_users(e**2)
+        sums = np.array([r.sum(), (r**2).sum(), weighted_sum(d_u**4, self.of_users(e**4))])
+        return sums, self.of_items(d_u**2)
+
+    def squared(self, d: OfCounts, v: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return ``A^T diag(d^2) A v``, where A has a 1 for each entry, for the columns of v."""
+        weight, out = d(self.counts[0])[:, None] ** 2, np.empty_like(v)
+        at_once = max(1, PROBE_BYTES // (8 * max(1, len(weight))))
+        for start in range(0, v.shape[1], at_once):
+            some = slice(start, start + at_once)
+            of_users = self.of_users(np.ascontiguousarray(v[:, some]))
+            of_users *= weight
+            out[:, some] = self.of_items(of_users)
+        return out
 
     def of_users(self, by_item: NDArray[np.float64]) -> NDArray[np.float64]:
         """Return, for each user, the sum of a number (or row) of each of the user's items."""

@@ -16,7 +16,7 @@ from ..._utils.threads import resolve_num_threads
 from ..._utils.validation import all_finite, check_choice, random_generator
 from ...data.csr import CSR
 from ...data.store import Store
-from .._checkpoint import Checkpoint, Snapshot
+from .._checkpoint import Checkpoint, InDtype, Snapshot
 from .._feature_model import FeatureModel
 from .._fit_loop import FitLoop, FitOptions, HalfSweep, History, Iteration, Stopping, TrainingData
 from .._memory import FitMemory, pool_for
@@ -86,7 +86,7 @@ class AlternatingLeastSquares(FeatureModel):
 
     bytes_per_pair: ClassVar[int] = 24
     _learns_zeros: ClassVar[bool] = False  # whether a stored zero is a value
-    _factors_in_files: ClassVar[bool] = True  # whether factors may be in files during a fit
+    _padded: ClassVar[bool] = True  # whether the rows that a half-sweep fixes may be padded to whole cache lines
 
     _choices: ClassVar[dict[str, tuple[str, ...]]] = {"solver": ("cg", "cholesky")}
     _fitted_state: ClassVar[tuple[str, ...]] = ("n_iter_", "history_", "backend_", "feature_regularization_")
@@ -110,7 +110,7 @@ class AlternatingLeastSquares(FeatureModel):
     def _half_sweep_memory(self, shape: tuple[int, int], n_pairs: int, longest: int) -> FitMemory:
         dtype, pairs = np.dtype(self.dtype), n_pairs * self.bytes_per_pair
         columns = self._new_rows(np.zeros((0, self.factors), dtype), "user").shape[1]
-        return FitMemory.of_half_sweeps(shape, pairs, longest, columns, dtype, self._factors_in_files)
+        return FitMemory.of_half_sweeps(shape, pairs, longest, columns, dtype, self._padded)
 
     def fit_memory(self, n_users: int, n_items: int, n_pairs: int) -> FitMemory:
         """Estimate the memory of a fit from a matrix in memory, whose longest row has 1 % of the pairs."""
@@ -128,7 +128,7 @@ class AlternatingLeastSquares(FeatureModel):
         fit = _Alternation(
             sides, *start, solver, None if self.warm_start else np.inf, Momentum(solver.pool, self._accelerated())
         )
-        checkpoint = Checkpoint.of(self, options, solver.backend, _inputs(observed, sides))
+        checkpoint = Checkpoint.of(self, options, solver.backend, _inputs(observed, sides), pool)
         if checkpoint is not None and checkpoint.saved is not None:
             fit.restore(checkpoint.saved, checkpoint.loop["state"])
 
@@ -223,44 +223,71 @@ class AlternatingLeastSquares(FeatureModel):
 
     def _start(self, n_users: int, n_items: int, pool: Pool | None = None) -> tuple[NDArray[Any] | None, NDArray[Any]]:
         """Return the initial factors; the users', which are solved first, are None (0) without `warm_start`."""
-        dtype = np.dtype(self.dtype)
+        dtype, pool = np.dtype(self.dtype), Pool() if pool is None else pool
         X = self._previous("user_factors", n_users, dtype) if self.warm_start else None
         previous = self._previous("item_factors", n_items, dtype) if self.warm_start else None
-        scale = float(self.init_scale) / np.sqrt(self.factors)
+        Y = self._drawn_items(n_items, pool)
+        if previous is not None:
+            copy_rows(previous, Y)
+        if X is not None and (len(X) < n_users or X.dtype != dtype or not X.flags.c_contiguous):
+            given, X = X, pool.array((n_users, Y.shape[1]), dtype)
+            copy_rows(given, X)
+            for rows in blocks_of(X[len(given) :]):
+                new = X[len(given) :][rows]
+                new[:] = self._new_rows(np.zeros((len(new), self.factors), dtype), "user")
+                release(new)
+        return X, Y
+
+    def _drawn_items(self, n_items: int, pool: Pool) -> NDArray[Any]:
+        """Return random item factors."""
+        dtype, scale = np.dtype(self.dtype), float(self.init_scale) / np.sqrt(self.factors)
         generator = random_generator(self.random_state)
         columns = self._new_rows(np.zeros((0, self.factors), dtype), "item").shape[1]
-        Y = (Pool() if pool is None else pool).array((n_items, columns), dtype)
+        Y = pool.array((n_items, columns), dtype)
         for rows in blocks_of(Y):
             # Drawn in float64, so that both dtypes start from the same values.
             drawn = generator.standard_normal((rows.stop - rows.start, self.factors)) * scale
             with np.errstate(over="ignore"):  # the half-sweep reports it
                 Y[rows] = self._new_rows(drawn.astype(dtype), "item")
             release(Y[rows])
-        if previous is not None:
-            Y[: len(previous)] = previous
-        if X is not None and len(X) < n_users:
-            X = np.concatenate([X, self._new_rows(np.zeros((n_users - len(X), self.factors), dtype), "user")])
-        return X, Y
+        return Y
 
     def _new_rows(self, latent: NDArray[Any], kind: str) -> NDArray[Any]:
         """Return the initial rows of factors for these latent vectors."""
         return latent
 
     def _previous(self, name: str, rows: int, dtype: np.dtype[Any]) -> NDArray[Any] | None:
-        """Return the model's factors, checked, to continue from."""
+        """Return the model's factors, checked, to continue from; `dtype` is that of the fit."""
         previous = getattr(self, name, None)
         if previous is None:
             return None
-        previous = np.ascontiguousarray(previous, dtype)
+        previous = np.asarray(previous)
         columns = self._new_rows(np.zeros((0, self.factors), dtype), "user").shape[1]
         fits = previous.ndim == 2 and previous.shape[1] == columns and len(previous) <= rows
-        if not (fits and np.isfinite(previous).all()):
+        if not (fits and finite_rows(previous, dtype)):
             raise ValueError(
                 f"warm_start needs finite {name} with {columns} columns (factors) and at most {rows} rows "
                 f"(interactions), got shape {previous.shape}: set warm_start=False, or pass interactions that extend "
                 "those of the last fit"
             )
         return previous
+
+
+def copy_rows(source: NDArray[Any], target: NDArray[Any]) -> None:
+    """Copy rows to the first ones of another array, whose dtype may differ; memory maps are released."""
+    for rows in blocks_of(source):
+        target[rows] = source[rows]
+        release(source[rows], target[rows])
+
+
+def finite_rows(array: NDArray[Any], dtype: np.dtype[Any]) -> bool:
+    """Whether all numbers are finite in the dtype; memory maps are released."""
+    for rows in blocks_of(array):
+        with np.errstate(over="ignore"):
+            if not all_finite(array[rows].astype(dtype, copy=False)):
+                return False
+        release(array[rows])
+    return True
 
 
 @dataclass
@@ -322,8 +349,7 @@ class _Alternation:
 def _inputs(observed: Observed, sides: Sides) -> Iterator[Any]:
     """Yield what a fit depends on, for a digest."""
     rows = observed.users
-    yield rows.shape
-    yield from (rows.indptr, rows.indices, rows.data) if observed.name is None else (observed.name,)
+    yield from (rows.shape, rows.indptr, rows.indices, InDtype(rows.data, observed.dtype))
     yield sides.sample_weight
     for kind, prior in sorted(sides.priors.items()):
         F = prior.features
