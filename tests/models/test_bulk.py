@@ -324,6 +324,7 @@ def test_an_index_leaves_out_what_was_seen_and_answers_vectors():
     (lambda m: m.recommend_frame(["u01"], titles="x"), TypeError, "titles must be a mapping"),
     (lambda m: m.recommend_frame(["u01"], titles=["a"]), ValueError, "one title for each of the 90 items"),
     (lambda m: m.recommend_frame(["u01"], titles={1: "a"}), ValueError, "titles must name items by their ids"),
+    (lambda m: m.recommend_frame(["u01"], titles=[("u1", "A")] * 90), TypeError, r"single values, got \('u1', 'A'\)"),
     (lambda m: m.recommend_frame(["u01"], library="excel"), ValueError, "library must be one of"),
     (lambda m: m.recommend_all(0), ValueError, "k must be at least 1"),
     (lambda m: m.recommend_all(block_size=0), ValueError, "block_size must be at least 1"),
