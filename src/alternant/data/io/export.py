@@ -93,8 +93,8 @@ def titles_by_number(titles: Any, items: NDArray[Any]) -> NDArray[Any]:
         listed = titles.tolist() if hasattr(titles, "tolist") else list(titles)
         if listed and isinstance(listed[0], (list, tuple, Mapping)):
             raise TypeError(
-                f"titles must be single values, got {reprlib.repr(listed[0])} as the first one: pass a mapping from ids "
-                "to titles, such as dict(pairs)"
+                f"titles must be single values, got {reprlib.repr(listed[0])} as the first one: pass a mapping from "
+                "ids to titles, such as dict(pairs)"
             )
         if len(listed) != len(items):
             raise ValueError(
