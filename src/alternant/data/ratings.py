@@ -56,10 +56,11 @@ def check_not_summed(name: str, interactions: Interactions) -> None:
     first = int(np.argmax(summed))
     rows, columns = interactions._pairs.matrix.positions()
     user, item = interactions.user_ids[[rows[first]]].tolist()[0], interactions.item_ids[[columns[first]]].tolist()[0]
+    again = "make the Interactions" if interactions._store is None else "read the source into another store"
     raise refusal(
         ValueError,
         f"{name} must hold each pair once, since ratings can't be added up, but {int(summed.sum()):,} pairs are sums "
-        f"of several rows, such as user {user!r} and item {item!r}: make the Interactions with "
+        f"of several rows, such as user {user!r} and item {item!r}: {again} with "
         f"{parameter('aggregate', 'last')}, or {parameter('aggregate', 'mean')}",
     )
 
@@ -67,10 +68,12 @@ def check_not_summed(name: str, interactions: Interactions) -> None:
 def check_has_values(name: str, interactions: Interactions) -> None:
     """Raise if interactions used as ratings have no values: all ratings would be 1."""
     if not interactions._has_values:
+        again = f"name their column with {parameter('value')}=, or pass values= to from_arrays"
+        if interactions._store is not None:
+            again = f"read the source into another store, with {parameter('value')}="
         raise refusal(
             ValueError,
-            f"{name} must hold ratings, got Interactions made without values, so that each would be 1: name their "
-            f"column with {parameter('value')}=, or pass values= to from_arrays",
+            f"{name} must hold ratings, got Interactions made without values, so that each would be 1: {again}",
         )
 
 
