@@ -235,6 +235,15 @@ def test_a_table_is_matched_by_id_and_new_items_may_have_unknown_tags():
     assert 101 in by_name.recommend("u1", 40)[0]
 
 
+def test_cold_start_says_where_features_go():
+    interactions, table, _ = named()
+    model = ImplicitALS(factors=2, iterations=1).fit(interactions, item_features=table)
+    with pytest.raises(TypeError, match=r"cold_start takes no user_features: .* call recommend\(None, user_features="):
+        model.cold_start(3, user_features=table)
+    with pytest.raises(ValueError, match=r"pass both or neither, or, .* call recommend\(None, user_features="):
+        model.cold_start(3, new_features=[[1.0]])
+
+
 def test_new_users_of_a_table_are_named_in_frames():
     pytest.importorskip("pyarrow")
     interactions, _, _ = named()

@@ -300,6 +300,11 @@ class FactorModel(
     def _check_options(self, method: Callable[..., Any], options: dict[str, Any]) -> None:
         for name in options.keys() & {"user_features", "item_features"}:
             if name not in inspect.signature(method).parameters:
+                if name in inspect.signature(type(self).fit).parameters:
+                    where = "recommend(None, " if name == "user_features" else "fold_in_items("
+                    raise TypeError(
+                        f"{method.__name__} takes no {name}: leave them out, or call {where}{name}=...) for new ones"
+                    )
                 raise TypeError(
                     f"{name} need a model that learns from features, got {type(self).__name__}: use ImplicitALS or "
                     "ExplicitALS, or leave them out"
