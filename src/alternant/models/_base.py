@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import math
 import os
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any, Literal, Self, overload
@@ -10,6 +11,8 @@ from typing import TYPE_CHECKING, Any, Literal, Self, overload
 import numpy as np
 from numpy.typing import NDArray
 
+from .._utils.memory import available_bytes
+from .._utils.messages import parameter, refusal
 from .._utils.threads import resolve_num_threads
 from .._utils.validation import check_boolean, check_choice, check_integer
 from ..data.csr import CSR
@@ -34,6 +37,7 @@ if TYPE_CHECKING:
 
 
 PRODUCTS_PER_CALL = 1 << 34  # of the kernels that rank, between two checks for Ctrl-C: about half a second on two cores
+PLACE = 32  # bytes of a place in a list: number, score, raw id
 FEWEST_QUERIES = 512  # of a call: the items are packed anew in each
 
 
@@ -332,6 +336,7 @@ class FactorModel(
     def _top_k(
         self, queries: NDArray[Any], items: NDArray[Any], k: int, exclude: Any, candidates: Any
     ) -> tuple[NDArray[np.int32], NDArray[Any]]:
+        _check_room(len(queries), k, len(items))
         ids = np.empty((len(queries), k), np.int32)
         scores = np.empty((len(queries), k), queries.dtype)
         threads = resolve_num_threads(self.num_threads)
@@ -357,6 +362,16 @@ class FactorModel(
                 vectors, items, exclude, targets[0], targets[1], above[entries], equal[entries], threads
             )
         return above, equal
+
+
+def _check_room(lists: int, k: int, n_items: int) -> None:
+    """Raise if lists that are mostly padding would take all memory, as with ``k=10**9`` for "all items"."""
+    if k > n_items and lists * k * PLACE > (available_bytes() or math.inf):
+        raise refusal(
+            ValueError,
+            f"{parameter('k')} must be at most {n_items}, the number of items, if longer lists do not fit in memory, "
+            f"got {k}: pass a smaller one",
+        )
 
 
 def _calls(count: int, items: NDArray[Any]) -> Iterator[slice]:
