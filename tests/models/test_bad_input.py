@@ -211,9 +211,7 @@ def test_values_that_are_not_numbers_are_refused(dtype):
         refuses(TypeError, rf"{name} must hold real numbers, got dtype {re.escape(str(np.dtype(dtype)))}", call, model)
 
 
-@pytest.mark.parametrize(
-    ("table", "found"), [(None, "NoneType"), ("interactions.csv", "str"), ({0: [1]}, "dict"), ([["1"]], "list")]
-)
+@pytest.mark.parametrize(("table", "found"), [(None, "NoneType"), ({0: [1]}, "dict"), ([["1"]], "list")])
 def test_what_is_no_matrix_is_refused_with_what_to_pass(table, found):
     calls = matrices(table)
     if table is None:
