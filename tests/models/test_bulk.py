@@ -10,7 +10,7 @@ import pytest
 import scipy.sparse as sp
 from every_model import every_model
 
-from alternant import BiasedMF, CosineMF, ExplicitALS, ImplicitALS, Interactions, datasets
+from alternant import BiasedMF, CosineMF, ExplicitALS, ImplicitALS, Interactions, Popularity, datasets
 
 pa = pytest.importorskip("pyarrow", reason="frames and files are pyarrow's here")
 pq = pytest.importorskip("pyarrow.parquet", reason="frames and files are pyarrow's here")
@@ -316,6 +316,14 @@ def test_an_index_leaves_out_what_was_seen_and_answers_vectors():
     np.testing.assert_array_equal(by_vector, index.search(np.arange(100), 10, exclude_seen=False)[0])
     folded = index.search(user_items=data[:3], k=5)[0]
     assert folded.shape == (3, 5)
+
+
+@pytest.mark.parametrize("ids", [["a", "b"], [1, 2], [("a", 1), ("b", 2)]])
+def test_a_frame_of_a_single_user_names_it(ids):
+    pytest.importorskip("pandas", reason="its frames take tuples")
+    model = Popularity().fit(Interactions.from_arrays(ids, ids))
+    frame = model.recommend_frame(ids[0], 2, library="pandas")
+    assert frame["user"].tolist() == ids[:1]
 
 
 @pytest.mark.parametrize(("call", "error", "message"), [

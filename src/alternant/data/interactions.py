@@ -381,6 +381,8 @@ class Interactions(Displayed, FromStore):
             )
         return self.reindex(users=self.user_ids[chosen])
 
+    __iter__ = None  # rows are not numbers: without this, a loop would end before the first one
+
     def _in_memory(self, users: Ids | None) -> Self:
         """Return what the store has of some users, or of all."""
         if users is None or len(self._users.types | users.types) > 1:
