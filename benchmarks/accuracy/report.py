@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+import numpy as np
+
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
@@ -54,6 +56,9 @@ PUBLISHED = {
 DRAWN = ("MF-BPR", "EASE", "LightGCN", "MF-CCL", "UltraGCN", "SimpleX", "BSPM-EM")  # a line for each would be too many
 
 
+SMALL, LARGE = 11, 13  # sizes of letters of the picture
+
+
 COLUMNS = ("model", "factors", "Recall@20", "NDCG@20", "seconds", "chosen, or source")
 
 
@@ -77,28 +82,46 @@ def table(rows: Sequence[Row], published: Sequence[Published]) -> list[tuple[str
 def draw(data: Mapping[str, Sequence[Row]], published: Mapping[str, Sequence[Published]], path: Path) -> None:
     """Draw NDCG@20 over the seconds of the fit, one panel per data set; published figures are lines."""
     from matplotlib.figure import Figure
-    from matplotlib.ticker import LogLocator, NullFormatter, ScalarFormatter
+    from matplotlib.ticker import FormatStrFormatter, LogLocator, NullFormatter
 
-    figure = Figure(figsize=(7 * len(data), 5.5), layout="constrained")
-    panels = figure.subplots(1, len(data), squeeze=False)[0]
+    def at(x: float, points: Sequence[tuple[float, float, int]]) -> float:
+        seconds, ndcg, _ = zip(*points, strict=True)
+        return float(np.interp(np.log(x), np.log(seconds), ndcg))
+
+    figure = Figure(figsize=(6.5, 4.2 * len(data)), layout="constrained")  # one above the other: phones are narrow
+    panels = figure.subplots(len(data), 1, squeeze=False)[:, 0]
     for panel, (name, rows) in zip(panels, data.items(), strict=True):
         fitted = [row for row in rows if "factors" in row and "skipped" not in row]
-        for model in dict.fromkeys(row["model"] for row in fitted):
-            of_model = [row for row in fitted if row["model"] == model]
-            seconds, ndcg = [row["seconds"] for row in of_model], [row["ndcg"] for row in of_model]
-            panel.plot(seconds, ndcg, "o-" if model.startswith("alternant") else "s--", label=model, linewidth=1)
-            for row in of_model:
-                place = {"xytext": (4, 4), "textcoords": "offset points", "fontsize": 8}
-                panel.annotate(f"f = {row['factors']}", (row["seconds"], row["ndcg"]), **place)
-        for one in published.get(name, ()):
-            if one.model in DRAWN:
-                panel.axhline(one.ndcg, color="0.7", linewidth=0.8, zorder=0)
-                place = {"transform": panel.get_yaxis_transform(), "ha": "left", "va": "bottom"}
-                panel.text(0.005, one.ndcg, one.model, fontsize=7, color="0.4", **place)
-        panel.margins(x=0.15)
-        panel.set(xscale="log", xlabel="seconds of the fit", ylabel="NDCG@20", title=name)
+        curves = {
+            model: [(row["seconds"], row["ndcg"], row["factors"]) for row in fitted if row["model"] == model]
+            for model in dict.fromkeys(row["model"] for row in fitted)
+        }
+        for model, points in curves.items():
+            seconds, ndcg, _ = zip(*points, strict=True)
+            (drawn,) = panel.plot(seconds, ndcg, "o-" if model.startswith("alternant") else "s--", label=model)
+            for x, y, f in points:
+                under = sum(y < at(x, other) for other in curves.values()) > 0  # away from the other curves
+                place = {"xytext": (6, -6), "ha": "left", "va": "top"} if under else {"xytext": (-6, 4), "ha": "right"}
+                panel.annotate(f"f={f}", (x, y), textcoords="offset points", fontsize=SMALL, color=drawn.get_color(),
+                               **place)  # fmt: skip
+        lines = sorted((one.ndcg, one.model) for one in published.get(name, ()) if one.model in DRAWN)
+        low, high = panel.get_ylim()
+        low, high = min(low, lines[0][0]) if lines else low, max(high, lines[-1][0]) if lines else high
+        panel.set_ylim(low - 0.04 * (high - low), high + 0.08 * (high - low))
+        above = float("-inf")
+        for value, model in lines:
+            panel.axhline(value, color="0.7", linewidth=0.8, zorder=0)
+            above = max(value, above + 0.062 * (high - low))  # names keep apart, also where their lines do not
+            place = {"transform": panel.get_yaxis_transform(), "ha": "left", "va": "bottom"}
+            panel.text(0.01, above, model, fontsize=SMALL, color="0.35", **place)
+        panel.margins(x=0.4)
+        panel.set(xscale="log")
+        panel.set_title(name, fontsize=LARGE)
+        panel.set_ylabel("NDCG@20", fontsize=LARGE)
+        panel.set_xlabel("seconds of the fit", fontsize=LARGE)
+        panel.tick_params(labelsize=SMALL)
         panel.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
-        panel.xaxis.set_major_formatter(ScalarFormatter())
+        panel.xaxis.set_major_formatter(FormatStrFormatter("%g"))
         panel.xaxis.set_minor_formatter(NullFormatter())
-        panel.legend(loc="lower right", fontsize=8)
+    figure.legend(*panels[0].get_legend_handles_labels(), loc="outside lower center", ncols=2, fontsize=LARGE)
     figure.savefig(path, dpi=150)

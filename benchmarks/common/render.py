@@ -3,6 +3,7 @@
     python -m benchmarks als --shape ml1m --rounds 3 --json benchmarks/results/als-ml1m.json
     python -m benchmarks render               # into RESULTS.md and results/*.md
     python -m benchmarks render als-ml1m      # to the screen
+    python -m benchmarks render --picture     # draws accuracy.png, the picture whose record has all of its numbers
 
 A record's tables and notes go between ``<!-- table NAME -->`` and ``<!-- end -->``; ``<!-- table NAME brief -->``
 leaves out the notes, ``<!-- table NAME notes -->`` the tables. Everything outside is written by hand.
@@ -56,7 +57,14 @@ def main(arguments: Sequence[str]) -> int:
         prog="python -m benchmarks render", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("names", nargs="*", metavar="NAME", help="print these records instead")
+    parser.add_argument("--picture", action="store_true", help="draw accuracy.png instead")
     options = parser.parse_args(arguments)
+    if options.picture:
+        from ..accuracy.report import PUBLISHED, draw
+
+        record = json.loads((RESULTS / "accuracy.json").read_text(encoding="utf-8"))
+        draw(record["data"], PUBLISHED, RESULTS / "accuracy.png")
+        return 0
     for name in options.names:
         print(read(name))
     for page in [] if options.names else pages():

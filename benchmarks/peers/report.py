@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -10,6 +11,9 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from .runner import Outcome
+
+
+SMALL, LARGE = 11, 13  # sizes of letters of the picture
 
 
 @dataclass(frozen=True)
@@ -92,13 +96,14 @@ def draw(outcomes: Sequence[Outcome], measure: Measure, unit: str, title: str, p
 
     shown = [outcome for outcome in outcomes if outcome.error is None and outcome.rounds]
     colors = {outcome.entry.name: mpl.colormaps["tab20"](i % 20) for i, outcome in enumerate(shown)}
-    figure = Figure(figsize=(12, 1.9 + 0.42 * max(len(shown), 6)), layout="constrained")
-    bars, curves = figure.subplots(1, 2, width_ratios=(1, 1.25))
-    figure.suptitle(title, fontsize=11)
+    heights = 1 + 0.36 * len(shown), 5
+    figure = Figure(figsize=(7, 1.5 + sum(heights)), layout="constrained")  # one above the other: phones are narrow
+    bars, curves = figure.subplots(2, 1, height_ratios=heights)
+    figure.suptitle(textwrap.fill(title, 60), fontsize=LARGE)
 
     names = [outcome.entry.name for outcome in shown]
     drawn = bars.barh(names, [outcome.each for outcome in shown], color=[colors[name] for name in names])
-    bars.bar_label(drawn, [_seconds(outcome.each) for outcome in shown], padding=3, fontsize=9)
+    bars.bar_label(drawn, [_seconds(outcome.each) for outcome in shown], padding=3, fontsize=SMALL)
     bars.set(xlabel=f"seconds an {unit}")  # from 0: lengths are compared
     bars.margins(x=0.15)
     bars.invert_yaxis()
@@ -113,9 +118,13 @@ def draw(outcomes: Sequence[Outcome], measure: Measure, unit: str, title: str, p
     curves.set(xscale="log", yscale="log", xlabel="seconds since the fit began (log scale)",
                ylabel=f"{measure.label}: distance to the best of all (log scale)")  # fmt: skip
     curves.grid(alpha=0.3)
+    for panel in (bars, curves):
+        panel.tick_params(labelsize=SMALL)
+        for label in (panel.xaxis.label, panel.yaxis.label):
+            label.set_size(LARGE)
     if curves.lines:
         figure.legend(
-            *curves.get_legend_handles_labels(), loc="outside lower center", ncols=4, fontsize=9, frameon=False
+            *curves.get_legend_handles_labels(), loc="outside lower center", ncols=3, fontsize=SMALL, frameon=False
         )
     figure.savefig(path, dpi=150)
 

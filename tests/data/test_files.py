@@ -5,7 +5,7 @@ import gzip
 import numpy as np
 import pytest
 
-from alternant import Interactions
+from alternant import ImplicitALS, Interactions
 
 pa = pytest.importorskip("pyarrow", reason="files are read with pyarrow")
 parquet = pytest.importorskip("pyarrow.parquet", reason="files are read with pyarrow")
@@ -147,6 +147,15 @@ def test_no_file_and_a_folder_are_told(tmp_path):
         Interactions.from_file(tmp_path / "nope.csv", user=0, item=1)
     with pytest.raises(IsADirectoryError, match="is a folder"):
         Interactions.from_file(tmp_path, user=0, item=1)
+    with pytest.raises(TypeError, match="a file must be given by its path, got int: pass a str or a Path"):
+        Interactions.from_file(3, user=0, item=1)
+
+
+def test_a_path_in_place_of_data_is_told_who_reads_it():
+    with pytest.raises(TypeError, match=r"frame must be a pandas, .* got str: from_file reads files"):
+        Interactions.from_frame("plays.csv", user="u", item="i")
+    with pytest.raises(TypeError, match=r"got str: Interactions\.from_file reads files"):
+        ImplicitALS().fit("plays.csv")
 
 
 def test_headerless_files_are_read_by_position_once_said_so(read):

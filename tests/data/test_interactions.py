@@ -15,3 +15,8 @@ def test_a_missing_id_of_any_pandas_dtype_is_left_out_and_counted(dtype, missing
     found = Interactions.from_frame(frame, user="u", item="i")
     assert found.user_ids.tolist() == [known]
     assert found.describe().n_missing_ids == 1
+
+
+def test_a_loop_over_interactions_is_refused_rather_than_empty():
+    with pytest.raises(TypeError, match="not iterable"):
+        list(Interactions.from_arrays([1], [2]))

@@ -75,6 +75,18 @@ def test_items_without_a_title_get_none(library, missing, tmp_path):
     assert set(pq.read_table(tmp_path / "lists.parquet")["title"].to_pylist()) == {"x", None, "z"}
 
 
+def test_a_frame_with_more_columns_says_which_two_to_keep():
+    pd = pytest.importorskip("pandas", reason="the frame is one of it")
+    movies = pd.DataFrame({"movieId": [1, 2, 3], "genres": list("xyz"), "title": list("abc")})
+    model = model_of([1, 2, 3])
+    with pytest.raises(ValueError, match=r"got the columns .*: keep two, as in frame\[\['movieId', 'title'\]\]"):
+        model.recommend_frame([1], titles=movies)
+    with pytest.raises(ValueError, match=r"frame\.reset_index\(\) has the index as a column"):
+        model.recommend_frame([1], titles=movies.set_index("movieId")[["title"]])
+    frame = model.recommend_frame([1], titles=movies.rename(columns={"movieId": "item"}), exclude_seen=False)
+    assert dict(zip(frame["item"], frame["title"], strict=True)) == {1: "a", 2: "b", 3: "c"}
+
+
 def test_titles_of_two_types_are_refused_where_a_column_has_one(tmp_path):
     pytest.importorskip("pyarrow", reason="a frame, and a file")
     model = model_of([1, 2, 3])

@@ -275,3 +275,26 @@ def test_rows_of_ones_are_taken_without_making_all_of_them(tmp_path):
     tracemalloc.stop()
     assert taken.data.tolist() == [1] * 4
     assert peak < 100_000
+
+
+def test_the_command_line_tells_a_store_that_can_t_be_fitted_to_be_written_anew(tmp_path, capsys):
+    rows = pa.table({"user": [1, 1, 2], "item": [3, 3, 4], "stars": [1.0, 5.0, 2.0]})
+    source = str(write_parquet(tmp_path / "source", rows))
+    store, model = str(tmp_path / "store"), str(tmp_path / "model.safetensors")
+    command = ["ingest", source, "--user", "user", "--item", "item", "-o"]
+    assert cli.main([*command, store, "--value", "stars"]) == 0
+    assert cli.main([*command, f"{store}-2", "--aggregate", "max"]) == 0
+    for chosen, message in (
+        ([store, "--aggregate", "last"], "is a store, but --aggregate is for files: leave it out, or call alternant"),
+        ([store, "--half-life", "3d"], "is a store, but --half-life is for files: leave it out\n"),
+        ([store, "--model", "explicit-als"], "read the source into another store with --aggregate 'last'"),
+        ([f"{store}-2", "--model", "explicit-als"], "read the source into another store, with --value="),
+    ):
+        assert cli.main(["fit", *chosen, "-o", model]) == 1
+        assert message in capsys.readouterr().err
+
+
+def test_missing_values_of_matrices_are_counted(tmp_path):
+    matrix = sp.csr_array(([1.0, np.nan, 2.0], ([0, 0, 1], [0, 1, 2])), shape=(2, 3))
+    made = Interactions.from_batches([matrix, matrix], store=tmp_path / "store")
+    assert (made.describe().n_missing_values, made.describe().n_rows, made.nnz) == (2, 6, 4)

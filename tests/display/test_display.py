@@ -108,6 +108,14 @@ def test_quality_is_that_of_the_last_evaluation_until_the_factors_change():
     assert f"validation rmse {watched.history_['validation_rmse'][-1]:.4f}" in str(watched)
 
 
+def test_parameters_set_after_the_fit_are_told_from_those_of_the_fit():
+    model = BiasedMF(factors=2, epochs=2).fit(feedback(UTILITY, KNOWN, "ratings"))
+    assert "fitted with" not in str(model)
+    model.set_params(factors=7)
+    assert re.search(r"fitted with +factors=2\n", str(model))
+    assert "fitted with" not in str(model.fit(feedback(UTILITY, KNOWN, "ratings")))
+
+
 def test_ids_and_titles_are_escaped():
     data = evil_interactions()
     model = Popularity().fit(data)

@@ -74,3 +74,10 @@ def test_what_cannot_be_compared_is_refused(models):
     refuses(IndexError, "u99", lambda: compare_lists(models, "u99"))
     two = sparse.csr_array(np.ones((2, 20)))
     refuses(ValueError, "user_items must have 1 row", lambda: compare_lists(models, None, user_items=two))
+
+
+def test_one_list_is_not_compared_with_itself(models):
+    shown = str(compare_lists(models["als"], "u3", 3))
+    assert "*" not in shown
+    assert "moved" not in shown
+    assert "in all lists" not in shown

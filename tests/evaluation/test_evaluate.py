@@ -291,6 +291,12 @@ def test_features_need_a_model_that_learns_from_them():
                 call, model.user_factors)  # fmt: skip
 
 
+def test_only_models_are_evaluated():
+    for model, found in (("als", "str"), (BPR, "the class BPR")):
+        refuses(TypeError, f"model must be a fitted alternant model, got {found}: pass the model itself",
+                lambda model=model: evaluate(model, choices(3)))  # fmt: skip
+
+
 def test_new_users_are_new():
     """Lists of users whom the model knows would tell nothing of new ones."""
     rng = np.random.default_rng(0)

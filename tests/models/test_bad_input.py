@@ -211,9 +211,7 @@ def test_values_that_are_not_numbers_are_refused(dtype):
         refuses(TypeError, rf"{name} must hold real numbers, got dtype {re.escape(str(np.dtype(dtype)))}", call, model)
 
 
-@pytest.mark.parametrize(
-    ("table", "found"), [(None, "NoneType"), ("interactions.csv", "str"), ({0: [1]}, "dict"), ([["1"]], "list")]
-)
+@pytest.mark.parametrize(("table", "found"), [(None, "NoneType"), ({0: [1]}, "dict"), ([["1"]], "list")])
 def test_what_is_no_matrix_is_refused_with_what_to_pass(table, found):
     calls = matrices(table)
     if table is None:
@@ -612,3 +610,9 @@ def test_a_singular_item_is_called_an_item(solver):
     matrix = sp.csr_array(dense)
     model = ImplicitALS(factors=4, regularization=(0.1, 0), unobserved_weight=0, solver=solver, random_state=0)
     refuses(SingularRowError, "problem of item 3 is singular", lambda: model.fit(matrix), model, matrix)
+
+
+@pytest.mark.parametrize("k", [10**12, 10**18, 2**63])
+def test_lists_that_do_not_fit_in_memory_are_refused(k):
+    for call in (lambda: MODEL.recommend(0, k), lambda: MODEL.similar_items(0, k), lambda: MODEL.cold_start(k)):
+        refuses(ValueError, f"k must be at most 8, the number of items, .* got {k}: pass a smaller one", call)

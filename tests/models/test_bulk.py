@@ -11,7 +11,7 @@ import pytest
 import scipy.sparse as sp
 from every_model import every_model
 
-from alternant import BiasedMF, CosineMF, ExplicitALS, ImplicitALS, Interactions, datasets
+from alternant import BiasedMF, CosineMF, ExplicitALS, ImplicitALS, Interactions, Popularity, datasets
 
 pa = pytest.importorskip("pyarrow", reason="frames and files are pyarrow's here")
 pq = pytest.importorskip("pyarrow.parquet", reason="frames and files are pyarrow's here")
@@ -337,12 +337,21 @@ def test_an_index_leaves_out_what_was_seen_and_answers_vectors():
     assert folded.shape == (3, 5)
 
 
+@pytest.mark.parametrize("ids", [["a", "b"], [1, 2], [("a", 1), ("b", 2)]])
+def test_a_frame_of_a_single_user_names_it(ids):
+    pytest.importorskip("pandas", reason="its frames take tuples")
+    model = Popularity().fit(Interactions.from_arrays(ids, ids))
+    frame = model.recommend_frame(ids[0], 2, library="pandas")
+    assert frame["user"].tolist() == ids[:1]
+
+
 @pytest.mark.parametrize(("call", "error", "message"), [
     (lambda m: m.recommend_frame("nobody", library="pyarrow"), IndexError, "users must be user ids of the fit"),
     (lambda m: m.recommend_frame(["u01"], titles={"A", "B"}), TypeError, "got a set, which is unordered: pass a list"),
     (lambda m: m.recommend_frame(["u01"], titles="x"), TypeError, "titles must be a mapping"),
     (lambda m: m.recommend_frame(["u01"], titles=["a"]), ValueError, "one title for each of the 90 items"),
     (lambda m: m.recommend_frame(["u01"], titles={1: "a"}), ValueError, "titles must name items by their ids"),
+    (lambda m: m.recommend_frame(["u01"], titles=[("u1", "A")] * 90), TypeError, r"single values, got \('u1', 'A'\)"),
     (lambda m: m.recommend_frame(["u01"], library="excel"), ValueError, "library must be one of"),
     (lambda m: m.recommend_all(0), ValueError, "k must be at least 1"),
     (lambda m: m.recommend_all(block_size=0), ValueError, "block_size must be at least 1"),

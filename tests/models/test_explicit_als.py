@@ -655,6 +655,11 @@ def test_the_factors_beat_mean_and_biases_on_planted_ratings():
     alone = ExplicitALS(factors=1, init_scale=1e-30, iterations=1, regularization=0.05, random_state=0)
     assert ours < 0.45 * rmse(alone.fit(train_ratings))
     assert ours < 0.38
+    # Conjugate gradients, the default, stop late enough for the error of exact solutions.
+    params["iterations"] = 2
+    models = ExplicitALS(factors=16, **params), ExplicitALS(factors=16, solver="cholesky", **params)
+    near, exact = (rmse(model.fit(train_ratings)) for model in models)
+    assert near == pytest.approx(exact, rel=1e-3)
 
 
 def test_the_objective_of_items_kept_in_16_bits_is_theirs():

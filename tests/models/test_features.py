@@ -79,9 +79,9 @@ def test_the_objective_and_the_regressions_are_those_of_dense_formulas():
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
-@pytest.mark.parametrize("solver", ["cg", "cholesky"])
-def test_a_new_user_is_the_solution_of_a_dense_problem(backend, solver):
-    model, R, F, H = fitted(ImplicitALS)
+@pytest.mark.parametrize(("solver", "weighting"), [("cg", "auto"), ("cholesky", "auto"), ("cholesky", "hu")])
+def test_a_new_user_is_the_solution_of_a_dense_problem(backend, solver, weighting):
+    model, R, F, H = fitted(ImplicitALS, weighting=weighting)
     model.set_params(backend=backend, solver=solver)
     _, A, _, (e, w0, lam) = implicit_objective(model, R, F, H)
     degrees = model._degrees
@@ -89,12 +89,39 @@ def test_a_new_user_is_the_solution_of_a_dense_problem(backend, solver):
     m = degrees.constants[2] * np.maximum(n_i, 1) ** (degrees.popularity - degrees.exponents[1])
     Y = model.item_factors * (e / m * (n_i > 0))[:, None]
     folded = model.fold_in_users(R[:5], user_features=F[5:10])
+    n_u = np.diff(R.indptr)
+    typical = (n_u**2).sum() / n_u.sum()
+    assert n_u[:5].min() < typical < n_u[:5].max()
     for u in range(5):
         r = R[[u]].toarray().ravel()
-        w = np.where(r > 0, 1 + model.alpha_ * np.log1p(r / model.epsilon_), 0)
-        matrix = w0 * Y.T @ Y + (Y.T * w) @ Y + lam[u] * np.eye(3)
-        x = np.linalg.solve(matrix, Y.T @ (w * e) + lam[u] * with_ones(F[5:10])[u] @ A)
+        unobserved = w0 * min(1, n_u[u] / typical)
+        if weighting == "hu":
+            c = np.where(r > 0, 1 + model.alpha_ * r, 0)
+            w = np.where(r > 0, c - unobserved, 0)
+        else:
+            c = w = np.where(r > 0, 1 + model.alpha_ * np.log1p(r / model.epsilon_), 0)
+        matrix = unobserved * Y.T @ Y + (Y.T * w) @ Y + lam[u] * np.eye(3)
+        x = np.linalg.solve(matrix, Y.T @ (c * e) + lam[u] * with_ones(F[5:10])[u] @ A)
         np.testing.assert_allclose(folded[u], x, rtol=1e-5)
+
+
+def test_an_interaction_does_not_take_a_new_item_below_those_that_have_none():
+    rng = np.random.default_rng(0)
+    F, H = rng.integers(0, 2, (400, 8)) - 0.5, rng.integers(0, 2, (200, 8)) - 0.5
+    likes = F @ rng.standard_normal((8, 8)) @ H.T + rng.standard_normal((400, 200)) > 2
+    known, new = likes[:, :150], likes[:, 150:]
+    model = ImplicitALS(factors=8, random_state=0).fit(sp.csr_array(known * 1.0), item_features=H[:150])
+    of_features = model.fold_in_items(item_features=H[150:])
+    first = np.zeros((50, 400))
+    first[np.arange(25), new.argmax(axis=0)[:25]] = 1  # of half of the items
+    folded = model.fold_in_items(sp.csr_array(first), item_features=H[150:])
+    np.testing.assert_allclose(folded[25:], of_features[25:], rtol=1e-5)
+    unseen, aucs = first.T == 0, []
+    for Y in (of_features, folded):
+        scores = model.user_factors @ Y.T
+        pairs = [(scores[u, new[u] & unseen[u]], scores[u, ~new[u]]) for u in range(400)]
+        aucs.append(np.mean([(good[:, None] > bad).mean() for good, bad in pairs if len(good) and len(bad)]))
+    assert aucs[1] > aucs[0] - 0.01
 
 
 @pytest.mark.parametrize("biases", [True, False])
@@ -183,17 +210,19 @@ def test_files_keep_what_was_learned(cls, tmp_path):
 def test_known_rows_keep_their_features_and_new_ones_may_have_some_or_none():
     model, R, F, H = fitted(ImplicitALS)
     before = model.user_factors.copy()
-    model.partial_fit_users([0, 1], R[:2])  # solved again, against items that have moved since
-    np.testing.assert_allclose(model.user_factors[:2], model.fold_in_users(R[:2], user_features=F[:2]), rtol=1e-7)
-    model.partial_fit_users([60, 61], R[:2], user_features=F[:2])
+    with_one = model.fold_in_items(R.T[[3]], item_features=H[:1])[0]
+    model.partial_fit_items(40, R.T[[3]], item_features=H[:1])
+    np.testing.assert_allclose(model.item_factors[40], with_one, rtol=1e-7)
+    rows = sp.csr_array((R.data, R.indices, R.indptr), shape=(60, 41))
+    model.partial_fit_users([0, 1], rows[:2])  # solved again, against items that have moved since
+    model.partial_fit_users([60, 61], rows[:2], user_features=F[:2])
     np.testing.assert_allclose(model.user_factors[60:], model.user_factors[:2], rtol=1e-7)
     model.partial_fit_users(62, user_features=F[:1])
     np.testing.assert_allclose(model.user_factors[62], model.fold_in_users(user_features=F[:1])[0])
-    model.partial_fit_users(63, R[:1])  # of whom only interactions are known
-    model.partial_fit_users(62, R[:1])
+    model.partial_fit_users(63, rows[:1])  # of whom only interactions are known
+    model.partial_fit_users(62, rows[:1])
     np.testing.assert_allclose(model.user_factors[62], model.user_factors[0], rtol=1e-7)
     assert not np.allclose(model.user_factors[63], model.user_factors[0], rtol=1e-3)
-    model.partial_fit_items(40, item_features=H[:1])
     assert model.recommend(None, 3, user_features=F[:2])[0].shape == (2, 3)
     np.testing.assert_array_equal(model.user_factors[2:57], before[2:57])
 
@@ -233,6 +262,15 @@ def test_a_table_is_matched_by_id_and_new_items_may_have_unknown_tags():
     np.testing.assert_allclose(folded, by_row.fold_in_items(item_features=[[1, 0, 0, 0, 0], [0, 1, 1, 0, 0]]))
     by_name.partial_fit_items([101], item_features=Features.from_arrays([101], {"tags": [["b", "c"]]}))
     assert 101 in by_name.recommend("u1", 40)[0]
+
+
+def test_cold_start_says_where_features_go():
+    interactions, table, _ = named()
+    model = ImplicitALS(factors=2, iterations=1).fit(interactions, item_features=table)
+    with pytest.raises(TypeError, match=r"cold_start takes no user_features: .* call recommend\(None, user_features="):
+        model.cold_start(3, user_features=table)
+    with pytest.raises(ValueError, match=r"pass both or neither, or, .* call recommend\(None, user_features="):
+        model.cold_start(3, new_features=[[1.0]])
 
 
 def test_new_users_of_a_table_are_named_in_frames():

@@ -353,6 +353,9 @@ def test_a_folder_that_is_not_there_is_named(tmp_path):
         fitted().save(tmp_path / "gone" / "m")
     with pytest.raises(IsADirectoryError, match="is a folder"):
         fitted().save(tmp_path)
+    for call in (lambda: fitted().save(None), lambda: ImplicitALS.load(3)):
+        with pytest.raises(TypeError, match=r"a file must be given by its path, got (NoneType|int): pass a str"):
+            call()
     assert files(tmp_path) == []
 
 

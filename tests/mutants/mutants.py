@@ -265,9 +265,9 @@ MUTANTS = (
            "#  pragma omp for schedule(dynamic, 1)\n", "#  pragma omp for schedule(dynamic, 1) nowait\n",
            "columns move while rows are still read and summed"),
     # --- Numba
-    numba("als-numba-no-preconditioner", "als_numba.py", "inverse[i] = 1 / d[i]\n", "inverse[i] = 1.0\n",
+    numba("als-numba-no-preconditioner", "_numba_cg.py", "inverse[i] = 1 / d[i]\n", "inverse[i] = 1.0\n",
           "conjugate gradients lose their preconditioner"),
-    numba("als-numba-stale-weights", "als_numba.py", "            w[j] = t[j] = 0\n", "            pass\n",
+    numba("als-numba-stale-weights", "_numba_cg.py", "            w[j] = t[j] = 0\n", "            pass\n",
           "entries beyond the row keep the weights of an earlier one"),
     numba("als-numba-overlapping-ranges", "als_numba.py", "    return list(pairwise(cuts))",
           "    return [(begin, min(end + 1, cuts[-1])) for begin, end in pairwise(cuts)]",

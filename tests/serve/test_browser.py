@@ -114,6 +114,14 @@ def test_titles_and_ids_that_are_html_are_shown_as_text(page):
     assert page.locator("main img, main script").count() == 0
 
 
+def test_every_score_can_be_shown(page):
+    shown = page.evaluate("[null, 0, 1e-9, -0.12345, 999.7, -1234.5, 1e30].map(short)")
+    assert shown == ["not finite", "0.00", "1.00e-9", "-0.123", "1000", "-1235", "1.00e+30"]
+    rows = '[{item: "a", title: null, score: null}, {item: "b", title: null, score: 2e-320}]'
+    page.evaluate(f'fill(at("recommended"), {rows}, "score", null)')
+    assert page.locator("#recommended .bar").evaluate_all("bars => bars.map(bar => bar.style.width)") == ["0%", "100%"]
+
+
 def test_an_unknown_user_gets_one_sentence_and_the_lists_are_gone(page):
     field = page.get_by_label("User of the fit")
     field.fill("user 1")

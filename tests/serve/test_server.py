@@ -243,13 +243,23 @@ def test_models_that_cannot_explain_or_do_not_know_histories_say_so(tmp_path):
     fitted, _ = small_model(EASE())
     fitted.save(tmp_path / "m.safetensors", interactions=False)
     without = Catalogue(EASE.load(tmp_path / "m.safetensors", mmap=True))
-    assert not without.describe()["knows_history"]
+    described = without.describe()
+    assert not described["knows_history"]
+    assert not described["explains"]
+    assert described["explains_picked"]
     answer = without.recommend("user 1", [], 100)
     assert answer["history"] == []
     assert len(answer["items"]) == 40
     with pytest.raises(ValueError, match="saved without the interactions"):
         without.explain("user 1", [], "id&1")
     assert without.explain(None, ["id&2"], "id&1")["because_of"][0]["item"] == "id&2"
+
+
+def test_scores_that_are_not_finite_are_null():
+    fitted, _ = small_model()
+    fitted.user_factors = fitted.user_factors * np.float32(1e30)
+    fitted.item_factors = fitted.item_factors * np.float32(1e30)
+    assert Catalogue(fitted).recommend("user 7", [], 1)["items"][0]["score"] is None
 
 
 def test_picked_items_of_a_model_of_ratings_have_the_best_rating():

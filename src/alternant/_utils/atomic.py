@@ -8,6 +8,14 @@ import shutil
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
+
+
+def as_path(path: Any) -> Path:
+    """Return the path of a file as a caller gave it; raise if it is an open file, None, or anything else."""
+    if not isinstance(path, (str, os.PathLike)):
+        raise TypeError(f"a file must be given by its path, got {type(path).__name__}: pass a str or a Path")
+    return Path(path)
 
 
 @contextlib.contextmanager
@@ -22,7 +30,7 @@ def whole_file(path: str | os.PathLike[str], what: str) -> Iterator[Path]:
     what : str
         What is written, as worded in error messages, such as "a model".
     """
-    target = Path(path)
+    target = as_path(path)
     check_target(target, what)
     streams = _is_stream(target)  # before links are resolved: the real path of a pipe names no file
     if not streams:

@@ -9,6 +9,8 @@ import re
 from pathlib import Path
 from typing import Any
 
+from .messages import parameter, refusal
+
 GIB = 1 << 30
 
 
@@ -65,12 +67,12 @@ def _page_cache(folder: Path) -> int:
 
 
 def parse_bytes(name: str, size: Any) -> int | None:
-    """Return a number of bytes, given as such or as text: "4GB" (10^9) or "4GiB" (2^30)."""
+    """Return a number of bytes, given as such or as text: "4000000000", "4GB" (10^9) or "4GiB" (2^30)."""
     if size is None:
         return None
     number: float | None = None
     if isinstance(size, str):
-        found = re.fullmatch(r"\s*([0-9]*\.?[0-9]+)\s*([kmgt]?)(i?)b\s*", size.lower())
+        found = re.fullmatch(r"\s*([0-9]*\.?[0-9]+)\s*(?:([kmgt]?)(i?)b)?\s*", size.lower())
         if found:
             base = 1024 if found[3] else 1000
             number = float(found[1]) * base ** " kmgt".index(found[2] or " ")
@@ -80,10 +82,13 @@ def parse_bytes(name: str, size: Any) -> int | None:
         with contextlib.suppress(TypeError):
             number = operator.index(size)
     if number is None or number < 1:
-        raise ValueError(f'{name} must be a number of bytes, or a text such as "4GB", got {size!r}')
+        raise refusal(ValueError, f'{parameter(name)} must be a number of bytes, or a text such as "4GB", got {size!r}')
     return int(number)
 
 
 def human_bytes(size: float) -> str:
-    """Return a number of bytes in MB or GB, with three digits."""
-    return f"{size / 1e9:.3g} GB" if size >= 1e9 else f"{size / 1e6:.3g} MB"
+    """Return a number of bytes with a unit and three digits."""
+    for unit, name in ((1e9, "GB"), (1e6, "MB"), (1e3, "kB")):
+        if size >= unit:
+            return f"{size / unit:.3g} {name}"
+    return f"{size:.0f} bytes"

@@ -17,6 +17,7 @@ from ..data.interactions import Interactions
 from ..data.io import files
 from ..data.io.roles import NameOrPosition
 from ..data.io.text import Dialect
+from ..data.store.store import MANIFEST
 from ..data.values import object_array, plain
 from ..models import MODELS, FactorModel
 from ..models.internals import model_ids, raw_ids
@@ -107,6 +108,12 @@ def open_store(arguments: argparse.Namespace) -> Interactions:
     """Return the interactions of a store, which have no columns to choose."""
     of_tables = ("user", "item", "value", "time", "kind", "weight", "half_life", "aggregate", "separator", "header")
     given = [name for name in of_tables if getattr(arguments, name) is not None]
+    if given and (Path(arguments.file) / MANIFEST).is_file():
+        ours = given[0] in ("user", "item", "value", "time", "aggregate")
+        raise ValueError(
+            f"{arguments.file!r} is a store, but --{given[0].replace('_', '-')} is for files: leave it out"
+            + (", or call alternant ingest with it for another store" if ours else "")
+        )
     if given:
         raise ValueError(
             f"{arguments.file!r} is a folder: --{given[0].replace('_', '-')} is for files; to read Parquet files of a "

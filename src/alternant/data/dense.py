@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import Any
 
 import numpy as np
@@ -39,6 +40,8 @@ def dense_table(name: str, table: Any, gap: float, gaps: str) -> NDArray[Any]:
     if array.dtype.kind == "c":
         check_real(name, array.dtype)
     kind = "a SciPy sparse matrix or a table of numbers"
+    if isinstance(table, (str, os.PathLike)):
+        raise TypeError(f"{name} must be {kind}, got {type(table).__name__}: Interactions.from_file reads files")
     if array.dtype.kind == "O" and array.ndim:
         try:
             array = array.astype(np.float64)

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .._utils.display import Displayed, Summary
-from .._utils.messages import about, parameter, refusal
+from .._utils.messages import about
 from .._utils.validation import check_choice
 from .append import check_appendable, merge_appended, refuse_other_types
 from .build import build
@@ -19,6 +19,7 @@ from .display import summary_of_interactions
 from .ids import Ids, distinct_ids
 from .io import files, frames
 from .io.event_columns import EventColumns, columns_of_arrays, columns_of_frame
+from .io.roles import asked_columns
 from .io.text import Dialect
 from .pairs import AGGREGATES, Pairs, merge_pairs
 from .report import DroppedRows, InteractionsReport
@@ -153,10 +154,7 @@ class Interactions(Displayed, FromStore):
             If pyarrow is not installed.
         """
         check_choice("aggregate", aggregate, AGGREGATES)
-        asked = {"user": user, "item": item, "value": value, "time": time}
-        for role in ("user", "item"):
-            if asked[role] is None:
-                raise refusal(TypeError, f"{parameter(role)} must be a column's name or position, got None")
+        asked = asked_columns(user, item, value, time)
         table, columns = files.read(path, asked, Dialect(separator, header, quote, decimal))
         try:
             made = cls.from_frame(table, aggregate=aggregate, **columns)
@@ -382,6 +380,8 @@ class Interactions(Displayed, FromStore):
                 f"{reprlib.repr(rows)}: for users by their ids use reindex(users=...)"
             )
         return self.reindex(users=self._users.raw(chosen))
+
+    __iter__ = None  # rows are not numbers: without this, a loop would end before the first one
 
     def _in_memory(self, users: Ids | None) -> Self:
         """Return what the store has of some users, or of all."""

@@ -52,11 +52,12 @@ def check_ratings(
 
 def check_not_summed(name: str, interactions: Interactions) -> None:
     """Raise if some pairs of interactions hold the sum of several ratings (or likes), which is not a rating."""
-    refuse_sums(name, interactions._pairs, interactions._users, interactions._items, "the Interactions")
+    again = "make the Interactions" if interactions._store is None else "read the source into another store"
+    refuse_sums(name, interactions._pairs, interactions._users, interactions._items, again)
 
 
-def refuse_sums(name: str, pairs: Pairs, users: Ids, items: Ids, made: str) -> None:
-    """Raise if some pairs hold sums; `made` is what to make in another way."""
+def refuse_sums(name: str, pairs: Pairs, users: Ids, items: Ids, again: str) -> None:
+    """Raise if some pairs hold sums; `again` is what to do again in another way."""
     if pairs.summed is None or not pairs.summed.any():
         return
     first = int(np.argmax(pairs.summed))
@@ -65,7 +66,7 @@ def refuse_sums(name: str, pairs: Pairs, users: Ids, items: Ids, made: str) -> N
     raise refusal(
         ValueError,
         f"{name} must hold each pair once, since ratings can't be added up, but {int(pairs.summed.sum()):,} pairs are "
-        f"sums of several rows, such as user {user!r} and item {item!r}: make {made} with "
+        f"sums of several rows, such as user {user!r} and item {item!r}: {again} with "
         f"{parameter('aggregate', 'last')}, or {parameter('aggregate', 'mean')}",
     )
 
@@ -73,10 +74,12 @@ def refuse_sums(name: str, pairs: Pairs, users: Ids, items: Ids, made: str) -> N
 def check_has_values(name: str, interactions: Interactions) -> None:
     """Raise if interactions used as ratings have no values: all ratings would be 1."""
     if not interactions._has_values:
+        again = f"name their column with {parameter('value')}=, or pass values= to from_arrays"
+        if interactions._store is not None:
+            again = f"read the source into another store, with {parameter('value')}="
         raise refusal(
             ValueError,
-            f"{name} must hold ratings, got Interactions made without values, so that each would be 1: name their "
-            f"column with {parameter('value')}=, or pass values= to from_arrays",
+            f"{name} must hold ratings, got Interactions made without values, so that each would be 1: {again}",
         )
 
 

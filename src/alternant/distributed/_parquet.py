@@ -323,7 +323,7 @@ def make(
     if missing_value is None:
         rows = check_interactions("source", matrix, np.dtype(dtype), copy=True)
     else:
-        refuse_sums("source", pairs, ids, items, "a Parquet")
+        refuse_sums("source", pairs, ids, items, "make a Parquet")
         rows = check_ratings("source", matrix, np.dtype(dtype), missing_value, copy=True)
     return Shard(rows, first, ids.values)
 

@@ -96,19 +96,23 @@ class ListComparison(Displayed):
         facts = {
             "user": "new" if self.user is None else shorten(self.user),
             "had": ", ".join(had) + (f" and {more:,} more" if more > 0 else "") or "nothing",
-            "in all lists": f"{len(self.common)} of {length}",
         }
-        legend = f"* in all lists; moved: places higher (+) or lower (-) than in the list of {first}"
+        legends = []
+        if others:
+            facts["in all lists"] = f"{len(self.common)} of {length}"
+            legends += ["* in all lists", f"moved: places higher (+) or lower (-) than in the list of {first}"]
         if any(item in self.history for listed in self.lists.values() for item in listed.tolist()):
-            legend += "; (had): of the user's history"
-        return Summary(f"Lists of {count(len(names), 'model')}", facts, [Table(columns, rows, more=legend)])
+            legends.append("(had): of the user's history")
+        table = Table(columns, rows, more="; ".join(legends))
+        return Summary(f"Lists of {count(len(names), 'model')}", facts, [table])
 
     def _cells(self, rank: int) -> list[str]:
         cells = []
         for number, (name, listed) in enumerate(self.lists.items()):
             filled = rank < len(listed)
             item = listed.tolist()[rank] if filled else None
-            marks = (IN_ALL if item in self.common else "") + (HAD if item in self.history else "")
+            in_all = len(self.lists) > 1 and item in self.common
+            marks = (IN_ALL if in_all else "") + (HAD if item in self.history else "")
             cells.append(f"{self._title(item)}{marks}" if filled else "")
             if number:
                 places = self.moved(name, item) if filled else None

@@ -107,6 +107,7 @@ def evaluate(
     W. Krichene, S. Rendle, "On Sampled Metrics for Item Recommendation", KDD 2020. S. Vargas, P. Castells, "Rank and
     Relevance in Novelty and Diversity Metrics for Recommender Systems", RecSys 2011.
     """
+    _check_model(model)
     lengths = _check_lengths(k)
     names = _check_metrics(metrics, model, candidates is not None)
     check_boolean("exclude_seen", exclude_seen)
@@ -142,6 +143,12 @@ def evaluate(
     internals.remember_quality(model, result.means, len(tested))
     log.info("%s: %r", type(model).__name__, result)
     return result
+
+
+def _check_model(model: Any) -> None:
+    if isinstance(model, type) or not hasattr(model, "_factors"):
+        kind = f"the class {model.__name__}" if isinstance(model, type) else type(model).__name__
+        raise TypeError(f"model must be a fitted alternant model, got {kind}: pass the model itself")
 
 
 def _check_lengths(k: Any) -> list[int]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import math
 import os
 import time
 from collections.abc import Callable, Iterator
@@ -11,6 +12,8 @@ from typing import TYPE_CHECKING, Any, Literal, Self, overload
 import numpy as np
 from numpy.typing import NDArray
 
+from .._utils.memory import available_bytes
+from .._utils.messages import parameter, refusal
 from .._utils.threads import resolve_num_threads
 from .._utils.validation import check_boolean, check_choice, check_integer
 from ..data.csr import CSR
@@ -37,6 +40,7 @@ if TYPE_CHECKING:
 
 PRODUCTS_PER_CALL = 1 << 34  # of the kernels that rank, between two checks for Ctrl-C
 SECONDS_PER_CALL = 0.5  # what they take on two cores, unless most items can be passed over
+PLACE = 32  # bytes of a place in a list: number, score, raw id
 FEWEST_QUERIES = 512  # of a call: the items are packed anew in each
 
 
@@ -304,6 +308,11 @@ class FactorModel(
     def _check_options(self, method: Callable[..., Any], options: dict[str, Any]) -> None:
         for name in options.keys() & {"user_features", "item_features"}:
             if name not in inspect.signature(method).parameters:
+                if name in inspect.signature(type(self).fit).parameters:
+                    where = "recommend(None, " if name == "user_features" else "fold_in_items("
+                    raise TypeError(
+                        f"{method.__name__} takes no {name}: leave them out, or call {where}{name}=...) for new ones"
+                    )
                 raise TypeError(
                     f"{name} need a model that learns from features, got {type(self).__name__}: use ImplicitALS or "
                     "ExplicitALS, or leave them out"
@@ -331,6 +340,7 @@ class FactorModel(
     def _top_k(
         self, queries: NDArray[Any], items: NDArray[Any], k: int, exclude: Any, candidates: Any
     ) -> tuple[NDArray[np.int32], NDArray[Any]]:
+        _check_room(len(queries), k, len(items))
         ids = np.empty((len(queries), k), np.int32)
         scores = np.empty((len(queries), k), queries.dtype)
         threads = resolve_num_threads(self.num_threads)
@@ -356,6 +366,16 @@ class FactorModel(
                 vectors, items, exclude, targets[0], targets[1], above[entries], equal[entries], threads
             )
         return above, equal
+
+
+def _check_room(lists: int, k: int, n_items: int) -> None:
+    """Raise if lists that are mostly padding would take all memory, as with ``k=10**9`` for "all items"."""
+    if k > n_items and lists * k * PLACE > (available_bytes() or math.inf):
+        raise refusal(
+            ValueError,
+            f"{parameter('k')} must be at most {n_items}, the number of items, if longer lists do not fit in memory, "
+            f"got {k}: pass a smaller one",
+        )
 
 
 def _calls(count: int, items: NDArray[Any]) -> Iterator[slice]:

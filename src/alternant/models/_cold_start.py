@@ -179,7 +179,8 @@ def choose_method(method: Any, user_items: Any, features: Any, new_features: Any
         raise ValueError(
             "features (of all users of the fit) and new_features (of the new ones) must both be given for "
             f"method='neighbours' and for no other, got method={method!r}, features "
-            f"{'given' if given[0] else 'missing'} and new_features {'given' if given[1] else 'missing'}"
+            f"{'given' if given[0] else 'missing'} and new_features {'given' if given[1] else 'missing'}: pass both or "
+            "neither, or, if the model was fitted with user_features, call recommend(None, user_features=...)"
         )
     return str(method)
 

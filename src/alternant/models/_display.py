@@ -33,6 +33,9 @@ class DisplayedModel(Displayed):
             facts["data"] = "none: not fitted yet"
         else:
             facts["data"] = _data(model)
+            fitted: dict[str, Any] = model._guard.derived.get("parameters", parameters)
+            if others := {name: old for name, old in fitted.items() if not is_default(parameters[name], old)}:
+                facts["fitted with"] = _listed(others)  # what follows belongs to these, not to what `set_params` set
             history = getattr(model, "history_", None) or {}
             if quality := _quality(model, history):
                 facts["quality"] = quality
@@ -48,8 +51,9 @@ class DisplayedModel(Displayed):
         return Summary(type(model).__name__, facts, [table], curve)
 
     def _fitted_in(self, seconds: float) -> None:
+        model: Any = self
+        model._guard.derived["parameters"] = model.get_params()
         if log.isEnabledFor(logging.INFO):
-            model: Any = self
             history = getattr(model, "history_", None) or {}
             done = f"; objective {_progress(model, history)}" if "objective" in history else ""
             log.info("%s: fitted on %s in %.2f s%s", type(self).__name__, _data(model), seconds, done)

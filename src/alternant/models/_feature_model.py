@@ -132,7 +132,8 @@ class FeatureModel(FoldInModel):
 
         Each user's problem is solved as a half-sweep of the fit does, with the items fixed and the same solver;
         conjugate gradients run with a tolerance of 1e-6 (or `tol`, if that is lower), since no later iteration refines
-        the result.
+        the result. In an `ImplicitALS` fitted with features of users, unobserved pairs have n / N of their weight if
+        the user has n interactions, fewer than N = sum n^2 / sum n of the users: they have not had their chances yet.
 
         Parameters
         ----------

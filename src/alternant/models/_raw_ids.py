@@ -67,7 +67,7 @@ class RawIds(State):
         """Return row numbers, -1 for unknown ids (an error with ``unknown="raise"``), and the ids as an array."""
         if unknown == "raise":
             numbers = self._numbers(name, ids, kind)
-            return numbers, self._raw(numbers, kind)
+            return numbers, self._raw(numbers.reshape(-1), kind).reshape(numbers.shape)
         known = self._ids_of(kind)
         if known is None:
             values = row_numbers(name, ids, kind)

@@ -29,7 +29,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .._utils import tensor_file
-from .._utils.atomic import whole_file
+from .._utils.atomic import as_path, whole_file
 from ..data.csr import CSR
 from ..data.ids import Ids
 from ..data.store.saved_ids import TextIds
@@ -116,7 +116,7 @@ def save(model: Any, path: str | os.PathLike[str], interactions: bool) -> None:
 
 def load(cls: Any, path: str | os.PathLike[str], mmap: bool) -> Any:
     """Read a model of class `cls` or of one of its subclasses; see `FactorModel.load`."""
-    path = Path(path)
+    path = as_path(path)
     if not path.is_file():
         if path.exists() and not path.is_dir():
             raise ValueError(f"{str(path)!r} is a pipe or a device: pass the path of a regular file")

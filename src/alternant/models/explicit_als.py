@@ -68,8 +68,8 @@ class ExplicitALS(AlternatingLeastSquares):
     missing_value : float
         Marks a missing rating, in addition to NaN, in dense and in sparse ratings.
     solver : {"cg", "cholesky"}
-        Conjugate gradients, started from the previous factors, or an exact solution; see
-        `alternant.kernels.solve_rows`.
+        Conjugate gradients, started from the previous factors, or an exact solution, which takes 1.2 to 2.5 times as
+        long for the same error; see `alternant.kernels.solve_rows`.
     tol : float
         Conjugate gradients stop when the estimated distance of a row from its solution, in the norm of the row's
         matrix, has fallen to this fraction of its value at the start of the half-sweep.
@@ -127,7 +127,7 @@ class ExplicitALS(AlternatingLeastSquares):
     """
 
     traits: ClassVar[Traits] = Traits(
-        "ratings", "ratings with gaps or without, weights; non-negative factors", "alternating least squares, exact"
+        "ratings", "ratings with gaps or without, weights; non-negative factors", "alternating least squares"
     )
     _fitted_state = (*AlternatingLeastSquares._fitted_state, "mean_")
     bytes_per_pair: ClassVar[int] = 32
@@ -150,8 +150,8 @@ class ExplicitALS(AlternatingLeastSquares):
         biases: bool = True,
         nonnegative: bool = False,
         missing_value: float = np.nan,
-        solver: Literal["cg", "cholesky"] = "cholesky",
-        tol: float = 0.1,
+        solver: Literal["cg", "cholesky"] = "cg",
+        tol: float = 0.01,
         max_cg_steps: int = 10,
         feature_regularization: float | tuple[float | Auto, float | Auto] | Auto = "auto",
         iterations: int = 15,

@@ -64,7 +64,8 @@ class ImplicitALS(ImplicitModel):
     weighting : {"auto", "hu", "log", "proportional", "ials", "ials-log"}
         | ``"hu"``: ``c = 1 + alpha r`` (Hu, Koren and Volinsky 2008).
         | ``"log"``: ``c = 1 + alpha log(1 + r / epsilon)`` (same source).
-        | ``"proportional"``: ``c = alpha r``, as in the library implicit.
+        | ``"proportional"``: ``c = alpha r``, as in the library implicit (whose objective is that with
+          ``regularization_scaling="none"``).
         | ``"ials"``: weight 1 on the observed pairs, with preference p, plus `unobserved_weight` on all pairs, with
           preference 0 (Rendle et al. 2022); the size of r is ignored.
         | ``"ials-log"``: as ``"ials"``, with weight ``1 + alpha log(1 + r / epsilon)`` on the observed pairs.

@@ -57,8 +57,9 @@ class Catalogue:
         ]
 
     def describe(self) -> dict[str, Any]:
-        """Return what the model is: class, parameters, sizes, some users, and whether it explains scores."""
+        """Return what the model is: class, parameters, sizes, some users, and which scores it explains."""
         users, items = factors(self.model)
+        explains, knows_history = hasattr(self.model, "explain"), self._knows_history()
         some = np.linspace(0, len(users) - 1, min(EXAMPLES, len(users))).round().astype(int)
         return {
             "model": type(self.model).__name__,
@@ -66,8 +67,9 @@ class Catalogue:
             "n_users": len(users),
             "n_items": len(items),
             "users": [str(one) for one in raw_ids(self.model, some, "user").tolist()],
-            "explains": hasattr(self.model, "explain"),
-            "knows_history": self._knows_history(),
+            "explains": explains and knows_history,
+            "explains_picked": explains,
+            "knows_history": knows_history,
             "most": min(MOST, len(items)),
         }
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import importlib.util
 import os
+import reprlib
 from collections.abc import Callable, Iterator, KeysView, Mapping, Set
 from contextlib import contextmanager
 from pathlib import Path
@@ -94,6 +95,11 @@ def titles_by_number(titles: Any, items: NDArray[Any]) -> NDArray[Any]:
         titles = _titles_of_frame(titles)
     if not isinstance(titles, Mapping):
         listed = titles.tolist() if hasattr(titles, "tolist") else list(titles)
+        if listed and isinstance(listed[0], (list, tuple, Mapping)):
+            raise TypeError(
+                f"titles must be single values, got {reprlib.repr(listed[0])} as the first one: pass a mapping from "
+                "ids to titles, such as dict(pairs)"
+            )
         if len(listed) != len(items):
             raise ValueError(
                 f"titles must have one title for each of the {len(items)} items, in their order, got {len(listed)}: "
@@ -121,10 +127,19 @@ def _titles_of_frame(frame: Any) -> dict[Any, Any]:
         names = ["item", "title"]
     if len(names) != 2:
         raise ValueError(
-            f"titles must have the columns 'item' and 'title', or two columns, ids and titles, got the columns {names}"
+            "titles must have the columns 'item' and 'title', or two columns, ids and titles, got the columns "
+            f"{names}: {_two_of(names)}"
         )
     ids, texts = (opened[name].to_list() for name in names)
     return dict(zip(ids, texts, strict=True))
+
+
+def _two_of(names: list[str]) -> str:
+    """Return what to pass instead of a frame with other columns."""
+    if len(names) < 2:
+        return "pass both (from pandas, frame.reset_index() has the index as a column)"
+    called = next((name for name in names[1:] if "title" in str(name).casefold()), names[1])
+    return f"keep two, as in frame[{[names[0], called]}]"
 
 
 # Destinations of the tables of `recommend_all`

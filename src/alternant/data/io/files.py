@@ -7,6 +7,7 @@ import os
 from pathlib import Path
 from typing import Any
 
+from ..._utils.atomic import as_path
 from .parquet import parquet_names, read_parquet
 from .text import Dialect, read_text, text_names
 from .text_columns import numbers_or_texts
@@ -83,7 +84,7 @@ def checked(path: str | os.PathLike[str]) -> Path:
     """Return the path of a file that can be read as a table, or raise."""
     if importlib.util.find_spec("pyarrow") is None:
         raise ImportError("reading files needs pyarrow: pip install 'alternant[files]'")
-    file = Path(path)
+    file = as_path(path)
     if file.is_dir():
         raise IsADirectoryError(f"{str(path)!r} is a folder: pass the path of a file")
     if not file.exists():

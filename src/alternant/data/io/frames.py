@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import os
 from typing import Any
 
 import narwhals as nw
@@ -24,9 +25,11 @@ def open_frame(name: str, frame: Any) -> nw.DataFrame[Any]:
     except TypeError:
         if hasattr(frame, "collect"):
             raise TypeError(f"{name} must be a frame in memory, got {type(frame).__name__}: collect() it") from None
+        instead = "pass such a frame, or arrays to Interactions.from_arrays"
+        if isinstance(frame, (str, os.PathLike)):
+            instead = "from_file reads files"
         raise TypeError(
-            f"{name} must be a pandas, polars or pyarrow frame, got {type(frame).__name__}: pass such a frame, or "
-            "arrays to Interactions.from_arrays"
+            f"{name} must be a pandas, polars or pyarrow frame, got {type(frame).__name__}: {instead}"
         ) from None
     return opened
 

@@ -13,6 +13,14 @@ class NameOrPosition(str):
     """A number as text: the column of that name or, if there is none, at that position."""
 
 
+def asked_columns(user: Any, item: Any, value: Any, time: Any) -> dict[str, Any]:
+    """Return the column of each role; raise if those of the ids are missing."""
+    for role, column in (("user", user), ("item", item)):
+        if column is None:
+            raise refusal(TypeError, f"{parameter(role)} must be a column's name or position, got None")
+    return {"user": user, "item": item, "value": value, "time": time}
+
+
 def has_header(name: str, top: list[str], second: list[str] | None, positions: list[int]) -> bool:
     """Return True if the first line must be a header, with columns given by position; raise if it may be data."""
     numbers = [is_number(top[at]) for at in positions if 0 <= at < len(top)]

@@ -111,7 +111,7 @@ def _start(work: Work, identity: dict[str, Any]) -> None:
         _refuse_other(work.folder, work.state["identity"], identity, "an unfinished store")
         return
     _clean(work, ())
-    work.refuse_beyond(LEAST_BUDGET, "any source takes")
+    work.refuse_beyond(LEAST_BUDGET, "for any source")
     work.journal.record(
         identity=identity, phase="ids", rows_at_a_time=work.rows_at_a_time(),
         checksums=isinstance(work.source, BatchSource),

@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 from ..._utils.guard import Guarded
-from ..._utils.messages import parameter, refusal
 from ..._utils.validation import check_choice
 from ..io.files import read
+from ..io.roles import asked_columns
 from ..io.text import Dialect
 from ..pairs import AGGREGATES
 from .ingest import ingest
@@ -63,10 +63,7 @@ class FromStore(Guarded):
             If pyarrow is not installed.
         """
         check_choice("aggregate", aggregate, AGGREGATES)
-        asked = {"user": user, "item": item, "value": value, "time": time}
-        for role in ("user", "item"):
-            if asked[role] is None:
-                raise refusal(TypeError, f"{parameter(role)} must be a column's name or position, got None")
+        asked = asked_columns(user, item, value, time)
         if store is None:
             return cls._of_files(source, asked, aggregate)
         return cls._of_store(ingest(ParquetSource(source, asked), store, asked, aggregate, memory_limit))

@@ -99,7 +99,7 @@ def _collect(work: Work, kinds: dict[str, Kind]) -> tuple[dict[str, Collector], 
                 _add(collectors, side, found, place, kinds, work)
             _count(progress, found)
             bar.update(found.dropped.n_rows)
-            work.refuse_beyond(sum(one.nbytes for one in collectors.values()), "to collect the ids takes")
+            work.refuse_beyond(sum(one.nbytes for one in collectors.values()), "for the ids so far")
             if "any" not in kinds.values() and last.due():
                 last.start()
                 _record(work, collectors, progress)

@@ -45,7 +45,7 @@ def read_rows(work: Work, plan: Plan) -> None:
     partitions = row_partitions(work, plan)
     partitions.restore(partitions.bytes, partitions.rows)
     look_ups = tuple(_look_up(work, side) for side in SIDES)
-    work.refuse_beyond(sum(one.nbytes for one in look_ups), "the tables of ids take")
+    work.refuse_beyond(sum(one.nbytes for one in look_ups), "for the tables of ids")
     units = itertools.islice(work.source.units(state["rows_at_a_time"]), done["units"], None)
     divide = partial(_divide, plan=plan, look_ups=look_ups, checksums=state["checksums"])
     try:

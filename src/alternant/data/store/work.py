@@ -60,13 +60,14 @@ class Work:
         return max(LEAST_ROWS, (self.budget - taken) * 3 // 4 // ((workers() + 1) * row))
 
     def refuse_beyond(self, needed: int, what: str) -> None:
-        """Raise if something does not fit in memory."""
+        """Raise if something does not fit in memory; what to try leaves as much again for the rows."""
         if needed > self.budget:
             raise refusal(
                 MemoryLimitError,
-                f"{parameter('memory_limit')} must be at least {human_bytes(self.base + 2 * needed)}, got "
-                f"{human_bytes(self.limit)}: {what} {human_bytes(needed)}, and the process had "
-                f"{human_bytes(self.base)} before; raise it and repeat the call, which goes on where it stopped",
+                f"{parameter('memory_limit')} must be at least {human_bytes(self.base + needed)}, got "
+                f"{human_bytes(self.limit)}: {human_bytes(needed)} {what}, in addition to the "
+                f"{human_bytes(self.base)} that the process had before; raise it to "
+                f"{human_bytes(self.base + 2 * needed)}, and repeat the call, which goes on where it stopped",
             )
 
 

@@ -81,6 +81,11 @@ class Degrees:
         constant, exponent = self.constants[0], -self.exponents[0]
         return lambda counts: constant * _power(counts, exponent)
 
+    def typical(self, kind: str) -> float:
+        """Return the mean degree of the users, or items, of the interactions: ``sum n^2 / sum n``."""
+        n = (self.users if kind == "user" else self.items).astype(np.float64)
+        return float(np.vdot(n, n) / max(1.0, n.sum()))
+
     def unknown(self, kind: str) -> NDArray[np.bool_] | None:
         """Return a mask of the users or the items without interactions; None if all have some."""
         return self.unknown_users if kind == "user" else self.unknown_items

@@ -12,6 +12,7 @@ from .._bulk import refuse_features_of_known_users
 from .._feature_model import row_ids
 from .basis import Basis
 from .implicit_objective import ImplicitObjective, cached_basis
+from .problems import RowProblems
 
 
 class Explanation(NamedTuple):
@@ -64,24 +65,25 @@ def explain(model: Any, user: Any, item: Any, user_items: Any, user_features: An
     means = model._means("user", 1, items.dtype, numbers, given)
     if means is not None and not len(history.indices):  # the factors are the prior mean itself
         return Explanation(score, model._raw(history.indices, "item"), np.empty(0), 0.0, score)
-    history_items, contributions, remainder, share = break_down(history, i, score, objective, basis, means)
+    problem = objective.problems(history, "user")
+    if means is not None:
+        problem = objective.around(problem, means, np.ones(1, bool) if user is None else None)
+    history_items, contributions, remainder, share = break_down(history, i, score, objective, basis, problem)
     return Explanation(score, model._raw(history_items, "item"), contributions, remainder, share)
 
 
 def break_down(
-    history: CSR, item: int, score: float, objective: ImplicitObjective, basis: Basis,
-    means: NDArray[Any] | None = None,
+    history: CSR, item: int, score: float, objective: ImplicitObjective, basis: Basis, problem: RowProblems
 ) -> tuple[NDArray[np.int64], NDArray[np.float64], float, float]:  # fmt: skip
     """Return the items of a user's history by descending contribution, these, the remainder and the features' share."""
-    problem = objective.problems(history, "user")
     y = basis.factors[history.indices].astype(np.float64)
     A = np.diag(basis.diagonal.astype(np.float64) + float(problem.regularization[0]))
     A += (y.T * problem.weight) @ y
     influence = np.linalg.lstsq(A, basis.factors[item].astype(np.float64), rcond=None)[0] * objective.score_scale(item)
     contributions = problem.targets() * (y @ influence)
     share = 0.0
-    if means is not None and basis.outer is not None:
-        linear = (problem.regularization[0] * means[0].astype(np.float64)) @ basis.outer.matrix
+    if problem.linear is not None and basis.outer is not None:
+        linear = problem.linear[0].astype(np.float64) @ basis.outer.matrix
         share = float(linear @ influence[: len(linear)])
     remainder = score - contributions.sum() - share
     size = np.abs(contributions)

@@ -48,7 +48,7 @@ class ImplicitModel(AlternatingLeastSquares):
             return means if kind == "user" else objective.finish_items(means, np.zeros(len(means), np.int64))
         problems = objective.problems(rows, kind, numbers)
         if means is not None:
-            problems = replace(problems, linear=problems.regularization[:, None] * means)
+            problems = objective.around(problems, means, self._new_rows_of(rows, kind, numbers, own))
         basis = cached_basis(self, fixed, "item" if kind == "user" else "user", objective, solver)
         start = None if own is None else objective.start_rows(own, kind, numbers)
         factors = half_sweep(problems, start, basis, solver).factors
@@ -60,6 +60,14 @@ class ImplicitModel(AlternatingLeastSquares):
         if means is None and (degrees == 0).any():
             factors[degrees == 0] = self._mean_row("user")
         return factors
+
+    def _new_rows_of(
+        self, rows: CSR, kind: str, numbers: NDArray[np.int64] | None, own: NDArray[Any] | None
+    ) -> NDArray[np.bool_] | None:  # fmt: skip
+        """Return which rows are new; not users who stay in the model, as `explain` takes apart their problems."""
+        if own is not None or (kind == "user" and numbers is not None):
+            return None
+        return np.ones(rows.shape[0], bool) if numbers is None else numbers >= len(self._side(kind))
 
     def _solve_side(self, rows: CSR, own: NDArray[Any], fixed: NDArray[Any], kind: str) -> NDArray[Any]:
         if not isinstance(self.degree_normalization, str) and np.any(self.degree_normalization):

@@ -50,6 +50,29 @@ class ImplicitObjective:
             target_scale=self._target_scale(kind, r.dtype),
         )  # fmt: skip
 
+    def around(self, problems: RowProblems, means: NDArray[Any], new: NDArray[np.bool_] | None = None) -> RowProblems:
+        """Return the problems of rows with these prior means; `new` marks rows that are new to the model (None: none).
+
+        What a new row lacks says little: with n of the entries of a typical row it has had, roughly, that share of the
+        chances. Its unobserved pairs have the same share of w0; with all of it, one interaction would take the row
+        further from what its features say than from 0. Matrix and right-hand side are divided by the share, since the
+        dense part is that of all rows.
+        """
+        problems = replace(problems, linear=problems.regularization[:, None] * means)
+        if new is None or self.degrees is None:
+            return problems
+        n = np.diff(problems.indptr)
+        share = np.minimum(n / max(1.0, self.degrees.typical(problems.kind)), 1).astype(means.dtype)
+        share[~new | (n == 0)] = 1
+        of_entries = np.repeat(share, n)
+        dense = means.dtype.type(0 if self.weighting in ("ials", "ials-log") else self.unobserved_weight)
+        assert problems.linear is not None
+        return replace(
+            problems, weight=(problems.weight + dense) / of_entries - dense,
+            target=problems.plain_targets() / of_entries, regularization=problems.regularization / share,
+            linear=problems.linear / share[:, None],
+        )  # fmt: skip
+
     def problems_of_fit(self, observed: Observed, kind: str) -> RowProblems:
         """Return the row problems of a side of a fit; weights are formed when they are needed if that saves memory."""
         rows = observed.users if kind == "user" else observed.items

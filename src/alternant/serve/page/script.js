@@ -29,7 +29,13 @@ function make(tag, attributes, ...children) {
 }
 
 const nameOf = (one) => one.title ?? one.item;
-const short = (value) => Math.abs(value) >= 1000 ? value.toFixed(0) : value.toPrecision(3);
+
+function short(value) {
+  if (value === null) return "not finite";  // JSON has neither infinity nor NaN
+  const size = Math.abs(value);
+  if (size >= 1e7) return value.toExponential(2);
+  return size >= 999.5 ? value.toFixed(0) : value.toPrecision(3);  // of 999.5: 1.00e+3
+}
 
 function state() {
   const given = new URLSearchParams(location.hash.slice(1));
@@ -60,7 +66,7 @@ function fill(list, rows, number, chosen) {
     if (number) {
       button.append(make("span", {class: "number"}, short(row[number])));
       const bar = make("span", {class: row[number] < 0 ? "bar negative" : "bar", "aria-hidden": "true"});
-      bar.style.width = `${100 * Math.abs(row[number]) / most}%`;
+      bar.style.width = `${100 * Math.abs(row[number] ?? 0) / most}%`;
       button.append(bar);
     }
     button.addEventListener("click", () => go({item: row.item}));
