@@ -253,7 +253,7 @@ def row_sums(
 
     A has an entry for every one of `rows`, whose value is 1, or what `weights` returns for a range of rows.
     """
-    columns = values if values.ndim == 2 else values[:, None]
+    columns = np.require(values if values.ndim == 2 else values[:, None], requirements=["C", "A"])
     out = np.empty((rows.shape[0], columns.shape[1]))
     multiply = active_backend().multiply_sparse_dense
     blocks = entry_ranges(rows.indptr, ENTRIES_PER_SUM)
