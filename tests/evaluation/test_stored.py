@@ -73,10 +73,13 @@ def test_users_and_items_in_another_order(tmp_path, monkeypatch, names):
     model = ExplicitALS(factors=4, iterations=2, random_state=0).fit(shuffled)
     monkeypatch.setattr("alternant.evaluation._held_out.BLOCK", 7)
     monkeypatch.setattr("alternant.evaluation._held_out.PART", 9)
-    expected = evaluate(model, Interactions.from_arrays(NAMES[names](test[0]), test[1] * 3 + 1, test[2]), k=4)
-    got = evaluate(model, stored(test, tmp_path / "test", NAMES[names]), k=4)
-    assert got.means == expected.means
-    assert got.users.tolist() == expected.users.tolist()
+    of_test = Interactions.from_arrays(NAMES[names](test[0]), test[1] * 3 + 1, test[2])
+    rows = of_test.reindex(users=shuffled.user_ids, items=shuffled.item_ids)
+    expected = evaluate(ExplicitALS(**model.get_params()).fit(shuffled.matrix), rows.matrix, k=4)
+    for given in (of_test, rows, stored(test, tmp_path / "test", NAMES[names])):
+        got = evaluate(model, given, k=4)
+        assert got.means == expected.means
+        assert got.users.tolist() == shuffled.user_ids[expected.users].tolist()
 
 
 def test_what_a_stored_test_set_is_refused_for(tmp_path):

@@ -32,8 +32,8 @@ def is_stored(interactions: Interactions) -> bool:
     return interactions._store is not None
 
 
-def stored_rows(interactions: Interactions) -> CSR:
-    """Return the pairs by user, mapped into memory if they are in a store; all values may be one in memory."""
+def pairs_by_user(interactions: Interactions) -> CSR:
+    """Return the pairs by user, mapped into memory if they are in a store."""
     return interactions._pairs.matrix
 
 

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from ..data.csr import CSR
 from ..data.ids import PART
 from ..data.interactions import Interactions
-from ..data.internals import ids_of, release_rows, stored_rows
+from ..data.internals import ids_of, pairs_by_user, release_rows
 from ..models import internals
 
 BLOCK = 4096  # users read, and ranked, at a time
@@ -29,7 +29,7 @@ class Rows(Protocol):
         """Return some of these rows."""
 
 
-class RowsInMemory:
+class RowsOfMatrix:
     """The rows of a matrix."""
 
     def __init__(self, matrix: CSR) -> None:
@@ -44,8 +44,8 @@ class RowsInMemory:
         return self._matrix.take(rows)
 
 
-class RowsInStore:
-    """The rows of interactions in a store, in the order of the model's users, with its items as columns.
+class RowsByIds:
+    """The rows of interactions, in memory or in a store, in the order of the model's users, with its items as columns.
 
     Parameters
     ----------
@@ -57,7 +57,7 @@ class RowsInStore:
     def __init__(self, model: Any, test: Interactions) -> None:
         users, items = internals.model_ids(model, "user"), internals.model_ids(model, "item")
         internals.refuse_unknown_items(model, "test", test)
-        self._model, self._rows = model, stored_rows(test)
+        self._model, self._rows = model, pairs_by_user(test)
         self._items = internals.factors(model)[1]
         self.shape = internals.factors(model)[0].shape[0], len(self._items)
         same = items is None or ids_of(test, "item") == items

@@ -13,10 +13,10 @@ from ..data.csr import CSR
 from ..data.events import refuse_events
 from ..data.features import Features
 from ..data.interactions import Interactions
-from ..data.internals import ids_of, is_stored, release_rows
+from ..data.internals import ids_of, release_rows
 from ..data.validation import is_sparse
 from ..models import internals
-from ._held_out import HeldOut, Leaks, Rows, RowsInMemory, RowsInStore
+from ._held_out import HeldOut, Leaks, Rows, RowsByIds, RowsOfMatrix
 
 
 @dataclass(frozen=True)
@@ -65,7 +65,7 @@ def evaluation_users(
         ids = None
     else:
         held, known, queries, ids, rows_of = _new_users(model, test, user_items, user_features)
-        rows, seen = RowsInMemory(held), known if exclude_seen else None
+        rows, seen = RowsOfMatrix(held), known if exclude_seen else None
         if ids is not None and exclude_seen:
             _refuse_users_of_the_fit(model, ids, held, by_features=user_features is not None)
         ids = np.arange(len(queries)) if ids is None else ids
@@ -90,17 +90,14 @@ def evaluation_users(
 def _rows_of_fit(model: Any, test: Any, items: NDArray[Any], n_users: int) -> Rows:
     """Return the rows of test interactions of users of the fit."""
     if isinstance(test, Interactions) and internals.model_ids(model, "user") is not None:
-        if is_stored(test):
-            return RowsInStore(model, test)
-        internals.refuse_unknown(model, "test", test)
-        test = test.reindex(users=internals.model_ids(model, "user"), items=internals.model_ids(model, "item")).matrix
+        return RowsByIds(model, test)
     held = internals.known_columns(model, "test", test, items, n_users)
     if held.shape[0] != n_users:
         raise ValueError(
             f"test must have one row for each of the {n_users} users of the fit, got {held.shape[0]}: pass a test "
             "matrix with the rows of the fit, or, for new users, their known interactions as user_items"
         )
-    return RowsInMemory(held)
+    return RowsOfMatrix(held)
 
 
 def _new_users(

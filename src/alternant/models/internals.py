@@ -94,12 +94,6 @@ def known_columns(model: Any, name: str, rows: Any, items: NDArray[Any], n_users
     return known
 
 
-def refuse_unknown(model: Any, name: str, interactions: Interactions) -> None:
-    """Raise if the interactions have users or items that the model does not know."""
-    model._numbers(f"{name} users", interactions.user_ids, "user")
-    refuse_unknown_items(model, name, interactions)
-
-
 def refuse_unknown_items(model: Any, name: str, interactions: Interactions) -> None:
     """Raise if the interactions have items that the model does not know, or values that it can't be fitted on."""
     model._check_values(name, interactions)
