@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from ..indexes import ItemIndex
 
 SHARD_SIZE = 500_000  # users: with k = 10, some 35 MB in a file
-BLOCK_SIZE = 8192  # users: enough to keep all threads busy, and with k = 10 about 10 MB as a frame
+BLOCK_SIZE = 32_768  # users: items are ordered anew for each block; with k = 10 about 40 MB as a frame
 
 Block = tuple[NDArray[Any], NDArray[Any], NDArray[np.floating[Any]]]
 
