@@ -134,6 +134,8 @@ def test_truncated_gzip_is_told(read, cut):
 
 def test_bad_parquet_is_told(read):
     with pytest.raises(ValueError, match="is not a complete Parquet file"):
+        read(b"PAR1 hello", "x.parquet")
+    with pytest.raises(ValueError, match="is no Parquet file: rename it if it holds text"):
         read(b"hello world", "x.parquet")
     with pytest.raises(TypeError, match="plain values in the column user='u'"):
         read(pa.table({"u": [[1]], "i": [2]}), "x.parquet")

@@ -284,6 +284,10 @@ def test_the_command_line_tells_a_store_that_can_t_be_fitted_to_be_written_anew(
     command = ["ingest", source, "--user", "user", "--item", "item", "-o"]
     assert cli.main([*command, store, "--value", "stars"]) == 0
     assert cli.main([*command, f"{store}-2", "--aggregate", "max"]) == 0
+    text = tmp_path / "rows.csv"
+    text.write_text("user,item\n1,3\n")
+    assert cli.main(["ingest", str(text), "--user", "user", "--item", "item", "-o", f"{store}-3"]) == 1
+    assert "is no Parquet file: from_file reads CSV and TSV files" in capsys.readouterr().err
     for chosen, message in (
         ([store, "--aggregate", "last"], "is a store, but --aggregate is for files: leave it out, or call alternant"),
         ([store, "--half-life", "3d"], "is a store, but --half-life is for files: leave it out\n"),

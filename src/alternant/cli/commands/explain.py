@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from ...models import MODELS
 from ..inputs import load_model, read_titles, to_ids
 from ..options import add_saved
-from ..printing import plain, print_json, print_table, title
+from ..printing import plain, print_json, print_table, short, title
 
 if TYPE_CHECKING:
     import argparse
@@ -45,7 +45,7 @@ def run(arguments: argparse.Namespace) -> None:
             "user": plain(user), "item": plain(item), "score": found.score, "base": base, "because_of": parts,
         })  # fmt: skip
         return
-    print(f"score {found.score:.4f}, of which")
+    print(f"score {short(float(found.score))}, of which")
     print_table(parts)
     if abs(base) > BASE_SHARE * abs(found.score):
-        print(f"and {base:.4f} for every user")
+        print(f"and {short(base)} for every user")

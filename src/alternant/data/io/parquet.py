@@ -37,6 +37,11 @@ def open_parquet(file: Path, metadata: Any = None) -> Iterator[Any]:
         with pq.ParquetFile(file, metadata=metadata) as parquet:
             yield parquet
     except (pa.ArrowException, OSError) as error:
+        with file.open("rb") as stream:
+            if stream.read(3) != b"PAR":
+                named = file.suffix == ".parquet"
+                advice = "rename it if it holds text" if named else "from_file reads CSV and TSV files"
+                raise ValueError(f"{str(file)!r} is no Parquet file: {advice}") from None
         reason = str(error).strip().split("\n")[0].rstrip(".")
         raise ValueError(
             f"{str(file)!r} is not a complete Parquet file ({reason}): it was truncated or damaged; write it again"
