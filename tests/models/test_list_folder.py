@@ -280,8 +280,8 @@ def test_memory_does_not_grow_with_the_number_of_users(tmp_path):
         return int(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
 
     few, many = peak(200_000), peak(users)
-    assert few < 80_000_000
-    assert many - few < 20_000_000
+    assert few < 60_000_000
+    assert many - few < 10_000_000
 
 
 KILLED = """

@@ -10,9 +10,9 @@ from every_model import every_model, name_of
 from alternant import _typing
 from alternant.data.pairs import AGGREGATES
 from alternant.kernels._registry import BACKENDS
+from alternant.models._bulk import UNKNOWN_USERS
 from alternant.models._cold_start import METHODS
 from alternant.models._parameters import AUTO
-from alternant.models._bulk import UNKNOWN_USERS
 
 
 def named(function, parameter):

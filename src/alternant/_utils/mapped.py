@@ -27,6 +27,9 @@ BLOCK_BYTES = 1 << 24
 ALIGNED = 1024
 # Scratch files smaller than this are not worth their system calls.
 SMALLEST_FILE = 1 << 20
+# Linux maps pages around one that is read, up to 2 MiB of them: those before a part, which had been given back, are
+# there again.
+AROUND = 2 << 20
 
 
 def release(*arrays: NDArray[Any] | None) -> None:
@@ -51,7 +54,7 @@ def _advise(array: NDArray[Any] | None, advice: int | None) -> None:
     if mapping is None:
         return
     start = array.__array_interface__["data"][0] - np.frombuffer(mapping, np.uint8).__array_interface__["data"][0]
-    first = start - start % mmap.PAGESIZE
+    first = max(0, start - start % mmap.PAGESIZE - AROUND)
     with contextlib.suppress(OSError, ValueError):  # advice only
         mapping.madvise(advice, first, start + array.nbytes - first)
 

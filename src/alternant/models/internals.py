@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from .._utils.mapped import release
 from ..data.csr import CSR
 from ..data.ids import Ids
 from ..data.interactions import Interactions
@@ -16,7 +17,7 @@ from ._display import telling as telling
 from ._serving import SHARD_SIZE as SHARD_SIZE
 from ._storage import pack_ids
 
-PART = 1 << 20  # users whose interactions are counted at a time
+PART = 1 << 18  # users whose interactions are counted at a time
 
 
 def factors(model: Any) -> tuple[NDArray[Any], NDArray[Any]]:
@@ -64,9 +65,11 @@ def seen_counts(model: Any, users: Any) -> Iterator[tuple[NDArray[np.int64], NDA
     indptr = model.interactions_.indptr
     chosen = range(len(indptr) - 1)[users or slice(None)] if numbers is None else range(len(numbers))
     for start in range(chosen.start, chosen.stop, PART):
-        rows = np.arange(start, min(start + PART, chosen.stop))
-        rows = rows if numbers is None else numbers[rows]
+        part = slice(start, min(start + PART, chosen.stop))
+        rows = np.arange(part.start, part.stop) if numbers is None else numbers[part]
         yield rows, indptr[rows + 1] - indptr[rows]
+        if numbers is None:
+            release(indptr[part])
 
 
 def library_of(model: Any) -> str | None:
