@@ -96,6 +96,20 @@ class Grid(NamedTuple):
                 raise ValueError(f"{name} must lie within their block's edges, got {ids[entry]} in block {where}")
 
 
+def total_loss(losses: NDArray[np.float64]) -> float:
+    """Add up the losses of tasks, shape (rounds, tasks): those of each round, then the rounds, in their order.
+
+    An epoch in one call thus has the bits of one whose rounds are calls of their own, and whose losses are added up.
+    """
+    total = 0.0
+    for tasks in losses.tolist():
+        of_round = 0.0
+        for loss in tasks:  # not `sum`, which compensates rounding errors from Python 3.12 on
+            of_round += loss
+        total += of_round
+    return total
+
+
 class Cut(NamedTuple):
     """A matrix partitioned into a grid, whose row ``r`` is row ``row_order[r]`` of the matrix; likewise for columns."""
 
