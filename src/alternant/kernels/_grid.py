@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from .._utils.mapped import release
 from .._utils.threads import resolve_num_threads
 from . import _checks as check
 from ._registry import Backend, active_backend
@@ -149,7 +150,7 @@ def cut(
     row_block, row_order, row_edges = deal(np.diff(indptr), blocks, rng)
     column_block, column_order, column_edges = deal(column_counts(indices, n), blocks, rng)
     block_indptr, rows, columns, entries = (backend or active_backend()).sort_into_blocks(
-        indptr, indices, row_block, column_block, _positions(row_order), _positions(column_order), blocks,
+        indptr, indices, row_block, column_block, positions(row_order), positions(column_order), blocks,
         resolve_num_threads(num_threads),
     )  # fmt: skip
     return Cut(Grid(row_edges, column_edges, block_indptr, rows, columns), row_order, column_order, entries)
@@ -178,7 +179,9 @@ def column_counts(indices: Integers, n: int) -> NDArray[np.int64]:
     """Count the entries of each column, in pieces: `numpy.bincount` converts all of its input to int64."""
     counts = np.zeros(n, np.int64)
     for start in range(0, len(indices), PIECE):
-        counts += np.bincount(indices[start : start + PIECE], minlength=n)
+        part = indices[start : start + PIECE]
+        counts += np.bincount(part, minlength=n)
+        release(part)
     return counts
 
 
@@ -193,10 +196,11 @@ def deal(
     return block, np.argsort(block, kind="stable"), edges
 
 
-def _positions(order: NDArray[np.int64]) -> NDArray[np.int32]:
-    positions = np.empty(len(order), np.int32)
-    positions[order] = np.arange(len(order), dtype=np.int32)
-    return positions
+def positions(order: NDArray[np.int64]) -> NDArray[np.int32]:
+    """Return the place of each row in an order."""
+    places = np.empty(len(order), np.int32)
+    places[order] = np.arange(len(order), dtype=np.int32)
+    return places
 
 
 def _edges(counts: NDArray[np.int64], blocks: int) -> NDArray[np.int64]:

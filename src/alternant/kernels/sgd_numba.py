@@ -193,7 +193,7 @@ def _run(
 @entry_point
 def _biased_blocks(first, last, begin, end, grid, schedule, target, factors, score, rates, update, losses):
     """Process the tasks ``begin:end`` of the rounds ``first:last``."""
-    blocks, tasks = len(grid.row_edges) - 1, schedule.shape[1]
+    blocks = len(grid.row_edges) - 1
     for d in range(first, last):
         for task in range(begin, end):
             loss, block = 0.0, schedule[d, task, 0] * blocks + schedule[d, task, 1]
@@ -223,7 +223,7 @@ def _biased_step(u, i, target, factors, score, rates, update):
 @entry_point
 def _cosine_blocks(first, last, begin, end, grid, schedule, target, X, Y, learning_rate, update, losses):
     """Process the tasks ``begin:end`` of the rounds ``first:last``."""
-    blocks, tasks = len(grid.row_edges) - 1, schedule.shape[1]
+    blocks = len(grid.row_edges) - 1
     for d in range(first, last):
         for task in range(begin, end):
             loss, block = 0.0, schedule[d, task, 0] * blocks + schedule[d, task, 1]
@@ -275,7 +275,7 @@ def _logistic_blocks(
     losses,
 ):  # fmt: skip
     """Process the tasks ``begin:end`` of the rounds ``first:last``."""
-    blocks, tasks = len(grid.row_edges) - 1, schedule.shape[1]
+    blocks = len(grid.row_edges) - 1
     for d in range(first, last):
         for task in range(begin, end):
             a, b = schedule[d, task, 0], schedule[d, task, 1]
