@@ -77,11 +77,16 @@ class FilePool(Pool):
     ----------
     folder : path
         Where the files are.
+    what, way : str
+        What the arrays are, and what to do if there is no space for them.
     """
 
-    def __init__(self, folder: str | os.PathLike[str]) -> None:
+    def __init__(
+        self, folder: str | os.PathLike[str], what: str = "factors",
+        way: str = "raise memory_limit so that they fit in memory",
+    ) -> None:  # fmt: skip
         super().__init__()
-        self._folder = Path(folder)
+        self._folder, self._what, self._way = Path(folder), what, way
 
     def array(self, shape: tuple[int, ...], dtype: np.dtype[Any]) -> NDArray[Any]:
         """Return an array of zeros, aligned to a page."""
@@ -100,8 +105,8 @@ class FilePool(Pool):
             reason, way = ("the disk is full", "free some space, or ") if full else (error.strerror, "")
             raise OSError(
                 error.errno,
-                f"factors of {size / 1e9:.3g} GB can't be kept in {str(self._folder)!r} ({reason}): {way}raise "
-                "memory_limit so that they fit in memory",
+                f"{self._what} of {size / 1e9:.3g} GB can't be kept in {str(self._folder)!r} ({reason}): {way}"
+                f"{self._way}",
             ) from None
         return np.frombuffer(mapping, dtype).reshape(shape)
 

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..._utils.mapped import release
+from ..._utils.mapped import ENTRIES, release
 from ..._utils.threads import weighted_sum
 from ...data.csr import CSR
 from .._bias_columns import bias_column, constant_column, with_constant, without_constant
@@ -18,7 +18,7 @@ from .._fit_loop import HalfSweep
 from .basis import Basis
 from .fitted_prior import Finished, FittedPrior, finish_prior, fitted_state
 from .half_sweep import half_sweep, penalty
-from .observed import ENTRIES, Observed
+from .observed import Observed
 from .prior import Prior, Regression
 from .problems import FormedProblems, RowProblems, row_lambdas
 from .solver import Solver
