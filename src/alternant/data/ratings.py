@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from .._utils.mapped import entry_blocks
 from .._utils.messages import parameter, refusal
 from .csr import CSR
 from .dense import dense_table
@@ -51,7 +52,7 @@ def check_ratings(
 def check_not_summed(name: str, interactions: Interactions) -> None:
     """Raise if some pairs of interactions hold the sum of several ratings (or likes), which is not a rating."""
     summed = interactions._pairs.summed
-    if summed is None or not summed.any():
+    if summed is None or not any(part.any() for part in entry_blocks(summed)):
         return
     first = int(np.argmax(summed))
     rows, columns = interactions._pairs.matrix.positions()

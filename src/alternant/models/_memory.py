@@ -7,7 +7,7 @@ import tempfile
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from .._utils.mapped import FilePool
+from .._utils.mapped import FilePool, is_mapped
 from .._utils.memory import available_bytes, human_bytes
 from .._utils.pool import CACHE_LINE, Pool
 
@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     import numpy as np
+
+    from ..data.csr import CSR
 
 LIBRARY = 100 << 20  # Python, NumPy, SciPy and the code
 BLOCKS = 100 << 20  # blocks of rows and of entries that are being solved or sorted
@@ -85,6 +87,18 @@ def files_of_interactions(folder: Path) -> FilePool:
 def _writable(folder: Path | None) -> Path:
     """Return the folder of a store or, if there is none to write to, that of temporary files."""
     return folder if folder is not None and os.access(folder, os.W_OK) else Path(tempfile.gettempdir())
+
+
+def refuse_copy(rows: CSR, bytes_per_pair: int, what: str) -> None:
+    """Raise if these are the interactions of a fit from a store and don't fit in memory, where `what` needs them."""
+    if not is_mapped(rows.indices):
+        return
+    free, needed = available_bytes(), bytes_per_pair * len(rows.indices)
+    if free is not None and needed > free:
+        raise MemoryError(
+            f"{what} needs the interactions of the fit in memory, where they would take {human_bytes(needed)} of "
+            f"{human_bytes(free)}: read all events into a new store, and fit on it"
+        )
 
 
 def _refuse_if_too_large(needed: FitMemory) -> None:

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .._utils.validation import check_choice, check_integer, check_number
+from ..kernels._grid import column_counts
 from ._raw_ids import RawIds
 
 if TYPE_CHECKING:
@@ -119,7 +120,7 @@ class Similar(RawIds):
         """Return the number of interactions of each item; None if it is unknown."""
         rows, items = getattr(self, "interactions_", None), self._count("item")
         if rows is not None and rows.shape[1] == items:
-            return np.bincount(rows.indices, minlength=rows.shape[1])
+            return column_counts(rows.indices, rows.shape[1])
         kept: NDArray[np.int64] | None = getattr(self, "_kept_item_counts", None)
         return kept if kept is not None and len(kept) == items else None
 
