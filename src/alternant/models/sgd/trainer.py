@@ -21,7 +21,7 @@ from ...kernels._grid import column_counts
 from .._checkpoint import Snapshot
 from .._fit_loop import Iteration
 from .._fold_in import FoldInModel
-from .._memory import PER_ROW, FitMemory, files_of_interactions, pool_for
+from .._memory import BLOCKS, PER_ROW, FitMemory, files_of_interactions, pool_for
 from .adagrad import FIRST_SQUARE, continue_squares, mean_squares
 from .blocks import Blocks, InFiles, InMemory
 from .epochs import EpochModel, FitData, all_finite, concatenate_columns, reordered
@@ -77,9 +77,11 @@ class StochasticModel(EpochModel, FoldInModel):
         own = (n_users + n_items) * (self.factors + 2) * number
         moving = own * (1 if getattr(self, "optimizer", "sgd") == "sgd" else 2)
         of_items = n_items * (self.factors + 2) * number if self.validation_fraction else 0
+        of_round = n_pairs // blocks * (9 + 3 * number)
+        entries = max(0, n_pairs * self.bytes_per_pair - of_round - BLOCKS)  # in memory, no parts of them are read
         return FitMemory(
-            n_pairs * self.bytes_per_pair, (n_users + n_items) * PER_ROW, 2 * own, moving + of_items,
-            n_pairs // blocks * (9 + 3 * number), n_pairs * (8 + number), streams=True, files=True,
+            entries, (n_users + n_items) * PER_ROW, 2 * own, moving + of_items, of_round, n_pairs * (8 + number),
+            streams=True, files=True,
         )  # fmt: skip
 
     def iteration_work(self, n_users: int, n_items: int, n_pairs: int) -> float:
