@@ -247,7 +247,7 @@ def test_wrong_parameters_are_refused_by_name(name, value):
 def test_the_validation_loss_is_the_log_loss_of_pairs_and_as_many_negatives(dtype, monkeypatch):
     pairs, of_fit = [], LogisticMF._held_out
     monkeypatch.setattr(LogisticMF, "_held_out", lambda *args: pairs.append(of_fit(*args)) or pairs[-1])
-    monkeypatch.setattr(held_out, "PAIRS", 7)  # in several blocks
+    monkeypatch.setattr(held_out, "NUMBERS", 40)  # in several blocks
     losses = []
 
     def measure(state):

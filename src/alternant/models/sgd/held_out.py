@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -14,7 +14,7 @@ from ..._utils.pool import Pool
 from ...data.csr import CSR
 from .stored import take_entries
 
-PAIRS = 1 << 18  # whose loss is computed at a time
+NUMBERS = 1 << 21  # of the factors of the pairs whose loss is computed at a time
 DRAWN = 1 << 20  # of which a share is drawn at a time
 
 
@@ -49,10 +49,16 @@ class HeldOut:
         """The number of pairs, the others included."""
         return len(self.rows.indices) * (1 if self.others is None else 2)
 
-    def blocks(self, dtype: np.dtype[Any]) -> Iterator[Pairs]:
-        """Yield the pairs of some users at a time, with values in `dtype`."""
+    def losses(self, X: NDArray[Any], of_pairs: Callable[[Pairs], NDArray[Any]]) -> Iterator[NDArray[Any]]:
+        """Yield the losses of the pairs of some users at a time, and release the factors X of these users."""
+        for pairs in self._blocks(X.dtype, max(1, NUMBERS // X.shape[1])):
+            yield of_pairs(pairs)
+            if len(pairs.users):
+                release(X[pairs.users[0] : pairs.users[-1] + 1])
+
+    def _blocks(self, dtype: np.dtype[Any], pairs: int) -> Iterator[Pairs]:
         indptr = self.rows.indptr
-        for first, last in entry_ranges(indptr, PAIRS):
+        for first, last in entry_ranges(indptr, pairs):
             part = slice(indptr[first], indptr[last])
             indices, data = self.rows.indices[part], self.rows.data[part]
             others = None if self.others is None else self.others[part]

@@ -174,8 +174,8 @@ class StochasticModel(EpochModel, FoldInModel):
 
     def _validation_loss(self, X: NDArray[Any], Y: NDArray[Any], state: dict[str, Any], held_out: HeldOut) -> float:
         """Return the loss of held-out pairs for the history."""
-        blocks = (self._losses(X, Y, state, pairs) for pairs in held_out.blocks(X.dtype))
-        return self._loss(blocked_sum(blocks), held_out.count)
+        losses = held_out.losses(X, partial(self._losses, X, Y, state))
+        return self._loss(blocked_sum(losses), held_out.count)
 
     # Fold-in
 
