@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from ...kernels._registry import Backend
 
 CUT_ENTRIES = 1 << 21  # sorted into blocks at a time
+COUNTING_THREADS = 4  # each of them takes 13 MB
 
 Targets = Callable[[NDArray[Any]], NDArray[Any]]
 
@@ -83,7 +84,8 @@ class InFiles:
         self._blocks = first * blocks + (first + first[:, None]) % blocks  # [d, a]: block (a, a + d), in their order
         ranges = entry_ranges(rows.indptr, CUT_ENTRIES)
         sizes = np.array(map_parallel(
-            lambda part: _block_sizes(rows, part, row_block, column_block, blocks), ranges, num_threads
+            lambda part: _block_sizes(rows, part, row_block, column_block, blocks), ranges,
+            min(num_threads, COUNTING_THREADS),
         ))[:, self._blocks.reshape(-1)]  # fmt: skip
         ends = np.cumsum(sizes.sum(axis=0))
         self._starts = np.concatenate([[0], ends])  # of the blocks, diagonal by diagonal

@@ -73,14 +73,14 @@ class StochasticModel(EpochModel, FoldInModel):
         """Estimate the memory of a fit from a matrix in memory."""
         number, blocks = np.dtype(self.dtype).itemsize, block_count(n_users, n_items, n_pairs)
         # In memory: the factors that an epoch changes, in the order of the blocks, and for the loss of held-out pairs
-        # those of the items. In files, if need be: the factors of the model, before and after an epoch.
+        # those of the items. In files, if need be: the factors of the model, before and after an epoch, and the best.
         own = (n_users + n_items) * (self.factors + 2) * number
         moving = own * (1 if getattr(self, "optimizer", "sgd") == "sgd" else 2)
-        of_items = n_items * (self.factors + 2) * number if self.validation_fraction else 0
+        copies, of_items = (3, n_items * (self.factors + 2) * number) if self.validation_fraction else (2, 0)
         of_round = n_pairs // blocks * (9 + 3 * number)
         entries = max(0, n_pairs * self.bytes_per_pair - of_round - BLOCKS)  # in memory, no parts of them are read
         return FitMemory(
-            entries, (n_users + n_items) * PER_ROW, 2 * own, moving + of_items, of_round, n_pairs * (8 + number),
+            entries, (n_users + n_items) * PER_ROW, copies * own, moving + of_items, of_round, n_pairs * (8 + number),
             streams=True, files=True,
         )  # fmt: skip
 
