@@ -34,6 +34,18 @@ def test_the_time_is_that_of_a_small_fit_in_proportion_to_the_work(monkeypatch):
     assert planning.plan(EASE(), 100, 50, 400, timed=False).seconds_per_iteration is None
 
 
+def test_a_plan_of_a_model_that_is_fitted_in_blocks():
+    ratings, ones = (planning.plan(BiasedMF(factors=62), 10**6, 10**6, 10**8, values=values, timed=False)
+                     for values in (True, False))  # fmt: skip
+    assert (ratings.blocks, ones.blocks) == (12 * 10**8, 8 * 10**8)
+    factors = 2 * 10**6 * 64 * 4
+    assert ratings.files == ratings.from_store - ratings.least == 2 * factors
+    assert factors < ratings.least < factors + 600e6  # those that an epoch moves are in memory
+    assert ratings.in_memory - ratings.from_store > 3 * 10**9
+    assert "disk: the interactions by block" in str(ratings)
+    assert planning.plan(ImplicitALS(), 1000, 500, 20_000, timed=False).blocks == 0
+
+
 @pytest.mark.parametrize("name", MODELS)
 def test_every_model_has_a_plan(name):
     found = planning.plan(MODELS[name](), 1000, 500, 20_000, timed=False)

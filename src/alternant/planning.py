@@ -43,6 +43,8 @@ class Plan:
         From a store, with the factors in files: the lowest `memory_limit`; None if the model has none.
     store : int
         Disk space of a store of these interactions; while it is written, three times as much.
+    blocks : int
+        Disk space that a fit from a store takes for the interactions in blocks, if the model is fitted in blocks.
     files : int
         Disk space of the factors' files, with `memory_limit`.
     model_file : int or None
@@ -60,6 +62,7 @@ class Plan:
     from_store: int | None
     least: int | None
     store: int
+    blocks: int
     files: int
     model_file: int | None
     seconds_per_iteration: float | None
@@ -84,6 +87,8 @@ class Plan:
             rows += [("memory: factors in files, too", human_bytes(self.least))]
         if self.from_store is not None:
             rows += [("disk: the store", human_bytes(self.store))]
+        if self.blocks:
+            rows += [("disk: the interactions by block", human_bytes(self.blocks))]
         if self.least is not None:
             rows += [("disk: the factors' files", human_bytes(self.files))]
         if self.model_file is not None:
@@ -163,6 +168,7 @@ def plan(
         from_store=memory.in_memory - memory.entries if memory.streams else None,
         least=memory.least if memory.files else None,
         store=interactions * (index + (8 if values else 0)) + 8 * (users + items) * 2,
+        blocks=memory.disk - (0 if values or not memory.disk else itemsize * interactions),
         files=memory.factors,
         model_file=factors + 16 * (users + items) if columns else None,
         seconds_per_iteration=_seconds(model, users, items, interactions) if timed else None,

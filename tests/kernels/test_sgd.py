@@ -201,6 +201,20 @@ def test_threads_change_no_bit(kernels, dtype, kind):
             assert_same_bits(run(kernels, p, kind, 2, num_threads=threads), one)
 
 
+@pytest.mark.parametrize("kind", ["biased", "cosine", "logistic, sampled negatives, Adagrad"])
+def test_an_epoch_has_the_bits_of_its_rounds_in_calls_of_their_own(kernels, dtype, kind):
+    """The losses included, added up in the order of the rounds: a fit from a store makes such calls."""
+    p = CASES["16 blocks"]().astype(dtype)
+    (whole,), *factors = run(kernels, p, kind)
+    losses, after = 0.0, p
+    for d in range(len(p.schedule)):
+        (loss,), *arrays = run(kernels, replace(after, schedule=p.schedule[d : d + 1]), kind)
+        after = replace(after, factors=Factors(*arrays[:4]), squares=Factors(*arrays[4:]))
+        losses += loss
+    assert losses == whole
+    assert_same_bits(arrays, factors)
+
+
 @pytest.mark.parametrize("kind", KINDS)
 def test_inputs_may_be_read_only_memory_maps(kernels, dtype, kind, tmp_path):
     p = CASES["13 factors fill no vector"]().astype(dtype)

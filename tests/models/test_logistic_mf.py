@@ -5,8 +5,10 @@ import pytest
 import scipy.sparse as sp
 
 from alternant import LogisticMF, Popularity
+from alternant.data.csr import CSR
 from alternant.datasets import load_msweb, planted
 from alternant.evaluation import leave_one_out, random_split, ranking_metrics
+from alternant.models.sgd import held_out
 
 M, N = 12, 9
 rng = np.random.default_rng(0)
@@ -243,31 +245,34 @@ def test_wrong_parameters_are_refused_by_name(name, value):
 
 
 def test_the_validation_loss_is_the_log_loss_of_pairs_and_as_many_negatives(dtype, monkeypatch):
-    pairs, of_fit = [], LogisticMF._held_out_pairs
-    monkeypatch.setattr(LogisticMF, "_held_out_pairs", lambda *args: pairs.append(of_fit(*args)) or pairs[-1])
+    pairs, of_fit = [], LogisticMF._held_out
+    monkeypatch.setattr(LogisticMF, "_held_out", lambda *args: pairs.append(of_fit(*args)) or pairs[-1])
+    monkeypatch.setattr(held_out, "NUMBERS", 40)  # in several blocks
     losses = []
 
     def measure(state):
-        users, items, truth = pairs[0]
-        z = (state.user_factors.astype(float) @ state.item_factors.T.astype(float))[users, items]
-        losses.append(cross_entropy(truth, z).mean())
+        rows = pairs[0].rows
+        users, items = rows.positions()
+        z = state.user_factors.astype(float) @ state.item_factors.T.astype(float)
+        of_pairs = cross_entropy((rows.data > 0) * 1, z[users, items]), cross_entropy(0, z[users, pairs[0].others])
+        losses.append(np.concatenate(of_pairs).mean())
 
     model = LogisticMF(factors=4, epochs=5, random_state=0, dtype=dtype, validation_fraction=0.3)
     model.fit(WITH_DISLIKES, callback=measure)
-    users, items, truth = pairs[0]
-    half = round(0.3 * COUNTS.nnz)
-    assert len(users) == len(items) == len(truth) == 2 * half
-    np.testing.assert_array_equal(truth[:half] == 1, WITH_DISLIKES.toarray()[users, items][:half] > 0)
-    assert not truth[half:].any()
-    np.testing.assert_array_equal(users[:half], users[half:])
+    rows, others = pairs[0].rows, pairs[0].others
+    assert len(rows.data) == len(others) == round(0.3 * COUNTS.nnz)
+    np.testing.assert_array_equal(rows.data, WITH_DISLIKES.toarray().astype(dtype)[rows.positions()])
+    assert {*others.tolist()} <= {*range(N)}
+    assert len({*others.tolist()}) > N / 2
     np.testing.assert_allclose(model.history_["validation_log_loss"], losses, rtol=1e-6)
 
 
 def test_the_validation_loss_is_exact_where_a_probability_rounds_to_one():
     model = LogisticMF(factors=1)
     X, Y = np.array([[1, 0, 1]], np.float32), np.array([[30, 1, 0], [-200, 1, 0]], np.float32)
-    users, items = np.array([0, 0, 0]), np.array([0, 0, 1])
-    assert model._validation_loss(X, Y, {}, users, items, np.array([1, 0, 1])) == pytest.approx(230 / 3, rel=1e-12)
+    rows = CSR.of(np.array([0, 2]), np.array([0, 1]), np.ones(2), (1, 2))
+    held = held_out.HeldOut(rows, np.array([0, 1], np.int32))
+    assert model._validation_loss(X, Y, {}, held) == pytest.approx(230 / 4, rel=1e-12)
 
 
 # --- fold-in ----------------------------------------------------------------------------------------------------------

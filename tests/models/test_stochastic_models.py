@@ -166,11 +166,13 @@ def test_an_epoch_of_a_fit_is_a_plain_loop_over_the_grid(name):
     model = case.make(epochs=1, dtype="float64")
     rows = model._check_rows("interactions", case.rows, np.dtype(float))
     training_state = _sgd.TrainingState(model, rows, None, np.random.default_rng(0))  # for its start and its grid
-    grid, entries, back = training_state.cut.grid, training_state.cut.entries, training_state.inverse_orders
+    blocks, back = training_state.blocks, training_state.inverse_orders
+    grid = blocks.grid
+    values = rows.to_scipy().toarray()[blocks.row_order[grid.rows], blocks.column_order[grid.columns]]
     assert grid.blocks == 3
     factors = Factors(*(part.copy() for part in training_state.factors))
     order = np.random.default_rng([training_state.seed, 1]).permutation(grid.blocks)
-    loss = plain_epoch(model, grid, order, rows.data[entries], factors, training_state.state)
+    loss = plain_epoch(model, grid, order, values, factors, training_state.state)
     X, Y, b, c = factors[0][back[0]], factors[1][back[1]], factors[2][back[0]], factors[3][back[1]]
     if not isinstance(model, CosineMF):
         X = np.column_stack([X, b, np.ones(M)])
@@ -178,7 +180,7 @@ def test_an_epoch_of_a_fit_is_a_plain_loop_over_the_grid(name):
     model.fit(case.rows)
     np.testing.assert_allclose(model.user_factors, X, rtol=1e-10, atol=1e-12)
     np.testing.assert_allclose(model.item_factors, Y, rtol=1e-10, atol=1e-12)
-    rmse = {"train_log_loss": loss / len(entries), "train_rmse": np.sqrt(loss / len(entries))}
+    rmse = {"train_log_loss": loss / len(values), "train_rmse": np.sqrt(loss / len(values))}
     key = next(key for key in model.history_ if key.startswith("train_"))
     assert model.history_[key] == pytest.approx([rmse[key]], rel=1e-10)
     if isinstance(model, CosineMF):

@@ -90,7 +90,7 @@ def test_what_is_held_out_never_moves_a_factor(case):
 
     generator = np.random.default_rng(0)
     rows = case.make()._check_rows("interactions", case.rows, np.dtype(np.float32))
-    train, test = (part.to_scipy() for part in epochs._split(rows, 0.25, generator))
+    train, test = (part.to_scipy() for part in epochs.split(rows, 0.25, generator))
     assert train.nnz + test.nnz == case.rows.nnz
     assert not set(zip(*train.nonzero(), strict=True)) & set(zip(*test.nonzero(), strict=True))
     assert epochs_of(case.make(random_state=generator), train, validation=test)[0] == expected
@@ -99,7 +99,7 @@ def test_what_is_held_out_never_moves_a_factor(case):
 @pytest.mark.parametrize("name", ["BiasedMF", "BiasedMF in a range", "CosineMF"])
 def test_the_loss_of_held_out_pairs_is_that_of_their_predictions(name):
     plain = Case(name)
-    train, test = (part.to_scipy() for part in epochs._split(
+    train, test = (part.to_scipy() for part in epochs.split(
         plain.make()._check_rows("r", plain.rows, np.dtype(np.float64)), 0.3, np.random.default_rng(1)))  # fmt: skip
     losses = []
 

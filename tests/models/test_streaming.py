@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import scipy.sparse as sp
 
-from alternant import BPR, CosineMF, ExplicitALS, ImplicitALS, Interactions
+from alternant import BPR, ExplicitALS, ImplicitALS, Interactions
 from alternant._utils import mapped, tensor_file
 from alternant.data.store import StoreError
 from alternant.models import _raw_ids
@@ -41,7 +41,7 @@ def small_parts(monkeypatch):
     monkeypatch.setattr(mapped, "BLOCK_BYTES", 1 << 15)
     monkeypatch.setattr(mapped, "SMALLEST_FILE", 1)
     monkeypatch.setattr(half_sweep, "ENTRIES_PER_CALL", 500)
-    for module in (observed, explicit_objective):
+    for module in (mapped, observed, explicit_objective):
         monkeypatch.setattr(module, "ENTRIES", 700)
     monkeypatch.setattr(tensor_file, "CHUNK", 1 << 10)
 
@@ -252,16 +252,15 @@ def test_ids_that_are_texts_go_from_a_store_to_a_file_and_back(tmp_path):
 
 
 def test_other_models_learn_from_a_store_if_it_fits_in_memory(tmp_path, monkeypatch):
-    memory = Interactions.from_arrays([1, 1, 2, 3], [5, 6, 5, 7], [1.0, 0.0, 1.0, 1.0], aggregate="last")
-    stored = Interactions.from_batches(
-        [([1, 1, 2, 3], [5, 6, 5, 7], [1.0, 0.0, 1.0, 1.0])], store=tmp_path / "s", aggregate="last"
-    )
-    model = CosineMF(factors=3, epochs=2, random_state=0)
-    expected = CosineMF(**model.get_params()).fit(memory)
-    np.testing.assert_array_equal(model.fit(stored).item_factors, expected.item_factors)
+    memory, stored = both("ones", tmp_path)
+    make = lambda: BPR(factors=3, epochs=2, random_state=0)  # noqa: E731
+    expected = make().fit(memory)
+    np.testing.assert_array_equal(make().fit(stored).item_factors, expected.item_factors)
+    with pytest.raises(ValueError, match=r"memory_limit is 9 MB, but this fit needs \d+ MB"):
+        make().fit(stored, memory_limit="9MB")
     monkeypatch.setattr(_raw_ids, "available_bytes", lambda: 100)
-    with pytest.raises(MemoryError, match=r"CosineMF learns from interactions in memory.*fit ImplicitALS"):
-        CosineMF().fit(stored)
+    with pytest.raises(MemoryError, match=r"learns from interactions in memory.* reads the store in parts \(Implicit"):
+        make().fit(stored)
 
 
 @pytest.mark.parametrize(("limit", "message"), [

@@ -13,6 +13,7 @@ import mmap
 import os
 import tempfile
 from collections.abc import Iterator
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ from numpy.typing import NDArray
 
 from .pool import CACHE_LINE, Pool
 
+ENTRIES = 1 << 20  # of interactions, read at a time
 BLOCK_BYTES = 1 << 24
 # Products of rows with a matrix go in blocks of 256 rows (1024 without Cython), and a shorter block may have other last
 # bits: blocks that start at multiples of this have those of the whole.
@@ -45,6 +47,11 @@ def prefetch(*arrays: NDArray[Any] | None) -> None:
     """Ask the system to start reading arrays that are contiguous parts of memory maps; return at once."""
     for array in arrays:
         _advise(array, getattr(mmap, "MADV_WILLNEED", None))
+
+
+def is_mapped(array: NDArray[Any]) -> bool:
+    """Whether an array is part of a memory map."""
+    return _map_of(array) is not None
 
 
 def _advise(array: NDArray[Any] | None, advice: int | None) -> None:
@@ -75,11 +82,16 @@ class FilePool(Pool):
     ----------
     folder : path
         Where the files are.
+    what, way : str
+        What the arrays are, and what to do if there is no space for them.
     """
 
-    def __init__(self, folder: str | os.PathLike[str]) -> None:
+    def __init__(
+        self, folder: str | os.PathLike[str], what: str = "factors",
+        way: str = "raise memory_limit so that they fit in memory",
+    ) -> None:  # fmt: skip
         super().__init__()
-        self._folder = Path(folder)
+        self._folder, self._what, self._way = Path(folder), what, way
 
     def array(self, shape: tuple[int, ...], dtype: np.dtype[Any]) -> NDArray[Any]:
         """Return an array of zeros, aligned to a page."""
@@ -98,8 +110,8 @@ class FilePool(Pool):
             reason, way = ("the disk is full", "free some space, or ") if full else (error.strerror, "")
             raise OSError(
                 error.errno,
-                f"factors of {size / 1e9:.3g} GB can't be kept in {str(self._folder)!r} ({reason}): {way}raise "
-                "memory_limit so that they fit in memory",
+                f"{self._what} of {size / 1e9:.3g} GB can't be kept in {str(self._folder)!r} ({reason}): {way}"
+                f"{self._way}",
             ) from None
         return np.frombuffer(mapping, dtype).reshape(shape)
 
@@ -130,3 +142,37 @@ def longest_block(rows: int, columns: int, dtype: np.dtype[Any]) -> int:
 
 def _block_rows(columns: int, itemsize: int) -> int:
     return max(1, BLOCK_BYTES // max(1, columns * itemsize * ALIGNED)) * ALIGNED
+
+
+def entry_ranges(indptr: NDArray[np.int64], entries: int) -> list[tuple[int, int]]:
+    """Split rows into ranges of at most so many entries, or of one row."""
+    rows, cuts = len(indptr) - 1, [0]
+    while cuts[-1] < rows:
+        end = int(np.searchsorted(indptr, indptr[cuts[-1]] + entries, side="right")) - 1
+        cuts.append(min(rows, max(end, cuts[-1] + 1)))
+    return list(pairwise(cuts))
+
+
+def entry_blocks(data: NDArray[Any]) -> Iterator[NDArray[Any]]:
+    """Yield the data in blocks of `ENTRIES`; those of a memory map are released when the next is asked for."""
+    for start in range(0, len(data), ENTRIES):
+        part = data[start : start + ENTRIES]
+        prefetch(data[start + ENTRIES : start + 2 * ENTRIES])
+        yield part
+        release(part)
+
+
+def blocked_sum(blocks: Iterator[NDArray[Any]]) -> float:
+    """Return the sum of blocks of numbers, in float64."""
+    return math.fsum(float(block.sum(dtype=np.float64)) for block in blocks)
+
+
+def column_counts(indices: NDArray[Any], n: int) -> NDArray[np.int64]:
+    """Count the entries of each column, in blocks: `numpy.bincount` converts all of its input to int64."""
+    counts = np.zeros(n, np.int64)
+    step = max(ENTRIES, n)  # each block costs as much as there are columns
+    for start in range(0, len(indices), step):
+        part = indices[start : start + step]
+        counts += np.bincount(part, minlength=n)
+        release(part)
+    return counts

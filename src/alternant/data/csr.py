@@ -10,12 +10,11 @@ import numpy as np
 import scipy
 from numpy.typing import NDArray
 
-from .._utils.mapped import release
+from .._utils.mapped import column_counts
 
 if TYPE_CHECKING:
     from scipy.sparse import csr_array
 
-COUNTED = 1 << 20  # entries counted at a time, at least
 PIECE = 1 << 15  # entries gathered at a time, so that their positions stay in the cache
 
 
@@ -88,13 +87,7 @@ class CSR:
 
     def column_counts(self) -> NDArray[np.int64]:
         """Return the number of entries of each column; memory-mapped entries are read a part at a time."""
-        counts = np.zeros(self.shape[1], np.int64)
-        step = max(COUNTED, self.shape[1])  # each part costs as much as there are columns
-        for start in range(0, len(self.indices), step):
-            part = self.indices[start : start + step]
-            counts += np.bincount(part, minlength=self.shape[1])
-            release(part)
-        return counts
+        return column_counts(self.indices, self.shape[1])
 
     def replace(self, rows: NDArray[np.int64], by: CSR) -> CSR:
         """Return a matrix with some rows replaced; rows numbered from ``shape[0]`` on are appended."""

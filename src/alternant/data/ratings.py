@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from .._utils.mapped import entry_blocks
 from .._utils.messages import parameter, refusal
 from .csr import CSR
 from .dense import dense_table
@@ -58,7 +59,7 @@ def check_not_summed(name: str, interactions: Interactions) -> None:
 
 def refuse_sums(name: str, pairs: Pairs, users: Ids, items: Ids, again: str) -> None:
     """Raise if some pairs hold sums; `again` is what to do again in another way."""
-    if pairs.summed is None or not pairs.summed.any():
+    if pairs.summed is None or not any(part.any() for part in entry_blocks(pairs.summed)):
         return
     first = int(np.argmax(pairs.summed))
     at = (numbers[[first]] for numbers in pairs.matrix.positions())

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from .._utils.mapped import column_counts
 from .._utils.threads import resolve_num_threads
 from . import _checks as check
 from ._registry import Backend, active_backend
@@ -15,7 +16,6 @@ if TYPE_CHECKING:
     from .._typing import Integers, Reals
 
 MOST_BLOCKS = 64  # per side; block numbers then fit in 16 bits, for which NumPy has a radix sort
-PIECE = 1 << 20  # entries counted at a time
 FEWEST_ENTRIES = 64  # per block on average: fewer are not worth the overhead of a task
 
 
@@ -96,6 +96,20 @@ class Grid(NamedTuple):
                 raise ValueError(f"{name} must lie within their block's edges, got {ids[entry]} in block {where}")
 
 
+def total_loss(losses: NDArray[np.float64]) -> float:
+    """Add up the losses of tasks, shape (rounds, tasks): those of each round, then the rounds, in their order.
+
+    An epoch in one call thus has the bits of one whose rounds are calls of their own, and whose losses are added up.
+    """
+    total = 0.0
+    for tasks in losses.tolist():
+        of_round = 0.0
+        for loss in tasks:  # not `sum`, which compensates rounding errors from Python 3.12 on
+            of_round += loss
+        total += of_round
+    return total
+
+
 class Cut(NamedTuple):
     """A matrix partitioned into a grid, whose row ``r`` is row ``row_order[r]`` of the matrix; likewise for columns."""
 
@@ -135,7 +149,7 @@ def cut(
     row_block, row_order, row_edges = deal(np.diff(indptr), blocks, rng)
     column_block, column_order, column_edges = deal(column_counts(indices, n), blocks, rng)
     block_indptr, rows, columns, entries = (backend or active_backend()).sort_into_blocks(
-        indptr, indices, row_block, column_block, _positions(row_order), _positions(column_order), blocks,
+        indptr, indices, row_block, column_block, positions(row_order), positions(column_order), blocks,
         resolve_num_threads(num_threads),
     )  # fmt: skip
     return Cut(Grid(row_edges, column_edges, block_indptr, rows, columns), row_order, column_order, entries)
@@ -160,14 +174,6 @@ def _as_int32(name: str, ids: Any) -> NDArray[np.int32]:
     return np.ascontiguousarray(ids, np.int32)
 
 
-def column_counts(indices: Integers, n: int) -> NDArray[np.int64]:
-    """Count the entries of each column, in pieces: `numpy.bincount` converts all of its input to int64."""
-    counts = np.zeros(n, np.int64)
-    for start in range(0, len(indices), PIECE):
-        counts += np.bincount(indices[start : start + PIECE], minlength=n)
-    return counts
-
-
 def deal(
     counts: NDArray[np.int64], blocks: int, rng: np.random.Generator
 ) -> tuple[NDArray[np.uint8], NDArray[np.int64], NDArray[np.int64]]:
@@ -179,10 +185,11 @@ def deal(
     return block, np.argsort(block, kind="stable"), edges
 
 
-def _positions(order: NDArray[np.int64]) -> NDArray[np.int32]:
-    positions = np.empty(len(order), np.int32)
-    positions[order] = np.arange(len(order), dtype=np.int32)
-    return positions
+def positions(order: NDArray[np.int64]) -> NDArray[np.int32]:
+    """Return the place of each row in an order."""
+    places = np.empty(len(order), np.int32)
+    places[order] = np.arange(len(order), dtype=np.int32)
+    return places
 
 
 def _edges(counts: NDArray[np.int64], blocks: int) -> NDArray[np.int64]:

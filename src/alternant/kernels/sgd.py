@@ -4,7 +4,8 @@ Lock-free parallelism with bitwise reproducible results (Gemulla et al. 2011): t
 blocks of rows x columns, and a schedule assigns blocks to rounds. The blocks of a round share no rows and no columns,
 so they run in parallel; within a block, entries are processed sequentially in their given order. Neither grid nor
 schedule depends on the number of threads. `Grid.diagonals` returns the schedule of a full epoch; `cut` builds a grid
-with `sort_into_blocks`.
+with `sort_into_blocks`. An epoch may be divided into calls of whole rounds: with one round each, the sum of their
+losses has the bits of the loss of a single call, too.
 
 R. Gemulla, E. Nijkamp, P. J. Haas, Y. Sismanis, "Large-Scale Matrix Factorization with Distributed Stochastic Gradient
 Descent", KDD 2011.

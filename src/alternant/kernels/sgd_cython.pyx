@@ -12,6 +12,7 @@ import numpy as np
 
 from alternant._utils.threads import openmp_threads
 from alternant.kernels._checks import fits_int32, samples
+from alternant.kernels._grid import total_loss
 
 
 cdef extern from "sgd.h" nogil:
@@ -123,7 +124,7 @@ cdef class Kernels:
         """See `alternant.kernels.biased_epoch`."""
         cdef Py_ssize_t size = real_size(target)
         X, Y, row_bias, column_bias = factors
-        loss = np.zeros(grid.blocks**2)
+        loss = np.zeros(schedule.shape[:2])
         cdef sgd_epoch p = epoch_of(grid, schedule, X, Y, target, learning_rate, update_columns, loss,
                                     num_threads, size)
         low, high = bounds
@@ -135,17 +136,17 @@ cdef class Kernels:
         p.sides.column_bias = side(column_bias, "column_bias", size, update_columns)
         with nogil:
             self.table.biased_epoch[size == 8](&p)
-        return sum(loss.tolist())    # in float64, in the order of the blocks
+        return total_loss(loss)
 
     def cosine_epoch(self, grid, schedule, target, X, Y, learning_rate, update_columns=True, num_threads=None):
         """See `alternant.kernels.cosine_epoch`."""
         cdef Py_ssize_t size = real_size(target)
-        loss = np.zeros(grid.blocks**2)
+        loss = np.zeros(schedule.shape[:2])
         cdef sgd_epoch p = epoch_of(grid, schedule, X, Y, target, learning_rate, update_columns, loss,
                                     num_threads, size)
         with nogil:
             self.table.cosine_epoch[size == 8](&p)
-        return sum(loss.tolist())
+        return total_loss(loss)
 
     def logistic_epoch(self, grid, schedule, weight, target, negatives, factors, squares, learning_rate, regularization,
                        seed=0, epoch=0, update_columns=True, num_threads=None, keys=None):
@@ -156,7 +157,7 @@ cdef class Kernels:
             return 0.0
         samples(negatives)
         cdef uint64_t first = seed, number = epoch
-        loss = np.zeros(grid.blocks**2)
+        loss = np.zeros(schedule.shape[:2])
         cdef sgd_epoch p = epoch_of(grid, schedule, X, Y, target, learning_rate, update_columns, loss,
                                     num_threads, size)
         p.weight = floats(weight, "weight", size)
@@ -174,7 +175,7 @@ cdef class Kernels:
             p.sides.column_bias_squares = side(column_bias_squares, "squares.column_bias", size, update_columns)
         with nogil:
             self.table.logistic_epoch[size == 8](&p)
-        return sum(loss.tolist())
+        return total_loss(loss)
 
     def sort_into_blocks(self, indptr, indices, row_block, column_block, row_position, column_position, blocks,
                          num_threads=None):

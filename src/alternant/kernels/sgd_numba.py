@@ -27,7 +27,7 @@ import numpy as np
 
 from .._utils.splitmix import FIRST, GOLDEN, MASK, SECOND, mix
 from .._utils.threads import map_parallel, resolve_num_threads
-from ._grid import Factors, Grid
+from ._grid import Factors, Grid, total_loss
 from .als_numba import constant, entry_point
 
 if TYPE_CHECKING:
@@ -174,9 +174,9 @@ def _run(
     num_threads: int | None,
     *arguments: Any,
 ) -> float:
-    """Process all tasks, those of a round in parallel if that pays off, and return the sum of their losses."""
+    """Process all tasks, those of a round in parallel if that pays off, and return their total loss."""
     (rounds, tasks, _), threads = schedule.shape, resolve_num_threads(num_threads)
-    losses = np.zeros(rounds * tasks)
+    losses = np.zeros((rounds, tasks))
     *views, schedule = constant(*grid, schedule)
     place = Grid(*views)
     if threads == 1 or steps < ROUND_STEPS * rounds:
@@ -187,19 +187,19 @@ def _run(
         for d in range(rounds):
             parts = [(d, d + 1, *piece) for piece in pieces]
             map_parallel(lambda part: kernel(*part, place, schedule, *arguments, losses), parts, threads)
-    return float(sum(losses.tolist()))
+    return total_loss(losses)
 
 
 @entry_point
 def _biased_blocks(first, last, begin, end, grid, schedule, target, factors, score, rates, update, losses):
     """Process the tasks ``begin:end`` of the rounds ``first:last``."""
-    blocks, tasks = len(grid.row_edges) - 1, schedule.shape[1]
+    blocks = len(grid.row_edges) - 1
     for d in range(first, last):
         for task in range(begin, end):
             loss, block = 0.0, schedule[d, task, 0] * blocks + schedule[d, task, 1]
             for j in range(grid.block_indptr[block], grid.block_indptr[block + 1]):
                 loss += _biased_step(grid.rows[j], grid.columns[j], target[j], factors, score, rates, update)
-            losses[d * tasks + task] = loss
+            losses[d, task] = loss
 
 
 @_inner
@@ -223,7 +223,7 @@ def _biased_step(u, i, target, factors, score, rates, update):
 @entry_point
 def _cosine_blocks(first, last, begin, end, grid, schedule, target, X, Y, learning_rate, update, losses):
     """Process the tasks ``begin:end`` of the rounds ``first:last``."""
-    blocks, tasks = len(grid.row_edges) - 1, schedule.shape[1]
+    blocks = len(grid.row_edges) - 1
     for d in range(first, last):
         for task in range(begin, end):
             loss, block = 0.0, schedule[d, task, 0] * blocks + schedule[d, task, 1]
@@ -233,7 +233,7 @@ def _cosine_blocks(first, last, begin, end, grid, schedule, target, X, Y, learni
                 if one < 0:
                     one = _cosine_step(u, i, t, X, Y, learning_rate, update, 0.0, False)
                 loss += one
-            losses[d * tasks + task] = loss
+            losses[d, task] = loss
 
 
 @_inner
@@ -275,7 +275,7 @@ def _logistic_blocks(
     losses,
 ):  # fmt: skip
     """Process the tasks ``begin:end`` of the rounds ``first:last``."""
-    blocks, tasks = len(grid.row_edges) - 1, schedule.shape[1]
+    blocks = len(grid.row_edges) - 1
     for d in range(first, last):
         for task in range(begin, end):
             a, b = schedule[d, task, 0], schedule[d, task, 1]
@@ -290,7 +290,7 @@ def _logistic_blocks(
                 for k in range(count):
                     i = left + _column(negatives, key, k, width)
                     loss += _logistic_step(u, i, 1.0, 0.0, factors, squares, rates, update)
-            losses[d * tasks + task] = loss
+            losses[d, task] = loss
 
 
 @_inner

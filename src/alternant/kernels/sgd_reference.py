@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from .._utils.splitmix import GOLDEN, mix
+from ._grid import total_loss
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -39,8 +40,9 @@ def biased_epoch(
     low, high = bounds
     bounded = np.isfinite(low) and np.isfinite(high)
     lambda_x, lambda_y, lambda_b, lambda_c = regularization
-    loss = 0.0
+    losses = []
     for a, b in schedule.reshape(-1, 2).tolist():
+        loss = 0.0
         for j in _entries(grid, a, b):
             u, i = grid.rows[j], grid.columns[j]
             x, y = X[u].astype(np.float64), Y[i].astype(np.float64)
@@ -58,7 +60,8 @@ def biased_epoch(
             if update_columns:
                 Y[i] = y + learning_rate * (g * x - lambda_y * y)
                 column_bias[i] = c_i + learning_rate * (g - lambda_c * c_i)
-    return loss
+        losses.append(loss)
+    return total_loss(np.reshape(losses, schedule.shape[:2]))
 
 
 @quiet
@@ -73,8 +76,9 @@ def cosine_epoch(
     num_threads: int | None = None,  # noqa: ARG001
 ) -> float:
     """See `alternant.kernels.cosine_epoch`."""
-    loss = 0.0
+    losses = []
     for a, b in schedule.reshape(-1, 2).tolist():
+        loss = 0.0
         for j in _entries(grid, a, b):
             u, i, t = grid.rows[j], grid.columns[j], float(target[j])
             x, y = X[u].astype(np.float64), Y[i].astype(np.float64)
@@ -89,7 +93,8 @@ def cosine_epoch(
             X[u] = x - step * (y / norms - cos / xx * x)
             if update_columns:
                 Y[i] = y - step * (x / norms - cos / yy * y)
-    return float(loss)
+        losses.append(loss)
+    return total_loss(np.reshape(losses, schedule.shape[:2]))
 
 
 @quiet
@@ -131,14 +136,16 @@ def logistic_epoch(
             move(3, i, g + lambda_c * c_i)
         return w * (max(z, 0.0) + float(np.log1p(np.exp(-abs(z)))) - t * z)
 
-    loss = 0.0
+    losses = []
     for a, b in schedule.reshape(-1, 2).tolist():
+        loss = 0.0
         for j in _entries(grid, a, b):
             loss += step(grid.rows[j], grid.columns[j], float(weight[j]), float(target[j]))
         for u in range(grid.row_edges[a], grid.row_edges[a + 1]):
             for i in _negatives(grid, u, b, negatives, seed, epoch, keys):
                 loss += step(u, i, 1.0, 0.0)
-    return loss
+        losses.append(loss)
+    return total_loss(np.reshape(losses, schedule.shape[:2]))
 
 
 def sort_into_blocks(

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from .._utils.mapped import ENTRIES, column_counts, release
 from .._utils.validation import check_integer
 from ..data.csr import CSR
 from ..data.validation import is_sparse
@@ -192,13 +193,18 @@ def popularity(rows: CSR | None, n_items: int) -> NDArray[np.float64]:
             "method='popularity' needs the interactions of the fit, which this model does not have (it was saved "
             "without them, or its factors were set by hand): use method='mean'"
         )
-    return np.bincount(rows.indices, rows.data > 0, minlength=n_items).astype(np.float64)
+    counts = np.zeros(n_items, np.int64)
+    for start in range(0, len(rows.indices), ENTRIES):  # bincount would convert them all to int64
+        part = slice(start, start + ENTRIES)
+        counts += column_counts(rows.indices[part][rows.data[part] > 0], n_items)
+        release(rows.indices[part], rows.data[part])
+    return counts.astype(np.float64)
 
 
 def well_known(rows: CSR, chosen: NDArray[Any] | None, min_count: int, k: int) -> NDArray[np.int64]:
     """Return the items with at least `min_count` interactions, or as many as the k-th most popular item has."""
     allowed = np.arange(rows.shape[1]) if chosen is None else chosen
-    counts = np.bincount(rows.indices, minlength=rows.shape[1])[allowed]
+    counts = column_counts(rows.indices, rows.shape[1])[allowed]
     if len(counts):
         min_count = min(min_count, int(np.sort(counts)[::-1][min(k, len(counts)) - 1]))
     return allowed[counts >= min_count]

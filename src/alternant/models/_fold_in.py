@@ -14,6 +14,7 @@ from ..data.interactions import Interactions
 from ..data.validation import check_ids, row_numbers
 from ._base import FactorModel
 from ._given_factors import from_factors
+from ._memory import refuse_copy
 from ._sklearn import Transformer
 
 if TYPE_CHECKING:
@@ -115,11 +116,13 @@ class FoldInUsersModel(FactorModel):
         if features is not None:
             wanted = None if known_ids is None else raw
             given = self._row_features(f"{kind}_features", features, kind, len(ids), wanted)
-        solved = self._fold_in(new, other, kind, ids, **({} if given is None else {"given": given}))
-        factors = self._with_rows(own, ids, solved, count)
         known = getattr(self, "interactions_", None)
         if known is not None and known.shape != (len(users), len(items)):  # the factors were set by hand
             known = None
+        if known is not None:
+            refuse_copy(known, self.bytes_per_pair, f"partial_fit_{kind}s")
+        solved = self._fold_in(new, other, kind, ids, **({} if given is None else {"given": given}))
+        factors = self._with_rows(own, ids, solved, count)
         if known is not None and kind == "user":
             known = known.replace(ids, new)
         elif known is not None:

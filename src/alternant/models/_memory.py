@@ -7,7 +7,7 @@ import tempfile
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from .._utils.mapped import FilePool
+from .._utils.mapped import FilePool, is_mapped
 from .._utils.memory import available_bytes, human_bytes
 from .._utils.pool import CACHE_LINE, Pool
 
@@ -16,8 +16,10 @@ if TYPE_CHECKING:
 
     import numpy as np
 
+    from ..data.csr import CSR
+
 LIBRARY = 100 << 20  # Python, NumPy, SciPy and the code
-BLOCKS = 100 << 20  # blocks of rows and of entries that are being solved
+BLOCKS = 100 << 20  # blocks of rows and of entries that are being solved or sorted
 PER_ROW = 64  # lambdas, degrees and their powers, objectives and steps
 
 
@@ -29,7 +31,8 @@ class FitMemory:
     vectors: int  # numbers of each user and each item
     factors: int  # all factors that may be in files
     fixed: int = 0  # factors that are read in no order, and always in memory
-    longest: int = 0  # what the longest row needs while it is solved
+    largest: int = 0  # what the longest row, or the largest round of blocks, needs
+    disk: int = 0  # disk space of what is computed from interactions in a store
     streams: bool = False  # whether interactions may be in a store
     files: bool = False  # whether factors may be in files
 
@@ -53,7 +56,7 @@ class FitMemory:
     @property
     def least(self) -> int:
         """The memory of a fit from a store whose factors are in files: the lowest `memory_limit`."""
-        return LIBRARY + (BLOCKS if self.streams else 0) + self.vectors + self.fixed + self.longest
+        return LIBRARY + (BLOCKS if self.streams else 0) + self.vectors + self.fixed + self.largest
 
     @property
     def in_memory(self) -> int:
@@ -71,13 +74,34 @@ def pool_for(limit: int | None, needed: FitMemory, folder: Path | None) -> Pool:
     least = needed.entries + needed.least if needed.files else needed.in_memory
     if least > limit:
         most = needed.fixed > limit // 2
-        side = f", of which the factors of one side take {human_bytes(needed.fixed)}" if most else ""
+        side = f", of which factors that can't be in files take {human_bytes(needed.fixed)}" if most else ""
         raise ValueError(
             f"memory_limit is {human_bytes(limit)}, but this fit needs {human_bytes(least)}{side}: raise it, or lower "
             "factors"
         )
-    writable = folder is not None and os.access(folder, os.W_OK)
-    return FilePool(folder if folder is not None and writable else tempfile.gettempdir())
+    return FilePool(_writable(folder))
+
+
+def files_of_interactions(folder: Path) -> FilePool:
+    """Return the pool of what a fit computes from the interactions of a store."""
+    return FilePool(_writable(folder), "interactions by block", "move the store to a disk with more space")
+
+
+def _writable(folder: Path | None) -> Path:
+    """Return the folder of a store or, if there is none to write to, that of temporary files."""
+    return folder if folder is not None and os.access(folder, os.W_OK) else Path(tempfile.gettempdir())
+
+
+def refuse_copy(rows: CSR, bytes_per_pair: int, what: str) -> None:
+    """Raise if these are the interactions of a fit from a store and don't fit in memory, where `what` needs them."""
+    if not is_mapped(rows.indices):
+        return
+    free, needed = available_bytes(), bytes_per_pair * len(rows.indices)
+    if free is not None and needed > free:
+        raise MemoryError(
+            f"{what} needs the interactions of the fit in memory, where they would take {human_bytes(needed)} of "
+            f"{human_bytes(free)}: read all events into a new store, and fit on it"
+        )
 
 
 def _refuse_if_too_large(needed: FitMemory) -> None:

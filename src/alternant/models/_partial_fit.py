@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +16,7 @@ from ..data.merge import columns_of, merge
 from ..data.pairs import EventTable, merge_pairs
 from ..data.rows import event_columns
 from ..data.validation import shape_of
+from ._memory import refuse_copy
 from ._raw_ids import RawIds
 from ._sklearn import check_unused
 
@@ -66,6 +67,7 @@ class PartialFit(RawIds):
     """The part of a model that learns from new events; a subclass defines `_learn_from`."""
 
     partial_share_: float  # of the interactions, since the last fit
+    bytes_per_pair: ClassVar[int]  # see `DescribedModel`
 
     def partial_fit(self, events: Rated | tuple[Any, ...], y: Any = None) -> Self:
         """Learn from new events, without fitting anew: a day of events, those of new users and items included.
@@ -160,6 +162,7 @@ class PartialFit(RawIds):
                 "partial_fit adds events to the interactions of the fit, but this model does not have them (it was "
                 "saved without them, or its factors were set by hand): call fit with all interactions"
             )
+        refuse_copy(known, self.bytes_per_pair, "partial_fit")
         dtype = np.dtype(getattr(self, "dtype", known.data.dtype))
         if known.data.dtype != dtype:  # those of a store
             known = dataclasses.replace(known, data=known.data.astype(dtype))

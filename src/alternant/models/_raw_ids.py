@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from ._traits import Traits
 
 
+READ_IN_PARTS = ("ImplicitALS", "ExplicitALS", "BiasedMF", "CosineMF", "LogisticMF")
 # Bytes of an interaction, while a model that is not fitted from a store learns from it.
 IN_MEMORY = 40
 
@@ -120,7 +121,7 @@ class RawIds(State):
         if free is not None and needed > free:
             raise MemoryError(
                 f"{type(self).__name__} learns from interactions in memory, which would take {human_bytes(needed)} of "
-                f"{human_bytes(free)}: fit ImplicitALS or ExplicitALS, which read the store in parts"
+                f"{human_bytes(free)}: fit a model that reads the store in parts ({', '.join(READ_IN_PARTS)})"
             )
         store.verify()
         return store.users.to_scipy()

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from .._utils.mapped import column_counts
 from .._utils.validation import check_choice, check_integer, check_number
 from ._raw_ids import RawIds
 
@@ -119,8 +120,7 @@ class Similar(RawIds):
         """Return the number of interactions of each item; None if it is unknown."""
         rows, items = getattr(self, "interactions_", None), self._count("item")
         if rows is not None and rows.shape[1] == items:
-            counts: NDArray[np.int64] = rows.column_counts()
-            return counts
+            return column_counts(rows.indices, items)
         kept: NDArray[np.int64] | None = getattr(self, "_kept_item_counts", None)
         return kept if kept is not None and len(kept) == items else None
 

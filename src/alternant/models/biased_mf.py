@@ -14,7 +14,8 @@ from ..data.ratings import check_ratings
 from ..kernels import Factors
 from . import _bias_columns as bias_columns
 from ._traits import Traits
-from .sgd.penalty import deviation, penalty
+from .sgd.penalty import mean_and_deviation, penalty
+from .sgd.stored import distinct_values
 from .sgd.trainer import EpochInputs, StochasticModel
 
 if TYPE_CHECKING:
@@ -161,16 +162,28 @@ class BiasedMF(StochasticModel):
 
     def _check_rows(self, name: str, rows: Any, dtype: np.dtype[Any], copy: bool = False) -> CSR:
         ratings = check_ratings(name, rows, dtype, self.missing_value, copy)
-        low, high = np.asarray(self._bounds(), ratings.data.dtype)  # else NumPy 1 would compare in float64
-        if len(ratings.data) and not (low <= ratings.data.min() and ratings.data.max() <= high):
-            raise ValueError(
-                f"rating_range must cover the ratings, but {name} range from {ratings.data.min():g} to "
-                f"{ratings.data.max():g}: widen rating_range={self.rating_range!r}, or set it to None"
-            )
+        if len(ratings.data):
+            self._check_range(name, ratings.data.min(), ratings.data.max())
         return ratings
 
+    def _check_range(self, name: str, least: Any, greatest: Any) -> None:
+        """Raise unless the range covers the ratings."""
+        low, high = np.asarray(self._bounds(), least.dtype)  # else NumPy 1 would compare in float64
+        if not (low <= least and greatest <= high):
+            raise ValueError(
+                f"rating_range must cover the ratings, but {name} range from {least:g} to {greatest:g}: widen "
+                f"rating_range={self.rating_range!r}, or set it to None"
+            )
+
+    def _are_known(self, values: NDArray[Any]) -> NDArray[np.bool_] | None:
+        return None if np.isnan(self.missing_value) else values != self.missing_value
+
+    def _check_stored(self, name: str, least: Any, greatest: Any, others: NDArray[Any]) -> None:
+        self._check_range(name, least, greatest)
+
     def _data_state(self, rows: CSR) -> dict[str, Any]:
-        return {"mean_": float(rows.data.mean(dtype=np.float64)), "deviation_": deviation(rows.data)}
+        mean, deviation = mean_and_deviation(distinct_values(rows.data), np.dtype(self.dtype))
+        return {"mean_": mean, "deviation_": deviation}
 
     def _scale(self, state: Mapping[str, Any]) -> float:
         """Return s."""
@@ -183,13 +196,15 @@ class BiasedMF(StochasticModel):
         users, items = check_pair("regularization", self.regularization, ("users", "items"))
         rows, columns = (users, items) if inputs.kind == "user" else (items, users)
         bias = float(self.bias_regularization)
-        s = self._scale(inputs.state)
-        mean = inputs.state.get("mean_", 0.0) / s
+        mean = inputs.state.get("mean_", 0.0) / self._scale(inputs.state)
         total: float = self._backend().biased_epoch(
             inputs.grid, inputs.schedule, inputs.values, inputs.factors, mean, (-np.inf, np.inf), inputs.learning_rate,
             (rows, columns, bias, bias), inputs.update_columns, inputs.num_threads,
         )  # fmt: skip
-        return s**2 * total
+        return total
+
+    def _data_term(self, total: float, state: Mapping[str, Any]) -> float:
+        return self._scale(state) ** 2 * total
 
     def _penalty(
         self, factors: Factors, state: Mapping[str, Any], row_counts: NDArray[np.int64],

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from .._utils.mapped import entry_blocks
 from .._utils.warn import warn_caller
 from ..data.csr import CSR
 from ..data.ids import Ids
@@ -17,6 +18,7 @@ from ..kernels import Grid
 from ._traits import Traits
 from .sgd.events import MAX_ROWS, check_events, name_events, single, with_new
 from .sgd.live import LiveFactors
+from .sgd.stored import distinct_values
 from .sgd.trainer import ONE_TASK, EpochInputs, StochasticModel
 
 if TYPE_CHECKING:
@@ -137,16 +139,27 @@ class CosineMF(LiveFactors, StochasticModel):
     def _check_rows(self, name: str, rows: Any, dtype: np.dtype[Any], copy: bool = False) -> CSR:
         known = check_ratings(name, rows, dtype, copy=copy)
         swiped = (known.data == 0) | (known.data == 1)
-        others = np.unique(known.data[~swiped])
-        if len(others) > 2:  # one or two may mark unknown pairs; more look like ratings
-            warn_caller(
-                f"{name} has {len(others)} values other than 0 (disliked) and 1 (liked), from {others[0]:g} to "
-                f"{others[-1]:g}, which are treated as unknown: convert ratings to likes, for example by (r >= 4)"
-            )
+        self._warn_of_others(name, np.unique(known.data[~swiped]))
         return known.filter(swiped)
 
+    def _warn_of_others(self, name: str, others: NDArray[Any]) -> None:
+        """Warn of values that are neither 0 nor 1 if there are three of them or more."""
+        if len(others) > 2:  # one or two may mark unknown pairs; more look like ratings
+            warn_caller(
+                f"{name} has values other than 0 (disliked) and 1 (liked), from {others[0]:g} to {others[-1]:g}, which "
+                "are treated as unknown: convert ratings to likes, for example by (r >= 4)"
+            )
+
+    def _are_known(self, values: NDArray[Any]) -> NDArray[np.bool_]:
+        with np.errstate(over="ignore"):
+            narrow = np.asarray(values, self.dtype)
+        return np.asarray((narrow == 0) | (narrow == 1))
+
+    def _check_stored(self, name: str, least: Any, greatest: Any, others: NDArray[Any]) -> None:
+        self._warn_of_others(name, others)
+
     def _data_state(self, rows: CSR) -> dict[str, Any]:
-        if rows.data.all():
+        if all(part.all() for part in entry_blocks(distinct_values(rows.data))):
             warn_caller(
                 "interactions contain no dislikes, so that all cosines will approach 1: add dislikes as zeros (stored "
                 "zeros, in a sparse matrix), or use ImplicitALS or LogisticMF"

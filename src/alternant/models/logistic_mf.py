@@ -9,15 +9,17 @@ import numpy as np
 import scipy
 from numpy.typing import NDArray
 
+from .._utils.mapped import column_counts
 from .._utils.messages import parameter, refusal
+from .._utils.pool import Pool
 from .._utils.validation import check_integer, check_pair
 from ..data.csr import CSR
 from ..data.hold_out import row_keys
 from ..kernels import Factors
-from ..kernels._grid import column_counts
 from . import _bias_columns as bias_columns
 from ._traits import Traits
 from .sgd.adagrad import FIRST_SQUARE
+from .sgd.held_out import HeldOut, Pairs
 from .sgd.penalty import penalty
 from .sgd.trainer import EpochInputs, StochasticModel
 
@@ -137,7 +139,7 @@ class LogisticMF(StochasticModel):
     JMLR 12, 2011.
     """
 
-    bytes_per_pair: ClassVar[int] = 44
+    bytes_per_pair: ClassVar[int] = 40
     traits: ClassVar[Traits] = Traits(
         "implicit", "clicks, plays, purchases, as probabilities", "stochastic gradient descent"
     )
@@ -222,10 +224,20 @@ class LogisticMF(StochasticModel):
         users, items = self._lambdas(inputs.state)
         rows, columns = (users, items) if inputs.kind == "user" else (items, users)
         bias = float(self.bias_regularization)
-        r = np.abs(inputs.values)
+        preference = (~np.signbit(inputs.values)).astype(inputs.values.dtype)
+        total: float = self._backend().logistic_epoch(
+            inputs.grid, inputs.schedule, np.abs(inputs.values), preference, inputs.negatives, inputs.factors,
+            inputs.squares, inputs.learning_rate, (rows, columns, bias, bias), inputs.seed, inputs.epoch,
+            inputs.update_columns, inputs.num_threads, inputs.keys,
+        )  # fmt: skip
+        return total
+
+    def _targets(self, values: NDArray[Any], state: Mapping[str, Any]) -> NDArray[Any]:
+        """Return the confidences, with the sign of the values."""
+        r = np.abs(values)
         r = np.log1p(r / self.epsilon) if self.weighting == "log" else r
         with np.errstate(over="ignore"):
-            confidence = np.asarray(self.alpha * r, inputs.values.dtype)
+            confidence = np.asarray(self.alpha * r, values.dtype)
         if not np.isfinite(confidence).all():
             raise refusal(
                 ValueError,
@@ -233,40 +245,38 @@ class LogisticMF(StochasticModel):
                 f"{parameter('alpha', self.alpha)} and epsilon={self.epsilon!r}: lower {parameter('alpha')} or raise "
                 "epsilon",
             )
-        total: float = self._backend().logistic_epoch(
-            inputs.grid, inputs.schedule, confidence, (inputs.values > 0).astype(confidence.dtype),
-            self._samples(inputs), inputs.factors, inputs.squares, inputs.learning_rate, (rows, columns, bias, bias),
-            inputs.seed, inputs.epoch, inputs.update_columns, inputs.num_threads, inputs.keys,
-        )  # fmt: skip
-        return total
+        return np.asarray(np.copysign(confidence, values))
+
+    def _are_known(self, values: NDArray[Any]) -> NDArray[np.bool_]:
+        with np.errstate(over="ignore"):
+            return np.asarray(np.asarray(values, self.dtype) != 0)
 
     def _row_keys(self, rows: CSR) -> NDArray[np.int64] | None:
         return None if isinstance(self.negatives, str) else (row_keys(rows) >> np.uint64(16)).astype(np.int64)
 
-    def _samples(self, inputs: EpochInputs) -> NDArray[np.float64] | None:
-        """Return the expected number of negatives of each row."""
+    def _samples(self, counts: NDArray[np.int64], state: Mapping[str, Any], kind: str) -> NDArray[np.float64] | None:
         if isinstance(self.negatives, str):
             return None
-        if inputs.kind == "item":  # negatives are sampled per user, uniformly over the items
-            if "mean_item_count_" not in inputs.state:
+        if kind == "item":  # negatives are sampled per user, uniformly over the items
+            if "mean_item_count_" not in state:
                 raise ValueError(
                     "folding in items needs the number of interactions per item, which fit counts: call fit first"
                 )
-            return np.full(len(inputs.factors.X), self.negatives * inputs.state["mean_item_count_"])
-        return self.negatives * np.bincount(inputs.grid.rows, minlength=len(inputs.factors.X)).astype(np.float64)
+            return np.full(len(counts), self.negatives * state["mean_item_count_"])
+        return np.asarray(self.negatives * counts.astype(np.float64))
 
     def _data_state(self, rows: CSR) -> dict[str, Any]:
         counts = np.diff(rows.indptr), column_counts(rows.indices, rows.shape[1])
         n_users, n_items = (np.count_nonzero(each) for each in counts)  # rows without interactions do not count
         scale, lambdas = self.init_scale, self.regularization
         if isinstance(scale, str):
-            share = min(1.0, len(rows.data) / max(n_users, n_items) / FULL_COUNT)
+            share = min(1.0, len(rows.indices) / max(n_users, n_items) / FULL_COUNT)
             scale = min(FULL_SCALE, max(MIN_DEVIATION * np.sqrt(self.factors), FULL_SCALE * share**3))
         if isinstance(lambdas, str):
             overlap = np.sqrt(_others(counts[0]) * _others(counts[1]))
             lambdas = min(MAX_LAMBDA, MIN_LAMBDA * np.sqrt(max(1.0, FULL_OVERLAP / max(overlap, 1.0))))
         return {
-            "mean_item_count_": len(rows.data) / rows.shape[1], "init_scale_": float(scale),
+            "mean_item_count_": len(rows.indices) / rows.shape[1], "init_scale_": float(scale),
             "regularization_": check_pair("regularization", lambdas, ("users", "items")),
         }  # fmt: skip
 
@@ -297,20 +307,16 @@ class LogisticMF(StochasticModel):
     def _loss(self, total: float, count: int) -> float:
         return total / max(1, count)
 
-    def _held_out_pairs(
-        self, held_out: CSR, rng: np.random.Generator
-    ) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[Any]]:
+    def _held_out(self, rows: CSR, rng: np.random.Generator, pool: Pool) -> HeldOut:
         """Add an equal number of negatives."""
-        users, items, truth = super()._held_out_pairs(held_out, rng)
-        others = rng.integers(0, held_out.shape[1], len(items))
-        return np.concatenate([users, users]), np.concatenate([items, others]), np.concatenate([truth, 0 * truth])
+        return HeldOut.with_others(rows, rng, pool)
 
-    def _validation_loss(
-        self, X: NDArray[Any], Y: NDArray[Any], state: dict[str, Any], users: NDArray[np.int64],
-        items: NDArray[np.int64], truth: NDArray[Any],
-    ) -> float:  # fmt: skip
-        z = self._products(X, Y, users, items).astype(np.float64)  # float32 would lose 1 - p near p = 1
-        return float(np.mean(np.logaddexp(0, z) - truth * z))
+    def _losses(self, X: NDArray[Any], Y: NDArray[Any], state: dict[str, Any], pairs: Pairs) -> NDArray[np.float64]:
+        assert pairs.others is not None
+        # float32 would lose 1 - p near p = 1.
+        z, others = (self._products(X, Y, pairs.users, items).astype(float) for items in (pairs.items, pairs.others))
+        losses = np.logaddexp(0, z) - self._truth(pairs.rows) * z
+        return np.concatenate([losses, np.logaddexp(0, others)])
 
     def _pack(self, factors: Factors) -> tuple[tuple[Any, ...], tuple[Any, ...]]:
         return bias_columns.pack(factors)

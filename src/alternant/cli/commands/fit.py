@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from ..._utils.atomic import check_target
 from ...data.internals import ids_of
+from ...models import MODELS
 from ...models.internals import check_can_be_saved
 from ..inputs import (
     make_model,
@@ -81,7 +82,8 @@ def run(arguments: argparse.Namespace) -> None:
         options |= {"checkpoint": arguments.checkpoint, "every": arguments.every}
     if arguments.memory_limit is not None:
         if not model.fit_memory(*data.shape, data.nnz).streams:
-            raise ValueError(f"--model {arguments.model} has no memory limit: choose implicit-als or explicit-als")
+            names = ", ".join(name for name in MODELS if MODELS[name]().fit_memory(1, 1, 1).streams)
+            raise ValueError(f"--model {arguments.model} has no memory limit: choose one of {names}")
         options["memory_limit"] = arguments.memory_limit
     start = time.perf_counter()
     model.fit(data, **options)

@@ -37,7 +37,7 @@ typedef struct {
     uint64_t seed;
     sgd_sides sides;
     sgd_step step;
-    double *loss;                 /* blocks * blocks, OUT */
+    double *loss;                 /* rounds * tasks, OUT */
     int threads;
 } sgd_epoch;
 

@@ -59,7 +59,7 @@ ALTERNANT_INLINE double NAME(logistic_task)(const sgd_epoch *p, ptrdiff_t a, ptr
                 for (t = 0; t < p->tasks; t++) {                                                                      \
                     const int64_t *const block = p->schedule + 2 * (d * p->tasks + t);                                \
                     const ptrdiff_t a = (ptrdiff_t)block[0], b = (ptrdiff_t)block[1];                                 \
-                    p->loss[a * p->blocks + b] = NAME(task)(p, a, b);                                                 \
+                    p->loss[d * p->tasks + t] = NAME(task)(p, a, b);                                                  \
                 }                                                                                                     \
             }                                                                                                         \
         }                                                                                                             \

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..._utils.mapped import blocks_of, release
+from ..._utils.mapped import ENTRIES, blocks_of, release
 from ..._utils.threads import weighted_sum
 from ..._utils.validation import all_finite
 from ...data.csr import CSR
@@ -26,7 +26,7 @@ from .._fit_loop import HalfSweep
 from .basis import Basis
 from .fitted_prior import Finished, FittedPrior, finish_prior, fitted_state
 from .half_sweep import half_sweep, penalty
-from .observed import ENTRIES, Observed
+from .observed import Observed
 from .prior import Prior, Regression
 from .problems import FormedProblems, RowProblems, row_lambdas
 from .solver import Solver

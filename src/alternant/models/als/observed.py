@@ -5,19 +5,17 @@ Sums over all entries are sums of blocks of `ENTRIES`, so that they have the sam
 
 from __future__ import annotations
 
-import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
-from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ..._utils.mapped import prefetch, release
+from ..._utils.mapped import blocked_sum, entry_blocks, entry_ranges, prefetch, release
 from ..._utils.threads import weighted_sum
 from ...data.csr import CSR
 from ...kernels import active_backend
@@ -25,7 +23,6 @@ from ...kernels import active_backend
 if TYPE_CHECKING:
     from ...data.store import Store
 
-ENTRIES = 1 << 20  # read at a time
 ENTRIES_PER_SUM = 1 << 22  # whose rows are added by one call of a kernel
 DIGITS = 16  # of a value, counted at a time to find a median
 PROBE_BYTES = 1 << 29  # of the users' numbers at a time
@@ -268,29 +265,6 @@ def row_sums(
     return out.reshape(len(out), *values.shape[1:])
 
 
-def entry_ranges(indptr: NDArray[np.int64], entries: int) -> list[tuple[int, int]]:
-    """Split rows into ranges of at most so many entries, or of one row."""
-    rows, cuts = len(indptr) - 1, [0]
-    while cuts[-1] < rows:
-        end = int(np.searchsorted(indptr, indptr[cuts[-1]] + entries, side="right")) - 1
-        cuts.append(min(rows, max(end, cuts[-1] + 1)))
-    return list(pairwise(cuts))
-
-
 def longest(indptr: NDArray[np.int64]) -> int:
     """Return the number of entries of the longest row."""
     return int(np.diff(indptr).max(initial=0))
-
-
-def entry_blocks(data: NDArray[Any]) -> Iterator[NDArray[Any]]:
-    """Yield the data in blocks of `ENTRIES`; those of a memory map are released when the next is asked for."""
-    for start in range(0, len(data), ENTRIES):
-        part = data[start : start + ENTRIES]
-        prefetch(data[start + ENTRIES : start + 2 * ENTRIES])
-        yield part
-        release(part)
-
-
-def blocked_sum(blocks: Iterator[NDArray[Any]]) -> float:
-    """Return the sum of blocks of numbers, in float64."""
-    return math.fsum(float(block.sum(dtype=np.float64)) for block in blocks)

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ...kernels._grid import column_counts
+from ..._utils.mapped import column_counts
 from .._partial_fit import Change
 
 if TYPE_CHECKING:

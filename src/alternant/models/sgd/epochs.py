@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
+from ..._utils.mapped import FilePool, blocks_of, release
+from ..._utils.memory import parse_bytes
 from ..._utils.pool import Pool
 from ..._utils.threads import map_parallel
 from ..._utils.validation import random_generator
@@ -20,7 +23,9 @@ from ...kernels import Factors
 from .._checkpoint import Checkpoint, Snapshot
 from .._fit_loop import Callback, FitLoop, FitOptions, History, Iteration, Stopping, TrainingData
 from .._fold_in import FoldInUsersModel
+from .._memory import pool_for
 from .._sklearn import check_unused
+from .held_out import split
 
 if TYPE_CHECKING:
     from ..._typing import Rated
@@ -31,6 +36,25 @@ GATHER_ROWS = 4096  # rows gathered at a time
 # Epochs over all interactions after new events, relative to those of a fit. Steps for new events alone, or for the
 # users who have any, unbalance the factors: lists were worse than without any steps.
 UPDATE_SHARE = 0.04
+
+
+@dataclass(frozen=True)
+class FitData:
+    """The interactions of a fit, and where it allocates its arrays."""
+
+    rows: CSR  # of a store: memory-mapped, with its values
+    pool: Pool  # of factors that are read in order
+    files: FilePool | None = None  # of what is computed from interactions in a store; None: they are in memory
+    name: str | None = None  # of a store: a digest of it
+
+    def inputs(self) -> list[Any]:
+        """Return what names the data of a checkpoint."""
+        return arrays_of(self.rows) if self.name is None else [self.rows.shape, self.name]
+
+
+def arrays_of(rows: CSR) -> list[Any]:
+    """Return the parts of a matrix."""
+    return [rows.shape, rows.indptr, rows.indices, rows.data]
 
 
 class Training(Protocol):
@@ -85,13 +109,15 @@ class EpochModel(FoldInUsersModel):
         show_progress: bool | None = None,
         checkpoint: str | os.PathLike[str] | None = None,
         every: int = 1,
+        memory_limit: int | str | None = None,
     ) -> Self:
         """Learn the factors.
 
         Parameters
         ----------
         interactions : Interactions, or sparse matrix or array, or dense array, shape (n_users, n_items)
-            The values of the known pairs.
+            The values of the known pairs. From a store (`Interactions.from_parquet`), `BPR` and `ContrastiveMF` read
+            them into memory, other models in parts.
         y : None
             Not used; present for compatibility with scikit-learn.
         validation : as `interactions`, of the same shape, optional
@@ -106,6 +132,10 @@ class EpochModel(FoldInUsersModel):
             and ends with factors identical to those of an uninterrupted one; if all epochs are done, it returns them.
         every : int
             With `checkpoint`: save it after this many epochs, and at the end.
+        memory_limit : int or str, optional
+            The resident memory that the fit may take, in bytes or as text such as "4GB"; a limit that is too low is
+            refused before the fit. `BiasedMF`, `CosineMF` and `LogisticMF` keep what does not fit in files, in the
+            folder of the store or of temporary files; the factors do not depend on it.
 
         Returns
         -------
@@ -117,6 +147,8 @@ class EpochModel(FoldInUsersModel):
             If the input or a parameter is invalid; the model is left unchanged.
         OverflowError
             If the fit diverges because `learning_rate` is too large; the model is left unchanged.
+        MemoryError
+            If the fit would not fit in memory.
 
         Notes
         -----
@@ -126,37 +158,21 @@ class EpochModel(FoldInUsersModel):
         check_unused(y)
         options = FitOptions(callback, "iteration", show_progress, checkpoint, every)
         matrix, ids = self._matrix_and_ids(interactions)
-        rows = self._check_rows("interactions", matrix, np.dtype(self.dtype), copy=True)
-        if len(rows.data) == 0:
+        data = self._data_of_fit("interactions", matrix, memory_limit)
+        rows = data.rows
+        if len(rows.indices) == 0:
             raise ValueError(f"interactions must contain at least one known pair, got none in shape {rows.shape}")
-        held_out = None
-        if validation is not None:
-            refuse_events("validation", validation)
-            if isinstance(validation, Interactions):
-                if ids["_user_ids"] is None:
-                    raise TypeError(
-                        "validation must be a matrix, as interactions are one, got Interactions: pass Interactions for "
-                        "both, or a matrix with the same rows and columns"
-                    )
-                self._check_values("validation", validation)
-                validation = validation.reindex(users=ids["_user_ids"], items=ids["_item_ids"]).matrix
-            held_out = self._check_rows("validation", validation, np.dtype(self.dtype))
-            if held_out.shape != rows.shape:
-                raise ValueError(f"validation must have the shape of interactions, {rows.shape}, got {held_out.shape}")
-            if len(held_out.data) == 0:
-                raise ValueError("validation must contain at least one known pair, got none: use validation_fraction")
-        inputs = [
-            part for csr in (rows, held_out) if csr is not None
-            for part in (csr.shape, csr.indptr, csr.indices, csr.data)
-        ]  # fmt: skip
+        held_out = None if validation is None else self._checked_validation(validation, rows.shape, ids)
+        inputs = data.inputs() if held_out is None else [*data.inputs(), *arrays_of(held_out)]
         kept = Checkpoint.of(self, options, self._backend(), inputs)
         rng = random_generator(self.random_state)
         if kept is not None:
             rng = kept.generator(rng)
         train = rows
         if held_out is None and self.validation_fraction > 0:
-            train, held_out = _split(rows, float(self.validation_fraction), rng, self._may_be_held_out(rows))
-        state = self._training(train, held_out, rng)
+            share, dtype = float(self.validation_fraction), np.dtype(self.dtype)
+            train, held_out = split(rows, share, rng, self._may_be_held_out(rows), data.files, dtype)
+        state = self._training_of_fit(data, train, held_out, rng)
         if kept is not None and kept.saved is not None:
             state.restore(kept.saved)
 
@@ -181,6 +197,30 @@ class EpochModel(FoldInUsersModel):
                 self.__dict__.update(before)
             raise
         return self
+
+    def _checked_validation(self, validation: Any, shape: tuple[int, int], ids: dict[str, Any]) -> CSR:
+        """Return the pairs that are held out by the caller."""
+        refuse_events("validation", validation)
+        if isinstance(validation, Interactions):
+            if ids["_user_ids"] is None:
+                raise TypeError(
+                    "validation must be a matrix, as interactions are one, got Interactions: pass Interactions for "
+                    "both, or a matrix with the same rows and columns"
+                )
+            self._check_values("validation", validation)
+            validation = validation.reindex(users=ids["_user_ids"], items=ids["_item_ids"]).matrix
+        held_out = self._check_rows("validation", validation, np.dtype(self.dtype))
+        if held_out.shape != shape:
+            raise ValueError(f"validation must have the shape of interactions, {shape}, got {held_out.shape}")
+        if len(held_out.data) == 0:
+            raise ValueError("validation must contain at least one known pair, got none: use validation_fraction")
+        return held_out
+
+    def _data_of_fit(self, name: str, matrix: Any, memory_limit: int | str | None) -> FitData:
+        """Return the interactions of a fit, checked, and where it allocates its arrays."""
+        rows = self._check_rows(name, matrix, np.dtype(self.dtype), copy=True)
+        needed = self.fit_memory(*rows.shape, len(rows.data))
+        return FitData(rows, pool_for(parse_bytes("memory_limit", memory_limit), needed, None))
 
     def _learn_from(self, change: Change) -> None:
         """Fold in new rows, and continue the fit for a few epochs, with the sums of squares of its end."""
@@ -238,6 +278,9 @@ class EpochModel(FoldInUsersModel):
         """Return the state of a fit, or of one that continues from `start`, the model's factors."""
         raise TypeError(f"{type(self).__name__} does not define _training")
 
+    def _training_of_fit(self, data: FitData, train: CSR, held_out: CSR | None, rng: np.random.Generator) -> Training:
+        return self._training(train, held_out, rng)
+
     def _initial(self, count: int, rng: np.random.Generator, state: Mapping[str, Any]) -> NDArray[Any]:
         """Draw initial factors, in float64."""
         scale = float(state.get("init_scale_", self.init_scale)) / np.sqrt(self.factors)
@@ -257,11 +300,17 @@ class EpochModel(FoldInUsersModel):
     def _learning_rate_at(self, epoch: int) -> float:
         return float(self.learning_rate) * float(self.learning_rate_decay) ** (epoch - 1)
 
-    def _start(self, shape: tuple[int, int], rng: np.random.Generator, state: Mapping[str, Any]) -> Factors:
+    def _start(
+        self, shape: tuple[int, int], rng: np.random.Generator, state: Mapping[str, Any], pool: Pool | None = None
+    ) -> Factors:
         """Return the initial factors: drawn at random or, with `warm_start`, the model's."""
         dtype = np.dtype(self.dtype)
-        # Drawn in float64, so that both dtypes start from the same values.
-        X, Y = (self._initial(count, rng, state).astype(dtype) for count in shape)
+        X, Y = ((pool or Pool()).array((count, self.factors), dtype) for count in shape)
+        for side in (X, Y):
+            for rows in blocks_of(side):
+                # Drawn in float64, so that both dtypes start from the same values.
+                side[rows] = self._initial(rows.stop - rows.start, rng, state)
+                release(side[rows])
         b, c = (np.zeros(count, dtype) for count in shape)
         if self.warm_start and getattr(self, "user_factors", None) is not None:
             users, items = self._factors()
@@ -277,10 +326,12 @@ class EpochModel(FoldInUsersModel):
         return Factors(X, Y, b, c)
 
 
-def concatenate_columns(parts: tuple[Any, ...], order: NDArray[np.int64], num_threads: int) -> NDArray[Any]:
+def concatenate_columns(
+    parts: tuple[Any, ...], order: NDArray[np.int64], num_threads: int, pool: Pool | None = None
+) -> NDArray[Any]:
     """Concatenate the columns of arrays (the first is two-dimensional) and constants, with rows in a new order."""
     widths = [part.shape[1] if np.ndim(part) == 2 else 1 for part in parts]
-    out = Pool().array((len(order), sum(widths)), parts[0].dtype)
+    out = (pool or Pool()).array((len(order), sum(widths)), parts[0].dtype)
 
     def fill(first: int) -> None:
         rows, start = slice(first, first + GATHER_ROWS), 0
@@ -288,8 +339,22 @@ def concatenate_columns(parts: tuple[Any, ...], order: NDArray[np.int64], num_th
             block = out[rows, start : start + width]
             block[:] = part[order[rows]].reshape(len(block), width) if np.ndim(part) else part
             start += width
+        release(out[rows])
 
     map_parallel(fill, range(0, len(order), GATHER_ROWS), num_threads)
+    return out
+
+
+def reordered(part: NDArray[Any], places: NDArray[np.int64]) -> NDArray[Any]:
+    """Return, in memory, an array whose row `i` goes to ``places[i]``; it is read in order and may be in a file."""
+    if part.ndim == 1:
+        out = np.empty_like(part)
+        out[places] = part
+        return out
+    out = Pool().array(part.shape, part.dtype)
+    for rows in blocks_of(part):
+        out[places[rows]] = part[rows]
+        release(part[rows])
     return out
 
 
@@ -307,16 +372,3 @@ def all_finite(part: NDArray[Any]) -> bool:
     flat = part.reshape(-1)
     with np.errstate(over="ignore", invalid="ignore"):
         return bool(np.isfinite(np.einsum("i,i->", flat, flat)))
-
-
-def _split(
-    rows: CSR, fraction: float, rng: np.random.Generator, may_be: NDArray[np.bool_] | None = None
-) -> tuple[CSR, CSR]:
-    """Hold out a fraction of the entries that may be held out (None: of all), at least one and not all."""
-    some = np.arange(len(rows.data)) if may_be is None else np.flatnonzero(may_be)
-    count = len(some)
-    if count < 2:
-        raise ValueError(f"validation_fraction needs at least 2 known pairs to split, got {count}: set it to 0")
-    chosen = np.zeros(len(rows.data), bool)
-    chosen[some[rng.choice(count, min(count - 1, max(1, round(fraction * count))), replace=False)]] = True
-    return rows.filter(~chosen), rows.filter(chosen)

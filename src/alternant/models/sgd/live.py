@@ -12,11 +12,15 @@ from ..._utils.splitmix import hashed_normal, hashed_row
 from ...data.csr import CSR
 from .._base import FactorModel
 from .._fit_loop import is_frozen
+from .._memory import refuse_copy
 from .._parameters import RULES
 from .events import Events, Growing, Log, Rows
 
 if TYPE_CHECKING:
     from ..._typing import MaybeNone, Reals
+
+
+MERGED = 64  # bytes of an interaction while events are merged into them
 
 
 class LiveFactors(FactorModel):
@@ -77,6 +81,8 @@ class LiveFactors(FactorModel):
         log: Log | None = snapshot.__dict__.get("_events")
         if log is None:
             return None
+        if len(log.users):
+            refuse_copy(log.known, MERGED, "adding the events of update to those of the fit")
         merged = log.merged(len(snapshot._users), len(snapshot._items))
         with self._guard.lock:
             log.source.replace(log, merged)  # the next reader need not merge again

@@ -8,10 +8,11 @@ import numpy as np
 import scipy
 from numpy.typing import NDArray
 
+from ..._utils.mapped import column_counts
 from ..._utils.threads import resolve_num_threads, weighted_sum
 from ...data.csr import CSR
 from ...kernels import Adaptive, Factors, Sides, tournament
-from ...kernels._grid import column_counts, deal
+from ...kernels._grid import deal
 from .._checkpoint import Snapshot
 from .._fit_loop import Iteration
 from .adagrad import FIRST_SQUARE, continue_squares, mean_squares

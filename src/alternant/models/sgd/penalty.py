@@ -1,4 +1,4 @@
-"""The standard deviation of ratings, and the penalty of factors and biases."""
+"""The mean and the standard deviation of ratings, and the penalty of factors and biases."""
 
 from __future__ import annotations
 
@@ -7,18 +7,24 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ..._utils.mapped import blocked_sum, entry_blocks, release
 from ..._utils.threads import weighted_sum
 from ...kernels import Factors
 
 DEVIATION_BLOCK = 1 << 16
 
 
-def deviation(values: NDArray[Any]) -> float:
-    """Return the standard deviation in float64, computed in blocks: NumPy would copy the whole array twice."""
-    mean, total = values.mean(dtype=np.float64), 0.0
+def mean_and_deviation(values: NDArray[Any], dtype: np.dtype[Any]) -> tuple[float, float]:
+    """Return the mean and the standard deviation, in float64, of values that are rounded to `dtype` first.
+
+    They are computed in blocks: values may be memory-mapped, and NumPy would copy the whole array twice.
+    """
+    mean, total = blocked_sum(np.asarray(part, dtype) for part in entry_blocks(values)) / len(values), 0.0
     for start in range(0, len(values), DEVIATION_BLOCK):
-        total += float(np.square(values[start : start + DEVIATION_BLOCK] - mean).sum())
-    return float(np.sqrt(total / len(values)))
+        part = values[start : start + DEVIATION_BLOCK]
+        total += float(np.square(np.asarray(part, dtype) - np.float64(mean)).sum())
+        release(part)
+    return mean, float(np.sqrt(total / len(values)))
 
 
 def penalty(

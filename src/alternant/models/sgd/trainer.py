@@ -3,20 +3,29 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, NamedTuple
+from dataclasses import replace
+from functools import partial
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from ..._utils.mapped import FilePool, blocked_sum, column_counts, release
+from ..._utils.memory import parse_bytes
+from ..._utils.pool import Pool
 from ..._utils.threads import map_parallel, resolve_num_threads
 from ...data.csr import CSR
-from ...kernels import Cut, Factors, Grid, block_count, cut
-from ...kernels._grid import column_counts
+from ...data.store import Store
+from ...kernels import Factors, Grid, block_count
 from .._checkpoint import Snapshot
 from .._fit_loop import Iteration
 from .._fold_in import FoldInModel
+from .._memory import BLOCKS, PER_ROW, FitMemory, files_of_interactions, pool_for
 from .adagrad import FIRST_SQUARE, continue_squares, mean_squares
-from .epochs import EpochModel, all_finite, concatenate_columns
+from .blocks import Blocks, InFiles, InMemory
+from .epochs import EpochModel, FitData, all_finite, concatenate_columns, reordered
+from .held_out import HeldOut, Pairs
+from .stored import stored_rows
 
 if TYPE_CHECKING:
     from ...kernels._registry import Backend
@@ -29,7 +38,10 @@ FOLD_IN_ROWS = 256
 
 
 class EpochInputs(NamedTuple):
-    """The inputs of an epoch. Rows are users and columns are items; the reverse if items are folded in."""
+    """The inputs of an epoch, or of one of its rounds.
+
+    Rows are users and columns are items; the reverse if items are folded in.
+    """
 
     grid: Grid
     schedule: NDArray[np.int64]  # of the blocks
@@ -43,6 +55,7 @@ class EpochInputs(NamedTuple):
     epoch: int  # from 1
     learning_rate: float
     num_threads: int
+    negatives: NDArray[np.float64] | None = None  # of each row, as `StochasticModel._samples` returns them
     keys: NDArray[np.int64] | None = None  # on which the negatives of a row depend; None: its number
 
 
@@ -52,6 +65,23 @@ class StochasticModel(EpochModel, FoldInModel):
     The subclass has the constructor parameters of an `EpochModel`, defines `_epoch`, and overrides other hooks as
     needed.
     """
+
+    bytes_per_pair: ClassVar[int] = 36  # while the matrix, its copy and the grid are in memory
+
+    def fit_memory(self, n_users: int, n_items: int, n_pairs: int) -> FitMemory:
+        """Estimate the memory of a fit from a matrix in memory."""
+        number, blocks = np.dtype(self.dtype).itemsize, block_count(n_users, n_items, n_pairs)
+        # In memory: the factors that an epoch changes, in the order of the blocks, and for the loss of held-out pairs
+        # those of the items. In files, if need be: the factors of the model, before and after an epoch, and the best.
+        own = (n_users + n_items) * (self.factors + 2) * number
+        moving = own * (1 if getattr(self, "optimizer", "sgd") == "sgd" else 2)
+        copies, of_items = (3, n_items * (self.factors + 2) * number) if self.validation_fraction else (2, 0)
+        of_round = n_pairs // blocks * (9 + 3 * number)
+        entries = max(0, n_pairs * self.bytes_per_pair - of_round - BLOCKS)  # in memory, no parts of them are read
+        return FitMemory(
+            entries, (n_users + n_items) * PER_ROW, copies * own, moving + of_items, of_round, n_pairs * (8 + number),
+            streams=True, files=True,
+        )  # fmt: skip
 
     def iteration_work(self, n_users: int, n_items: int, n_pairs: int) -> float:
         """Estimate the cost of an epoch."""
@@ -64,6 +94,29 @@ class StochasticModel(EpochModel, FoldInModel):
         self, train: CSR, held_out: CSR | None, rng: np.random.Generator, start: Factors | None = None
     ) -> TrainingState:
         return TrainingState(self, train, held_out, rng, start)
+
+    def _training_of_fit(
+        self, data: FitData, train: CSR, held_out: CSR | None, rng: np.random.Generator
+    ) -> TrainingState:
+        return TrainingState(self, train, held_out, rng, None, data.pool, data.files)
+
+    def _stored_matrix(self, store: Store) -> Store:
+        return store
+
+    def _data_of_fit(self, name: str, matrix: Any, memory_limit: int | str | None) -> FitData:
+        if not isinstance(matrix, Store):
+            return super()._data_of_fit(name, matrix, memory_limit)
+        needed = replace(self.fit_memory(*matrix.shape, matrix.nnz), entries=0)
+        pool = pool_for(parse_bytes("memory_limit", memory_limit), needed, matrix.path)
+        files = files_of_interactions(matrix.path)
+        return FitData(stored_rows(self, name, matrix, files), pool, files, matrix.digest)
+
+    def _are_known(self, values: NDArray[Any]) -> NDArray[np.bool_] | None:
+        """Return which values of pairs in a store the model learns from; None for all."""
+        return None
+
+    def _check_stored(self, name: str, least: Any, greatest: Any, others: NDArray[Any]) -> None:
+        """Check the range of these values, and (at least) the least and the greatest of the others, ascending."""
 
     def _data_state(self, rows: CSR) -> dict[str, Any]:
         """Return fitted attributes that depend only on the training data, such as a mean."""
@@ -82,16 +135,21 @@ class StochasticModel(EpochModel, FoldInModel):
         """Return the initial sums of Adagrad, or None for plain steps."""
         return None
 
-    def _held_out_pairs(
-        self, held_out: CSR, rng: np.random.Generator
-    ) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[Any]]:  # fmt: skip
-        """Return users, items, and the target values of their predictions."""
-        users = np.repeat(np.arange(held_out.shape[0]), np.diff(held_out.indptr))
-        return users, held_out.indices.astype(np.int64), self._truth(held_out)
+    def _samples(self, counts: NDArray[np.int64], state: Mapping[str, Any], kind: str) -> NDArray[np.float64] | None:
+        """Return the expected number of negatives of each row, given its number of entries, if they are sampled."""
+        return None
+
+    def _held_out(self, rows: CSR, rng: np.random.Generator, pool: Pool) -> HeldOut:
+        """Return held-out pairs with what their loss needs."""
+        return HeldOut(rows)
 
     def _epoch(self, inputs: EpochInputs) -> float:
-        """Take one step for each entry and return the sum of the losses before it."""
+        """Take one step for each entry and return the sum of the losses before it, as the kernel does."""
         raise TypeError(f"{type(self).__name__} does not define _epoch")
+
+    def _data_term(self, total: float, state: Mapping[str, Any]) -> float:
+        """Return the sum of the losses of an epoch on the scale of the data, given that of the kernels."""
+        return total
 
     def _penalty(
         self, factors: Factors, state: Mapping[str, Any], row_counts: NDArray[np.int64],
@@ -108,13 +166,15 @@ class StochasticModel(EpochModel, FoldInModel):
         """Return the columns of the user factors and of the item factors, whose dot product is the score."""
         return (factors.X,), (factors.Y,)
 
-    def _validation_loss(
-        self, X: NDArray[Any], Y: NDArray[Any], state: dict[str, Any], users: NDArray[np.int64],
-        items: NDArray[np.int64], truth: NDArray[Any],
-    ) -> float:  # fmt: skip
-        """Return the same loss for the held-out pairs."""
-        errors = self._score(X, Y, users, items, **state) - truth
-        return float(np.sqrt(np.mean(np.square(errors, dtype=np.float64))))
+    def _losses(self, X: NDArray[Any], Y: NDArray[Any], state: dict[str, Any], pairs: Pairs) -> NDArray[np.float64]:
+        """Return the losses of held-out pairs."""
+        errors = self._score(X, Y, pairs.users, pairs.items, **state) - self._truth(pairs.rows)
+        return np.asarray(np.square(errors, dtype=np.float64))
+
+    def _validation_loss(self, X: NDArray[Any], Y: NDArray[Any], state: dict[str, Any], held_out: HeldOut) -> float:
+        """Return the loss of held-out pairs for the history."""
+        losses = held_out.losses(X, partial(self._losses, X, Y, state))
+        return self._loss(blocked_sum(losses), held_out.count)
 
     # Fold-in
 
@@ -133,7 +193,7 @@ class StochasticModel(EpochModel, FoldInModel):
             initial = Factors(initial.Y, initial.X, initial.column_bias, initial.row_bias)
         X, b = np.array(initial.X), np.array(initial.row_bias)
         Y, c = np.ascontiguousarray(initial.Y), np.ascontiguousarray(initial.column_bias)
-        keys = self._row_keys(rows)
+        keys, negatives = self._row_keys(rows), self._samples(np.diff(rows.indptr), state, kind)
 
         @np.errstate(over="ignore", invalid="ignore")  # reported below
         def fold_in(first: int) -> None:
@@ -148,7 +208,8 @@ class StochasticModel(EpochModel, FoldInModel):
             for epoch in range(1, self.epochs + 1):
                 self._epoch(EpochInputs(
                     grid, ONE_TASK, values, factors, squares, state, kind, False,
-                    0, epoch, self._learning_rate_at(epoch), 1, None if keys is None else keys[part],
+                    0, epoch, self._learning_rate_at(epoch), 1, None if negatives is None else negatives[part],
+                    None if keys is None else keys[part],
                 ))  # fmt: skip
 
         map_parallel(fold_in, range(0, len(X), FOLD_IN_ROWS), resolve_num_threads(self.num_threads))
@@ -167,66 +228,67 @@ class TrainingState:
     backend: Backend
     state: dict[str, Any]
     seed: int
-    cut: Cut
-    values: NDArray[Any]
+    blocks: Blocks
     factors: Factors
     squares: Factors | None
     counts: tuple[NDArray[np.int64], NDArray[np.int64]]
+    negatives: NDArray[np.float64] | None
     num_threads: int
-    held_out: tuple[NDArray[np.int64], NDArray[np.int64], NDArray[Any]] | None
+    held_out: HeldOut | None
     inverse_orders: tuple[NDArray[np.int64], NDArray[np.int64]]
 
     def __init__(
         self, model: StochasticModel, train: CSR, held_out: CSR | None, rng: np.random.Generator,
-        start: Factors | None = None,
+        start: Factors | None = None, pool: Pool | None = None, files: FilePool | None = None,
     ) -> None:  # fmt: skip
-        self.model, self.backend = model, model._backend()
+        self.model, self.backend, self.pool = model, model._backend(), pool or Pool()
         continued = start is not None
         self.state = model._known_state() if continued else model._data_state(train)
-        start = model._start(train.shape, rng, self.state) if start is None else start
+        start = model._start(train.shape, rng, self.state, self.pool) if start is None else start
         self.seed = int(rng.integers(1 << 63))
-        m, n = train.shape
-        blocks = block_count(m, n, len(train.data))
-        self.cut = cut(
-            train.indptr, train.indices, n, blocks, rng, resolve_num_threads(model.num_threads), self.backend
-        )
-        self.values = model._targets(train.data[self.cut.entries], self.state)
-        rows, columns = self.cut.row_order, self.cut.column_order
-        self.factors = Factors(
-            concatenate_columns((start.X,), rows, 1), concatenate_columns((start.Y,), columns, 1),
-            start.row_bias[rows], start.column_bias[columns],
-        )  # fmt: skip
-        grid = self.cut.grid
+        threads, nnz = resolve_num_threads(model.num_threads), len(train.indices)
+        targets = partial(model._targets, state=self.state)
+        common = train, block_count(*train.shape, nnz), rng, targets, threads, self.backend
+        self.blocks = InMemory(*common) if files is None else InFiles(*common, start.X.dtype, files)
+        self.inverse_orders = np.argsort(self.blocks.row_order), np.argsort(self.blocks.column_order)
+        self.factors = self._in_order(start)
         self.counts = (
-            np.diff(train.indptr)[self.cut.row_order],
-            column_counts(train.indices, n)[self.cut.column_order],
+            np.diff(train.indptr)[self.blocks.row_order],
+            column_counts(train.indices, train.shape[1])[self.blocks.column_order],
         )
+        self.negatives = model._samples(self.counts[0], self.state, "user")
         self.squares = model._initial_squares(self.factors)
         if continued and self.squares is not None:
             continue_squares(model, self.squares, (*self.counts, *self.counts))
-        worth = len(train.data) * start.X.shape[1] // (grid.blocks * WORK_PER_THREAD)
-        self.num_threads = min(resolve_num_threads(model.num_threads), 1 + worth)
-        self.held_out = None if held_out is None else model._held_out_pairs(held_out, rng)
-        self.inverse_orders = np.argsort(self.cut.row_order), np.argsort(self.cut.column_order)
+        self.nnz, worth = nnz, nnz * start.X.shape[1] // (self.blocks.number * WORK_PER_THREAD)
+        self.num_threads = min(threads, 1 + worth)
+        self.held_out = None if held_out is None else model._held_out(held_out, rng, files or Pool())
+
+    def _in_order(self, factors: Factors) -> Factors:
+        """Return factors in the order of the blocks, in memory: a round reads and writes those of all blocks."""
+        rows, columns = self.inverse_orders
+        return Factors(*map(reordered, factors, (rows, columns, rows, columns)))
 
     def forget(self, known: tuple[int, int]) -> None:
         """Begin anew with the sums of squares of rows that no fit has trained: their steps are long."""
         if self.squares is not None:
             X, Y, row_bias, column_bias = self.squares
             for part in (X, row_bias):
-                part[self.cut.row_order >= known[0]] = FIRST_SQUARE
+                part[self.blocks.row_order >= known[0]] = FIRST_SQUARE
             for part in (Y, column_bias):
-                part[self.cut.column_order >= known[1]] = FIRST_SQUARE
+                part[self.blocks.column_order >= known[1]] = FIRST_SQUARE
 
     def step(self, epoch: int) -> Iteration:
         """Run one epoch."""
-        model, grid = self.model, self.cut.grid
-        schedule = grid.diagonals(np.random.default_rng([self.seed, epoch]).permutation(grid.blocks))
-        rate = model._learning_rate_at(epoch)
-        total = model._epoch(EpochInputs(
-            grid, schedule, self.values, self.factors, self.squares, self.state, "user", True, self.seed, epoch, rate,
-            self.num_threads,
-        ))  # fmt: skip
+        model, rate = self.model, self.model._learning_rate_at(epoch)
+        order = np.random.default_rng([self.seed, epoch]).permutation(self.blocks.number)
+        total = 0.0
+        for call in self.blocks.calls(order):
+            total += model._epoch(EpochInputs(
+                *call, self.factors, self.squares, self.state, "user", True, self.seed, epoch, rate, self.num_threads,
+                self.negatives,
+            ))  # fmt: skip
+        total = model._data_term(total, self.state)
         with np.errstate(over="ignore", invalid="ignore"):  # reported below
             objective = total + model._penalty(self.factors, self.state, *self.counts)
         # Losses are those before each step, so that an overflow in the last steps does not show in them.
@@ -235,11 +297,11 @@ class TrainingState:
                 f"{type(model).__name__} diverges in epoch {epoch}: lower learning_rate, got {model.learning_rate!r}"
             )
         sides = zip(model._pack(self.factors), self.inverse_orders, strict=True)
-        users, items = (concatenate_columns(parts, order, self.num_threads) for parts, order in sides)
-        record = {"objective": objective, f"train_{model._loss_name}": model._loss(total, len(self.values))}
+        users, items = (concatenate_columns(parts, order, self.num_threads, self.pool) for parts, order in sides)
+        record = {"objective": objective, f"train_{model._loss_name}": model._loss(total, self.nnz)}
         if self.held_out is not None:
-            loss = model._validation_loss(users, items, self.state, *self.held_out)
-            record[f"validation_{model._loss_name}"] = loss
+            record[f"validation_{model._loss_name}"] = model._validation_loss(users, items, self.state, self.held_out)
+            release(users, items)
         state = self.state | mean_squares(self.squares, (*self.counts, *self.counts))
         return Iteration(users, items, record | {"learning_rate": rate}, state)
 
@@ -251,11 +313,7 @@ class TrainingState:
 
     def restore(self, saved: Snapshot) -> None:
         """Continue as saved."""
-        rows, columns = self.cut.row_order, self.cut.column_order
-        of_model = self.model._unpack(saved.arrays["user_factors"], saved.arrays["item_factors"])
-        self.factors = Factors(
-            concatenate_columns((of_model.X,), rows, 1), concatenate_columns((of_model.Y,), columns, 1),
-            of_model.row_bias[rows], of_model.column_bias[columns],
-        )  # fmt: skip
+        users, items = saved.arrays["user_factors"], saved.arrays["item_factors"]
+        self.factors = self._in_order(self.model._unpack(users, items))
         if self.squares is not None:
             self.squares = Factors(*(saved.arrays[f"{name}_squares"] for name in Factors._fields))

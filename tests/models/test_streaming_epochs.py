@@ -1,0 +1,239 @@
+"""BiasedMF, CosineMF and LogisticMF on a store, read round by round: the bits of a fit in memory."""
+
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import scipy.sparse as sp
+
+from alternant import BiasedMF, CosineMF, Interactions, LogisticMF
+from alternant._utils import mapped, tensor_file
+from alternant.cli.app import main
+from alternant.models import _memory
+from alternant.models.sgd import blocks, held_out, stored, trainer
+
+EVENTS = 1500
+
+
+def events(kind):
+    """Users, items and values; one item is in a quarter of them."""
+    rng = np.random.default_rng(0)
+    users = (rng.random(EVENTS) ** 2 * 600).astype(np.int64)
+    items = np.where(rng.random(EVENTS) < 0.25, 7, rng.integers(0, 100, EVENTS))
+    values = {"ones": None, "likes": rng.integers(0, 2, EVENTS).astype(float),
+              "ratings": rng.integers(0, 6, EVENTS).astype(float),
+              "signed": rng.lognormal(size=EVENTS) * np.where(rng.random(EVENTS) < 0.2, -1, 1)}[kind]  # fmt: skip
+    return (users, items) if values is None else (users, items, values)
+
+
+def both(kind, folder):
+    """Return the same interactions in memory and in a store."""
+    table = events(kind)
+    batches = [tuple(column[start : start + 400] for column in table) for start in range(0, EVENTS, 400)]
+    stored = Interactions.from_batches(batches, store=folder / "store", aggregate="max")
+    return Interactions.from_arrays(*table, aggregate="max"), stored
+
+
+@pytest.fixture(autouse=True)
+def small_parts(monkeypatch):
+    """Let everything be read, cut and kept in many small parts."""
+    monkeypatch.setattr(mapped, "BLOCK_BYTES", 1 << 12)
+    monkeypatch.setattr(mapped, "ALIGNED", 16)
+    monkeypatch.setattr(mapped, "SMALLEST_FILE", 1)
+    monkeypatch.setattr(blocks, "CUT_ENTRIES", 400)
+    for module in (mapped, blocks, held_out, stored):
+        monkeypatch.setattr(module, "ENTRIES", 130)
+    monkeypatch.setattr(held_out, "NUMBERS", 300)
+    monkeypatch.setattr(held_out, "DRAWN", 210)
+    monkeypatch.setattr(tensor_file, "CHUNK", 1 << 10)
+
+
+def assert_same(one, other):
+    for name in ("user_factors", "item_factors"):
+        np.testing.assert_array_equal(getattr(one, name), getattr(other, name))
+    assert one.history_ | {"seconds": 0} == other.history_ | {"seconds": 0}
+
+
+@pytest.mark.parametrize(("cls", "kind", "dtype", "parameters"), [
+    (BiasedMF, "ratings", "float32", {"validation_fraction": 0.2}),
+    (BiasedMF, "ratings", "float64", {"missing_value": 0.0, "rating_range": (1, 5)}),
+    (BiasedMF, "signed", "float32", {}),  # ratings of more digits than the model has
+    (CosineMF, "likes", "float32", {}),
+    (CosineMF, "ratings", "float64", {"validation_fraction": 0.2}),  # four of the six values are unknown
+    (LogisticMF, "ones", "float64", {"validation_fraction": 0.2, "negatives": 2}),
+    (LogisticMF, "ratings", "float32", {"negatives": 2}),  # zeros are no interactions
+    (LogisticMF, "signed", "float32", {"negatives": 1, "optimizer": "sgd", "learning_rate": 0.01}),
+])  # fmt: skip
+@pytest.mark.filterwarnings("ignore:interactions has values other than 0")
+def test_a_fit_from_a_store_has_the_bits_of_one_in_memory(
+    backend, tmp_path, monkeypatch, cls, kind, dtype, parameters
+):
+    memory, stored = both(kind, tmp_path)
+    parameters = {"factors": 5, "epochs": 2, "dtype": dtype, "backend": backend, "random_state": 0, **parameters}
+    calls, epoch = [], cls._epoch
+    monkeypatch.setattr(cls, "_epoch", lambda self, inputs: calls.append(inputs.schedule) or epoch(self, inputs))
+    expected = cls(**parameters).fit(memory)
+    rounds = len(calls[0])
+    assert rounds > 1
+    assert [len(schedule) for schedule in calls] == [rounds] * 2  # one call an epoch
+    calls.clear()
+    streamed = cls(**parameters).fit(stored)
+    assert [len(schedule) for schedule in calls] == [1] * 2 * rounds
+    assert_same(streamed, expected)
+    in_files = mapped.FilePool(tmp_path)
+    for module in (trainer, sys.modules["alternant.models.sgd.epochs"]):
+        monkeypatch.setattr(module, "pool_for", lambda *_: in_files)
+    for given in (stored, memory):
+        assert_same(cls(**parameters).fit(given), expected)
+    ids, scores = streamed.recommend(memory.user_ids[:5], k=4)
+    np.testing.assert_array_equal(ids, expected.recommend(memory.user_ids[:5], k=4)[0])
+    np.testing.assert_array_equal(scores, expected.recommend(memory.user_ids[:5], k=4)[1])
+    assert (streamed.interactions_.to_scipy() != expected.interactions_.to_scipy()).nnz == 0 or kind == "signed"
+    assert not list(tmp_path.glob(".alternant-*"))  # the files have no name
+
+
+def test_each_block_of_pairs_has_its_share_of_those_held_out(tmp_path):
+    memory, store = both("likes", tmp_path)
+    rows = CosineMF()._check_rows("interactions", memory.matrix, np.dtype("float32"))
+    train, held = held_out.split(rows, 0.25, np.random.default_rng(0))
+    assert (len(train.data), len(held.data)) == (len(rows.data) - round(len(rows.data) / 4), round(len(rows.data) / 4))
+    chosen = np.isin(_keys(rows), _keys(held))
+    for start in range(0, len(chosen) - 210, 210):
+        assert abs(chosen[start : start + 210].sum() - 52.5) <= 1
+    files = mapped.FilePool(tmp_path)
+    mine = held_out.split(store._store.users, 0.25, np.random.default_rng(0), None, files, np.dtype("float32"))
+    for one, other in zip(mine, (train, held), strict=True):
+        for name in ("indptr", "indices", "data"):
+            np.testing.assert_array_equal(getattr(one, name), getattr(other, name))
+
+
+def _keys(rows):
+    users, items = rows.positions()
+    return users * rows.shape[1] + items
+
+
+def test_a_fit_from_a_store_resumes_from_its_checkpoint(tmp_path):
+    _, stored = both("ones", tmp_path)
+    make = lambda: LogisticMF(factors=4, epochs=4, random_state=0, validation_fraction=0.1)  # noqa: E731
+
+    def stop(state):
+        if state.iteration == 2:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        make().fit(stored, checkpoint=tmp_path / "state", callback=stop)
+    resumed = make().fit(Interactions.open(tmp_path / "store"), checkpoint=tmp_path / "state")
+    assert_same(resumed, make().fit(stored))
+
+
+@pytest.mark.parametrize("cls", [BiasedMF, CosineMF])
+def test_after_a_fit_from_a_store_a_model_learns_and_is_saved_as_after_one_in_memory(tmp_path, cls):
+    models = [cls(factors=4, epochs=2, random_state=0).fit(one) for one in both("likes", tmp_path)]
+    for number, model in enumerate(models):
+        if cls is CosineMF:
+            model.update([3, 9999], [7, 8], [1, 0])
+        model.partial_fit(([3, 9998], [7, 8], [1.0, 1.0]))
+        model.partial_fit_users([9997], sp.csr_array(([1.0], ([0], [3])), shape=(1, len(model.item_factors))))
+        model.save(tmp_path / f"{number}.safetensors")
+    one, other = (cls.load(tmp_path / f"{number}.safetensors") for number in range(2))
+    np.testing.assert_array_equal(one.user_factors, other.user_factors)
+    assert (one.interactions_.to_scipy() != other.interactions_.to_scipy()).nnz == 0
+
+
+def test_what_needs_the_interactions_in_memory_says_so_before_it_starts(tmp_path, monkeypatch):
+    _, stored = both("likes", tmp_path)
+    model = CosineMF(factors=4, epochs=2, random_state=0).fit(stored)
+    before = model.user_factors.copy()
+    monkeypatch.setattr(_memory, "available_bytes", lambda: 1000)
+    row = sp.csr_array(([1.0], ([0], [3])), shape=(1, len(model.item_factors)))
+    for name, call in (
+        ("partial_fit", lambda: model.partial_fit(([3], [7], [1.0]))),
+        ("partial_fit_users", lambda: model.partial_fit_users([3], row)),
+    ):
+        with pytest.raises(MemoryError, match=rf"{name} needs the interactions of the fit in memory, where they would"):
+            call()
+    np.testing.assert_array_equal(model.user_factors, before)
+    model.update(3, 7, 1)  # does not need them
+    assert 7 not in model.recommend(3, k=90)[0]
+    with pytest.raises(MemoryError, match="adding the events of update to those of the fit needs the interactions"):
+        model.save(tmp_path / "model.safetensors")
+
+
+def test_what_a_fit_from_a_store_refuses(tmp_path, monkeypatch):
+    _, stored = both("ratings", tmp_path)
+    with pytest.raises(ValueError, match=r"rating_range must cover the ratings, but interactions range from 0 to 5"):
+        BiasedMF(rating_range=(1, 5)).fit(stored)
+    huge = Interactions.from_batches([([1, 2], [3, 4], [1.0, 1e300])], store=tmp_path / "huge")
+    with pytest.raises(ValueError, match=r"interactions must be finite in float32, got values from 1 to 1e\+300"):
+        BiasedMF().fit(huge)
+    nothing = Interactions.from_batches([([1, 2], [3, 4], [5.0, 6.0])], store=tmp_path / "nothing")
+    with pytest.raises(ValueError, match="interactions must contain at least one known pair, got none"):
+        CosineMF().fit(nothing)
+    for limit, message in ((0, "must be a number of bytes"), ("9MB", r"is 9 MB, but this fit needs \d+ MB: raise it")):
+        with pytest.raises(ValueError, match=f"memory_limit {message}"):
+            LogisticMF(factors=4).fit(stored, memory_limit=limit)
+    if hasattr(mapped.os, "posix_fallocate"):
+
+        def full(*_):
+            raise OSError(28, "No space left on device")
+
+        monkeypatch.setattr("os.posix_fallocate", full)
+        with pytest.raises(OSError, match=r"interactions by block of .* can't be kept in .*\(the disk is full\)"):
+            LogisticMF(factors=4).fit(stored)
+
+
+def test_the_command_fit(tmp_path, capsys):
+    _, stored = both("ratings", tmp_path)
+    command = ["fit", str(tmp_path / "store"), "--memory-limit", "500MB", "-o", str(tmp_path / "model.safetensors"),
+               "--random-state", "0", "--factors", "4", "--set", "epochs=2"]  # fmt: skip
+    assert main([*command, "--model", "biased-mf"]) == 0
+    expected = BiasedMF(factors=4, epochs=2, random_state=0).fit(stored)
+    np.testing.assert_array_equal(BiasedMF.load(tmp_path / "model.safetensors").user_factors, expected.user_factors)
+    assert main([*command, "--model", "bpr"]) == 1
+    assert "has no memory limit: choose one of biased-mf, cosine-mf, explicit-als," in capsys.readouterr().err
+
+
+MEASURED = """
+import sys
+from pathlib import Path
+from alternant import Interactions
+from alternant.models import MODELS
+import scipy.sparse as sp, numpy as np
+
+cls, stored = MODELS[sys.argv[1]], Interactions.open(sys.argv[2])
+cls(factors=2, epochs=1).fit(sp.csr_array(np.eye(3) * [1, 1, 0.5]))  # loads the libraries
+Path("/proc/self/clear_refs").write_text("5")
+model = cls(factors=30, epochs=2, random_state=0, validation_fraction=0.1)
+needed = model.fit_memory(*stored.shape, stored.nnz)
+limit = needed.least if sys.argv[3] == "limit" else needed.in_memory - needed.entries
+model.fit(stored, memory_limit=limit)
+peak = next(int(line.split()[1]) for line in Path("/proc/self/status").read_text().splitlines() if "VmHWM" in line)
+print(peak * 1024, limit, needed.in_memory)
+"""
+
+
+@pytest.mark.nightly
+@pytest.mark.parametrize("name", ["biased-mf", "cosine-mf", "logistic-mf"])
+@pytest.mark.parametrize("way", ["store", "limit"])
+def test_resident_memory_stays_below_the_limit(tmp_path, monkeypatch, name, way):
+    """The lowest limits of ten million pairs: about half, and a third, of what the fit takes in memory."""
+    monkeypatch.undo()
+    if not sys.platform.startswith("linux"):
+        pytest.skip("resident memory is read from /proc, which only Linux has")
+    n_users, n_items, per_user = 500_000, 20_000, 20
+
+    def batches():
+        rng = np.random.default_rng(0)
+        for _ in range(10):
+            rows, width = n_users // 10, n_items // per_user
+            indices = np.sort(rng.integers(0, width, (rows, per_user)) * per_user + np.arange(per_user))
+            values = rng.integers(0, 2, indices.size) + (name != "cosine-mf")
+            indptr = np.arange(rows + 1) * per_user
+            yield sp.csr_array((values.astype(float), indices.reshape(-1), indptr), shape=(rows, n_items))
+
+    Interactions.from_batches(batches, store=tmp_path / "store")
+    command = [sys.executable, "-c", MEASURED, name, str(tmp_path / "store"), way]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    peak, limit, in_memory = map(int, done.stdout.split())
+    assert peak < limit < (0.5 if way == "limit" else 0.75) * in_memory
