@@ -61,6 +61,16 @@ def test_the_numbers_are_those_in_memory(tmp_path, monkeypatch, kind, names, blo
     assert evaluate(models[1], inputs[1], k=3).means == evaluate(models[1], memory[1], k=3).means
 
 
+def test_some_users_of_a_store_are_read_without_making_all_ids(tmp_path):
+    train, _ = tables()
+    given = stored(train, tmp_path / "store", NAMES["texts"])
+    memory = Interactions.from_arrays(NAMES["texts"](train[0]), train[1] * 3 + 1, train[2])
+    some, expected = given[[5, 2]], memory[[5, 2]]
+    assert some.user_ids.tolist() == expected.user_ids.tolist()
+    assert (some.matrix != expected.matrix).nnz == 0
+    assert "_memory" not in given._users.__dict__
+
+
 @pytest.mark.parametrize("names", NAMES)
 def test_users_and_items_in_another_order(tmp_path, monkeypatch, names):
     """The test set has some of the users and items only, and the model numbers its own in another order."""

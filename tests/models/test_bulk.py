@@ -305,11 +305,12 @@ def test_lists_are_full_although_most_items_are_equal(library, options, length):
             assert len(set(found.tolist())) == len(found)
 
 
-@pytest.mark.parametrize(("library", "options"), [("faiss", {}), ("faiss", {"factory": "IVF8,Flat"}), ("usearch", {})])
+@pytest.mark.parametrize(("library", "options"), [
+    ("faiss", {}), ("faiss", {"factory": "IVF8,Flat"}), ("usearch", {}), ("hnswlib", {}),
+])  # fmt: skip
 def test_items_reach_an_index_in_blocks(library, options, monkeypatch):
     """The lists are those of an index made at once, and no second copy of all items is made meanwhile."""
     rng = np.random.default_rng(0)
-    pytest.importorskip(library, reason=f"the index is one of {library}")
     sides = rng.standard_normal((40, 16)), rng.standard_normal((20_000, 16))
     model = CosineMF.from_factors(*sides)  # unit vectors in float32 would be a copy
     whole = index_of(model, library, **options).search(np.arange(40), 5, exclude_seen=False)

@@ -100,7 +100,9 @@ def evaluate(
         \text{Gini} = \frac{\sum_i (2 i - n - 1) e_{(i)}}{n \sum_i e_i}
 
     The score matrix is never stored: the `top_k` kernel ranks 4096 users at a time, and the AUC counts the items above
-    each test item. Both are multi-threaded and bit-identical for any number of threads.
+    each test item. Both are multi-threaded and bit-identical for any number of threads. Test interactions in a store
+    and memory-mapped factors and interactions of the model are read in the same blocks; the results take memory for
+    each user with test items.
 
     References
     ----------

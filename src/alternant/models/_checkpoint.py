@@ -84,7 +84,7 @@ class Checkpoint:
         """
         if options.checkpoint is None:
             return None
-        parameters = {name: _plain(value) for name, value in model.get_params().items() if name not in FREE}
+        parameters = {name: plain_value(value) for name, value in model.get_params().items() if name not in FREE}
         parameters["backend"] = backend.name if backend.simd is None else f"{backend.name}, {backend.simd}"
         start = [model.user_factors, model.item_factors] if _starts_warm(model) else []
         fit = {
@@ -216,7 +216,7 @@ def _starts_warm(model: Any) -> bool:
     return bool(getattr(model, "warm_start", False)) and getattr(model, "user_factors", None) is not None
 
 
-def _plain(value: Any) -> Any:
+def plain_value(value: Any) -> Any:
     """Return a parameter as JSON represents it; of a random generator, a digest of its state."""
     if isinstance(value, np.random.Generator):
         value = value.bit_generator.state
@@ -228,7 +228,7 @@ def _plain(value: Any) -> Any:
     if isinstance(value, (type, np.dtype)):
         return np.dtype(value).name
     if isinstance(value, (list, tuple)):
-        return [_plain(part) for part in value]
+        return [plain_value(part) for part in value]
     if isinstance(value, float) and np.isnan(value):
         return "nan"
     if isinstance(value, np.generic):

@@ -27,7 +27,7 @@ from .._utils.mapped import release
 from .._utils.threads import map_parallel, resolve_num_threads
 from ..data.csr import CSR
 from ..data.io.list_files import ParquetLists
-from ._checkpoint import _plain
+from ._checkpoint import plain_value
 
 if TYPE_CHECKING:
     from ._bulk import Work
@@ -96,8 +96,8 @@ def _run(work: Work, lists: ParquetLists, shard_size: int) -> dict[str, Any]:
         "index": _of_index(work),
     }
     run = {
-        "model": type(model).__name__, "version": version("alternant"), "digest": digest(_of_model(work), threads),
-        "parameters": parameters, "others": {name: digest(parts, threads) for name, parts in others.items()},
+        "model": type(model).__name__, "version": version("alternant"), "digest": _digest(_of_model(work), threads),
+        "parameters": parameters, "others": {name: _digest(parts, threads) for name, parts in others.items()},
     }  # fmt: skip
     return dict(json.loads(json.dumps(run)))
 
@@ -105,7 +105,7 @@ def _run(work: Work, lists: ParquetLists, shard_size: int) -> dict[str, Any]:
 def _of_model(work: Work) -> Iterator[Any]:
     """Yield what decides the lists of a model."""
     model = work.model
-    parameters = {name: _plain(value) for name, value in sorted(model.get_params().items()) if name not in FREE}
+    parameters = {name: plain_value(value) for name, value in sorted(model.get_params().items()) if name not in FREE}
     state = {name: getattr(model, name, None) for name in model._fitted_state if name not in FREE_STATE}
     yield from (type(model).__name__, parameters, state)
     for factors in (*(() if work.new else (work.user_factors,)), work.item_factors):
@@ -130,7 +130,7 @@ def _of_index(work: Work) -> list[Any]:
     return parts
 
 
-def digest(parts: Iterable[Any], num_threads: int) -> str:
+def _digest(parts: Iterable[Any], num_threads: int) -> str:
     """Return a digest of arrays, with their dtypes and shapes, and of anything between them by its repr.
 
     Long arrays are divided into chunks, which are read by several threads; memory maps are released.
