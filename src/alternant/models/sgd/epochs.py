@@ -116,8 +116,8 @@ class EpochModel(FoldInUsersModel):
         Parameters
         ----------
         interactions : Interactions, or sparse matrix or array, or dense array, shape (n_users, n_items)
-            The values of the known pairs. From a store (`Interactions.from_parquet`), `BPR` and `ContrastiveMF` read them
-            into memory, other models in parts.
+            The values of the known pairs. From a store (`Interactions.from_parquet`), `BPR` and `ContrastiveMF` read
+            them into memory, other models in parts.
         y : None
             Not used; present for compatibility with scikit-learn.
         validation : as `interactions`, of the same shape, optional
