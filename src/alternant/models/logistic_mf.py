@@ -139,7 +139,6 @@ class LogisticMF(StochasticModel):
     JMLR 12, 2011.
     """
 
-    bytes_per_pair: ClassVar[int] = 40
     traits: ClassVar[Traits] = Traits(
         "implicit", "clicks, plays, purchases, as probabilities", "stochastic gradient descent"
     )

@@ -241,7 +241,9 @@ class TrainingState:
         self, model: StochasticModel, train: CSR, held_out: CSR | None, rng: np.random.Generator,
         start: Factors | None = None, pool: Pool | None = None, files: FilePool | None = None,
     ) -> None:  # fmt: skip
-        self.model, self.backend, self.pool = model, model._backend(), pool or Pool()
+        self.model, self.backend = model, model._backend()
+        # A pool in memory keeps what is freed for arrays of the same size, which the initial factors would wait for.
+        self.pool = pool if isinstance(pool, FilePool) else None
         continued = start is not None
         self.state = model._known_state() if continued else model._data_state(train)
         start = model._start(train.shape, rng, self.state, self.pool) if start is None else start
