@@ -23,7 +23,7 @@ from alternant._utils.messages import about, parameter, refusal
 from alternant.cli import app as cli
 from alternant.cli.commands import COMMANDS
 from alternant.cli.printing import print_table
-from alternant.evaluation import evaluate, leave_one_out
+from alternant.evaluation import evaluate, leave_one_out, random_split
 from alternant.models import MODELS
 
 pyarrow = pytest.importorskip("pyarrow", reason="tables in files are read by pyarrow")
@@ -280,6 +280,21 @@ def test_evaluate_prints_the_numbers_of_evaluate(run, folder):
     assert code == 0
     assert str(expected) in out
     assert max(map(len, out.splitlines())) <= 80
+
+
+def test_evaluate_splits_a_store_into_stores_that_are_gone_afterwards(run, folder):
+    data = Interactions.from_file(folder / "ratings.csv", user="userId", item="movieId")
+    rows, columns = data.matrix.nonzero()
+    Interactions.from_batches([(data.user_ids[rows], data.item_ids[columns])], store=folder / "events.store")
+    stored, before = Interactions.open(folder / "events.store"), sorted(folder.iterdir())
+    code, out, err = run("evaluate", "events.store", "--factors", 4, "--random-state", 0, "--baseline", "-k", 5,
+                         "--memory-limit", "1GB")  # fmt: skip
+    assert (code, err, sorted(folder.iterdir())) == (0, "", before)
+    train, test = random_split(stored, 0.2, random_state=0, stores=(folder / "train", folder / "test"))
+    expected = evaluate(ImplicitALS(factors=4, random_state=0).fit(train), test, k=5)
+    assert f"ImplicitALS, split random\n{expected}\n\nPopularity" in out
+    code, _, err = run("evaluate", "events.store", "--split", "leave-one-out")
+    assert (code, "a store is split at random, got --split leave-one-out: leave it out" in err) == (1, True)
 
 
 def test_info_of_a_model(run):

@@ -122,6 +122,13 @@ def open_store(arguments: argparse.Namespace) -> Interactions:
     return Interactions.open(arguments.file)
 
 
+def check_memory_limit(arguments: argparse.Namespace, model: Any, data: Any) -> None:
+    """Raise for a memory limit if the model has none."""
+    if arguments.memory_limit is not None and not model.fit_memory(*data.shape, data.nnz).streams:
+        names = ", ".join(name for name in MODELS if MODELS[name]().fit_memory(1, 1, 1).streams)
+        raise ValueError(f"--model {arguments.model} has no memory limit: choose one of {names}")
+
+
 def read_interactions(arguments: argparse.Namespace) -> Interactions:
     """Read the table that a model is fitted on."""
     columns: dict[str, Any] = {name: _column(getattr(arguments, name)) for name in ("user", "item", "value", "time")}

@@ -87,6 +87,12 @@ def add_model(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--json", action="store_true", help="print one JSON document")
 
 
+def add_memory_limit(parser: argparse.ArgumentParser) -> None:
+    """Declare the memory that a fit may take."""
+    parser.add_argument("--memory-limit", metavar="SIZE", help="the memory that the fit may take, such as 4GB: if "
+                        "factors don't fit, they are kept in files (default: no limit)")  # fmt: skip
+
+
 def add_saved(parser: argparse.ArgumentParser, json_lines: str = "") -> None:
     """Declare a saved model, the length of its lists, and titles to print in them."""
     parser.add_argument("model_file", metavar="MODEL", help="a saved model")

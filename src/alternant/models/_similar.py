@@ -120,7 +120,7 @@ class Similar(RawIds):
         """Return the number of interactions of each item; None if it is unknown."""
         rows, items = getattr(self, "interactions_", None), self._count("item")
         if rows is not None and rows.shape[1] == items:
-            return column_counts(rows.indices, items)
+            return column_counts(rows.indices, rows.shape[1])
         kept: NDArray[np.int64] | None = getattr(self, "_kept_item_counts", None)
         return kept if kept is not None and len(kept) == items else None
 

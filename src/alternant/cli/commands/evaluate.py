@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Callable
+from contextlib import nullcontext
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ...data.events import Events
@@ -16,8 +19,18 @@ from ...evaluation import (
     split_kind,
 )
 from ...models import Popularity
-from ..inputs import kind_of, make_model, read_events, read_interactions, require_values, weigh_alike
-from ..options import add_model, add_table, positive
+from ..inputs import (
+    check_memory_limit,
+    kind_of,
+    make_model,
+    open_store,
+    read_events,
+    read_interactions,
+    require_columns,
+    require_values,
+    weigh_alike,
+)
+from ..options import add_memory_limit, add_model, add_table, positive
 from ..printing import print_json
 
 if TYPE_CHECKING:
@@ -35,8 +48,9 @@ SPLITS: dict[str, Callable[..., Any]] = {
 
 def add_options(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
-    add_table(parser)
+    add_table(parser, stores=True)
     add_model(parser)
+    add_memory_limit(parser)
     parser.add_argument("--split", choices=tuple(SPLITS), default="random", metavar="NAME",
                         help=f"how to split the table: {', '.join(SPLITS)} (default: random)")  # fmt: skip
     parser.add_argument("--fraction", type=float, metavar="X", help="fraction to hold out (default: 0.2 for random and "
@@ -56,28 +70,52 @@ def run(arguments: argparse.Namespace) -> None:
         raise ValueError(
             "--baseline ranks items and doesn't predict ratings: leave it out, or name a ranking metric, such as ndcg"
         )
-    require_values(arguments)
-    events = read_events(arguments)
-    data: Any = read_interactions(arguments) if events is None else events
+    store = Path(arguments.file).is_dir()
+    if not store:
+        require_columns(arguments)
+        require_values(arguments)
+    events = None if store else read_events(arguments)
+    data: Any = open_store(arguments) if store else read_interactions(arguments) if events is None else events
+    check_memory_limit(arguments, model, data)
+    # The parts of a store are stores, too, beside it: temporary folders of the system may be in memory.
+    beside = Path(arguments.file).absolute().parent
+    with tempfile.TemporaryDirectory(prefix=".alternant-", dir=beside) if store else nullcontext() as folder:
+        results = _measure(model, data, arguments, ranked, folder)
+    if arguments.json:
+        print_json({"split": arguments.split, **{name: result.to_dict() for name, result in results.items()}})
+        return
+    for name, result in results.items():
+        print(f"{name}, split {arguments.split}\n{result}" + ("\n" if name != list(results)[-1] else ""))
+
+
+def _measure(
+    model: Any, data: Any, arguments: argparse.Namespace, ranked: list[str], folder: str | None
+) -> dict[str, Any]:
+    """Return the evaluation of the model and, if wanted, of the baseline."""
     lengths = sorted({min(k, data.shape[1]) for k in arguments.k or [10, 20, 100]})
     options: dict[str, Any] = {"k": lengths, "metrics": arguments.metrics}
-    train, test, known = _split(data, arguments)
+    train, test, known = _split(data, arguments) if folder is None else _split_store(data, arguments, folder)
     if isinstance(train, Events):
         train, known = weigh_alike(train, known, arguments)
     if test.nnz == 0:
         raise ValueError(
             f"--split {arguments.split} can't hold out any interaction of {arguments.file!r}: no user has more than one"
         )
-    results = {}
-    fitted = {type(model).__name__: model} | ({"Popularity": Popularity()} if arguments.baseline else {})
-    for name, one in fitted.items():
-        wanted = options if one is model or arguments.metrics is None else options | {"metrics": ranked}
-        results[name] = evaluate(one.fit(train), test, user_items=known, **wanted)
-    if arguments.json:
-        print_json({"split": arguments.split, **{name: result.to_dict() for name, result in results.items()}})
-        return
-    for name, result in results.items():
-        print(f"{name}, split {arguments.split}\n{result}" + ("\n" if name != list(results)[-1] else ""))
+    limit = {} if arguments.memory_limit is None else {"memory_limit": arguments.memory_limit}
+    results = {type(model).__name__: evaluate(model.fit(train, **limit), test, user_items=known, **options)}
+    if arguments.baseline:
+        wanted = options if arguments.metrics is None else options | {"metrics": ranked}
+        results["Popularity"] = evaluate(Popularity().fit(train), test, user_items=known, **wanted)
+    return results
+
+
+def _split_store(data: Interactions, arguments: argparse.Namespace, folder: str) -> tuple[Any, Any, None]:
+    """Return the training data and the test data, as stores in a folder."""
+    if arguments.split != "random":
+        raise ValueError(f"a store is split at random, got --split {arguments.split}: leave it out")
+    fraction = 0.2 if arguments.fraction is None else arguments.fraction
+    stores = Path(folder) / "train", Path(folder) / "test"
+    return *random_split(data, fraction, random_state=arguments.random_state or 0, stores=stores), None
 
 
 def _split(data: Interactions | Events, arguments: argparse.Namespace) -> tuple[Any, Any, Any]:

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 
 from ..._utils.atomic import check_target
 from ...data.internals import ids_of
-from ...models import MODELS
 from ...models.internals import check_can_be_saved
 from ..inputs import (
+    check_memory_limit,
     make_model,
     open_store,
     read_events,
@@ -22,7 +22,7 @@ from ..inputs import (
     require_values,
     weigh,
 )
-from ..options import add_feature_id, add_features, add_model, add_table, positive
+from ..options import add_feature_id, add_features, add_memory_limit, add_model, add_table, positive
 from ..printing import plain, print_json
 from ..summary import summary
 
@@ -45,8 +45,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
                         "it was killed, resumes from there")  # fmt: skip
     parser.add_argument("--every", type=positive, default=1, metavar="N",
                         help="save it after each Nth iteration (default: 1)")  # fmt: skip
-    parser.add_argument("--memory-limit", metavar="SIZE", help="the memory that the fit may take, such as 4GB: if "
-                        "factors don't fit, they are kept in files (default: no limit)")  # fmt: skip
+    add_memory_limit(parser)
     parser.add_argument("-o", "--output", required=True, metavar="FILE", help="where to save the model")
 
 
@@ -80,10 +79,8 @@ def run(arguments: argparse.Namespace) -> None:
                 f"--output must not be in the folder of --checkpoint, got {arguments.output!r}: choose another name"
             )
         options |= {"checkpoint": arguments.checkpoint, "every": arguments.every}
+    check_memory_limit(arguments, model, data)
     if arguments.memory_limit is not None:
-        if not model.fit_memory(*data.shape, data.nnz).streams:
-            names = ", ".join(name for name in MODELS if MODELS[name]().fit_memory(1, 1, 1).streams)
-            raise ValueError(f"--model {arguments.model} has no memory limit: choose one of {names}")
         options["memory_limit"] = arguments.memory_limit
     start = time.perf_counter()
     model.fit(data, **options)
