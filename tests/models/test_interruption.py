@@ -121,9 +121,12 @@ def test_rankings_divided_into_calls_are_the_same(monkeypatch):
     counted = copy.copy(backend)
     counted.top_k = lambda *arguments: calls.append(len(arguments[0])) or backend.top_k(*arguments)
     monkeypatch.setattr(ImplicitALS, "_backend", lambda self: counted)
-    for one, other in zip(whole, results(), strict=True):
-        np.testing.assert_array_equal(one, other)
-    assert max(calls) == 7
+    for seconds, longest in ((0, 7), (1e9, 43)):  # calls grow as long as they end before: 7 users, then all others
+        monkeypatch.setattr(_base, "SECONDS_PER_CALL", seconds)
+        calls.clear()
+        for one, other in zip(whole, results(), strict=True):
+            np.testing.assert_array_equal(one, other)
+        assert max(calls) == longest
 
 
 @pytest.mark.nightly

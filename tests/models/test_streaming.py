@@ -41,7 +41,8 @@ def small_parts(monkeypatch):
     monkeypatch.setattr(mapped, "BLOCK_BYTES", 1 << 15)
     monkeypatch.setattr(mapped, "SMALLEST_FILE", 1)
     monkeypatch.setattr(half_sweep, "ENTRIES_PER_CALL", 500)
-    for module in (mapped, observed, explicit_objective):
+    monkeypatch.setattr(observed, "ENTRIES_PER_SUM", 700)
+    for module in (mapped, explicit_objective):
         monkeypatch.setattr(module, "ENTRIES", 700)
     monkeypatch.setattr(tensor_file, "CHUNK", 1 << 10)
 
