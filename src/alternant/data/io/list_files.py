@@ -47,7 +47,8 @@ class ParquetLists:
     ) -> None:  # fmt: skip
         import pyarrow as pa
 
-        self.titles, self.names = titles, names
+        self.titles: NDArray[Any] | None = titles
+        self.names: dict[str, str] = names
         of_users = type_of_ids("user", users)
         self._items = None if items is None else arrow_values("item", items.values)
         self._titles = None if titles is None else arrow_values("title", titles)

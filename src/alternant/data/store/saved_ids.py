@@ -26,7 +26,8 @@ class TextIds(Ids):
     """Ids that are strings in ascending order, mapped from files; Python objects are made of all only if needed."""
 
     def __init__(self, offsets: NDArray[np.int64], text: NDArray[np.uint8]) -> None:
-        self.offsets, self.text = offsets, text
+        self.offsets: NDArray[np.int64] = offsets
+        self.text: NDArray[np.uint8] = text
         self._count = len(offsets) - 1
 
     def __reduce__(self) -> tuple[type[Ids], tuple[NDArray[Any]]]:

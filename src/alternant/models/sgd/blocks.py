@@ -52,12 +52,16 @@ class Blocks(Protocol):
 class InMemory:
     """All of them in one call."""
 
+    grid: Grid
+    row_order: NDArray[np.int64]
+    column_order: NDArray[np.int64]
+
     def __init__(
         self, rows: CSR, blocks: int, rng: np.random.Generator, targets: Targets, num_threads: int, backend: Backend
     ) -> None:
         found = cut(rows.indptr, rows.indices, rows.shape[1], blocks, rng, num_threads, backend)
         self.grid, self.row_order, self.column_order, entries = found
-        self.values = targets(rows.data[entries])
+        self.values: NDArray[Any] = targets(rows.data[entries])
 
     @property
     def number(self) -> int:
@@ -71,6 +75,9 @@ class InMemory:
 
 class InFiles:
     """A call for each round; the next one is prefetched, and the last one released."""
+
+    row_order: NDArray[np.int64]
+    column_order: NDArray[np.int64]
 
     def __init__(
         self, rows: CSR, blocks: int, rng: np.random.Generator, targets: Targets, num_threads: int, backend: Backend,

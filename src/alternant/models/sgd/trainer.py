@@ -233,6 +233,7 @@ class TrainingState:
     squares: Factors | None
     counts: tuple[NDArray[np.int64], NDArray[np.int64]]
     negatives: NDArray[np.float64] | None
+    nnz: int
     num_threads: int
     held_out: HeldOut | None
     inverse_orders: tuple[NDArray[np.int64], NDArray[np.int64]]
@@ -243,7 +244,7 @@ class TrainingState:
     ) -> None:  # fmt: skip
         self.model, self.backend = model, model._backend()
         # A pool in memory keeps what is freed for arrays of the same size, which the initial factors would wait for.
-        self.pool = pool if isinstance(pool, FilePool) else None
+        self.pool: FilePool | None = pool if isinstance(pool, FilePool) else None
         continued = start is not None
         self.state = model._known_state() if continued else model._data_state(train)
         start = model._start(train.shape, rng, self.state, self.pool) if start is None else start
