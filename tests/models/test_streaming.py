@@ -207,7 +207,7 @@ def test_one_side_at_a_time_is_in_memory(tmp_path, monkeypatch, cls):
         model.set_params(warm_start=warm, iterations=iterations)
         tracemalloc.start()  # which does not count memory maps
         model.fit(stored, checkpoint=None if warm else tmp_path / "state")
-        assert tracemalloc.get_traced_memory()[1] < needed.fixed + needed.vectors + side / 2, (iterations, warm)
+        assert tracemalloc.get_traced_memory()[1] < needed.fixed + needed.vectors + side / 2
         tracemalloc.stop()
 
 

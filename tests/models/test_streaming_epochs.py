@@ -1,5 +1,6 @@
 """BiasedMF, CosineMF and LogisticMF on a store, read round by round: the bits of a fit in memory."""
 
+import os
 import subprocess
 import sys
 
@@ -113,18 +114,26 @@ def _keys(rows):
     return users * rows.shape[1] + items
 
 
-def test_a_fit_from_a_store_resumes_from_its_checkpoint(tmp_path):
-    _, stored = both("ones", tmp_path)
-    make = lambda: LogisticMF(factors=4, epochs=4, random_state=0, validation_fraction=0.1)  # noqa: E731
+@pytest.mark.parametrize(("cls", "kind"), [(LogisticMF, "ones"), (BiasedMF, "ratings"), (CosineMF, "likes")])
+@pytest.mark.parametrize("from_store", [True, False])
+def test_a_checkpoint_is_that_of_the_same_interactions_wherever_they_are(tmp_path, cls, kind, from_store):
+    memory, stored = both(kind, tmp_path)
+    make = lambda: cls(factors=4, epochs=4, random_state=0, validation_fraction=0.1)  # noqa: E731
 
     def stop(state):
         if state.iteration == 2:
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        make().fit(stored, checkpoint=tmp_path / "state", callback=stop)
-    resumed = make().fit(Interactions.open(tmp_path / "store"), checkpoint=tmp_path / "state")
-    assert_same(resumed, make().fit(stored))
+        make().fit(stored if from_store else memory, checkpoint=tmp_path / "state", callback=stop)
+    other = memory if from_store else Interactions.open(tmp_path / "store")
+    assert_same(make().fit(other, checkpoint=tmp_path / "state"), make().fit(memory))
+
+
+def test_a_store_that_can_t_be_written_beside_is_fitted(tmp_path, monkeypatch):
+    memory, stored = both("ones", tmp_path)
+    monkeypatch.setattr(os, "access", lambda *_: False)  # a read-only folder; root may write to any
+    assert_same(*(LogisticMF(factors=4, epochs=2, random_state=0).fit(one) for one in (stored, memory)))
 
 
 @pytest.mark.parametrize("cls", [BiasedMF, CosineMF])

@@ -16,6 +16,7 @@ from .._utils.messages import parameter, refusal
 from .._utils.validation import check_boolean, check_integer, check_pair
 from ..data.csr import CSR
 from ..data.interactions import Interactions
+from ..data.internals import is_stored
 from ..data.validation import is_sparse
 from ..models import ExplicitALS, ImplicitALS
 from ..models._checkpoint import Checkpoint, Snapshot
@@ -259,6 +260,11 @@ def _divide(model: Fittable, source: Any, cluster: Cluster, shards: int | None) 
     if isinstance(source, Parquet):
         rated = float(model.missing_value) if isinstance(model, ExplicitALS) else None
         divided = ParquetShards(source, cluster, dtype, lambda rows: shards or _default_shards(rows), rated)
+    elif isinstance(source, Interactions) and is_stored(source):
+        raise TypeError(
+            "source must not be in a store, which is on one machine: pass alternant.distributed.Parquet(folder, "
+            "user=..., item=...) with the files that it was read from"
+        )
     elif isinstance(source, Interactions) or is_sparse(source):
         matrix, ids = model._matrix_and_ids(source)
         rows = model._check_rows("source", matrix, dtype, copy=True)

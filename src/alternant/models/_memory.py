@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import tempfile
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .._utils.mapped import FilePool, is_mapped
@@ -12,8 +13,6 @@ from .._utils.memory import available_bytes, human_bytes
 from .._utils.pool import CACHE_LINE, Pool
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     import numpy as np
 
     from ..data.csr import CSR

@@ -20,7 +20,7 @@ from ...data.csr import CSR
 from ...data.events import refuse_events
 from ...data.interactions import Interactions
 from ...kernels import Factors
-from .._checkpoint import Checkpoint, Snapshot
+from .._checkpoint import Checkpoint, InDtype, Snapshot
 from .._fit_loop import Callback, FitLoop, FitOptions, History, Iteration, Stopping, TrainingData
 from .._fold_in import FoldInUsersModel
 from .._memory import pool_for
@@ -45,16 +45,11 @@ class FitData:
     rows: CSR  # of a store: memory-mapped, with its values
     pool: Pool  # of factors that are read in order
     files: FilePool | None = None  # of what is computed from interactions in a store; None: they are in memory
-    name: str | None = None  # of a store: a digest of it
-
-    def inputs(self) -> list[Any]:
-        """Return what names the data of a checkpoint."""
-        return arrays_of(self.rows) if self.name is None else [self.rows.shape, self.name]
 
 
-def arrays_of(rows: CSR) -> list[Any]:
-    """Return the parts of a matrix."""
-    return [rows.shape, rows.indptr, rows.indices, rows.data]
+def arrays_of(rows: CSR, dtype: np.dtype[Any]) -> list[Any]:
+    """Return what names a matrix in a checkpoint, with values in this dtype: the same in memory as from a store."""
+    return [rows.shape, rows.indptr, rows.indices, InDtype(rows.data, dtype)]
 
 
 class Training(Protocol):
@@ -163,7 +158,7 @@ class EpochModel(FoldInUsersModel):
         if len(rows.indices) == 0:
             raise ValueError(f"interactions must contain at least one known pair, got none in shape {rows.shape}")
         held_out = None if validation is None else self._checked_validation(validation, rows.shape, ids)
-        inputs = data.inputs() if held_out is None else [*data.inputs(), *arrays_of(held_out)]
+        inputs = [part for one in (rows, held_out) if one is not None for part in arrays_of(one, np.dtype(self.dtype))]
         kept = Checkpoint.of(self, options, self._backend(), inputs)
         rng = random_generator(self.random_state)
         if kept is not None:

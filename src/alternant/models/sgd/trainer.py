@@ -109,7 +109,7 @@ class StochasticModel(EpochModel, FoldInModel):
         needed = replace(self.fit_memory(*matrix.shape, matrix.nnz), entries=0)
         pool = pool_for(parse_bytes("memory_limit", memory_limit), needed, matrix.path)
         files = files_of_interactions(matrix.path)
-        return FitData(stored_rows(self, name, matrix, files), pool, files, matrix.digest)
+        return FitData(stored_rows(self, name, matrix, files), pool, files)
 
     def _are_known(self, values: NDArray[Any]) -> NDArray[np.bool_] | None:
         """Return which values of pairs in a store the model learns from; None for all."""
