@@ -29,6 +29,8 @@ class Machine:
         Seconds for a task of the scheduler.
     answer : float
         Seconds until the driver knows that a round of tasks has ended, besides their own time.
+    delay : float
+        Seconds that a message is on its way, one-way.
     """
 
     user_entry: float
@@ -37,6 +39,7 @@ class Machine:
     bandwidth: float
     task: float
     answer: float
+    delay: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -82,6 +85,22 @@ class Fit:
         vectors = self.items * self.factors / roots * (1 + self.steps) * machine.number
         return own * (machine.user_entry + (2 + self.steps) * machine.item_entry) + vectors
 
+    def messages(self) -> int:
+        """Messages of an iteration that wait for each other, besides those of the answers.
+
+        A task that follows another waits for two, to the scheduler and from it; two more, a request and its answer, if
+        what it needs is on another worker.
+        """
+        W, S = self.workers, self.shards
+        levels = math.ceil(math.log2(W)) if W > 1 else 0
+        tree = 2 * math.ceil(math.log2(S)) + 2 * levels if S > 1 else 0
+        copies = 1  # Dask's broadcast: each copy makes two more
+        broadcast = 2
+        while copies < W:
+            copies, broadcast = 3 * copies, broadcast + 4
+        # Y to all, each block of x to all; two sums, the start; each round: directions to all, products, a sum, a step
+        return (1 + self.blocks) * broadcast + (2 + tree + 2) + self.rounds * (2 + 4 + tree + 2)
+
     def tasks(self) -> int:
         """Tasks of an iteration."""
         S = self.shards
@@ -90,7 +109,8 @@ class Fit:
     def seconds(self, machine: Machine) -> float:
         """Seconds of an iteration."""
         scheduled = self.tasks() * machine.task + (self.rounds + 3) * machine.answer
-        return self.seconds_of_compute(machine) + self.seconds_on_the_network(machine) + scheduled
+        delayed = self.messages() * machine.delay
+        return self.seconds_of_compute(machine) + self.seconds_on_the_network(machine) + scheduled + delayed
 
     def worker_memory(self) -> float:
         """Bytes of a worker: its interactions in both orders, three copies of its users, three of all items."""
@@ -106,8 +126,9 @@ def needed_items(items: int, interactions: float, exponent: float = 0.9) -> floa
 
 def main() -> None:
     """Print what 1e9 to 1e11 interactions take, and how many items a shard needs."""
-    # 32 cores, 10 Gbit/s
-    machine = Machine(user_entry=2e-9, item_entry=1e-9, number=5e-8, bandwidth=1.25e9, task=5e-4, answer=0.02)
+    # 32 cores, 10 Gbit/s, 0.1 ms
+    machine = Machine(user_entry=2e-9, item_entry=1e-9, number=5e-8, bandwidth=1.25e9, task=5e-4, answer=0.02,
+                      delay=1e-4)  # fmt: skip
     print(f"{'interactions':>12} {'machines':>8} {'GB sent':>8} {'compute s':>9} {'network s':>9} {'tasks s':>8} "
           f"{'iteration s':>11} {'GB each':>8}")  # fmt: skip
     for interactions, users, items, workers in ((1e9, 2e7, 2e6, 10), (1e10, 1e8, 5e6, 30), (1e11, 1e9, 1e7, 100)):

@@ -58,24 +58,35 @@ def scheduler_times(client: Any, tasks: int = 300) -> tuple[float, float]:
     return many, (time.perf_counter() - start) / 20
 
 
-def bandwidth(client: Any, answer: float) -> float:
-    """Return bytes a second from one worker to the next, for arrays as large as a block; the median of five."""
+def bandwidth(client: Any, answer: float, delay: float) -> float:
+    """Return bytes a second from one worker to the next, for arrays as large as a block; the median of five.
+
+    Over a connection that is there already, as in a fit. The delay of the request and of the array is left out, but
+    what TCP waits for until it sends at full rate is not.
+    """
     addresses, times = sorted(client.nthreads()), []
     for number in range(5):
         here, there = addresses[number % len(addresses)], addresses[(number + 1) % len(addresses)]
-        made = client.submit(np.zeros, 1 << 18, workers=[here], pure=False)
-        client.submit(len, made, workers=[here], pure=False).result()
-        start = time.perf_counter()
-        client.submit(len, made, workers=[there], pure=False).result()
-        times.append(max(time.perf_counter() - start - answer, 1e-6))
+        for _ in ("connects", "counts"):
+            made = client.submit(np.zeros, 1 << 18, workers=[here], pure=False)
+            client.submit(len, made, workers=[here], pure=False).result()
+            start = time.perf_counter()
+            client.submit(len, made, workers=[there], pure=False).result()
+            seconds = time.perf_counter() - start
+        times.append(max(seconds - answer - 2 * delay, 1e-6))
     return (1 << 21) / float(np.median(times))
 
 
-def received(interfaces: list[str]) -> int:
-    """Return the bytes sent to workers: what has left through the interfaces that lead to them."""
-    lines = Path("/proc/net/dev").read_text().splitlines()[2:]
-    numbers = {name.strip(): rest.split() for name, _, rest in (line.partition(":") for line in lines)}
-    return sum(int(numbers[name][8]) for name in interfaces)
+def received(interfaces: list[str]) -> np.ndarray:
+    """Return the bytes and the packets that workers have received through their interfaces."""
+    sums = np.zeros(2, np.int64)
+    for name in interfaces:
+        process, _, interface = name.rpartition("/")
+        for line in Path(f"/proc/{process or 'self'}/net/dev").read_text().splitlines()[2:]:
+            found, _, numbers = line.partition(":")
+            if found.strip() == interface:
+                sums += np.array(numbers.split()[:2], np.int64)
+    return sums
 
 
 @contextlib.contextmanager
@@ -106,18 +117,22 @@ def main() -> None:
     parser.add_argument("--iterations", type=int, default=6)
     parser.add_argument("--repeats", type=int, default=2)
     parser.add_argument("--bandwidth", type=float, default=1e9, help="bytes a second of a link; loopback by default")
-    parser.add_argument("--network", nargs="*", default=["lo"], help="interfaces whose bytes are counted")
+    parser.add_argument("--delay", type=float, default=0.0, help="seconds from one worker to another, one-way")
+    parser.add_argument("--network", nargs="*", default=["lo"],
+                        help="interfaces whose received bytes are counted: lo, or eth0 of process 123 as 123/eth0")
     options = parser.parse_args()
     matrix = plays(options.interactions, options.users, options.items)
     with tempfile.TemporaryDirectory() as folder, connected(options) as client:
         write(matrix, Path(folder))
         source = Parquet(folder, user="user", item="item", value="rating")
         for _ in range(options.repeats):
-            timed = [client.submit(kernel_times, options.factors, threads, workers=[address], pure=False)
-                     for address, threads in client.nthreads().items()]  # fmt: skip
-            per_entry = np.array(client.gather(timed)).mean(axis=0)
+            for least in (0.0, 1.0):  # first what they import, so that then all are busy at the same time
+                timed = [client.submit(kernel_times, options.factors, threads, least, workers=[address], pure=False)
+                         for address, threads in client.nthreads().items()]  # fmt: skip
+                per_entry = np.array(client.gather(timed)).mean(axis=0)
             task, answer = scheduler_times(client)
-            machine = Machine(*per_entry, min(options.bandwidth, bandwidth(client, answer)), task, answer)
+            rate = min(options.bandwidth, bandwidth(client, answer, options.delay))
+            machine = Machine(*per_entry, rate, task, answer, options.delay)
             model = ImplicitALS(factors=options.factors, iterations=options.iterations, random_state=0)
             before, start = received(options.network), time.perf_counter()
             fit(model, source, client, shards=options.shards, show_progress=False)
@@ -125,16 +140,18 @@ def main() -> None:
             seconds = np.diff(model.history_["seconds"])
             steps = float(np.mean(model.history_["item_cg_steps"]))
             size = Fit(*matrix.shape, matrix.nnz, options.factors, options.workers, options.shards, steps,
-                       rounds=int(np.ceil(steps)) + 1)  # fmt: skip
+                       rounds=int(steps) + 1)  # fmt: skip
             print(json.dumps({
                 "workers": options.workers, "shards": options.shards, "interactions": matrix.nnz,
                 "factors": options.factors, "iteration": float(np.median(seconds)),
                 "predicted": size.seconds(machine), "compute": size.seconds_of_compute(machine),
-                "network": size.seconds_on_the_network(machine), "tasks": size.tasks(), "task": task,
+                "network": size.seconds_on_the_network(machine), "delayed": size.messages() * options.delay,
+                "messages": size.messages(), "tasks": size.tasks(), "task": task,
                 "answer": answer, "user_entry": per_entry[0], "item_entry": per_entry[1],
                 "number": per_entry[2], "bandwidth": machine.bandwidth, "steps": steps,
-                "whole": whole, "received": sent, "predicted_bytes": size.bytes() * options.iterations,
-                "load": os.getloadavg()[0],
+                "whole": whole, "received": int(sent[0]), "packets": int(sent[1]),
+                "predicted_bytes": size.bytes() * options.iterations,
+                "iterations": seconds.tolist(), "load": os.getloadavg()[0],
             }), flush=True)  # fmt: skip
 
 
