@@ -345,7 +345,7 @@ def test_a_scheduler_that_is_lost_is_named(monkeypatch, client, source):
 # Bad input
 
 
-def test_what_cannot_be_fitted_is_refused_and_nothing_changes(client, source, expected):
+def test_what_cannot_be_fitted_is_refused_and_nothing_changes(client, source, expected, tmp_path):
     before = expected.item_factors
     with pytest.raises(TypeError, match="only ImplicitALS and ExplicitALS can be fitted on a cluster, got BiasedMF"):
         fit(BiasedMF(), source, client)
@@ -362,6 +362,9 @@ def test_what_cannot_be_fitted_is_refused_and_nothing_changes(client, source, ex
             client)  # fmt: skip
     with pytest.raises(TypeError, match=r"got str: for a folder, pass alternant.distributed.Parquet\(folder, user="):
         fit(ImplicitALS(), "folder", client)
+    stored = Interactions.from_batches([([1, 2], [1, 2])], store=tmp_path / "store")
+    with pytest.raises(TypeError, match="source must not be in a store, which is on one machine: pass alternant.distri"):
+        fit(ImplicitALS(), stored, client)
     with pytest.raises(TypeError, match=r"client must be a distributed\.Client, got str: pass distributed\.Client"):
         fit(ImplicitALS(), source, "tcp://10.0.0.1:8786")
     with pytest.raises(ValueError, match="shards must be at least 1, got 0"):
