@@ -9,8 +9,8 @@ import pytest
 import scipy.sparse as sp
 
 from alternant import CosineMF, ExplicitALS, ImplicitALS, Interactions
-from alternant.data.store import StoreError
 from alternant._utils.lock import FolderLock
+from alternant.data.store import StoreError
 from alternant.evaluation import evaluate, leave_one_out, random_split
 
 USERS, ITEMS, PAIRS = 60, 40, 900
@@ -206,7 +206,7 @@ def test_a_split_cleans_what_a_killed_one_has_left(tmp_path):
     left = tmp_path / ".alternant-{0}"
     left.mkdir()
     held = FolderLock(left, "{}")  # as of another process
-    with pytest.raises(BlockingIOError, match=r"another process is writing the store '.*\{0\}': wait until it has ended"):
+    with pytest.raises(BlockingIOError, match=r"another process is writing the store '.*\{0\}': wait until it has"):
         random_split(stored, 0.2, random_state=3, stores=stores)
     held.release()
     random_split(stored, 0.2, random_state=3, stores=stores)
