@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import signal
 import subprocess
 import sys
 import warnings
@@ -11,6 +12,7 @@ import numpy as np
 import pytest
 
 import alternant
+from alternant._utils.atomic import whole_file
 from alternant.cli import app as cli
 from alternant.cli import demo
 from alternant.cli.commands import demo as demo_command
@@ -125,6 +127,43 @@ def test_ctrl_c_exits_quietly_with_130(monkeypatch, capsys):
     monkeypatch.setattr(demo_command, "run_demo", stop)
     assert cli.main(["demo"]) == 130
     assert capsys.readouterr() == ("", "")
+
+
+def test_ctrl_c_during_imports_exits_quietly_with_130():
+    code = (
+        "import sys, alternant.cli\n"
+        "class Stop:\n"
+        "    def find_spec(self, *_): raise KeyboardInterrupt\n"
+        "sys.meta_path.insert(0, Stop())\n"
+        "sys.exit(alternant.cli.main(['info']))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert (done.returncode, done.stdout, done.stderr) == (130, "", "")
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows ends the process at once")
+def test_sigterm_deletes_temporary_files_with_143(tmp_path, monkeypatch, capsys):
+    def stop(*_):
+        with whole_file(tmp_path / "lists.csv", "lists"):
+            assert len(list(tmp_path.iterdir())) == 1
+            os.kill(os.getpid(), signal.SIGTERM)
+            pytest.fail("went on")
+
+    monkeypatch.setattr(demo_command, "run_demo", stop)
+    with pytest.raises(SystemExit) as raised:
+        cli.main(["demo"])
+    assert raised.value.code == 143
+    assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
+    assert not list(tmp_path.iterdir())
+    assert capsys.readouterr() == ("", "")
+    seen = []
+    before = signal.signal(signal.SIGTERM, lambda *_: seen.append(1))  # of a program that calls main
+    try:
+        monkeypatch.setattr(demo_command, "run_demo", lambda *_: os.kill(os.getpid(), signal.SIGTERM))
+        assert cli.main(["demo"]) == 0
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    assert seen == [1]
 
 
 @pytest.mark.parametrize("unbuffered", ["", "1"])

@@ -7,9 +7,10 @@ import sys
 import numpy as np
 import pytest
 
-from alternant import Interactions
+from alternant import ImplicitALS, Interactions
 from alternant.data.store import Store, StoreError, array_files
 from alternant.data.store.store import digest_of
+from alternant.evaluation import evaluate, random_split
 
 
 @pytest.fixture(scope="module")
@@ -50,6 +51,39 @@ def test_a_missing_truncated_or_changed_file(copy, name):
     store = Store(copy)  # whose size is right
     with pytest.raises(StoreError, match=rf"{name}' has changed between bytes 0 and {len(content):,}"):
         store.verify()
+
+
+USES = {
+    "some users": lambda given, _: given[:50], "reindex": lambda given, _: given.reindex(items=[1, 2]),
+    "matrix": lambda given, _: given.matrix, "times": lambda given, _: given.times,
+    "frame": lambda given, _: given.to_frame(), "describe": lambda given, _: given.describe(),
+    "evaluate": lambda given, model: evaluate(model, given, exclude_seen=False),
+    "partial_fit": lambda given, model: model.partial_fit(given),
+    "rows of a model": lambda given, model: model.fold_in_users(given),
+    "split": lambda given, _: random_split(given, random_state=0), "fit": lambda given, model: model.fit(given),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("use", USES)
+def test_whatever_reads_a_store_verifies_it_once(whole, copy, monkeypatch, use):
+    monkeypatch.setattr(ImplicitALS, "_check_values", lambda *_: None)  # the store holds sums
+    model = ImplicitALS(factors=2, iterations=1, random_state=0).fit(Interactions.open(whole)[:])
+    for name in ("users.indices", "user_ids.utf8"):
+        shutil.copyfile(whole / "users.indices", copy / "users.indices")
+        content = bytearray((copy / name).read_bytes())
+        content[len(content) // 2] ^= 128
+        (copy / name).write_bytes(content)
+        with pytest.raises(StoreError, match=rf"{name}' has changed between bytes"):
+            USES[use](Interactions.open(copy), model)
+    calls = []
+    verify = Store.verify
+    monkeypatch.setattr(Store, "verify", lambda store: (calls.append(store.path), verify(store))[1])
+    given = Interactions.open(whole)
+    assert given.shape == (len(given.user_ids), 300)
+    assert not calls, "only values are verified"
+    for _ in range(2):
+        USES[use](given, model)
+    assert len(calls) == (2 if use == "fit" else 1)
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows keeps files that are mapped into memory")

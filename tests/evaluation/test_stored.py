@@ -9,6 +9,7 @@ import pytest
 import scipy.sparse as sp
 
 from alternant import CosineMF, ExplicitALS, ImplicitALS, Interactions
+from alternant._utils.lock import FolderLock
 from alternant.data.store import StoreError
 from alternant.evaluation import evaluate, leave_one_out, random_split
 
@@ -192,6 +193,42 @@ def test_a_full_disk_leaves_nothing_of_a_split(tmp_path, monkeypatch):
     with pytest.raises(OSError, match=r"the parts of a split can't be written .* \(No space left on device\): not"):
         random_split(stored, random_state=0, stores=(tmp_path / "train", tmp_path / "test"))
     assert [path.name for path in tmp_path.iterdir()] == ["all"]
+
+
+def test_a_split_cleans_what_a_killed_one_has_left(tmp_path):
+    left = tmp_path / ".alternant-train"
+    (left / "store").mkdir(parents=True)
+    (left / "store" / "users.indptr").write_bytes(b"half")
+    batch = np.arange(200) % 20, np.arange(200) // 5
+    stored, _ = split(tmp_path, batch, fraction=0.2, random_state=3)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["all", "test", "train"]
+    stores = tmp_path / "{0}", tmp_path / "other"
+    left = tmp_path / ".alternant-{0}"
+    left.mkdir()
+    held = FolderLock(left, "{}")  # as of another process
+    with pytest.raises(BlockingIOError, match=r"another process is writing the store '.*\{0\}': wait until it has"):
+        random_split(stored, 0.2, random_state=3, stores=stores)
+    held.release()
+    random_split(stored, 0.2, random_state=3, stores=stores)
+    assert not list(tmp_path.glob(".alternant-*"))
+
+
+def test_a_lock_whose_file_was_deleted_does_not_count(tmp_path):
+    held = FolderLock(tmp_path, "{}")
+    assert held.is_in(tmp_path)
+    (tmp_path / ".alternant.lock").unlink()
+    (tmp_path / ".alternant.lock").touch()
+    assert not held.is_in(tmp_path)
+
+
+def test_a_split_is_not_written_to_a_folder_that_can_only_be_read(tmp_path, monkeypatch):
+    def refused(self, *_, **__):
+        raise PermissionError(13, "Permission denied", str(self))
+
+    stored = Interactions.from_batches([(np.arange(90) % 9, np.arange(90) // 9)], store=tmp_path / "all")
+    monkeypatch.setattr("pathlib.Path.mkdir", refused)
+    with pytest.raises(OSError, match=r"the parts of a split can't be written .* \(Permission denied\): nothing was"):
+        random_split(stored, random_state=0, stores=(tmp_path / "train", tmp_path / "test"))
 
 
 PEAK = """

@@ -10,6 +10,8 @@ import pytest
 import scipy.sparse as sp
 
 from alternant import BiasedMF, ImplicitALS, Interactions, ItemKNN
+from alternant._utils.atomic import whole_file
+from alternant.models import _list_folder
 
 pa = pytest.importorskip("pyarrow", reason="the files of a folder are Parquet")
 pq = pytest.importorskip("pyarrow.parquet", reason="the files of a folder are Parquet")
@@ -79,6 +81,34 @@ def test_an_interrupted_run_goes_on_and_ends_with_the_same_bytes(tmp_path, monke
         assert model.recommend_all(3, to=tmp_path / "lists", **options) == rows
     assert contents(tmp_path / "lists") == contents(tmp_path / "whole")
     assert not left.exists()
+
+
+@pytest.mark.parametrize("fault", [KeyboardInterrupt, OSError(28, "No space left on device")])
+def test_a_run_that_stops_after_the_first_file_and_before_its_record_goes_on(tmp_path, monkeypatch, fault):
+    model, record = fitted(), _list_folder._record
+    expected = model.recommend_all(3, to=tmp_path / "whole", shard_size=30)
+
+    def failing(folder, run, done):
+        if not done:
+            return record(folder, run, done)
+        with whole_file(folder / "_lists.json", "lists", _list_folder.GO_ON):
+            raise fault
+
+    with monkeypatch.context() as patch:
+        patch.setattr(_list_folder, "_record", failing)
+        with pytest.raises((KeyboardInterrupt, OSError)) as caught:
+            model.recommend_all(3, to=tmp_path / "lists", shard_size=30)
+    if isinstance(fault, OSError):
+        assert "files that were complete remain; the same call goes on from there" in str(caught.value)
+    assert len(contents(tmp_path / "lists")) == 1
+    assert model.recommend_all(3, to=tmp_path / "lists", shard_size=30) == expected
+    assert contents(tmp_path / "lists") == contents(tmp_path / "whole")
+
+
+def test_a_folder_in_place_of_the_record_is_refused(tmp_path):
+    (tmp_path / "lists" / "_lists.json").mkdir(parents=True)
+    with pytest.raises(ValueError, match=r"_lists.json' is damaged: delete"):
+        fitted().recommend_all(3, to=tmp_path / "lists")
 
 
 def test_blocks_do_not_change_the_bytes_of_files(tmp_path, monkeypatch):

@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 
 from alternant import ImplicitALS, Popularity
 from alternant._utils import tensor_file
-from alternant._utils.atomic import check_target
+from alternant._utils.atomic import check_target, whole_file
 from alternant.models import FactorModel, ModelFileError, _check_tensors, _storage
 
 rng = np.random.default_rng(0)
@@ -632,3 +632,10 @@ def test_no_pickle_is_written_or_read(tmp_path, monkeypatch):
     source = Path(_storage.__file__).read_text() + Path(tensor_file.__file__).read_text()
     assert not re.search(r"^\s*(import|from) \w*(pickle|joblib|dill)", source, re.MULTILINE)
     assert "allow_pickle" not in source
+
+
+def test_a_truncated_source_is_not_blamed_on_the_target(tmp_path):
+    with (pytest.raises(OSError, match="mapped from a file that was truncated after it was opened: restore that file"),
+          whole_file(tmp_path / "model.safetensors", "a model")):  # fmt: skip
+        raise OSError(14, "Bad address")
+    assert not list(tmp_path.iterdir())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import shutil
 import tempfile
@@ -19,7 +20,9 @@ def as_path(path: Any) -> Path:
 
 
 @contextlib.contextmanager
-def whole_file(path: str | os.PathLike[str], what: str) -> Iterator[Path]:
+def whole_file(
+    path: str | os.PathLike[str], what: str, after_error: str = "nothing was saved"
+) -> Iterator[Path]:
     """Yield a path to write to, and move the file to `path` at the end; an error or a crash leaves `path` unchanged.
 
     A link is followed: its target is replaced. If `path` is a pipe or a device, the content is copied to it at the end.
@@ -29,6 +32,8 @@ def whole_file(path: str | os.PathLike[str], what: str) -> Iterator[Path]:
     path : path
     what : str
         What is written, as worded in error messages, such as "a model".
+    after_error : str
+        The end of the message if writing fails, such as on a full disk.
     """
     target = as_path(path)
     check_target(target, what)
@@ -55,8 +60,13 @@ def whole_file(path: str | os.PathLike[str], what: str) -> Iterator[Path]:
         except OSError as error:  # such as a full disk; the system's own message would name the temporary file
             if error.filename is not None and not str(error.filename).startswith(folder):
                 raise
+            if error.errno == errno.EFAULT:  # the target is not at fault
+                raise OSError(
+                    f"{what} can't be saved, since parts of it are mapped from a file that was truncated after it was "
+                    "opened: restore that file, or open or fit again; files in use must be replaced by renaming"
+                ) from None
             reason = error.strerror or error
-            raise OSError(f"{what} can't be written to {str(path)!r} ({reason}): nothing was saved") from None
+            raise OSError(f"{what} can't be written to {str(path)!r} ({reason}): {after_error}") from None
         if streams:
             return
         temporary.chmod(permissions)

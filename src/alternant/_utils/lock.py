@@ -24,6 +24,10 @@ class FolderLock:
             self.release()
             raise BlockingIOError(refusal.format(str(folder))) from None
 
+    def is_in(self, folder: Path) -> bool:
+        """Whether the file that is locked is that of the folder, which may have been deleted and created anew."""
+        return self._descriptor is not None and os.path.samestat(os.fstat(self._descriptor), (folder / NAME).stat())
+
     def release(self) -> None:
         """Unlock the folder."""
         descriptor, self._descriptor = self._descriptor, None

@@ -1,14 +1,18 @@
 """The command ``alternant``.
 
-Exit codes: 0 success, 1 the command failed, 2 wrong usage, 130 interrupted by Ctrl-C, 141 broken pipe.
+Exit codes: 0 success, 1 the command failed, 2 wrong usage, 130 interrupted by Ctrl-C, 141 broken pipe, 143 ended
+by SIGTERM.
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import os
 import re
+import signal
 import sys
+import threading
 import warnings
 from typing import TYPE_CHECKING, Any
 
@@ -17,7 +21,7 @@ from .commands import COMMANDS
 from .parser import make_parser
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
 # Parameters whose options have a different name.
 ALIASES = {"epochs": "iterations", "id": "title_columns", "n_users": "fraction", "title": "title_columns",
@@ -36,9 +40,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     Raises
     ------
     SystemExit
-        Code 2 for wrong usage; code 0 after ``--help`` and ``--version``.
+        Code 2 for wrong usage; code 0 after ``--help`` and ``--version``; code 143 after SIGTERM.
     """
     _open_streams()
+    with _termination():
+        return _run(argv)
+
+
+def _run(argv: Sequence[str] | None) -> int:
     arguments = argparse.Namespace()
     try:
         parser = make_parser()
@@ -60,6 +69,25 @@ def main(argv: Sequence[str] | None = None) -> int:
     finally:
         _flush()
     return 0
+
+
+@contextlib.contextmanager
+def _termination() -> Iterator[None]:
+    """Let SIGTERM end the command as Ctrl-C does, so that temporary files are deleted; a caller's own handler stays."""
+    alone = threading.current_thread() is threading.main_thread()
+    if not alone or signal.getsignal(signal.SIGTERM) is not signal.SIG_DFL:
+        yield
+        return
+
+    def end(*_: Any) -> None:
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)  # a second one must not stop the deletion
+        sys.exit(143)
+
+    signal.signal(signal.SIGTERM, end)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
 
 def _open_streams() -> None:

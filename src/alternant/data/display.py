@@ -16,7 +16,7 @@ LABELS_SHOWN = 6  # categories and tags of a row
 
 def summary_of_interactions(interactions: Any) -> Summary:
     """Describe a snapshot of interactions: shape, density, what the values are, and the first pairs."""
-    matrix = interactions._pairs.matrix
+    matrix = interactions._unverified.matrix
     (n_users, n_items), values, times = matrix.shape, matrix.data, interactions.times
     facts = {
         "shape": f"{count(n_users, 'user')} x {count(n_items, 'item')}",

@@ -70,7 +70,7 @@ class Interactions(Displayed, FromStore):
         self, pairs: Pairs, users: Ids, items: Ids, *, aggregate: Aggregate = "sum", dropped: DroppedRows | None = None,
         columns: dict[str, Any] | None = None, library: str | None = None, has_values: bool = True,
     ) -> None:  # fmt: skip
-        self._pairs = pairs
+        self._unverified = pairs  # see `_pairs`
         self._users, self._items = users, items
         self.aggregate: Aggregate = aggregate
         self._dropped = dropped or DroppedRows(n_rows=len(pairs.matrix.data))
@@ -216,6 +216,12 @@ class Interactions(Displayed, FromStore):
     # Contents
 
     @property
+    def _pairs(self) -> Pairs:
+        """The pairs, of a store that is what was written."""
+        self._verify()
+        return self._unverified
+
+    @property
     def matrix(self) -> csr_array:
         """The values, users x items; shares memory: don't write to it. It does not tell which of them are sums."""
         return self._pairs.matrix.to_scipy()
@@ -238,12 +244,12 @@ class Interactions(Displayed, FromStore):
     @property
     def shape(self) -> tuple[int, int]:
         """Number of users and number of items."""
-        return self._pairs.matrix.shape
+        return self._unverified.matrix.shape
 
     @property
     def nnz(self) -> int:
         """Number of pairs."""
-        return len(self._pairs.matrix.data)
+        return len(self._unverified.matrix.data)
 
     def __repr__(self) -> str:
         n_users, n_items = self.shape
@@ -261,6 +267,7 @@ class Interactions(Displayed, FromStore):
             Its attributes are the counts; as a string it is a short table.
         """
         if self._store is not None:
+            self._verify()
             return report_of(self._store, self.aggregate)
         return InteractionsReport.of(self._pairs, self._dropped, self.aggregate)
 
@@ -325,7 +332,7 @@ class Interactions(Displayed, FromStore):
         dropped.n_merged = dropped.n_kept - len(pairs.matrix.data)
         has_values = self._has_values and events._has_values
         self._commit({
-            "_pairs": pairs, "_users": users, "_items": items, "_dropped": dropped, "_has_values": has_values,
+            "_unverified": pairs, "_users": users, "_items": items, "_dropped": dropped, "_has_values": has_values,
         })  # fmt: skip
         return self
 
@@ -340,6 +347,7 @@ class Interactions(Displayed, FromStore):
             By default, the current ones.
         """
         here = self._snapshot()
+        here._verify()
         new_users = here._users if users is None else distinct_ids("users", users, here._users)
         new_items = here._items if items is None else distinct_ids("items", items, here._items)
         if new_users is here._users and new_items is here._items:
@@ -379,6 +387,7 @@ class Interactions(Displayed, FromStore):
                 f"rows must be a slice, a list of row numbers below {self.shape[0]} or a mask of as many users, got "
                 f"{reprlib.repr(rows)}: for users by their ids use reindex(users=...)"
             )
+        self._verify()
         return self.reindex(users=self._users.raw(chosen))
 
     __iter__ = None  # rows are not numbers: without this, a loop would end before the first one

@@ -54,7 +54,7 @@ def check_ratings(
 def check_not_summed(name: str, interactions: Interactions) -> None:
     """Raise if some pairs of interactions hold the sum of several ratings (or likes), which is not a rating."""
     again = "make the Interactions" if interactions._store is None else "read the source into another store"
-    refuse_sums(name, interactions._pairs, interactions._users, interactions._items, again)
+    refuse_sums(name, interactions._unverified, interactions._users, interactions._items, again)
 
 
 def refuse_sums(name: str, pairs: Pairs, users: Ids, items: Ids, again: str) -> None:

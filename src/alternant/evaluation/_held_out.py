@@ -56,8 +56,8 @@ class RowsByIds:
 
     def __init__(self, model: Any, test: Interactions) -> None:
         users, items = internals.model_ids(model, "user"), internals.model_ids(model, "item")
+        self._model, self._rows = model, pairs_by_user(test)  # first: this verifies a store
         internals.refuse_unknown_items(model, "test", test)
-        self._model, self._rows = model, pairs_by_user(test)
         self._items = internals.factors(model)[1]
         self.shape = internals.factors(model)[0].shape[0], len(self._items)
         same = items is None or ids_of(test, "item") == items

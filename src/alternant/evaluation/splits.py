@@ -160,7 +160,7 @@ def random_split(
         For `Interactions` in a store: new folders to write the stores of train and test to, in bounded memory. Each
         pair is held out with probability `fraction`, so that their number is not exactly that fraction, and they are
         others than those of a split in memory. A call that is repeated with the same whole number as `random_state`
-        opens the stores that are there.
+        opens the stores that are there, and one after a call that was killed deletes what that has left.
 
     Returns
     -------
@@ -170,7 +170,8 @@ def random_split(
     Raises
     ------
     StoreError, OSError
-        With `stores`, if a folder holds something else, the store is damaged, or the disk is full.
+        If a store is damaged; and with `stores`, if a folder holds something else, can't be written to, or is being
+        written by another process, or the disk is full.
     TypeError, ValueError
         As `leave_one_out`, and if `stores` are given for interactions that are not in a store.
     """

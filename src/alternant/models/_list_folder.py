@@ -38,6 +38,7 @@ CHUNK = 1 << 24  # bytes of a model that are read at a time for its digest
 # Parameters and fitted attributes that change neither lists nor scores; the backend is listed by its name.
 FREE = ("iterations", "epochs", "num_threads", "backend", "random_state")
 FREE_STATE = ("history_", "n_iter_", "backend_")
+GO_ON = "files that were complete remain; the same call goes on from there"
 PROBE = 256  # users whose lists tell an index from others
 
 
@@ -54,17 +55,17 @@ def write_folder(work: Work, folder: Path, lists: ParquetLists, shard_size: int,
         shards = [range(start, min(start + shard_size, work.n_users)) for start in starts]
         names = [f"part-{number:05}.parquet" for number in range(len(shards))]
         finished = sum(len(shard) for name, shard in zip(names, shards, strict=True) if name in done)
+        _record(folder, run, done)  # first, so that whatever is written from now on is known to be of this run
         with work.progress(show, finished) as bar:
             for name, shard in zip(names, shards, strict=True):
                 if name in done:
                     continue
-                with whole_file(folder / name, "lists") as path, lists.open(path) as write:
+                with whole_file(folder / name, "lists", GO_ON) as path, lists.open(path) as write:
                     rows = 0
                     for first, last in groups(shard, lists.users_of_group(work.k)):
                         rows += write(work.lists(first, last, bar))
                 done[name] = {"rows": rows, "bytes": (folder / name).stat().st_size}
                 _record(folder, run, done)
-        _record(folder, run, done)
     finally:
         held.release()
     return sum(one["rows"] for one in done.values())
@@ -171,6 +172,8 @@ def _resume(folder: Path, run: dict[str, Any]) -> dict[str, Any]:
             )
         return {}
     try:
+        if manifest.is_dir():
+            raise ValueError
         found = json.loads(manifest.read_bytes())
         form, theirs, done = found["alternant"], found["run"], found["done"]
         wrong = _difference(theirs, run) if form == FORMAT_VERSION else f"format {form}, not {FORMAT_VERSION}"
@@ -199,5 +202,5 @@ def _difference(theirs: dict[str, Any], ours: dict[str, Any]) -> str:
 
 
 def _record(folder: Path, run: dict[str, Any], done: dict[str, Any]) -> None:
-    with whole_file(folder / NAME, "lists") as path:
+    with whole_file(folder / NAME, "lists", GO_ON) as path:
         path.write_text(json.dumps({"alternant": FORMAT_VERSION, "run": run, "done": done}, indent=1))

@@ -187,6 +187,7 @@ class PartialFit(RawIds):
             if not named or ids["user"] is None or ids["item"] is None:
                 self._matrix("events", events, "item")  # raises
             events = events._snapshot()
+            events._verify()
             self._check_values("events", events)
             users, items = (
                 self._with_old(kind, ids[kind], own, "events")  # type: ignore[arg-type]

@@ -150,6 +150,7 @@ class RawIds(State):
                 f"pass {name}.matrix, or fit the model on Interactions"
             )
         rows = rows._snapshot()
+        rows._verify()
         self._check_values(name, rows)
         self._refuse_unknown(name, rows, kind)
         if kind == "item":

@@ -9,7 +9,6 @@ import contextlib
 import json
 import os
 import shutil
-import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -17,6 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ..._utils import lock
 from ..._utils.mapped import release
 from ..csr import CSR
 from ..report import DroppedRows
@@ -38,7 +38,7 @@ def divide(store: Store, paths: tuple[Path, Path], held_out: HeldOut, source: di
     store : Store
         Its checksums are compared first.
     paths : (Path, Path)
-        The folders to write, which appear when they are complete.
+        The folders to write, which appear when they are complete. One process at a time writes them.
     held_out : function
     source : dict
         What the parts depend on.
@@ -48,10 +48,13 @@ def divide(store: Store, paths: tuple[Path, Path], held_out: HeldOut, source: di
     if any(missing):
         store.verify()
         with contextlib.ExitStack() as stack:
-            folders = [tempfile.TemporaryDirectory(prefix=".alternant-", dir=path.parent) for path in paths]
-            made = [Path(stack.enter_context(folder), "store") for folder in folders]
             try:
-                _write(store, (made[0], made[1]), held_out, sources)
+                made = [stack.enter_context(_beside(path)) for path in paths]
+                missing = [not _is_there(path, own) for path, own in zip(paths, sources, strict=True)]
+                if any(missing):  # still: another process may have written them meanwhile
+                    _write(store, (made[0], made[1]), held_out, sources)
+            except BlockingIOError:
+                raise
             except OSError as error:
                 raise OSError(
                     error.errno,
@@ -63,6 +66,33 @@ def divide(store: Store, paths: tuple[Path, Path], held_out: HeldOut, source: di
                     os.replace(folder, path)  # noqa: PTH105 - an empty folder may be there
                     sync(path.parent)
     return Store(paths[0]), Store(paths[1])
+
+
+@contextlib.contextmanager
+def _beside(path: Path) -> Iterator[Path]:
+    """Yield where to write a store before it is renamed to `path`, without what a killed call has left there.
+
+    The folder around it has a name that only depends on `path`, and is locked and deleted afterwards.
+    """
+    around = path.with_name(f".alternant-{path.name}")
+    around.mkdir(exist_ok=True)
+    words = f"another process is writing the store {str(path)!r}: wait until it has ended"
+    try:
+        held = lock.FolderLock(around, words.replace("{", "{{").replace("}", "}}"))
+        ours = held.is_in(around)
+    except FileNotFoundError:  # that process has ended, and deleted the folder, since this one looked
+        ours = False
+    if not ours:
+        raise BlockingIOError(words)
+    try:
+        shutil.rmtree(around / "store", ignore_errors=True)
+        yield around / "store"
+    finally:
+        shutil.rmtree(around / "store", ignore_errors=True)
+        if os.name == "nt":  # which does not delete open files
+            held.release()
+        shutil.rmtree(around, ignore_errors=True)
+        held.release()
 
 
 def _is_there(path: Path, source: dict[str, Any]) -> bool:

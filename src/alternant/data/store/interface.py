@@ -104,9 +104,17 @@ class FromStore(Guarded):
         asked = {"user": user, "item": item, "value": value, "time": time}
         return cls._of_store(ingest(BatchSource(batches, asked), store, asked, aggregate, memory_limit))
 
+    def _verify(self) -> None:
+        """Compare a store with its checksums before its values are read for the first time."""
+        if self._store is not None:
+            self._store.verify_once()
+
     @classmethod
     def open(cls, store: str | os.PathLike[str]) -> Self:
         """Open interactions in a store; nothing is read until it is needed.
+
+        The first use of its values compares all files with their checksums, and so does each fit: a store that has
+        changed raises a StoreError.
 
         Parameters
         ----------

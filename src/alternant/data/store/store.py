@@ -67,6 +67,7 @@ class Store:
         self.path: Path = Path(path).absolute()
         manifest = read_manifest(self.path)
         self._manifest = manifest
+        self._verified = False
         for name, state in manifest["files"].items():
             self._check_size(name, state["bytes"])
         self.shape: tuple[int, int] = (manifest["shape"][0], manifest["shape"][1])
@@ -157,6 +158,12 @@ class Store:
                 self._refuse(name, f"has changed between bytes {start:,} and {start + length:,} (checksum)")
 
         map_parallel(check, parts, default_num_threads())
+        self._verified = True
+
+    def verify_once(self) -> None:
+        """Do as `verify`, unless this object has done so before."""
+        if not self._verified:
+            self.verify()
 
     @property
     def nbytes(self) -> int:
