@@ -15,7 +15,6 @@ from .twins import known_twins, refuse_twins
 class Appendable(Protocol):
     """The part of `Interactions` that is checked and merged."""
 
-    _pairs: Pairs
     _users: Ids
     _items: Ids
 
@@ -26,6 +25,10 @@ class Appendable(Protocol):
     @property
     def times(self) -> NDArray[Any] | None:
         """The time of the latest event of each pair."""
+
+    @property
+    def _pairs(self) -> Pairs:
+        """The pairs."""
 
 
 def check_appendable(old: Appendable, new: Appendable) -> None:
