@@ -15,11 +15,12 @@ from ..._utils import lock
 from ..._utils.memory import available_bytes, parse_bytes, resident_bytes
 from ..report import DroppedRows
 from . import journal
+from .array_files import StoreError, check_content, check_length
 from .merge_users import merge_users
 from .read_ids import checksum_of_source, read_ids
 from .read_rows import read_rows
 from .sources import BatchSource, ParquetSource
-from .store import FORMAT, MANIFEST, VERSION, Store, StoreError, digest_of, read_manifest
+from .store import FORMAT, MANIFEST, VERSION, Store, digest_of, read_manifest
 from .turn import turn
 from .work import LEAST_BUDGET, MemoryLimitError, Plan, Work
 
@@ -72,7 +73,7 @@ def ingest(
             try:
                 _run(work, columns)
             except (TypeError, ValueError) as error:
-                if not isinstance(error, MemoryLimitError):  # the source is at fault: nothing can be built on it
+                if not isinstance(error, MemoryLimitError):  # of no use: the source, or a file, is at fault
                     _clean(work, ())
                 raise
     finally:
@@ -125,7 +126,28 @@ def _refuse_other(folder: Path, found: dict[str, Any], wanted: dict[str, Any], w
             raise StoreError(f"{str(folder)!r} holds {what} of {other}: name another folder, or delete this one")
 
 
+def _check_files(work: Work) -> None:
+    """Raise if a file that an earlier call left is missing or shorter than the journal says.
+
+    Ids are read as a whole in any case. The blocks of partitions have checksums of their own; those of the other files
+    become the store's.
+    """
+    state, folder = work.state, work.folder
+    for name, file in state.get("id_files", {}).items():
+        check_content(folder / name, file)
+    for side, phase, partitions in (("users", "merged", "row"), ("items", "turned", "pair")):
+        found = state.get(phase) or {"done": 0, "files": {}}
+        for name, one in found["files"].items():
+            file = one["file"] if "count" in one else one
+            if file is not None:
+                check_length(folder / f"{side}.{name}", file["bytes"])
+        for number, size in enumerate(state.get(f"{partitions}_bytes", [])):
+            if size and number >= found["done"]:  # the others have been deleted
+                check_length(folder / f"{partitions}s-{number}.part", size)
+
+
 def _run(work: Work, columns: dict[str, Any]) -> None:
+    _check_files(work)
     if work.state["phase"] == "ids":
         read_ids(work)
     state = work.state["plan"]

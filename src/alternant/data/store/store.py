@@ -16,17 +16,13 @@ from ..csr import CSR
 from ..ids import Ids
 from ..pairs import Pairs
 from ..report import DroppedRows
-from .array_files import CHUNK, FileState, checksum, map_array
+from .array_files import CHUNK, FileState, StoreError, checksum, map_array
 from .saved_ids import open_ids
 from .work import index_dtype
 
 MANIFEST = "manifest.json"
 FORMAT, VERSION = "alternant-store", 1
 PIECE = 1 << 19  # elements that are read at a time
-
-
-class StoreError(ValueError):
-    """A store is missing, incomplete, damaged, or of a newer version."""
 
 
 class Store:
