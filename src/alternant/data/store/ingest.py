@@ -20,7 +20,7 @@ from .merge_users import merge_users
 from .read_ids import checksum_of_source, read_ids
 from .read_rows import read_rows
 from .sources import BatchSource, ParquetSource
-from .store import FORMAT, MANIFEST, VERSION, Store, digest_of, read_manifest
+from .store import FORMAT, MANIFEST, VERSION, Store, digest_of, folder_of, read_manifest
 from .turn import turn
 from .work import LEAST_BUDGET, MemoryLimitError, Plan, Work
 
@@ -30,6 +30,7 @@ OURS = re.compile(
     rf"|(rows|pairs)-\d+(-of-\d+)*\.part|(journal|manifest)\.json(\.new)?|{re.escape(lock.NAME)}"
 )
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+READ_ONLY = (errno.EACCES, errno.EPERM, errno.EROFS)
 
 
 def ingest(
@@ -49,19 +50,21 @@ def ingest(
     memory_limit : int, str or None
         The memory that the process may have in all.
     """
-    folder = Path(path)
+    folder = folder_of(path)
     base = resident_bytes()
     limit = parse_bytes("memory_limit", memory_limit) or base + (available_bytes() or UNKNOWN) // 2
     if not folder.parent.is_dir():
         raise FileNotFoundError(f"there is no folder {str(folder.parent)!r} to write the store in: create it first")
     if folder.exists() and not folder.is_dir():
         raise NotADirectoryError(f"{str(folder)!r} is a file: name a new folder for the store")
-    folder.mkdir(exist_ok=True)
+    with _read_only_in_words(folder):
+        folder.mkdir(exist_ok=True)
     if others := sorted(path.name for path in folder.iterdir() if not OURS.fullmatch(path.name)):
         raise FileExistsError(
             f"{str(folder)!r} has files that are not of a store, such as {others[0]!r}: name a new folder"
         )
-    held = _lock(folder)
+    with _read_only_in_words(folder):
+        held = _lock(folder)
     try:
         with _full_disk_in_words(folder):
             identity = {**source.identity(), "columns": columns, "aggregate": aggregate}
@@ -93,6 +96,18 @@ def _lock(folder: Path) -> lock.FolderLock | None:
 
 
 @contextmanager
+def _read_only_in_words(folder: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in READ_ONLY:
+            raise
+        raise PermissionError(
+            error.errno, f"the store {str(folder)!r} can't be written ({error.strerror}): name a folder that can"
+        ) from None
+
+
+@contextmanager
 def _full_disk_in_words(folder: Path) -> Iterator[None]:
     try:
         yield
@@ -112,7 +127,7 @@ def _start(work: Work, identity: dict[str, Any]) -> None:
         _refuse_other(work.folder, work.state["identity"], identity, "an unfinished store")
         return
     _clean(work, ())
-    work.refuse_beyond(LEAST_BUDGET, "for any source")
+    work.refuse_beyond(LEAST_BUDGET, "for any source", then="")
     work.journal.record(
         identity=identity, phase="ids", rows_at_a_time=work.rows_at_a_time(),
         checksums=isinstance(work.source, BatchSource),
