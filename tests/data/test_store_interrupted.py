@@ -342,6 +342,14 @@ def test_a_file_that_changes_meanwhile_is_named(tmp_path, source, monkeypatch):
     assert Interactions.from_parquet(source, **ASKED, store=tmp_path / "store").describe().n_rows == 5_999
 
 
+@pytest.mark.parametrize("source", ["numbers"], indirect=True)
+def test_a_file_that_changes_though_its_size_and_time_do_not(tmp_path, source, monkeypatch):
+    monkeypatch.setattr(read_rows, "_divide", Counter(read_rows._divide, read_rows.UnknownIdError()))
+    read_rows._divide.fails_at = 3
+    with pytest.raises(ValueError, match=r"the rows of the source are others than when its ids were read"):
+        Interactions.from_parquet(source, **ASKED, store=tmp_path / "store")
+
+
 def test_batches_that_are_others_the_second_time(tmp_path):
     frames = [pd.DataFrame({"user": [1, 2], "item": [3, 4]}), pd.DataFrame({"user": [1, 2], "item": [4, 3]})]
     passes = iter([frames[:1], frames[1:], frames[:1], [], frames[:1], frames[:1]])
