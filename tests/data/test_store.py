@@ -105,8 +105,6 @@ PARQUET_IDS = {
     "floats with missing ones": lambda ids: some_missing((ids * 1.0).tolist()),
     "beyond int64": lambda ids: pa.array(ids.astype(np.uint64) + np.uint64(2**63 - 50)),
     "dates": lambda ids: pa.array([datetime.date(2020, 1, 1) + datetime.timedelta(number) for number in ids.tolist()]),
-    "decimals": lambda ids: pa.array([decimal.Decimal(number) / 2 for number in ids.tolist()]),
-    "bytes": lambda ids: pa.array([b"\xff%d" % number for number in ids.tolist()]),
 }
 
 
@@ -127,6 +125,20 @@ def test_ids_of_any_type_of_parquet(tmp_path, events, kind):
     numbers = np.array([[2, -1], [0, 2]])
     assert made._users.raw(numbers).tolist() == expected._users.raw(numbers).tolist()
     assert pickle.loads(pickle.dumps(made._users)) == expected._users
+
+
+@pytest.mark.parametrize("ids", [[b"a", b"b"], [decimal.Decimal("0.5"), decimal.Decimal(2)], [(1, 2), (2, 3)]],
+                         ids=["bytes", "decimals", "tuples"])  # fmt: skip
+def test_ids_that_no_model_could_save_are_refused(tmp_path, ids):
+    frame = pd.DataFrame({"user": pd.Series(ids, dtype=object), "item": [1, 2]})
+    with pytest.raises(TypeError, match=r"users must hold ids of the types str, .*, got .*: convert them to strings"):
+        Interactions.from_batches([frame], user="user", item="item", store=tmp_path / "store")
+
+
+def test_objects_beyond_int64(tmp_path):
+    frame = pd.DataFrame({"user": pd.Series([2**70, 3], dtype=object), "item": [1, 2]})
+    expected = Interactions.from_frame(frame, user="user", item="item")
+    assert_same(Interactions.from_batches([frame], user="user", item="item", store=tmp_path / "store"), expected)
 
 
 LISTS = {

@@ -1,14 +1,16 @@
 """A store that is damaged, incomplete or of another version is refused in a sentence that names the file."""
 
+import errno
 import json
 import shutil
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from alternant import ImplicitALS, Interactions
-from alternant.data.store import Store, StoreError, array_files
+from alternant.data.store import Store, StoreError, array_files, ingest
 from alternant.data.store.store import digest_of
 from alternant.evaluation import evaluate, random_split
 
@@ -160,3 +162,23 @@ def test_a_folder_with_other_files_is_left_alone(tmp_path):
     with pytest.raises(FileExistsError, match=r"files that are not of a store, such as 'thesis.tex'"):
         Interactions.from_batches([([1], [2])], store=tmp_path)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["journal.json", "thesis.tex"]
+
+
+@pytest.mark.parametrize("place", ["mkdir", "lock"])
+def test_a_folder_that_is_read_only(tmp_path, monkeypatch, place):
+    def refuse(*arguments, **options):
+        raise PermissionError(errno.EACCES, "Permission denied")
+
+    if place == "mkdir":
+        monkeypatch.setattr(Path, "mkdir", refuse)
+    else:
+        monkeypatch.setattr(ingest.lock, "FolderLock", refuse)
+    with pytest.raises(PermissionError, match=r"store' can't be written \(Permission denied\): name a folder that can"):
+        Interactions.from_batches([([1], [2])], store=tmp_path / "store")
+
+
+@pytest.mark.parametrize("store", [None, 5])
+def test_what_is_no_path(store):
+    for use in (Interactions.open, lambda store: Interactions.from_batches([([1], [2])], store=store)):
+        with pytest.raises(TypeError, match=f"store must be the path of a folder, got {type(store).__name__}"):
+            use(store)

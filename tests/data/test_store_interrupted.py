@@ -3,6 +3,8 @@
 import errno
 import json
 import os
+import re
+import shutil
 import subprocess
 import sys
 import time
@@ -15,7 +17,18 @@ import pytest
 
 from alternant import Interactions
 from alternant._utils import lock
-from alternant.data.store import StoreError, array_files, ingest, journal, partitions, read_ids, work
+from alternant.data.store import (
+    StoreError,
+    array_files,
+    ingest,
+    journal,
+    merge_users,
+    partitions,
+    read_ids,
+    read_rows,
+    turn,
+    work,
+)
 
 ASKED = {"user": "user", "item": "item", "value": "value", "time": "time", "aggregate": "last"}
 SMALL = """
@@ -196,6 +209,89 @@ def half_done(tmp_path, source, monkeypatch, phase="merge_users"):
             Interactions.from_parquet(source, **ASKED, store=tmp_path / "store")
 
 
+def halve(path):
+    os.truncate(path, path.stat().st_size // 2)
+
+
+def zero_the_start(path):
+    content = path.read_bytes()
+    path.write_bytes(bytes(min(16, len(content))) + content[16:])
+
+
+def zero_the_middle(path):
+    content = path.read_bytes()
+    middle = len(content) // 2
+    path.write_bytes(content[: middle - 4] + bytes(8) + content[middle + 4 :])
+
+
+def steps(module, name, done):
+    """Return a function that stops an ingest once so many partitions of a phase are done."""
+    function = getattr(module, name)
+
+    def stopping(one, *arguments):
+        if one.done >= done:
+            raise Stop
+        return function(one, *arguments)
+
+    return stopping
+
+
+STOPS = {"ids": (read_ids, "_count", None), "rows": (read_rows, "chained", None),
+         "users": (merge_users.UserRows, "append", 1), "items": (turn.ItemRows, "append", 1)}  # fmt: skip
+
+
+ADVICE = "the unfinished store is damaged; repeat the call, which begins anew"
+
+
+@pytest.mark.parametrize("phase", STOPS)
+@pytest.mark.parametrize("every", [False, pytest.param(True, marks=pytest.mark.nightly)])
+@pytest.mark.parametrize("source", ["texts"], indirect=True)
+def test_damaged_files_of_an_unfinished_store(tmp_path, source, monkeypatch, phase, every):
+    place, function, done = STOPS[phase]
+    stopping = Counter(getattr(place, function), Stop()) if done is None else steps(place, function, done)
+    with monkeypatch.context() as patch:
+        patch.setattr(place, function, stopping)
+        if done is None:
+            stopping.fails_at = 5
+        with pytest.raises(Stop):
+            Interactions.from_parquet(source, **ASKED, store=tmp_path / "store")
+    state = json.loads((tmp_path / "store" / "journal.json").read_text())
+    assert state["phase"] == phase
+    Interactions.from_parquet(source, **ASKED, store=tmp_path / "whole")
+    expected, refused, messages = content(tmp_path / "whole"), set(), []
+    names = sorted(path.name for path in (tmp_path / "store").iterdir() if path.stat().st_size > 8)
+    names = [name for name in names if name not in ("journal.json", ".alternant.lock")]
+    if not every:
+        names = list({re.sub(r"-\d+", "-", name): name for name in names}.values())
+    for name in names:
+        chosen = (zero_the_middle,) if name.endswith(".part") or "_ids" in name else (halve,)
+        for damage in (os.unlink, halve, zero_the_start, zero_the_middle) if every else chosen:
+            copy = shutil.copytree(tmp_path / "store", tmp_path / f"{name}-{damage.__name__}")
+            damage(copy / name)
+            try:
+                made = Interactions.from_parquet(source, **ASKED, store=copy)
+            except StoreError as error:
+                messages.append(str(error))
+                refused.add(re.sub(r"-\d+", "-", name))
+            else:  # a file that is not needed any more, or whose own checksum finds it
+                if content(copy) != expected:
+                    assert damage in (zero_the_start, zero_the_middle)
+                    with pytest.raises(StoreError, match="has changed"):
+                        made._store.verify()
+                continue
+            assert [path.name for path in copy.iterdir()] == [lock.NAME]
+            if every:
+                Interactions.from_parquet(source, **ASKED, store=copy)
+                assert content(copy) == expected
+    pattern = r".*(part|indptr|indices|data|times|summed|values|offsets|utf8)' (is missing|must have|has changed).*"
+    assert all(re.fullmatch(f"{pattern}: {ADVICE}", message) for message in messages)
+    assert refused >= {
+        "ids": {"user-_ids.utf8", "item-_ids.values"}, "rows": {"user_ids.utf8", "item_ids.values", "rows-.part"},
+        "users": {"user_ids.offsets", "users.indptr", "users.indices", "rows-.part", "pairs-.part"},
+        "items": {"users.indptr", "users.times", "items.indptr", "items.indices", "pairs-.part"},
+    }[phase]  # fmt: skip
+
+
 @pytest.mark.parametrize("source", ["numbers"], indirect=True)
 @pytest.mark.parametrize("finished", [False, True], ids=["unfinished", "finished"])
 def test_another_source_or_other_parameters_are_refused(tmp_path, source, monkeypatch, finished):
@@ -244,6 +340,14 @@ def test_a_file_that_changes_meanwhile_is_named(tmp_path, source, monkeypatch):
         with pytest.raises(ValueError, match=r"part-1.parquet' has changed while it was read"):
             Interactions.from_parquet(source, **ASKED, store=tmp_path / "store")
     assert Interactions.from_parquet(source, **ASKED, store=tmp_path / "store").describe().n_rows == 5_999
+
+
+@pytest.mark.parametrize("source", ["numbers"], indirect=True)
+def test_a_file_that_changes_though_its_size_and_time_do_not(tmp_path, source, monkeypatch):
+    monkeypatch.setattr(read_rows, "_divide", Counter(read_rows._divide, read_rows.UnknownIdError()))
+    read_rows._divide.fails_at = 3
+    with pytest.raises(ValueError, match=r"the rows of the source are others than when its ids were read"):
+        Interactions.from_parquet(source, **ASKED, store=tmp_path / "store")
 
 
 def test_batches_that_are_others_the_second_time(tmp_path):

@@ -5,12 +5,16 @@ from __future__ import annotations
 import os
 import zlib
 from pathlib import Path
-from typing import Any, TypedDict
+from typing import Any, NoReturn, TypedDict
 
 import numpy as np
 from numpy.typing import NDArray
 
 CHUNK = 32 << 20  # bytes per checksum
+
+
+class StoreError(ValueError):
+    """A store is missing, incomplete, damaged, or of a newer version."""
 
 
 class FileState(TypedDict):
@@ -58,6 +62,29 @@ class ArrayWriter:
                     self._crcs.append(zlib.crc32(part))
                 at += len(part)
                 self._bytes += len(part)
+
+
+def refuse_unfinished(path: Path, what: str) -> NoReturn:
+    """Raise since a file of an unfinished store is not as it was written; its journal is deleted after that."""
+    raise StoreError(f"{str(path)!r} {what}: the unfinished store is damaged; repeat the call, which begins anew")
+
+
+def check_length(path: Path, least: int) -> None:
+    """Raise if a file of an unfinished store is missing or shorter than its journal says."""
+    try:
+        found = path.stat().st_size
+    except OSError:
+        refuse_unfinished(path, "is missing")
+    if found < least:
+        refuse_unfinished(path, f"must have at least {least:,} bytes, got {found:,}")
+
+
+def check_content(path: Path, state: FileState) -> None:
+    """Raise if a file of an unfinished store is missing or has changed."""
+    check_length(path, state["bytes"])
+    for chunk, crc in enumerate(state["crc32"]):
+        if checksum(path, chunk, min(CHUNK, state["bytes"] - chunk * CHUNK)) != crc:
+            refuse_unfinished(path, "has changed (checksum)")
 
 
 def bytes_of(array: NDArray[Any]) -> memoryview:

@@ -93,7 +93,9 @@ class WholeNumbers:
         known = self.settle()
         return save_whole(folder, side, known), len(known)
 
-    save_unordered = save
+    def save_unordered(self, folder: Path, side: str) -> Files:
+        """Write the ids so far."""
+        return save_whole(folder, side, self.settle())
 
     def restore(self, folder: Path, side: str) -> None:
         """Go on with ids that were saved."""
@@ -142,9 +144,9 @@ class Texts:
         """The memory that merging takes at most, in bytes."""
         return 3 * int(self._known.nbytes) + 64 * FEWEST + 32 * len(self._known)
 
-    def save_unordered(self, folder: Path, side: str) -> None:
+    def save_unordered(self, folder: Path, side: str) -> Files:
         """Write the ids so far."""
-        save_texts(folder, side, self.settle())
+        return save_texts(folder, side, self.settle())
 
     def save(self, folder: Path, side: str) -> tuple[Files, int]:
         """Write the ids in ascending order: of bytes in UTF-8, which is that of code points."""

@@ -124,7 +124,7 @@ def _of_series(column: nw.Series[Any]) -> IdColumn:
 
     try:
         arrow = column.to_arrow()
-    except pa.ArrowException:  # ids of several types
+    except (pa.ArrowException, OverflowError):  # ids of several types, or beyond int64
         return _of_objects(column.to_list())
     if pa.types.is_dictionary(arrow.type):
         arrow = arrow.cast(arrow.type.value_type)

@@ -20,9 +20,9 @@ from ..._utils import lock
 from ..._utils.mapped import release
 from ..csr import CSR
 from ..report import DroppedRows
-from .array_files import ArrayWriter, FileState
+from .array_files import ArrayWriter, FileState, StoreError
 from .journal import sync
-from .store import FORMAT, MANIFEST, VERSION, Store, StoreError, digest_of, read_manifest
+from .store import FORMAT, MANIFEST, VERSION, Store, digest_of, read_manifest
 
 ENTRIES = 1 << 20  # pairs read at a time, unless a row has more
 

@@ -15,11 +15,12 @@ from ..._utils import lock
 from ..._utils.memory import available_bytes, parse_bytes, resident_bytes
 from ..report import DroppedRows
 from . import journal
+from .array_files import StoreError, check_content, check_length
 from .merge_users import merge_users
 from .read_ids import checksum_of_source, read_ids
 from .read_rows import read_rows
 from .sources import BatchSource, ParquetSource
-from .store import FORMAT, MANIFEST, VERSION, Store, StoreError, digest_of, read_manifest
+from .store import FORMAT, MANIFEST, VERSION, Store, digest_of, folder_of, read_manifest
 from .turn import turn
 from .work import LEAST_BUDGET, MemoryLimitError, Plan, Work
 
@@ -29,6 +30,7 @@ OURS = re.compile(
     rf"|(rows|pairs)-\d+(-of-\d+)*\.part|(journal|manifest)\.json(\.new)?|{re.escape(lock.NAME)}"
 )
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+READ_ONLY = (errno.EACCES, errno.EPERM, errno.EROFS)
 
 
 def ingest(
@@ -48,19 +50,21 @@ def ingest(
     memory_limit : int, str or None
         The memory that the process may have in all.
     """
-    folder = Path(path)
+    folder = folder_of(path)
     base = resident_bytes()
     limit = parse_bytes("memory_limit", memory_limit) or base + (available_bytes() or UNKNOWN) // 2
     if not folder.parent.is_dir():
         raise FileNotFoundError(f"there is no folder {str(folder.parent)!r} to write the store in: create it first")
     if folder.exists() and not folder.is_dir():
         raise NotADirectoryError(f"{str(folder)!r} is a file: name a new folder for the store")
-    folder.mkdir(exist_ok=True)
+    with _read_only_in_words(folder):
+        folder.mkdir(exist_ok=True)
     if others := sorted(path.name for path in folder.iterdir() if not OURS.fullmatch(path.name)):
         raise FileExistsError(
             f"{str(folder)!r} has files that are not of a store, such as {others[0]!r}: name a new folder"
         )
-    held = _lock(folder)
+    with _read_only_in_words(folder):
+        held = _lock(folder)
     try:
         with _full_disk_in_words(folder):
             identity = {**source.identity(), "columns": columns, "aggregate": aggregate}
@@ -72,7 +76,7 @@ def ingest(
             try:
                 _run(work, columns)
             except (TypeError, ValueError) as error:
-                if not isinstance(error, MemoryLimitError):  # the source is at fault: nothing can be built on it
+                if not isinstance(error, MemoryLimitError):  # of no use: the source, or a file, is at fault
                     _clean(work, ())
                 raise
     finally:
@@ -89,6 +93,18 @@ def _lock(folder: Path) -> lock.FolderLock | None:
         if (folder / MANIFEST).exists():
             return None
         raise
+
+
+@contextmanager
+def _read_only_in_words(folder: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in READ_ONLY:
+            raise
+        raise PermissionError(
+            error.errno, f"the store {str(folder)!r} can't be written ({error.strerror}): name a folder that can"
+        ) from None
 
 
 @contextmanager
@@ -111,7 +127,7 @@ def _start(work: Work, identity: dict[str, Any]) -> None:
         _refuse_other(work.folder, work.state["identity"], identity, "an unfinished store")
         return
     _clean(work, ())
-    work.refuse_beyond(LEAST_BUDGET, "for any source")
+    work.refuse_beyond(LEAST_BUDGET, "for any source", then="")
     work.journal.record(
         identity=identity, phase="ids", rows_at_a_time=work.rows_at_a_time(),
         checksums=isinstance(work.source, BatchSource),
@@ -125,7 +141,28 @@ def _refuse_other(folder: Path, found: dict[str, Any], wanted: dict[str, Any], w
             raise StoreError(f"{str(folder)!r} holds {what} of {other}: name another folder, or delete this one")
 
 
+def _check_files(work: Work) -> None:
+    """Raise if a file that an earlier call left is missing or shorter than the journal says.
+
+    Ids are read as a whole in any case. The blocks of partitions have checksums of their own; those of the other files
+    become the store's.
+    """
+    state, folder = work.state, work.folder
+    for name, file in state.get("id_files", {}).items():
+        check_content(folder / name, file)
+    for side, phase, partitions in (("users", "merged", "row"), ("items", "turned", "pair")):
+        found = state.get(phase) or {"done": 0, "files": {}}
+        for name, one in found["files"].items():
+            file = one["file"] if "count" in one else one
+            if file is not None:
+                check_length(folder / f"{side}.{name}", file["bytes"])
+        for number, size in enumerate(state.get(f"{partitions}_bytes", [])):
+            if size and number >= found["done"]:  # the others have been deleted
+                check_length(folder / f"{partitions}s-{number}.part", size)
+
+
 def _run(work: Work, columns: dict[str, Any]) -> None:
+    _check_files(work)
     if work.state["phase"] == "ids":
         read_ids(work)
     state = work.state["plan"]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 from ..._utils.guard import Guarded
@@ -14,7 +13,7 @@ from ..io.text import Dialect
 from ..pairs import AGGREGATES
 from .ingest import ingest
 from .sources import BatchSource, ParquetSource, parquet_files
-from .store import Store
+from .store import Store, folder_of
 
 if TYPE_CHECKING:
     from ..._typing import Aggregate
@@ -123,10 +122,12 @@ class FromStore(Guarded):
 
         Raises
         ------
+        TypeError
+            If `store` is no path.
         StoreError
             If it is no complete store, a file is missing or does not have its size, or the format is newer.
         """
-        return cls._of_store(Store(Path(store)))
+        return cls._of_store(Store(folder_of(store)))
 
     @classmethod
     def _of_files(cls, source: Any, asked: dict[str, Any], aggregate: Aggregate) -> Self:

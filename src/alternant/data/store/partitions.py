@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,9 +11,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .array_files import bytes_of, write_all
+from .array_files import bytes_of, refuse_unfinished, write_all
 
-HEADER = np.dtype([("rows", "<i8"), ("constant", "<i8")])  # of each block; `constant`: its values are left out, all 1
+# Of each block. `constant`: its values are left out, all are 1; `crc32`: of the other two and the columns.
+HEADER = np.dtype([("rows", "<i8"), ("constant", "<i4"), ("crc32", "<u4")])
 
 
 @dataclass(frozen=True)
@@ -64,7 +66,7 @@ class Partitions:
         return self._folder / f"{self._name}-{number}.part"
 
     def restore(self, sizes: Sequence[int], rows: Sequence[int]) -> None:
-        """Go back to an earlier state: cut off what was appended since."""
+        """Go back to an earlier state, whose files are there: cut off what was appended since."""
         self.bytes, self.rows = list(sizes), list(rows)
         for number, size in enumerate(self.bytes):
             path = self.path(number)
@@ -83,7 +85,8 @@ class Partitions:
             start = end
 
     def _append(self, number: int, rows: Rows) -> None:
-        header = np.array([(len(rows), rows.values is None)], HEADER)
+        header = np.array([(len(rows), rows.values is None, 0)], HEADER)
+        header["crc32"] = _checksum(header, rows)
         with self.path(number).open("ab", buffering=0) as file:
             for column in (header, *rows.columns()):
                 write_all(file, bytes_of(column))
@@ -93,37 +96,51 @@ class Partitions:
     def blocks(self, number: int) -> Iterator[Rows]:
         """Yield the rows of a partition in the blocks in which they were appended."""
         if self.rows[number]:
-            with self.path(number).open("rb") as file:
-                for rows, constant in self._headers(file, number):
-                    block = self._empty(rows)
-                    if constant:
+            with self._open(number) as file:
+                for header in self._headers(file, number):
+                    block = self._empty(int(header["rows"][0]))
+                    if header["constant"]:
                         block.values = None
-                    yield _filled(file, block)
+                    yield self._filled(file, number, header, block)
 
     def read(self, number: int) -> Rows:
         """Return all rows of a partition."""
         whole = self._empty(self.rows[number])
         if self.rows[number]:
             at, constant = 0, []
-            with self.path(number).open("rb") as file:
-                for rows, is_constant in self._headers(file, number):
-                    block = whole.take(slice(at, at + rows))
-                    if block.values is not None and is_constant:
+            with self._open(number) as file:
+                for header in self._headers(file, number):
+                    block = whole.take(slice(at, at + int(header["rows"][0])))
+                    if block.values is not None and header["constant"]:
                         block.values[:] = 1
                         block.values = None
-                    _filled(file, block)
-                    at += rows
-                    constant.append(is_constant)
+                    at += len(self._filled(file, number, header, block))
+                    constant.append(bool(header["constant"]))
             if all(constant):
                 whole.values = None
         return whole
 
-    def _headers(self, file: Any, number: int) -> Iterator[tuple[int, bool]]:
+    def _open(self, number: int) -> Any:
+        try:
+            return self.path(number).open("rb")
+        except FileNotFoundError:
+            refuse_unfinished(self.path(number), "is missing")
+
+    def _headers(self, file: Any, number: int) -> Iterator[NDArray[Any]]:
         left = self.rows[number]
         while left:
-            rows, constant = np.frombuffer(file.read(HEADER.itemsize), HEADER)[0].item()
-            left -= rows
-            yield rows, bool(constant)
+            header = np.zeros(1, HEADER)
+            if file.readinto(bytes_of(header)) < HEADER.itemsize or not 0 < header["rows"][0] <= left:
+                refuse_unfinished(self.path(number), "has changed (number of rows)")
+            left -= int(header["rows"][0])
+            yield header
+
+    def _filled(self, file: Any, number: int, header: NDArray[Any], block: Rows) -> Rows:
+        """Read a block; what the file is too short for, or has changed, is refused."""
+        short = any(file.readinto(bytes_of(column)) < column.nbytes for column in block.columns())
+        if short or _checksum(header, block) != header["crc32"][0]:
+            refuse_unfinished(self.path(number), "has changed (checksum)")
+        return block
 
     def _empty(self, count: int) -> Rows:
         layout = self.layout
@@ -135,10 +152,12 @@ class Partitions:
         self.path(number).unlink(missing_ok=True)
 
 
-def _filled(file: Any, rows: Rows) -> Rows:
+def _checksum(header: NDArray[Any], rows: Rows) -> int:
+    """Return the CRC-32 of a block: of its header, but for the checksum itself, and its columns."""
+    crc = zlib.crc32(bytes_of(header)[: HEADER.fields["crc32"][1]])  # type: ignore[index]
     for column in rows.columns():
-        file.readinto(bytes_of(column))
-    return rows
+        crc = zlib.crc32(bytes_of(column), crc)
+    return crc
 
 
 def by_range(rows: Rows, numbers: NDArray[Any], count: int) -> tuple[Rows, NDArray[np.int64]]:

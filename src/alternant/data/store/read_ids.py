@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from ..report import DroppedRows
-from .array_files import bytes_of
+from .array_files import bytes_of, check_content
 from .collect import COLLECTORS, AnyIds, Collector, OtherKindError, collector
 from .columns import Kind, Part
 from .pipeline import in_order
@@ -86,6 +86,8 @@ def _collect(work: Work, kinds: dict[str, Kind]) -> tuple[dict[str, Collector], 
     collectors: dict[str, Collector] = {}
     if work.state.get("collected"):
         progress |= work.state["collected"]
+        for name, file in progress.pop("files").items():
+            check_content(work.folder / name, file)
         for side, kind in progress.pop("kinds").items():
             collectors[side] = one = collector(kind, work.source.names[side], _widest(work))
             assert not isinstance(one, AnyIds)  # are not saved before the end
@@ -170,11 +172,12 @@ def _merge_dtypes(progress: dict[str, Any], dtypes: tuple[np.dtype[Any] | None, 
 def _record(work: Work, collectors: dict[str, Collector], progress: dict[str, Any]) -> None:
     """Save the ids so far: under other names than before, so that there is always a whole set of them."""
     before = work.state.get("collected") or {}
+    files: dict[str, Any] = {}
     for side, one in collectors.items():
         assert not isinstance(one, AnyIds)
-        one.save_unordered(work.folder, f"{side}-{progress['units']}")
+        files |= one.save_unordered(work.folder, f"{side}-{progress['units']}")
     kinds = {side: one.kind for side, one in collectors.items()}
-    work.journal.record(collected={**progress, "kinds": kinds})
+    work.journal.record(collected={**progress, "kinds": kinds, "files": files})
     if before:
         for path in work.folder.glob(f"*-{before['units']}_ids.*"):
             path.unlink()

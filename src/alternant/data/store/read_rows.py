@@ -65,10 +65,7 @@ def read_rows(work: Work, plan: Plan) -> None:
         same = False
     work.source.check_unchanged()
     if not same:
-        raise ValueError(
-            "batches must be the same each time they are read, but those of the second time are others (a user, an "
-            "item, a value or the number of rows): make them reproducible, and repeat the call"
-        )
+        raise ValueError(work.source.others)
     work.journal.record(phase="users", divided=None, row_bytes=partitions.bytes, row_counts=partitions.rows)
 
 

@@ -3,23 +3,27 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from datetime import date, datetime
 from functools import cached_property
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, ClassVar
+from uuid import UUID
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ..._utils.mapped import release
 from ..ids import PADDING, PART, Ids, _Tail, same_arrays
-from ..twins import READERS
 from ..values import object_array
 from .array_files import ArrayWriter, FileState, map_array
 from .columns import Kind
 
 Files = dict[str, FileState]  # by name
+READERS: dict[type, Callable[[Any], Any]] = {  # of the types that a saved model can hold, too
+    str: str, int: int, float: float, UUID: UUID, date: date.fromisoformat, datetime: datetime.fromisoformat,
+}  # fmt: skip
 
 
 class TextIds(Ids):
@@ -146,7 +150,7 @@ def save_any(folder: Path, side: str, name: str, values: list[Any]) -> Files:
                 f"{name} must hold ids of the types {known} to be stored, got {type(value).__name__} (such as "
                 f"{value!r}): convert them to strings"
             )
-        text = value.isoformat() if hasattr(value, "isoformat") else value.hex() if isinstance(value, bytes) else value
+        text = value.isoformat() if isinstance(value, date) else value
         lines.append([type(value).__name__, text if isinstance(text, str) else str(text)])
     content = np.frombuffer(json.dumps(lines, separators=(",", ":")).encode(), np.uint8)
     return _write(folder, names_of(side, "any"), [content])
@@ -181,5 +185,5 @@ def open_ids(folder: Path, side: str, kind: Kind) -> Ids:
         return Ids(map_array(paths[0], np.dtype(np.int64)))
     if kind == "texts":
         return TextIds(map_array(paths[0], np.dtype(np.int64)), map_array(paths[1], np.dtype(np.uint8)))
-    readers = {one.__name__: read for one, read in READERS.items()} | {"bytes": bytes.fromhex}
+    readers = {one.__name__: read for one, read in READERS.items()}
     return Ids(object_array([readers[name](text) for name, text in json.loads(paths[0].read_bytes())]))

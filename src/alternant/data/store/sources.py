@@ -28,6 +28,10 @@ class ParquetSource:
 
     library = "pyarrow"
     shape: tuple[int, int] | None = None  # only of matrices: their rows and columns are the ids
+    others = (
+        "the rows of the source are others than when its ids were read, though no file has another size or time: "
+        "repeat the call when nothing writes to the source any more"
+    )
 
     def __init__(self, source: Any, asked: dict[str, Any]) -> None:
         self.files: list[Path] = parquet_files(source)
@@ -134,6 +138,11 @@ def _together(counts: list[int], rows: int) -> Iterator[list[int]]:
 
 class BatchSource:
     """Batches from the user's code: frames, tuples of arrays, or the next rows of a sparse matrix."""
+
+    others = (
+        "batches must be the same each time they are read, but those of the second time are others (a user, an "
+        "item, a value or the number of rows): make them reproducible, and repeat the call"
+    )
 
     def __init__(self, batches: Any, asked: dict[str, Any]) -> None:
         if isinstance(batches, Iterator):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NoReturn
@@ -11,22 +12,19 @@ from typing import Any, NoReturn
 import numpy as np
 from numpy.typing import NDArray
 
+from ..._utils.messages import parameter, refusal
 from ..._utils.threads import default_num_threads, map_parallel
 from ..csr import CSR
 from ..ids import Ids
 from ..pairs import Pairs
 from ..report import DroppedRows
-from .array_files import CHUNK, FileState, checksum, map_array
+from .array_files import CHUNK, FileState, StoreError, checksum, map_array
 from .saved_ids import open_ids
 from .work import index_dtype
 
 MANIFEST = "manifest.json"
 FORMAT, VERSION = "alternant-store", 1
 PIECE = 1 << 19  # elements that are read at a time
-
-
-class StoreError(ValueError):
-    """A store is missing, incomplete, damaged, or of a newer version."""
 
 
 class Store:
@@ -198,6 +196,15 @@ class Store:
     def facts(self) -> dict[str, Any]:
         """The parameters that the store was written with: aggregate, columns, library, has_values."""
         return dict(self._manifest["facts"])
+
+
+def folder_of(store: Any) -> Path:
+    """Return the folder of a store that a caller names."""
+    if not isinstance(store, (str, os.PathLike)):
+        raise refusal(
+            TypeError, f"{parameter('store')} must be the path of a folder, got {type(store).__name__}"
+        )
+    return Path(store)
 
 
 def reopened(path: str, digest: str) -> Store:

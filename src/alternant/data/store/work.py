@@ -15,6 +15,7 @@ from .journal import Journal
 from .pipeline import workers
 from .sources import BatchSource, ParquetSource
 
+CONTINUE = ", and repeat the call, which goes on where it stopped"
 LEAST_BUDGET = 64 << 20  # bytes, for any source
 LEAST_ROWS, MOST_ROWS = 1 << 14, 1 << 20  # that are read at a time
 ROW = 160  # bytes that a row takes while it is read, roughly: its columns, their numbers and their order
@@ -59,15 +60,14 @@ class Work:
         """Return how many rows each thread may process at once, which take so many bytes each."""
         return max(LEAST_ROWS, (self.budget - taken) * 3 // 4 // ((workers() + 1) * row))
 
-    def refuse_beyond(self, needed: int, what: str) -> None:
+    def refuse_beyond(self, needed: int, what: str, then: str = CONTINUE) -> None:
         """Raise if something does not fit in memory; what to try leaves as much again for the rows."""
         if needed > self.budget:
             raise refusal(
                 MemoryLimitError,
-                f"{parameter('memory_limit')} must be at least {human_bytes(self.base + needed)}, got "
-                f"{human_bytes(self.limit)}: {human_bytes(needed)} {what}, in addition to the "
-                f"{human_bytes(self.base)} that the process had before; raise it to "
-                f"{human_bytes(self.base + 2 * needed)}, and repeat the call, which goes on where it stopped",
+                f"{parameter('memory_limit')} is {human_bytes(self.limit)}, but {human_bytes(needed)} are needed "
+                f"{what}, in addition to the {human_bytes(self.base)} that the process had before: raise it to "
+                f"{human_bytes(self.base + 2 * needed)}{then}",
             )
 
 
