@@ -323,8 +323,10 @@ def test_lists_are_those_of_a_query_alone_if_it_takes_all_panels(kernels, dtype)
     """The native kernel orders and packs 16,384 items, then 131,072, then the rest; for a query alone, it does not."""
     n = 150_000 if kernels.name == "cython" else 3000
     rng = np.random.default_rng(0)
-    queries, items = rng.standard_normal((MANY, 3)).astype(dtype), rng.standard_normal((n, 3))
-    items *= rng.uniform(1, 1.2, (n, 1)) / np.linalg.norm(items, axis=1, keepdims=True)
+    queries = (rng.standard_normal((MANY, 3)) * 0.05 + [1, 0, 0]).astype(dtype)
+    items = rng.standard_normal((n, 3))
+    items /= np.linalg.norm(items, axis=1, keepdims=True)
+    items *= 1.5 - 0.4 * items[:, :1]  # the items that rank are the shortest, which come last
     items = items.astype(dtype)
     found = rank(kernels, queries, items, 20, num_threads=2)
     for u in range(0, MANY, 20):

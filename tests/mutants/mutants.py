@@ -182,6 +182,10 @@ MUTANTS = (
     # --- sparse products, native and by Numba
     cython("sparse-c-last-column", "sparse_real.h", "smaller(TILE, call->n - first)",
            "smaller(TILE, call->n - first - 1)", "the last column is never in a list"),
+    cython("sparse-c-dense-values", "sparse_real.h", "factors == NULL ? 1 : factors[e]; /* 1", "1; /* 1",
+           "a product with a dense matrix ignores the values"),
+    cython("topk-c-later-panels", "topk_real.h", "left += block->left;", "left += 0;",
+           "the items of later panels are never ranked"),
     cython("sparse-c-sums-kept", "sparse_real.h", "at->sums[j] = 0;", ";", "a row inherits the sums of the one before"),
     cython("sparse-c-tie-order", "sparse_real.h", "(i <= by_id)", "(i >= by_id)",
            "of equal entries the higher columns are selected"),

@@ -1,6 +1,6 @@
 """The interactions of a fit in both orientations, in memory or memory-mapped, read in blocks of entries.
 
-Sums over all entries are sums of blocks of `ENTRIES`, so that they have the same bits wherever the entries are.
+Sums over all entries are sums of blocks of `mapped.ENTRIES`, so that they have the same bits wherever the entries are.
 """
 
 from __future__ import annotations
