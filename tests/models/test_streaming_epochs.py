@@ -12,7 +12,7 @@ from alternant import BiasedMF, CosineMF, Interactions, LogisticMF
 from alternant._utils import mapped, tensor_file
 from alternant.cli.app import main
 from alternant.models import _memory
-from alternant.models.sgd import blocks, held_out, stored, trainer
+from alternant.models.sgd import blocks, epochs, held_out, stored
 
 EVENTS = 1500
 
@@ -83,8 +83,7 @@ def test_a_fit_from_a_store_has_the_bits_of_one_in_memory(
     assert [len(schedule) for schedule in calls] == [1] * 2 * rounds
     assert_same(streamed, expected)
     in_files = mapped.FilePool(tmp_path)
-    for module in (trainer, sys.modules["alternant.models.sgd.epochs"]):
-        monkeypatch.setattr(module, "pool_for", lambda *_: in_files)
+    monkeypatch.setattr(epochs, "pool_for", lambda *_: in_files)
     for given in (stored, memory):
         assert_same(cls(**parameters).fit(given), expected)
     ids, scores = streamed.recommend(memory.user_ids[:5], k=4)

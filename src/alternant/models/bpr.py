@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from .._utils.mapped import FilePool
+from .._utils.pool import Pool
 from .._utils.threads import map_parallel, resolve_num_threads
 from .._utils.validation import check_boolean, check_pair
 from ..data.csr import CSR
@@ -211,8 +213,9 @@ class BPR(EpochModel, Transformer):
     # Training
 
     def _training(
-        self, train: CSR, held_out: CSR | None, rng: np.random.Generator, start: Factors | None = None
-    ) -> PairwiseTraining:
+        self, train: CSR, held_out: CSR | None, rng: np.random.Generator, start: Factors | None = None,
+        pool: Pool | None = None, files: FilePool | None = None,
+    ) -> PairwiseTraining:  # fmt: skip
         return PairwiseTraining(self, train, held_out, rng, start)
 
     @property
@@ -245,8 +248,8 @@ class BPR(EpochModel, Transformer):
     def _truth(self, rows: CSR) -> NDArray[Any]:
         return (rows.data > 0).astype(rows.data.dtype)
 
-    def _may_be_held_out(self, rows: CSR) -> NDArray[np.bool_]:
-        return rows.data > 0
+    def _may_be_held_out(self, values: NDArray[Any]) -> NDArray[np.bool_]:
+        return np.asarray(np.asarray(values, self.dtype) > 0)
 
     def _held_out_pairs(self, held_out: CSR, rng: np.random.Generator) -> tuple[NDArray[np.int64], ...]:
         """Return users, their items and as many other items."""

@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from .._utils.mapped import FilePool
 from .._utils.messages import parameter, refusal
+from .._utils.pool import Pool
 from .._utils.threads import map_parallel, resolve_num_threads, weighted_sum
 from ..data.csr import CSR
 from ..kernels import Batches, Factors, Ranking
@@ -192,8 +194,9 @@ class ContrastiveMF(EpochModel, Transformer):
     # Training
 
     def _training(
-        self, train: CSR, held_out: CSR | None, rng: np.random.Generator, start: Factors | None = None
-    ) -> ContrastiveTraining:
+        self, train: CSR, held_out: CSR | None, rng: np.random.Generator, start: Factors | None = None,
+        pool: Pool | None = None, files: FilePool | None = None,
+    ) -> ContrastiveTraining:  # fmt: skip
         return ContrastiveTraining(self, train, held_out, rng, start)
 
     def _initial(self, count: int, rng: np.random.Generator, state: Mapping[str, Any]) -> NDArray[Any]:
@@ -253,8 +256,8 @@ class ContrastiveMF(EpochModel, Transformer):
     def _link(self, scores: NDArray[Any], **state: Any) -> NDArray[Any]:
         return np.asarray(np.clip(scores, -1, 1))  # rounding
 
-    def _may_be_held_out(self, rows: CSR) -> NDArray[np.bool_]:
-        return rows.data > 0
+    def _may_be_held_out(self, values: NDArray[Any]) -> NDArray[np.bool_]:
+        return np.asarray(np.asarray(values, self.dtype) > 0)
 
     # Fold-in
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol, Self
 
 import numpy as np
@@ -19,13 +19,15 @@ from ..._utils.warn import warn_caller
 from ...data.csr import CSR
 from ...data.events import refuse_events
 from ...data.interactions import Interactions
+from ...data.store import Store
 from ...kernels import Factors
 from .._checkpoint import Checkpoint, InDtype, Snapshot
 from .._fit_loop import Callback, FitLoop, FitOptions, History, Iteration, Stopping, TrainingData
 from .._fold_in import FoldInUsersModel
-from .._memory import pool_for
+from .._memory import files_of_interactions, pool_for
 from .._sklearn import check_unused
 from .held_out import split
+from .stored import stored_rows
 
 if TYPE_CHECKING:
     from ..._typing import Rated
@@ -166,8 +168,8 @@ class EpochModel(FoldInUsersModel):
         train = rows
         if held_out is None and self.validation_fraction > 0:
             share, dtype = float(self.validation_fraction), np.dtype(self.dtype)
-            train, held_out = split(rows, share, rng, self._may_be_held_out(rows), data.files, dtype)
-        state = self._training_of_fit(data, train, held_out, rng)
+            train, held_out = split(rows, share, rng, self._may_be_held_out, data.files, dtype)
+        state = self._training(train, held_out, rng, None, data.pool, data.files)
         if kept is not None and kept.saved is not None:
             state.restore(kept.saved)
 
@@ -213,9 +215,16 @@ class EpochModel(FoldInUsersModel):
 
     def _data_of_fit(self, name: str, matrix: Any, memory_limit: int | str | None) -> FitData:
         """Return the interactions of a fit, checked, and where it allocates its arrays."""
+        limit = parse_bytes("memory_limit", memory_limit)
+        if isinstance(matrix, Store):
+            pool = pool_for(limit, replace(self.fit_memory(*matrix.shape, matrix.nnz), entries=0), matrix.path)
+            files = files_of_interactions(matrix.path)
+            return FitData(stored_rows(self, name, matrix, files), pool, files)
         rows = self._check_rows(name, matrix, np.dtype(self.dtype), copy=True)
-        needed = self.fit_memory(*rows.shape, len(rows.data))
-        return FitData(rows, pool_for(parse_bytes("memory_limit", memory_limit), needed, None))
+        return FitData(rows, pool_for(limit, self.fit_memory(*rows.shape, len(rows.data)), None))
+
+    def _stored_matrix(self, store: Store) -> Store:
+        return store
 
     def _learn_from(self, change: Change) -> None:
         """Fold in new rows, and continue the fit for a few epochs, with the sums of squares of its end."""
@@ -263,18 +272,26 @@ class EpochModel(FoldInUsersModel):
         """
         return range(run + 1, run + 1 + max(1, round(UPDATE_SHARE * run)))
 
-    def _may_be_held_out(self, rows: CSR) -> NDArray[np.bool_] | None:
-        """Return the entries from which a `validation_fraction` is drawn; None for all."""
+    def _are_known(self, values: NDArray[Any]) -> NDArray[np.bool_] | None:
+        """Return which values of pairs in a store are known, as those of a matrix; None for all."""
         return None
 
-    def _training(
-        self, train: CSR, held_out: CSR | None, rng: np.random.Generator, start: Factors | None = None
-    ) -> Training:
-        """Return the state of a fit, or of one that continues from `start`, the model's factors."""
-        raise TypeError(f"{type(self).__name__} does not define _training")
+    def _check_stored(self, name: str, least: Any, greatest: Any, others: NDArray[Any]) -> None:
+        """Check the range of these values, and (at least) the least and the greatest of the others, ascending."""
 
-    def _training_of_fit(self, data: FitData, train: CSR, held_out: CSR | None, rng: np.random.Generator) -> Training:
-        return self._training(train, held_out, rng)
+    def _may_be_held_out(self, values: NDArray[Any]) -> NDArray[np.bool_]:
+        """Return from which known pairs, given their values, a `validation_fraction` is drawn."""
+        return np.ones(len(values), np.bool_)
+
+    def _training(
+        self, train: CSR, held_out: CSR | None, rng: np.random.Generator, start: Factors | None = None,
+        pool: Pool | None = None, files: FilePool | None = None,
+    ) -> Training:  # fmt: skip
+        """Return the state of a fit, or of one that continues from `start`, the model's factors.
+
+        Interactions in a store come with `files`, for what is computed from them; `pool` allocates factors.
+        """
+        raise TypeError(f"{type(self).__name__} does not define _training")
 
     def _initial(self, count: int, rng: np.random.Generator, state: Mapping[str, Any]) -> NDArray[Any]:
         """Draw initial factors, in float64."""

@@ -9,10 +9,10 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from ..._utils.mapped import ENTRIES, FilePool, entry_ranges, release
+from ..._utils.mapped import ENTRIES, FilePool, entry_blocks, entry_ranges, release
 from ..._utils.pool import Pool
 from ...data.csr import CSR
-from .stored import take_entries
+from .stored import distinct_values, take_entries
 
 NUMBERS = 1 << 21  # of the factors of the pairs whose loss is computed at a time
 DRAWN = 1 << 20  # of which a share is drawn at a time
@@ -72,27 +72,34 @@ class HeldOut:
 
 
 def split(
-    rows: CSR, fraction: float, rng: np.random.Generator, may_be: NDArray[np.bool_] | None = None,
+    rows: CSR, fraction: float, rng: np.random.Generator,
+    may_be: Callable[[NDArray[Any]], NDArray[np.bool_]] | None = None,
     files: FilePool | None = None, dtype: np.dtype[Any] | None = None,
 ) -> tuple[CSR, CSR]:  # fmt: skip
-    """Hold out a fraction of the entries that may be held out (None: of all), at least one and not all.
+    """Hold out a fraction of the entries whose values `may_be` (None: of all), at least one and not all.
 
     Both parts are in `files` if rows are in a store. The share is the same in each block of `DRAWN` entries, as they
     are drawn block by block.
     """
-    count, total = len(rows.indices), len(rows.indices) if may_be is None else int(np.count_nonzero(may_be))
+    count, some = len(rows.indices), None if may_be is None else _places(rows.data, may_be, files or Pool())
+    total = count if some is None else len(some)
     if total < 2:
         raise ValueError(f"validation_fraction needs at least 2 known pairs to split, got {total}: set it to 0")
     wanted = min(total - 1, max(1, round(fraction * total)))
     chosen = np.zeros(count, np.bool_) if files is None else files.array((count,), np.dtype(np.bool_))
-    some, seen = None if may_be is None else np.flatnonzero(may_be), 0
+    seen = 0
     for start in range(0, total, DRAWN):
         block = slice(start, min(start + DRAWN, total))
         target = wanted * block.stop // total
         drawn = np.zeros(block.stop - start, np.bool_)
         drawn[rng.choice(len(drawn), target - seen, replace=False)] = True
-        chosen[block if some is None else some[block]] = drawn
-        release(chosen[block])
+        part = block if some is None else slice(some[block.start], some[block.stop - 1] + 1)
+        if some is None:
+            chosen[part] = drawn
+        else:
+            chosen[some[block]] = drawn
+            release(some[block])
+        release(chosen[part])
         seen = target
     if files is None:
         return rows.filter(~chosen), rows.filter(chosen)
@@ -101,3 +108,21 @@ def split(
         take_entries(rows, lambda part: ~chosen[part], count - wanted, dtype, files),
         take_entries(rows, lambda part: chosen[part], wanted, dtype, files),
     )
+
+
+def _places(
+    data: NDArray[Any], may_be: Callable[[NDArray[Any]], NDArray[np.bool_]], pool: Pool
+) -> NDArray[np.int64] | None:
+    """Return the numbers of the entries whose values `may_be` held out; None for all."""
+    known = distinct_values(data)
+    counts = [int(np.count_nonzero(may_be(part))) for part in entry_blocks(known)]
+    if sum(counts) == len(known):
+        return None
+    if len(known) < len(data):
+        return np.empty(0, np.int64)
+    places, start = pool.array((sum(counts),), np.dtype(np.int64)), 0
+    for number, (part, count) in enumerate(zip(entry_blocks(known), counts, strict=True)):
+        places[start : start + count] = number * ENTRIES + np.flatnonzero(may_be(part))
+        release(places[start : start + count])
+        start += count
+    return places

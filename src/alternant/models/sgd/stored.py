@@ -13,10 +13,10 @@ from ...data.csr import CSR
 
 if TYPE_CHECKING:
     from ...data.store import Store
-    from .trainer import StochasticModel
+    from .epochs import EpochModel
 
 
-def stored_rows(model: StochasticModel, name: str, store: Store, files: FilePool) -> CSR:
+def stored_rows(model: EpochModel, name: str, store: Store, files: FilePool) -> CSR:
     """Return the pairs of a store that the model learns from, verified and checked as those of a matrix are.
 
     The arrays are those of the store, with its values, or in `files` if some pairs are left out.
@@ -77,6 +77,6 @@ def take_entries(
     return CSR(indptr, indices, data, rows.shape)
 
 
-def _mask(model: StochasticModel, values: NDArray[Any]) -> NDArray[np.bool_]:
+def _mask(model: EpochModel, values: NDArray[Any]) -> NDArray[np.bool_]:
     keep = model._are_known(values)
     return np.ones(len(values), np.bool_) if keep is None else keep

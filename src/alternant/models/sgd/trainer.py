@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
@@ -11,21 +10,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..._utils.mapped import FilePool, blocked_sum, column_counts, release
-from ..._utils.memory import parse_bytes
 from ..._utils.pool import Pool
 from ..._utils.threads import map_parallel, resolve_num_threads
 from ...data.csr import CSR
-from ...data.store import Store
 from ...kernels import Factors, Grid, block_count
 from .._checkpoint import Snapshot
 from .._fit_loop import Iteration
 from .._fold_in import FoldInModel
-from .._memory import BLOCKS, PER_ROW, FitMemory, files_of_interactions, pool_for
+from .._memory import BLOCKS, PER_ROW, FitMemory
 from .adagrad import FIRST_SQUARE, continue_squares, mean_squares
 from .blocks import Blocks, InFiles, InMemory
-from .epochs import EpochModel, FitData, all_finite, concatenate_columns, reordered
+from .epochs import EpochModel, all_finite, concatenate_columns, reordered
 from .held_out import HeldOut, Pairs
-from .stored import stored_rows
 
 if TYPE_CHECKING:
     from ...kernels._registry import Backend
@@ -91,32 +87,10 @@ class StochasticModel(EpochModel, FoldInModel):
     # Callbacks compare predictions (`FactorModel._link`) with targets (`FactorModel._truth`).
 
     def _training(
-        self, train: CSR, held_out: CSR | None, rng: np.random.Generator, start: Factors | None = None
-    ) -> TrainingState:
-        return TrainingState(self, train, held_out, rng, start)
-
-    def _training_of_fit(
-        self, data: FitData, train: CSR, held_out: CSR | None, rng: np.random.Generator
-    ) -> TrainingState:
-        return TrainingState(self, train, held_out, rng, None, data.pool, data.files)
-
-    def _stored_matrix(self, store: Store) -> Store:
-        return store
-
-    def _data_of_fit(self, name: str, matrix: Any, memory_limit: int | str | None) -> FitData:
-        if not isinstance(matrix, Store):
-            return super()._data_of_fit(name, matrix, memory_limit)
-        needed = replace(self.fit_memory(*matrix.shape, matrix.nnz), entries=0)
-        pool = pool_for(parse_bytes("memory_limit", memory_limit), needed, matrix.path)
-        files = files_of_interactions(matrix.path)
-        return FitData(stored_rows(self, name, matrix, files), pool, files)
-
-    def _are_known(self, values: NDArray[Any]) -> NDArray[np.bool_] | None:
-        """Return which values of pairs in a store the model learns from; None for all."""
-        return None
-
-    def _check_stored(self, name: str, least: Any, greatest: Any, others: NDArray[Any]) -> None:
-        """Check the range of these values, and (at least) the least and the greatest of the others, ascending."""
+        self, train: CSR, held_out: CSR | None, rng: np.random.Generator, start: Factors | None = None,
+        pool: Pool | None = None, files: FilePool | None = None,
+    ) -> TrainingState:  # fmt: skip
+        return TrainingState(self, train, held_out, rng, start, pool, files)
 
     def _data_state(self, rows: CSR) -> dict[str, Any]:
         """Return fitted attributes that depend only on the training data, such as a mean."""
