@@ -28,7 +28,7 @@ class Problem(NamedTuple):
     factors: Factors
     squares: Factors
 
-    def epoch(self, kernels: Any, kind: str, rate: float) -> float:
+    def epoch(self, kernels: Any, kind: str, rate: float) -> Any:
         """Run one epoch; the logistic ones take one negative for each entry."""
         schedule = self.grid.diagonals(np.arange(self.grid.blocks))
         if kind.startswith("biased"):

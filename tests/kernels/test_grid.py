@@ -191,7 +191,7 @@ def refused(function, given, error, message, **options):
 def test_the_public_function_runs_the_backend_in_force(function, backend):
     given = arguments()
     with kernels_module.use_backend(backend):
-        assert call(function, given) > 0
+        assert (call(function, given) > 0).any()
     assert (given["factors"].X != 1).any()
 
 
@@ -332,7 +332,7 @@ def test_arrays_that_share_memory_are_refused():
 def test_two_halves_of_one_array_are_not_shared_memory():
     given, both = arguments(), np.ones((8, 3), np.float32)
     given["factors"] = given["factors"]._replace(X=both[:4], Y=both[4:])
-    assert call("biased_epoch", given) > 0
+    assert (call("biased_epoch", given) > 0).any()
 
 
 @pytest.mark.parametrize("function", NAMES)
@@ -373,5 +373,5 @@ def test_a_schedule_may_leave_blocks_out_and_have_rounds_of_one_task(kernels):
     assert (moved[0][2:] == 1).all(), "rows of other blocks stay"
     again = arguments(np.float64)
     both = kernels.cosine_epoch(grid, np.array([[[0, 1]], [[1, 0]]]), again["target"], *again["factors"][:2], 0.1)
-    assert both > one
+    assert both.sum() > one.sum()
     np.testing.assert_array_equal(again["factors"].X[:2], moved[0][:2])

@@ -99,7 +99,7 @@ class Grid(NamedTuple):
 def total_loss(losses: NDArray[np.float64]) -> float:
     """Add up the losses of tasks, shape (rounds, tasks): those of each round, then the rounds, in their order.
 
-    An epoch in one call thus has the bits of one whose rounds are calls of their own, and whose losses are added up.
+    An epoch in one call thus has the bits of one whose rounds are calls of their own, and whose totals are added up.
     """
     total = 0.0
     for tasks in losses.tolist():

@@ -40,7 +40,7 @@ def biased_epoch(
     regularization: tuple[float, float, float, float],
     update_columns: bool = True,
     num_threads: int | None = None,
-) -> float:
+) -> NDArray[np.float64]:
     r"""Take one gradient step per entry for biased matrix factorization, with or without a sigmoid.
 
     The prediction for an entry in row ``u`` and column ``i``, with target ``t``, is
@@ -80,8 +80,8 @@ def biased_epoch(
 
     Returns
     -------
-    float
-        The sum of ``(t - p)^2`` in float64, each term evaluated before its own step.
+    float64 array, shape (rounds, tasks)
+        The sum of ``(t - p)^2`` in each task, each term evaluated before its own step.
 
     References
     ----------
@@ -95,10 +95,10 @@ def biased_epoch(
         raise ValueError(f"offset must be finite, got {offset!r}")
     _check_rates(learning_rate, regularization)
     threads = resolve_num_threads(num_threads)
-    loss: float = active_backend().biased_epoch(
+    losses: NDArray[np.float64] = active_backend().biased_epoch(
         grid, schedule, target, factors, offset, bounds, learning_rate, regularization, update_columns, threads
     )
-    return loss
+    return losses
 
 
 def cosine_epoch(
@@ -110,7 +110,7 @@ def cosine_epoch(
     learning_rate: float,
     update_columns: bool = True,
     num_threads: int | None = None,
-) -> float:
+) -> NDArray[np.float64]:
     r"""Take one gradient step per entry for cosine matrix factorization.
 
     The step for an entry with target ``t`` follows the exact negative gradient, including that of the norms, of
@@ -137,8 +137,8 @@ def cosine_epoch(
 
     Returns
     -------
-    float
-        The sum of ``(cos - t)^2`` in float64, each term evaluated before its own step.
+    float64 array, shape (rounds, tasks)
+        The sum of ``(cos - t)^2`` in each task, each term evaluated before its own step.
     """
     check.floating("X", X)
     factors = Factors(X, Y, np.zeros(len(X), X.dtype), np.zeros(len(Y), X.dtype))
@@ -146,8 +146,10 @@ def cosine_epoch(
     _check_values("target", target, factors, grid)
     _check_rates(learning_rate)
     threads = resolve_num_threads(num_threads)
-    loss: float = active_backend().cosine_epoch(grid, schedule, target, X, Y, learning_rate, update_columns, threads)
-    return loss
+    losses: NDArray[np.float64] = active_backend().cosine_epoch(
+        grid, schedule, target, X, Y, learning_rate, update_columns, threads
+    )
+    return losses
 
 
 def logistic_epoch(
@@ -165,7 +167,7 @@ def logistic_epoch(
     update_columns: bool = True,
     num_threads: int | None = None,
     keys: NDArray[np.int64] | None = None,
-) -> float:
+) -> NDArray[np.float64]:
     r"""Take one gradient step per entry, and per negative, for logistic matrix factorization.
 
     An entry with weight ``w`` and target ``t`` has the score ``z = b_u + c_i + x_u . y_i``; its step follows the exact
@@ -199,8 +201,8 @@ def logistic_epoch(
 
     Returns
     -------
-    float
-        The sum of the losses (without regularization) in float64, each term evaluated before its own step.
+    float64 array, shape (rounds, tasks)
+        The sum of the losses (without regularization) in each task, each term evaluated before its own step.
 
     References
     ----------
@@ -225,11 +227,11 @@ def logistic_epoch(
             raise ValueError(f"keys must be from 0 to 2^48 - 1, got {keys.min()} to {keys.max()}")
     _check_rates(learning_rate, regularization)
     threads = resolve_num_threads(num_threads)
-    loss: float = active_backend().logistic_epoch(
+    losses: NDArray[np.float64] = active_backend().logistic_epoch(
         grid, schedule, weight, target, negatives, factors, squares, learning_rate, regularization, seed, epoch,
         update_columns, threads, keys,
     )  # fmt: skip
-    return loss
+    return losses
 
 
 def sort_into_blocks(

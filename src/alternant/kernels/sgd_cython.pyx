@@ -12,7 +12,6 @@ import numpy as np
 
 from alternant._utils.threads import openmp_threads
 from alternant.kernels._checks import fits_int32, samples
-from alternant.kernels._grid import total_loss
 
 
 cdef extern from "sgd.h" nogil:
@@ -136,7 +135,7 @@ cdef class Kernels:
         p.sides.column_bias = side(column_bias, "column_bias", size, update_columns)
         with nogil:
             self.table.biased_epoch[size == 8](&p)
-        return total_loss(loss)
+        return loss
 
     def cosine_epoch(self, grid, schedule, target, X, Y, learning_rate, update_columns=True, num_threads=None):
         """See `alternant.kernels.cosine_epoch`."""
@@ -146,7 +145,7 @@ cdef class Kernels:
                                     num_threads, size)
         with nogil:
             self.table.cosine_epoch[size == 8](&p)
-        return total_loss(loss)
+        return loss
 
     def logistic_epoch(self, grid, schedule, weight, target, negatives, factors, squares, learning_rate, regularization,
                        seed=0, epoch=0, update_columns=True, num_threads=None, keys=None):
@@ -154,7 +153,7 @@ cdef class Kernels:
         cdef Py_ssize_t size = real_size(target)
         X, Y, row_bias, column_bias = factors
         if len(X) == 0 or len(Y) == 0:
-            return 0.0
+            return np.zeros(schedule.shape[:2])
         samples(negatives)
         cdef uint64_t first = seed, number = epoch
         loss = np.zeros(schedule.shape[:2])
@@ -175,7 +174,7 @@ cdef class Kernels:
             p.sides.column_bias_squares = side(column_bias_squares, "squares.column_bias", size, update_columns)
         with nogil:
             self.table.logistic_epoch[size == 8](&p)
-        return total_loss(loss)
+        return loss
 
     def sort_into_blocks(self, indptr, indices, row_block, column_block, row_position, column_position, blocks,
                          num_threads=None):

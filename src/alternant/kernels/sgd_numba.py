@@ -27,7 +27,7 @@ import numpy as np
 
 from .._utils.splitmix import FIRST, GOLDEN, MASK, SECOND, mix
 from .._utils.threads import map_parallel, resolve_num_threads
-from ._grid import Factors, Grid, total_loss
+from ._grid import Factors, Grid
 from .als_numba import constant, entry_point
 
 if TYPE_CHECKING:
@@ -62,7 +62,7 @@ def biased_epoch(
     regularization: tuple[float, float, float, float],
     update_columns: bool = True,
     num_threads: int | None = None,
-) -> float:
+) -> NDArray[np.float64]:
     """See `alternant.kernels.biased_epoch`."""
     low, high = map(float, bounds)
     score = Score(float(offset), math.isfinite(low) and math.isfinite(high), low, high - low)
@@ -83,7 +83,7 @@ def cosine_epoch(
     learning_rate: float,
     update_columns: bool = True,
     num_threads: int | None = None,
-) -> float:
+) -> NDArray[np.float64]:
     """See `alternant.kernels.cosine_epoch`."""
     x, y = X.view(np.ndarray), Y.view(np.ndarray) if update_columns else constant(Y)[0]
     return _run(
@@ -107,7 +107,7 @@ def logistic_epoch(
     update_columns: bool = True,
     num_threads: int | None = None,
     keys: NDArray[np.int64] | None = None,
-) -> float:
+) -> NDArray[np.float64]:
     """See `alternant.kernels.logistic_epoch`."""
     state = np.uint64(mix(int(seed) + GOLDEN * (int(epoch) + 1) & MASK))
     sampled, numbers = (None if array is None else constant(array)[0] for array in (negatives, keys))
@@ -173,8 +173,8 @@ def _run(
     steps: float,
     num_threads: int | None,
     *arguments: Any,
-) -> float:
-    """Process all tasks, those of a round in parallel if that pays off, and return their total loss."""
+) -> NDArray[np.float64]:
+    """Process all tasks, those of a round in parallel if that pays off, and return their losses."""
     (rounds, tasks, _), threads = schedule.shape, resolve_num_threads(num_threads)
     losses = np.zeros((rounds, tasks))
     *views, schedule = constant(*grid, schedule)
@@ -187,7 +187,7 @@ def _run(
         for d in range(rounds):
             parts = [(d, d + 1, *piece) for piece in pieces]
             map_parallel(lambda part: kernel(*part, place, schedule, *arguments, losses), parts, threads)
-    return total_loss(losses)
+    return losses
 
 
 @entry_point

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from .._utils.splitmix import GOLDEN, mix
-from ._grid import total_loss
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -34,7 +33,7 @@ def biased_epoch(
     regularization: tuple[float, float, float, float],
     update_columns: bool = True,
     num_threads: int | None = None,  # noqa: ARG001 - one thread; the signature is the contract's
-) -> float:
+) -> NDArray[np.float64]:
     """See `alternant.kernels.biased_epoch`."""
     X, Y, row_bias, column_bias = factors
     low, high = bounds
@@ -61,7 +60,7 @@ def biased_epoch(
                 Y[i] = y + learning_rate * (g * x - lambda_y * y)
                 column_bias[i] = c_i + learning_rate * (g - lambda_c * c_i)
         losses.append(loss)
-    return total_loss(np.reshape(losses, schedule.shape[:2]))
+    return np.reshape(losses, schedule.shape[:2])
 
 
 @quiet
@@ -74,7 +73,7 @@ def cosine_epoch(
     learning_rate: float,
     update_columns: bool = True,
     num_threads: int | None = None,  # noqa: ARG001
-) -> float:
+) -> NDArray[np.float64]:
     """See `alternant.kernels.cosine_epoch`."""
     losses = []
     for a, b in schedule.reshape(-1, 2).tolist():
@@ -94,7 +93,7 @@ def cosine_epoch(
             if update_columns:
                 Y[i] = y - step * (x / norms - cos / yy * y)
         losses.append(loss)
-    return total_loss(np.reshape(losses, schedule.shape[:2]))
+    return np.reshape(losses, schedule.shape[:2])
 
 
 @quiet
@@ -113,7 +112,7 @@ def logistic_epoch(
     update_columns: bool = True,
     num_threads: int | None = None,  # noqa: ARG001
     keys: NDArray[np.int64] | None = None,
-) -> float:
+) -> NDArray[np.float64]:
     """See `alternant.kernels.logistic_epoch`."""
     X, Y, row_bias, column_bias = factors
     lambda_x, lambda_y, lambda_b, lambda_c = regularization
@@ -145,7 +144,7 @@ def logistic_epoch(
             for i in _negatives(grid, u, b, negatives, seed, epoch, keys):
                 loss += step(u, i, 1.0, 0.0)
         losses.append(loss)
-    return total_loss(np.reshape(losses, schedule.shape[:2]))
+    return np.reshape(losses, schedule.shape[:2])
 
 
 def sort_into_blocks(

@@ -192,16 +192,16 @@ class BiasedMF(StochasticModel):
     def _targets(self, values: NDArray[Any], state: Mapping[str, Any]) -> NDArray[Any]:
         return np.asarray(values / self._scale(state), values.dtype)
 
-    def _epoch(self, inputs: EpochInputs) -> float:
+    def _epoch(self, inputs: EpochInputs) -> NDArray[np.float64]:
         users, items = check_pair("regularization", self.regularization, ("users", "items"))
         rows, columns = (users, items) if inputs.kind == "user" else (items, users)
         bias = float(self.bias_regularization)
         mean = inputs.state.get("mean_", 0.0) / self._scale(inputs.state)
-        total: float = self._backend().biased_epoch(
+        losses: NDArray[np.float64] = self._backend().biased_epoch(
             inputs.grid, inputs.schedule, inputs.values, inputs.factors, mean, (-np.inf, np.inf), inputs.learning_rate,
             (rows, columns, bias, bias), inputs.update_columns, inputs.num_threads,
         )  # fmt: skip
-        return total
+        return losses
 
     def _data_term(self, total: float, state: Mapping[str, Any]) -> float:
         return self._scale(state) ** 2 * total

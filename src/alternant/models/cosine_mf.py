@@ -170,12 +170,12 @@ class CosineMF(LiveFactors, StochasticModel):
         noise = float(self.init_scale) * rng.standard_normal((count, self.factors))
         return np.asarray((1 + noise) / np.sqrt(self.factors))
 
-    def _epoch(self, inputs: EpochInputs) -> float:
-        total: float = self._backend().cosine_epoch(
+    def _epoch(self, inputs: EpochInputs) -> NDArray[np.float64]:
+        losses: NDArray[np.float64] = self._backend().cosine_epoch(
             inputs.grid, inputs.schedule, inputs.values, inputs.factors.X, inputs.factors.Y, inputs.learning_rate,
             inputs.update_columns and bool(self.update_items), inputs.num_threads,
         )  # fmt: skip
-        return total
+        return losses
 
     def _score(
         self, X: NDArray[Any], Y: NDArray[Any], users: NDArray[np.int64], items: NDArray[np.int64], **state: Any

@@ -18,7 +18,7 @@ from ..data.hold_out import row_keys
 from ..kernels import Factors
 from . import _bias_columns as bias_columns
 from ._traits import Traits
-from .sgd.adagrad import FIRST_SQUARE
+from .sgd.adagrad import first_squares
 from .sgd.held_out import HeldOut, Pairs
 from .sgd.penalty import penalty
 from .sgd.trainer import EpochInputs, StochasticModel
@@ -214,22 +214,20 @@ class LogisticMF(StochasticModel):
     def _truth(self, rows: CSR) -> NDArray[Any]:
         return (rows.data > 0).astype(rows.data.dtype)
 
-    def _initial_squares(self, factors: Factors) -> Factors | None:
-        if self.optimizer == "sgd":
-            return None
-        return Factors(*(np.full_like(part, FIRST_SQUARE) for part in factors))
+    def _initial_squares(self, factors: Factors, pool: Pool | None = None) -> Factors | None:
+        return None if self.optimizer == "sgd" else Factors(*(first_squares(part, pool) for part in factors))
 
-    def _epoch(self, inputs: EpochInputs) -> float:
+    def _epoch(self, inputs: EpochInputs) -> NDArray[np.float64]:
         users, items = self._lambdas(inputs.state)
         rows, columns = (users, items) if inputs.kind == "user" else (items, users)
         bias = float(self.bias_regularization)
         preference = (~np.signbit(inputs.values)).astype(inputs.values.dtype)
-        total: float = self._backend().logistic_epoch(
+        losses: NDArray[np.float64] = self._backend().logistic_epoch(
             inputs.grid, inputs.schedule, np.abs(inputs.values), preference, inputs.negatives, inputs.factors,
             inputs.squares, inputs.learning_rate, (rows, columns, bias, bias), inputs.seed, inputs.epoch,
             inputs.update_columns, inputs.num_threads, inputs.keys,
         )  # fmt: skip
-        return total
+        return losses
 
     def _targets(self, values: NDArray[Any], state: Mapping[str, Any]) -> NDArray[Any]:
         """Return the confidences, with the sign of the values."""

@@ -11,10 +11,21 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ..._utils.mapped import blocked_sum, is_mapped, parts_of
+from ..._utils.pool import Pool
+
 # The initial value of the sums, so that no step is longer than a plain SGD step. With 0.01, where the first step has
 # the length of the learning rate whatever the gradient, NDCG@10 of LogisticMF is 0.514 instead of 0.529 on msweb and
 # 0.127 instead of 0.131 on lastfm.
 FIRST_SQUARE = 1.0
+
+
+def first_squares(part: NDArray[Any], pool: Pool | None = None) -> NDArray[Any]:
+    """Return the initial sums of an array of parameters; from the pool if these are in a file."""
+    squares = (pool or Pool()).array(part.shape, part.dtype) if is_mapped(part) else np.empty_like(part)
+    for block in parts_of(squares):
+        block.fill(FIRST_SQUARE)
+    return squares
 
 
 def mean_squares(squares: Any, counts: tuple[NDArray[Any], ...]) -> dict[str, Any]:
@@ -24,7 +35,7 @@ def mean_squares(squares: Any, counts: tuple[NDArray[Any], ...]) -> dict[str, An
     means = []
     for part, count in zip(squares, counts, strict=True):
         width = part.shape[1] if part.ndim == 2 else 1
-        grown = float(part.sum(dtype=np.float64)) - FIRST_SQUARE * part.size
+        grown = blocked_sum(parts_of(part)) - FIRST_SQUARE * part.size
         means.append(max(0.0, grown) / max(1, width * int(count.sum())))
     return {"mean_squares_": tuple(means)}
 

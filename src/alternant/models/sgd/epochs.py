@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Protocol, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from ..._utils.mapped import FilePool, blocks_of, release
+from ..._utils.mapped import FilePool, blocks_of, parts_of, release
 from ..._utils.memory import parse_bytes
 from ..._utils.pool import Pool
 from ..._utils.threads import map_parallel
@@ -161,7 +161,7 @@ class EpochModel(FoldInUsersModel):
             raise ValueError(f"interactions must contain at least one known pair, got none in shape {rows.shape}")
         held_out = None if validation is None else self._checked_validation(validation, rows.shape, ids)
         inputs = [part for one in (rows, held_out) if one is not None for part in arrays_of(one, np.dtype(self.dtype))]
-        kept = Checkpoint.of(self, options, self._backend(), inputs)
+        kept = Checkpoint.of(self, options, self._backend(), inputs, data.pool)
         rng = random_generator(self.random_state)
         if kept is not None:
             rng = kept.generator(rng)
@@ -341,7 +341,10 @@ class EpochModel(FoldInUsersModel):
 def concatenate_columns(
     parts: tuple[Any, ...], order: NDArray[np.int64], num_threads: int, pool: Pool | None = None
 ) -> NDArray[Any]:
-    """Concatenate the columns of arrays (the first is two-dimensional) and constants, with rows in a new order."""
+    """Concatenate the columns of arrays (the first is two-dimensional) and constants, with rows in a new order.
+
+    Both the first array and the result may be in files.
+    """
     widths = [part.shape[1] if np.ndim(part) == 2 else 1 for part in parts]
     out = (pool or Pool()).array((len(order), sum(widths)), parts[0].dtype)
 
@@ -351,22 +354,9 @@ def concatenate_columns(
             block = out[rows, start : start + width]
             block[:] = part[order[rows]].reshape(len(block), width) if np.ndim(part) else part
             start += width
-        release(out[rows])
+        release(out[rows], parts[0])
 
     map_parallel(fill, range(0, len(order), GATHER_ROWS), num_threads)
-    return out
-
-
-def reordered(part: NDArray[Any], places: NDArray[np.int64]) -> NDArray[Any]:
-    """Return, in memory, an array whose row `i` goes to ``places[i]``; it is read in order and may be in a file."""
-    if part.ndim == 1:
-        out = np.empty_like(part)
-        out[places] = part
-        return out
-    out = Pool().array(part.shape, part.dtype)
-    for rows in blocks_of(part):
-        out[places[rows]] = part[rows]
-        release(part[rows])
     return out
 
 
@@ -380,7 +370,7 @@ def warn_without_negatives(counts: NDArray[np.int64], n_items: int, so: str) -> 
 
 
 def all_finite(part: NDArray[Any]) -> bool:
-    """Whether all numbers, and the sum of their squares, are finite."""
-    flat = part.reshape(-1)
+    """Whether all numbers, and the sums of the squares of a block of them, are finite."""
     with np.errstate(over="ignore", invalid="ignore"):
-        return bool(np.isfinite(np.einsum("i,i->", flat, flat)))
+        flat = (block.reshape(-1) for block in parts_of(part))
+        return all(np.isfinite(np.einsum("i,i->", block, block)) for block in flat)

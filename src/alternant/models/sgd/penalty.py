@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..._utils.mapped import blocked_sum, entry_blocks, release
+from ..._utils.mapped import blocked_sum, blocks_of, entry_blocks, release
 from ..._utils.threads import weighted_sum
 from ...kernels import Factors
 
@@ -35,6 +35,9 @@ def penalty(
     X, Y, b, c = factors
     total = 0.0
     for counts, side, bias, weight in ((row_counts, X, b, rows), (column_counts, Y, c, columns)):
-        norms = np.einsum("uf,uf->u", side, side, dtype=np.float64)
+        norms = np.empty(len(side))
+        for part in blocks_of(side):
+            np.einsum("uf,uf->u", side[part], side[part], dtype=np.float64, out=norms[part])
+            release(side[part])
         total += weighted_sum(counts, weight * norms + biases * np.square(bias, dtype=np.float64))
     return total

@@ -14,14 +14,16 @@ from ..._utils.pool import Pool
 from ..._utils.threads import map_parallel, resolve_num_threads
 from ...data.csr import CSR
 from ...kernels import Factors, Grid, block_count
+from ...kernels._grid import total_loss
 from .._checkpoint import Snapshot
 from .._fit_loop import Iteration
 from .._fold_in import FoldInModel
 from .._memory import BLOCKS, PER_ROW, FitMemory
 from .adagrad import FIRST_SQUARE, continue_squares, mean_squares
 from .blocks import Blocks, InFiles, InMemory
-from .epochs import EpochModel, all_finite, concatenate_columns, reordered
+from .epochs import EpochModel, all_finite, concatenate_columns
 from .held_out import HeldOut, Pairs
+from .moving import Moving
 
 if TYPE_CHECKING:
     from ...kernels._registry import Backend
@@ -67,16 +69,19 @@ class StochasticModel(EpochModel, FoldInModel):
     def fit_memory(self, n_users: int, n_items: int, n_pairs: int) -> FitMemory:
         """Estimate the memory of a fit from a matrix in memory."""
         number, blocks = np.dtype(self.dtype).itemsize, block_count(n_users, n_items, n_pairs)
-        # In memory: the factors that an epoch changes, in the order of the blocks, and for the loss of held-out pairs
-        # those of the items. In files, if need be: the factors of the model, before and after an epoch, and the best.
-        own = (n_users + n_items) * (self.factors + 2) * number
-        moving = own * (1 if getattr(self, "optimizer", "sgd") == "sgd" else 2)
-        copies, of_items = (3, n_items * (self.factors + 2) * number) if self.validation_fraction else (2, 0)
+        # In memory: the factors that an epoch moves, in the order of the blocks, and for the loss of held-out pairs
+        # those of the items. In files, if need be: those of the larger side, but for the blocks that are processed at
+        # a time; and the factors of the model, before and after an epoch, and the best.
+        sides = [count * (self.factors + 2) * number for count in (n_users, n_items)]
+        kinds = 1 if getattr(self, "optimizer", "sgd") == "sgd" else 2
+        at_once = kinds * max(sides) * min(blocks, resolve_num_threads(self.num_threads)) // blocks
+        moving = kinds * min(sides) + at_once
+        copies, of_items = (3, sides[1]) if self.validation_fraction else (2, 0)
         of_round = n_pairs // blocks * (9 + 3 * number)
         entries = max(0, n_pairs * self.bytes_per_pair - of_round - BLOCKS)  # in memory, no parts of them are read
         return FitMemory(
-            entries, (n_users + n_items) * PER_ROW, copies * own, moving + of_items, of_round, n_pairs * (8 + number),
-            streams=True, files=True,
+            entries, (n_users + n_items) * PER_ROW, copies * sum(sides) + kinds * max(sides) - at_once,
+            moving + of_items, of_round, n_pairs * (8 + number), streams=True, files=True,
         )  # fmt: skip
 
     def iteration_work(self, n_users: int, n_items: int, n_pairs: int) -> float:
@@ -105,8 +110,8 @@ class StochasticModel(EpochModel, FoldInModel):
         """Convert the values of pairs to the values of `EpochInputs`."""
         return values
 
-    def _initial_squares(self, factors: Factors) -> Factors | None:
-        """Return the initial sums of Adagrad, or None for plain steps."""
+    def _initial_squares(self, factors: Factors, pool: Pool | None = None) -> Factors | None:
+        """Return the initial sums of Adagrad, from the pool where factors are in files, or None for plain steps."""
         return None
 
     def _samples(self, counts: NDArray[np.int64], state: Mapping[str, Any], kind: str) -> NDArray[np.float64] | None:
@@ -117,8 +122,8 @@ class StochasticModel(EpochModel, FoldInModel):
         """Return held-out pairs with what their loss needs."""
         return HeldOut(rows)
 
-    def _epoch(self, inputs: EpochInputs) -> float:
-        """Take one step for each entry and return the sum of the losses before it, as the kernel does."""
+    def _epoch(self, inputs: EpochInputs) -> NDArray[np.float64]:
+        """Take one step for each entry and return the sums of the losses before it, as the kernel does."""
         raise TypeError(f"{type(self).__name__} does not define _epoch")
 
     def _data_term(self, total: float, state: Mapping[str, Any]) -> float:
@@ -210,7 +215,7 @@ class TrainingState:
     nnz: int
     num_threads: int
     held_out: HeldOut | None
-    inverse_orders: tuple[NDArray[np.int64], NDArray[np.int64]]
+    moving: Moving
 
     def __init__(
         self, model: StochasticModel, train: CSR, held_out: CSR | None, rng: np.random.Generator,
@@ -227,24 +232,19 @@ class TrainingState:
         targets = partial(model._targets, state=self.state)
         common = train, block_count(*train.shape, nnz), rng, targets, threads, self.backend
         self.blocks = InMemory(*common) if files is None else InFiles(*common, start.X.dtype, files)
-        self.inverse_orders = np.argsort(self.blocks.row_order), np.argsort(self.blocks.column_order)
-        self.factors = self._in_order(start)
+        self.moving = Moving(self.blocks, self.pool, threads)
+        self.factors = self.moving.in_order(start)
         self.counts = (
             np.diff(train.indptr)[self.blocks.row_order],
             column_counts(train.indices, train.shape[1])[self.blocks.column_order],
         )
         self.negatives = model._samples(self.counts[0], self.state, "user")
-        self.squares = model._initial_squares(self.factors)
+        self.squares = model._initial_squares(self.factors, self.pool)
         if continued and self.squares is not None:
             continue_squares(model, self.squares, (*self.counts, *self.counts))
         self.nnz, worth = nnz, nnz * start.X.shape[1] // (self.blocks.number * WORK_PER_THREAD)
         self.num_threads = min(threads, 1 + worth)
         self.held_out = None if held_out is None else model._held_out(held_out, rng, files or Pool())
-
-    def _in_order(self, factors: Factors) -> Factors:
-        """Return factors in the order of the blocks, in memory: a round reads and writes those of all blocks."""
-        rows, columns = self.inverse_orders
-        return Factors(*map(reordered, factors, (rows, columns, rows, columns)))
 
     def forget(self, known: tuple[int, int]) -> None:
         """Begin anew with the sums of squares of rows that no fit has trained: their steps are long."""
@@ -258,14 +258,7 @@ class TrainingState:
     def step(self, epoch: int) -> Iteration:
         """Run one epoch."""
         model, rate = self.model, self.model._learning_rate_at(epoch)
-        order = np.random.default_rng([self.seed, epoch]).permutation(self.blocks.number)
-        total = 0.0
-        for call in self.blocks.calls(order):
-            total += model._epoch(EpochInputs(
-                *call, self.factors, self.squares, self.state, "user", True, self.seed, epoch, rate, self.num_threads,
-                self.negatives,
-            ))  # fmt: skip
-        total = model._data_term(total, self.state)
+        total = model._data_term(self._move(epoch, rate), self.state)
         with np.errstate(over="ignore", invalid="ignore"):  # reported below
             objective = total + model._penalty(self.factors, self.state, *self.counts)
         # Losses are those before each step, so that an overflow in the last steps does not show in them.
@@ -273,7 +266,7 @@ class TrainingState:
             raise OverflowError(
                 f"{type(model).__name__} diverges in epoch {epoch}: lower learning_rate, got {model.learning_rate!r}"
             )
-        sides = zip(model._pack(self.factors), self.inverse_orders, strict=True)
+        sides = zip(model._pack(self.factors), self.moving.places, strict=True)
         users, items = (concatenate_columns(parts, order, self.num_threads, self.pool) for parts, order in sides)
         record = {"objective": objective, f"train_{model._loss_name}": model._loss(total, self.nnz)}
         if self.held_out is not None:
@@ -281,6 +274,19 @@ class TrainingState:
             release(users, items)
         state = self.state | mean_squares(self.squares, (*self.counts, *self.counts))
         return Iteration(users, items, record | {"learning_rate": rate}, state)
+
+    def _move(self, epoch: int, rate: float) -> float:
+        """Take the steps of an epoch and return the sum of the losses."""
+        order = np.random.default_rng([self.seed, epoch]).permutation(self.blocks.number)
+        total = 0.0
+        for call in self.blocks.calls(order):
+            for portions in self.moving.portions(call, self.factors, self.squares):
+                losses = [self.model._epoch(EpochInputs(
+                    *portion, self.factors, self.squares, self.state, "user", True, self.seed, epoch, rate,
+                    self.num_threads, self.negatives,
+                )) for portion in portions]  # fmt: skip
+                total += total_loss(np.concatenate(losses, axis=1))
+        return total
 
     def snapshot(self) -> Snapshot:
         """Return Adagrad's sums: the factors are the model's, in another order."""
@@ -291,6 +297,6 @@ class TrainingState:
     def restore(self, saved: Snapshot) -> None:
         """Continue as saved."""
         users, items = saved.arrays["user_factors"], saved.arrays["item_factors"]
-        self.factors = self._in_order(self.model._unpack(users, items))
+        self.factors = self.moving.in_order(self.model._unpack(users, items))
         if self.squares is not None:
-            self.squares = Factors(*(saved.arrays[f"{name}_squares"] for name in Factors._fields))
+            self.squares = self.moving.kept(Factors(*(saved.arrays[f"{name}_squares"] for name in Factors._fields)))
