@@ -166,7 +166,7 @@ def test_an_epoch_of_a_fit_is_a_plain_loop_over_the_grid(name):
     model = case.make(epochs=1, dtype="float64")
     rows = model._check_rows("interactions", case.rows, np.dtype(float))
     training_state = _sgd.TrainingState(model, rows, None, np.random.default_rng(0))  # for its start and its grid
-    blocks, back = training_state.blocks, training_state.inverse_orders
+    blocks, back = training_state.blocks, training_state.moving.places
     grid = blocks.grid
     values = rows.to_scipy().toarray()[blocks.row_order[grid.rows], blocks.column_order[grid.columns]]
     assert grid.blocks == 3
