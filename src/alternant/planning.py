@@ -169,7 +169,7 @@ def plan(
         least=memory.least if memory.files else None,
         store=interactions * (index + (8 if values else 0)) + 8 * (users + items) * 2,
         blocks=memory.disk - (0 if values or not memory.disk else itemsize * interactions),
-        files=memory.factors,
+        files=memory.factors + memory.mapped,
         model_file=factors + 16 * (users + items) if columns else None,
         seconds_per_iteration=_seconds(model, users, items, interactions) if timed else None,
         iterations=_iterations(model),

@@ -30,6 +30,7 @@ class FitMemory:
     vectors: int  # numbers of each user and each item
     factors: int  # all factors that may be in files
     fixed: int = 0  # factors that are read in no order, and always in memory
+    mapped: int = 0  # of `fixed`, what is part of a file
     largest: int = 0  # what the longest row, or the largest round of blocks, needs
     disk: int = 0  # disk space of what is computed from interactions in a store
     streams: bool = False  # whether interactions may be in a store
@@ -48,7 +49,7 @@ class FitMemory:
         # The users before and after a half-sweep, and those weighted for the items' half-sweep; of the items, also the
         # two sets that the acceleration extrapolates.
         return cls(
-            entries, sum(shape) * PER_ROW, 3 * users + 5 * items, max(users, items),
+            entries, sum(shape) * PER_ROW, 3 * users + 5 * items, max(users, items), 0,
             longest * (4 + 2 * dtype.itemsize), streams=True, files=True,
         )  # fmt: skip
 

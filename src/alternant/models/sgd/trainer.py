@@ -81,7 +81,7 @@ class StochasticModel(EpochModel, FoldInModel):
         entries = max(0, n_pairs * self.bytes_per_pair - of_round - BLOCKS)  # in memory, no parts of them are read
         return FitMemory(
             entries, (n_users + n_items) * PER_ROW, copies * sum(sides) + kinds * max(sides) - at_once,
-            moving + of_items, of_round, n_pairs * (8 + number), streams=True, files=True,
+            moving + of_items, at_once, of_round, n_pairs * (8 + number), streams=True, files=True,
         )  # fmt: skip
 
     def iteration_work(self, n_users: int, n_items: int, n_pairs: int) -> float:
