@@ -175,6 +175,9 @@ def test_recommend_takes_a_file_of_users_or_all_and_writes_files(run, folder):
     assert pq.read_table(folder / "all.parquet").column_names == ["user", "item", "score", "rank"]
     seen = run("recommend", "model.safetensors", "--users", 1, "-k", 30, "--keep-seen")[1]
     assert seen.count("\n") == 31
+    ImplicitALS.from_factors(np.ones((3, 2)), np.ones((4, 2))).save(folder / "factors.safetensors")
+    _, _, error = run("recommend", "factors.safetensors", "--all")
+    assert "or its factors were set by hand): pass user_items, or --keep-seen if this call has it" in error
 
 
 def test_a_file_of_users_may_come_from_a_spreadsheet_but_not_be_empty(run, folder):

@@ -123,6 +123,8 @@ def _in_options(error: Exception, arguments: argparse.Namespace) -> str:
     def named(parameter: Parameter) -> str:
         if parameter.name == "quote" and "quotes" in options:
             return "--no-quotes" if parameter.value == "None" else "--quotes"
+        if parameter.name == "exclude_seen" and "keep_seen" in options:
+            return "--keep-seen"
         if parameter.name not in options:
             return str(parameter)
         if parameter.name == "header" and parameter.value is not None:

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from .._utils.messages import parameter, refusal
 from ..data.csr import CSR
 from ..data.interactions import Interactions
 
@@ -42,9 +43,11 @@ class Histories:
         if user_items is None:
             known: CSR | None = getattr(self, "interactions_", None)
             if known is None or known.shape != (n_users, n_items):
-                raise ValueError(
+                raise refusal(
+                    ValueError,
                     "the interactions of the fit are needed, but this model does not have them (it was saved without "
-                    "them, or its factors were set by hand): pass user_items, or exclude_seen=False if this call has it"
+                    f"them, or its factors were set by hand): pass user_items, or {parameter('exclude_seen', False)} "
+                    "if this call has it",
                 )
             return known.take(users)
         if isinstance(user_items, Interactions) and model._ids_of("user") is not None:
