@@ -61,8 +61,8 @@ def main(arguments: Sequence[str]) -> int:
                 for fitted in (model.fit(train, show_progress=False), *(one.best_model for one in found))
             ]
             table.row(
-                name, seed, found[0].metric, *(f"{value:.4f}" for value in values), f"{100 * (values[1] / values[2] - 1):+.1f} %",
-                *(f"{each:.0f}" for each in spent),
+                name, seed, found[0].metric, *(f"{value:.4f}" for value in values),
+                f"{100 * (values[1] / values[2] - 1):+.1f} %", *(f"{each:.0f}" for each in spent),
             )  # fmt: skip
     report.write(options.json)
     return 0
