@@ -19,6 +19,7 @@ import pytest
 from alternant import Events, ImplicitALS, Interactions
 from alternant._utils import threads, validation
 from alternant._utils.atomic import same_file
+from alternant._utils.lock import FolderLock
 from alternant._utils.messages import about, parameter, refusal
 from alternant.cli import app as cli
 from alternant.cli.commands import COMMANDS
@@ -289,10 +290,15 @@ def test_evaluate_splits_a_store_into_stores_that_are_gone_afterwards(run, folde
     data = Interactions.from_file(folder / "ratings.csv", user="userId", item="movieId")
     rows, columns = data.matrix.nonzero()
     Interactions.from_batches([(data.user_ids[rows], data.item_ids[columns])], store=folder / "events.store")
+    used, killed = (folder / f".alternant-parts-of-events.store-{name}" for name in ("used", "killed"))
+    used.mkdir()
+    lock = FolderLock(used, "{}")
     stored, before = Interactions.open(folder / "events.store"), sorted(folder.iterdir())
+    killed.mkdir()
     code, out, err = run("evaluate", "events.store", "--factors", 4, "--random-state", 0, "--baseline", "-k", 5,
                          "--memory-limit", "1GB")  # fmt: skip
     assert (code, err, sorted(folder.iterdir())) == (0, "", before)
+    lock.release()
     train, test = random_split(stored, 0.2, random_state=0, stores=(folder / "train", folder / "test"))
     expected = evaluate(ImplicitALS(factors=4, random_state=0).fit(train), test, k=5)
     assert f"ImplicitALS, split random\n{expected}\n\nPopularity" in out

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import glob
+import shutil
 import tempfile
-from collections.abc import Callable
-from contextlib import nullcontext
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ..._utils.lock import FolderLock
 from ...data.events import Events
 from ...evaluation import (
     evaluate,
@@ -77,15 +80,32 @@ def run(arguments: argparse.Namespace) -> None:
     events = None if store else read_events(arguments)
     data: Any = open_store(arguments) if store else read_interactions(arguments) if events is None else events
     check_memory_limit(arguments, model, data)
-    # The parts of a store are stores, too, beside it: temporary folders of the system may be in memory.
-    beside = Path(arguments.file).absolute().parent
-    with tempfile.TemporaryDirectory(prefix=".alternant-", dir=beside) if store else nullcontext() as folder:
+    with _beside(Path(arguments.file).absolute()) if store else nullcontext() as folder:
         results = _measure(model, data, arguments, ranked, folder)
     if arguments.json:
         print_json({"split": arguments.split, **{name: result.to_dict() for name, result in results.items()}})
         return
     for name, result in results.items():
         print(f"{name}, split {arguments.split}\n{result}" + ("\n" if name != list(results)[-1] else ""))
+
+
+@contextmanager
+def _beside(store: Path) -> Iterator[str]:
+    """Yield a folder for the parts of a store, and remove those that were left by a command that was killed.
+
+    It is beside the store, as temporary folders of the system may be in memory.
+    """
+    prefix = f".alternant-parts-of-{store.name}-"
+    for leftover in store.parent.glob(f"{glob.escape(prefix)}*"):
+        with suppress(OSError):  # another command uses it
+            FolderLock(leftover, "{}").release()
+            shutil.rmtree(leftover)
+    with tempfile.TemporaryDirectory(prefix=prefix, dir=store.parent) as folder:
+        lock = FolderLock(Path(folder), "{}")
+        try:
+            yield folder
+        finally:
+            lock.release()  # Windows removes no file that is open
 
 
 def _measure(
