@@ -293,4 +293,4 @@ class TrainingState:
         users, items = saved.arrays["user_factors"], saved.arrays["item_factors"]
         self.factors = self._in_order(self.model._unpack(users, items))
         if self.squares is not None:
-            self.squares = Factors(*(saved.arrays[f"{name}_squares"] for name in Factors._fields))
+            self.squares = Factors(*(np.array(saved.arrays[f"{name}_squares"]) for name in Factors._fields))
