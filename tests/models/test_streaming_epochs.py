@@ -47,7 +47,6 @@ def small_parts(monkeypatch):
         monkeypatch.setattr(module, "ENTRIES", 130)
     monkeypatch.setattr(batches, "CALL_WORK", 1 << 15)
     monkeypatch.setattr(batches, "CALL_BYTES", 1 << 12)
-    monkeypatch.setattr(contrastive, "GATHER_ROWS", 8)
     monkeypatch.setattr(held_out, "NUMBERS", 300)
     monkeypatch.setattr(held_out, "DRAWN", 210)
     monkeypatch.setattr(tensor_file, "CHUNK", 1 << 10)
@@ -182,7 +181,7 @@ def test_a_store_that_can_t_be_written_beside_is_fitted(tmp_path, monkeypatch):
     assert_same(*(LogisticMF(factors=4, epochs=2, random_state=0).fit(one) for one in (stored, memory)))
 
 
-@pytest.mark.parametrize("cls", [BiasedMF, CosineMF])
+@pytest.mark.parametrize("cls", [BiasedMF, CosineMF, ContrastiveMF])
 def test_after_a_fit_from_a_store_a_model_learns_and_is_saved_as_after_one_in_memory(tmp_path, cls):
     models = [cls(factors=4, epochs=2, random_state=0).fit(one) for one in both("likes", tmp_path)]
     for number, model in enumerate(models):

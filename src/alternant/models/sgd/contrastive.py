@@ -15,7 +15,7 @@ from ...kernels import Factors
 from .._checkpoint import Snapshot
 from .._fit_loop import Iteration
 from .batches import Call, Cost, InFiles, InMemory, Positives, gather, positives_of, put_back
-from .epochs import GATHER_ROWS, all_finite, warn_without_negatives
+from .epochs import all_finite, warn_without_negatives
 
 if TYPE_CHECKING:
     from ...kernels._registry import Backend
@@ -106,11 +106,11 @@ class ContrastiveTraining:
             scatter_rows(self.X, self.users, out, self.places)
         mean = unit(_sum_of_rows(self.X)[None] / len(self.X))
         means = np.broadcast_to(mean, (len(self.unknown), shape[1]))
-        for silent, vectors in ((self.kept, self.kept_vectors), (self.unknown, means)):
-            for start in range(0, len(silent), GATHER_ROWS):
-                part = silent[start : start + GATHER_ROWS]
-                out[part] = vectors[start : start + GATHER_ROWS]
-                release(out[part[0] : part[-1] + 1])
+        for rows in blocks_of(out):
+            for silent, vectors in ((self.kept, self.kept_vectors), (self.unknown, means)):
+                part = slice(*np.searchsorted(silent, (rows.start, rows.stop)))
+                out[silent[part]] = vectors[part]
+            release(out[rows])
         return out
 
     def cost(self) -> Cost:
