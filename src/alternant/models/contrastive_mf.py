@@ -121,7 +121,7 @@ class ContrastiveMF(EpochModel, Transformer):
     Filtering", CIKM 2021.
     """
 
-    bytes_per_pair: ClassVar[int] = 36  # while the matrix, its copy and the batches are in memory
+    bytes_per_pair: ClassVar[int] = 40  # while the matrix, its copy and the batches are in memory
     traits: ClassVar[Traits] = Traits(
         "implicit", "clicks, plays, purchases, each against many other items", "gradient of the cosine, softmax or CCL"
     )

@@ -194,6 +194,8 @@ def positives_of(rows: CSR, dtype: np.dtype[Any], files: FilePool | None) -> CSR
 
 def gather(array: NDArray[Any], rows: list[slice]) -> NDArray[Any]:
     """Return a copy of some ranges of rows; an array in a file is given back range by range."""
+    if not is_mapped(array):
+        return np.concatenate([array[part] for part in rows])
     edges = _edges(np.array([part.stop - part.start for part in rows]))
     out = np.empty((edges[-1], *array.shape[1:]), array.dtype)
     for part, first, last in zip(rows, edges[:-1], edges[1:], strict=True):
@@ -204,11 +206,12 @@ def gather(array: NDArray[Any], rows: list[slice]) -> NDArray[Any]:
 
 def put_back(array: NDArray[Any], rows: list[slice], values: NDArray[Any]) -> None:
     """Undo `gather`."""
-    first = 0
+    first, mapped = 0, is_mapped(array)
     for part in rows:
         last = first + part.stop - part.start
         array[part] = values[first:last]
-        release(array[part])
+        if mapped:
+            release(array[part])
         first = last
 
 
