@@ -1,4 +1,4 @@
-"""BiasedMF, CosineMF and LogisticMF on a store, read round by round: the bits of a fit in memory."""
+"""Models that learn in epochs on a store, read in parts: the bits of a fit in memory."""
 
 import os
 import subprocess
@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 import scipy.sparse as sp
 
-from alternant import BiasedMF, CosineMF, Interactions, LogisticMF
+from alternant import BiasedMF, ContrastiveMF, CosineMF, Interactions, LogisticMF
 from alternant._utils import mapped, tensor_file
 from alternant.cli.app import main
 from alternant.models import _memory
-from alternant.models.sgd import blocks, epochs, held_out, stored
+from alternant.models.sgd import batches, blocks, contrastive, epochs, held_out, stored
 
 EVENTS = 1500
 
@@ -45,8 +45,10 @@ def small_parts(monkeypatch):
     monkeypatch.setattr(mapped, "ALIGNED", 16)
     monkeypatch.setattr(mapped, "SMALLEST_FILE", 1)
     monkeypatch.setattr(blocks, "CUT_ENTRIES", 400)
-    for module in (mapped, blocks, held_out, stored):
+    for module in (mapped, batches, blocks, held_out, stored):
         monkeypatch.setattr(module, "ENTRIES", 130)
+    monkeypatch.setattr(batches, "CALL_WORK", 1 << 15)
+    monkeypatch.setattr(batches, "CALL_BYTES", 1 << 12)
     monkeypatch.setattr(held_out, "NUMBERS", 300)
     monkeypatch.setattr(held_out, "DRAWN", 210)
     monkeypatch.setattr(tensor_file, "CHUNK", 1 << 10)
@@ -95,6 +97,44 @@ def test_a_fit_from_a_store_has_the_bits_of_one_in_memory(
     assert not list(tmp_path.glob(".alternant-*"))  # the files have no name
 
 
+@pytest.mark.parametrize(("kind", "dtype", "parameters"), [
+    ("ones", "float32", {"validation_fraction": 0.2}),
+    ("ratings", "float64", {"loss": "contrastive", "margin": 0.2}),  # zeros are no interactions
+    ("signed", "float32", {"validation_fraction": 0.2, "negatives": 500}),  # negative values are not learned from
+])  # fmt: skip
+def test_batches_from_a_store_have_the_bits_of_those_in_memory(
+    backend, tmp_path, monkeypatch, kind, dtype, parameters
+):
+    memory, stored = both(kind, tmp_path)
+    parameters = {"factors": 5, "epochs": 2, "batch_size": 16, "negatives": 9, "dtype": dtype} | parameters
+    calls, losses = [], contrastive.ContrastiveTraining.losses
+    monkeypatch.setattr(
+        contrastive.ContrastiveTraining, "losses", lambda *given: calls.append(len(given[1].order)) or losses(*given)
+    )
+
+    held_out = None if "validation_fraction" in parameters else memory
+
+    def fit(given):
+        return ContrastiveMF(**parameters, backend=backend, random_state=0).fit(given, validation=held_out)
+
+    expected = fit(memory)
+    in_memory = calls.copy()
+    calls.clear()
+    streamed = fit(stored)
+    assert calls == in_memory
+    assert len(calls) > 8
+    assert max(calls) > 1
+    assert_same(streamed, expected)
+    in_files = mapped.FilePool(tmp_path)
+    monkeypatch.setattr(epochs, "pool_for", lambda *_: in_files)
+    for given in (stored, memory):
+        assert_same(fit(given), expected)
+    for model, given in ((streamed, stored), (expected, memory)):  # users without interactions keep their vectors
+        model.set_params(warm_start=True, epochs=1).fit(given)
+    assert_same(streamed, expected)
+    assert len(streamed.interactions_.indices) == len(expected.interactions_.indices)
+
+
 def test_each_block_of_pairs_has_its_share_of_those_held_out(tmp_path):
     memory, store = both("likes", tmp_path)
     rows = CosineMF()._check_rows("interactions", memory.matrix, np.dtype("float32"))
@@ -115,7 +155,9 @@ def _keys(rows):
     return users * rows.shape[1] + items
 
 
-@pytest.mark.parametrize(("cls", "kind"), [(LogisticMF, "ones"), (BiasedMF, "ratings"), (CosineMF, "likes")])
+@pytest.mark.parametrize(("cls", "kind"), [
+    (LogisticMF, "ones"), (BiasedMF, "ratings"), (CosineMF, "likes"), (ContrastiveMF, "signed"),
+])  # fmt: skip
 @pytest.mark.parametrize("from_store", [True, False])
 def test_a_checkpoint_is_that_of_the_same_interactions_wherever_they_are(
     tmp_path, monkeypatch, cls, kind, from_store
@@ -130,9 +172,9 @@ def test_a_checkpoint_is_that_of_the_same_interactions_wherever_they_are(
 
     with pytest.raises(KeyboardInterrupt):
         make().fit(stored if from_store else memory, checkpoint=tmp_path / "state", callback=stop)
-    expected, other = make().fit(memory), memory if from_store else Interactions.open(tmp_path / "store")
-    if not from_store:
-        monkeypatch.setattr(epochs, "pool_for", lambda *_: mapped.FilePool(tmp_path))
+    expected = make().fit(memory)
+    other = memory if from_store else Interactions.open(tmp_path / "store")
+    monkeypatch.setattr(epochs, "pool_for", lambda *_: mapped.FilePool(tmp_path))
     assert_same(make().fit(other, checkpoint=tmp_path / "state"), expected)
 
 
@@ -142,7 +184,7 @@ def test_a_store_that_can_t_be_written_beside_is_fitted(tmp_path, monkeypatch):
     assert_same(*(LogisticMF(factors=4, epochs=2, random_state=0).fit(one) for one in (stored, memory)))
 
 
-@pytest.mark.parametrize("cls", [BiasedMF, CosineMF])
+@pytest.mark.parametrize("cls", [BiasedMF, CosineMF, ContrastiveMF])
 def test_after_a_fit_from_a_store_a_model_learns_and_is_saved_as_after_one_in_memory(tmp_path, cls):
     models = [cls(factors=4, epochs=2, random_state=0).fit(one) for one in both("likes", tmp_path)]
     for number, model in enumerate(models):
@@ -206,7 +248,7 @@ def test_the_command_fit(tmp_path, capsys):
     expected = BiasedMF(factors=4, epochs=2, random_state=0).fit(stored)
     np.testing.assert_array_equal(BiasedMF.load(tmp_path / "model.safetensors").user_factors, expected.user_factors)
     assert main([*command, "--model", "bpr"]) == 1
-    assert "has no memory limit: choose one of biased-mf, cosine-mf, explicit-als," in capsys.readouterr().err
+    assert "has no memory limit: choose one of biased-mf, " in capsys.readouterr().err
 
 
 MEASURED = """
@@ -220,6 +262,8 @@ cls, stored = MODELS[sys.argv[1]], Interactions.open(sys.argv[2])
 cls(factors=2, epochs=1).fit(sp.csr_array(np.eye(3) * [1, 1, 0.5]))  # loads the libraries
 Path("/proc/self/clear_refs").write_text("5")
 model = cls(factors=30, epochs=2, random_state=0, validation_fraction=0.1)
+if sys.argv[1] == "contrastive-mf":
+    model.set_params(negatives=32)  # a quick fit
 needed = model.fit_memory(*stored.shape, stored.nnz)
 limit = needed.least if sys.argv[3] == "limit" else needed.in_memory - needed.entries
 model.fit(stored, memory_limit=limit)
@@ -229,7 +273,7 @@ print(peak * 1024, limit, needed.in_memory)
 
 
 @pytest.mark.nightly
-@pytest.mark.parametrize("name", ["biased-mf", "cosine-mf", "logistic-mf"])
+@pytest.mark.parametrize("name", ["biased-mf", "cosine-mf", "logistic-mf", "contrastive-mf"])
 @pytest.mark.parametrize("way", ["store", "limit"])
 def test_resident_memory_stays_below_the_limit(tmp_path, monkeypatch, name, way):
     """The lowest limits of ten million pairs: about half, and a third, of what the fit takes in memory."""

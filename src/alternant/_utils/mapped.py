@@ -42,13 +42,13 @@ def release(*arrays: NDArray[Any] | None) -> None:
     Written pages stay in the system's cache until it writes them to the file: nothing is lost.
     """
     for array in arrays:
-        _advise(array, getattr(mmap, "MADV_DONTNEED", None))
+        _advise(array, getattr(mmap, "MADV_DONTNEED", None), AROUND)
 
 
 def prefetch(*arrays: NDArray[Any] | None) -> None:
     """Ask the system to start reading arrays that are in memory maps; return at once."""
     for array in arrays:
-        _advise(array, getattr(mmap, "MADV_WILLNEED", None))
+        _advise(array, getattr(mmap, "MADV_WILLNEED", None), 0)
 
 
 def populate(*arrays: NDArray[Any] | None) -> None:
@@ -62,7 +62,7 @@ def is_mapped(array: NDArray[Any]) -> bool:
     return _map_of(array) is not None
 
 
-def _advise(array: NDArray[Any] | None, advice: int | None, around: int = AROUND) -> None:
+def _advise(array: NDArray[Any] | None, advice: int | None, around: int) -> None:
     if array is None or advice is None or not array.size or min(array.strides) < 0:
         return
     mapping = _map_of(array)
@@ -158,6 +158,38 @@ def longest_block(rows: int, columns: int, dtype: np.dtype[Any]) -> int:
 
 def _block_rows(columns: int, itemsize: int) -> int:
     return max(1, BLOCK_BYTES // max(1, columns * itemsize * ALIGNED)) * ALIGNED
+
+
+def scatter_rows(
+    source: NDArray[Any], places: NDArray[np.int64], out: NDArray[Any], origins: NDArray[np.int64]
+) -> None:
+    """Copy each row to its place, ``out[places[i]] = source[i]``; both arrays may be in files.
+
+    `origins` is the inverse of `places`, with -1 for rows of `out` that no row is copied to; -1 among `places` leaves
+    a row out. A mapped array that is read or written in no order would be in memory as a whole. So rows go to the block
+    of `out` that their place is in, behind those that are there already, and then each block is sorted.
+    """
+    blocks, size = list(blocks_of(out)), longest_block(len(out), out.shape[1], out.dtype)
+    heads = np.array([block.start for block in blocks])
+    for rows in blocks_of(source):
+        own = np.flatnonzero(places[rows] >= 0)
+        numbers = places[rows][own] // size
+        order = np.argsort(numbers, kind="stable")
+        counts = np.bincount(numbers, minlength=len(blocks))
+        part, start = source[rows][own[order]], 0
+        for number in np.flatnonzero(counts).tolist():
+            count = int(counts[number])
+            target = out[heads[number] : heads[number] + count]
+            target[:] = part[start : start + count]
+            release(target)
+            start += count
+        heads += counts
+        release(source[rows])
+    for rows in blocks:
+        taken = np.flatnonzero(origins[rows] >= 0)
+        arrived = np.array(out[rows.start : rows.start + len(taken)])
+        out[rows][taken[np.argsort(origins[rows][taken])]] = arrived
+        release(out[rows])
 
 
 def entry_ranges(indptr: NDArray[np.int64], entries: int) -> list[tuple[int, int]]:

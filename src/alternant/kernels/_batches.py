@@ -41,10 +41,10 @@ class Batches(NamedTuple):
         rows, batch, sorted_columns = rows[entries], batch[entries], indices[entries]
         first = np.ones(len(entries), np.bool_)
         first[1:] = (sorted_columns[1:] != sorted_columns[:-1]) | (batch[1:] != batch[:-1])
-        starts = np.append(np.flatnonzero(first), len(entries)).astype(np.int64)
+        starts = np.append(np.flatnonzero(first), len(entries)).astype(np.int64, copy=False)
         counts = np.bincount(batch[first], minlength=len(row_edges) - 1)
         column_edges = np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
-        return cls(row_edges, column_edges, sorted_columns[first], starts, entries.astype(np.int64), rows)
+        return cls(row_edges, column_edges, sorted_columns[first], starts, entries.astype(np.int64, copy=False), rows)
 
     @property
     def number(self) -> int:

@@ -103,4 +103,6 @@ cdef class Kernels:
         p.threads = openmp_threads(num_threads, max(1, -(-rows // CONTRASTIVE_ROWS)))
         with nogil:
             self.table.epoch[size == 8](&p)
-        return sum(losses.tolist())    # in float64, in the order of the rows
+        # In float64, in the order of the rows: those of other batches have none.
+        done = [losses[row_edges[b]:row_edges[b + 1]] for b in np.unique(order)]
+        return sum(np.concatenate(done).tolist()) if done else 0.0

@@ -14,9 +14,11 @@ from .._utils.pool import Pool
 from .._utils.threads import map_parallel, resolve_num_threads, weighted_sum
 from ..data.csr import CSR
 from ..kernels import Batches, Factors, Ranking
+from ._memory import BLOCKS, PER_ROW, FitMemory
 from ._parameters import Rule, integer_rule, number_rule
 from ._sklearn import Transformer
 from ._traits import Traits
+from .sgd.batches import RECORD_BYTES, SORTED_BYTES
 from .sgd.contrastive import ContrastiveTraining, draw_samples, unit
 from .sgd.epochs import UPDATE_SHARE, EpochModel
 from .sgd.new_items import like_known_items
@@ -119,7 +121,7 @@ class ContrastiveMF(EpochModel, Transformer):
     Filtering", CIKM 2021.
     """
 
-    bytes_per_pair: ClassVar[int] = 36
+    bytes_per_pair: ClassVar[int] = 40  # while the matrix, its copy and the batches are in memory
     traits: ClassVar[Traits] = Traits(
         "implicit", "clicks, plays, purchases, each against many other items", "gradient of the cosine, softmax or CCL"
     )
@@ -187,6 +189,22 @@ class ContrastiveMF(EpochModel, Transformer):
             return {"temperature": (0.03, 0.3, "log")} | rate | decay
         return {"margin": (0.0, 0.9), "negative_weight": (3.0, 1000.0, "log")} | rate | decay
 
+    def fit_memory(self, n_users: int, n_items: int, n_pairs: int) -> FitMemory:
+        """Estimate the memory of a fit from a matrix in memory."""
+        number, f = np.dtype(self.dtype).itemsize, self.factors
+        # In memory, as all batches move them: the items of an epoch. In files, if need be: its users, and the vectors
+        # of the model, before and after it, and the best.
+        copies = 3 if self.validation_fraction else 2
+        in_files = ((copies + 1) * n_users + copies * n_items) * f * number
+        of_users = (2 if self.validation_fraction else 1) * PER_ROW  # held-out interactions have batches, too
+        sampled, batch = min(self.negatives, n_items), min(self.batch_size, n_users)
+        of_batch = batch * (n_pairs // n_users * SORTED_BYTES + sampled * number) + 3 * sampled * f * number
+        entries = max(0, n_pairs * self.bytes_per_pair - BLOCKS)  # in memory, no parts of them are read
+        return FitMemory(
+            entries, n_users * of_users + n_items * PER_ROW, in_files, n_items * f * number, of_batch,
+            n_pairs * (RECORD_BYTES + number), streams=True, files=True,
+        )  # fmt: skip
+
     def iteration_work(self, n_users: int, n_items: int, n_pairs: int) -> float:
         """Estimate the cost of an epoch."""
         return n_users * min(self.negatives, n_items) * (4 + self.factors / 8) + n_pairs * (40 + self.factors)
@@ -197,7 +215,7 @@ class ContrastiveMF(EpochModel, Transformer):
         self, train: CSR, held_out: CSR | None, rng: np.random.Generator, start: Factors | None = None,
         pool: Pool | None = None, files: FilePool | None = None,
     ) -> ContrastiveTraining:  # fmt: skip
-        return ContrastiveTraining(self, train, held_out, rng, start)
+        return ContrastiveTraining(self, train, held_out, rng, start, pool, files)
 
     def _initial(self, count: int, rng: np.random.Generator, state: Mapping[str, Any]) -> NDArray[Any]:
         return unit(rng.standard_normal((count, self.factors)))
@@ -255,6 +273,10 @@ class ContrastiveMF(EpochModel, Transformer):
 
     def _link(self, scores: NDArray[Any], **state: Any) -> NDArray[Any]:
         return np.asarray(np.clip(scores, -1, 1))  # rounding
+
+    def _are_known(self, values: NDArray[Any]) -> NDArray[np.bool_]:
+        with np.errstate(over="ignore"):
+            return np.asarray(np.asarray(values, self.dtype) != 0)
 
     def _may_be_held_out(self, values: NDArray[Any]) -> NDArray[np.bool_]:
         return np.asarray(np.asarray(values, self.dtype) > 0)

@@ -113,8 +113,8 @@ class EpochModel(FoldInUsersModel):
         Parameters
         ----------
         interactions : Interactions, or sparse matrix or array, or dense array, shape (n_users, n_items)
-            The values of the known pairs. From a store (`Interactions.from_parquet`), `BPR` and `ContrastiveMF` read
-            them into memory, other models in parts.
+            The values of the known pairs. From a store (`Interactions.from_parquet`), `BPR` reads them into memory,
+            other models in parts.
         y : None
             Not used; present for compatibility with scikit-learn.
         validation : as `interactions`, of the same shape, optional
@@ -131,8 +131,8 @@ class EpochModel(FoldInUsersModel):
             With `checkpoint`: save it after this many epochs, and at the end.
         memory_limit : int or str, optional
             The resident memory that the fit may take, in bytes or as text such as "4GB"; a limit that is too low is
-            refused before the fit. `BiasedMF`, `CosineMF` and `LogisticMF` keep what does not fit in files, in the
-            folder of the store or of temporary files; the factors do not depend on it.
+            refused before the fit. All models but `BPR` keep what does not fit in files, in the folder of the store
+            or of temporary files; the factors do not depend on it.
 
         Returns
         -------
@@ -161,7 +161,8 @@ class EpochModel(FoldInUsersModel):
             raise ValueError(f"interactions must contain at least one known pair, got none in shape {rows.shape}")
         held_out = None if validation is None else self._checked_validation(validation, rows.shape, ids)
         inputs = [part for one in (rows, held_out) if one is not None for part in arrays_of(one, np.dtype(self.dtype))]
-        kept = Checkpoint.of(self, options, self._backend(), inputs, data.pool)
+        pool = data.pool if isinstance(data.pool, FilePool) else None
+        kept = Checkpoint.of(self, options, self._backend(), inputs, pool)
         rng = random_generator(self.random_state)
         if kept is not None:
             rng = kept.generator(rng)
