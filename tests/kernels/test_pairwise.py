@@ -12,6 +12,7 @@ from alternant import kernels as public
 from alternant._utils.splitmix import GOLDEN, mix
 from alternant.kernels import (
     Adaptive,
+    Popular,
     Rounds,
     Sides,
     Triples,
@@ -21,6 +22,8 @@ from alternant.kernels import (
 )
 
 TOLERANCE = {np.float32: 2e-5, np.float64: 1e-11}  # relative to the largest number of an array, after an epoch
+COUNTS = np.bincount([3, 3, 3, 7, 11, 12], minlength=24)
+FIRST_20 = np.arange(24) < 20
 LAMBDA = (0.1, 0.2, 0.3, 0.4)  # all different: a swapped pair shows
 
 
@@ -72,7 +75,7 @@ def adaptive(biases=1):
 CASES = {
     "uniform": lambda: problem(),
     "13 factors fill no vector, one block": lambda: problem(f=13, blocks=1),
-    "16 factors, a pool of columns": lambda: problem(f=16, pool=np.array([3, 3, 3, 7, 11, 12], np.int32)),
+    "16 factors, popular columns": lambda: problem(f=16, popular=Popular.of(COUNTS)),
     "a search for violations": lambda: problem(rank_weight=np.array([3.0, 1.5, 0.5])),
     "adaptive": adaptive,
     "a zero row draws by the biases": lambda: zero_row(adaptive()),
@@ -80,7 +83,7 @@ CASES = {
     "every third entry": lambda: problem(part=(1, 3)),
     "keys": lambda: problem(keys=np.arange(1000, 1030)),
     "own columns are allowed": lambda: problem(density=0.9, verify=False),
-    "a row with all columns, and an empty one": lambda: full_row(problem(pool=np.arange(20, dtype=np.int32))),
+    "a row with all columns, and an empty one": lambda: full_row(problem(popular=Popular.of(FIRST_20))),
     "more blocks than columns": lambda: problem(m=3, n=3, blocks=8),
 }
 
@@ -134,6 +137,34 @@ def test_bits_do_not_depend_on_the_number_of_threads(kernels, dtype):
         result = p.step(kernels, triples, "logistic", True, num_threads=threads)
         states.append([array.tobytes() for array in (*triples, *p.sides, *p.squares)] + [result])
     assert states[0] == states[1] == states[2]
+
+
+@pytest.mark.against_numpy
+def test_an_epoch_has_the_bits_of_its_rounds_one_by_one(kernels, dtype):
+    whole, one_by_one = (problem(m=60, n=40, f=5, blocks=8, rank_weight=np.ones(3)).astype(dtype) for _ in range(2))
+    triples = whole.draw(kernels)
+    total, correct, tasks = 0.0, 0, whole.rounds.tasks
+    for first in range(0, whole.rounds.number * tasks, tasks):
+        indptr = triples.indptr[first : first + tasks + 1]
+        part = slice(indptr[0], indptr[-1])
+        loss, right = one_by_one.step(kernels, Triples(indptr - indptr[0], *(array[part] for array in triples[1:])))
+        total, correct = total + loss, correct + right
+    assert whole.step(kernels, triples) == (total, correct)
+    for one, other in zip(whole.sides, one_by_one.sides, strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+@pytest.mark.parametrize("counts", [[3, 0, 1, 0, 2, 0], [0, 2**45, 1, 2**46 - 7, 0], np.arange(300) % 7 // 5])
+def test_popular_columns_are_those_of_a_list_with_each_as_often_as_it_counts(counts):
+    thresholds, guide = Popular.of(np.array(counts))
+    ends, shift = np.cumsum(counts).tolist(), 33 - (len(guide) - 1).bit_length()
+    numbers = np.random.default_rng(0).integers(0, 1 << 32, 1000).tolist()
+    for number in [0, (1 << 32) - 1, *numbers, *(t + k for t in thresholds[1:-1].tolist() for k in (-1, 0))]:
+        if 0 <= number < 1 << 32:
+            place = number * ends[-1] >> 32  # in the list
+            column = next(j for j, end in enumerate(ends) if place < end)
+            assert thresholds[column] <= number < thresholds[column + 1]
+            assert guide[number >> shift] <= column <= guide[(number >> shift) + 1]
 
 
 def objective(loss, w, x, p, n, c, d):
@@ -307,8 +338,10 @@ def test_an_epoch_refuses_what_would_crash_or_race(change, message):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"pool": np.array([24], np.int32)}, "pool must have columns from 0 to 23"),
-        ({"pool": np.array([1], np.int32), "adaptive": True}, "pass only one"),
+        ({"popular": Popular.of(COUNTS)._replace(thresholds=np.arange(25))}, r"must rise from 0 to 2\^32"),
+        ({"popular": Popular.of(COUNTS[1:])}, "popular.thresholds must have length 25, got 24"),
+        ({"popular": Popular.of(COUNTS)._replace(guide=np.arange(33, dtype=np.int32))}, "popular.guide must be that"),
+        ({"popular": Popular.of(COUNTS), "adaptive": True}, "pass only one"),
         ({"adaptive": Adaptive(np.zeros((9, 24), np.int32), np.ones(9), 0.0)}, "adaptive.rate must be finite"),
         ({"adaptive": Adaptive(np.zeros((8, 24), np.int32), np.ones(8), 0.1)}, "adaptive.order must be an int32 array"),
         ({"rank_weight": np.empty(0)}, "rank_weight must have at least 1 number"),

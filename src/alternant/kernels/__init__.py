@@ -16,7 +16,7 @@ is a number of threads, or None for all available to the process; results are bi
 from ._batches import Batches, Ranking
 from ._grid import Cut, Factors, Grid, block_count, cut
 from ._registry import active_backend, available_backends, backend_info, get_backend, set_backend, use_backend
-from ._rounds import Adaptive, Rounds, Sides, Triples, tournament
+from ._rounds import Adaptive, Popular, Rounds, Sides, Triples, tournament
 from .als import normal_products, solve_rows, squared_error
 from .contrastive import contrastive_epoch
 from .dense import gramian, multiply, squared_norms
@@ -33,6 +33,7 @@ __all__ = [
     "Cut",
     "Factors",
     "Grid",
+    "Popular",
     "Ranking",
     "Rounds",
     "Sides",

@@ -112,6 +112,50 @@ class Triples(NamedTuple):
             raise ValueError("triples must be grouped by task: pass what draw_triples returns for these rounds")
 
 
+class Popular(NamedTuple):
+    """The distribution in proportion to the popularity of columns.
+
+    Column j is drawn if a random whole number from 0 to 2^32 - 1 is at least ``thresholds[j]`` and below
+    ``thresholds[j + 1]``. Where to look for it follows from the leading bits of the number: they have a place in
+    `guide`, and the column lies between the one there and the one at the next place.
+    """
+
+    thresholds: NDArray[np.int64]  # (n + 1,): rising from 0 to 2^32
+    guide: NDArray[np.int32]  # (a power of 2, plus 1): the column of the least number with these leading bits
+
+    @classmethod
+    def of(cls, counts: NDArray[np.int64]) -> Popular:
+        """Return the distribution for these counts, of 0 or more, whose sum is from 1 to 2^47 - 1.
+
+        ``thresholds[j]`` is ``ceil(2^32 s_j / s_n)``, where ``s_j`` is the sum of the first j counts.
+        """
+        sums = np.concatenate([[0], np.cumsum(counts, dtype=np.int64)])
+        total = int(sums[-1])
+        if not 0 < total < 1 << 47 or counts.min() < 0:
+            raise ValueError(f"counts must be 0 or more, with a sum from 1 to 2^47 - 1, got a sum of {total}")
+        high, rest = np.divmod(sums << 16, total)  # a long division in base 2^16: the products would overflow
+        low, rest = np.divmod(rest << 16, total)
+        thresholds = np.asarray((high << 16) + low + (rest > 0))
+        return cls(thresholds, _guide(thresholds))
+
+    def check(self, n: int) -> None:
+        """Raise an error unless this is a distribution of n columns."""
+        check.vector("popular.thresholds", self.thresholds, np.int64, n + 1)
+        if self.thresholds[0] != 0 or self.thresholds[-1] != 1 << 32 or (np.diff(self.thresholds) < 0).any():
+            raise ValueError("popular.thresholds must rise from 0 to 2^32 and never fall: pass Popular.of(counts)")
+        check.vector("popular.guide", self.guide, np.int32, len(_guide(self.thresholds)))
+        if (self.guide != _guide(self.thresholds)).any():
+            raise ValueError("popular.guide must be that of the thresholds: pass Popular.of(counts)")
+
+
+def _guide(thresholds: NDArray[np.int64]) -> NDArray[np.int32]:
+    n = len(thresholds) - 1
+    bits = max(1, (n - 1).bit_length())
+    least = np.arange(1 << bits) << (32 - bits)
+    columns = np.searchsorted(thresholds, least, side="right") - 1
+    return np.append(columns, n - 1).astype(np.int32)
+
+
 class Adaptive(NamedTuple):
     """The distribution of Rendle and Freudenthaler (2014): negatives with a high score are more likely.
 

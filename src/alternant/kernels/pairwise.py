@@ -20,7 +20,7 @@ from .._utils.threads import resolve_num_threads
 from .._utils.validation import check_choice
 from . import _checks as check
 from ._registry import active_backend
-from ._rounds import Adaptive, Rounds, Sides, Triples
+from ._rounds import Adaptive, Popular, Rounds, Sides, Triples
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -31,7 +31,7 @@ def draw_triples(
     indices: NDArray[np.int32],
     rounds: Rounds,
     sides: Sides,
-    pool: NDArray[np.int32] | None = None,
+    popular: Popular | None = None,
     adaptive: Adaptive | None = None,
     rank_weight: NDArray[np.float64] | None = None,
     verify: bool = True,
@@ -43,7 +43,7 @@ def draw_triples(
 ) -> Triples:
     r"""Draw a negative for each entry of a sparse matrix, and group the triples by task.
 
-    Candidates are drawn for each entry, from all columns: uniformly, uniformly from `pool`, or from the `adaptive`
+    Candidates are drawn for each entry, from all columns: uniformly, or from the `popular` or the `adaptive`
     distribution. The first that is accepted becomes the negative; an entry is left out if none of 100 is. Refused are
     the entry's own column and, with `verify`, all columns of its row; with `rank_weight`, also those that the factors
     rank below the entry by a margin of 1 or more. The k-th candidate is then accepted only if
@@ -63,11 +63,10 @@ def draw_triples(
         The schedule.
     sides : Sides
         ``X`` (m, f), ``Y`` (n, f) and ``column_bias`` (n,), which are only read.
-    pool : int32 array, optional
-        Columns, of which the negatives are drawn with equal probability: those of all entries give popular columns
-        in proportion to their popularity.
+    popular : Popular, optional
+        Draw columns in proportion to their popularity.
     adaptive : Adaptive, optional
-        Draw from this distribution, which depends on the factors of the row. Not with `pool`.
+        Draw from this distribution, which depends on the factors of the row. Not with `popular`.
     rank_weight : float64 array, shape (most candidates,), optional
         Search for a negative that violates the margin, among so many candidates; the weight by how many it took.
     verify : bool
@@ -102,12 +101,10 @@ def draw_triples(
     check.csr(indptr, indices, m, n, sorted_within_rows=True, kind="positive")
     if indptr[0] != 0 or indptr[-1] != len(indices):
         raise ValueError(f"indptr must rise from 0 to {len(indices)} (the number of entries), got {indptr[[0, -1]]}")
-    if pool is not None and adaptive is not None:
-        raise ValueError("negatives are drawn either from pool or from the adaptive distribution: pass only one")
-    if pool is not None:
-        check.vector("pool", pool, np.int32, len(pool))
-        if not len(pool) or not 0 <= pool.min() <= pool.max() < n:
-            raise ValueError(f"pool must have columns from 0 to {n - 1}, at least one")
+    if popular is not None and adaptive is not None:
+        raise ValueError("negatives are drawn from the popular or from the adaptive distribution: pass only one")
+    if popular is not None:
+        popular.check(n)
     if adaptive is not None:
         _check_adaptive(adaptive, f, n)
     if rank_weight is not None:
@@ -124,7 +121,7 @@ def draw_triples(
         check.vector("keys", keys, np.int64, m)
         check.not_negative("keys", keys)
     drawn: Triples = active_backend().draw_triples(
-        indptr, indices, rounds, sides, pool, adaptive, rank_weight, verify, part, seed, epoch,
+        indptr, indices, rounds, sides, popular, adaptive, rank_weight, verify, part, seed, epoch,
         resolve_num_threads(num_threads), keys,
     )  # fmt: skip
     return drawn

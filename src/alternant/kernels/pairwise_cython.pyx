@@ -11,12 +11,13 @@ from ._arrays cimport (
 import numpy as np
 
 from alternant._utils.threads import openmp_threads
+from alternant.kernels._grid import total_loss
 from alternant.kernels._rounds import Triples
 
 
 cdef extern from "pairwise.h" nogil:
     ctypedef struct pairwise_draw:
-        ptrdiff_t parts, all_tasks, f, n, column_blocks, pool_length, most_draws
+        ptrdiff_t parts, all_tasks, f, n, column_blocks, most_draws
         const int64_t *part_edges
         const int64_t *indptr
         const int32_t *indices
@@ -27,7 +28,9 @@ cdef extern from "pairwise.h" nogil:
         const void *X
         const void *Y
         const void *bias
-        const int32_t *pool
+        const int64_t *thresholds
+        const int32_t *guide
+        int guide_bits
         const int32_t *order
         const double *spread
         double rate
@@ -94,7 +97,7 @@ cdef class Kernels:
         if self.table == NULL:
             raise ImportError(f"the kernels were built without the SIMD level {level}")
 
-    def draw_triples(self, indptr, indices, rounds, sides, pool=None, adaptive=None, rank_weight=None, verify=True,
+    def draw_triples(self, indptr, indices, rounds, sides, popular=None, adaptive=None, rank_weight=None, verify=True,
                      part=(0, 1), seed=0, epoch=0, num_threads=None, keys=None):
         """See `alternant.kernels.draw_triples`."""
         cdef pairwise_draw p
@@ -114,8 +117,11 @@ cdef class Kernels:
         p.keys = <const int64_t *> integers_or_null(keys, "keys", 8)
         p.state, p.verify = mix(first + SPLITMIX_GOLDEN * (number + 1)), verify
         p.X, p.Y, p.bias = floats(X, "X", size), floats(Y, "Y", size), floats(bias, "column_bias", size)
-        p.pool = <const int32_t *> integers_or_null(pool, "pool", 4)
-        p.pool_length = 0 if pool is None else len(pool)
+        p.thresholds, p.guide, p.guide_bits = NULL, NULL, 0
+        if popular is not None:
+            thresholds, guide = popular
+            p.thresholds = <const int64_t *> integers(thresholds, "thresholds", 8)
+            p.guide, p.guide_bits = <const int32_t *> integers(guide, "guide", 4), (len(guide) - 1).bit_length() - 1
         p.order, p.spread, p.rate, p.sums = NULL, NULL, 0, NULL
         if adaptive is not None:
             order, spread, p.rate = adaptive
@@ -174,4 +180,4 @@ cdef class Kernels:
         p.threads = openmp_threads(num_threads, max(1, p.tasks))
         with nogil:
             self.table.epoch[size == 8](&p)
-        return sum(losses.tolist()), int(correct.sum())    # in float64, in the order of the tasks
+        return total_loss(losses.reshape(-1, p.tasks)), int(correct.sum())

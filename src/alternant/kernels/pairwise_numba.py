@@ -21,7 +21,8 @@ import numpy as np
 
 from .._utils.splitmix import GOLDEN, MASK, mix
 from .._utils.threads import map_parallel, resolve_num_threads
-from ._rounds import Adaptive, Rounds, Sides, Triples
+from ._grid import total_loss
+from ._rounds import Adaptive, Popular, Rounds, Sides, Triples
 from ._thresholds import PAIRWISE_CANDIDATES
 from .als_numba import constant, entry_point
 from .sgd_numba import _GOLDEN, PIECES, ROUND_STEPS, _dot, _dots, _inner, _mix, _scaled
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
 PARTS, ENTRIES_PER_PART = 32, 1 << 14  # of the entries, drawn independently; fewer are not worth a part
 
 Entries: Any = namedtuple("Entries", "indptr indices keys first step state verify")
-Sampler: Any = namedtuple("Sampler", "pool order spread rank_weight rate reach most")
+Sampler: Any = namedtuple("Sampler", "thresholds guide order spread rank_weight rate reach most")
 Blocks: Any = namedtuple("Blocks", "row_block column_block task")
 Steps: Any = namedtuple("Steps", "learning_rate x positive negative bias")  # lambda of each array
 
@@ -42,7 +43,7 @@ def draw_triples(
     indices: NDArray[np.int32],
     rounds: Rounds,
     sides: Sides,
-    pool: NDArray[np.int32] | None = None,
+    popular: Popular | None = None,
     adaptive: Adaptive | None = None,
     rank_weight: NDArray[np.float64] | None = None,
     verify: bool = True,
@@ -55,17 +56,16 @@ def draw_triples(
     """See `alternant.kernels.draw_triples`."""
     nnz, (first, step), threads = len(indices), part, resolve_num_threads(num_threads)
     # Empty arrays stand for None, so that Numba compiles once per dtype.
-    row_keys, choice, weights = (
-        np.empty(0, kind) if array is None else array
-        for array, kind in ((keys, np.int64), (pool, np.int32), (rank_weight, np.float64))
-    )
+    row_keys = np.empty(0, np.int64) if keys is None else keys
+    weights = np.empty(0) if rank_weight is None else rank_weight
+    thresholds, guide = (np.empty(0, np.int64), np.empty(0, np.int32)) if popular is None else popular
     most = PAIRWISE_CANDIDATES if rank_weight is None else len(rank_weight)
     order, spread, likely = np.empty((0, 0), np.int32), np.empty(0), 0.0
     if adaptive is not None:
         order, spread, likely = adaptive.order, adaptive.spread, float(adaptive.rate)
     reach = -math.expm1(-likely * len(sides.Y))
-    row_keys, choice, order, spread, weights = constant(row_keys, choice, order, spread, weights)
-    sampler = Sampler(choice, order, spread, weights, likely, reach, most)
+    row_keys, thresholds, guide, order, spread, weights = constant(row_keys, thresholds, guide, order, spread, weights)
+    sampler = Sampler(thresholds, guide, order, spread, weights, likely, reach, most)
     state = np.uint64(mix(int(seed) + GOLDEN * (int(epoch) + 1) & MASK))
     starts, columns = constant(indptr, indices)
     entries = Entries(starts, columns, row_keys, int(first), int(step), state, bool(verify))
@@ -122,7 +122,7 @@ def pairwise_epoch(
         for first in range(0, count, tasks):
             parts = [(first + begin, first + end) for begin, end in pieces]
             map_parallel(lambda part: _tasks(*part, *arguments), parts, threads)
-    return float(sum(losses.tolist())), int(correct.sum())
+    return total_loss(losses.reshape(-1, tasks)), int(correct.sum())
 
 
 def _moving(sides: Sides, update_columns: bool) -> Sides:
@@ -192,8 +192,10 @@ def _candidate(u, number, sides, sampler, sums):
         while k < len(sums) - 1 and sums[k] <= at:
             k += 1
         return np.int64(sampler.order[k, rank if k == sides.X.shape[1] or sides.X[u, k] > 0 else n - 1 - rank])
-    if len(sampler.pool):
-        return np.int64(sampler.pool[np.int64(high * np.uint64(len(sampler.pool)) >> np.uint64(32))])
+    if len(sampler.thresholds):
+        place = np.int64(high * np.uint64(len(sampler.guide) - 1) >> np.uint64(32))
+        first, last = sampler.guide[place], sampler.guide[place + 1]
+        return first + np.searchsorted(sampler.thresholds[first + 1 : last + 1], np.int64(high), side="right")
     return np.int64(high * np.uint64(n) >> np.uint64(32))
 
 

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from .._utils.splitmix import GOLDEN, mix
-from ._rounds import Adaptive, Rounds, Sides, Triples
+from ._grid import total_loss
+from ._rounds import Adaptive, Popular, Rounds, Sides, Triples
 from ._thresholds import PAIRWISE_CANDIDATES
 from .sgd_reference import quiet, sigmoid
 
@@ -25,7 +26,7 @@ def draw_triples(
     indices: NDArray[np.int32],
     rounds: Rounds,
     sides: Sides,
-    pool: NDArray[np.int32] | None = None,
+    popular: Popular | None = None,
     adaptive: Adaptive | None = None,
     rank_weight: NDArray[np.float64] | None = None,
     verify: bool = True,
@@ -48,7 +49,7 @@ def draw_triples(
             if (indptr[u] + place - part[0]) % part[1]:
                 continue
             key = mix(row_key + GOLDEN * (place + 1))
-            for k, j in enumerate(_candidates(key, n, X[u], pool, adaptive, most)):
+            for k, j in enumerate(_candidates(key, n, X[u], popular, adaptive, most)):
                 if j == i or j in known:
                     continue
                 x = X[u].astype(np.float64)
@@ -59,7 +60,7 @@ def draw_triples(
 
 
 def _candidates(
-    key: int, n: int, x: NDArray[Any], pool: NDArray[np.int32] | None, adaptive: Adaptive | None, most: int
+    key: int, n: int, x: NDArray[Any], popular: Popular | None, adaptive: Adaptive | None, most: int
 ) -> Iterator[int]:
     """Yield columns; the two halves of a 64-bit hash are two numbers."""
     if adaptive is not None:
@@ -73,8 +74,8 @@ def _candidates(
             factor = min(int(np.searchsorted(sums, high * 2.0**-32 * sums[-1], side="right")), len(sums) - 1)
             rank = min(int(-np.log1p(-low * 2.0**-32 * reach) / adaptive.rate), n - 1)
             yield int(adaptive.order[factor, rank if weights[factor] > 0 else n - 1 - rank])
-        elif pool is not None:
-            yield int(pool[high * len(pool) >> 32])
+        elif popular is not None:
+            yield int(np.searchsorted(popular.thresholds, high, side="right")) - 1
         else:
             yield high * n >> 32
 
@@ -94,7 +95,7 @@ def _grouped(drawn: list[tuple[int, int, int, float]], rounds: Rounds, dtype: np
 @quiet
 def pairwise_epoch(
     triples: Triples,
-    rounds: Rounds,  # noqa: ARG001 - triples are in the order of the tasks
+    rounds: Rounds,
     sides: Sides,
     squares: Sides | None,
     loss: Literal["logistic", "hinge"],
@@ -106,7 +107,8 @@ def pairwise_epoch(
     """See `alternant.kernels.pairwise_epoch`."""
     X, Y, bias = sides
     lambda_x, lambda_p, lambda_n, lambda_c = regularization
-    total, correct = 0.0, 0
+    losses, correct = [0.0] * (len(triples.indptr) - 1), 0
+    owner = np.repeat(np.arange(len(losses)), np.diff(triples.indptr)).tolist()
 
     def move(side: int, row: int, gradient: Any) -> None:
         if squares is not None:
@@ -123,13 +125,15 @@ def pairwise_epoch(
         if loss == "hinge":
             if d >= 1:
                 continue
-            total, g = total + w * (1 - d), w
+            losses[owner[t]] += w * (1 - d)
+            g = w
         else:
-            total, g = total + w * (max(-d, 0.0) + float(np.log1p(np.exp(-abs(d))))), w * sigmoid(-d)
+            losses[owner[t]] += w * (max(-d, 0.0) + float(np.log1p(np.exp(-abs(d)))))
+            g = w * sigmoid(-d)
         move(0, u, lambda_x * x - g * (p - n))
         if update_columns:
             move(1, i, lambda_p * p - g * x)
             move(1, j, lambda_n * n + g * x)
             move(2, i, lambda_c * c_i - g)
             move(2, j, lambda_c * c_j + g)
-    return total, correct
+    return total_loss(np.reshape(losses, (-1, rounds.tasks))), correct

@@ -13,7 +13,7 @@ from .._utils.threads import map_parallel, resolve_num_threads
 from .._utils.validation import check_boolean, check_pair
 from ..data.csr import CSR
 from ..data.hold_out import row_keys
-from ..kernels import Adaptive, Factors, Rounds, Sides
+from ..kernels import Adaptive, Factors, Popular, Rounds, Sides
 from ._parameters import Rule, integer_rule, none_or, number_rule
 from ._sklearn import Transformer
 from ._traits import Traits
@@ -287,7 +287,7 @@ class BPR(EpochModel, Transformer):
         Y, bias = np.ascontiguousarray(fixed[:, :-1]), np.ascontiguousarray(fixed[:, -1])
         keys = (row_keys(positives) >> np.uint64(1)).astype(np.int64)  # the draws depend on the user's items only
         threads = resolve_num_threads(self.num_threads)
-        pool = self._popular(fixed)
+        popular = self._popular(fixed)
         likely = Adaptive.of(Y, bias, self.adaptive_rate, threads) if self.sampling == "adaptive" else None
         backend, weights = self._backend(), self._rank_weights(len(Y))
 
@@ -299,7 +299,7 @@ class BPR(EpochModel, Transformer):
             squares = self._initial_squares(sides)
             for epoch in range(1, self.epochs + 1):
                 triples = backend.draw_triples(
-                    taken.indptr, taken.indices, rounds, sides, pool, likely, weights, self.verify_negatives, (0, 1),
+                    taken.indptr, taken.indices, rounds, sides, popular, likely, weights, self.verify_negatives, (0, 1),
                     0, epoch, 1, keys[part],
                 )  # fmt: skip
                 backend.pairwise_epoch(
@@ -320,8 +320,8 @@ class BPR(EpochModel, Transformer):
         new[:, :-1] += self._initial(len(new), rng, {}).astype(new.dtype)
         return new
 
-    def _popular(self, fixed: NDArray[Any]) -> NDArray[np.int32] | None:
-        """Return the items from which negatives are drawn by popularity; all, if it is unknown."""
+    def _popular(self, fixed: NDArray[Any]) -> Popular | None:
+        """Return the distribution of popular negatives; None for uniform ones, if it is unknown."""
         if self.sampling != "popularity":
             return None
         known = getattr(self, "interactions_", None)
@@ -329,4 +329,4 @@ class BPR(EpochModel, Transformer):
             counts: Any = np.bincount(known.indices[known.data > 0], minlength=len(fixed))
         else:
             counts = self._item_counts()
-        return None if counts is None else np.repeat(np.arange(len(fixed), dtype=np.int32), counts)
+        return None if counts is None or not counts.any() else Popular.of(counts)

@@ -27,6 +27,20 @@ ALTERNANT_INLINE int contains(const int32_t *columns, ptrdiff_t n, int32_t i)
     return n == 1 && *columns == i;
 }
 
+/* The column between whose thresholds a number lies. */
+ALTERNANT_INLINE int32_t popular_column(const pairwise_draw *p, int64_t number)
+{
+    const int32_t *place = p->guide + (number >> (32 - p->guide_bits));
+    const int64_t *first = p->thresholds + place[0];
+    ptrdiff_t n = place[1] - place[0] + 1;
+    while (n > 1) {
+        const ptrdiff_t half = n / 2;
+        first += first[half] <= number ? half : 0;
+        n -= half;
+    }
+    return (int32_t)(first - p->thresholds);
+}
+
 /* The first entry of those to process that is not before `at`. */
 ALTERNANT_INLINE int64_t next_entry(const pairwise_draw *p, int64_t at)
 {

@@ -10,7 +10,7 @@
 
 /* The entries of a matrix in parts, which are ranges of rows; each is processed by one thread. */
 typedef struct {
-    ptrdiff_t parts, all_tasks, f, n, column_blocks, pool_length, most_draws;
+    ptrdiff_t parts, all_tasks, f, n, column_blocks, most_draws;
     const int64_t *part_edges;    /* parts + 1: rows */
     const int64_t *indptr;        /* m + 1 */
     const int32_t *indices;       /* nnz */
@@ -19,7 +19,9 @@ typedef struct {
     uint64_t state;
     int verify;
     const void *X, *Y, *bias;     /* float32 or float64 */
-    const int32_t *pool;          /* pool_length, or NULL */
+    const int64_t *thresholds;    /* n + 1, or NULL: the distribution by popularity, as are the next two */
+    const int32_t *guide;         /* 2^guide_bits + 1 */
+    int guide_bits;
     const int32_t *order;         /* (f + 1) * n, or NULL: the adaptive distribution, as are the next three */
     const double *spread;         /* f + 1 */
     double rate;

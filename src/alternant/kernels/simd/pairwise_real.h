@@ -18,7 +18,7 @@ ALTERNANT_INLINE int32_t NAME(candidate)(const pairwise_draw *p, const REAL *x, 
         while (k < p->f && sums[k] <= at) k++;
         return p->order[k * p->n + (k == p->f || x[k] > 0 ? rank : p->n - 1 - rank)];
     }
-    if (p->pool != NULL) return p->pool[high * (uint64_t)p->pool_length >> 32];
+    if (p->thresholds != NULL) return popular_column(p, (int64_t)high);
     return (int32_t)(high * (uint64_t)p->n >> 32);
 }
 

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from ..._utils.mapped import column_counts
 from ..._utils.threads import resolve_num_threads, weighted_sum
 from ...data.csr import CSR
-from ...kernels import Adaptive, Factors, Sides, tournament
+from ...kernels import Adaptive, Factors, Popular, Sides, tournament
 from ...kernels._grid import deal
 from .._checkpoint import Snapshot
 from .._fit_loop import Iteration
@@ -82,6 +82,7 @@ class PairwiseTraining:
             continue_squares(model, self.squares, (*self.counts, self.counts[1]))
         worth = nnz * start.X.shape[1] // (self.parts * self.rounds.number * WORK_PER_THREAD)
         self.num_threads = min(resolve_num_threads(model.num_threads), 1 + worth)
+        self.popular = Popular.of(self.counts[1]) if model.sampling == "popularity" else None
         self.adaptive: Adaptive | None = None
         self.age = 0  # of the adaptive distribution, in triples
         self.held_out = None if held_out is None else model._held_out_pairs(held_out, rng)
@@ -150,16 +151,13 @@ class PairwiseTraining:
             self.adaptive = Adaptive(arrays["adaptive_order"], arrays["adaptive_spread"], rate)
 
     def _draw(self, rounds: Rounds, part: int, epoch: int) -> Triples:
-        model, pool = self.model, None
-        n = len(self.sides.Y)
-        if model.sampling == "popularity":
-            pool = self.indices
-        elif model.sampling == "adaptive":
+        model, n = self.model, len(self.sides.Y)
+        if model.sampling == "adaptive":
             if self.adaptive is None or self.age >= n * np.log(n):  # as in the paper
                 self.adaptive, self.age = Adaptive.of(*self.sides[1:], model.adaptive_rate, self.num_threads), 0
             self.age += len(self.indices) // self.parts
         triples = self.backend.draw_triples(
-            self.indptr, self.indices, rounds, self.sides, pool, self.adaptive, model._rank_weights(n),
+            self.indptr, self.indices, rounds, self.sides, self.popular, self.adaptive, model._rank_weights(n),
             model.verify_negatives, (part, self.parts), self.seed, epoch, self.num_threads,
         )  # fmt: skip
         return model._weighted(triples)
