@@ -168,7 +168,7 @@ def plan(
         from_store=memory.in_memory - memory.entries if memory.streams else None,
         least=memory.least if memory.files else None,
         store=interactions * (index + (8 if values else 0)) + 8 * (users + items) * 2,
-        blocks=memory.disk - (0 if values or not memory.disk else itemsize * interactions),
+        blocks=memory.disk - (itemsize * interactions if memory.disk and memory.values and not values else 0),
         files=memory.factors + memory.mapped,
         model_file=factors + 16 * (users + items) if columns else None,
         seconds_per_iteration=_seconds(model, users, items, interactions) if timed else None,

@@ -7,7 +7,7 @@ import scipy.sparse as sp
 from alternant import BPR, Popularity
 from alternant.datasets import planted
 from alternant.evaluation import leave_one_out, ranking_metrics
-from alternant.models.sgd import pairwise
+from alternant.models.sgd import pairwise, triples
 
 M, N = 60, 40
 rng = np.random.default_rng(0)
@@ -54,17 +54,17 @@ def test_bits_do_not_depend_on_threads_even_if_they_run(case, monkeypatch):
 
 def test_an_epoch_is_a_plain_loop_over_the_triples_of_the_paper(monkeypatch):
     """Numbers of rows and blocks are those of the model: the loop knows only triples, and three lambdas."""
-    drawn, draw = [], pairwise.PairwiseTraining._draw
-    monkeypatch.setattr(
-        pairwise.PairwiseTraining, "_draw", lambda self, *a: drawn.append((self, draw(self, *a))) or drawn[-1][1]
-    )
+    drawn, draw, calls, step = [], triples.Drawing.rows, [], pairwise.PairwiseTraining.step
+    monkeypatch.setattr(triples.Drawing, "rows", lambda *a: drawn.append(draw(*a)) or drawn[-1])
+    monkeypatch.setattr(pairwise.PairwiseTraining, "step", lambda *a: calls.append(a) or step(*a))
     params = {"regularization": (0.1, 0.2), "negative_regularization": 0.3, "bias_regularization": 0.4}
     model = fit(dtype="float64", epochs=1, learning_rate=0.1, max_sampled=1, optimizer="sgd", **params)
-    (state, triples), = drawn  # fmt: skip
+    (state, _), = calls  # fmt: skip
+    (found,) = drawn
     start = model._start(ROWS.shape, np.random.default_rng(0), {})
     start.X[7] = 0
     X, Y, c = start.X, start.Y, start.column_bias
-    for u, i, j in zip(state.rows[triples.rows], state.columns[triples.positives], state.columns[triples.negatives],
+    for u, i, j in zip(state.rows[found.rows], state.columns[found.positives], state.columns[found.negatives],
                        strict=True):  # fmt: skip
         assert KNOWN[u, i]
         assert not KNOWN[u, j]
@@ -74,7 +74,7 @@ def test_an_epoch_is_a_plain_loop_over_the_triples_of_the_paper(monkeypatch):
         Y[j] += 0.1 * (-g * x - 0.3 * z)
         c[i] += 0.1 * (g - 0.4 * c[i])
         c[j] += 0.1 * (-g - 0.4 * c[j])
-    assert len(triples.rows) == KNOWN.sum()
+    assert len(found.rows) == KNOWN.sum()
     np.testing.assert_allclose(model.user_factors, np.hstack([X, np.ones((M, 1))]), rtol=1e-9)
     np.testing.assert_allclose(model.item_factors, np.hstack([Y, c[:, None]]), rtol=1e-9)
 

@@ -248,6 +248,8 @@ MUTANTS = (
            "(k == p->f || x[k] < 0 ? rank : p->n - 1 - rank)", "adaptive negatives have the lowest scores"),
     cython("pairwise-c-part-of-a-row", "pairwise.c", "past == 0 ? at : at + p->step - past",
            "past == 0 ? at : at + past", "parts take entries twice and leave others out"),
+    cython("pairwise-c-popular-range", "pairwise.c", "place[1] - place[0] + 1", "place[1] - place[0]",
+           "the last column of a range is never drawn"),
     cython("pairwise-c-no-barrier", "pairwise_real.h", "#  pragma omp for schedule(static)\n",
            "#  pragma omp for schedule(static) nowait\n", "threads do not wait for each other between rounds"),
     # --- one positive and many negatives, native

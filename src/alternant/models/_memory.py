@@ -33,6 +33,7 @@ class FitMemory:
     mapped: int = 0  # of `fixed`, what is part of a file
     largest: int = 0  # what the longest row, or the largest round of blocks, needs
     disk: int = 0  # disk space of what is computed from interactions in a store
+    values: bool = True  # whether that includes their values, unless all are 1
     streams: bool = False  # whether interactions may be in a store
     files: bool = False  # whether factors may be in files
 

@@ -2,26 +2,30 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from .._utils.mapped import FilePool
+from .._utils.mapped import FilePool, blocked_sum
 from .._utils.pool import Pool
 from .._utils.threads import map_parallel, resolve_num_threads
 from .._utils.validation import check_boolean, check_pair
 from ..data.csr import CSR
 from ..data.hold_out import row_keys
 from ..kernels import Adaptive, Factors, Popular, Rounds, Sides
+from ._memory import BLOCKS, PER_ROW, FitMemory
 from ._parameters import Rule, integer_rule, none_or, number_rule
 from ._sklearn import Transformer
 from ._traits import Traits
 from .sgd.adagrad import FIRST_SQUARE
 from .sgd.epochs import EpochModel
+from .sgd.held_out import HeldOut, Pairs
 from .sgd.new_items import like_known_items
-from .sgd.pairwise import PairwiseTraining
+from .sgd.pairwise import PARTS, PairwiseTraining, block_count, round_count
 from .sgd.trainer import FOLD_IN_ROWS
+from .sgd.triples import DRAWN_TRIPLES, positive_counts
 
 if TYPE_CHECKING:
     from .._typing import BackendName, DType, Seed
@@ -210,17 +214,48 @@ class BPR(EpochModel, Transformer):
         """Estimate the cost of an epoch: a third of the candidates are looked at before one is taken."""
         return n_pairs * (80 + self.factors) * (1 + self.max_sampled / 3)
 
+    def fit_memory(self, n_users: int, n_items: int, n_pairs: int) -> FitMemory:
+        """Estimate the memory of a fit from a matrix in memory."""
+        number, columns = np.dtype(self.dtype).itemsize, self.factors + 1
+        triples = -(-n_pairs // self._parts())
+        blocks = block_count(n_users, n_items, triples)
+        rounds = round_count(blocks)
+        # In memory: the factors that an epoch changes, in the order of the blocks, and Adagrad's sums; the items in the
+        # order of each factor, before and after they are sorted anew, and those that held-out triples need.
+        own, items = (n_users + n_items) * columns * number, n_items * columns
+        moving = own * (1 if self.optimizer == "sgd" else 2) + (8 * items if self.sampling == "adaptive" else 0)
+        copies, of_items = (3, items * number) if self.validation_fraction else (2, 0)
+        each = 12 + (number if self.loss == "warp" else 0)
+        # The triples of a round, twice while they are put together, and where those of each task are in the files.
+        of_round = 2 * each * (triples // rounds) + 4 * rounds * blocks // 2 * (triples // DRAWN_TRIPLES)
+        # In memory, a part of the triples is drawn at once, and no parts of the interactions are read.
+        drawn = 16 + (2 * number if self._searches() else 0)
+        pairs = max(self.bytes_per_pair * n_pairs, 20 * n_pairs + drawn * triples)
+        entries = max(0, pairs - of_round - BLOCKS)
+        return FitMemory(
+            entries, (n_users + n_items) * PER_ROW, copies * own, fixed=moving + of_items, largest=of_round,
+            disk=4 * n_pairs + each * triples, values=False, streams=True, files=True,
+        )  # fmt: skip
+
     # Training
 
     def _training(
         self, train: CSR, held_out: CSR | None, rng: np.random.Generator, start: Factors | None = None,
         pool: Pool | None = None, files: FilePool | None = None,
     ) -> PairwiseTraining:  # fmt: skip
-        return PairwiseTraining(self, train, held_out, rng, start)
+        return PairwiseTraining(self, train, held_out, rng, start, pool, files)
 
     @property
     def _kernel_loss(self) -> Literal["logistic", "hinge"]:
         return "logistic" if self.loss == "bpr" else "hinge"
+
+    def _searches(self) -> bool:
+        """Whether negatives are those that the factors rank too high."""
+        return self.loss == "warp" or self.max_sampled > 1
+
+    def _parts(self) -> int:
+        """Return of how many parts of the interactions negatives are drawn one after the other."""
+        return PARTS if self._searches() or self.sampling == "adaptive" else 1
 
     def _lambdas(self) -> tuple[float, float, float, float]:
         """Return lambda of users, of items as positives and as negatives, and of biases."""
@@ -231,7 +266,7 @@ class BPR(EpochModel, Transformer):
     def _rank_weights(self, n: int) -> NDArray[np.float64] | None:
         """Return the weight for each number of draws, out of n items; None to take the first negative."""
         if self.loss == "bpr":
-            return np.ones(self.max_sampled) if self.max_sampled > 1 else None
+            return np.ones(self.max_sampled) if self._searches() else None
         rank = np.maximum(1, (n - 1) // np.arange(1, self.max_sampled + 1))
         harmonic = np.cumsum(1 / np.arange(1, rank[0] + 1))
         return np.asarray(harmonic[rank - 1] / harmonic[-1])
@@ -248,23 +283,28 @@ class BPR(EpochModel, Transformer):
     def _truth(self, rows: CSR) -> NDArray[Any]:
         return (rows.data > 0).astype(rows.data.dtype)
 
+    def _are_known(self, values: NDArray[Any]) -> NDArray[np.bool_]:
+        with np.errstate(over="ignore"):
+            return np.asarray(np.asarray(values, self.dtype) != 0)
+
     def _may_be_held_out(self, values: NDArray[Any]) -> NDArray[np.bool_]:
         return np.asarray(np.asarray(values, self.dtype) > 0)
 
-    def _held_out_pairs(self, held_out: CSR, rng: np.random.Generator) -> tuple[NDArray[np.int64], ...]:
-        """Return users, their items and as many other items."""
-        users, items = held_out.filter(held_out.data > 0).positions()
-        if not len(users):
+    def _held_out(self, positives: CSR, rng: np.random.Generator, pool: Pool) -> HeldOut:
+        """Add another item for each."""
+        if not len(positives.indices):
             raise ValueError("validation must contain at least one value above 0, got none: only these are ranked")
-        return users, items.astype(np.int64), rng.integers(0, held_out.shape[1], len(items))
+        return HeldOut.with_others(positives, rng, pool)
 
-    def _validation_loss(
-        self, X: NDArray[Any], Y: NDArray[Any], users: NDArray[np.int64], items: NDArray[np.int64],
-        others: NDArray[np.int64],
-    ) -> float:  # fmt: skip
-        """Return the mean loss of the held-out triples, whatever the loss of the fit: log(1 + exp(-d))."""
-        d = self._products(X, Y, users, items).astype(np.float64) - self._products(X, Y, users, others)
-        return float(np.mean(np.logaddexp(0, -d))) if len(d) else 0.0
+    def _losses(self, X: NDArray[Any], Y: NDArray[Any], pairs: Pairs) -> NDArray[np.float64]:
+        """Return the losses of held-out triples, whatever the loss of the fit: log(1 + exp(-d))."""
+        assert pairs.others is not None
+        own, others = (self._products(X, Y, pairs.users, items) for items in (pairs.items, pairs.others))
+        return np.asarray(np.logaddexp(0, others - own.astype(np.float64)))
+
+    def _validation_loss(self, X: NDArray[Any], Y: NDArray[Any], held_out: HeldOut) -> float:
+        """Return the mean loss of the held-out triples."""
+        return blocked_sum(held_out.losses(X, partial(self._losses, X, Y))) / len(held_out.rows.indices)
 
     def _pack(self, factors: Factors) -> tuple[tuple[Any, ...], tuple[Any, ...]]:
         """Return the columns of the user factors and of the item factors."""
@@ -299,8 +339,8 @@ class BPR(EpochModel, Transformer):
             squares = self._initial_squares(sides)
             for epoch in range(1, self.epochs + 1):
                 triples = backend.draw_triples(
-                    taken.indptr, taken.indices, rounds, sides, popular, likely, weights, self.verify_negatives, (0, 1),
-                    0, epoch, 1, keys[part],
+                    taken.indptr, taken.indices, rounds, sides, popular, likely, weights, self.verify_negatives,
+                    (0, 1), 0, epoch, 1, keys[part],
                 )  # fmt: skip
                 backend.pairwise_epoch(
                     self._weighted(triples), rounds, sides, squares, self._kernel_loss, self._learning_rate_at(epoch),
@@ -326,7 +366,7 @@ class BPR(EpochModel, Transformer):
             return None
         known = getattr(self, "interactions_", None)
         if known is not None and known.shape[1] == len(fixed):
-            counts: Any = np.bincount(known.indices[known.data > 0], minlength=len(fixed))
+            counts: Any = positive_counts(known)
         else:
             counts = self._item_counts()
         return None if counts is None or not counts.any() else Popular.of(counts)

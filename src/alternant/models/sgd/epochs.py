@@ -113,8 +113,7 @@ class EpochModel(FoldInUsersModel):
         Parameters
         ----------
         interactions : Interactions, or sparse matrix or array, or dense array, shape (n_users, n_items)
-            The values of the known pairs. From a store (`Interactions.from_parquet`), `BPR` reads them into memory,
-            other models in parts.
+            The values of the known pairs. From a store (`Interactions.from_parquet`), they are read in parts.
         y : None
             Not used; present for compatibility with scikit-learn.
         validation : as `interactions`, of the same shape, optional
@@ -131,8 +130,8 @@ class EpochModel(FoldInUsersModel):
             With `checkpoint`: save it after this many epochs, and at the end.
         memory_limit : int or str, optional
             The resident memory that the fit may take, in bytes or as text such as "4GB"; a limit that is too low is
-            refused before the fit. All models but `BPR` keep what does not fit in files, in the folder of the store
-            or of temporary files; the factors do not depend on it.
+            refused before the fit. What does not fit is kept in files, in the folder of the store or of temporary
+            files; the factors do not depend on it.
 
         Returns
         -------

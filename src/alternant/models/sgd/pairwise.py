@@ -5,22 +5,26 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import scipy
 from numpy.typing import NDArray
 
-from ..._utils.mapped import column_counts
+from ..._utils.mapped import FilePool, column_counts, release
+from ..._utils.pool import Pool
 from ..._utils.threads import resolve_num_threads, weighted_sum
 from ...data.csr import CSR
 from ...kernels import Adaptive, Factors, Popular, Sides, tournament
+from ...kernels import _checks as check
 from ...kernels._grid import deal
 from .._checkpoint import Snapshot
 from .._fit_loop import Iteration
 from .adagrad import FIRST_SQUARE, continue_squares, mean_squares
 from .epochs import all_finite, concatenate_columns, warn_without_negatives
+from .held_out import HeldOut
+from .moving import reordered
 from .trainer import WORK_PER_THREAD
+from .triples import Drawing, InFiles, InMemory, Pairs, positive_pairs
 
 if TYPE_CHECKING:
-    from ...kernels import Rounds, Triples
+    from ...kernels import Rounds
     from ...kernels._registry import Backend
     from ..bpr import BPR
 
@@ -40,53 +44,67 @@ class PairwiseTraining:
     rows: NDArray[np.int64]
     columns: NDArray[np.int64]
     rounds: Rounds
-    indptr: NDArray[np.int64]
-    indices: NDArray[np.int32]
+    pairs: Pairs
+    popular: Popular | None
+    rank_weight: NDArray[np.float64] | None
     sides: Sides
     squares: Sides | None
     counts: tuple[NDArray[Any], NDArray[Any]]
     num_threads: int
     age: int
-    held_out: tuple[NDArray[np.int64], ...] | None
+    held_out: HeldOut | None
     inverse_orders: tuple[NDArray[np.int64], NDArray[np.int64]]
 
     def __init__(
-        self, model: BPR, train: CSR, held_out: CSR | None, rng: np.random.Generator, start: Factors | None = None
-    ) -> None:
+        self, model: BPR, train: CSR, held_out: CSR | None, rng: np.random.Generator, start: Factors | None = None,
+        pool: Pool | None = None, files: FilePool | None = None,
+    ) -> None:  # fmt: skip
         self.model, self.backend = model, model._backend()
-        positives = train.filter(train.data > 0)
-        (m, n), nnz = train.shape, len(positives.data)
+        # A pool in memory keeps what is freed for arrays of the same size, which the initial factors would wait for.
+        self.pool: FilePool | None = pool if isinstance(pool, FilePool) else None
+        dtype, (m, n) = np.dtype(model.dtype), train.shape
+        check.fits_int32(rows=m, columns=n)
+        positives = positive_pairs(train, dtype, files)
+        nnz = len(positives.indices)
         if nnz == 0:
             raise ValueError("interactions must contain at least one value above 0, got none: only these are ranked")
         continued = start is not None
-        start = model._start(train.shape, rng, {}) if start is None else start
+        start = model._start(train.shape, rng, {}, self.pool) if start is None else start
         self.seed = int(rng.integers(1 << 63))
         counts = np.diff(positives.indptr), column_counts(positives.indices, n)
         if model.verify_negatives:
             warn_without_negatives(counts[0], n, "factors remain random")
-        if not continued:
-            new = np.arange(m) >= model._previous_users()
-            start.X[new & (counts[0] == 0)] = 0  # such users take no steps, and would be given random lists
-        searched = model._rank_weights(n) is not None
-        self.parts = PARTS if searched or model.sampling == "adaptive" else 1
+        self.rank_weight, self.parts = model._rank_weights(n), model._parts()
         blocks = block_count(m, n, nnz // self.parts)
         row_block, self.rows, _ = deal(counts[0], max(1, blocks // 2), rng)
         # Half of a column's steps are those of negatives, which are spread over all columns.
         column_block, self.columns, _ = deal(counts[1] + -(-nnz // n), blocks, rng)
         self.rounds = tournament(row_block[self.rows], column_block[self.columns], blocks)
-        self.indptr, self.indices = _reordered(positives, self.rows, self.columns)
-        self.sides = Sides(start.X[self.rows], start.Y[self.columns], start.column_bias[self.columns])
-        self.counts = counts[0][self.rows], counts[1][self.columns]
+        ordered = positives, self.rows, self.columns
+        weight = dtype if model.loss == "warp" else None
+        self.pairs = InMemory(*ordered) if files is None else InFiles(*ordered, self.parts, weight, files)
+        self.nnz, self.counts = nnz, (counts[0][self.rows], counts[1][self.columns])
+        self.popular = Popular.of(self.counts[1]) if model.sampling == "popularity" else None
+        self.inverse_orders = np.argsort(self.rows), np.argsort(self.columns)
+        self.sides = self._in_order(start)
+        if not continued:  # users without interactions take no steps, and would be given random lists
+            self.sides.X[(self.rows >= model._previous_users()) & (self.counts[0] == 0)] = 0
         self.squares = model._initial_squares(self.sides)
         if continued and self.squares is not None:
             continue_squares(model, self.squares, (*self.counts, self.counts[1]))
         worth = nnz * start.X.shape[1] // (self.parts * self.rounds.number * WORK_PER_THREAD)
         self.num_threads = min(resolve_num_threads(model.num_threads), 1 + worth)
-        self.popular = Popular.of(self.counts[1]) if model.sampling == "popularity" else None
         self.adaptive: Adaptive | None = None
         self.age = 0  # of the adaptive distribution, in triples
-        self.held_out = None if held_out is None else model._held_out_pairs(held_out, rng)
-        self.inverse_orders = np.argsort(self.rows), np.argsort(self.columns)
+        self.held_out: HeldOut | None = None
+        if held_out is not None:
+            self.held_out = model._held_out(positive_pairs(held_out, dtype, files), rng, files or Pool())
+
+    def _in_order(self, factors: Factors) -> Sides:
+        """Return factors in the order of the blocks, in memory: a round reads and writes those of all blocks."""
+        rows, columns = self.inverse_orders
+        X, Y, _, bias = factors
+        return Sides(reordered(X, rows), reordered(Y, columns), reordered(bias, columns))
 
     def forget(self, known: tuple[int, int]) -> None:
         """Begin anew with the sums of squares of rows that no fit has trained: their steps are long."""
@@ -102,12 +120,15 @@ class PairwiseTraining:
         total, correct, count = 0.0, 0, 0
         for part in range(self.parts):
             rounds = self.rounds.reordered(rng.permutation(self.rounds.number))
-            triples = self._draw(rounds, part, epoch)
-            loss, right = self.backend.pairwise_epoch(
-                triples, rounds, self.sides, self.squares, model._kernel_loss, rate, model._lambdas(), True,
-                self.num_threads,
-            )  # fmt: skip
-            total, correct, count = total + loss, correct + right, count + len(triples.rows)
+            self._renew_adaptive()
+            of_part = 0.0
+            for triples in self.pairs.calls(self._drawing(rounds, part, epoch)):
+                loss, right = self.backend.pairwise_epoch(
+                    triples, rounds, self.sides, self.squares, model._kernel_loss, rate, model._lambdas(), True,
+                    self.num_threads,
+                )  # fmt: skip
+                of_part, correct, count = of_part + loss, correct + right, count + len(triples.rows)
+            total += of_part
         with np.errstate(over="ignore", invalid="ignore"):  # reported below
             objective = total + self._penalty()
         # Losses are those before each step, so that an overflow in the last steps does not show in them.
@@ -118,15 +139,16 @@ class PairwiseTraining:
         X, Y, bias = self.sides
         parts = model._pack(Factors(X, Y, np.zeros(0), bias))
         users, items = (
-            concatenate_columns(columns, order, self.num_threads)
+            concatenate_columns(columns, order, self.num_threads, self.pool)
             for columns, order in zip(parts, self.inverse_orders, strict=True)
         )
         record = {
-            "objective": objective, "train_loss": total / len(self.indices), "train_auc": correct / max(1, count),
+            "objective": objective, "train_loss": total / self.nnz, "train_auc": correct / max(1, count),
             "triples": count,
         }  # fmt: skip
         if self.held_out is not None:
-            record["validation_loss"] = model._validation_loss(users, items, *self.held_out)
+            record["validation_loss"] = model._validation_loss(users, items, self.held_out)
+            release(users, items)
         state = mean_squares(self.squares, (*self.counts, self.counts[1]))
         return Iteration(users, items, record | {"learning_rate": rate}, state)
 
@@ -142,29 +164,39 @@ class PairwiseTraining:
     def restore(self, saved: Snapshot) -> None:
         """Continue as saved."""
         arrays, self.age = saved.arrays, saved.values["age"]
-        X, Y, _, bias = self.model._unpack(arrays["user_factors"], arrays["item_factors"])
-        self.sides = Sides(X[self.rows], Y[self.columns], bias[self.columns])
+
+        def kept(name: str) -> NDArray[Any]:
+            if self.pool is None:
+                return arrays[name]
+            array = np.array(arrays[name])  # what a checkpoint has read is in files, as factors are
+            release(arrays[name])
+            return array
+
+        self.sides = self._in_order(self.model._unpack(arrays["user_factors"], arrays["item_factors"]))
         if self.squares is not None:
-            self.squares = Sides(*(arrays[f"{name}_squares"] for name in Sides._fields))
+            self.squares = Sides(*(kept(f"{name}_squares") for name in Sides._fields))
         if "adaptive_order" in arrays:
             rate = float(self.model.adaptive_rate)
-            self.adaptive = Adaptive(arrays["adaptive_order"], arrays["adaptive_spread"], rate)
+            self.adaptive = Adaptive(kept("adaptive_order"), kept("adaptive_spread"), rate)
 
-    def _draw(self, rounds: Rounds, part: int, epoch: int) -> Triples:
-        model, n = self.model, len(self.sides.Y)
-        if model.sampling == "adaptive":
+    def _renew_adaptive(self) -> None:
+        """Sort the items by their factors, if so many triples have been drawn since that they may have changed."""
+        if self.model.sampling == "adaptive":
+            n = len(self.sides.Y)
             if self.adaptive is None or self.age >= n * np.log(n):  # as in the paper
-                self.adaptive, self.age = Adaptive.of(*self.sides[1:], model.adaptive_rate, self.num_threads), 0
-            self.age += len(self.indices) // self.parts
-        triples = self.backend.draw_triples(
-            self.indptr, self.indices, rounds, self.sides, self.popular, self.adaptive, model._rank_weights(n),
+                self.adaptive, self.age = Adaptive.of(*self.sides[1:], self.model.adaptive_rate, self.num_threads), 0
+            self.age += self.nnz // self.parts
+
+    def _drawing(self, rounds: Rounds, part: int, epoch: int) -> Drawing:
+        model = self.model
+        return Drawing(
+            self.backend, rounds, self.sides, self.popular, self.adaptive, self.rank_weight, model.loss == "warp",
             model.verify_negatives, (part, self.parts), self.seed, epoch, self.num_threads,
         )  # fmt: skip
-        return model._weighted(triples)
 
     def _penalty(self) -> float:
         """Return the regularization terms of all steps; negatives count as if drawn uniformly."""
-        model, (rows, columns), negatives = self.model, self.counts, len(self.indices) / len(self.sides.Y)
+        model, (rows, columns), negatives = self.model, self.counts, self.nnz / len(self.sides.Y)
         by_user, by_positive, by_negative, by_bias = model._lambdas()
         (X, Y, bias), steps = self.sides, columns + negatives
         x, y = (np.einsum("uf,uf->u", side, side, dtype=np.float64) for side in (X, Y))
@@ -180,14 +212,6 @@ def block_count(m: int, n: int, triples: int) -> int:
     return blocks
 
 
-def _reordered(
-    matrix: CSR, rows: NDArray[np.int64], columns: NDArray[np.int64]
-) -> tuple[NDArray[np.int64], NDArray[np.int32]]:
-    """Return the row pointers and the columns, sorted in each row, of a matrix in a new order of rows and columns."""
-    position = np.empty(len(columns), np.int32)
-    position[columns] = np.arange(len(columns), dtype=np.int32)
-    taken = matrix.take(rows)
-    ones = np.empty(len(taken.indices), np.bool_)
-    ordered = scipy.sparse.csr_array((ones, position[taken.indices], taken.indptr), shape=taken.shape)
-    ordered.sort_indices()
-    return taken.indptr, np.ascontiguousarray(ordered.indices, np.int32)
+def round_count(blocks: int) -> int:
+    """Return the number of rounds of a `tournament`."""
+    return max(1, blocks // 2 * (blocks - 1))
