@@ -22,7 +22,7 @@ BLOCKS = 100 << 20  # blocks of rows and of entries that are being solved or sor
 PER_ROW = 64  # lambdas, degrees and their powers, objectives and steps
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class FitMemory:
     """The resident memory of a fit in bytes, by what takes it."""
 
@@ -50,8 +50,8 @@ class FitMemory:
         # The users before and after a half-sweep, and those weighted for the items' half-sweep; of the items, also the
         # two sets that the acceleration extrapolates.
         return cls(
-            entries, sum(shape) * PER_ROW, 3 * users + 5 * items, max(users, items), 0,
-            longest * (4 + 2 * dtype.itemsize), streams=True, files=True,
+            entries=entries, vectors=sum(shape) * PER_ROW, factors=3 * users + 5 * items, fixed=max(users, items),
+            largest=longest * (4 + 2 * dtype.itemsize), streams=True, files=True,
         )  # fmt: skip
 
     @property

@@ -68,7 +68,9 @@ class DescribedModel:
         """Estimate the memory of a fit from a matrix in memory."""
         numbers = (n_users + n_items) * getattr(self, "factors", 0)
         factors = int(FACTORS * numbers * np.dtype(getattr(self, "dtype", "float32")).itemsize)
-        return FitMemory(self.bytes_per_pair * n_pairs, PER_ROW * (n_users + n_items), factors)
+        return FitMemory(
+            entries=self.bytes_per_pair * n_pairs, vectors=PER_ROW * (n_users + n_items), factors=factors
+        )
 
     # A parameter that only scales the scores of items, so that a search tries many values of it with one fit.
     rescored_parameter: ClassVar[str | None] = None

@@ -233,8 +233,8 @@ class BPR(EpochModel, Transformer):
         pairs = max(self.bytes_per_pair * n_pairs, 20 * n_pairs + drawn * triples)
         entries = max(0, pairs - of_round - BLOCKS)
         return FitMemory(
-            entries, (n_users + n_items) * PER_ROW, copies * own, fixed=moving + of_items, largest=of_round,
-            disk=4 * n_pairs + each * triples, values=False, streams=True, files=True,
+            entries=entries, vectors=(n_users + n_items) * PER_ROW, factors=copies * own, fixed=moving + of_items,
+            largest=of_round, disk=4 * n_pairs + each * triples, values=False, streams=True, files=True,
         )  # fmt: skip
 
     # Training

@@ -201,8 +201,9 @@ class ContrastiveMF(EpochModel, Transformer):
         of_batch = batch * (n_pairs // n_users * SORTED_BYTES + sampled * number) + 3 * sampled * f * number
         entries = max(0, n_pairs * self.bytes_per_pair - BLOCKS)  # in memory, no parts of them are read
         return FitMemory(
-            entries, n_users * of_users + n_items * PER_ROW, in_files, n_items * f * number, of_batch,
-            n_pairs * (RECORD_BYTES + number), streams=True, files=True,
+            entries=entries, vectors=n_users * of_users + n_items * PER_ROW, factors=in_files,
+            fixed=n_items * f * number, largest=of_batch, disk=n_pairs * RECORD_BYTES, values=False, streams=True,
+            files=True,
         )  # fmt: skip
 
     def iteration_work(self, n_users: int, n_items: int, n_pairs: int) -> float:

@@ -171,7 +171,7 @@ class EASE(ItemWeightsModel):
     def fit_memory(self, n_users: int, n_items: int, n_pairs: int) -> FitMemory:
         """Estimate the memory of a fit: that of the pairs of items."""
         each = _bytes_per_pair_of_items(np.dtype(self.dtype))
-        return FitMemory(32 * n_pairs + WORKSPACE, 0, each * n_items * (n_items + 1))
+        return FitMemory(entries=32 * n_pairs + WORKSPACE, vectors=0, factors=each * n_items * (n_items + 1))
 
     def iteration_work(self, n_users: int, n_items: int, n_pairs: int) -> float:
         """Return the work of a fit."""

@@ -80,8 +80,9 @@ class StochasticModel(EpochModel, FoldInModel):
         of_round = n_pairs // blocks * (9 + 3 * number)
         entries = max(0, n_pairs * self.bytes_per_pair - of_round - BLOCKS)  # in memory, no parts of them are read
         return FitMemory(
-            entries, (n_users + n_items) * PER_ROW, copies * sum(sides) + kinds * max(sides) - at_once,
-            moving + of_items, at_once, of_round, n_pairs * (8 + number), streams=True, files=True,
+            entries=entries, vectors=(n_users + n_items) * PER_ROW,
+            factors=copies * sum(sides) + kinds * max(sides) - at_once, fixed=moving + of_items, mapped=at_once,
+            largest=of_round, disk=n_pairs * (8 + number), streams=True, files=True,
         )  # fmt: skip
 
     def iteration_work(self, n_users: int, n_items: int, n_pairs: int) -> float:
