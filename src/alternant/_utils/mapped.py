@@ -93,7 +93,14 @@ class FilePool(Pool):
         Where the files are.
     what, way : str
         What the arrays are, and what to do if there is no space for them.
+
+    Attributes
+    ----------
+    scarce : bool
+        Whether there is no memory even for arrays that are slow to use from files, as they are moved again and again.
     """
+
+    scarce = True
 
     def __init__(
         self, folder: str | os.PathLike[str], what: str = "factors",

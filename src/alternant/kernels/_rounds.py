@@ -47,6 +47,13 @@ class Rounds(NamedTuple):
         """Return the schedule of a single task: triples are processed in the given order."""
         return cls(np.zeros(m, np.uint8), np.zeros(n, np.uint8), np.zeros((1, 1, 1), np.int32), 1)
 
+    def row_blocks(self) -> NDArray[np.int64]:
+        """Return the row block of each task."""
+        blocks = np.zeros(self.number * self.tasks, np.int64)
+        for block, tasks in enumerate(self.task):
+            blocks[tasks] = block
+        return blocks
+
     def reordered(self, order: NDArray[np.int64]) -> Rounds:
         """Return the schedule in which round ``r`` takes place ``order[r]``."""
         place, within = np.divmod(self.task, self.tasks)
@@ -86,6 +93,13 @@ class Triples(NamedTuple):
     positives: NDArray[np.int32]  # (k,)
     negatives: NDArray[np.int32]  # (k,)
     weight: Reals | None  # (k,); None for 1
+
+    def of_tasks(self, first: int, last: int) -> Triples:
+        """Return the triples of consecutive tasks."""
+        part = slice(self.indptr[first], self.indptr[last])
+        weight = None if self.weight is None else self.weight[part]
+        indptr = self.indptr[first : last + 1] - self.indptr[first]
+        return Triples(indptr, self.rows[part], self.positives[part], self.negatives[part], weight)
 
     def check(self, rounds: Rounds, dtype: np.dtype[np.generic]) -> None:
         """Raise an error unless every triple is in its task."""

@@ -137,7 +137,7 @@ def pairwise_epoch(
     regularization: tuple[float, float, float, float],
     update_columns: bool = True,
     num_threads: int | None = None,
-) -> tuple[float, int]:
+) -> tuple[NDArray[np.float64], int]:
     r"""Take one gradient step per triple that ranks its positive column higher.
 
     The step for a triple of row ``u``, positive ``i`` and negative ``j`` with weight ``w`` follows the exact negative
@@ -173,8 +173,8 @@ def pairwise_epoch(
 
     Returns
     -------
-    loss : float
-        The sum of the losses (without regularization) in float64, each term evaluated before its own step.
+    losses : float64 array, shape (rounds * tasks,)
+        The sum of the losses (without regularization) in each task, each term evaluated before its own step.
     correct : int
         The number of triples whose ``d`` was positive before the step.
 
@@ -205,11 +205,11 @@ def pairwise_epoch(
             "regularization must have 4 finite numbers of 0 or more (of X, positives, negatives and biases), got "
             f"{regularization!r}"
         )
-    total, correct = active_backend().pairwise_epoch(
+    losses, correct = active_backend().pairwise_epoch(
         triples, rounds, sides, squares, loss, learning_rate, regularization, update_columns,
         resolve_num_threads(num_threads),
     )  # fmt: skip
-    return total, correct
+    return losses, correct
 
 
 def _check_adaptive(adaptive: Adaptive, f: int, n: int) -> None:

@@ -11,7 +11,6 @@ from ._arrays cimport (
 import numpy as np
 
 from alternant._utils.threads import openmp_threads
-from alternant.kernels._grid import total_loss
 from alternant.kernels._rounds import Triples
 
 
@@ -180,4 +179,4 @@ cdef class Kernels:
         p.threads = openmp_threads(num_threads, max(1, p.tasks))
         with nogil:
             self.table.epoch[size == 8](&p)
-        return total_loss(losses.reshape(-1, p.tasks)), int(correct.sum())
+        return losses, int(correct.sum())

@@ -21,7 +21,6 @@ import numpy as np
 
 from .._utils.splitmix import GOLDEN, MASK, mix
 from .._utils.threads import map_parallel, resolve_num_threads
-from ._grid import total_loss
 from ._rounds import Adaptive, Popular, Rounds, Sides, Triples
 from ._thresholds import PAIRWISE_CANDIDATES
 from .als_numba import constant, entry_point
@@ -103,7 +102,7 @@ def pairwise_epoch(
     regularization: tuple[float, float, float, float],
     update_columns: bool = True,
     num_threads: int | None = None,
-) -> tuple[float, int]:
+) -> tuple[NDArray[np.float64], int]:
     """See `alternant.kernels.pairwise_epoch`."""
     count, tasks, threads = len(triples.indptr) - 1, rounds.tasks, resolve_num_threads(num_threads)
     losses, correct = np.zeros(count), np.zeros(count, np.int64)
@@ -122,7 +121,7 @@ def pairwise_epoch(
         for first in range(0, count, tasks):
             parts = [(first + begin, first + end) for begin, end in pieces]
             map_parallel(lambda part: _tasks(*part, *arguments), parts, threads)
-    return total_loss(losses.reshape(-1, tasks)), int(correct.sum())
+    return losses, int(correct.sum())
 
 
 def _moving(sides: Sides, update_columns: bool) -> Sides:

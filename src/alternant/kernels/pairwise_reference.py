@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from .._utils.splitmix import GOLDEN, mix
-from ._grid import total_loss
 from ._rounds import Adaptive, Popular, Rounds, Sides, Triples
 from ._thresholds import PAIRWISE_CANDIDATES
 from .sgd_reference import quiet, sigmoid
@@ -95,7 +94,7 @@ def _grouped(drawn: list[tuple[int, int, int, float]], rounds: Rounds, dtype: np
 @quiet
 def pairwise_epoch(
     triples: Triples,
-    rounds: Rounds,
+    rounds: Rounds,  # noqa: ARG001 - triples are in the order of the tasks
     sides: Sides,
     squares: Sides | None,
     loss: Literal["logistic", "hinge"],
@@ -103,7 +102,7 @@ def pairwise_epoch(
     regularization: tuple[float, float, float, float],
     update_columns: bool = True,
     num_threads: int | None = None,  # noqa: ARG001
-) -> tuple[float, int]:
+) -> tuple[NDArray[np.float64], int]:
     """See `alternant.kernels.pairwise_epoch`."""
     X, Y, bias = sides
     lambda_x, lambda_p, lambda_n, lambda_c = regularization
@@ -136,4 +135,4 @@ def pairwise_epoch(
             move(1, j, lambda_n * n + g * x)
             move(2, i, lambda_c * c_i - g)
             move(2, j, lambda_c * c_j + g)
-    return total_loss(np.reshape(losses, (-1, rounds.tasks))), correct
+    return np.array(losses), correct

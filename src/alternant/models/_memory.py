@@ -31,6 +31,7 @@ class FitMemory:
     factors: int  # all factors that may be in files
     fixed: int = 0  # factors that are read in no order, and always in memory
     mapped: int = 0  # of `fixed`, what is part of a file
+    moved: int = 0  # of `factors`, what is in memory if it fits, as it would be slow in files
     largest: int = 0  # what the longest row, or the largest round of blocks, needs
     disk: int = 0  # disk space of what is computed from interactions in a store
     values: bool = True  # whether that includes their values, unless all are 1
@@ -80,7 +81,9 @@ def pool_for(limit: int | None, needed: FitMemory, folder: Path | None) -> Pool:
             f"memory_limit is {human_bytes(limit)}, but this fit needs {human_bytes(least)}{side}: raise it, or lower "
             "factors"
         )
-    return FilePool(_writable(folder))
+    pool = FilePool(_writable(folder))
+    pool.scarce = least + needed.moved > limit
+    return pool
 
 
 def files_of_interactions(folder: Path) -> FilePool:

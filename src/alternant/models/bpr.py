@@ -19,7 +19,7 @@ from ._memory import BLOCKS, PER_ROW, FitMemory
 from ._parameters import Rule, integer_rule, none_or, number_rule
 from ._sklearn import Transformer
 from ._traits import Traits
-from .sgd.adagrad import FIRST_SQUARE
+from .sgd.adagrad import first_squares
 from .sgd.epochs import EpochModel
 from .sgd.held_out import HeldOut, Pairs
 from .sgd.new_items import like_known_items
@@ -220,10 +220,13 @@ class BPR(EpochModel, Transformer):
         triples = -(-n_pairs // self._parts())
         blocks = block_count(n_users, n_items, triples)
         rounds = round_count(blocks)
-        # In memory: the factors that an epoch changes, in the order of the blocks, and Adagrad's sums; the items in the
-        # order of each factor, before and after they are sorted anew, and those that held-out triples need.
-        own, items = (n_users + n_items) * columns * number, n_items * columns
-        moving = own * (1 if self.optimizer == "sgd" else 2) + (8 * items if self.sampling == "adaptive" else 0)
+        # In memory: the items that an epoch changes, in the order of the blocks, the users of the blocks that are
+        # processed at a time, and Adagrad's sums of both; the items in the order of each factor, before and after they
+        # are sorted anew, and those that held-out triples need. In files, if need be: all users that an epoch changes.
+        own, items, kinds = (n_users + n_items) * columns * number, n_items * columns, 1 + (self.optimizer != "sgd")
+        users = kinds * n_users * columns * number
+        at_once = users * min(max(1, blocks // 2), resolve_num_threads(self.num_threads)) // max(1, blocks // 2)
+        moving = kinds * items * number + at_once + (8 * items if self.sampling == "adaptive" else 0)
         copies, of_items = (3, items * number) if self.validation_fraction else (2, 0)
         each = 12 + (number if self.loss == "warp" else 0)
         # The triples of a round, twice while they are put together, and where those of each task are in the files.
@@ -233,8 +236,9 @@ class BPR(EpochModel, Transformer):
         pairs = max(self.bytes_per_pair * n_pairs, 20 * n_pairs + drawn * triples)
         entries = max(0, pairs - of_round - BLOCKS)
         return FitMemory(
-            entries=entries, vectors=(n_users + n_items) * PER_ROW, factors=copies * own, fixed=moving + of_items,
-            largest=of_round, disk=4 * n_pairs + each * triples, values=False, streams=True, files=True,
+            entries=entries, vectors=(n_users + n_items) * PER_ROW, factors=copies * own + users - at_once,
+            fixed=moving + of_items, mapped=at_once, moved=users - at_once, largest=of_round,
+            disk=4 * n_pairs + each * triples, values=False, streams=True, files=True,
         )  # fmt: skip
 
     # Training
@@ -275,10 +279,8 @@ class BPR(EpochModel, Transformer):
         """Return the triples without the weights of BPR, which are all 1."""
         return triples._replace(weight=None) if self.loss == "bpr" else triples
 
-    def _initial_squares(self, sides: Sides) -> Sides | None:
-        if self.optimizer == "sgd":
-            return None
-        return Sides(*(np.full_like(part, FIRST_SQUARE) for part in sides))
+    def _initial_squares(self, sides: Sides, pool: Pool | None = None) -> Sides | None:
+        return None if self.optimizer == "sgd" else Sides(*(first_squares(part, pool) for part in sides))
 
     def _truth(self, rows: CSR) -> NDArray[Any]:
         return (rows.data > 0).astype(rows.data.dtype)

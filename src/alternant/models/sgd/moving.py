@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..._utils.mapped import FilePool, blocks_of, populate, release
+from ..._utils.mapped import FilePool, blocks_of, is_mapped, populate, release
 from ..._utils.pool import Pool
 from ...kernels import Factors, Grid
 from .blocks import Call
@@ -24,9 +24,11 @@ if TYPE_CHECKING:
 class Moving:
     """Where the factors of an epoch are, and how much of a round is processed at a time."""
 
+    files: FilePool | None  # None: all are in memory
+
     def __init__(self, blocks: Blocks, files: FilePool | None, num_threads: int) -> None:
         self.places = np.argsort(blocks.row_order), np.argsort(blocks.column_order)
-        self.files, self.num_threads = files, num_threads
+        self.files, self.num_threads = files if files is not None and files.scarce else None, num_threads
         self._large = 0 if len(self.places[0]) >= len(self.places[1]) else 1  # of rows and columns
 
     def in_order(self, factors: Factors) -> Factors:
@@ -40,10 +42,8 @@ class Moving:
 
     def kept(self, saved: Factors) -> Factors:
         """Return arrays that a checkpoint has read, in the order of the blocks: in files only if those of a fit are."""
-        if self.files is None:
-            return saved
-        large = saved[self._large]
-        return Factors(*(part if part is large else np.array(part) for part in saved))
+        large = None if self.files is None else saved[self._large]
+        return Factors(*(part if part is large or not is_mapped(part) else np.array(part) for part in saved))
 
     def portions(self, call: Call, *moved: Factors | None) -> Iterator[Iterable[Call]]:
         """Split a call into its rounds, and these into what is processed at a time; `moved` are read and written."""

@@ -2,29 +2,31 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ..._utils.mapped import FilePool, column_counts, release
+from ..._utils.mapped import FilePool, column_counts, populate, release
 from ..._utils.pool import Pool
 from ..._utils.threads import resolve_num_threads, weighted_sum
 from ...data.csr import CSR
 from ...kernels import Adaptive, Factors, Popular, Sides, tournament
 from ...kernels import _checks as check
-from ...kernels._grid import deal
+from ...kernels._grid import deal, total_loss
 from .._checkpoint import Snapshot
 from .._fit_loop import Iteration
 from .adagrad import FIRST_SQUARE, continue_squares, mean_squares
 from .epochs import all_finite, concatenate_columns, warn_without_negatives
 from .held_out import HeldOut
 from .moving import reordered
+from .penalty import squared_norms
 from .trainer import WORK_PER_THREAD
 from .triples import Drawing, InFiles, InMemory, Pairs, positive_pairs
 
 if TYPE_CHECKING:
-    from ...kernels import Rounds
+    from ...kernels import Rounds, Triples
     from ...kernels._registry import Backend
     from ..bpr import BPR
 
@@ -43,6 +45,7 @@ class PairwiseTraining:
     parts: int
     rows: NDArray[np.int64]
     columns: NDArray[np.int64]
+    edges: NDArray[np.int64]  # of the blocks of rows
     rounds: Rounds
     pairs: Pairs
     popular: Popular | None
@@ -62,6 +65,7 @@ class PairwiseTraining:
         self.model, self.backend = model, model._backend()
         # A pool in memory keeps what is freed for arrays of the same size, which the initial factors would wait for.
         self.pool: FilePool | None = pool if isinstance(pool, FilePool) else None
+        self.of_users = self.pool if self.pool is not None and self.pool.scarce else None  # while they are moved
         dtype, (m, n) = np.dtype(model.dtype), train.shape
         check.fits_int32(rows=m, columns=n)
         positives = positive_pairs(train, dtype, files)
@@ -76,20 +80,23 @@ class PairwiseTraining:
             warn_without_negatives(counts[0], n, "factors remain random")
         self.rank_weight, self.parts = model._rank_weights(n), model._parts()
         blocks = block_count(m, n, nnz // self.parts)
-        row_block, self.rows, _ = deal(counts[0], max(1, blocks // 2), rng)
+        row_block, self.rows, self.edges = deal(counts[0], max(1, blocks // 2), rng)
         # Half of a column's steps are those of negatives, which are spread over all columns.
         column_block, self.columns, _ = deal(counts[1] + -(-nnz // n), blocks, rng)
         self.rounds = tournament(row_block[self.rows], column_block[self.columns], blocks)
         ordered = positives, self.rows, self.columns
         weight = dtype if model.loss == "warp" else None
-        self.pairs = InMemory(*ordered) if files is None else InFiles(*ordered, self.parts, weight, files)
+        # Draws read users in their order: if these are in files, triples are drawn for a range of users at a time.
+        written = files or self.of_users
+        self.pairs = InMemory(*ordered) if written is None else InFiles(*ordered, self.parts, weight, written)
         self.nnz, self.counts = nnz, (counts[0][self.rows], counts[1][self.columns])
         self.popular = Popular.of(self.counts[1]) if model.sampling == "popularity" else None
         self.inverse_orders = np.argsort(self.rows), np.argsort(self.columns)
         self.sides = self._in_order(start)
         if not continued:  # users without interactions take no steps, and would be given random lists
             self.sides.X[(self.rows >= model._previous_users()) & (self.counts[0] == 0)] = 0
-        self.squares = model._initial_squares(self.sides)
+            release(self.sides.X)
+        self.squares = model._initial_squares(self.sides, self.of_users)
         if continued and self.squares is not None:
             continue_squares(model, self.squares, (*self.counts, self.counts[1]))
         worth = nnz * start.X.shape[1] // (self.parts * self.rounds.number * WORK_PER_THREAD)
@@ -101,10 +108,10 @@ class PairwiseTraining:
             self.held_out = model._held_out(positive_pairs(held_out, dtype, files), rng, files or Pool())
 
     def _in_order(self, factors: Factors) -> Sides:
-        """Return factors in the order of the blocks, in memory: a round reads and writes those of all blocks."""
+        """Return factors in the order of the blocks: in memory or, those of users, in a file."""
         rows, columns = self.inverse_orders
         X, Y, _, bias = factors
-        return Sides(reordered(X, rows), reordered(Y, columns), reordered(bias, columns))
+        return Sides(reordered(X, rows, self.of_users), reordered(Y, columns), reordered(bias, columns))
 
     def forget(self, known: tuple[int, int]) -> None:
         """Begin anew with the sums of squares of rows that no fit has trained: their steps are long."""
@@ -121,13 +128,11 @@ class PairwiseTraining:
         for part in range(self.parts):
             rounds = self.rounds.reordered(rng.permutation(self.rounds.number))
             self._renew_adaptive()
-            of_part = 0.0
+            of_part, first = 0.0, 0
             for triples in self.pairs.calls(self._drawing(rounds, part, epoch)):
-                loss, right = self.backend.pairwise_epoch(
-                    triples, rounds, self.sides, self.squares, model._kernel_loss, rate, model._lambdas(), True,
-                    self.num_threads,
-                )  # fmt: skip
-                of_part, correct, count = of_part + loss, correct + right, count + len(triples.rows)
+                losses, right = self._move(triples, rounds, first, rate)
+                of_part, correct = of_part + total_loss(losses.reshape(-1, rounds.tasks)), correct + right
+                first, count = first + len(losses), count + len(triples.rows)
             total += of_part
         with np.errstate(over="ignore", invalid="ignore"):  # reported below
             objective = total + self._penalty()
@@ -152,6 +157,35 @@ class PairwiseTraining:
         state = mean_squares(self.squares, (*self.counts, self.counts[1]))
         return Iteration(users, items, record | {"learning_rate": rate}, state)
 
+    def _move(
+        self, triples: Triples, rounds: Rounds, first: int, rate: float
+    ) -> tuple[NDArray[np.float64], int]:  # fmt: skip
+        """Take the steps of the tasks from `first` on; return their losses, and how many triples were correct."""
+        losses, correct = [], 0
+        for portion, schedule in self._portions(triples, rounds, first):
+            of_tasks, right = self.backend.pairwise_epoch(
+                portion, schedule, self.sides, self.squares, self.model._kernel_loss, rate, self.model._lambdas(), True,
+                self.num_threads,
+            )  # fmt: skip
+            losses.append(of_tasks)
+            correct += right
+        return np.concatenate(losses), correct
+
+    def _portions(self, triples: Triples, rounds: Rounds, first: int) -> Iterator[tuple[Triples, Rounds]]:
+        """Yield all triples; if users are in files, only as many tasks of a round at a time as there are threads."""
+        if self.of_users is None:
+            yield triples, rounds
+            return
+        large = [part.X for part in (self.sides, self.squares) if part is not None]
+        blocks = rounds.row_blocks()[first:].tolist()
+        for of_round in range(0, len(triples.indptr) - 1, rounds.tasks):
+            for start in range(of_round, of_round + rounds.tasks, self.num_threads):
+                end = min(start + self.num_threads, of_round + rounds.tasks)
+                for block in blocks[start:end]:
+                    populate(*(part[self.edges[block] : self.edges[block + 1]] for part in large))
+                yield triples.of_tasks(start, end), rounds._replace(tasks=end - start)
+                release(*large)
+
     def snapshot(self) -> Snapshot:
         """Return Adagrad's sums, and the adaptive distribution, which is that of earlier factors."""
         arrays: dict[str, NDArray[Any]] = {}
@@ -166,7 +200,7 @@ class PairwiseTraining:
         arrays, self.age = saved.arrays, saved.values["age"]
 
         def kept(name: str) -> NDArray[Any]:
-            if self.pool is None:
+            if self.pool is None or (self.of_users is not None and name == "X_squares"):
                 return arrays[name]
             array = np.array(arrays[name])  # what a checkpoint has read is in files, as factors are
             release(arrays[name])
@@ -199,7 +233,7 @@ class PairwiseTraining:
         model, (rows, columns), negatives = self.model, self.counts, self.nnz / len(self.sides.Y)
         by_user, by_positive, by_negative, by_bias = model._lambdas()
         (X, Y, bias), steps = self.sides, columns + negatives
-        x, y = (np.einsum("uf,uf->u", side, side, dtype=np.float64) for side in (X, Y))
+        x, y = squared_norms(X), squared_norms(Y)
         total = by_user * weighted_sum(rows, x) + by_bias * weighted_sum(steps, np.square(bias, dtype=np.float64))
         return (total + weighted_sum(by_positive * columns + by_negative * negatives, y)) / 2
 

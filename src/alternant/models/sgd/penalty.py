@@ -35,9 +35,15 @@ def penalty(
     X, Y, b, c = factors
     total = 0.0
     for counts, side, bias, weight in ((row_counts, X, b, rows), (column_counts, Y, c, columns)):
-        norms = np.empty(len(side))
-        for part in blocks_of(side):
-            np.einsum("uf,uf->u", side[part], side[part], dtype=np.float64, out=norms[part])
-            release(side[part])
+        norms = squared_norms(side)
         total += weighted_sum(counts, weight * norms + biases * np.square(bias, dtype=np.float64))
     return total
+
+
+def squared_norms(side: NDArray[Any]) -> NDArray[np.float64]:
+    """Return the squared length of each row, in float64; the side may be in a file."""
+    norms = np.empty(len(side))
+    for part in blocks_of(side):
+        np.einsum("uf,uf->u", side[part], side[part], dtype=np.float64, out=norms[part])
+        release(side[part])
+    return norms

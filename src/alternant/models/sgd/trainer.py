@@ -82,7 +82,7 @@ class StochasticModel(EpochModel, FoldInModel):
         return FitMemory(
             entries=entries, vectors=(n_users + n_items) * PER_ROW,
             factors=copies * sum(sides) + kinds * max(sides) - at_once, fixed=moving + of_items, mapped=at_once,
-            largest=of_round, disk=n_pairs * (8 + number), streams=True, files=True,
+            moved=kinds * max(sides) - at_once, largest=of_round, disk=n_pairs * (8 + number), streams=True, files=True,
         )  # fmt: skip
 
     def iteration_work(self, n_users: int, n_items: int, n_pairs: int) -> float:
@@ -240,7 +240,7 @@ class TrainingState:
             column_counts(train.indices, train.shape[1])[self.blocks.column_order],
         )
         self.negatives = model._samples(self.counts[0], self.state, "user")
-        self.squares = model._initial_squares(self.factors, self.pool)
+        self.squares = model._initial_squares(self.factors, self.moving.files)
         if continued and self.squares is not None:
             continue_squares(model, self.squares, (*self.counts, *self.counts))
         self.nnz, worth = nnz, nnz * start.X.shape[1] // (self.blocks.number * WORK_PER_THREAD)

@@ -138,12 +138,11 @@ class InFiles:
             if following is not None:
                 for first, last in written.bounds(following):
                     prefetch(*(file[first:last] for file in self._triples))
-            arrays = self._gathered(written, group)
-            for task in range(*group, tasks):
-                of_tasks = indptr[task : task + tasks + 1]
-                part = slice(of_tasks[0] - indptr[group[0]], of_tasks[-1] - indptr[group[0]])
-                rows, positives, negatives, *weight = (array[part] for array in arrays)
-                yield Triples(of_tasks - of_tasks[0], rows, positives, negatives, weight[0] if weight else None)
+            rows, positives, negatives, *weight = self._gathered(written, group)
+            own = indptr[group[0] : group[1] + 1] - indptr[group[0]]
+            triples = Triples(own, rows, positives, negatives, weight[0] if weight else None)
+            for task in range(0, group[1] - group[0], tasks):
+                yield triples.of_tasks(task, task + tasks)
 
     def _draw(self, drawing: Drawing) -> Written:
         """Write the triples of all ranges."""
@@ -152,7 +151,7 @@ class InFiles:
             if following is not None:
                 prefetch(self._entries(*following))
             triples = drawing.rows(self, first, last)
-            release(self._entries(first, last))
+            release(self._entries(first, last), drawing.sides.X[first:last])
             place = slice(ends[-1], ends[-1] + len(triples.rows))
             for file, part in zip(self._triples, triples[1:], strict=False):  # without weights if all are 1
                 file[place] = part
