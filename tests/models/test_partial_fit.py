@@ -281,6 +281,20 @@ def test_features_of_new_rows_are_taken_and_known_rows_keep_theirs():
             lambda: model.partial_fit(named([0], [0], [1.0]), user_features=np.ones((0, 1))))  # fmt: skip
 
 
+def test_new_items_without_events_are_what_the_model_says_of_unknown_ones():
+    ratings = rows_for(ExplicitALS(), EARLIER)
+    model = small(ExplicitALS).fit(ratings).partial_fit(([0], [0], [4.0]))
+    wide = copy.deepcopy(model).partial_fit(sp.csr_array(([4.0], ([0], [0])), shape=(OLD_M, OLD_N + 1)))
+    bias = model.user_factors[3, -2]
+    np.testing.assert_allclose(wide.predict([3], [OLD_N]), model.mean_ + bias, rtol=1e-5)
+    years = np.arange(N)[:, None] % 7.0
+    model = small(ImplicitALS, feature_regularization=1.0)
+    model.fit(rows_for(model, EARLIER), item_features=years[:OLD_N])
+    expected = model.fold_in_items(item_features=years[OLD_N:])
+    model.partial_fit(sp.csr_array(([1.0], ([0], [0])), shape=(OLD_M, N)), item_features=years[OLD_N:])
+    np.testing.assert_allclose(model.item_factors[OLD_N:], expected, rtol=1e-5)
+
+
 # --- gradient descent -----------------------------------------------------------------------------------------------
 
 

@@ -47,10 +47,11 @@ class ImplicitModel(AlternatingLeastSquares):
         if means is not None and not len(rows.indices):  # features alone: there is nothing to solve
             return means if kind == "user" else objective.finish_items(means, np.zeros(len(means), np.int64))
         problems = objective.problems(rows, kind, numbers)
-        if means is not None:
-            problems = objective.around(problems, means, self._new_rows_of(rows, kind, numbers, own))
-        basis = cached_basis(self, fixed, "item" if kind == "user" else "user", objective, solver)
         start = None if own is None else objective.start_rows(own, kind, numbers)
+        if means is not None:
+            problems = objective.around(problems, means, nightly=own is not None)
+            start = None if start is None else np.where(start.any(axis=1, keepdims=True), start, means)
+        basis = cached_basis(self, fixed, "item" if kind == "user" else "user", objective, solver)
         factors = half_sweep(problems, start, basis, solver).factors
         degrees = np.diff(rows.indptr)
         if means is not None:
@@ -60,14 +61,6 @@ class ImplicitModel(AlternatingLeastSquares):
         if means is None and (degrees == 0).any():
             factors[degrees == 0] = self._mean_row("user")
         return factors
-
-    def _new_rows_of(
-        self, rows: CSR, kind: str, numbers: NDArray[np.int64] | None, own: NDArray[Any] | None
-    ) -> NDArray[np.bool_] | None:  # fmt: skip
-        """Return which rows are new; not users who stay in the model, as `explain` takes apart their problems."""
-        if own is not None or (kind == "user" and numbers is not None):
-            return None
-        return np.ones(rows.shape[0], bool) if numbers is None else numbers >= len(self._side(kind))
 
     def _solve_side(self, rows: CSR, own: NDArray[Any], fixed: NDArray[Any], kind: str) -> NDArray[Any]:
         if not isinstance(self.degree_normalization, str) and np.any(self.degree_normalization):

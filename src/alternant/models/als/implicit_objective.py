@@ -50,27 +50,33 @@ class ImplicitObjective:
             target_scale=self._target_scale(kind, r.dtype),
         )  # fmt: skip
 
-    def around(self, problems: RowProblems, means: NDArray[Any], new: NDArray[np.bool_] | None = None) -> RowProblems:
-        """Return the problems of rows with these prior means; `new` marks rows that are new to the model (None: none).
+    def around(self, problems: RowProblems, means: NDArray[Any], nightly: bool = False) -> RowProblems:
+        """Return the problems of rows with these prior means; `nightly`: of rows that new events have changed.
 
-        What a new row lacks says little: with n of the entries of a typical row it has had, roughly, that share of the
-        chances. Its unobserved pairs have the same share of w0; with all of it, one interaction would take the row
-        further from what its features say than from 0. Matrix and right-hand side are divided by the share, since the
-        dense part is that of all rows.
+        What a row lacks that is new since the fit says little: with n of the entries of a typical row it has had,
+        roughly, that share of the chances. Its unobserved pairs have the same share of w0; with all of it, one
+        interaction would take the row further from what its features say than from 0. Matrix and right-hand side are
+        divided by the share, since the dense part is that of all rows.
+
+        An item that has few interactions after some nights may also be one that few like: its share is the root. On
+        planted choices, NDCG@20 after ten nights is that of a fit; with n / N it was 1.2 % below, as new items were 6 %
+        of the lists instead of 1.3 %. Users keep n / N, since `explain` knows their interactions and no more.
         """
         problems = replace(problems, linear=problems.regularization[:, None] * means)
-        if new is None or self.degrees is None:
+        if self.degrees is None:
             return problems
         n = np.diff(problems.indptr)
-        share = np.minimum(n / max(1.0, self.degrees.typical(problems.kind)), 1).astype(means.dtype)
-        share[~new | (n == 0)] = 1
+        share = self.degrees.chances(problems.kind, problems.numbers, n, nightly)
+        if (share == 1).all():
+            return problems
+        share = share.astype(means.dtype)
         of_entries = np.repeat(share, n)
         dense = means.dtype.type(0 if self.weighting in ("ials", "ials-log") else self.unobserved_weight)
+        weight = np.where(of_entries < 1, (problems.weight + dense) / of_entries - dense, problems.weight)
         assert problems.linear is not None
         return replace(
-            problems, weight=(problems.weight + dense) / of_entries - dense,
-            target=problems.plain_targets() / of_entries, regularization=problems.regularization / share,
-            linear=problems.linear / share[:, None],
+            problems, weight=weight, target=problems.plain_targets() / of_entries,
+            regularization=problems.regularization / share, linear=problems.linear / share[:, None],
         )  # fmt: skip
 
     def problems_of_fit(self, observed: Observed, kind: str) -> RowProblems:
