@@ -13,7 +13,7 @@ from ...data.csr import CSR
 from .degrees import Degrees
 from .half_sweep import half_sweep
 from .implicit_defaults import fitted_objective
-from .implicit_objective import ImplicitObjective, cached_basis
+from .implicit_objective import ImplicitObjective, basis_of_entries, cached_basis
 from .trainer import AlternatingLeastSquares
 
 
@@ -44,14 +44,22 @@ class ImplicitModel(AlternatingLeastSquares):
     ) -> NDArray[Any]:  # fmt: skip
         objective, solver = self._objective(), self._solver(fold_in=own is None)
         means = self._means(kind, rows.shape[0], fixed.dtype, numbers, given)
-        if means is not None and not len(rows.indices):  # features alone: there is nothing to solve
-            return means if kind == "user" else objective.finish_items(means, np.zeros(len(means), np.int64))
+        if not len(rows.indices):  # there is nothing to solve
+            if means is None and own is not None:
+                mean = self._mean_row("user") if kind == "user" else np.zeros_like(own[0])
+                means = np.repeat(mean[None], len(own), axis=0)
+            if means is not None:
+                return means if kind == "user" else objective.finish_items(means, np.zeros(len(means), np.int64))
         problems = objective.problems(rows, kind, numbers)
         start = None if own is None else objective.start_rows(own, kind, numbers)
         if means is not None:
             problems = objective.around(problems, means, nightly=own is not None)
             start = None if start is None else np.where(start.any(axis=1, keepdims=True), start, means)
-        basis = cached_basis(self, fixed, "item" if kind == "user" else "user", objective, solver)
+        other = "item" if kind == "user" else "user"
+        if own is None:
+            basis = cached_basis(self, fixed, other, objective, solver)
+        else:
+            basis, problems = basis_of_entries(self, fixed, other, objective, solver, problems)
         factors = half_sweep(problems, start, basis, solver).factors
         degrees = np.diff(rows.indptr)
         if means is not None:
