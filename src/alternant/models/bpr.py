@@ -20,12 +20,13 @@ from ._traits import Traits
 from .sgd.adagrad import FIRST_SQUARE
 from .sgd.epochs import EpochModel
 from .sgd.new_items import like_known_items
-from .sgd.pairwise import PairwiseTraining
+from .sgd.pairwise import PairwiseTraining, with_repeats
 from .sgd.trainer import FOLD_IN_ROWS
 
 if TYPE_CHECKING:
     from .._typing import BackendName, DType, Seed
     from ..kernels import Triples
+    from ._partial_fit import Change
 
 
 class BPR(EpochModel, Transformer):
@@ -217,6 +218,9 @@ class BPR(EpochModel, Transformer):
         pool: Pool | None = None, files: FilePool | None = None,
     ) -> PairwiseTraining:  # fmt: skip
         return PairwiseTraining(self, train, held_out, rng, start)
+
+    def _night_rows(self, change: Change) -> CSR:
+        return with_repeats(change)
 
     @property
     def _kernel_loss(self) -> Literal["logistic", "hinge"]:
