@@ -37,8 +37,9 @@ if TYPE_CHECKING:
 GATHER_ROWS = 4096  # rows gathered at a time
 # Epochs over all interactions after new events, relative to those of a fit. Steps for new events alone, or for the
 # users who have any, unbalance the factors: lists were worse than without any steps. BPR takes new ones several times
-# among all others. Its rate is that of the fit's end: at that of its middle, ten nights lose 2.4 instead of 0.9 % of
-# NDCG@20 on msweb, where more epochs make a fit worse, and 1.6 instead of 2.5 % on steam-200k, where they make it better.
+# among all others, at the rate of the fit's end. Without that, ten nights at the rate of its middle lose 2.4 % of
+# NDCG@20 on msweb, where more epochs make a fit worse, instead of 0.9, and 1.6 instead of 2.5 % on steam-200k, where
+# they make it better.
 UPDATE_SHARE = 0.04
 
 
