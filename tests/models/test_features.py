@@ -1,5 +1,7 @@
 """Features of users and items in alternating least squares: against dense formulas, for new rows, in files."""
 
+import copy
+
 import numpy as np
 import pytest
 import scipy.sparse as sp
@@ -110,7 +112,8 @@ def test_an_interaction_does_not_take_a_new_item_below_those_that_have_none():
     F, H = rng.integers(0, 2, (400, 8)) - 0.5, rng.integers(0, 2, (200, 8)) - 0.5
     likes = F @ rng.standard_normal((8, 8)) @ H.T + rng.standard_normal((400, 200)) > 2
     known, new = likes[:, :150], likes[:, 150:]
-    model = ImplicitALS(factors=8, random_state=0).fit(sp.csr_array(known * 1.0), item_features=H[:150])
+    model = ImplicitALS(factors=8, random_state=0, tol=1e-7, max_cg_steps=50, dtype="float64")
+    model.fit(sp.csr_array(known * 1.0), item_features=H[:150])
     of_features = model.fold_in_items(item_features=H[150:])
     first = np.zeros((50, 400))
     first[np.arange(25), new.argmax(axis=0)[:25]] = 1  # of half of the items
@@ -122,6 +125,48 @@ def test_an_interaction_does_not_take_a_new_item_below_those_that_have_none():
         pairs = [(scores[u, new[u] & unseen[u]], scores[u, ~new[u]]) for u in range(400)]
         aucs.append(np.mean([(good[:, None] > bad).mean() for good, bad in pairs if len(good) and len(bad)]))
     assert aucs[1] > aucs[0] - 0.01
+    events = sp.csr_array(np.hstack([np.zeros((400, 150)), first.T]))
+    later = copy.copy(model).partial_fit(events, item_features=H[150:])
+    np.testing.assert_allclose(later.item_factors[150:], folded, rtol=1e-4, atol=1e-6)
+    known_by_features = model.partial_fit_items(np.arange(150, 200), item_features=H[150:]).partial_fit(events)
+    np.testing.assert_allclose(known_by_features.item_factors[150:], folded, rtol=1e-4, atol=1e-6)
+
+
+def test_a_new_item_is_one_of_the_fit_when_it_has_as_many_interactions():
+    model, R, _, H = fitted(ImplicitALS)
+    typical = (R.tocsc().indptr[1:] - R.tocsc().indptr[:-1]).astype(float)
+    typical = (typical**2).sum() / typical.sum()
+    n = np.array([0, 1, int(typical / 4), 60])
+    chances = model._degrees.chances
+    np.testing.assert_allclose(chances("item", None, n), [1, 1 / typical, n[2] / typical, 1])
+    model.partial_fit((np.arange(3), np.full(3, 40)), item_features=H[:1])
+    chances, rows = model._degrees.chances, np.array([39, 40])
+    np.testing.assert_allclose(chances("item", rows, np.array([3, 3]), nightly=True), [1, (3 / typical) ** 0.5])
+    before = copy.deepcopy(model)
+    model.partial_fit((np.arange(3, 60), np.full(57, 40)))
+    expected = before.fold_in_items(np.ones((1, 60)), item_features=H[:1])[0]
+    np.testing.assert_allclose(model.item_factors[40], expected, rtol=1e-7)
+
+
+def test_new_users_are_explained_after_many_nights_and_from_a_file(tmp_path):
+    model, R, F, H = fitted(ImplicitALS)
+    users, items = np.array([60, 61, 61, 61]), np.array([5, 2, 5, 7])
+    model.partial_fit((users, items), user_features=F[:2])
+    rows = sp.csr_array((np.ones(4), (users - 60, items)), shape=(2, 40))
+    np.testing.assert_allclose(model.user_factors[60:], model.fold_in_users(rows, user_features=F[:2]), rtol=1e-7)
+    grown = np.bincount(R.indices, minlength=40).argmax()
+    others = np.flatnonzero(R[:, [grown]].toarray()[:, 0] == 0)[:2]
+    model.partial_fit((others, [grown, grown]))  # changes the degrees, but no item
+    model.save(tmp_path / "model.safetensors")
+    loaded = ImplicitALS.load(tmp_path / "model.safetensors")
+    for one in (model, loaded):
+        for user in (60, 61):
+            told = one.explain(user, 5)
+            assert abs(told.remainder) < 1e-9 * abs(told.contributions).sum()
+        one.partial_fit(([0, 60], [7, 7]))
+        one.partial_fit(([1, 0], [40, 40]), item_features=H[:1])
+        one.partial_fit(([2], [40]))
+    np.testing.assert_array_equal(loaded.item_factors, model.item_factors)
 
 
 @pytest.mark.parametrize("biases", [True, False])
@@ -215,14 +260,15 @@ def test_known_rows_keep_their_features_and_new_ones_may_have_some_or_none():
     np.testing.assert_allclose(model.item_factors[40], with_one, rtol=1e-7)
     rows = sp.csr_array((R.data, R.indices, R.indptr), shape=(60, 41))
     model.partial_fit_users([0, 1], rows[:2])  # solved again, against items that have moved since
+    folded = model.fold_in_users(rows[:2], user_features=F[:2])
     model.partial_fit_users([60, 61], rows[:2], user_features=F[:2])
-    np.testing.assert_allclose(model.user_factors[60:], model.user_factors[:2], rtol=1e-7)
+    np.testing.assert_allclose(model.user_factors[60:], folded, rtol=1e-7)
     model.partial_fit_users(62, user_features=F[:1])
     np.testing.assert_allclose(model.user_factors[62], model.fold_in_users(user_features=F[:1])[0])
     model.partial_fit_users(63, rows[:1])  # of whom only interactions are known
     model.partial_fit_users(62, rows[:1])
-    np.testing.assert_allclose(model.user_factors[62], model.user_factors[0], rtol=1e-7)
-    assert not np.allclose(model.user_factors[63], model.user_factors[0], rtol=1e-3)
+    np.testing.assert_allclose(model.user_factors[62], folded[0], rtol=1e-7)
+    assert not np.allclose(model.user_factors[63], folded[0], rtol=1e-3)
     assert model.recommend(None, 3, user_features=F[:2])[0].shape == (2, 3)
     np.testing.assert_array_equal(model.user_factors[2:57], before[2:57])
 

@@ -29,6 +29,7 @@ from alternant.datasets import load_msweb
 from alternant.models import FactorModel
 from alternant.models._partial_fit import Change
 from alternant.models.als.update import stale_items
+from alternant.models.sgd.pairwise import with_repeats
 
 M, N, OLD_M, OLD_N = 40, 25, 36, 22
 rng = np.random.default_rng(0)
@@ -281,6 +282,20 @@ def test_features_of_new_rows_are_taken_and_known_rows_keep_theirs():
             lambda: model.partial_fit(named([0], [0], [1.0]), user_features=np.ones((0, 1))))  # fmt: skip
 
 
+def test_new_items_without_events_are_what_the_model_says_of_unknown_ones():
+    ratings = rows_for(ExplicitALS(), EARLIER)
+    model = small(ExplicitALS).fit(ratings).partial_fit(([0], [0], [4.0]))
+    wide = copy.deepcopy(model).partial_fit(sp.csr_array(([4.0], ([0], [0])), shape=(OLD_M, OLD_N + 1)))
+    bias = model.user_factors[3, -2]
+    np.testing.assert_allclose(wide.predict([3], [OLD_N]), model.mean_ + bias, rtol=1e-5)
+    years = np.arange(N)[:, None] % 7.0
+    model = small(ImplicitALS, feature_regularization=1.0)
+    model.fit(rows_for(model, EARLIER), item_features=years[:OLD_N])
+    expected = model.fold_in_items(item_features=years[OLD_N:])
+    model.partial_fit(sp.csr_array(([1.0], ([0], [0])), shape=(OLD_M, N)), item_features=years[OLD_N:])
+    np.testing.assert_allclose(model.item_factors[OLD_N:], expected, rtol=1e-5)
+
+
 # --- gradient descent -----------------------------------------------------------------------------------------------
 
 
@@ -297,6 +312,25 @@ def test_steps_continue_with_the_sums_of_the_fit(cls, tmp_path):
         np.abs(one.partial_fit(columns_for(one)).item_factors[:OLD_N] - start).mean() for one in (model, fresh)
     ]
     assert moved[0] < 0.8 * moved[1]
+
+
+def test_a_night_of_bpr_takes_the_new_events_of_known_users_several_times():
+    """But no user who has been folded in, and an item for no more than a quarter of its interactions."""
+    before, events = np.zeros((30, 20)), np.zeros((31, 21))
+    before[:, :5], before[:12, 5:15] = 1, 1
+    events[15, 5] = events[16, 6] = events[17, 6] = events[3, 20] = events[30, 4] = 1
+    change = change_of(before, events)
+    repeated, times = with_repeats(change), (change.rows.to_scipy().toarray() > 0).astype(int)
+    times[15, 5], times[16:18, 6] = 1 + 3, 1 + 1  # of 13 and 14
+    np.testing.assert_array_equal(np.diff(repeated.indptr), times.sum(1))
+    np.testing.assert_array_equal(repeated.column_counts(), times.sum(0))
+    np.testing.assert_array_equal(repeated.to_scipy().sum(axis=1), times.sum(1))
+    wide = np.zeros((200, 40))
+    wide[:, :20] = 1
+    few, many = np.zeros((2, 200, 40))
+    wide[:50, 20], few[60, 20], many[60:120, 21:23], many[60, 20] = 1, 1, 1, 1
+    assert with_repeats(change_of(wide, few)).column_counts()[20] == 50 + 8
+    assert with_repeats(change_of(wide, many)).column_counts()[20] == 50 + 1 + 3  # a tenth of an epoch
 
 
 @pytest.mark.parametrize("cls", [BiasedMF, CosineMF, LogisticMF, BPR, ImplicitALS, ExplicitALS])

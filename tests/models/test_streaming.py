@@ -222,7 +222,7 @@ def test_a_changed_byte_is_found_before_the_fit(tmp_path):
         model.fit(Interactions.open(tmp_path / "store"))
     assert not hasattr(model, "user_factors")
     with pytest.raises(StoreError, match="checksum"):
-        BPR(factors=4).fit(Interactions.open(tmp_path / "store"))
+        EASE().fit(Interactions.open(tmp_path / "store"))
 
 
 def test_a_model_fitted_from_a_store_is_saved_whole(tmp_path, small_parts):

@@ -63,6 +63,6 @@ def columns_of(rows: CSR, columns: NDArray[np.int64]) -> CSR:
     """Return some columns of a matrix as rows, without transposing the others."""
     wanted, number = np.zeros(rows.shape[1], np.bool_), np.empty(rows.shape[1], rows.indices.dtype)
     wanted[columns], number[columns] = True, np.arange(len(columns))
-    kept = np.flatnonzero(wanted[rows.indices])
+    kept = np.flatnonzero(wanted.take(rows.indices))
     indptr = np.searchsorted(kept, rows.indptr)
     return CSR(indptr, number[rows.indices[kept]], rows.data[kept], (rows.shape[0], len(columns))).transpose()

@@ -133,7 +133,8 @@ class FeatureModel(FoldInModel):
         Each user's problem is solved as a half-sweep of the fit does, with the items fixed and the same solver;
         conjugate gradients run with a tolerance of 1e-6 (or `tol`, if that is lower), since no later iteration refines
         the result. In an `ImplicitALS` fitted with features of users, unobserved pairs have n / N of their weight if
-        the user has n interactions, fewer than N = sum n^2 / sum n of the users: they have not had their chances yet.
+        the user has n interactions, fewer than N = sum n^2 / sum n of the users of the fit: they have not had their
+        chances yet.
 
         Parameters
         ----------
@@ -219,7 +220,8 @@ class FeatureModel(FoldInModel):
 
         The events are added to the interactions. Then new items are solved, and those that have grown by a quarter
         since they were solved last, and then all users with events; other rows do not change. The weights of a fit
-        count as 1 in rows that are solved.
+        count as 1 in rows that are solved. Unobserved pairs of new rows with features weigh less in an `ImplicitALS`,
+        as in `fold_in_users`; those of items that a later night solves again, the square root of n / N.
 
         Parameters
         ----------

@@ -135,7 +135,7 @@ class PartialFit(RawIds):
         rows, at, fresh = merge(known, new, self.traits.feedback == "implicit")
         if not np.isfinite(rows.data[at]).all():
             raise ValueError(f"values of one pair must add up to a finite number in {rows.data.dtype}: scale them down")
-        users, items = np.flatnonzero(np.diff(new.indptr)), np.unique(new.indices).astype(np.int64)
+        users, items = np.flatnonzero(np.diff(new.indptr)), np.flatnonzero(new.column_counts())
         change = Change(rows, users, items, at, fresh, known.shape)
         before = float(getattr(self, "partial_share_", 0.0)) * len(known.data)
         share = min(1.0, (before + len(new.data)) / max(1, len(rows.data)))

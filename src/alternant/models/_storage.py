@@ -37,7 +37,7 @@ from ..data.values import object_array
 from ._check_tensors import are_distinct, is_canonical, is_finite, text_ids
 from ._fit_loop import freeze
 from ._prior_storage import names_of, pack_priors, unpack_prior
-from .als.degrees import Degrees
+from .als.degrees import Degrees, typical
 
 FORMAT_VERSION = WITH_TEXTS = 5
 WITH_TYPED_IDS = 4
@@ -107,7 +107,9 @@ def save(model: Any, path: str | os.PathLike[str], interactions: bool) -> None:
     if model._library is not None:
         metadata["library"] = model._library
     if degrees is not None:
-        metadata["degrees"] = json.dumps([degrees.exponents, degrees.popularity, degrees.constants])
+        metadata["degrees"] = json.dumps(
+            [degrees.exponents, degrees.popularity, degrees.constants, degrees.of_fit, degrees.typical]
+        )
     if features:
         metadata["features"] = json.dumps(features)
     with whole_file(path, "a model") as temporary:
@@ -303,15 +305,19 @@ def _unpack_ids(packed: NDArray[Any], count: int) -> Ids:
 def _unpack_degrees(
     tensors: dict[str, NDArray[Any]], metadata: dict[str, str], n_users: int, n_items: int
 ) -> Degrees:
-    exponents, popularity, constants = json.loads(metadata["degrees"])
     users, items = tensors["user_degrees"], tensors["item_degrees"]
     for degrees, rows in ((users, n_users), (items, n_items)):
         if degrees.dtype != np.int64 or degrees.shape != (rows,) or degrees.min(initial=0) < 0:
             raise ValueError("degrees that do not fit the factors")
-    numbers = [*exponents, popularity, *constants]
-    if len(exponents) != 2 or len(constants) != 3 or not np.isfinite(numbers).all() or min(constants) <= 0:
+    plain: list[Any] = json.loads(metadata["degrees"])
+    if len(plain) == 3:  # an older file
+        plain += [[n_users, n_items], [typical(users), typical(items)]]
+    exponents, popularity, constants, of_fit, means = plain
+    numbers = [*exponents, popularity, *constants, *of_fit, *means]
+    lengths = [len(part) for part in (exponents, constants, of_fit, means)]
+    if lengths != [2, 3, 2, 2] or not np.isfinite(numbers).all() or min(constants) <= 0:
         raise ValueError("degrees without exponents")
-    return Degrees(users, items, tuple(exponents), popularity, tuple(constants))
+    return Degrees(users, items, tuple(exponents), popularity, tuple(constants), tuple(of_fit), tuple(means))
 
 
 def _check_csr(csr: CSR, rows: int, columns: int) -> None:

@@ -23,13 +23,14 @@ from .sgd.adagrad import first_squares
 from .sgd.epochs import EpochModel
 from .sgd.held_out import HeldOut, Pairs
 from .sgd.new_items import like_known_items
-from .sgd.pairwise import PARTS, PairwiseTraining, block_count, round_count
+from .sgd.pairwise import PARTS, PairwiseTraining, block_count, round_count, with_repeats
 from .sgd.trainer import FOLD_IN_ROWS
 from .sgd.triples import DRAWN_TRIPLES, positive_counts
 
 if TYPE_CHECKING:
     from .._typing import BackendName, DType, Seed
     from ..kernels import Triples
+    from ._partial_fit import Change
 
 
 class BPR(EpochModel, Transformer):
@@ -248,6 +249,9 @@ class BPR(EpochModel, Transformer):
         pool: Pool | None = None, files: FilePool | None = None,
     ) -> PairwiseTraining:  # fmt: skip
         return PairwiseTraining(self, train, held_out, rng, start, pool, files)
+
+    def _night_rows(self, change: Change) -> CSR:
+        return with_repeats(change)
 
     @property
     def _kernel_loss(self) -> Literal["logistic", "hinge"]:

@@ -103,15 +103,17 @@ class Basis:
         problems: RowProblems | None = None,
         *,
         padded: bool = False,
+        whole: NDArray[np.float64] | None = None,
     ) -> Self:
         """Diagonalize ``unobserved_weight * Y^T Y``, plus lambda if it is the same in all rows of `problems`.
 
-        Without `problems`, the basis is valid for any rows and tolerance.
+        Without `problems`, the basis is valid for any rows and tolerance. If Y is a part of the fixed side, `whole` is
+        the Gramian of all of it, which is overwritten.
         """
         f = Y.shape[1]
         columns = f + (-f % (CACHE_LINE // Y.dtype.itemsize) if padded else 0)
         with single_threaded_blas():
-            dense = gramian(Y, solver)
+            dense = gramian(Y, solver) if whole is None else whole
             if not unobserved_weight * np.trace(dense) <= np.finfo(Y.dtype).max:  # NaN included
                 raise ValueError(
                     f"factors and the sums of their squares must be finite in {Y.dtype}: lower init_scale or "

@@ -33,7 +33,8 @@ from .observed import OfCounts, Statistics
 class Degrees:
     """The degrees of users and items in a fit, the exponents, and the scaling constants.
 
-    The constants do not change when rows are replaced or added later, so that other rows remain valid.
+    The constants and what follows them do not change when rows are replaced or added later, so that other rows remain
+    valid.
     """
 
     users: NDArray[np.int64]  # n_u
@@ -41,6 +42,8 @@ class Degrees:
     exponents: tuple[float, float]  # a, b
     popularity: float  # s
     constants: tuple[float, float, float]  # of d, e and m
+    of_fit: tuple[int, int]  # numbers of users and items in the fit; others are new
+    typical: tuple[float, float]  # of the users and the items of the fit; see `typical`
 
     @classmethod
     def of(cls, observed: Statistics, exponents: tuple[float, float], popularity: float) -> Self:
@@ -56,7 +59,8 @@ class Degrees:
             else:  # of the products, as degrees of users and items may be correlated
                 mean_e = observed.joint(lambda counts: _power(counts, -a) / mean_d, e) / total
             mean_m = weighted_sum(items, _power(items, s - b)) / total
-        return cls(users, items, exponents, s, (1 / mean_d, 1 / (mean_e or 1.0), 1 / (mean_m or 1.0)))
+        constants = 1 / mean_d, 1 / (mean_e or 1.0), 1 / (mean_m or 1.0)
+        return cls(users, items, exponents, s, constants, (len(users), len(items)), (typical(users), typical(items)))
 
     def __getstate__(self) -> dict[str, Any]:
         """Return the fields: other threads may be adding cached powers while a copy or a pickle is made."""
@@ -81,10 +85,22 @@ class Degrees:
         constant, exponent = self.constants[0], -self.exponents[0]
         return lambda counts: constant * _power(counts, exponent)
 
-    def typical(self, kind: str) -> float:
-        """Return the mean degree of the users, or items, of the interactions: ``sum n^2 / sum n``."""
-        n = (self.users if kind == "user" else self.items).astype(np.float64)
-        return float(np.vdot(n, n) / max(1.0, n.sum()))
+    def chances(
+        self, kind: str, numbers: NDArray[np.int64] | None, n: NDArray[np.int64], nightly: bool = False
+    ) -> NDArray[np.float64]:
+        """Return which share of its chances each row with n interactions has had: 1 if it is one of the fit.
+
+        It is n / N for new rows (all if `numbers` is None), with N the mean degree of the interactions; `nightly`, its
+        square root for items that had interactions before.
+        """
+        side = 0 if kind == "user" else 1
+        share = np.minimum(n / max(1.0, self.typical[side]), 1)
+        share[n == 0] = 1
+        if numbers is None:
+            return share
+        if nightly and kind == "item":
+            share = np.where(self.items[numbers] > 0, np.sqrt(share), share)
+        return np.where(numbers < self.of_fit[side], 1, share)
 
     def unknown(self, kind: str) -> NDArray[np.bool_] | None:
         """Return a mask of the users or the items without interactions; None if all have some."""
@@ -129,6 +145,12 @@ class Degrees:
         new[: len(old)] = old
         new[numbers] = degrees
         return replace(self, users=new) if kind == "user" else replace(self, items=new)
+
+
+def typical(degrees: NDArray[np.int64]) -> float:
+    """Return the mean degree of the rows of the interactions: ``sum n^2 / sum n``."""
+    n = degrees.astype(np.float64)
+    return float(np.vdot(n, n) / max(1.0, n.sum()))
 
 
 def _power(degrees: NDArray[np.int64], exponent: float) -> NDArray[np.float64]:

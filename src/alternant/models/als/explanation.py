@@ -65,9 +65,9 @@ def explain(model: Any, user: Any, item: Any, user_items: Any, user_features: An
     means = model._means("user", 1, items.dtype, numbers, given)
     if means is not None and not len(history.indices):  # the factors are the prior mean itself
         return Explanation(score, model._raw(history.indices, "item"), np.empty(0), 0.0, score)
-    problem = objective.problems(history, "user")
+    problem = objective.problems(history, "user", numbers)
     if means is not None:
-        problem = objective.around(problem, means, np.ones(1, bool) if user is None else None)
+        problem = objective.around(problem, means)
     history_items, contributions, remainder, share = break_down(history, i, score, objective, basis, problem)
     return Explanation(score, model._raw(history_items, "item"), contributions, remainder, share)
 

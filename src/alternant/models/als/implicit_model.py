@@ -13,7 +13,7 @@ from ...data.csr import CSR
 from .degrees import Degrees
 from .half_sweep import half_sweep
 from .implicit_defaults import fitted_objective
-from .implicit_objective import ImplicitObjective, cached_basis
+from .implicit_objective import ImplicitObjective, basis_of_entries, cached_basis
 from .trainer import AlternatingLeastSquares
 
 
@@ -44,13 +44,22 @@ class ImplicitModel(AlternatingLeastSquares):
     ) -> NDArray[Any]:  # fmt: skip
         objective, solver = self._objective(), self._solver(fold_in=own is None)
         means = self._means(kind, rows.shape[0], fixed.dtype, numbers, given)
-        if means is not None and not len(rows.indices):  # features alone: there is nothing to solve
-            return means if kind == "user" else objective.finish_items(means, np.zeros(len(means), np.int64))
+        if not len(rows.indices):  # there is nothing to solve
+            if means is None and own is not None:
+                mean = self._mean_row("user") if kind == "user" else np.zeros_like(own[0])
+                means = np.repeat(mean[None], len(own), axis=0)
+            if means is not None:
+                return means if kind == "user" else objective.finish_items(means, np.zeros(len(means), np.int64))
         problems = objective.problems(rows, kind, numbers)
-        if means is not None:
-            problems = objective.around(problems, means, self._new_rows_of(rows, kind, numbers, own))
-        basis = cached_basis(self, fixed, "item" if kind == "user" else "user", objective, solver)
         start = None if own is None else objective.start_rows(own, kind, numbers)
+        if means is not None:
+            problems = objective.around(problems, means, nightly=own is not None)
+            start = None if start is None else np.where(start.any(axis=1, keepdims=True), start, means)
+        other = "item" if kind == "user" else "user"
+        if own is None:
+            basis = cached_basis(self, fixed, other, objective, solver)
+        else:
+            basis, problems = basis_of_entries(self, fixed, other, objective, solver, problems)
         factors = half_sweep(problems, start, basis, solver).factors
         degrees = np.diff(rows.indptr)
         if means is not None:
@@ -60,14 +69,6 @@ class ImplicitModel(AlternatingLeastSquares):
         if means is None and (degrees == 0).any():
             factors[degrees == 0] = self._mean_row("user")
         return factors
-
-    def _new_rows_of(
-        self, rows: CSR, kind: str, numbers: NDArray[np.int64] | None, own: NDArray[Any] | None
-    ) -> NDArray[np.bool_] | None:  # fmt: skip
-        """Return which rows are new; not users who stay in the model, as `explain` takes apart their problems."""
-        if own is not None or (kind == "user" and numbers is not None):
-            return None
-        return np.ones(rows.shape[0], bool) if numbers is None else numbers >= len(self._side(kind))
 
     def _solve_side(self, rows: CSR, own: NDArray[Any], fixed: NDArray[Any], kind: str) -> NDArray[Any]:
         if not isinstance(self.degree_normalization, str) and np.any(self.degree_normalization):

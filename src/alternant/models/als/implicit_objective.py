@@ -23,6 +23,8 @@ from .prior import Prior
 from .problems import Form, FormedProblems, RowProblems, row_lambdas
 from .solver import Solver
 
+NIGHT_ROWS = 1 << 13  # rows of a side whose Gramian is computed at a time, as they are read
+
 
 @dataclass(frozen=True)
 class ImplicitObjective:
@@ -50,27 +52,33 @@ class ImplicitObjective:
             target_scale=self._target_scale(kind, r.dtype),
         )  # fmt: skip
 
-    def around(self, problems: RowProblems, means: NDArray[Any], new: NDArray[np.bool_] | None = None) -> RowProblems:
-        """Return the problems of rows with these prior means; `new` marks rows that are new to the model (None: none).
+    def around(self, problems: RowProblems, means: NDArray[Any], nightly: bool = False) -> RowProblems:
+        """Return the problems of rows with these prior means; `nightly`: of rows that new events have changed.
 
-        What a new row lacks says little: with n of the entries of a typical row it has had, roughly, that share of the
-        chances. Its unobserved pairs have the same share of w0; with all of it, one interaction would take the row
-        further from what its features say than from 0. Matrix and right-hand side are divided by the share, since the
-        dense part is that of all rows.
+        What a row lacks that is new since the fit says little: with n of the entries of a typical row it has had,
+        roughly, that share of the chances. Its unobserved pairs have the same share of w0; with all of it, one
+        interaction would take the row further from what its features say than from 0. Matrix and right-hand side are
+        divided by the share, since the dense part is that of all rows.
+
+        An item that has few interactions after some nights may also be one that few like: its share is the root. On
+        planted choices, NDCG@20 after ten nights is that of a fit; with n / N it was 1.2 % below, as new items were 6 %
+        of the lists instead of 1.3 %. Users keep n / N, since `explain` knows their interactions and no more.
         """
         problems = replace(problems, linear=problems.regularization[:, None] * means)
-        if new is None or self.degrees is None:
+        if self.degrees is None:
             return problems
         n = np.diff(problems.indptr)
-        share = np.minimum(n / max(1.0, self.degrees.typical(problems.kind)), 1).astype(means.dtype)
-        share[~new | (n == 0)] = 1
+        share = self.degrees.chances(problems.kind, problems.numbers, n, nightly)
+        if (share == 1).all():
+            return problems
+        share = share.astype(means.dtype)
         of_entries = np.repeat(share, n)
         dense = means.dtype.type(0 if self.weighting in ("ials", "ials-log") else self.unobserved_weight)
+        weight = np.where(of_entries < 1, (problems.weight + dense) / of_entries - dense, problems.weight)
         assert problems.linear is not None
         return replace(
-            problems, weight=(problems.weight + dense) / of_entries - dense,
-            target=problems.plain_targets() / of_entries, regularization=problems.regularization / share,
-            linear=problems.linear / share[:, None],
+            problems, weight=weight, target=problems.plain_targets() / of_entries,
+            regularization=problems.regularization / share, linear=problems.linear / share[:, None],
         )  # fmt: skip
 
     def problems_of_fit(self, observed: Observed, kind: str) -> RowProblems:
@@ -193,11 +201,16 @@ class ImplicitObjective:
 
     def fixed(self, factors: NDArray[Any], kind: str, solver: Solver | None = None) -> NDArray[Any]:
         """Return ``d_u x_u`` or ``e_i y_i``, the fixed side of a half-sweep, from the model's factors."""
+        by = self._fixed_scale(kind)
+        out = None if by is None or solver is None else solver.pool.array(factors.shape, factors.dtype)
+        return scaled(factors, by, out)
+
+    def _fixed_scale(self, kind: str) -> NDArray[np.float64] | None:
+        """Return what `fixed` multiplies the model's factors by; None: by 1."""
         by = self._weights(kind)
         if kind == "item" and self.degrees is not None and self.degrees.item_scores is not None:
             by = (1 if by is None else by) / self.degrees.item_scores
-        out = None if by is None or solver is None else solver.pool.array(factors.shape, factors.dtype)
-        return scaled(factors, by, out)
+        return by
 
     def start(self, factors: NDArray[Any] | None, kind: str) -> NDArray[Any] | None:
         """Return x_u or y_i, the unknowns of the row problems, from the model's factors."""
@@ -236,14 +249,14 @@ class ImplicitObjective:
             factors[rows][unknown[rows]] = total / max(1, len(unknown) - unknown.sum())
             release(factors[rows])
 
-    def fixed_for_new_rows(self, factors: NDArray[Any], kind: str, prior: bool = False) -> NDArray[Any]:
-        """Return `fixed` of a fitted side, with the rows without interactions at 0 again, as in the fit.
+    def scale_for_new_rows(self, kind: str, prior: bool) -> NDArray[np.float64] | None:
+        """Return what makes a fitted side `fixed`, with the rows without interactions at 0 again, as in the fit.
 
         Those are users and, with a prior learned from features, items.
         """
-        fixed = self.fixed(factors, kind)
+        by = self._fixed_scale(kind)
         unknown = None if self.degrees is None or not (kind == "user" or prior) else self.degrees.unknown(kind)
-        return fixed if unknown is None else np.where(unknown[:, None], fixed.dtype.type(0), fixed)
+        return by if unknown is None else np.where(unknown, 0.0, 1.0 if by is None else by)
 
     def of_fit(self, observed: Observed, prior_of: Callable[..., dict[str, Prior]] | None = None) -> ImplicitSides:
         """Return the row problems of both sides of a fit, with the priors that `prior_of` makes of them."""
@@ -332,9 +345,42 @@ def cached_basis(
     for side, made_with, basis in cached:
         if side is fixed and made_with[0] == key and made_with[1] is objective.degrees and is_frozen(fixed):
             return basis
-    prior = getattr(model, f"_{kind}_prior", None) is not None
-    in_fit = objective.fixed_for_new_rows(fixed, kind, prior)
+    in_fit = scaled(fixed, _scale_for_new_rows(model, kind, objective))
     basis = Basis.of(in_fit, objective.unobserved_weight, solver, padded=padded)
     if any(fixed is getattr(model, name, None) for name in ("user_factors", "item_factors")) and is_frozen(fixed):
         model._guard.derived["bases"] = [*cached[-1:], (fixed, (key, objective.degrees), basis)]
     return basis
+
+
+def basis_of_entries(
+    model: Any, fixed: NDArray[Any], kind: str, objective: ImplicitObjective, solver: Solver, problems: RowProblems
+) -> tuple[Basis, RowProblems]:
+    """Return the basis of a side with no rows but those that some problems read, and the problems with their numbers.
+
+    The coordinates are those of `cached_basis`. A night of 1 % of msweb, whose users are many, takes 9 ms instead of 15
+    since few of them are copied and transformed.
+    """
+    read = np.zeros(len(fixed), np.bool_)
+    read[problems.indices] = True
+    numbers = np.flatnonzero(read)
+    place = np.cumsum(read, dtype=problems.indices.dtype)
+    place -= 1
+    by = _scale_for_new_rows(model, kind, objective)
+    of_rows = np.empty((len(numbers), fixed.shape[1]), fixed.dtype)
+    total, part = np.zeros((2, fixed.shape[1], fixed.shape[1]))
+    for start in range(0, len(fixed), NIGHT_ROWS):
+        block = slice(start, start + NIGHT_ROWS)
+        rows = scaled(fixed[block], None if by is None else by[block])
+        solver.backend.gramian(rows, part, solver.num_threads)
+        total += part
+        first, last = np.searchsorted(numbers, (start, start + NIGHT_ROWS))
+        np.take(rows, numbers[first:last] - start, axis=0, out=of_rows[first:last], mode="clip")
+    basis = Basis.of(of_rows, objective.unobserved_weight, solver, padded=solver.method == "cg", whole=total)
+    scale = problems.target_scale
+    return basis, replace(
+        problems, indices=place[problems.indices], target_scale=None if scale is None else scale[numbers]
+    )
+
+
+def _scale_for_new_rows(model: Any, kind: str, objective: ImplicitObjective) -> NDArray[np.float64] | None:
+    return objective.scale_for_new_rows(kind, getattr(model, f"_{kind}_prior", None) is not None)

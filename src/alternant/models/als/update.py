@@ -31,10 +31,10 @@ def update(model: AlternatingLeastSquares, change: Change, given: dict[str, Any]
     """Bring a model, a private snapshot, up to date; `given` has the checked features of new rows."""
     for kind in ("user", "item"):
         own, new = model._side(kind), change.new(kind)
-        grown = np.zeros((len(own) + len(new), own.shape[1]), own.dtype)
-        grown[: len(own)] = own
+        grown = np.empty((len(own) + len(new), own.shape[1]), own.dtype)
+        grown[: len(own)], grown[len(own) :] = own, 0
         model.__dict__.update(model._new_state(kind, new, given.get(kind)), **{f"{kind}_factors": grown})
-    _solve(model, change, "item", stale_items(change))
+    _solve(model, change, "item", np.union1d(stale_items(change), change.new("item")))
     users = np.union1d(change.users, change.new("user"))
     _solve(model, change, "user", users)
     # Once more, as mean users and without what they were before: those whose interactions were taken back, and those

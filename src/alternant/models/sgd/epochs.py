@@ -36,7 +36,10 @@ if TYPE_CHECKING:
 
 GATHER_ROWS = 4096  # rows gathered at a time
 # Epochs over all interactions after new events, relative to those of a fit. Steps for new events alone, or for the
-# users who have any, unbalance the factors: lists were worse than without any steps.
+# users who have any, unbalance the factors: lists were worse than without any steps. BPR takes new ones several times
+# among all others, at the rate of the fit's end. Without that, ten nights at the rate of its middle lose 2.4 % of
+# NDCG@20 on msweb, where more epochs make a fit worse, instead of 0.9, and 1.6 instead of 2.5 % on steam-200k, where
+# they make it better.
 UPDATE_SHARE = 0.04
 
 
@@ -234,7 +237,7 @@ class EpochModel(FoldInUsersModel):
         if (columns := self._latent(self._side("item")).shape[1]) != self.factors:
             raise ValueError(f"partial_fit needs factors={columns}, as in the fit, got {self.factors}: set it, or fit")
         users, items = self._grown(change, rng)
-        training = self._training(change.rows, None, rng, self._unpack(users, items))
+        training = self._training(self._night_rows(change), None, rng, self._unpack(users, items))
         training.forget(change.before)
         run = getattr(self, "n_iter_", self.epochs)  # fewer than `epochs` after early stopping
         for epoch in self._night_epochs(run, len(change.at) / max(1, len(change.rows.data))):
@@ -271,6 +274,10 @@ class EpochModel(FoldInUsersModel):
         Their number sets the learning rate.
         """
         return range(run + 1, run + 1 + max(1, round(UPDATE_SHARE * run)))
+
+    def _night_rows(self, change: Change) -> CSR:
+        """Return the interactions of an epoch of a partial fit."""
+        return change.rows
 
     def _are_known(self, values: NDArray[Any]) -> NDArray[np.bool_] | None:
         """Return which values of pairs in a store are known, as those of a matrix; None for all."""

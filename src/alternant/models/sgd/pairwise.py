@@ -28,12 +28,19 @@ from .triples import Drawing, InFiles, InMemory, Pairs, positive_pairs
 if TYPE_CHECKING:
     from ...kernels import Rounds, Triples
     from ...kernels._registry import Backend
+    from .._partial_fit import Change
     from ..bpr import BPR
 
 MOST_BLOCKS = 32
 ROUND_TRIPLES = 1 << 15  # at least, on average: threads wait for each other between rounds
 # Negatives that depend on the factors are drawn for one of so many parts of the interactions at a time.
 PARTS = 4
+# Times that an epoch of a night takes the step of a new event of a known user; how much longer all of them make it, and
+# how many more steps of an item they are, relative to the number of its interactions, at most.
+REPEATS = 8
+LONGER = 0.1
+PER_ITEM = 0.25
+
 
 
 class PairwiseTraining:
@@ -249,3 +256,24 @@ def block_count(m: int, n: int, triples: int) -> int:
 def round_count(blocks: int) -> int:
     """Return the number of rounds of a `tournament`."""
     return max(1, blocks // 2 * (blocks - 1))
+
+
+def with_repeats(change: Change) -> CSR:
+    """Return the interactions with new events of known users several times; fewer times if they or their items are new.
+
+    An event of the last nights takes two steps in each, one of the fit took fifty. Ten nights then end at NDCG@20 of
+    0.4 % above a fit on msweb, and 1.6 % below it on steam-200k, 0.6 % on Gowalla and 2.7 % on Yelp2018, instead of
+    0.9, 2.5, 1.3 and 3.3 % below. If items of few interactions take all of these steps, too, it is 1.3 and 3.6 % below
+    on the latter two. New users have been folded in: if their events are repeated, lists of ml-latest-small, where most
+    events are theirs, are worse.
+    """
+    rows, at = change.rows, change.at
+    items = rows.indices[at]
+    counts, new = column_counts(rows.indices, rows.shape[1]), column_counts(items, rows.shape[1])
+    most = min(REPEATS - 1, int(LONGER * len(rows.data) / max(1, len(at))))
+    more = np.minimum(most, (PER_ITEM * counts[items] / new[items]).astype(np.int64))
+    more[np.searchsorted(rows.indptr, at, side="right") > change.before[0]] = 0
+    times = np.ones(len(rows.data), np.int64)
+    times[at] += more
+    ends = np.concatenate([[0], np.cumsum(times)])
+    return CSR(ends[rows.indptr], np.repeat(rows.indices, times), np.repeat(rows.data, times), rows.shape)
