@@ -106,6 +106,33 @@ def assert_all_the_same(streamed, expected, memory, stored, folder, monkeypatch)
     assert not list(folder.glob(".alternant-*"))  # the files have no name
 
 
+@pytest.mark.parametrize("cls", [BiasedMF, ContrastiveMF, BPR])
+def test_stores_of_the_same_users_and_items_stay_on_disk(tmp_path, monkeypatch, cls):
+    """A warm start from one that is opened again, and its use as validation data."""
+    memory, stored = both("ratings", tmp_path)
+    fits = []
+    for given in (memory, stored):
+        seen = []
+        model = cls(factors=3, epochs=1, random_state=0, validation_fraction=0.2)
+        model.fit(given, callback=lambda state, seen=seen: seen.append(state.errors))
+        again = given if given is memory else Interactions.open(tmp_path / "store")
+        if given is stored:
+            monkeypatch.setattr(Interactions, "_in_memory", None)
+        model.set_params(warm_start=True, validation_fraction=0.0).fit(again, validation=again)
+        fits.append((model, seen[0]))
+    (expected, errors), (streamed, of_stored) = fits
+    assert_same(streamed, expected)
+    assert errors.dtype == of_stored.dtype == np.float32
+    np.testing.assert_array_equal(of_stored, errors)
+
+
+def test_a_pool_of_files_gives_zeros_however_small_the_array_is(tmp_path, monkeypatch):
+    monkeypatch.undo()
+    pool, shape = mapped.FilePool(tmp_path), (100,)
+    pool.array(shape, np.dtype("int64"))[:] = 7  # whose memory the next one has
+    assert not pool.array(shape, np.dtype("int64")).any()
+
+
 @pytest.mark.parametrize(("kind", "dtype", "parameters"), [
     ("ones", "float32", {"validation_fraction": 0.2}),
     ("ratings", "float64", {"loss": "warp", "validation_fraction": 0.2}),  # zeros are no interactions
@@ -259,6 +286,9 @@ def test_what_a_fit_from_a_store_refuses(tmp_path, monkeypatch):
     huge = Interactions.from_batches([([1, 2], [3, 4], [1.0, 1e300])], store=tmp_path / "huge")
     with pytest.raises(ValueError, match=r"interactions must be finite in float32, got values from 1 to 1e\+300"):
         BiasedMF().fit(huge)
+    mixed = Interactions.from_batches([([1, 2], [3, 4], [1.0, 1e300])], store=tmp_path / "mixed")
+    with pytest.raises(ValueError, match="interactions must be finite in float32, got a value that is too large"):
+        CosineMF().fit(mixed)
     nothing = Interactions.from_batches([([1, 2], [3, 4], [5.0, 6.0])], store=tmp_path / "nothing")
     with pytest.raises(ValueError, match="interactions must contain at least one known pair, got none"):
         CosineMF().fit(nothing)

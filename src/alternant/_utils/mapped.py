@@ -113,7 +113,9 @@ class FilePool(Pool):
         """Return an array of zeros, aligned to a page."""
         size = math.prod(shape) * dtype.itemsize
         if size < SMALLEST_FILE:
-            return super().array(shape, dtype)
+            small = super().array(shape, dtype)
+            small.fill(0)
+            return small
         try:
             with tempfile.TemporaryFile(dir=self._folder, prefix=".alternant-") as file:
                 if hasattr(os, "posix_fallocate"):  # else a full disk would kill the process when a page is written

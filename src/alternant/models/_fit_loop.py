@@ -78,7 +78,8 @@ class FitState:
     @cached_property
     def errors(self) -> NDArray[Any]:
         """Targets (rating, preference, liked or not) minus predictions of the observed pairs."""
-        return read_only_view(self.training.truth(self.training.observed) - self.predictions)
+        truth = self.training.truth(self.training.observed).astype(self.predictions.dtype, copy=False)
+        return read_only_view(truth - self.predictions)
 
 
 @dataclass(frozen=True)

@@ -111,7 +111,8 @@ class RawIds(State):
                     "warm_start needs the users and items of the last fit, in the same order, if interactions are in a "
                     "store: set warm_start=False, or read the events of both fits into one store"
                 )
-            interactions = interactions.reindex(users=users, items=items)
+            if interactions._store is None:  # equal ids of a store would be looked up in memory
+                interactions = interactions.reindex(users=users, items=items)
         matrix = interactions.matrix if interactions._store is None else self._stored_matrix(interactions._store)
         return matrix, {"_user_ids": users, "_item_ids": items, "_library": interactions._library}
 

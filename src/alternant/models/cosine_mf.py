@@ -156,6 +156,8 @@ class CosineMF(LiveFactors, StochasticModel):
         return np.asarray((narrow == 0) | (narrow == 1))
 
     def _check_stored(self, name: str, least: Any, greatest: Any, others: NDArray[Any]) -> None:
+        if not np.isfinite(others).all():
+            raise ValueError(f"{name} must be finite in {np.dtype(self.dtype)}, got a value that is too large: drop it")
         self._warn_of_others(name, others)
 
     def _data_state(self, rows: CSR) -> dict[str, Any]:

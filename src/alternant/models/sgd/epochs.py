@@ -161,7 +161,7 @@ class EpochModel(FoldInUsersModel):
         rows = data.rows
         if len(rows.indices) == 0:
             raise ValueError(f"interactions must contain at least one known pair, got none in shape {rows.shape}")
-        held_out = None if validation is None else self._checked_validation(validation, rows.shape, ids)
+        held_out = None if validation is None else self._checked_validation(validation, rows.shape, ids, data.files)
         inputs = [part for one in (rows, held_out) if one is not None for part in arrays_of(one, np.dtype(self.dtype))]
         pool = data.pool if isinstance(data.pool, FilePool) else None
         kept = Checkpoint.of(self, options, self._backend(), inputs, pool)
@@ -198,8 +198,10 @@ class EpochModel(FoldInUsersModel):
             raise
         return self
 
-    def _checked_validation(self, validation: Any, shape: tuple[int, int], ids: dict[str, Any]) -> CSR:
-        """Return the pairs that are held out by the caller."""
+    def _checked_validation(
+        self, validation: Any, shape: tuple[int, int], ids: dict[str, Any], files: FilePool | None
+    ) -> CSR:  # fmt: skip
+        """Return the pairs that are held out by the caller: memory-mapped if they and the others are in stores."""
         refuse_events("validation", validation)
         if isinstance(validation, Interactions):
             if ids["_user_ids"] is None:
@@ -207,11 +209,19 @@ class EpochModel(FoldInUsersModel):
                     "validation must be a matrix, as interactions are one, got Interactions: pass Interactions for "
                     "both, or a matrix with the same rows and columns"
                 )
+            validation = validation._snapshot()
             self._check_values("validation", validation)
+            same = validation._users == ids["_user_ids"] and validation._items == ids["_item_ids"]
+            if files is not None and validation._store is not None and same:
+                held_out = stored_rows(self, "validation", validation._store, files)
+                return self._not_empty(held_out)
             validation = validation.reindex(users=ids["_user_ids"], items=ids["_item_ids"]).matrix
         held_out = self._check_rows("validation", validation, np.dtype(self.dtype))
         if held_out.shape != shape:
             raise ValueError(f"validation must have the shape of interactions, {shape}, got {held_out.shape}")
+        return self._not_empty(held_out)
+
+    def _not_empty(self, held_out: CSR) -> CSR:
         if len(held_out.data) == 0:
             raise ValueError("validation must contain at least one known pair, got none: use validation_fraction")
         return held_out
@@ -333,15 +343,18 @@ class EpochModel(FoldInUsersModel):
         b, c = (np.zeros(count, dtype) for count in shape)
         if self.warm_start and getattr(self, "user_factors", None) is not None:
             users, items = self._factors()
-            previous = self._unpack(users.astype(dtype), items.astype(dtype))
+            previous = self._unpack(users, items)
             if previous.X.shape[1] != self.factors or len(users) > shape[0] or len(items) > shape[1]:
                 raise ValueError(
                     f"warm_start needs factors of {self.factors} columns for at most {shape[0]} users and {shape[1]} "
                     f"items, got {previous.X.shape[1]} columns for {len(users)} users and {len(items)} items: set "
                     "warm_start=False, or pass interactions that extend those of the last fit"
                 )
-            X[: len(users)], Y[: len(items)] = previous.X, previous.Y
-            b[: len(users)], c[: len(items)] = previous.row_bias, previous.column_bias
+            for side, bias, old, old_bias in ((X, b, previous.X, previous.row_bias),
+                                              (Y, c, previous.Y, previous.column_bias)):  # fmt: skip
+                for rows in blocks_of(old):
+                    side[rows], bias[rows] = old[rows], old_bias[rows]
+                    release(side[rows], old[rows])
         return Factors(X, Y, b, c)
 
 

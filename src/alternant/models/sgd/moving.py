@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..._utils.mapped import FilePool, blocks_of, is_mapped, populate, release
+from ..._utils.mapped import FilePool, is_mapped, populate, release, row_blocks
 from ..._utils.pool import Pool
 from ...kernels import Factors, Grid
 from .blocks import Call
@@ -80,11 +80,10 @@ def _entries_of(call: Call, tasks: NDArray[np.int64]) -> Call:
 def reordered(part: NDArray[Any], places: NDArray[np.int64], pool: Pool | None = None) -> NDArray[Any]:
     """Return an array whose row `i` goes to ``places[i]``; it is read in order, and both may be in files."""
     if part.ndim == 1:
-        out = np.empty_like(part)
-        out[places] = part
-        return out
-    out = (pool or Pool()).array(part.shape, part.dtype)
-    for rows in blocks_of(part):
+        out = np.empty(len(part), part.dtype)
+    else:
+        out = (pool or Pool()).array(part.shape, part.dtype)
+    for rows in row_blocks(len(part), part.strides[0] // part.itemsize, part.itemsize):  # biases may be a column
         out[places[rows]] = part[rows]
         release(part[rows], out)
     return out
