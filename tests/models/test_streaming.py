@@ -10,8 +10,9 @@ import scipy.sparse as sp
 
 from alternant import EASE, ExplicitALS, ImplicitALS, Interactions
 from alternant._utils import mapped, tensor_file
+from alternant._utils.memory import parse_bytes
 from alternant.data.store import StoreError
-from alternant.models import _raw_ids
+from alternant.models import _memory, _raw_ids
 from alternant.models.als import explicit_objective, half_sweep, observed
 
 EVENTS = 4000
@@ -271,6 +272,15 @@ def test_limits_that_cannot_be_kept(tmp_path, limit, message):
     _, stored = both("ones", tmp_path)
     with pytest.raises(ValueError, match=message):
         ImplicitALS(factors=4).fit(stored, memory_limit=limit)
+
+
+def test_the_limit_that_an_error_names_is_enough(tmp_path):
+    for vectors in (0, 300_000, 894_700_000):  # which round up, down, and to the next unit
+        needed = _memory.FitMemory(entries=0, vectors=vectors, factors=10**13, files=True)
+        with pytest.raises(ValueError, match="this fit needs") as caught:
+            _memory.pool_for(10**8, needed, tmp_path)
+        named = str(caught.value).partition("needs ")[2].partition(":")[0]
+        assert isinstance(_memory.pool_for(parse_bytes("memory_limit", named), needed, tmp_path), mapped.FilePool)
 
 
 def test_what_a_store_does_not_offer(tmp_path):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import operator
 import os
 import re
@@ -83,12 +84,15 @@ def parse_bytes(name: str, size: Any) -> int | None:
             number = operator.index(size)
     if number is None or number < 1:
         raise refusal(ValueError, f'{parameter(name)} must be a number of bytes, or a text such as "4GB", got {size!r}')
-    return int(number)
+    return round(number)
 
 
-def human_bytes(size: float) -> str:
-    """Return a number of bytes with a unit and three digits."""
-    for unit, name in ((1e9, "GB"), (1e6, "MB"), (1e3, "kB")):
-        if size >= unit:
-            return f"{size / unit:.3g} {name}"
-    return f"{size:.0f} bytes"
+def human_bytes(size: float, *, up: bool = False) -> str:
+    """Return a number of bytes with a unit and three digits; `up`: rounded up, so that as a limit it is enough."""
+    whole = math.ceil(size)
+    step = 10 ** max(0, len(str(whole)) - 3)
+    whole = step * (-(-whole // step) if up else round(size / step))
+    for unit, name in ((1e12, "TB"), (1e9, "GB"), (1e6, "MB"), (1e3, "kB")):
+        if whole >= unit:
+            return f"{whole / unit:.12g} {name}"
+    return f"{whole} bytes"

@@ -78,8 +78,8 @@ def pool_for(limit: int | None, needed: FitMemory, folder: Path | None) -> Pool:
         most = needed.fixed > limit // 2
         side = f", of which factors that can't be in files take {human_bytes(needed.fixed)}" if most else ""
         raise ValueError(
-            f"memory_limit is {human_bytes(limit)}, but this fit needs {human_bytes(least)}{side}: raise it, or lower "
-            "factors"
+            f"memory_limit is {human_bytes(limit)}, but this fit needs {human_bytes(least, up=True)}{side}: raise "
+            "it, or lower factors"
         )
     pool = FilePool(_writable(folder))
     pool.scarce = least + needed.moved > limit
