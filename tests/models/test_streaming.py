@@ -313,6 +313,16 @@ def test_a_full_disk_is_one_sentence(tmp_path, monkeypatch):
         ImplicitALS(factors=4).fit(stored)
 
 
+def test_no_space_for_temporary_files_is_no_fault_of_the_store(tmp_path, monkeypatch):
+    monkeypatch.setattr("os.access", lambda *_: False)
+    monkeypatch.setattr("tempfile.gettempdir", lambda: str(tmp_path / "gone"))
+    needed = _memory.FitMemory(entries=0, vectors=0, factors=10**9, files=True)
+    for pool, what in ((_memory.pool_for(10**9, needed, tmp_path), "factors"),
+                       (_memory.files_of_interactions(tmp_path), "interactions by block")):  # fmt: skip
+        with pytest.raises(OSError, match=rf"{what} of 4 MB can't be kept in '.*gone' \(.*\): set TMPDIR to a folder"):
+            pool.array((1000, 1000), np.dtype(np.float32))
+
+
 MEASURED = """
 import sys
 from pathlib import Path
