@@ -292,6 +292,8 @@ def test_what_a_store_does_not_offer(tmp_path):
     with pytest.raises(ValueError, match="missing_value must be NaN if ratings are in a store"):
         ExplicitALS(factors=4, missing_value=0).fit(zeros)
     other = Interactions.from_batches([([1, 2], [3, 4])], store=tmp_path / "other")
+    with pytest.raises(TypeError, match=r"got str: pass Interactions.open\('.*other'\), as it is a store"):
+        ImplicitALS().fit(str(tmp_path / "other"))
     model = ImplicitALS(factors=2, iterations=1, warm_start=True).fit(other)
     more = Interactions.from_batches([([0, 1, 2], [3, 4, 4])], store=tmp_path / "more")
     with pytest.raises(ValueError, match="warm_start needs the users and items of the last fit"):
