@@ -263,10 +263,11 @@ def test_other_models_learn_from_a_store_if_it_fits_in_memory(tmp_path, monkeypa
 
 
 @pytest.mark.parametrize(("limit", "message"), [
-    ("2 apples", "memory_limit must be a number of bytes, or a text such as"),
+    ("2 apples", "memory_limit must be a number of bytes, or a string such as"),
+    ("4i", "memory_limit must be a number of bytes"),
     (True, "memory_limit must be a number of bytes"),
     (0, "memory_limit must be a number of bytes"),
-    ("50MB", r"memory_limit is 50 MB, but this fit needs \d+ MB: raise it, or lower factors"),
+    ("50M", r"memory_limit is 50 MB, but this fit needs \d+ MB: raise it, or lower factors"),
 ])  # fmt: skip
 def test_limits_that_cannot_be_kept(tmp_path, limit, message):
     _, stored = both("ones", tmp_path)

@@ -68,12 +68,12 @@ def _page_cache(folder: Path) -> int:
 
 
 def parse_bytes(name: str, size: Any) -> int | None:
-    """Return a number of bytes, given as such or as text: "4000000000", "4GB" (10^9) or "4GiB" (2^30)."""
+    """Return a number of bytes, given as such or as a string: "4000000000", "4GB" or "4G" (10^9), "4GiB" (2^30)."""
     if size is None:
         return None
     number: float | None = None
     if isinstance(size, str):
-        found = re.fullmatch(r"\s*([0-9]*\.?[0-9]+)\s*(?:([kmgt]?)(i?)b)?\s*", size.lower())
+        found = re.fullmatch(r"\s*([0-9]*\.?[0-9]+)\s*(?:([kmgt])(i?)b?|b)?\s*", size.lower())
         if found:
             base = 1024 if found[3] else 1000
             number = float(found[1]) * base ** " kmgt".index(found[2] or " ")
@@ -83,7 +83,10 @@ def parse_bytes(name: str, size: Any) -> int | None:
         with contextlib.suppress(TypeError):
             number = operator.index(size)
     if number is None or number < 1:
-        raise refusal(ValueError, f'{parameter(name)} must be a number of bytes, or a text such as "4GB", got {size!r}')
+        raise refusal(
+            ValueError,
+            f'{parameter(name)} must be a number of bytes, or a string such as "4GB" or "500M", got {size!r}',
+        )
     return round(number)
 
 
