@@ -16,6 +16,7 @@ from alternant.models import MODELS
     (30e9, "fit(interactions) as it is."),
     (14e9, "read the interactions into a store, with Interactions.from_parquet"),
     (5e9, 'read the interactions into a store, and pass fit(..., memory_limit="4.5GB").'),
+    (4.3e9, 'pass fit(..., memory_limit="4.23GB").'),  # nine tenths would be too few
     (1e9, "too few; take fewer factors"),
 ])  # fmt: skip
 def test_the_advice_follows_the_memory_that_is_free(monkeypatch, free, advice):

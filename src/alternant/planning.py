@@ -84,7 +84,7 @@ class Plan:
         if self.from_store is not None:
             rows += [("memory: interactions in a store", human_bytes(self.from_store))]
         if self.least is not None:
-            rows += [("memory: factors in files, too", human_bytes(self.least))]
+            rows += [("memory: factors in files, too", human_bytes(self.least, up=True))]
         if self.from_store is not None:
             rows += [("disk: the store", human_bytes(self.store))]
         if self.blocks:
@@ -112,7 +112,7 @@ class Plan:
         if self.from_store is not None and self.from_store <= free:
             return f"{have}read the interactions into a store, with Interactions.from_parquet(..., store=...)."
         if self.least is not None and self.least <= free:
-            limit = human_bytes(0.9 * free).replace(" ", "")
+            limit = human_bytes(max(0.9 * free, self.least), up=True).replace(" ", "")  # fit refuses less than `least`
             return f'{have}read the interactions into a store, and pass fit(..., memory_limit="{limit}").'
         fewer = "fewer items" if self.model_file is None else "fewer factors"
         return f"{have}too few; take {fewer}, a larger machine or several (docs/distributed.md)."

@@ -320,7 +320,8 @@ def test_info_of_a_model(run):
 
 
 @pytest.mark.parametrize(("arguments", "message"), [
-    ("fit nothing.csv --user a --item b -o x.safetensors", "there is no file 'nothing.csv'"),
+    ("fit nothing.csv --user a --item b -o x.safetensors", "there is no file or store 'nothing.csv'"),
+    ("evaluate nothing", "there is no file or store 'nothing'"),
     ("fit ratings.csv --user who --item movieId -o x.safetensors", "--user 'who' must be a column: 'ratings.csv' has"),
     ("fit ratings.csv --user userId --item movieId -o no/x.safetensors", "there is no folder 'no'"),
     ("fit nothing.csv --user userId --item movieId -o .", "'.' is a folder"),

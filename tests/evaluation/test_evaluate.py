@@ -147,6 +147,8 @@ def test_users_without_test_items_are_counted():
     assert nobody.n_users_evaluated == 0
     assert np.isnan(nobody.means["ndcg@5"])
     assert "0 users" in str(nobody)
+    one = sp.csr_array(([1.0], ([tested[0]], test[[tested[0]]].indices[:1])), shape=(M, N))
+    assert str(evaluate(model, one, k=5)).endswith(f"1 user with 1 test interaction; {M - 1} users have none")
 
 
 def test_raw_ids_change_nothing_but_the_names():

@@ -254,15 +254,18 @@ def test_a_full_disk_leaves_the_last_checkpoint(tmp_path, monkeypatch):
     def fit(**options):
         return ImplicitALS(factors=4, iterations=5, random_state=0).fit(RATINGS, checkpoint=tmp_path, **options)
 
-    interrupt(fit, 3)
-
     def full(path, arrays, strings):
         path.write_bytes(b"half")
         raise OSError(28, "No space left on device")
 
     with monkeypatch.context() as patched:
         patched.setattr(tensor_file, "write", full)
-        with pytest.raises(OSError, match=r"can.t be written to .*\(No space left on device\)"):
+        with pytest.raises(OSError, match=r"can.t be written to .*\(No space left on device\): nothing was saved"):
+            fit()
+    interrupt(fit, 3)
+    with monkeypatch.context() as patched:
+        patched.setattr(tensor_file, "write", full)
+        with pytest.raises(OSError, match="the one before is kept, from which the same call resumes"):
             fit()
     equal(fit(), ImplicitALS(factors=4, iterations=5, random_state=0).fit(RATINGS))
 

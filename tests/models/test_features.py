@@ -462,6 +462,12 @@ def test_features_that_do_not_fit_are_refused(change, error, message):
     refuses(error, message, lambda: model.fit(data()[0], **change), model)
 
 
+def test_features_of_all_users_are_too_many_for_new_ones():
+    model, _, F, _ = fitted(ImplicitALS)
+    refuses(ValueError, "user_features must have one row for each of the 2 new users, got 62 rows: leave out those of",
+            lambda: model.partial_fit(([60, 61], [0, 0]), user_features=np.vstack([F, F[:2]])), model)  # fmt: skip
+
+
 def test_models_without_features_say_so():
     R, F, _ = data()
     model = ImplicitALS(factors=3).fit(R)

@@ -10,8 +10,9 @@ import scipy.sparse as sp
 
 from alternant import EASE, ExplicitALS, ImplicitALS, Interactions
 from alternant._utils import mapped, tensor_file
+from alternant._utils.memory import parse_bytes
 from alternant.data.store import StoreError
-from alternant.models import _raw_ids
+from alternant.models import _memory, _raw_ids
 from alternant.models.als import explicit_objective, half_sweep, observed
 
 EVENTS = 4000
@@ -262,15 +263,25 @@ def test_other_models_learn_from_a_store_if_it_fits_in_memory(tmp_path, monkeypa
 
 
 @pytest.mark.parametrize(("limit", "message"), [
-    ("2 apples", "memory_limit must be a number of bytes, or a text such as"),
+    ("2 apples", "memory_limit must be a number of bytes, or a string such as"),
+    ("4i", "memory_limit must be a number of bytes"),
     (True, "memory_limit must be a number of bytes"),
     (0, "memory_limit must be a number of bytes"),
-    ("50MB", r"memory_limit is 50 MB, but this fit needs \d+ MB: raise it, or lower factors"),
+    ("50M", r"memory_limit is 50 MB, but this fit needs \d+ MB: raise it, or lower factors"),
 ])  # fmt: skip
 def test_limits_that_cannot_be_kept(tmp_path, limit, message):
     _, stored = both("ones", tmp_path)
     with pytest.raises(ValueError, match=message):
         ImplicitALS(factors=4).fit(stored, memory_limit=limit)
+
+
+def test_the_limit_that_an_error_names_is_enough(tmp_path):
+    for vectors in (0, 300_000, 894_700_000):  # which round up, down, and to the next unit
+        needed = _memory.FitMemory(entries=0, vectors=vectors, factors=10**13, files=True)
+        with pytest.raises(ValueError, match="this fit needs") as caught:
+            _memory.pool_for(10**8, needed, tmp_path)
+        named = str(caught.value).partition("needs ")[2].partition(":")[0]
+        assert isinstance(_memory.pool_for(parse_bytes("memory_limit", named), needed, tmp_path), mapped.FilePool)
 
 
 def test_what_a_store_does_not_offer(tmp_path):
@@ -282,6 +293,8 @@ def test_what_a_store_does_not_offer(tmp_path):
     with pytest.raises(ValueError, match="missing_value must be NaN if ratings are in a store"):
         ExplicitALS(factors=4, missing_value=0).fit(zeros)
     other = Interactions.from_batches([([1, 2], [3, 4])], store=tmp_path / "other")
+    with pytest.raises(TypeError, match=r"got str: pass Interactions.open\('.*other'\), as it is a store"):
+        ImplicitALS().fit(str(tmp_path / "other"))
     model = ImplicitALS(factors=2, iterations=1, warm_start=True).fit(other)
     more = Interactions.from_batches([([0, 1, 2], [3, 4, 4])], store=tmp_path / "more")
     with pytest.raises(ValueError, match="warm_start needs the users and items of the last fit"):
@@ -301,6 +314,16 @@ def test_a_full_disk_is_one_sentence(tmp_path, monkeypatch):
         pytest.skip("this system reserves no space for files")
     with pytest.raises(OSError, match=r"factors of .* can't be kept in .* \(the disk is full\): free some space"):
         ImplicitALS(factors=4).fit(stored)
+
+
+def test_no_space_for_temporary_files_is_no_fault_of_the_store(tmp_path, monkeypatch):
+    monkeypatch.setattr("os.access", lambda *_: False)
+    monkeypatch.setattr("tempfile.gettempdir", lambda: str(tmp_path / "gone"))
+    needed = _memory.FitMemory(entries=0, vectors=0, factors=10**9, files=True)
+    for pool, what in ((_memory.pool_for(10**9, needed, tmp_path), "factors"),
+                       (_memory.files_of_interactions(tmp_path), "interactions by block")):  # fmt: skip
+        with pytest.raises(OSError, match=rf"{what} of 4 MB can't be kept in '.*gone' \(.*\): set TMPDIR to a folder"):
+            pool.array((1000, 1000), np.dtype(np.float32))
 
 
 MEASURED = """

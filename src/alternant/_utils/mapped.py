@@ -21,6 +21,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from .memory import human_bytes
 from .pool import CACHE_LINE, Pool
 
 ENTRIES = 1 << 20  # of interactions, read at a time
@@ -103,9 +104,8 @@ class FilePool(Pool):
     scarce = True
 
     def __init__(
-        self, folder: str | os.PathLike[str], what: str = "factors",
-        way: str = "raise memory_limit so that they fit in memory",
-    ) -> None:  # fmt: skip
+        self, folder: str | os.PathLike[str], what: str = "factors", way: str = "raise memory_limit"
+    ) -> None:
         super().__init__()
         self._folder, self._what, self._way = Path(folder), what, way
 
@@ -128,7 +128,7 @@ class FilePool(Pool):
             reason, way = ("the disk is full", "free some space, or ") if full else (error.strerror, "")
             raise OSError(
                 error.errno,
-                f"{self._what} of {size / 1e9:.3g} GB can't be kept in {str(self._folder)!r} ({reason}): {way}"
+                f"{self._what} of {human_bytes(size)} can't be kept in {str(self._folder)!r} ({reason}): {way}"
                 f"{self._way}",
             ) from None
         return np.frombuffer(mapping, dtype).reshape(shape)

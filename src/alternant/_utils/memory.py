@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import operator
 import os
 import re
@@ -67,12 +68,12 @@ def _page_cache(folder: Path) -> int:
 
 
 def parse_bytes(name: str, size: Any) -> int | None:
-    """Return a number of bytes, given as such or as text: "4000000000", "4GB" (10^9) or "4GiB" (2^30)."""
+    """Return a number of bytes, given as such or as a string: "4000000000", "4GB" or "4G" (10^9), "4GiB" (2^30)."""
     if size is None:
         return None
     number: float | None = None
     if isinstance(size, str):
-        found = re.fullmatch(r"\s*([0-9]*\.?[0-9]+)\s*(?:([kmgt]?)(i?)b)?\s*", size.lower())
+        found = re.fullmatch(r"\s*([0-9]*\.?[0-9]+)\s*(?:([kmgt])(i?)b?|b)?\s*", size.lower())
         if found:
             base = 1024 if found[3] else 1000
             number = float(found[1]) * base ** " kmgt".index(found[2] or " ")
@@ -82,13 +83,19 @@ def parse_bytes(name: str, size: Any) -> int | None:
         with contextlib.suppress(TypeError):
             number = operator.index(size)
     if number is None or number < 1:
-        raise refusal(ValueError, f'{parameter(name)} must be a number of bytes, or a text such as "4GB", got {size!r}')
-    return int(number)
+        raise refusal(
+            ValueError,
+            f'{parameter(name)} must be a number of bytes, or a string such as "4GB" or "500M", got {size!r}',
+        )
+    return round(number)
 
 
-def human_bytes(size: float) -> str:
-    """Return a number of bytes with a unit and three digits."""
-    for unit, name in ((1e9, "GB"), (1e6, "MB"), (1e3, "kB")):
-        if size >= unit:
-            return f"{size / unit:.3g} {name}"
-    return f"{size:.0f} bytes"
+def human_bytes(size: float, *, up: bool = False) -> str:
+    """Return a number of bytes with a unit and three digits; `up`: rounded up, so that as a limit it is enough."""
+    whole = math.ceil(size)
+    step = 10 ** max(0, len(str(whole)) - 3)
+    whole = step * (-(-whole // step) if up else round(size / step))
+    for unit, name in ((1e12, "TB"), (1e9, "GB"), (1e6, "MB"), (1e3, "kB")):
+        if whole >= unit:
+            return f"{whole / unit:.12g} {name}"
+    return f"{whole} bytes"

@@ -98,7 +98,9 @@ def require_values(arguments: argparse.Namespace) -> None:
 
 
 def require_columns(arguments: argparse.Namespace) -> None:
-    """Raise unless the columns of a table are named."""
+    """Raise unless there is a table, and its columns are named."""
+    if not Path(arguments.file).exists():  # before questions about its columns
+        raise FileNotFoundError(f"there is no file or store {arguments.file!r}")
     missing = [f"--{name}" for name in ("user", "item") if getattr(arguments, name) is None]
     if missing:
         raise ValueError(f"{' and '.join(missing)} must name the columns of {arguments.file!r}: pass them")

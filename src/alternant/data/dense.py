@@ -9,6 +9,7 @@ import numpy as np
 import scipy
 from numpy.typing import NDArray
 
+from .store.store import MANIFEST
 from .validation import check_real, is_sparse, way_from_frame
 
 
@@ -41,7 +42,11 @@ def dense_table(name: str, table: Any, gap: float, gaps: str) -> NDArray[Any]:
         check_real(name, array.dtype)
     kind = "a SciPy sparse matrix or a table of numbers"
     if isinstance(table, (str, os.PathLike)):
-        raise TypeError(f"{name} must be {kind}, got {type(table).__name__}: Interactions.from_file reads files")
+        path = os.fsdecode(table)
+        way = "Interactions.from_file reads files"
+        if os.path.isfile(os.path.join(path, MANIFEST)):  # noqa: PTH113, PTH118 - False, whatever the text
+            way = f"pass Interactions.open({path!r}), as it is a store"
+        raise TypeError(f"{name} must be {kind}, got {type(table).__name__}: {way}")
     if array.dtype.kind == "O" and array.ndim:
         try:
             array = array.astype(np.float64)

@@ -193,10 +193,9 @@ class Evaluation(Displayed):
             columns = [f"{name}@{k}" for k in ks] if name not in self.means else [name]
             cells = [self._cell(column, wide) if column in self.means else "" for column in columns]
             lines.append("".join([f"{name.replace('_', ' '):17}", *(f"{cell:<{width}}" for cell in cells)]).rstrip())
-        lines.append(
-            f"{self.n_users_evaluated:,} users with {self.n_test_pairs:,} test interactions; "
-            f"{self.n_users_without_test:,} users have none"
-        )
+        evaluated, others = count(self.n_users_evaluated, "user"), count(self.n_users_without_test, "user")
+        verb = "has" if self.n_users_without_test == 1 else "have"
+        lines.append(f"{evaluated} with {count(self.n_test_pairs, 'test interaction')}; {others} {verb} none")
         return "\n".join(lines)
 
     def _with_interval(self, name: str) -> str:

@@ -112,7 +112,8 @@ class Checkpoint:
         arrays = snapshot.arrays
         header = (FORMAT_VERSION, self._fit, loop, snapshot.values, self._generator)
         strings = {name: json.dumps(value) for name, value in zip(PARTS, header, strict=True)}
-        with whole_file(self.path, "a checkpoint") as temporary:
+        kept = "the one before is kept, from which the same call resumes" if self.path.exists() else "nothing was saved"
+        with whole_file(self.path, "a checkpoint", kept) as temporary:
             tensor_file.write(temporary, arrays, strings | {"digest": _digest_of_file(strings, arrays)})
 
     def open(self, create: bool = False) -> None:

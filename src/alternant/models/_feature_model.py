@@ -11,7 +11,9 @@ from numpy.typing import NDArray
 from .._utils.threads import resolve_num_threads
 from ..data.csr import CSR
 from ..data.feature_matrix import check_features, encode
+from ..data.features import Features
 from ..data.ids import Ids
+from ..data.validation import shape_of
 from ._fold_in import FoldInModel
 from .als.fitted_prior import FittedPrior
 from .als.prior import FIRST_SWEEP, Prior
@@ -243,6 +245,12 @@ class FeatureModel(FoldInModel):
         for kind in ("user", "item"):
             name, new, ids = f"{kind}_features", change.new(kind), self._user_ids if kind == "user" else self._item_ids
             if features.get(name) is not None:
+                shape = () if isinstance(features[name], Features) else shape_of(features[name])
+                if self._prior(kind) is not None and len(shape) == 2 and shape[0] != len(new):
+                    raise ValueError(
+                        f"{name} must have one row for each of the {len(new)} new {kind}s, got {shape[0]} rows: leave "
+                        f"out those of {kind}s that the model has"
+                    )
                 wanted = None if ids is None else ids.values[new]
                 given[kind] = self._row_features(name, features[name], kind, len(new), wanted)
         return given

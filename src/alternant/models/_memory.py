@@ -78,22 +78,28 @@ def pool_for(limit: int | None, needed: FitMemory, folder: Path | None) -> Pool:
         most = needed.fixed > limit // 2
         side = f", of which factors that can't be in files take {human_bytes(needed.fixed)}" if most else ""
         raise ValueError(
-            f"memory_limit is {human_bytes(limit)}, but this fit needs {human_bytes(least)}{side}: raise it, or lower "
-            "factors"
+            f"memory_limit is {human_bytes(limit)}, but this fit needs {human_bytes(least, up=True)}{side}: raise "
+            "it, or lower factors"
         )
-    pool = FilePool(_writable(folder))
+    pool = _files(folder, "factors", "raise memory_limit so that they fit in memory")
     pool.scarce = least + needed.moved > limit
     return pool
 
 
 def files_of_interactions(folder: Path) -> FilePool:
     """Return the pool of what a fit computes from the interactions of a store."""
-    return FilePool(_writable(folder), "interactions by block", "move the store to a disk with more space")
+    return _files(folder, "interactions by block")
 
 
-def _writable(folder: Path | None) -> Path:
-    """Return the folder of a store or, if there is none to write to, that of temporary files."""
-    return folder if folder is not None and os.access(folder, os.W_OK) else Path(tempfile.gettempdir())
+def _files(folder: Path | None, what: str, way: str | None = None) -> FilePool:
+    """Return a pool of files in the folder of a store or, if there is none to write to, that of temporary files.
+
+    `way` tells what to do if there is no space for them, wherever they are; by default, it depends on the folder.
+    """
+    if folder is not None and os.access(folder, os.W_OK):
+        return FilePool(folder, what, way or "move the store to a disk with more space")
+    elsewhere = "set TMPDIR to a folder of a disk with space, before Python starts"
+    return FilePool(tempfile.gettempdir(), what, elsewhere if way is None else f"{elsewhere}, or {way}")
 
 
 def refuse_copy(rows: CSR, bytes_per_pair: int, what: str) -> None:

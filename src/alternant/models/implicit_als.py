@@ -295,10 +295,10 @@ class ImplicitALS(ImplicitModel):
         every : int
             With `checkpoint`: save it after this many iterations, and at the end.
         memory_limit : int or str, optional
-            The resident memory that the fit may take, in bytes or as text such as "4GB". If the factors do not fit,
-            they are kept in files, in the folder of the store or of temporary files; a limit that is too low for the
-            fixed side of a half-sweep is refused. The factors do not depend on it. Interactions take no memory if they
-            are in a store (`Interactions.from_parquet`).
+            The resident memory that the fit may take, in bytes or as a string such as "4GB" or "500M". If the factors
+            do not fit, they are kept in files, in the folder of the store or of temporary files; a limit that is too
+            low for the fixed side of a half-sweep is refused. The factors do not depend on it. Interactions take no
+            memory if they are in a store (`Interactions.from_parquet`).
 
         Returns
         -------

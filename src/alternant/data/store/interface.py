@@ -45,8 +45,8 @@ class FromStore(Guarded):
             repeated; a folder that holds the complete store of the same source is opened. By default, everything is
             read into memory.
         memory_limit : int or str, optional
-            The memory that the process may take in all while it reads, in bytes or as "4GB"; by default half of what is
-            available. The distinct ids have to fit in it. Without `store`, it is not used.
+            The memory that the process may take in all while it reads, in bytes or as a string such as "4GB" or "500M";
+            by default half of what is available. The distinct ids have to fit in it. Without `store`, it is not used.
 
         Raises
         ------

@@ -220,7 +220,7 @@ def _pieces(
         needed = events.rows[source] * plan.event_bytes * 2
         raise refusal(
             MemoryLimitError,
-            f"{parameter('memory_limit')} must be at least {human_bytes(work.base + needed)}, got "
+            f"{parameter('memory_limit')} must be at least {human_bytes(work.base + needed, up=True)}, got "
             f"{human_bytes(work.limit)}: one user and item have {events.rows[source]:,} events; raise it and repeat "
             "the call, which goes on where it stopped",
         )

@@ -67,7 +67,7 @@ class Work:
                 MemoryLimitError,
                 f"{parameter('memory_limit')} is {human_bytes(self.limit)}, but {human_bytes(needed)} are needed "
                 f"{what}, in addition to the {human_bytes(self.base)} that the process had before: raise it to "
-                f"{human_bytes(self.base + 2 * needed)}{then}",
+                f"{human_bytes(self.base + 2 * needed, up=True)}{then}",
             )
 
 
