@@ -120,7 +120,8 @@ class EpochModel(FoldInUsersModel):
         y : None
             Not used; present for compatibility with scikit-learn.
         validation : as `interactions`, of the same shape, optional
-            Held-out pairs on which the loss is measured after each epoch, instead of a random `validation_fraction`.
+            Held-out pairs on which the loss is measured after each epoch, instead of a random `validation_fraction`. If
+            these and `interactions` are in stores with the same users and items, they are read in parts, too.
         callback : callable, optional
             Called after each epoch with a `FitState`; the fit stops when it returns True.
         show_progress : bool, optional
@@ -132,7 +133,7 @@ class EpochModel(FoldInUsersModel):
         every : int
             With `checkpoint`: save it after this many epochs, and at the end.
         memory_limit : int or str, optional
-            The resident memory that the fit may take, in bytes or as text such as "4GB"; a limit that is too low is
+            The resident memory that the fit may take, in bytes or as a string such as "4GB"; a limit that is too low is
             refused before the fit. What does not fit is kept in files, in the folder of the store or of temporary
             files; the factors do not depend on it.
 

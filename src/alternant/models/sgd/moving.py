@@ -79,10 +79,7 @@ def _entries_of(call: Call, tasks: NDArray[np.int64]) -> Call:
 
 def reordered(part: NDArray[Any], places: NDArray[np.int64], pool: Pool | None = None) -> NDArray[Any]:
     """Return an array whose row `i` goes to ``places[i]``; it is read in order, and both may be in files."""
-    if part.ndim == 1:
-        out = np.empty(len(part), part.dtype)
-    else:
-        out = (pool or Pool()).array(part.shape, part.dtype)
+    out = np.empty(len(part), part.dtype) if part.ndim == 1 else (pool or Pool()).array(part.shape, part.dtype)
     for rows in row_blocks(len(part), part.strides[0] // part.itemsize, part.itemsize):  # biases may be a column
         out[places[rows]] = part[rows]
         release(part[rows], out)
