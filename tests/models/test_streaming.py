@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import scipy.sparse as sp
 
-from alternant import EASE, ExplicitALS, ImplicitALS, Interactions
+from alternant import EASE, ExplicitALS, ImplicitALS, Interactions, Popularity
 from alternant._utils import mapped, tensor_file
 from alternant._utils.memory import parse_bytes
 from alternant.data.store import StoreError
@@ -257,7 +257,9 @@ def test_other_models_learn_from_a_store_if_it_fits_in_memory(tmp_path, monkeypa
     memory, stored = both("ones", tmp_path)
     lists = [EASE().fit(one).recommend(memory.user_ids, 4) for one in (stored, memory)]
     np.testing.assert_array_equal(*(scores for _, scores in lists))
+    expected = Popularity(weighted=True).fit(memory)
     monkeypatch.setattr(_raw_ids, "available_bytes", lambda: 100)
+    np.testing.assert_array_equal(Popularity(weighted=True).fit(stored).item_factors, expected.item_factors)
     with pytest.raises(MemoryError, match=r"learns from interactions in memory.* reads the store in parts \(Implicit"):
         EASE().fit(stored)
 

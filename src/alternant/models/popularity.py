@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from .._utils.mapped import ENTRIES, release
 from ..data.csr import CSR
+from ..data.store import Store
 from ._base import FactorModel
 from ._sklearn import check_unused
 from ._traits import Traits
@@ -66,7 +68,7 @@ class Popularity(FactorModel):
         ----------
         interactions : Interactions, or sparse matrix or array, or dense array, shape (n_users, n_items)
             Sparse in any SciPy format; duplicates are summed into one interaction, stored zeros do not count. Dense,
-            including lists of lists, with 0 where there is no interaction.
+            including lists of lists, with 0 where there is no interaction. A store without zeros is read in parts.
         y : None
             Not used; present for compatibility with scikit-learn.
 
@@ -83,16 +85,27 @@ class Popularity(FactorModel):
         check_unused(y)
         backend = self._backend().name
         matrix, ids = self._matrix_and_ids(interactions)
-        user_items = self._check_rows("interactions", matrix, np.dtype(np.float64), copy=True)
+        if isinstance(matrix, Store):
+            matrix.verify()
+            user_items = matrix.users
+        else:
+            user_items = self._check_rows("interactions", matrix, np.dtype(np.float64), copy=True)
         self._assign(**self._counted(user_items), backend_=backend, **ids)
         return self
 
     def _counted(self, user_items: CSR) -> dict[str, Any]:
         n_users, n_items = user_items.shape
-        values = user_items.data if self.weighted else user_items.data > 0  # dislikes do not add to popularity
-        popularity = np.bincount(user_items.indices, values, minlength=n_items).astype(np.float64)
+        popularity = np.zeros(n_items)
+        for start in range(0, len(user_items.indices), ENTRIES):  # they may be in a store
+            items, values = (part[start : start + ENTRIES] for part in (user_items.indices, user_items.data))
+            # Dislikes do not add to popularity.
+            np.add.at(popularity, items, np.asarray(values if self.weighted else values > 0, np.float64))
+            release(items, values)
         factors = {"user_factors": np.ones((n_users, 1)), "item_factors": popularity[:, None]}
         return {**factors, "interactions_": user_items}
+
+    def _stored_matrix(self, store: Store) -> Any:
+        return super()._stored_matrix(store) if store.has_zeros else store  # which do not count
 
     def _learn_from(self, change: Change) -> None:
         self._assign(**self._counted(change.rows))
