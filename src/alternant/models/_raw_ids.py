@@ -24,7 +24,9 @@ if TYPE_CHECKING:
     from ._traits import Traits
 
 
-READ_IN_PARTS = ("ImplicitALS", "ExplicitALS", "BiasedMF", "CosineMF", "LogisticMF", "BPR", "ContrastiveMF", "Popularity")
+READ_IN_PARTS = (
+    "ImplicitALS", "ExplicitALS", "BiasedMF", "CosineMF", "LogisticMF", "BPR", "ContrastiveMF", "Popularity",
+)  # fmt: skip
 # Bytes of an interaction, while a model that is not fitted from a store learns from it.
 IN_MEMORY = 40
 

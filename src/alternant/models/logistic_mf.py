@@ -232,8 +232,8 @@ class LogisticMF(StochasticModel):
     def _targets(self, values: NDArray[Any], state: Mapping[str, Any]) -> NDArray[Any]:
         """Return the confidences, with the sign of the values."""
         r = np.abs(values)
-        r = np.log1p(r / self.epsilon) if self.weighting == "log" else r
-        with np.errstate(over="ignore"):
+        with np.errstate(over="ignore"):  # reported below
+            r = np.log1p(r / self.epsilon) if self.weighting == "log" else r
             confidence = np.asarray(self.alpha * r, values.dtype)
         if not np.isfinite(confidence).all():
             raise refusal(
