@@ -30,7 +30,9 @@ class ContrastiveTraining:
 
     backend: Backend
     model: ContrastiveMF
+    pool: FilePool | None
     users: NDArray[np.int64]
+    places: NDArray[np.int64] | None  # of the users, if their vectors are in files
     positives: Positives
     X: NDArray[Any]  # in a file if the model's factors are
     Y: NDArray[Any]
@@ -175,6 +177,11 @@ class ContrastiveTraining:
 
 class HeldOutPositives:
     """Held-out interactions, in the order of their users, with negatives that are drawn once."""
+
+    users: NDArray[np.int64]
+    positives: InFiles
+    weight: NDArray[np.float64]
+    negatives: NDArray[np.int32]
 
     def __init__(
         self, training: ContrastiveTraining, rows: CSR, rng: np.random.Generator, files: FilePool | None

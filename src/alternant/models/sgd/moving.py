@@ -24,7 +24,9 @@ if TYPE_CHECKING:
 class Moving:
     """Where the factors of an epoch are, and how much of a round is processed at a time."""
 
+    places: tuple[NDArray[np.int64], NDArray[np.int64]]
     files: FilePool | None  # None: all are in memory
+    num_threads: int
 
     def __init__(self, blocks: Blocks, files: FilePool | None, num_threads: int) -> None:
         self.places = np.argsort(blocks.row_order), np.argsort(blocks.column_order)

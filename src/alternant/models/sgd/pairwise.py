@@ -54,7 +54,9 @@ class PairwiseTraining:
     columns: NDArray[np.int64]
     edges: NDArray[np.int64]  # of the blocks of rows
     rounds: Rounds
+    nnz: int
     pairs: Pairs
+    of_users: FilePool | None
     popular: Popular | None
     rank_weight: NDArray[np.float64] | None
     sides: Sides

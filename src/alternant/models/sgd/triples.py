@@ -78,6 +78,9 @@ class Drawing(NamedTuple):
 class InMemory:
     """All triples in one call."""
 
+    indptr: NDArray[np.int64]
+    indices: NDArray[np.int32]
+
     def __init__(self, rows: CSR, row_order: NDArray[np.int64], column_order: NDArray[np.int64]) -> None:
         self.indptr, self.indices = _reordered(rows.indptr, rows.indices, row_order, positions(column_order))
 
@@ -102,13 +105,16 @@ class Written(NamedTuple):
 class InFiles:
     """The triples of a round in each call. Their files are written anew for each of so many `parts` of the pairs."""
 
+    indptr: NDArray[np.int64]
+    indices: NDArray[np.int32]
+
     def __init__(
         self, rows: CSR, row_order: NDArray[np.int64], column_order: NDArray[np.int64], parts: int,
         weight: DTypeLike | None, files: FilePool,
     ) -> None:  # fmt: skip
         nnz, integers = len(rows.indices), np.dtype(np.int32)
         self.indptr = np.concatenate([[0], np.cumsum(np.diff(rows.indptr)[row_order])])
-        self.indices: NDArray[np.int32] = files.array((nnz,), integers)
+        self.indices = files.array((nnz,), integers)
         places, of_rows = positions(column_order), positions(row_order)
         for begin, end in entry_ranges(rows.indptr, ORDERED_ENTRIES):
             entries = rows.indices[rows.indptr[begin] : rows.indptr[end]]
