@@ -13,14 +13,12 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from ..._utils.mapped import ENTRIES, entry_blocks, entry_ranges, is_mapped, prefetch, release
+from ..._utils.mapped import ENTRIES, entry_ranges, is_mapped, prefetch, release
 from ...data.csr import CSR
 from ...kernels import Batches
 from ...kernels import _checks as check
-from .stored import distinct_values, take_entries
 
 if TYPE_CHECKING:
-    from ..._utils.mapped import FilePool
     from ..._utils.pool import Pool
 
 # Multiply-adds of a call, between two checks for Ctrl-C: some tenths of a second.
@@ -174,22 +172,6 @@ class InFiles:
         entry_rows = np.repeat(np.arange(len(lengths), dtype=np.int32), lengths)[entries]
         batches = Batches(row_edges, column_edges, columns, starts, entries, entry_rows)
         return Call(indptr, indices, batches, order, rows)
-
-
-def positives_of(rows: CSR, dtype: np.dtype[Any], files: FilePool | None) -> CSR:
-    """Return the entries whose values, in this dtype, are above 0; with `files`, rows may be in a store."""
-
-    def keep(part: NDArray[Any]) -> NDArray[np.bool_]:
-        return np.asarray(np.asarray(part, dtype) > 0)
-
-    if files is None:
-        positive = keep(rows.data)
-        return rows if positive.all() else rows.filter(positive)
-    known = distinct_values(rows.data)
-    count = sum(int(np.count_nonzero(keep(part))) for part in entry_blocks(known))
-    if count == len(known):
-        return rows
-    return take_entries(rows, lambda part: keep(rows.data[part]), count, dtype, files)
 
 
 def gather(array: NDArray[Any], rows: list[slice]) -> NDArray[Any]:

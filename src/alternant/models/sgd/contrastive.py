@@ -14,8 +14,9 @@ from ...data.csr import CSR
 from ...kernels import Factors
 from .._checkpoint import Snapshot
 from .._fit_loop import Iteration
-from .batches import Call, Cost, InFiles, InMemory, Positives, gather, positives_of, put_back
+from .batches import Call, Cost, InFiles, InMemory, Positives, gather, put_back
 from .epochs import all_finite, warn_without_negatives
+from .stored import positive_pairs
 
 if TYPE_CHECKING:
     from ...kernels._registry import Backend
@@ -53,7 +54,7 @@ class ContrastiveTraining:
     ) -> None:  # fmt: skip
         self.model, self.backend = model, model._backend()
         self.pool = pool if isinstance(pool, FilePool) else None
-        positives = positives_of(train, np.dtype(model.dtype), files)
+        positives = positive_pairs(train, np.dtype(model.dtype), files)
         if len(positives.indices) == 0:
             raise ValueError("interactions must contain at least one value above 0, got none: only these are ranked")
         start = model._start(train.shape, rng, {}, self.pool) if given is None else given
@@ -151,7 +152,7 @@ class ContrastiveTraining:
         model, rate = self.model, self.model._learning_rate_at(epoch)
         with np.errstate(over="ignore", invalid="ignore"):  # reported below
             total = self._run(epoch, rate)
-        if not (np.isfinite(total) and all(map(_all_finite, (self.X, self.Y)))):
+        if not (np.isfinite(total) and all_finite(self.X) and all_finite(self.Y)):
             raise OverflowError(f"{type(model).__name__} overflows in epoch {epoch}: {model._remedy()}")
         users = self._of_all_users()
         items = np.empty_like(self.Y) if self.pool is None else self.pool.array(self.Y.shape, self.Y.dtype)
@@ -187,7 +188,7 @@ class HeldOutPositives:
         self, training: ContrastiveTraining, rows: CSR, rng: np.random.Generator, files: FilePool | None
     ) -> None:
         model = training.model
-        own = positives_of(rows, np.dtype(model.dtype), files)
+        own = positive_pairs(rows, np.dtype(model.dtype), files)
         if not len(own.indices):
             raise ValueError("validation must contain at least one value above 0, got none: only these are ranked")
         self.users, pool = np.flatnonzero(np.diff(own.indptr)), files or Pool()
@@ -260,12 +261,3 @@ def _sum_of_rows(vectors: NDArray[Any]) -> NDArray[np.float64]:
         total += vectors[rows].sum(axis=0, dtype=np.float64)
         release(vectors[rows])
     return total
-
-
-def _all_finite(vectors: NDArray[Any]) -> bool:
-    for rows in blocks_of(vectors):
-        finite = all_finite(vectors[rows])
-        release(vectors[rows])
-        if not finite:
-            return False
-    return True

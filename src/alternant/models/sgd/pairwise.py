@@ -22,8 +22,9 @@ from .epochs import all_finite, concatenate_columns, warn_without_negatives
 from .held_out import HeldOut
 from .moving import reordered
 from .penalty import squared_norms
+from .stored import positive_pairs
 from .trainer import WORK_PER_THREAD
-from .triples import Drawing, InFiles, InMemory, Pairs, positive_pairs
+from .triples import Drawing, InFiles, InMemory, Pairs
 
 if TYPE_CHECKING:
     from ...kernels import Rounds, Triples

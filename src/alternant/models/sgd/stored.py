@@ -49,6 +49,18 @@ def stored_rows(model: EpochModel, name: str, store: Store, files: FilePool) -> 
     return take_entries(rows, lambda part: _mask(model, rows.data[part]), known, dtype, files)
 
 
+def positive_pairs(rows: CSR, dtype: np.dtype[Any], files: FilePool | None) -> CSR:
+    """Return the pairs whose values, in this dtype, are above 0; in `files`, if some of a store are left out."""
+    known = distinct_values(rows.data)
+    count = sum(int(np.count_nonzero(_are_positive(part, dtype))) for part in entry_blocks(known))
+    if count == len(known):
+        return rows
+    if files is None:
+        return rows.filter(_are_positive(rows.data, dtype))
+    count *= len(rows.data) // len(known)
+    return take_entries(rows, lambda part: _are_positive(rows.data[part], dtype), count, dtype, files)
+
+
 def distinct_values(data: NDArray[Any]) -> NDArray[Any]:
     """Return the values, or only one of them if the array repeats it without taking space."""
     return data[:1] if data.strides == (0,) else data
@@ -75,6 +87,10 @@ def take_entries(
         release(rows.indices[entries], rows.data[entries], indices[part], data[part])
         end = part.stop
     return CSR(indptr, indices, data, rows.shape)
+
+
+def _are_positive(values: NDArray[Any], dtype: np.dtype[Any]) -> NDArray[np.bool_]:
+    return np.asarray(np.asarray(values, dtype) > 0)
 
 
 def _mask(model: EpochModel, values: NDArray[Any]) -> NDArray[np.bool_]:

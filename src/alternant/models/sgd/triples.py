@@ -15,11 +15,10 @@ import numpy as np
 import scipy
 from numpy.typing import NDArray
 
-from ..._utils.mapped import AROUND, ENTRIES, FilePool, entry_blocks, entry_ranges, prefetch, release
+from ..._utils.mapped import AROUND, ENTRIES, FilePool, entry_ranges, prefetch, release
 from ...data.csr import CSR
 from ...kernels import Adaptive, Popular, Rounds, Sides, Triples
 from ...kernels._grid import positions
-from .stored import distinct_values, take_entries
 
 if TYPE_CHECKING:
     from numpy.typing import DTypeLike
@@ -187,18 +186,6 @@ class InFiles:
         return arrays
 
 
-def positive_pairs(rows: CSR, dtype: np.dtype[Any], files: FilePool | None) -> CSR:
-    """Return the pairs whose values, in this dtype, are above 0; in `files`, if some of a store are left out."""
-    known = distinct_values(rows.data)
-    count = sum(int(np.count_nonzero(_positive(part, dtype))) for part in entry_blocks(known))
-    if count == len(known):
-        return rows
-    if files is None:
-        return rows.filter(_positive(rows.data, dtype))
-    count *= len(rows.data) // len(known)
-    return take_entries(rows, lambda part: _positive(rows.data[part], dtype), count, dtype, files)
-
-
 def positive_counts(rows: CSR) -> NDArray[np.int64]:
     """Count the values above 0 of each column; memory-mapped ones are read a part at a time."""
     n = rows.shape[1]
@@ -208,10 +195,6 @@ def positive_counts(rows: CSR) -> NDArray[np.int64]:
         counts += np.bincount(indices[data > 0], minlength=n)
         release(indices, data)
     return counts
-
-
-def _positive(values: NDArray[Any], dtype: np.dtype[Any]) -> NDArray[np.bool_]:
-    return np.asarray(np.asarray(values, dtype) > 0)
 
 
 def _reordered(
