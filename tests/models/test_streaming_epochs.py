@@ -331,6 +331,11 @@ if sys.argv[1] == "contrastive-mf":
     model.set_params(negatives=32)  # a quick fit
 needed = model.fit_memory(*stored.shape, stored.nnz)
 limit = needed.least if sys.argv[3] == "limit" else needed.in_memory - needed.entries
+if sys.argv[3] == "limit":  # interrupted, resumed, and begun with its own factors in a store that is opened again
+    model.fit(stored, memory_limit=limit, checkpoint=sys.argv[2] + "-state", callback=lambda state: True)
+    model.fit(stored, memory_limit=limit, checkpoint=sys.argv[2] + "-state")
+    stored = Interactions.open(sys.argv[2])
+    model.set_params(warm_start=True, epochs=1)
 model.fit(stored, memory_limit=limit)
 peak = next(int(line.split()[1]) for line in Path("/proc/self/status").read_text().splitlines() if "VmHWM" in line)
 print(peak * 1024, limit, needed.in_memory)
@@ -341,7 +346,10 @@ print(peak * 1024, limit, needed.in_memory)
 @pytest.mark.parametrize("name", ["biased-mf", "bpr", "cosine-mf", "logistic-mf", "contrastive-mf"])
 @pytest.mark.parametrize("way", ["store", "limit"])
 def test_resident_memory_stays_below_the_limit(tmp_path, monkeypatch, name, way):
-    """The lowest limits of ten million pairs: from a third to three quarters of what the fit takes in memory."""
+    """Ten million pairs: the lowest limits are 0.34 to 0.42 of what the fit takes in memory, a store 0.64 to 0.77.
+
+    `BPR`, which takes least in memory, has the highest of both.
+    """
     monkeypatch.undo()
     if not sys.platform.startswith("linux"):
         pytest.skip("resident memory is read from /proc, which only Linux has")
@@ -360,4 +368,4 @@ def test_resident_memory_stays_below_the_limit(tmp_path, monkeypatch, name, way)
     command = [sys.executable, "-c", MEASURED, name, str(tmp_path / "store"), way]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     peak, limit, in_memory = map(int, done.stdout.split())
-    assert peak < limit < (0.55 if way == "limit" else 0.8) * in_memory
+    assert peak < limit < (0.45 if way == "limit" else 0.78) * in_memory
