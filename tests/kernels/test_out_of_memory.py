@@ -73,6 +73,13 @@ def count_above(kernels, threads):
     return above, equal
 
 
+def score_all(kernels, threads):
+    rng = np.random.default_rng(0)
+    queries, items, out = rng.standard_normal((ROWS, 5)), rng.standard_normal((300, 5)), np.empty((ROWS, 300))
+    kernels.score_all(queries, items, out, threads)
+    return (out,)
+
+
 def top_k_sparse(kernels, threads):
     indptr, indices, values = np.arange(ROWS + 1) * 2, np.tile(np.array([3, 20], np.int32), ROWS), None
     ids, best = np.empty((ROWS, 4), np.int32), np.empty((ROWS, 4))
@@ -92,6 +99,7 @@ CALLS = {
     "top_k, few queries": lambda *given: top_k(*given, 20),
     "top_k, many queries": lambda *given: top_k(*given, 300),
     "count_above": count_above,
+    "score_all": score_all,
     "top_k_sparse": top_k_sparse,
 }
 

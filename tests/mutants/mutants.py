@@ -16,7 +16,7 @@ TESTS = {
     "als": ("tests/kernels/test_solve_rows.py", "tests/models/test_implicit_als.py", "tests/kernels/test_threads.py"),
     "nnls": ("tests/kernels/test_solve_rows_nonnegative.py",),
     "topk": ("tests/kernels/test_top_k.py", "tests/kernels/test_count_above.py"),
-    "ranks": ("tests/kernels/test_count_above.py",),
+    "ranks": ("tests/kernels/test_count_above.py", "tests/kernels/test_score_all.py"),
     "sparse": ("tests/kernels/test_top_k_sparse.py",),
     "dense": ("tests/kernels/test_dense.py", "tests/kernels/test_threads.py"),
     "sgd": ("tests/kernels/test_sgd.py", "tests/kernels/test_negatives.py", "tests/kernels/test_grid.py"),
@@ -198,6 +198,12 @@ MUTANTS = (
            "(const REAL *)counts->ascending + begin, 0,", "excluded items are counted"),
     cython("ranks-c-nan", "ranks_real.h", "values[c] = values[c] == values[c] ? values[c] : -(REAL)INFINITY;",
            "(void)values;", "NaN counts as high as it happens to compare"),
+    cython("ranks-c-pack-short", "ranks_real.h", "for (start = 0; start < f; start += LANES) {",
+           "for (start = 0; start + LANES <= f; start += LANES) {", "the last factors of packed items are missing"),
+    cython("ranks-c-one-query-short", "ranks_real.h", "for (first = 0; first < call->n; first += PAIRED) {",
+           "for (first = 0; first + PAIRED <= call->n; first += PAIRED) {", "the last items have no score"),
+    cython("ranks-c-block-of-the-first", "ranks_real.h", "memcpy(out + u * call->n + first, tile + (u - group)",
+           "memcpy(out + u * call->n + first, tile + 0 * (u - group)", "queries of a group share scores"),
     # --- dense products, native
     cython("dense-c-triangle-swapped", "dense_real.h", "p->triangle == LOWER_TRIANGLE ? 'U' : 'L'",
            "p->triangle == LOWER_TRIANGLE ? 'L' : 'U'", "lower and upper triangles are swapped"),
@@ -286,6 +292,8 @@ MUTANTS = (
           "excluded items are passed over"),
     numba("ranks-numba-equals", "ranks_numba.py", "out[at] == indices[target] else 1)",
           "out[at] == indices[target] else 0)", "a target counts itself among its equals"),
+    numba("ranks-numba-tile-width", "ranks_numba.py", "scores[u, start : start + width] = products[:width]",
+          "scores[u, start : start + width - 1] = products[: width - 1]", "the last score of a tile is missing"),
     numba("sgd-numba-no-barrier", "sgd_numba.py",
           "        for d in range(rounds):\n"
           "            parts = [(d, d + 1, *piece) for piece in pieces]\n"

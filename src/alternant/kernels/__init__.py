@@ -22,7 +22,7 @@ from .contrastive import contrastive_epoch
 from .dense import gramian, multiply, squared_norms
 from .nnls import solve_rows_nonnegative
 from .pairwise import draw_triples, pairwise_epoch
-from .ranks import count_above
+from .ranks import count_above, score_all
 from .sgd import biased_epoch, cosine_epoch, logistic_epoch, sort_into_blocks
 from .sparse import multiply_sparse, multiply_sparse_dense, top_k_sparse
 from .topk import score_pairs, top_k
@@ -56,6 +56,7 @@ __all__ = [
     "multiply_sparse_dense",
     "normal_products",
     "pairwise_epoch",
+    "score_all",
     "score_pairs",
     "set_backend",
     "solve_rows",

@@ -37,6 +37,7 @@ KERNELS = {
     "draw_triples": "pairwise",
     "pairwise_epoch": "pairwise",
     "count_above": "ranks",
+    "score_all": "ranks",
     "biased_epoch": "sgd",
     "cosine_epoch": "sgd",
     "logistic_epoch": "sgd",
@@ -82,6 +83,7 @@ class Backend:
         draw_triples: Final = staticmethod(pairwise.draw_triples)
         pairwise_epoch: Final = staticmethod(pairwise.pairwise_epoch)
         count_above: Final = staticmethod(ranks.count_above)
+        score_all: Final = staticmethod(ranks.score_all)
         biased_epoch: Final = staticmethod(sgd.biased_epoch)
         cosine_epoch: Final = staticmethod(sgd.cosine_epoch)
         logistic_epoch: Final = staticmethod(sgd.logistic_epoch)

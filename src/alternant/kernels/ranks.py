@@ -1,4 +1,4 @@
-"""The contract of computing ranks without sorting: `count_above`."""
+"""The contract of scores of all items, and of ranks without sorting: `score_all`, `count_above`."""
 
 from __future__ import annotations
 
@@ -57,3 +57,27 @@ def count_above(
     active_backend().count_above(
         queries, items, exclude, indptr, indices, out_above, out_equal, resolve_num_threads(num_threads)
     )
+
+
+def score_all(queries: Reals, items: Reals, out: Reals, num_threads: int | None = None) -> None:
+    """Compute the dot products of all queries with all items.
+
+    A score is summed in the dtype, in the order of the factors: bitwise identical for any number of threads and of
+    queries, and to what `top_k` returns.
+
+    Parameters
+    ----------
+    queries : array, shape (m, f)
+        One row per query.
+    items : array, shape (n, f)
+        One row per item.
+    out : array, shape (m, n)
+        Receives the scores.
+    num_threads : int, optional
+        Number of threads; by default, all available to the process.
+    """
+    dtype = check.floating("items", items)
+    m, f = check.matrix("queries", queries, dtype).shape
+    n = check.matrix("items", items, dtype, columns=f).shape[0]
+    check.output("out", out, dtype, (m, n))
+    active_backend().score_all(queries, items, out, resolve_num_threads(num_threads))

@@ -7,3 +7,4 @@ class Kernels:
 
     def __new__(cls, level: str) -> Self: ...
     count_above: Final = staticmethod(contract.count_above)
+    score_all: Final = staticmethod(contract.score_all)

@@ -28,6 +28,7 @@ cdef extern from "ranks.h" nogil:
     ctypedef struct ranks_table:
         bint (*score_lists[2])(const ranks_call *, const int64_t *, const void *, bint, void *) noexcept nogil
         bint (*count[2])(const ranks_call *, const ranks_counts *) noexcept nogil
+        bint (*score_all[2])(const ranks_call *, void *) noexcept nogil
 
     const ranks_table *ranks_table_of(const char *level)
 
@@ -93,6 +94,22 @@ cdef class Kernels:
         out_above[order] = above
         out_equal[order] = equal
         out_equal -= itself
+
+    def score_all(self, queries, items, out, num_threads=None):
+        """See `alternant.kernels.score_all`."""
+        if len(queries) == 0:
+            return
+        cdef Py_ssize_t size = real_size(items)
+        cdef ranks_call call
+        cdef bint no_memory
+        call.m, call.n, call.f = len(queries), len(items), items.shape[1]
+        call.queries, call.items = floats(queries, "queries", size), floats(items, "items", size)
+        call.threads = openmp_threads(num_threads, len(queries))
+        cdef void *scores = floats_out(out, "out", size)
+        with nogil:
+            no_memory = self.table.score_all[size == 8](&call, scores)
+        if no_memory:
+            raise out_of_memory(call.threads)
 
 
 def out_of_memory(int threads):

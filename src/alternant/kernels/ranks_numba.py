@@ -1,4 +1,4 @@
-r"""How many items score higher than given targets, compiled by Numba.
+r"""Scores of all items, and how many are higher than those of given targets, compiled by Numba.
 
 .. math:: \text{above}_{uj} = |\{i : q_u \cdot y_i > q_u \cdot y_j\}|
 
@@ -48,6 +48,31 @@ def count_above(
     )
 
 
+def score_all(
+    queries: NDArray[Any], items: NDArray[Any], out: NDArray[Any], num_threads: int | None = None
+) -> None:
+    """See `alternant.kernels.score_all`."""
+    threads, m = resolve_num_threads(num_threads), len(queries)
+    inputs, scores = constant(queries, items), out.view(np.ndarray)
+    map_parallel(
+        lambda start: _score_range(start, min(start + QUERIES, m), *inputs, scores), range(0, m, QUERIES), threads
+    )
+
+
+@entry_point
+def _score_range(begin, end, queries, items, scores):
+    """Score all items for the queries ``begin:end``."""
+    tile, products = np.zeros((queries.shape[1], TILE), items.dtype), np.empty(TILE, items.dtype)
+    for start in range(0, len(items), TILE):
+        width = min(TILE, len(items) - start)
+        for j in range(width):
+            for i in range(items.shape[1]):
+                tile[i, j] = items[start + j, i]
+        for u in range(begin, end):
+            _multiply(queries[u], tile, products)
+            scores[u, start : start + width] = products[:width]
+
+
 @entry_point
 def _count_range(begin, end, queries, items, excluded_indptr, excluded, indptr, indices, above, equal):
     """Count for the queries ``begin:end``: add all items tile by tile, then subtract the excluded ones."""
@@ -63,6 +88,7 @@ def _count_range(begin, end, queries, items, excluded_indptr, excluded, indptr, 
             width = min(TILE, b - start)
             _gather(items, indices, start, width, tile)
             _multiply(queries[u], tile, products)
+            _rank_nan_last(products)
             scores[start - first : start - first + width] = products[:width]
         order[a - first : b - first] = np.argsort(scores[a - first : b - first])
         scores[a - first : b - first] = scores[a - first : b - first][order[a - first : b - first]]
@@ -76,6 +102,7 @@ def _count_range(begin, end, queries, items, excluded_indptr, excluded, indptr, 
             a, b = indptr[u] - first, indptr[u + 1] - first
             if a < b:
                 _multiply(queries[u], tile, products)
+                _rank_nan_last(products)
                 _count(products[:width], scores[a:b], 1, counts[a:b], ties[a:b])
     for u in range(begin, end):
         a, b = indptr[u] - first, indptr[u + 1] - first
@@ -84,6 +111,7 @@ def _count_range(begin, end, queries, items, excluded_indptr, excluded, indptr, 
             width = min(TILE, stop - start)
             _gather(items, excluded, start, width, tile)
             _multiply(queries[u], tile, products)
+            _rank_nan_last(products)
             _count(products[:width], scores[a:b], -1, counts[a:b], ties[a:b])
         out = excluded[excluded_indptr[u] : stop]
         total = 0
@@ -104,13 +132,17 @@ def _gather(items, listed, start, width, tile):
 
 @_inner
 def _multiply(query, tile, products):
-    """Compute the products of a query with the items of a tile; NaN becomes -inf."""
+    """Compute the products of a query with the items of a tile."""
     for j in range(TILE):
         products[j] = 0
     for i in range(len(tile)):
         a = query[i]
         for j in range(TILE):
             products[j] = products[j] + a * tile[i, j]
+
+
+@_inner
+def _rank_nan_last(products):
     for j in range(TILE):
         if products[j] != products[j]:
             products[j] = -np.inf

@@ -1,4 +1,4 @@
-"""How many items score higher than given targets, in plain NumPy: compares all scores of a query with its targets.
+"""Scores of all items, and how many are higher than those of given targets, in plain NumPy, a query at a time.
 
 Cost of a query with t targets: ``n f`` for the scores and ``n t`` for the comparisons.
 """
@@ -39,3 +39,11 @@ def count_above(
         for e, target in enumerate(targets, part.start):
             out_above[e] = (others > scores[target]).sum()
             out_equal[e] = (others == scores[target]).sum() - counted[target]
+
+
+def score_all(
+    queries: NDArray[Any], items: NDArray[Any], out: NDArray[Any], num_threads: int | None = None  # noqa: ARG001
+) -> None:
+    """See `alternant.kernels.score_all`."""
+    for u in range(len(queries)):
+        np.einsum("if,f->i", items, queries[u], out=out[u])

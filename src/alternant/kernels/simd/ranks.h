@@ -28,6 +28,8 @@ typedef struct {
     int (*score_lists[2])(const ranks_call *, const int64_t *indptr, const void *indices, int int64_indices,
                           void *scores);
     int (*count[2])(const ranks_call *, const ranks_counts *);
+    /* Fills `out`, m x n, with the scores of all items. */
+    int (*score_all[2])(const ranks_call *, void *out);
 } ranks_table;
 
 ALTERNANT_TABLES(ranks)

@@ -13,6 +13,18 @@ ALTERNANT_INLINE void NAME(pack_column)(ptrdiff_t f, const REAL *item, ptrdiff_t
     for (k = 0; k < f; k++) packed[k * ITEM_TILE + c] = item[k];
 }
 
+/* The same for `width` adjacent items. A few factors at a time, so that the rows written to stay in the L1 cache. */
+ALTERNANT_FUNCTION void NAME(pack_tile)(ptrdiff_t f, const REAL *ALTERNANT_RESTRICT items, ptrdiff_t width,
+                                        REAL *ALTERNANT_RESTRICT packed)
+{
+    ptrdiff_t start, c, k;
+    for (start = 0; start < f; start += LANES) {
+        const ptrdiff_t stop = smaller(start + LANES, f);
+        for (c = 0; c < width; c++)
+            for (k = start; k < stop; k++) packed[k * ITEM_TILE + c] = items[c * f + k];
+    }
+}
+
 /* NaN ranks behind everything. */
 ALTERNANT_INLINE void NAME(replace_nan)(ptrdiff_t width, REAL *values)
 {
@@ -91,10 +103,10 @@ ALTERNANT_FUNCTION void NAME(count_block)(const ranks_call *call, const ranks_co
     const int64_t *const indptr = counts->indptr;
     REAL *const tile = packed + f * ITEM_TILE;
     const REAL *q[QUERY_GROUP];
-    ptrdiff_t first, c, g, group, u;
+    ptrdiff_t first, g, group, u;
     for (first = 0; first < call->n; first += ITEM_TILE) {
         const ptrdiff_t width = smaller(ITEM_TILE, call->n - first);
-        for (c = 0; c < width; c++) NAME(pack_column)(f, (const REAL *)call->items + (first + c) * f, c, packed);
+        NAME(pack_tile)(f, (const REAL *)call->items + first * f, width, packed);
         for (group = start; group < stop; group += QUERY_GROUP) {
             for (g = 0; g < QUERY_GROUP; g++) q[g] = (const REAL *)call->queries + smaller(group + g, stop - 1) * f;
             NAME(scores)(f, ITEM_TILE, ITEM_TILE, q[0], q[1], q[2], q[3], packed, tile);
@@ -146,6 +158,73 @@ static int NAME(count)(const ranks_call *call, const ranks_counts *counts)
             if (scratch == NULL || counts->indptr[start] == counts->indptr[stop]) continue;
             NAME(count_block)(call, counts, start, stop, (REAL *)scratch);
             for (u = start; u < stop; u++) NAME(finish_query)(counts, u);
+        }
+        alternant_scratch_free(base);
+    }
+    return no_memory;
+}
+
+/* The scores of the queries from `start` up to `stop` with all items. */
+ALTERNANT_FUNCTION void NAME(score_block)(const ranks_call *call, ptrdiff_t start, ptrdiff_t stop, REAL *packed,
+                                          REAL *out)
+{
+    const ptrdiff_t f = call->f;
+    REAL *const tile = packed + f * ITEM_TILE;
+    const REAL *q[QUERY_GROUP];
+    ptrdiff_t first, g, group, u;
+    for (first = 0; first < call->n; first += ITEM_TILE) {
+        const ptrdiff_t width = smaller(ITEM_TILE, call->n - first);
+        NAME(pack_tile)(f, (const REAL *)call->items + first * f, width, packed);
+        for (group = start; group < stop; group += QUERY_GROUP) {
+            for (g = 0; g < QUERY_GROUP; g++) q[g] = (const REAL *)call->queries + smaller(group + g, stop - 1) * f;
+            NAME(scores)(f, ITEM_TILE, ITEM_TILE, q[0], q[1], q[2], q[3], packed, tile);
+            for (u = group; u < smaller(group + QUERY_GROUP, stop); u++)
+                memcpy(out + u * call->n + first, tile + (u - group) * ITEM_TILE, width * sizeof(REAL));
+        }
+    }
+}
+
+/* The scores of one query with all items, which are too many to be packed for it. */
+ALTERNANT_FUNCTION void NAME(score_one)(const ranks_call *call, ptrdiff_t u, REAL *out)
+{
+    const ptrdiff_t f = call->f;
+    const REAL *const query = (const REAL *)call->queries + u * f, *const items = (const REAL *)call->items;
+    const REAL *q[PAIRED], *y[PAIRED];
+    REAL scores[PAIRED];
+    ptrdiff_t first, h;
+    for (h = 0; h < PAIRED; h++) q[h] = query;
+    for (first = 0; first < call->n; first += PAIRED) {
+        const ptrdiff_t width = smaller(PAIRED, call->n - first);
+        for (h = 0; h < PAIRED; h++) y[h] = items + (first + smaller(h, width - 1)) * f;
+        NAME(paired_scores)(f, q, y, scores);
+        memcpy(out + u * call->n + first, scores, width * sizeof(REAL));
+    }
+}
+
+static int NAME(score_all)(const ranks_call *call, void *out)
+{
+    const ptrdiff_t m = call->m;
+    const ptrdiff_t share = smaller(QUERY_BLOCK, larger(QUERY_GROUP, m / call->threads));
+    const ptrdiff_t blocks = (m + share - 1) / share;
+    int no_memory = 0;
+#ifdef _OPENMP
+#  pragma omp parallel num_threads(call->threads) reduction(| : no_memory)
+#endif
+    {
+        void *base;
+        char *const scratch = alternant_scratch(NAME(tile_bytes)(call->f), &base);
+        ptrdiff_t block;
+        no_memory |= scratch == NULL;
+#ifdef _OPENMP
+#  pragma omp for schedule(dynamic, 1)
+#endif
+        for (block = 0; block < blocks; block++) {
+            const ptrdiff_t start = block * share, stop = smaller(start + share, m);
+            ptrdiff_t u;
+            if (scratch == NULL) continue;
+            if (stop - start < QUERY_GROUP)
+                for (u = start; u < stop; u++) NAME(score_one)(call, u, (REAL *)out);
+            else NAME(score_block)(call, start, stop, (REAL *)scratch, (REAL *)out);
         }
         alternant_scratch_free(base);
     }
