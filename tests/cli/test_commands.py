@@ -261,7 +261,7 @@ def test_similar_and_explain(run, folder):
     assert run("fit", "ratings.csv", *TABLE, "--model", "popularity", "-o", "p.safetensors")[0] == 0
     code, _, err = run("explain", "p.safetensors", "--user", 1, "--item", item)
     assert code == 1
-    said = "'p.safetensors' holds Popularity, which can't explain scores: EASE, ImplicitALS and ItemKNN can"
+    said = "'p.safetensors' holds Popularity, which can't explain scores: Blend, EASE, ImplicitALS and ItemKNN can"
     assert err == f"alternant: error: {said}\n"
 
 

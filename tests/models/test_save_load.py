@@ -463,10 +463,10 @@ def test_rewriting_alone_does_no_harm(tmp_path, whole):
     assert_same(ImplicitALS.load(tmp_path / "m", mmap=True), ImplicitALS.load(tmp_path / "whole"))
 
 
-@pytest.mark.parametrize("version", ["6", "10", "9" * 30])
+@pytest.mark.parametrize("version", ["7", "10", "9" * 30])
 def test_a_newer_format_is_refused_with_the_advice_to_upgrade(tmp_path, whole, version):
     rewrite(whole, tmp_path / "m", alternant=version)
-    refused(tmp_path / "m", f"has format {version}, but this version of alternant reads formats up to 5: upgrade")
+    refused(tmp_path / "m", f"has format {version}, but this version of alternant reads formats up to 6: upgrade")
 
 
 def test_a_model_of_another_class_is_refused_with_the_right_one(tmp_path, whole):

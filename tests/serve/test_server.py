@@ -237,7 +237,7 @@ def test_requests_at_the_same_time_get_their_own_answers(ask, model):
 
 def test_models_that_cannot_explain_or_do_not_know_histories_say_so(tmp_path):
     fitted, titles = small_model(BPR(factors=2, epochs=1, random_state=0))
-    with pytest.raises(ValueError, match="BPR can't explain scores: models that can are EASE"):
+    with pytest.raises(ValueError, match="BPR can't explain scores: models that can are Blend, EASE"):
         Catalogue(fitted, titles).explain("user 1", [], "id&1")
     assert len(Catalogue(fitted).recommend(None, ["id&1"], 3)["items"]) == 3
     fitted, _ = small_model(EASE())

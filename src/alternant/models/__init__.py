@@ -9,6 +9,7 @@ from ._traits import Traits
 from .als.explanation import Explanation
 from .als.problems import SingularRowError
 from .biased_mf import BiasedMF
+from .blend import Blend
 from .bpr import BPR
 from .contrastive_mf import ContrastiveMF
 from .cosine_mf import CosineMF
@@ -22,6 +23,7 @@ from .popularity import Popularity
 __all__ = [
     "BPR",
     "BiasedMF",
+    "Blend",
     "ContrastiveMF",
     "CosineMF",
     "EASE",

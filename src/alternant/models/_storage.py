@@ -8,9 +8,11 @@ its text; those of a store that are strings, since version 5, as `user_ids_utf8`
 and `user_ids_offsets`, where each of them begins and the last one ends), the degrees of the fit (`user_degrees`,
 `item_degrees`, since version 2, with their exponents as ``degrees`` in the header), `item_counts` (the number of
 interactions of each item, if the interactions themselves are left out) and, since version 3, what was learned from
-features (`user_features_weights` and so on; see `_prior_storage`). A model is written as the oldest version that can
-hold it. The header's ``__metadata__`` contains ``alternant`` (the version of the format), ``model`` (the class),
-``parameters`` and ``state`` (both JSON), and ``library`` (of the data frame the model was fitted on).
+features (`user_features_weights` and so on; see `_prior_storage`). A `Blend`, since version 6, has no factors but the
+tensors of its models, whose names begin with ``0.``, ``1.`` and so on, and their headers as ``parts`` in its own. A
+model is written as the oldest version that can hold it. The header's ``__metadata__`` contains ``alternant`` (the
+version of the format), ``model`` (the class), ``parameters`` and ``state`` (both JSON), and ``library`` (of the data
+frame the model was fitted on).
 """
 
 from __future__ import annotations
@@ -39,7 +41,8 @@ from ._fit_loop import freeze
 from ._prior_storage import names_of, pack_priors, unpack_prior
 from .als.degrees import Degrees, typical
 
-FORMAT_VERSION = WITH_TEXTS = 5
+FORMAT_VERSION = WITH_PARTS = 6
+WITH_TEXTS = 5
 WITH_TYPED_IDS = 4
 WITH_FEATURES = 3
 WITHOUT_FEATURES = 2
@@ -67,8 +70,18 @@ class ModelFileError(ValueError):
 
 def save(model: Any, path: str | os.PathLike[str], interactions: bool) -> None:
     """Write a fitted model; see `FactorModel.save`."""
+    tensors, metadata = _pack(model, interactions)
+    with whole_file(path, "a model") as temporary:
+        tensor_file.write(temporary, tensors, metadata)
+
+
+def _pack(model: Any, interactions: bool) -> tuple[dict[str, NDArray[Any]], dict[str, str]]:
+    """Return the tensors and the header of a fitted model."""
     users, items = model._factors()
-    tensors = _pack_factors(users, items)
+    parts = [_pack(part, interactions=False) for part in getattr(model, "models_", ())]
+    tensors = {} if parts else _pack_factors(users, items)
+    for number, (own, _) in enumerate(parts):
+        tensors |= {f"{number}.{name}": tensor for name, tensor in own.items()}
     csr = getattr(model, "interactions_", None)  # missing if factors were set by hand
     rows = len(users), len(items)
     if interactions and csr is not None:
@@ -96,10 +109,9 @@ def save(model: Any, path: str | os.PathLike[str], interactions: bool) -> None:
         tensors |= {"user_degrees": degrees.users, "item_degrees": degrees.items}
     of_features, features = pack_priors(model)
     tensors |= of_features
+    needs = {WITH_PARTS: parts, WITH_TEXTS: texts, WITH_TYPED_IDS: typed, WITH_FEATURES: features}
     metadata = {
-        "alternant": str(
-            WITH_TEXTS if texts else WITH_TYPED_IDS if typed else WITH_FEATURES if features else WITHOUT_FEATURES
-        ),
+        "alternant": str(next((version for version, needed in needs.items() if needed), WITHOUT_FEATURES)),
         "model": type(model).__name__,
         "parameters": json.dumps({name: _plain(value) for name, value in model.get_params().items()}),
         "state": json.dumps({name: getattr(model, name) for name in _state_names(model) if hasattr(model, name)}),
@@ -112,8 +124,9 @@ def save(model: Any, path: str | os.PathLike[str], interactions: bool) -> None:
         )
     if features:
         metadata["features"] = json.dumps(features)
-    with whole_file(path, "a model") as temporary:
-        tensor_file.write(temporary, tensors, metadata)
+    if parts:
+        metadata["parts"] = json.dumps([own for _, own in parts])
+    return tensors, metadata
 
 
 def load(cls: Any, path: str | os.PathLike[str], mmap: bool) -> Any:
@@ -150,20 +163,28 @@ def _check_version(path: Path, metadata: dict[str, str]) -> None:
 
 
 def _find_class(cls: Any, path: Path, name: str) -> Any:
-    pending, known = [cls], {}
-    while pending:
-        candidate = pending.pop()
-        known[candidate.__name__] = candidate
-        pending += candidate.__subclasses__()
+    known = _subclasses(cls)
     if name not in known:
         raise ModelFileError(f"{str(path)!r} holds a model of class {name}, not {cls.__name__}: call {name}.load")
     return known[name]
 
 
+def _subclasses(cls: Any) -> dict[str, Any]:
+    """Return a class and all that are derived from it, by name."""
+    pending, known = [cls], {}
+    while pending:
+        candidate = pending.pop()
+        known[candidate.__name__] = candidate
+        pending += candidate.__subclasses__()
+    return known
+
+
 def _restore(cls: Any, metadata: dict[str, str], tensors: dict[str, NDArray[Any]]) -> Any:
     """Build the model, refusing inconsistent tensors: kernels do not check the arrays of a model again."""
+    parts = _restore_parts(metadata, tensors)
+    tensors = {name: tensor for name, tensor in tensors.items() if not parts or not name[0].isdecimal()}
     items_of = _SPARSE_ITEMS if _SPARSE_ITEMS & tensors.keys() else _DENSE_ITEMS
-    sides = _SPARSE_USERS | items_of if _SPARSE_USERS & tensors.keys() else _FACTORS
+    sides = set() if parts else _SPARSE_USERS | items_of if _SPARSE_USERS & tensors.keys() else _FACTORS
     texts = _TEXTS["user"] | _TEXTS["item"]
     optional = _INTERACTIONS | _IDS | texts | _DEGREES | _COUNTS | names_of("user") | names_of("item")
     unexpected = tensors.keys() - sides - optional
@@ -173,14 +194,17 @@ def _restore(cls: Any, metadata: dict[str, str], tensors: dict[str, NDArray[Any]
     if unexpected or missing:
         raise KeyError(*sorted(missing), *sorted(unexpected))
     parameters = json.loads(metadata["parameters"])
+    if parts and not isinstance(parameters["models"], str):
+        parameters["models"] = [type(part)(**part.get_params()) for part in parts]
     model = cls(**{name: tuple(value) if isinstance(value, list) else value for name, value in parameters.items()})
     model._restore_nan()
-    users, items = _unpack_factors(tensors)
+    users, items = model._stacks_of(parts) if parts else _unpack_factors(tensors)
     if users.ndim != 2 or items.ndim != 2 or users.shape[1] != items.shape[1] or users.dtype != items.dtype:
         raise ValueError(f"factors of shapes {users.shape} and {items.shape}")
-    if users.dtype not in (np.float32, np.float64) or not (_is_finite(users) and _is_finite(items)):
+    both = {} if parts else {"user_factors": users, "item_factors": items}
+    if users.dtype not in (np.float32, np.float64) or not all(map(_is_finite, both.values())):
         raise ValueError("factors that are not finite floating-point numbers")
-    state: dict[str, Any] = {"user_factors": users, "item_factors": items, "interactions_": None, "partial_share_": 0.0}
+    state: dict[str, Any] = {**both, "interactions_": None, "partial_share_": 0.0}
     if "indptr" in tensors:
         csr = CSR(tensors["indptr"], tensors["indices"], tensors["values"], tuple(tensors["shape"].tolist()))
         _check_csr(csr, len(users), len(items))
@@ -203,12 +227,28 @@ def _restore(cls: Any, metadata: dict[str, str], tensors: dict[str, NDArray[Any]
             raise ValueError("numbers of interactions that do not fit the factors")
         state["_kept_item_counts"] = counts
     state["_library"] = metadata.get("library")
-    for array in (users, items):
+    for array in both.values():
         freeze(array)
     fitted = dict(json.loads(metadata["state"]))
+    if parts:
+        state |= model._of_parts(parts, state["interactions_"], fitted)
     for name, value in (state | {name: fitted[name] for name in _state_names(cls) if name in fitted}).items():
         setattr(model, name, tuple(value) if isinstance(value, list) else value)
     return model
+
+
+def _restore_parts(metadata: dict[str, str], tensors: dict[str, NDArray[Any]]) -> list[Any]:
+    """Build the models of a blend."""
+    if "parts" not in metadata:
+        return []
+    from ._base import FactorModel  # which imports this file
+
+    known, parts = _subclasses(FactorModel), []
+    for number, about in enumerate(json.loads(metadata["parts"])):
+        start = f"{number}."
+        own = {name.removeprefix(start): tensor for name, tensor in tensors.items() if name.startswith(start)}
+        parts.append(_restore(known[about["model"]], about, own))
+    return parts
 
 
 def _state_names(model: Any) -> tuple[str, ...]:

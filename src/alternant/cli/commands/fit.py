@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import inspect
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -71,7 +72,7 @@ def run(arguments: argparse.Namespace) -> None:
         raise ValueError(f"--model {arguments.model} has no features: choose implicit-als or explicit-als")
     options = dict(features)
     if arguments.checkpoint is not None:
-        if not hasattr(model, "random_state"):
+        if "checkpoint" not in inspect.signature(model.fit).parameters:
             raise ValueError(f"--model {arguments.model} has no iterations to save: leave out --checkpoint")
         folder = Path(arguments.checkpoint).resolve()
         if target.resolve() == folder or target.resolve().parent == folder:

@@ -25,11 +25,13 @@ class Explanation(NamedTuple):
     items : array
         The ids of the items in the user's history, by descending contribution.
     contributions : float64 array
-        The contribution of each of these items; they sum to the score (for `EASE`, together with `remainder`).
+        The contribution of each of these items; they sum to the score (for `EASE` and `Blend`, with
+        `remainder`).
     remainder : float
         The part of the score that is due to the user's factors not solving the user's problem exactly (the solver's
         tolerance, and item factors newer than the user's). It is distributed over `contributions` in proportion to
-        their absolute values. For `EASE`, the part that is the same for every user, which is not distributed.
+        their absolute values. For `EASE` and `Blend`, the part that does not depend on the
+        history, which is not distributed.
     features : float
         The share of the user's features: what the prior mean that they imply, multiplied by lambda, contributes. 0 for
         a model without features of users.

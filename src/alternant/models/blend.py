@@ -1,0 +1,319 @@
+"""Blend: the scores of several models, added with weights that held-out interactions choose."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Any, ClassVar, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .._utils.messages import parameter, refusal
+from .._utils.threads import resolve_num_threads
+from .._utils.validation import check_number, random_generator
+from ..data.csr import CSR
+from ._blend_weights import REPEATS, SCALED, USERS, K, hold_out, ndcg, simplex
+from ._blended import BlendedModel, scores_of, share
+from ._memory import FitMemory
+from ._parameters import AUTO, Rule
+from ._sklearn import check_unused
+from ._traits import Traits
+from .ease import EASE
+from .implicit_als import ImplicitALS
+from .item_knn import ItemKNN
+
+if TYPE_CHECKING:
+    from .._typing import Auto, BackendName, Rated, Seed
+    from ._base import FactorModel
+
+EASE_ITEMS = 5000  # of a catalogue for which EASE takes seconds
+MOST_MODELS = 4
+BLOCK = 1 << 21  # scores that are computed at a time to choose weights
+SHARED = ("random_state", "num_threads", "backend")  # by models that say nothing else
+
+
+class Blend(BlendedModel):
+    r"""The scores of several models, added with weights that held-out interactions choose.
+
+    With :math:`s_m(u, i)` the score of model m and :math:`\sigma_m` the standard deviation of a user's scores by it,
+    averaged over users, the score of a pair is
+
+    .. math:: \sum_m w_m \frac{s_m(u, i)}{\sigma_m}, \qquad w_m \ge 0, \quad \sum_m w_m = 1
+
+    Models err on different items: factors know what many users have in common, and weights between items know which
+    two items go together. On all data sets tried, lists of the two together are at least as good as those of either
+    one, and much better where the catalogue is large (docs/models/blend.md).
+
+    A fit holds out a fifth of the interactions of up to 2,000 users, fits the models on the rest, chooses the weights
+    with the best NDCG@20 on what was held out, and fits the models again on all interactions: it takes twice the time
+    of the models. Fits of equal input with the same `random_state` are bit-identical on any number of threads.
+
+    Similar items and users are those of the first model.
+
+    Parameters
+    ----------
+    models : list of 2 to 4 models of implicit feedback, or "auto"
+        The models to blend. They are copied, not fitted themselves. ``"auto"``: an `ImplicitALS`, and an `EASE` if
+        there are up to 5,000 items, else an `ItemKNN`.
+    weights : "auto" or sequence of floats
+        w, one for each model, 0 or more; they are scaled to a sum of 1.
+    factors : int
+        Factors of the `ImplicitALS`, if `models` is "auto".
+    random_state : int, numpy.random.Generator, numpy.random.RandomState or None
+        Seed of what is held out, and of models that have none of their own.
+    num_threads : int or None
+        Number of threads, of models that say nothing else, too; None uses all that are available to the process.
+    backend : {"auto", "cython", "numba", "numpy"}
+        The same; ``"auto"`` follows `alternant.set_backend` and ``ALTERNANT_BACKEND``.
+
+    Attributes
+    ----------
+    models_ : tuple of models
+        The fitted models, without ids of their own.
+    weights_ : tuple of float
+        w of the fit.
+    scales_ : tuple of float
+        The standard deviations.
+    user_factors, item_factors : Stack
+        The factors of the models side by side. `numpy.asarray` returns vectors whose inner products are the scores.
+    interactions_ : CSR
+        The interactions of the fit.
+    backend_ : str
+        The backend selected during the fit.
+
+    References
+    ----------
+    A. Töscher, M. Jahrer, R. Bell, "The BigChaos Solution to the Netflix Grand Prize", 2009. Y. Shen et al., "How
+    Powerful is Graph Convolution for Recommendation?", CIKM 2021, which adds the cosines of items to a low-rank filter.
+
+    Examples
+    --------
+    >>> from alternant import BPR, Blend, ImplicitALS, ItemKNN
+    >>> model = Blend([ImplicitALS(factors=256), ItemKNN(neighbours=200), BPR()], random_state=0)
+    """
+
+    traits: ClassVar[Traits] = Traits(
+        "implicit", "clicks, plays, purchases: the best lists, in twice the time", "weighted sum of other models"
+    )
+    _rules: ClassVar[dict[str, Rule]] = {
+        "models": lambda name, value: _check_models(name, value),
+        "weights": lambda name, value: _check_weights(name, value),
+    }
+    _fitted_state = ("weights_", "scales_", "backend_")
+
+    backend_: str
+
+    def __init__(
+        self,
+        models: Sequence[FactorModel] | Auto = "auto",
+        *,
+        weights: Sequence[float] | Auto = "auto",
+        factors: int = 64,
+        random_state: Seed = None,
+        num_threads: int | None = None,
+        backend: BackendName = "auto",
+    ) -> None:
+        self.models = models
+        self.weights = weights
+        self.factors = factors
+        self.random_state = random_state
+        self.num_threads = num_threads
+        self.backend = backend
+        self._check_params()
+
+    def _check_params(self) -> None:
+        super()._check_params()
+        count = 2 if isinstance(self.models, str) else len(self.models)
+        if not isinstance(self.weights, str) and len(self.weights) != count:
+            raise refusal(
+                ValueError,
+                f"{parameter('weights')} must have one number for each of {count} models, got {len(self.weights)}",
+            )
+
+    def fit(self, interactions: Rated, y: Any = None, *, show_progress: bool | None = None) -> Self:
+        """Fit the models and choose their weights.
+
+        Parameters
+        ----------
+        interactions : Interactions, or sparse matrix or array, or dense array, shape (n_users, n_items)
+            The value r of every observed pair. Sparse in any SciPy format, whose duplicates are summed and stored zeros
+            ignored; dense, including lists of lists, with 0 where there is no interaction.
+        y : None
+            Not used; present for compatibility with scikit-learn.
+        show_progress : bool, optional
+            Whether models fitted by iterations show a progress bar on stderr. By default, only on a terminal.
+
+        Returns
+        -------
+        self
+
+        Raises
+        ------
+        TypeError, ValueError, OverflowError, MemoryError
+            If the input or a parameter is invalid, or a model can't be fitted; the blend is left unchanged.
+        """
+        self._check_params()
+        check_unused(y)
+        backend = self._backend().name
+        matrix, ids = self._matrix_and_ids(interactions)
+        unfitted = self._unfitted(np.shape(matrix)[1] if np.ndim(matrix) == 2 else 0)
+        rows = self._check_rows("interactions", matrix, _dtype(unfitted), copy=True)
+        generator = random_generator(self.random_state)
+        chosen = self.weights
+        if isinstance(chosen, str):
+            chosen = self._chosen_weights(unfitted, rows, generator, show_progress)
+        total = sum(chosen)
+        fitted = _fit(unfitted, rows, show_progress)
+        users = np.sort(generator.permutation(rows.shape[0])[:SCALED])
+        scales = self._scales(fitted, users)
+        self._assign(
+            models_=fitted, weights_=tuple(float(one / total) for one in chosen), scales_=scales, backend_=backend,
+            interactions_=rows, **ids,
+        )  # fmt: skip
+        return self
+
+    def _unfitted(self, n_items: int) -> tuple[Any, ...]:
+        """Return the models to fit, with the seed, threads and backend of the blend where they have none."""
+        given: Any = self.models
+        if isinstance(given, str):
+            given = ImplicitALS(factors=self.factors), EASE() if n_items <= EASE_ITEMS else ItemKNN()
+        models = []
+        for model in given:
+            params = model.get_params()
+            own = {name: getattr(self, name) for name, value in params.items() if name in SHARED and _is_unset(value)}
+            models.append(type(model)(**params | own))
+        return tuple(models)
+
+    # The weights
+
+    def _chosen_weights(
+        self, unfitted: tuple[Any, ...], rows: CSR, generator: np.random.Generator, show_progress: bool | None
+    ) -> tuple[float, ...]:
+        """Return the weights whose lists find most of the interactions that are held out of a fit of the models."""
+        choices, enough = simplex(len(unfitted)), USERS[0]
+        total, measured = np.zeros(len(choices)), 0
+        for _ in range(REPEATS):
+            held_out, users = hold_out(rows, generator)
+            if len(users):
+                train, wanted = rows.filter(~held_out), rows.filter(held_out).take(users)
+                fitted = _fit(unfitted, train, show_progress)
+                total += self._quality(fitted, choices, users, train.take(users), wanted)
+            measured += len(users)
+            if not len(users) or measured >= enough:
+                break
+        if not measured:  # nobody has two
+            return (1.0,) * len(unfitted)
+        return tuple(choices[int(total.argmax())].tolist())
+
+    def _quality(
+        self, fitted: tuple[Any, ...], choices: NDArray[Any], users: NDArray[np.int64], known: CSR, wanted: CSR
+    ) -> NDArray[np.float64]:
+        """Return the sum of the NDCG of users' lists, for each choice of weights."""
+        coefficients = choices / np.array(self._scales(fitted, users[:: -(-len(users) // SCALED)]))
+        total, at = np.zeros(len(choices)), 0
+        for block in self._score_blocks(fitted, users):
+            for scores in block:  # of one user, a column for each model
+                lists = self._lists(coefficients, scores, known.indices[known.indptr[at] : known.indptr[at + 1]])
+                total += ndcg(lists, wanted.indices[wanted.indptr[at] : wanted.indptr[at + 1]])
+                at += 1
+        return total
+
+    def _scales(self, fitted: tuple[Any, ...], users: NDArray[np.int64]) -> tuple[float, ...]:
+        """Return the standard deviation of the scores of each model, averaged over these users."""
+        deviations = [block.std(axis=1, dtype=np.float64) for block in self._score_blocks(fitted, users)]
+        means = np.concatenate([*deviations, np.zeros((0, len(fitted)))]).mean(axis=0) if len(users) else [1.0]
+        return tuple(float(mean) if mean > 0 else 1.0 for mean in np.broadcast_to(means, len(fitted)))
+
+    def _score_blocks(self, fitted: tuple[Any, ...], users: NDArray[np.int64]) -> Iterator[NDArray[Any]]:
+        """Yield the scores of all items for some users at a time, shape (users, items, models)."""
+        threads = resolve_num_threads(self.num_threads)
+        each = [scores_of(model, model._take("user", users), model._side("item"), threads) for model in fitted]
+        height = int(np.clip(BLOCK // (len(fitted[0]._side("item")) * len(fitted)), 1, 64))
+        for start in range(0, len(users), height):
+            stop = min(start + height, len(users))
+            yield np.stack([scores(start, stop) for scores in each], axis=-1)
+
+    def _lists(self, coefficients: NDArray[Any], scores: NDArray[Any], seen: NDArray[Any]) -> NDArray[np.int32]:
+        """Return a user's list for each choice of coefficients: a query of the models' scores, one factor each."""
+        count = len(coefficients)
+        ids, best = np.empty((count, K), np.int32), np.empty((count, K), scores.dtype)
+        exclude = np.arange(count + 1) * len(seen), np.tile(seen, count)
+        threads = resolve_num_threads(self.num_threads)
+        self._backend().top_k(coefficients.astype(scores.dtype), scores, K, exclude, None, ids, best, threads)
+        return ids
+
+    # What others ask of a model
+
+    def search_space(self, rows: CSR | None = None) -> dict[str, Any]:
+        """Refuse: the fit chooses the weights, and models are tuned one by one."""
+        raise ValueError("Blend has nothing to tune, as fit chooses the weights: tune its models, one by one")
+
+    def fit_memory(self, n_users: int, n_items: int, n_pairs: int) -> FitMemory:
+        """Estimate the memory of a fit: that of the models, and copies of the interactions."""
+        parts = [model.fit_memory(n_users, n_items, n_pairs) for model in self._unfitted(n_items)]
+        return FitMemory(
+            entries=max(part.entries for part in parts) + 24 * n_pairs,
+            **{name: sum(getattr(part, name) for part in parts) for name in ("vectors", "factors", "fixed")},
+            largest=max(part.largest for part in parts),
+        )
+
+    def iteration_work(self, n_users: int, n_items: int, n_pairs: int) -> float:
+        """Return the work of a fit."""
+        models = self._unfitted(n_items)
+        works = (model.iteration_work(n_users, n_items, n_pairs) * _iterations(model) for model in models)
+        return float(2 * sum(works))
+
+
+def _check_models(name: str, value: Any) -> None:
+    from ._base import FactorModel
+
+    if isinstance(value, str) and value == AUTO:
+        return
+    known = isinstance(value, (list, tuple)) and all(isinstance(one, FactorModel) for one in value)
+    if not known:
+        example = "[ImplicitALS(), ItemKNN()]"
+        message = f"{parameter(name)} must be 'auto' or a list of models, such as {example}, got {value!r}"
+        raise refusal(TypeError, message)
+    if not 2 <= len(value) <= MOST_MODELS:
+        raise refusal(ValueError, f"{parameter(name)} must be 2 to {MOST_MODELS} models, got {len(value)}")
+    for one in value:
+        if one.traits.feedback != "implicit" or isinstance(one, Blend):
+            what = type(one).__name__ + (f", of {one.traits.feedback}" if one.traits.feedback != "implicit" else "")
+            message = f"{parameter(name)} must be models of implicit feedback, and no Blend, got {what}"
+            raise refusal(ValueError, message)
+
+
+def _check_weights(name: str, value: Any) -> None:
+    if isinstance(value, str) and value == AUTO:
+        return
+    if isinstance(value, str) or not isinstance(value, (list, tuple, np.ndarray)):
+        raise refusal(TypeError, f"{parameter(name)} must be 'auto' or a list of numbers, got {value!r}")
+    for one in value:
+        check_number(name, one, 0)
+    if not sum(value) > 0:
+        raise refusal(ValueError, f"{parameter(name)} must not all be 0, got {value!r}")
+
+
+def _is_unset(value: Any) -> bool:
+    return value is None or (isinstance(value, str) and value == AUTO)
+
+
+def _iterations(model: Any) -> int:
+    return int(getattr(model, "iterations", getattr(model, "epochs", 1)))
+
+
+def _dtype(models: tuple[Any, ...]) -> np.dtype[Any]:
+    return np.result_type(*(getattr(model, "dtype", np.float32) for model in models))
+
+
+def _fit(unfitted: tuple[Any, ...], rows: CSR, show_progress: bool | None) -> tuple[Any, ...]:
+    """Return fitted models that share the interactions."""
+    models, matrix = [], rows.to_scipy()
+    for one in unfitted:
+        model: Any = type(one)(**one.get_params())
+        shows = "show_progress" in inspect.signature(model.fit).parameters
+        model.fit(matrix, **{"show_progress": show_progress} if shows else {})
+        models.append(model)
+    share(models, rows)
+    return tuple(models)
