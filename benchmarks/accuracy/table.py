@@ -14,7 +14,8 @@ larger number of factors continues from the best of the previous one, with --cli
 is found on the way: a fit ends when its lists become worse. The chosen setting is then fitted on all of train, and
 evaluated on test once. Parameters of ImplicitALS that depend on the density (unobserved_weight and regularization) are
 searched as multiples of the values that "auto" chooses, and transferred to all of train as such. In rows with the
-defaults, only the number of factors is chosen.
+defaults, only the number of factors is chosen; the fit of a Blend, also with its defaults, chooses weights by a part of
+train of its own.
 
 --json is written after each choice, and --settings takes such a file: its settings are not chosen again, and larger
 numbers of factors continue from there. --peers tunes other libraries with the same number of trials. Seconds are those
@@ -36,7 +37,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import scipy.sparse as sp
 
-from alternant import EASE, ImplicitALS, Popularity
+from alternant import EASE, Blend, ImplicitALS, Popularity
 from alternant.evaluation import ranking_metrics
 
 from ..common.command_line import at_least, file_to_read, folder, parser, picture_to_write
@@ -216,8 +217,16 @@ class Judge:
         seconds = time.perf_counter() - start
         return self._row("alternant, defaults", factors, seconds, model.user_factors, model.item_factors)
 
-    def baseline(self, model: Popularity | EASE) -> dict[str, Any]:
-        """Return the row of a model without factors, with its defaults."""
+    def blend(self, factors: int) -> dict[str, Any]:
+        """Return the row of Blend with its defaults, whose weights are chosen by its fit."""
+        model = Blend(factors=factors, num_threads=self.threads, random_state=0)
+        row = self.baseline(model)
+        each = zip(model.weights_, model.models_, strict=True)
+        parts = [f"{weight:.1f} {type(part).__name__}" for weight, part in each]
+        return row | {"model": "alternant, Blend", "factors": factors, "params": {"weights": " + ".join(parts)}}
+
+    def baseline(self, model: Popularity | EASE | Blend) -> dict[str, Any]:
+        """Return the row of a model that is ranked by itself, with its defaults."""
         name = type(model).__name__
         start = time.perf_counter()
         try:
@@ -279,7 +288,7 @@ def setting_rows(chosen: list[tuple[Contender, Choices]]) -> list[dict[str, Any]
 def judge_all(judge: Judge, chosen: list[tuple[Contender, Choices]], factors: Sequence[int]) -> list[dict[str, Any]]:
     """Return the rows of the baselines, the defaults, and the chosen settings."""
     simple = (Popularity(num_threads=judge.threads), EASE(num_threads=judge.threads))
-    rows = [*map(judge.baseline, simple), *(judge.defaults(f) for f in factors)]
+    rows = [*map(judge.baseline, simple), *map(judge.defaults, factors), *map(judge.blend, factors)]
     return rows + [judge.chosen(one, f, *found[f]) for one, found in chosen for f in factors if f in found]
 
 

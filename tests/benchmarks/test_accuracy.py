@@ -65,7 +65,7 @@ def test_the_test_part_changes_no_choice(folder):
 
 def test_what_is_chosen_beats_popularity_and_is_in_the_table(folder, capsys):
     rows = commanded(folder)
-    models = ("alternant, defaults", "alternant")
+    models = ("alternant, defaults", "alternant, Blend", "alternant")
     assert list(rows) == [("Popularity", None), ("EASE", None), *((model, f) for model in models for f in (4, 8))]
     for factors in (4, 8):
         assert rows["alternant", factors]["ndcg"] > 1.5 * rows["Popularity", None]["ndcg"]

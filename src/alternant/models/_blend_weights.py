@@ -10,17 +10,11 @@ from numpy.typing import NDArray
 from ..data.csr import CSR
 
 SHARE = 0.2  # of the interactions of some users that are held out
-USERS = 2000, 16384  # the least and the most of them
+USERS = 3000  # of them, at most
+REPEATS = 4  # of this, at most, if there are fewer users
 SCALED = 512  # users whose scores tell their scale
-SCORES = 1 << 26  # of all these users and all items; with few items, more users are measured
-REPEATS = 4  # at most, of what is held out, if there are fewer users
 K = 20  # of the NDCG that weights maximize
 STEPS = 10  # weights are multiples of a tenth
-
-
-def users_to_measure(n_items: int) -> int:
-    """Return the number of users whose lists are measured."""
-    return int(np.clip(SCORES // max(1, n_items), *USERS))
 
 
 def hold_out(rows: CSR, generator: np.random.Generator) -> tuple[NDArray[np.bool_], NDArray[np.int64]]:
@@ -28,7 +22,7 @@ def hold_out(rows: CSR, generator: np.random.Generator) -> tuple[NDArray[np.bool
     users, _ = rows.positions()
     liked = np.flatnonzero(rows.data > 0)
     held_out = liked[generator.random(len(liked)) < SHARE]
-    chosen = np.sort(generator.permutation(np.unique(users[held_out]))[: users_to_measure(rows.shape[1])])
+    chosen = np.sort(generator.permutation(np.unique(users[held_out]))[:USERS])
     marked = np.zeros(len(rows.data), np.bool_)
     marked[held_out[np.isin(users[held_out], chosen)]] = True
     return marked, chosen

@@ -45,7 +45,7 @@ class Blend(BlendedModel):
     two items go together. On all data sets tried, lists of the two together are at least as good as those of either
     one, and much better where the catalogue is large (docs/models/blend.md).
 
-    A fit holds out a fifth of the interactions of up to 2,000 users, fits the models on the rest, chooses the weights
+    A fit holds out a fifth of the interactions of up to 3,000 users, fits the models on the rest, chooses the weights
     with the best NDCG@20 on what was held out, and fits the models again on all interactions: it takes twice the time
     of the models. Fits of equal input with the same `random_state` are bit-identical on any number of threads.
 
@@ -191,7 +191,7 @@ class Blend(BlendedModel):
         self, unfitted: tuple[Any, ...], rows: CSR, generator: np.random.Generator, show_progress: bool | None
     ) -> tuple[float, ...]:
         """Return the weights whose lists find most of the interactions that are held out of a fit of the models."""
-        choices, enough = simplex(len(unfitted)), USERS[0]
+        choices = simplex(len(unfitted))
         total, measured = np.zeros(len(choices)), 0
         for _ in range(REPEATS):
             held_out, users = hold_out(rows, generator)
@@ -200,7 +200,7 @@ class Blend(BlendedModel):
                 fitted = _fit(unfitted, train, show_progress)
                 total += self._quality(fitted, choices, users, train.take(users), wanted)
             measured += len(users)
-            if not len(users) or measured >= enough:
+            if not len(users) or measured >= USERS:
                 break
         if not measured:  # nobody has two
             return (1.0,) * len(unfitted)
