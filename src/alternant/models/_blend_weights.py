@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ..data.csr import CSR
+
+if TYPE_CHECKING:
+    from ._item_weights import Scores
 
 SHARE = 0.2  # of the interactions of some users that are held out
 USERS = 3000  # of them, at most
@@ -33,6 +37,34 @@ def simplex(count: int) -> NDArray[np.float64]:
     whole = np.array([*np.ndindex(*(STEPS + 1,) * (count - 1))])
     rest = STEPS - whole.sum(axis=1)
     return np.asarray(np.column_stack([rest, whole])[rest >= 0] / STEPS)
+
+
+def ndcg_sums(
+    coefficients: NDArray[np.float64], known: CSR, wanted: CSR, top_k: Callable[..., None], scorers: list[Scores],
+    block: slice,
+) -> NDArray[np.float64]:  # fmt: skip
+    """Return the sum of the NDCG of some users' lists for each choice of coefficients.
+
+    A user's lists by all of them are those of as many queries, with the scores by each model as the items' factors.
+    """
+    total, count = np.zeros(len(coefficients)), len(coefficients)
+    for at, scores in enumerate(_scores(scorers, block), block.start):
+        seen, hidden = (rows.indices[rows.indptr[at] : rows.indptr[at + 1]] for rows in (known, wanted))
+        ids, best = np.empty((count, K), np.int32), np.empty((count, K), scores.dtype)
+        exclude = np.arange(count + 1) * len(seen), np.tile(seen, count)
+        top_k(coefficients.astype(scores.dtype), scores, K, exclude, None, ids, best, 1)
+        total += ndcg(ids, hidden)
+    return total
+
+
+def deviation_sums(scorers: list[Scores], block: slice) -> NDArray[np.float64]:
+    """Return the sum of the standard deviations of some users' scores by each model."""
+    return np.asarray(_scores(scorers, block).std(axis=1, dtype=np.float64).sum(axis=0))
+
+
+def _scores(scorers: list[Scores], block: slice) -> NDArray[Any]:
+    """Return the scores of all items, shape (users, items, models)."""
+    return np.stack([scores(block.start, block.stop) for scores in scorers], axis=-1)
 
 
 def ndcg(lists: NDArray[np.int32], wanted: NDArray[Any]) -> NDArray[np.float64]:

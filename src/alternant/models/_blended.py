@@ -143,10 +143,10 @@ class BlendedModel(ItemWeightsModel):
 
     # Serving
 
-    def _scores(self, queries: Any, items: Any, num_threads: int = 1) -> Scores:
+    def _scores(self, queries: Any, items: Any) -> Scores:
         vectors, coefficients = items.split(queries)
         each = [
-            (c, scores_of(model, x, y, num_threads))
+            (c, scores_of(model, x, y))
             for c, model, x, y in zip(coefficients, self.models_, vectors, items.parts, strict=True) if c
         ]  # fmt: skip
         dtype = items.dtype
@@ -231,16 +231,21 @@ def share(models: Sequence[Any], interactions: CSR | None) -> None:
             model.interactions_ = interactions
 
 
-def scores_of(model: Any, queries: Any, items: Any, num_threads: int = 1) -> Scores:
+def scorers(models: Sequence[Any], users: NDArray[np.int64]) -> list[Scores]:
+    """Return a function for each model that computes scores of a range of these users."""
+    return [scores_of(model, model._take("user", users), model._side("item")) for model in models]
+
+
+def scores_of(model: Any, queries: Any, items: Any) -> Scores:
     """Return a function that computes the scores of a range of users by one model."""
     if isinstance(model, ItemWeightsModel):
-        return model._scores(queries, items, num_threads)
+        return model._scores(queries, items)
     vectors, ranked = (np.ascontiguousarray(model._ranked(side)) for side in (queries, items))
     score_all = model._backend().score_all
 
     def scores(start: int, stop: int) -> NDArray[Any]:
         out = np.empty((stop - start, len(ranked)), ranked.dtype)
-        score_all(vectors[start:stop], ranked, out, num_threads)
+        score_all(vectors[start:stop], ranked, out, 1)
         return out
 
     return scores

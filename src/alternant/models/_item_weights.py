@@ -158,7 +158,7 @@ class ItemWeightsModel(FoldInUsersModel):
         best[found] = self._link(best[found])
         return ids, best
 
-    def _scores(self, queries: Any, items: Any, num_threads: int = 1) -> Scores:
+    def _scores(self, queries: Any, items: Any) -> Scores:
         """Return a function that computes the scores of a range of users."""
         rows = _as_sparse_rows(queries).astype(items.dtype, copy=False)
         if not isinstance(items, np.ndarray):
@@ -170,7 +170,7 @@ class ItemWeightsModel(FoldInUsersModel):
                 indptr = left.indptr[start : stop + 1]
                 own = slice(indptr[0], indptr[-1])  # a backend may convert the indices
                 part = indptr - indptr[0], left.indices[own], left.data[own]
-                multiply(part, (right.indptr, right.indices, right.data), out, num_threads)
+                multiply(part, (right.indptr, right.indices, right.data), out, 1)
                 return out
 
             return scores

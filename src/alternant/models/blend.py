@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
 from .._utils.messages import parameter, refusal
-from .._utils.threads import resolve_num_threads
+from .._utils.threads import map_parallel, resolve_num_threads
 from .._utils.validation import check_number, random_generator
 from ..data.csr import CSR
-from ._blend_weights import REPEATS, SCALED, USERS, K, hold_out, ndcg, simplex
-from ._blended import BlendedModel, scores_of, share
+from ._blend_weights import REPEATS, SCALED, USERS, deviation_sums, hold_out, ndcg_sums, simplex
+from ._blended import BlendedModel, scorers, share
 from ._memory import FitMemory
 from ._parameters import AUTO, Rule
 from ._sklearn import check_unused
@@ -211,37 +212,22 @@ class Blend(BlendedModel):
     ) -> NDArray[np.float64]:
         """Return the sum of the NDCG of users' lists, for each choice of weights."""
         coefficients = choices / np.array(self._scales(fitted, users[:: -(-len(users) // SCALED)]))
-        total, at = np.zeros(len(choices)), 0
-        for block in self._score_blocks(fitted, users):
-            for scores in block:  # of one user, a column for each model
-                lists = self._lists(coefficients, scores, known.indices[known.indptr[at] : known.indptr[at + 1]])
-                total += ndcg(lists, wanted.indices[wanted.indptr[at] : wanted.indptr[at + 1]])
-                at += 1
-        return total
+        measure = partial(ndcg_sums, coefficients, known, wanted, self._backend().top_k, scorers(fitted, users))
+        return np.asarray(sum(self._by_blocks(measure, fitted, users)))
 
     def _scales(self, fitted: tuple[Any, ...], users: NDArray[np.int64]) -> tuple[float, ...]:
         """Return the standard deviation of the scores of each model, averaged over these users."""
-        deviations = [block.std(axis=1, dtype=np.float64) for block in self._score_blocks(fitted, users)]
-        means = np.concatenate([*deviations, np.zeros((0, len(fitted)))]).mean(axis=0) if len(users) else [1.0]
-        return tuple(float(mean) if mean > 0 else 1.0 for mean in np.broadcast_to(means, len(fitted)))
+        sums = sum(self._by_blocks(partial(deviation_sums, scorers(fitted, users)), fitted, users))
+        means = np.broadcast_to(np.asarray(sums) / max(1, len(users)), len(fitted))
+        return tuple(float(mean) if mean > 0 else 1.0 for mean in means)
 
-    def _score_blocks(self, fitted: tuple[Any, ...], users: NDArray[np.int64]) -> Iterator[NDArray[Any]]:
-        """Yield the scores of all items for some users at a time, shape (users, items, models)."""
-        threads = resolve_num_threads(self.num_threads)
-        each = [scores_of(model, model._take("user", users), model._side("item"), threads) for model in fitted]
+    def _by_blocks(
+        self, measure: Callable[[slice], NDArray[np.float64]], fitted: tuple[Any, ...], users: NDArray[np.int64]
+    ) -> list[NDArray[np.float64]]:
+        """Return what a function returns for blocks of users, on all threads."""
         height = int(np.clip(BLOCK // (len(fitted[0]._side("item")) * len(fitted)), 1, 64))
-        for start in range(0, len(users), height):
-            stop = min(start + height, len(users))
-            yield np.stack([scores(start, stop) for scores in each], axis=-1)
-
-    def _lists(self, coefficients: NDArray[Any], scores: NDArray[Any], seen: NDArray[Any]) -> NDArray[np.int32]:
-        """Return a user's list for each choice of coefficients: a query of the models' scores, one factor each."""
-        count = len(coefficients)
-        ids, best = np.empty((count, K), np.int32), np.empty((count, K), scores.dtype)
-        exclude = np.arange(count + 1) * len(seen), np.tile(seen, count)
-        threads = resolve_num_threads(self.num_threads)
-        self._backend().top_k(coefficients.astype(scores.dtype), scores, K, exclude, None, ids, best, threads)
-        return ids
+        blocks = [slice(start, min(start + height, len(users))) for start in range(0, len(users), height)]
+        return map_parallel(measure, blocks, resolve_num_threads(self.num_threads))
 
     # What others ask of a model
 
