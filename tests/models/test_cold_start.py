@@ -6,6 +6,7 @@ import scipy.sparse as sp
 
 from alternant import BiasedMF, CosineMF, ExplicitALS, ImplicitALS, LogisticMF, Popularity
 from alternant.datasets import planted
+from alternant.models.als.degrees import like_new, like_new_exponent
 
 N, K = 400, 10  # users to learn from (60 more are new), length of lists
 WORLD = planted(N + 60, 150, 4, interactions_per_user=25, noise=0.2, random_state=0)
@@ -175,3 +176,30 @@ def test_popularity_without_interactions_is_refused_with_an_alternative(tmp_path
 def test_a_cold_start_before_a_fit_raises_not_fitted_error():
     with pytest.raises(AttributeError, match="not fitted yet"):
         BiasedMF().cold_start()
+
+
+def test_the_mean_user_of_implicit_als_is_like_users_with_short_histories():
+    rng = np.random.default_rng(4)
+    lengths = np.r_[np.ones(300, int), np.full(100, 9), np.zeros(5, int)]
+    columns = np.concatenate([rng.choice(30, n, replace=False) for n in lengths])
+    rows = sp.csr_array((np.ones(len(columns)), columns, np.r_[0, np.cumsum(lengths)]), shape=(405, 30))
+    model = ImplicitALS(factors=3, iterations=2, random_state=0, dtype="float64").fit(rows)
+    weights = np.r_[np.ones(300), np.full(100, 1 / 81), np.zeros(5)]
+    expected = weights @ model.user_factors / weights.sum()
+    np.testing.assert_allclose(model.user_factors[400:], np.tile(expected, (5, 1)), rtol=1e-9)
+    np.testing.assert_allclose(model.fold_in_users(sp.csr_array((1, 30)))[0], expected, rtol=1e-9)
+    ids, scores = model.cold_start(4)
+    np.testing.assert_allclose(scores, model.item_factors[ids] @ expected, rtol=1e-9)
+
+
+@pytest.mark.parametrize(("counts", "exponent"), [
+    ([1] * 100, 2), ([1] * 99, 0), ([0] * 500 + [3] * 200, 2), ([], 0), ([0], 0),
+    ([1] * 5 + [20] * 2000, 1),  # n^-2 would leave half of the weight to five users, n^-1 leaves them a twentieth
+    ([1] + [10_000] * 500, 0),
+])  # fmt: skip
+def test_no_few_users_make_up_the_mean_user(counts, exponent):
+    counts = np.array(counts, np.int64)
+    assert like_new_exponent(counts) == exponent
+    weights = like_new(counts, exponent)
+    np.testing.assert_allclose(weights[counts > 0], counts[counts > 0] ** -float(exponent))
+    assert not weights[counts == 0].any()

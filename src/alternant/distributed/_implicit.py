@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from .._utils.threads import single_threaded_blas
 from ..kernels._thresholds import ALS_SINGULAR
 from ..models.als.basis import Product, _of_minimum_norm
+from ..models.als.degrees import like_new, like_new_exponent
 from ..models.als.fitted_prior import Finished
 from ..models.als.half_sweep import penalty
 from ..models.als.implicit_objective import ImplicitObjective
@@ -87,7 +88,9 @@ class ImplicitShardedSides(ShardedSides):
     def unknown_users(self, held: UserFactors) -> NDArray[Any] | None:
         """Return the factors of the mean user."""
         cluster = self.cluster
+        exponent = like_new_exponent(self.user_degrees)
         sums = cluster.attempt(
-            lambda: cluster.every("user_sum", held.version), lambda *shard: self._ensure(held, *shard)
+            lambda: cluster.every("user_sum", held.version, exponent), lambda *shard: self._ensure(held, *shard)
         )
-        return np.asarray(total(sums) / max(1, int((self.user_degrees > 0).sum())), self.dtype)
+        weight = like_new(self.user_degrees, exponent).sum()
+        return np.asarray(total(sums) / (weight or 1.0), self.dtype)

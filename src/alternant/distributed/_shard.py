@@ -22,6 +22,7 @@ from ..data.csr import CSR
 from ..kernels import get_backend
 from ..models._checkpoint import digest
 from ..models.als.basis import Basis, Product
+from ..models.als.degrees import like_new
 from ..models.als.explicit_objective import ExplicitObjective
 from ..models.als.implicit_objective import ImplicitObjective
 from ..models.als.observed import Observed
@@ -219,9 +220,10 @@ class Shard:
         """Return the interactions."""
         return self.rows
 
-    def user_sum(self, version: int) -> NDArray[np.float64]:
-        """Return the sum of the factors, in which users without interactions are 0."""
-        return np.asarray(self.get_users(version).sum(axis=0, dtype=np.float64))
+    def user_sum(self, version: int, exponent: int) -> NDArray[np.float64]:
+        """Return the sum of the factors, weighted as those of the mean user."""
+        weights = like_new(np.diff(self.rows.indptr), exponent)
+        return np.asarray(np.einsum("u,uf->f", weights, self.get_users(version), dtype=np.float64))
 
     def write_users(self, version: int, mean: NDArray[Any] | None, path: str) -> None:
         """Write the factors; users without interactions get `mean`, if given."""

@@ -45,7 +45,8 @@ class ColdStart:
         k : int
             Number of items per user.
         method : {"auto", "mean", "popularity", "neighbours", "fold_in"}
-            | ``"mean"``: rank for the mean user, whose factors are the average of all users'.
+            | ``"mean"``: rank for the mean user, whose factors are the average of all users' (in `ImplicitALS`, users
+              with short histories count more).
             | ``"popularity"``: rank by the number of positive interactions of each item, which is its score.
             | ``"neighbours"``: rank for the average of the users with similar features, weighted by the cosine
               between `features` and `new_features`.

@@ -46,7 +46,8 @@ class ImplicitALS(ImplicitModel):
     well above that of popularity (benchmarks/results/defaults.md). With two or three interactions per user it may be
     lower than that of popularity: compare with `Popularity`, and raise `regularization`.
 
-    A user without interactions, in the fit or folded in, gets the factors of the mean user.
+    A user without interactions, in the fit or folded in, gets the factors of the mean user, in which users with n_u
+    interactions have the weight n_u^-2 (n_u^-1 or 1, if fewer than 100 would make up most of it).
 
     With features of users or items, the factors are regularized towards what the features predict: x_u in the terms
     above becomes ``x_u - A^T f_u``, y_i becomes ``y_i - B^T h_i``, and ``rho |A|^2`` and ``rho |B|^2`` are added. f and

@@ -28,6 +28,8 @@ from ..._utils.mapped import blocks_of, release
 from ..._utils.threads import weighted_sum
 from .observed import OfCounts, Statistics
 
+FEWEST_LIKE_NEW = 100  # users whom the mean user must stand for
+
 
 @dataclass(frozen=True)
 class Degrees:
@@ -119,6 +121,11 @@ class Degrees:
         return unknown if unknown.any() else None
 
     @cached_property
+    def like_new(self) -> NDArray[np.float64]:
+        """How much each user says about users without interactions: weights of the mean user; see `like_new`."""
+        return like_new(self.users, like_new_exponent(self.users))
+
+    @cached_property
     def item_weights(self) -> NDArray[np.float64] | None:
         """The e of the fit's items; None if all are 1."""
         weights = self.constants[1] * _power(self.items, -self.exponents[1])
@@ -145,6 +152,28 @@ class Degrees:
         new[: len(old)] = old
         new[numbers] = degrees
         return replace(self, users=new) if kind == "user" else replace(self, items=new)
+
+
+def like_new_exponent(degrees: NDArray[np.int64]) -> int:
+    """Return the exponent of `like_new`: 2, or less if it would leave the weight to few users.
+
+    What the weights leave is counted by Kish's effective number, ``(sum w)^2 / sum w^2``.
+    """
+    for exponent in (2, 1):
+        weights = like_new(degrees, exponent)
+        if weights.sum() ** 2 >= FEWEST_LIKE_NEW * (weights**2).sum() > 0:
+            return exponent
+    return 0
+
+
+def like_new(degrees: NDArray[np.int64], exponent: int) -> NDArray[np.float64]:
+    """Return weights of users for the mean user: the shorter their histories, the more they are like new users.
+
+    Of a random fifth of the interactions, those of users who keep none are found by the list of the mean user with an
+    NDCG@20 of .395 (exponent 0), .400 (1) and .434 (2) on msweb, .616, .617 and .618 on steam-200k, .239, .242 and .245
+    on jester-1.
+    """
+    return np.asarray(np.where(degrees > 0, _power(degrees, -exponent), 0.0))
 
 
 def typical(degrees: NDArray[np.int64]) -> float:

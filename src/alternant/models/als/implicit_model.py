@@ -79,13 +79,17 @@ class ImplicitModel(AlternatingLeastSquares):
         return fitted_objective(self, None).solve(rows, own, fixed, kind, replace(self._solver(), narrow=False))
 
     def _mean_row(self, kind: str) -> NDArray[Any]:
-        """Return the mean over rows with interactions, if their numbers are known, else over all rows."""
+        """Return the mean over rows with interactions, if their numbers are known, else over all rows.
+
+        Users with short histories count more, as they are more like those for whom this row stands in.
+        """
         degrees = self._degrees_of_factors()
         if degrees is None:
             return super()._mean_row(kind)
-        side, known = self._factors()[0 if kind == "user" else 1], degrees.of_kind(kind) > 0
-        total: NDArray[Any] = side.sum(axis=0, dtype=np.float64, where=known[:, None])
-        return (total / max(1, int(known.sum()))).astype(side.dtype)
+        side = self._factors()[0 if kind == "user" else 1]
+        weights = degrees.like_new if kind == "user" else (degrees.items > 0).astype(np.float64)
+        total: NDArray[Any] = np.einsum("u,uf->f", weights, side, dtype=np.float64)
+        return (total / (weights.sum() or 1.0)).astype(side.dtype)
 
     def _partial_state(self, kind: str, numbers: NDArray[np.int64], rows: CSR) -> dict[str, Any]:
         degrees = self._degrees_of_factors()

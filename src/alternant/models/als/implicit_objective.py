@@ -240,13 +240,15 @@ class ImplicitObjective:
         unknown = None if self.degrees is None else self.degrees.unknown_users
         if unknown is None:
             return
-        total = np.zeros(factors.shape[1])
+        assert self.degrees is not None
+        weights, total = self.degrees.like_new, np.zeros(factors.shape[1])
         for rows in blocks_of(factors):
             factors[rows][unknown[rows]] = 0  # as they are, unless these are the finished ones of a checkpoint
-            total = np.vstack([total, factors[rows]]).sum(axis=0)  # row by row, whatever the blocks are
+            weighted = weights[rows, None] * factors[rows]
+            total = np.vstack([total, weighted]).sum(axis=0)  # row by row, whatever the blocks are
             release(factors[rows])
         for rows in blocks_of(factors):
-            factors[rows][unknown[rows]] = total / max(1, len(unknown) - unknown.sum())
+            factors[rows][unknown[rows]] = total / (weights.sum() or 1.0)
             release(factors[rows])
 
     def scale_for_new_rows(self, kind: str, prior: bool) -> NDArray[np.float64] | None:
