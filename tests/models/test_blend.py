@@ -120,15 +120,17 @@ def test_ndcg_of_lists_is_that_of_the_metrics():
 
 def test_users_without_two_likes_leave_equal_weights():
     single = sp.csr_array(np.where(np.eye(12, dtype=bool), -1.0, 0.0))
-    assert blend("auto", factors=2).fit(single).weights_ == (0.5, 0.5)
+    assert blend("auto", factors=2).fit(single).weights_ == (1 / 3,) * 3
 
 
 def test_the_models_are_chosen_by_the_number_of_items():
-    assert [type(one) for one in blend("auto")._unfitted(5000)] == [ImplicitALS, EASE]
-    assert [type(one) for one in blend("auto", factors=7)._unfitted(5001)] == [ImplicitALS, ItemKNN]
-    model = blend("auto", factors=3, weights=[1, 1]).fit(ROWS)
+    assert [type(one) for one in blend("auto")._unfitted(5000)] == [ImplicitALS, EASE, Popularity]
+    assert [type(one) for one in blend("auto", factors=7)._unfitted(5001)] == [ImplicitALS, ItemKNN, Popularity]
+    model = blend("auto", factors=3, weights=[1, 1, 0]).fit(ROWS)
     assert model.models_[0].factors == 3
-    assert [type(one).__name__ for one in model.models_] == ["ImplicitALS", "EASE"]
+    assert [type(one).__name__ for one in model.models_] == ["ImplicitALS", "EASE", "Popularity"]
+    assert {one.interactions_ is model.interactions_ for one in model.models_} == {True}  # no copies
+    assert model.recommend(0, 3)[1].dtype == np.float32  # though that of Popularity is float64
     shown = str(model)
     assert "EASE" in shown
     own = blend([ImplicitALS(random_state=5, num_threads=1), EASE(backend="numpy")], random_state=7, backend="numba")
@@ -185,8 +187,10 @@ def test_users_are_replaced_and_appended_in_each_model(fitted):
     assert len(before[0].user_factors) == M  # readers of the state before keep it
     np.testing.assert_allclose(model.predict(2, np.arange(N)), fitted.predict(ROWS[[5]])[0], rtol=1e-4, atol=1e-5)
     np.testing.assert_allclose(model.predict(M, np.arange(N)), fitted.predict(ROWS[[6]])[0], rtol=1e-4, atol=1e-5)
-    with pytest.raises(TypeError, match="Popularity, a part of this blend, can't replace single users"):
-        blend([Popularity(), ItemKNN()]).fit(ROWS).partial_fit_users([2], ROWS[[5]])
+    counts = blend([Popularity(), ItemKNN()], weights=[1, 1]).fit(ROWS).partial_fit_users([2], ROWS[[5]]).models_[0]
+    changed = ROWS.toarray()
+    changed[2] = changed[5]
+    np.testing.assert_array_equal(counts.item_factors[:, 0], (changed > 0).sum(axis=0))
 
 
 def test_explanations_add_up(fitted):
@@ -196,6 +200,8 @@ def test_explanations_add_up(fitted):
         assert set(told.items) <= set(ROWS[[7]].indices.tolist())
         assert (np.diff(told.contributions) <= 0).all()
     assert fitted.explain(7, 11).score == pytest.approx(fitted.predict(7, 11), rel=1e-4)
+    told = blend([Popularity(), ItemKNN()], weights=[1, 1]).fit(ROWS)
+    assert told.explain(7, 11).score == pytest.approx(told.predict(7, 11), rel=1e-4)
     with pytest.raises(TypeError, match=r"BPR, a part of this blend, can't explain scores: leave it out"):
         blend([ItemKNN(), BPR(factors=2, epochs=1)], weights=[1, 1]).fit(ROWS).explain(0, 0)
 
@@ -214,7 +220,7 @@ def test_it_is_measured_as_other_models_are():
 
 @pytest.mark.parametrize("models", [PARTS, "auto", [BPR(factors=2, epochs=1), Popularity(), ImplicitALS(factors=2)]])
 def test_files_hold_all_models(models, tmp_path):
-    model = blend(models, factors=3, weights=[1] * (2 if models == "auto" else len(models))).fit(ROWS)
+    model = blend(models, factors=3, weights=[1] * (3 if models == "auto" else len(models))).fit(ROWS)
     model.save(tmp_path / "model.safetensors")
     loaded = alternant.FactorModel.load(tmp_path / "model.safetensors")
     assert [repr(one) for one in loaded.models_] == [repr(one) for one in model.models_]
@@ -254,7 +260,7 @@ def test_damaged_files_are_refused(fitted, change, tmp_path):
     ({"models": [ItemKNN(), Blend()]}, ValueError, "models of implicit feedback, and no Blend, got Blend"),
     ({"weights": "equal"}, TypeError, "weights must be 'auto' or a list of numbers, got 'equal'"),
     ({"weights": 0.5}, TypeError, "weights must be 'auto' or a list of numbers, got 0.5"),
-    ({"weights": [1, 2, 3]}, ValueError, "weights must have one number for each of 2 models, got 3"),
+    ({"weights": [1, 2]}, ValueError, "weights must have one number for each of 3 models, got 2"),
     ({"weights": [1, -1]}, ValueError, "weights must be at least 0 and finite, got -1"),
     ({"weights": [0, 0]}, ValueError, "weights must not all be 0, got [0, 0]"),
     ({"factors": 0}, ValueError, "factors must be at least 1, got 0"),

@@ -64,7 +64,8 @@ def deviation_sums(scorers: list[Scores], block: slice) -> NDArray[np.float64]:
 
 def _scores(scorers: list[Scores], block: slice) -> NDArray[Any]:
     """Return the scores of all items, shape (users, items, models)."""
-    return np.stack([scores(block.start, block.stop) for scores in scorers], axis=-1)
+    each = [scores(block.start, block.stop) for scores in scorers]
+    return np.stack(each, axis=-1, dtype=each[0].dtype, casting="same_kind")
 
 
 def ndcg(lists: NDArray[np.int32], wanted: NDArray[Any]) -> NDArray[np.float64]:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Sequence
+import functools
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -15,6 +16,7 @@ from ._fold_in import FoldInUsersModel
 from ._item_weights import ItemWeightsModel, Scores
 from ._stack import Stack
 from .als.explanation import Explanation
+from .popularity import Popularity
 
 if TYPE_CHECKING:
     from .._typing import Rated
@@ -49,17 +51,18 @@ class BlendedModel(ItemWeightsModel):
         fitted: tuple[Any, ...] | None = getattr(model, "models_", None)
         if fitted is None:
             raise AttributeError(f"{type(self).__name__!r} object has no attribute '{kind}_factors'")
-        parts = [one._factors()[0 if kind == "user" else 1] for one in fitted]
-        if kind == "item":
-            return stacked(parts)
-        return stacked(parts, tuple(w / scale for w, scale in zip(model.weights_, model.scales_, strict=True)))
+        parts, coefficients = tuple(one._side(kind) for one in fitted), (1.0,) * len(fitted)
+        if kind == "user":
+            coefficients = tuple(w / scale for w, scale in zip(model.weights_, model.scales_, strict=True))
+        return Stack(parts, coefficients, dtype_of(fitted))
 
     def _stacks_of(self, parts: list[Any]) -> tuple[Stack, Stack]:
         """Return the factors of models that were read from a file, or raise unless they fit each other."""
-        users, items = ([part._side(kind) for part in parts] for kind in ("user", "item"))
+        users, items = (tuple(part._side(kind) for part in parts) for kind in ("user", "item"))
         if len(parts) < 2 or len({len(one) for one in users}) > 1 or len({len(one) for one in items}) > 1:
             raise ValueError("models of different users or items")
-        return stacked(users), stacked(items)
+        ones, dtype = (1.0,) * len(parts), dtype_of(parts)
+        return Stack(users, ones, dtype), Stack(items, ones, dtype)
 
     def _of_parts(self, parts: list[Any], interactions: CSR | None, fitted: dict[str, Any]) -> dict[str, Any]:
         """Return the attributes that hold models that were read from a file."""
@@ -120,19 +123,14 @@ class BlendedModel(ItemWeightsModel):
 
     def _fold_in(self, rows: CSR, fixed: Any, kind: str, numbers: NDArray[np.int64] | None = None) -> Any:
         matrix = rows.to_scipy()
-        parts = tuple(model.fold_in_users(matrix) for model in self.models_)
-        return Stack(parts, self._stacked("user").coefficients)
+        side = self._stacked("user")
+        return Stack(tuple(model.fold_in_users(matrix) for model in self.models_), side.coefficients, side.dtype)
 
     def _with_rows(self, own: Any, numbers: NDArray[np.int64], solved: Any, count: int) -> Any:
         """Return nothing: `_partial_state` changes the models, whose factors are those of the blend."""
 
     def _partial_state(self, kind: str, numbers: NDArray[np.int64], rows: CSR) -> dict[str, Any]:
         matrix = rows.to_scipy()
-        for model in self.models_:
-            if not isinstance(model, FoldInUsersModel):
-                raise TypeError(
-                    f"{type(model).__name__}, a part of this blend, can't replace single users: call partial_fit"
-                )
         return {"models_": tuple(copy.copy(model).partial_fit_users(numbers, matrix) for model in self.models_)}
 
     def _learn_from(self, change: Change) -> None:
@@ -152,8 +150,7 @@ class BlendedModel(ItemWeightsModel):
         dtype = items.dtype
 
         def scores(start: int, stop: int) -> NDArray[Any]:
-            total: NDArray[Any] = sum(dtype.type(c) * one(start, stop) for c, one in each)
-            return total
+            return _sum(np.asarray(c * one(start, stop), dtype) for c, one in each)
 
         return scores
 
@@ -162,8 +159,7 @@ class BlendedModel(ItemWeightsModel):
     ) -> NDArray[Any]:
         vectors, coefficients = Y.split(X)
         each = zip(coefficients, self.models_, vectors, Y.parts, strict=True)
-        total: NDArray[Any] = sum(Y.dtype.type(c) * model._products(x, y, users, items) for c, model, x, y in each)
-        return total
+        return _sum(np.asarray(c * model._products(x, y, users, items), Y.dtype) for c, model, x, y in each)
 
     def _neighbours(
         self, factors: Any, rows: NDArray[np.int64], k: int, candidates: Any, kind: str, shrinkage: float | None
@@ -198,9 +194,11 @@ class BlendedModel(ItemWeightsModel):
             If one of the models can't explain.
         """
         self._check_fitted()
-        unable = [type(model).__name__ for model in self.models_ if not hasattr(model, "explain")]
-        if unable:
-            raise TypeError(f"{unable[0]}, a part of this blend, can't explain scores: leave it out")
+        each = [one for one in zip(self._stacked("user").coefficients, self.models_, strict=True) if one[0]]
+        for _, model in each:
+            if not (hasattr(model, "explain") or isinstance(model, Popularity)):
+                name = type(model).__name__
+                raise TypeError(f"{name}, a part of this blend, can't explain scores: leave it out")
         i, number, history = self._number("item", item, "item"), None, None
         if user is not None:
             number = self._number("user", user, "user")
@@ -209,7 +207,10 @@ class BlendedModel(ItemWeightsModel):
             history = rows.to_scipy()
         sums, score = np.zeros(self._count("item") or 0), 0.0
         listed = np.zeros(len(sums), np.bool_)
-        for c, model in zip(self._stacked("user").coefficients, self.models_, strict=True):
+        for c, model in each:
+            if isinstance(model, Popularity):  # the same for all histories
+                score += c * float(model.item_factors[i, 0])
+                continue
             one = model.explain(number, i, user_items=history)
             np.add.at(sums, one.items, c * one.contributions)
             listed[one.items] = True
@@ -219,15 +220,22 @@ class BlendedModel(ItemWeightsModel):
         return Explanation(score, self._raw(order, "item"), sums[order], float(score - sums[order].sum()))
 
 
-def stacked(parts: list[Any], coefficients: tuple[float, ...] | None = None) -> Stack:
-    return Stack(tuple(parts), (1.0,) * len(parts) if coefficients is None else coefficients)
+def _sum(parts: Iterable[NDArray[Any]]) -> NDArray[Any]:
+    total: NDArray[Any] = functools.reduce(np.add, parts)
+    return total
+
+
+def dtype_of(models: Sequence[Any]) -> np.dtype[Any]:
+    """Return the dtype of the scores, which is the widest that a model was given."""
+    return np.result_type(*(getattr(model, "dtype", np.float32) for model in models))
 
 
 def share(models: Sequence[Any], interactions: CSR | None) -> None:
     """Let models have the same interactions, without a copy each."""
+    if interactions is None:
+        return
     for model in models:
-        own = model.interactions_
-        if interactions is not None and (own is None or own.data.dtype == interactions.data.dtype):
+        if np.dtype(getattr(model, "dtype", interactions.data.dtype)) == interactions.data.dtype:
             model.interactions_ = interactions
 
 

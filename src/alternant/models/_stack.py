@@ -17,21 +17,22 @@ class Stack:
         The factors of each model: arrays, or sparse rows or columns, of the same number of rows.
     coefficients : tuple of float
         What each part is multiplied by in a dense array. Parts themselves are not copied.
+    dtype : dtype
+        Of scores and dense arrays. Parts may have others.
     """
 
     ndim = 2
 
-    def __init__(self, parts: tuple[Any, ...], coefficients: tuple[float, ...]) -> None:
-        self.parts, self.coefficients = parts, coefficients
+    def __init__(self, parts: tuple[Any, ...], coefficients: tuple[float, ...], dtype: np.dtype[Any]) -> None:
+        self.parts, self.coefficients, self.dtype = parts, coefficients, dtype
         self.shape = int(parts[0].shape[0]), sum(int(part.shape[1]) for part in parts)
-        self.dtype: np.dtype[Any] = np.result_type(*(part.dtype for part in parts))
 
     def __len__(self) -> int:
         return self.shape[0]
 
     def __getitem__(self, rows: Any) -> Self:
         """Return some rows: those of a slice or of an array of numbers."""
-        return type(self)(tuple(part[rows] for part in self.parts), self.coefficients)
+        return type(self)(tuple(part[rows] for part in self.parts), self.coefficients, self.dtype)
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> NDArray[Any]:
         """Return a dense array."""

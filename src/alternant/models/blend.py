@@ -15,7 +15,7 @@ from .._utils.threads import map_parallel, resolve_num_threads
 from .._utils.validation import check_number, random_generator
 from ..data.csr import CSR
 from ._blend_weights import REPEATS, SCALED, USERS, deviation_sums, hold_out, ndcg_sums, simplex
-from ._blended import BlendedModel, scorers, share
+from ._blended import BlendedModel, dtype_of, scorers, share
 from ._memory import FitMemory
 from ._parameters import AUTO, Rule
 from ._sklearn import check_unused
@@ -23,6 +23,7 @@ from ._traits import Traits
 from .ease import EASE
 from .implicit_als import ImplicitALS
 from .item_knn import ItemKNN
+from .popularity import Popularity
 
 if TYPE_CHECKING:
     from .._typing import Auto, BackendName, Rated, Seed
@@ -42,9 +43,9 @@ class Blend(BlendedModel):
 
     .. math:: \sum_m w_m \frac{s_m(u, i)}{\sigma_m}, \qquad w_m \ge 0, \quad \sum_m w_m = 1
 
-    Models err on different items: factors know what many users have in common, and weights between items know which
-    two items go together. On all data sets tried, lists of the two together are at least as good as those of either
-    one, and much better where the catalogue is large (docs/models/blend.md).
+    Models err on different items: factors know what many users have in common, weights between items know which two
+    items go together, and where little is known, the popular items are the best guess. On all data sets tried, lists
+    are about as good as those of the best of the models or better, by 7 % on a large catalogue (docs/models/blend.md).
 
     A fit holds out a fifth of the interactions of up to 3,000 users, fits the models on the rest, chooses the weights
     with the best NDCG@20 on what was held out, and fits the models again on all interactions: it takes twice the time
@@ -55,8 +56,8 @@ class Blend(BlendedModel):
     Parameters
     ----------
     models : list of 2 to 4 models of implicit feedback, or "auto"
-        The models to blend. They are copied, not fitted themselves. ``"auto"``: an `ImplicitALS`, and an `EASE` if
-        there are up to 5,000 items, else an `ItemKNN`.
+        The models to blend. They are copied, not fitted themselves. ``"auto"``: an `ImplicitALS`, `Popularity`, and an
+        `EASE` if there are up to 5,000 items, else an `ItemKNN`.
     weights : "auto" or sequence of floats
         w, one for each model, 0 or more; they are scaled to a sum of 1.
     factors : int
@@ -125,7 +126,7 @@ class Blend(BlendedModel):
 
     def _check_params(self) -> None:
         super()._check_params()
-        count = 2 if isinstance(self.models, str) else len(self.models)
+        count = 3 if isinstance(self.models, str) else len(self.models)
         if not isinstance(self.weights, str) and len(self.weights) != count:
             raise refusal(
                 ValueError,
@@ -159,7 +160,7 @@ class Blend(BlendedModel):
         backend = self._backend().name
         matrix, ids = self._matrix_and_ids(interactions)
         unfitted = self._unfitted(np.shape(matrix)[1] if np.ndim(matrix) == 2 else 0)
-        rows = self._check_rows("interactions", matrix, _dtype(unfitted), copy=True)
+        rows = self._check_rows("interactions", matrix, dtype_of(unfitted), copy=True)
         generator = random_generator(self.random_state)
         chosen = self.weights
         if isinstance(chosen, str):
@@ -178,7 +179,8 @@ class Blend(BlendedModel):
         """Return the models to fit, with the seed, threads and backend of the blend where they have none."""
         given: Any = self.models
         if isinstance(given, str):
-            given = ImplicitALS(factors=self.factors), EASE() if n_items <= EASE_ITEMS else ItemKNN()
+            of_items = EASE() if n_items <= EASE_ITEMS else ItemKNN()
+            given = ImplicitALS(factors=self.factors), of_items, Popularity()
         models = []
         for model in given:
             params = model.get_params()
@@ -287,10 +289,6 @@ def _is_unset(value: Any) -> bool:
 
 def _iterations(model: Any) -> int:
     return int(getattr(model, "iterations", getattr(model, "epochs", 1)))
-
-
-def _dtype(models: tuple[Any, ...]) -> np.dtype[Any]:
-    return np.result_type(*(getattr(model, "dtype", np.float32) for model in models))
 
 
 def _fit(unfitted: tuple[Any, ...], rows: CSR, show_progress: bool | None) -> tuple[Any, ...]:

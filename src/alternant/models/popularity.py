@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from .._utils.mapped import ENTRIES, release
 from ..data.csr import CSR
 from ..data.store import Store
-from ._base import FactorModel
+from ._fold_in import FoldInUsersModel
 from ._sklearn import check_unused
 from ._traits import Traits
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from ._partial_fit import Change
 
 
-class Popularity(FactorModel):
+class Popularity(FoldInUsersModel):
     """Rank items by their number of interactions, the same for all users.
 
     A model with one factor: the popularity of an item, which is its score, and 1 for every user. Lists differ only in
@@ -127,8 +127,20 @@ class Popularity(FactorModel):
         NotFittedError, TypeError, ValueError
             Before `fit`, or if `user_items` is invalid.
         """
-        users, items = self._factors()
-        return np.ones((self._known_columns("user_items", user_items, items, "item", len(users)).shape[0], 1))
+        ones: NDArray[np.float64] = super().fold_in_users(user_items)
+        return ones
+
+    def _fold_in(
+        self, rows: CSR, fixed: NDArray[Any], kind: str, numbers: NDArray[np.int64] | None = None
+    ) -> NDArray[np.float64]:
+        return np.ones((rows.shape[0], 1))
+
+    def _partial_state(self, kind: str, numbers: NDArray[np.int64], rows: CSR) -> dict[str, Any]:
+        known = self.interactions_
+        if known is None:
+            return {}
+        counted = self._counted(known.replace(numbers, rows))
+        return {"item_factors": counted["item_factors"]}
 
     def search_space(self, rows: CSR | None = None) -> dict[str, Any]:
         """Raise: there is nothing to tune."""
