@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 SIZES = ((4000, 2500, 30), (16000, 2500, 30), (4000, 2500, 120))  # users, items, choices of each user
 JUDGED = 2000  # users of each task, at most
-STEPS = 20  # of Newton's method, to the most probable factors
+STEPS = 12  # of Newton's method, to the most probable factors
 LONGEST = 1.0  # of these steps, in standard deviations of what features do not tell
 TASKS = ("new items", "new users")
 
