@@ -9,6 +9,7 @@ import numpy as np
 import scipy.sparse as sp
 
 from alternant import ImplicitALS
+from alternant.data.csr import CSR
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -32,8 +33,9 @@ def ours(data: Split, factors: int, seed: int, features: bool = True, **params: 
     """`ImplicitALS`; without features, it does not rank new items."""
     relative = {name: params.pop(name) for name in ("regularization_by", "unobserved_by") if name in params}
     model = ImplicitALS(factors=factors, random_state=seed, **params)
-    chosen = model.auto_parameters(data.train) if relative else {}
     if relative:
+        rows = data.train
+        chosen = model.auto_parameters(CSR.of(rows.indptr, rows.indices, rows.data, rows.shape))
         model.set_params(
             regularization=tuple(relative["regularization_by"] * one for one in chosen["regularization"]),
             unobserved_weight=relative["unobserved_by"] * chosen["unobserved_weight"],

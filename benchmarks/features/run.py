@@ -2,6 +2,7 @@
 
     pip install ".[peers]"
     python -m benchmarks features accuracy --folder FOLDER --at-least 1
+    python -m benchmarks features sizes --rounds 2
     python -m benchmarks features cost --at-most 1.3
 
 accuracy   NDCG@10 of ImplicitALS with and without features, of irspack's feature-aware iALS and of LightFM (a row is
@@ -12,6 +13,10 @@ accuracy   NDCG@10 of ImplicitALS with and without features, of irspack's featur
            of settings (the first are its defaults), measured on a split of the training part; the best for a task are
            fitted on the whole of it and measured once. Means over splits, with the standard error of the difference to
            alternant.
+sizes      NDCG@10 of ImplicitALS with its defaults on new rows of planted data of several sizes; the best possible for
+           who knows all parameters and all factors of known rows; and for who knows the parameters and the factors of
+           the other side, but has to find those of known users (new items) or known items (new users) from their
+           features and choices.
 cost       fits with 1,000 features of 20 nonzeros a row on both sides and fits without, in turn.
 
 The command exits with 1 unless
@@ -38,6 +43,7 @@ from ..common.shapes import shaped
 from ..common.timing import seconds, take_turns
 from .contenders import CONTENDERS, TASKS
 from .sets import SETS, Split, split, validation_of
+from .sizes import sizes
 
 if TYPE_CHECKING:
     import argparse
@@ -177,7 +183,7 @@ def main(arguments: Sequence[str]) -> int:
         "features", __doc__, folder=None, shape="ml20m", factors=32, iterations=8, rounds=3, trials=20, threads=2,
         at_least=None, at_most=None,
     )  # fmt: skip
-    made.add_argument("what", choices=["accuracy", "cost"])
+    made.add_argument("what", choices=["accuracy", "sizes", "cost"])
     made.add_argument("--sets", nargs="+", choices=list(SETS), default=list(SETS), help="of accuracy")
     options = made.parse_args(arguments)
     if options.what == "accuracy" and options.folder is None and set(options.sets) - {"planted"}:
@@ -185,7 +191,11 @@ def main(arguments: Sequence[str]) -> int:
     peers = ["irspack", "lightfm"] if options.what == "accuracy" else []
     try:
         report = Report("features", arguments, options.threads, *peers)
-        missed = (accuracy if options.what == "accuracy" else cost)(options, report)
+        if options.what == "sizes":
+            sizes(options, report, ndcg)
+            missed = []
+        else:
+            missed = (accuracy if options.what == "accuracy" else cost)(options, report)
     except ImportError as error:
         sys.exit(f"this benchmark needs irspack and LightFM ({error}): benchmarks/README.md says how to install them")
     report.write(options.json)

@@ -21,20 +21,23 @@ FOLDED_IN = 0.8  # of the interactions of a new user without features
 HELD_OUT = 0.1  # of the interactions of known users with known items
 TEMPERATURE = 0.25  # of the choices in planted data, whose utilities have variance 1
 UNEXPLAINED = 0.1  # variance of the planted factors that features do not explain
+DRAWS = 32  # of what features do not tell of a new user
+STEPS = 8  # of Newton's method, to the utility above which a user chooses
 
 
 @dataclass(frozen=True)
 class FeatureSet:
     """Interactions as ones; users and items are in random order, as ids often follow popularity.
 
-    `best` returns the best possible scores of users' features, or of their factors, for items of either kind.
+    `optimum` returns the best possible scores of a task for some users and items: those of a reader of the truth, but
+    for what features do not tell of the new rows.
     """
 
     name: str
     interactions: sp.csr_array
     user_features: sp.csr_array | None
     item_features: sp.csr_array | None
-    optimum: Callable[[str], np.ndarray] | None = None  # of "new items" and "new users": scores of all pairs
+    optimum: Callable[[str, np.ndarray, np.ndarray], np.ndarray] | None = None  # of "new items" and "new users"
 
     def shuffled(self, seed: int) -> FeatureSet:
         """Return the same in another order of users and items."""
@@ -45,7 +48,7 @@ class FeatureSet:
             self.name, self.interactions[users][:, items],
             None if self.user_features is None else self.user_features[users],
             None if self.item_features is None else self.item_features[items],
-            None if best is None else lambda task: best(task)[np.ix_(users, items)],
+            None if best is None else lambda task, some, others: best(task, users[some], items[others]),
         )  # fmt: skip
 
 
@@ -63,6 +66,8 @@ class Split:
     folded_in: sp.csr_array | None  # their other interactions; None if they are known by features alone
     new_user_features: sp.csr_array | None
     optimum: dict[str, np.ndarray]
+    users: tuple[np.ndarray, np.ndarray]  # rows of the set: known and new ones
+    items: tuple[np.ndarray, np.ndarray]
 
 
 def split(data: FeatureSet, seed: int, new: tuple[float, float] = (NEW, NEW)) -> Split:
@@ -76,15 +81,15 @@ def split(data: FeatureSet, seed: int, new: tuple[float, float] = (NEW, NEW)) ->
     best = {}
     if data.optimum is not None:
         best = {
-            "new items": data.optimum("new items")[np.ix_(users[0], items[1])],
-            "new users": data.optimum("new users")[np.ix_(users[1], items[0])],
+            "new items": data.optimum("new items", users[0], items[1]),
+            "new users": data.optimum("new users", users[1], items[0]),
         }
     seen = np.diff(sp.csc_array(train).indptr) > 0  # an item of `items[0]` may have lost all interactions: it stays
     assert len(seen) == len(items[0])
     return Split(
         train, *(None if f is None else f[part[0]] for f, part in ((F, users), (H, items))), known,
         R[users[0]][:, items[1]], None if H is None else H[items[1]], tested, folded_in,
-        None if F is None else F[users[1]], best,
+        None if F is None else F[users[1]], best, users, items,
     )  # fmt: skip
 
 
@@ -140,8 +145,59 @@ def games(folder: Path) -> FeatureSet:
     return FeatureSet("steam-200k", _ones(users, items), None, _matrix(features, ids))
 
 
+@dataclass(frozen=True)
+class Truth:
+    """The factors of planted choices, of variance 1 times `slope`, so that products are logarithms of odds."""
+
+    X: np.ndarray
+    Y: np.ndarray
+    means: tuple[np.ndarray, np.ndarray]  # the part that features tell
+    choices: int  # of each user
+
+    @property
+    def unexplained(self) -> tuple[float, float]:
+        """The variances of what features do not tell, of users and items."""
+        return tuple(float((all_ - mean).var()) for all_, mean in zip((self.X, self.Y), self.means, strict=True))
+
+    def best(self, task: str, users: np.ndarray, items: np.ndarray, Y: np.ndarray | None = None) -> np.ndarray:
+        """Return scores in the order of the probabilities of a choice, given the features of new rows.
+
+        What features do not tell of a new item spreads all utilities of a user alike. What they do not tell of a new
+        user counts more for some items than for others: probabilities are means over draws of it.
+        """
+        if task == "new items":
+            return self.X[users] @ self.means[1][items].T
+        Y = self.Y if Y is None else Y
+        rng, total = np.random.default_rng(0), np.zeros((len(users), len(items)))
+        for _ in range(DRAWS):
+            X = self.means[0][users] + np.sqrt(self.unexplained[0]) * rng.standard_normal((len(users), Y.shape[1]))
+            utility = X @ Y.T
+            total += _probability(utility - threshold(utility, self.choices))[:, items]
+        return total
+
+
+def threshold(utility: np.ndarray, choices: int) -> np.ndarray:
+    """Return a column of what to subtract from each user's utilities, so that the probabilities add up to `choices`."""
+    at = np.partition(utility, -choices, axis=1)[:, -choices, None]
+    for _ in range(STEPS):
+        probability = _probability(utility - at)
+        slope = ((1 - probability) * np.exp(np.minimum(utility - at, 30))).sum(axis=1, keepdims=True)
+        at = at + np.clip((probability.sum(axis=1, keepdims=True) - choices) / slope, -1, 1)
+    return at
+
+
+def _probability(utility: np.ndarray) -> np.ndarray:
+    """Return the probability that a utility, plus Gumbel noise of scale 1, is above 0."""
+    return -np.expm1(-np.exp(np.minimum(utility, 30)))
+
+
 def planted(folder: Path | None = None, n: tuple[int, int] = (4000, 2500), seed: int = 0) -> FeatureSet:  # noqa: ARG001
     """Choices whose utilities are products of factors, which are linear in features but for `UNEXPLAINED`."""
+    return planted_with_truth(n, 30, seed)[0]
+
+
+def planted_with_truth(n: tuple[int, int], choices: int, seed: int = 0) -> tuple[FeatureSet, Truth]:
+    """Return planted choices, of which each user makes as many, and the truth behind them."""
     rng = np.random.default_rng(seed)
     factors, width = 8, 20
     features, means = [], []
@@ -152,19 +208,15 @@ def planted(folder: Path | None = None, n: tuple[int, int] = (4000, 2500), seed:
         means.append(mean * np.sqrt((1 - UNEXPLAINED) / mean.var()))
     means[0] += 0.5  # makes some items popular
     X, Y = (mean + np.sqrt(UNEXPLAINED) * rng.standard_normal(mean.shape) for mean in means)
-    scale = (X @ Y.T).std()
-    choice = X @ Y.T / scale + TEMPERATURE * rng.gumbel(size=n)
-    chosen = np.argpartition(-choice, 30, axis=1)[:, :30]
-    R = _ones(np.repeat(np.arange(n[0]), 30), chosen.ravel(), n)
-
-    def optimum(task: str) -> np.ndarray:
-        """Return the logarithms of the expected odds of a choice, given the features of new rows."""
-        if task == "new items":
-            return X @ means[1].T / scale / TEMPERATURE
-        spread = UNEXPLAINED * (Y**2).sum(axis=1) / scale**2
-        return means[0] @ Y.T / scale / TEMPERATURE + spread / (2 * TEMPERATURE**2)
-
-    return FeatureSet("planted", R, *map(sp.csr_array, features), optimum)
+    slope = 1 / np.sqrt((X @ Y.T).std() * TEMPERATURE)
+    truth = Truth(X * slope, Y * slope, (means[0] * slope, means[1] * slope), choices)
+    chosen = np.empty((n[0], choices), np.int64)
+    for start in range(0, n[0], 1000):
+        utility = truth.X[start : start + 1000] @ truth.Y.T
+        utility += rng.gumbel(size=utility.shape)
+        chosen[start : start + 1000] = np.argpartition(-utility, choices, axis=1)[:, :choices]
+    R = _ones(np.repeat(np.arange(n[0]), choices), chosen.ravel(), n)
+    return FeatureSet("planted", R, *map(sp.csr_array, features), truth.best), truth
 
 
 def noise(folder: Path) -> FeatureSet:

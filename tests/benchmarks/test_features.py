@@ -5,9 +5,10 @@ import pytest
 
 pytest.importorskip("benchmarks.features", reason="the benchmarks are not beside the tests (a wheel's test run)")
 
-from benchmarks.features.contenders import TASKS, ours
-from benchmarks.features.run import judged
-from benchmarks.features.sets import planted, split, validation_of
+from benchmarks.features.contenders import TASKS, draw_ours_with_features, ours
+from benchmarks.features.run import judged, ndcg
+from benchmarks.features.sets import planted, planted_with_truth, split, threshold, validation_of
+from benchmarks.features.sizes import most_probable_items, most_probable_users, one_split
 
 
 def test_the_parts_of_a_split_are_those_of_its_users_and_items():
@@ -35,3 +36,33 @@ def test_the_optimum_is_above_a_model_and_that_above_chance():
     assert set(reached) == set(TASKS)
     for task in ("new items", "new users"):
         assert best[task] > reached[task] > 0.5 * best[task]
+
+
+def test_settings_drawn_around_what_auto_chooses_are_fitted():
+    part = split(planted(n=(200, 150)), 0)
+    rng = np.random.default_rng(0)
+    assert set(ours(part, 4, 0, **draw_ours_with_features(rng))) == set(TASKS)
+
+
+def test_probabilities_of_a_choice_add_up_to_the_choices():
+    made, truth = planted_with_truth((300, 200), 20)
+    assert (np.diff(made.interactions.indptr) == 20).all()
+    utility = truth.X @ truth.Y.T
+    probability = 1 - np.exp(-np.exp(utility - threshold(utility, 20)))
+    np.testing.assert_allclose(probability.sum(axis=1), 20, rtol=1e-4)
+    chosen = made.interactions.toarray() > 0
+    np.testing.assert_allclose(probability[chosen].sum(), (probability**2).sum(), rtol=0.05)  # they are calibrated
+
+
+def test_choices_tell_what_features_do_not():
+    made, truth = planted_with_truth((400, 300), 30)
+    part = split(made, 0)
+    users, items = part.users[0], part.items[0]
+    for of_rows, all_, means, rows in (
+        (most_probable_users, truth.X, truth.means[0], users), (most_probable_items, truth.Y, truth.means[1], items),
+    ):  # fmt: skip
+        found = of_rows(part.train, truth, users, items)
+        unexplained = ((all_ - means)[rows] ** 2).mean()
+        assert ((all_[rows] - found) ** 2).mean() < 0.8 * unexplained
+    for best, known, reached in one_split(part, truth, 8, 0, ndcg):
+        assert best > known > reached

@@ -113,7 +113,7 @@ class ImplicitALS(ImplicitModel):
         Maximum number of conjugate-gradient steps for a row in one half-sweep.
     feature_regularization : float, "auto", or a pair (users, items)
         rho, relative to the weighted sum of squares of the average feature; used by fits with features only.
-        ``"auto"``: the largest of 1/64 to 64 that keeps 95 % of the best reduction of the error in predicting factors
+        ``"auto"``: the largest of 1/64 to 64 that keeps 99 % of the best reduction of the error in predicting factors
         of held-out rows; if the features don't predict them, they are left out, and the fit is that without features.
         If products of pairs of features (of up to 256 features) predict a quarter more, they are features, too; with
         a number, they never are.

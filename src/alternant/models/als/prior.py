@@ -41,7 +41,7 @@ CG_TOL = 1e-4
 # WITHOUT_PRODUCTS of that with products of features, these are used: it is 0.4 (items) and 0.8 (users) of it on planted
 # choices, whose logarithms of probabilities are bilinear, and 0.87 on movies.
 STRENGTHS = tuple(4.0**power for power in range(3, -4, -1))
-KEPT = 0.95
+KEPT = 0.99
 MIN_GAIN = 0.005
 WITHOUT_PRODUCTS = 0.8
 CV_ROWS = 1 << 15
