@@ -12,7 +12,7 @@ from alternant import BPR, EASE, Blend, CosineMF, ImplicitALS, ItemKNN, Populari
 from alternant.data.validation import check_interactions
 from alternant.evaluation import evaluate, random_split
 from alternant.models import ModelFileError, _storage
-from alternant.models._blend_weights import hold_out, ndcg, simplex
+from alternant.models._blend_weights import _candidates, hold_out, ndcg, simplex
 
 M, N = 60, 40
 rng = np.random.default_rng(0)
@@ -100,6 +100,16 @@ def test_what_is_held_out_is_a_fifth_of_the_likes_of_some_users():
     marked, _ = hold_out(few, np.random.default_rng(3))
     assert 0.19 < marked.sum() / (few.data > 0).sum() < 0.21
     assert not hold_out(rows.filter(rows.data < 0), np.random.default_rng(3))[0].any()
+
+
+def test_lists_are_made_of_the_best_unseen_items_of_each_model():
+    scores = [rng.standard_normal(2000), rng.standard_normal(2000)]
+    seen = np.argsort(-scores[0])[:50]
+    items = _candidates(scores, seen)
+    left = np.setdiff1d(np.arange(2000), seen)
+    best = [left[np.argsort(-one[left])[:200]] for one in scores]
+    np.testing.assert_array_equal(items, np.union1d(*best))
+    np.testing.assert_array_equal(_candidates(scores, np.arange(1700)), np.arange(1700, 2000))  # few: all of them
 
 
 def test_the_grid_of_weights_covers_the_simplex():

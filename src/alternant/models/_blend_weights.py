@@ -18,6 +18,7 @@ USERS = 3000  # of them, at most
 REPEATS = 4  # of this, at most, if there are fewer users
 SCALED = 512  # users whose scores tell their scale
 K = 20  # of the NDCG that weights maximize
+CANDIDATES = 200  # of each model, from which lists are made
 STEPS = 10  # weights are multiples of a tenth
 
 
@@ -48,24 +49,32 @@ def ndcg_sums(
     A user's lists by all of them are those of as many queries, with the scores by each model as the items' factors.
     """
     total, count = np.zeros(len(coefficients)), len(coefficients)
-    for at, scores in enumerate(_scores(scorers, block), block.start):
+    by_model = [scores(block.start, block.stop) for scores in scorers]
+    for at, *scores in zip(range(block.start, block.stop), *by_model, strict=True):
         seen, hidden = (rows.indices[rows.indptr[at] : rows.indptr[at + 1]] for rows in (known, wanted))
-        ids, best = np.empty((count, K), np.int32), np.empty((count, K), scores.dtype)
-        exclude = np.arange(count + 1) * len(seen), np.tile(seen, count)
-        top_k(coefficients.astype(scores.dtype), scores, K, exclude, None, ids, best, 1)
-        total += ndcg(ids, hidden)
+        items = _candidates(scores, seen)
+        own = np.stack([one[items] for one in scores], axis=1, dtype=scores[0].dtype, casting="same_kind")
+        ids, best = np.empty((count, K), np.int32), np.empty((count, K), own.dtype)
+        top_k(coefficients.astype(own.dtype), own, K, None, None, ids, best, 1)
+        total += ndcg(np.where(ids < 0, -1, items[ids]), hidden)
     return total
+
+
+def _candidates(scores: list[NDArray[Any]], seen: NDArray[Any]) -> NDArray[np.int64]:
+    """Return a user's best unseen items by each model: among these are those of its lists by any weights."""
+    unseen = np.ones(len(scores[0]), np.bool_)
+    unseen[seen] = False
+    items = np.flatnonzero(unseen)
+    if len(items) <= len(scores) * CANDIDATES:
+        return items
+    best = [np.argpartition(one[items], -CANDIDATES)[-CANDIDATES:] for one in scores]
+    return items[np.unique(np.concatenate(best))]
 
 
 def deviation_sums(scorers: list[Scores], block: slice) -> NDArray[np.float64]:
     """Return the sum of the standard deviations of some users' scores by each model."""
-    return np.asarray(_scores(scorers, block).std(axis=1, dtype=np.float64).sum(axis=0))
-
-
-def _scores(scorers: list[Scores], block: slice) -> NDArray[Any]:
-    """Return the scores of all items, shape (users, items, models)."""
-    each = [scores(block.start, block.stop) for scores in scorers]
-    return np.stack(each, axis=-1, dtype=each[0].dtype, casting="same_kind")
+    blocks = (scores(block.start, block.stop) for scores in scorers)
+    return np.array([one.std(axis=1, dtype=np.float64).sum() for one in blocks])
 
 
 def ndcg(lists: NDArray[np.int32], wanted: NDArray[Any]) -> NDArray[np.float64]:
