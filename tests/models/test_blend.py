@@ -212,6 +212,25 @@ def test_it_is_measured_as_other_models_are():
     assert means["auc"] > 0.6
 
 
+def test_evaluation_makes_no_dense_vectors(fitted, monkeypatch):
+    train, test = random_split(ROWS, 0.2, random_state=0)
+    for model in (blend(weights=[1, 1]).fit(train), ItemKNN().fit(train)):
+        expected = evaluate(model, test, k=5, metrics=["ndcg", "auc"]).means
+        monkeypatch.setattr("alternant.models._item_weights.available_bytes", lambda: 10)
+        assert evaluate(model, test, k=5, metrics=["ndcg", "auc"]).means == expected
+        with pytest.raises(MemoryError, match="query_vectors take dense vectors"):
+            model.query_vectors([0])
+        monkeypatch.undo()
+
+
+def test_lists_are_written_to_a_folder_of_this_blend_only(fitted, tmp_path):
+    pytest.importorskip("pyarrow")
+    written = [fitted.recommend_all(3, to=tmp_path / "lists", shard_size=25) for _ in range(2)]
+    assert written == [3 * M, 3 * M]
+    with pytest.raises(ValueError, match="lists"):
+        blend(weights=[0.5, 0.5]).fit(ROWS).recommend_all(3, to=tmp_path / "lists", shard_size=25)
+
+
 @pytest.mark.parametrize("models", [PARTS, "auto", [BPR(factors=2, epochs=1), Popularity(), ImplicitALS(factors=2)]])
 def test_files_hold_all_models(models, tmp_path):
     model = blend(models, factors=3, weights=[1] * (2 if models == "auto" else len(models))).fit(ROWS)
