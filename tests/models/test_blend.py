@@ -189,6 +189,19 @@ def test_users_are_replaced_and_appended_in_each_model(fitted):
         blend([Popularity(), ItemKNN()]).fit(ROWS).partial_fit_users([2], ROWS[[5]])
 
 
+def test_models_keep_their_dtypes_and_share_the_interactions(tmp_path):
+    models = [ImplicitALS(factors=2, dtype="float64"), ItemKNN(), BPR(factors=2, epochs=1)]
+    model = blend(models, weights=[1, 1, 1]).fit(ROWS)
+    model.save(tmp_path / "model.safetensors")
+    dtypes = [np.float64, np.float32, np.float32]
+    for own in (model, Blend.load(tmp_path / "model.safetensors")):
+        for change in (own, own.partial_fit(([0, M], [3, N])), own.partial_fit_users([1], sp.csr_array((1, N + 1)))):
+            assert [part.dtype for part in change.user_factors.parts] == dtypes
+            assert [part.interactions_.data.dtype for part in change.models_] == dtypes
+            assert change.models_[0].interactions_ is change.interactions_
+            assert all(part.interactions_.indices is change.interactions_.indices for part in change.models_)
+
+
 def test_explanations_add_up(fitted):
     for given in ({"user": 7}, {"user": None, "user_items": ROWS[[7]]}, {"user": 3, "user_items": ROWS[[7]]}):
         told = fitted.explain(**given, item=11)

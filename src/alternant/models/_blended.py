@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import dataclasses
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -71,6 +72,7 @@ class BlendedModel(ItemWeightsModel):
         return {"models_": tuple(parts)}
 
     def _assign(self, **state: Any) -> None:
+        share(state.get("models_", ()), state.get("interactions_"))
         super()._assign(**{name: value for name, value in state.items() if not name.endswith("_factors")})
 
     def _factors(self) -> tuple[Any, Any]:
@@ -138,7 +140,7 @@ class BlendedModel(ItemWeightsModel):
     def _learn_from(self, change: Change) -> None:
         fitted = tuple(copy.copy(model) for model in self.models_)
         for model in fitted:
-            model._learn_from(change)
+            model._learn_from(dataclasses.replace(change, rows=in_dtype_of(model, change.rows)))
         self._assign(models_=fitted, interactions_=change.rows)
 
     # Serving
@@ -153,7 +155,7 @@ class BlendedModel(ItemWeightsModel):
 
         def scores(start: int, stop: int) -> NDArray[Any]:
             total: NDArray[Any] = sum(dtype.type(c) * one(start, stop) for c, one in each)
-            return total
+            return np.asarray(total, dtype)  # NumPy 1 lets arrays, not numbers, decide
 
         return scores
 
@@ -224,11 +226,16 @@ def stacked(parts: list[Any], coefficients: tuple[float, ...] | None = None) -> 
 
 
 def share(models: Sequence[Any], interactions: CSR | None) -> None:
-    """Let models have the same interactions, without a copy each."""
+    """Let models have the same interactions, without a copy of their positions."""
     for model in models:
-        own = model.interactions_
-        if interactions is not None and (own is None or own.data.dtype == interactions.data.dtype):
-            model.interactions_ = interactions
+        if interactions is not None:
+            model.interactions_ = in_dtype_of(model, interactions)
+
+
+def in_dtype_of(model: Any, rows: CSR) -> CSR:
+    """Return interactions with values in the dtype of a model: the same ones if they are."""
+    dtype = np.dtype(getattr(model, "dtype", rows.data.dtype))
+    return rows if rows.data.dtype == dtype else dataclasses.replace(rows, data=rows.data.astype(dtype))
 
 
 def scores_of(model: Any, queries: Any, items: Any, num_threads: int = 1) -> Scores:

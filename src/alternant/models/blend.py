@@ -315,5 +315,5 @@ def _fit(unfitted: tuple[Any, ...], rows: CSR, show_progress: bool | None) -> tu
         shows = "show_progress" in inspect.signature(model.fit).parameters
         model.fit(matrix, **{"show_progress": show_progress} if shows else {})
         models.append(model)
-    share(models, rows)
+        share([model], rows)
     return tuple(models)
