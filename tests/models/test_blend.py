@@ -211,6 +211,8 @@ def test_explanations_add_up(fitted):
     assert fitted.explain(7, 11).score == pytest.approx(fitted.predict(7, 11), rel=1e-4)
     with pytest.raises(TypeError, match=r"BPR, a part of this blend, can't explain scores: leave it out"):
         blend([ItemKNN(), BPR(factors=2, epochs=1)], weights=[1, 1]).fit(ROWS).explain(0, 0)
+    alone = blend([ItemKNN(), BPR(factors=2, epochs=1)], weights=[1, 0]).fit(ROWS)
+    assert alone.explain(0, 9).score == pytest.approx(alone.predict(0, 9), rel=1e-5)
 
 
 def test_it_is_measured_as_other_models_are():

@@ -200,7 +200,8 @@ class BlendedModel(ItemWeightsModel):
             If one of the models can't explain.
         """
         self._check_fitted()
-        unable = [type(model).__name__ for model in self.models_ if not hasattr(model, "explain")]
+        each = [(c, m) for c, m in zip(self._stacked("user").coefficients, self.models_, strict=True) if c]
+        unable = [type(model).__name__ for _, model in each if not hasattr(model, "explain")]
         if unable:
             raise TypeError(f"{unable[0]}, a part of this blend, can't explain scores: leave it out")
         i, number, history = self._number("item", item, "item"), None, None
@@ -211,7 +212,7 @@ class BlendedModel(ItemWeightsModel):
             history = rows.to_scipy()
         sums, score = np.zeros(self._count("item") or 0), 0.0
         listed = np.zeros(len(sums), np.bool_)
-        for c, model in zip(self._stacked("user").coefficients, self.models_, strict=True):
+        for c, model in each:
             one = model.explain(number, i, user_items=history)
             np.add.at(sums, one.items, c * one.contributions)
             listed[one.items] = True
