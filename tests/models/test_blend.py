@@ -278,6 +278,17 @@ def test_damaged_files_are_refused(fitted, change, tmp_path):
         alternant.FactorModel.load(tmp_path / "m")
 
 
+def test_a_file_with_a_class_that_is_not_imported_is_refused_by_its_name(tmp_path):
+    class Mine(ItemKNN):
+        pass
+
+    blend([Mine(), ItemKNN()], weights=[1, 1]).fit(ROWS).save(tmp_path / "m")
+    assert type(Blend.load(tmp_path / "m").models_[0]) is Mine
+    Mine.__name__ = "Other"
+    with pytest.raises(ModelFileError, match="a part of class Mine, which is not imported"):
+        Blend.load(tmp_path / "m")
+
+
 @pytest.mark.parametrize(("params", "error", "message"), [
     ({"models": ItemKNN()}, TypeError, "models must be 'auto' or a list of models, such as [ImplicitALS(), ItemKNN()]"),
     ({"models": "all"}, TypeError, "models must be 'auto' or a list of models"),

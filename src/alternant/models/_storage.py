@@ -247,6 +247,8 @@ def _restore_parts(metadata: dict[str, str], tensors: dict[str, NDArray[Any]]) -
     for number, about in enumerate(json.loads(metadata["parts"])):
         start = f"{number}."
         own = {name.removeprefix(start): tensor for name, tensor in tensors.items() if name.startswith(start)}
+        if about["model"] not in known:
+            raise KeyError(f"a part of class {about['model']}, which is not imported")
         parts.append(_restore(known[about["model"]], about, own))
     return parts
 
