@@ -123,6 +123,38 @@ def test_users_without_two_likes_leave_equal_weights():
     assert blend("auto", factors=2).fit(single).weights_ == (0.5, 0.5)
 
 
+def test_likes_that_are_all_held_out_leave_equal_weights():
+    single = sp.csr_array(([1.0, -1.0], ([1, 2], [2, 3])), shape=(4, 5))
+    for seed in range(8):  # of which some hold out the only like
+        model = blend([BPR(factors=2, epochs=1), ItemKNN()], random_state=seed).fit(single)
+        assert model.weights_ == (0.5, 0.5)
+
+
+def test_weights_of_any_size_are_scaled():
+    assert blend(weights=[1e308, 1e308]).fit(ROWS).weights_ == (0.5, 0.5)
+    assert blend(weights=[5e-324, 0]).fit(ROWS).weights_ == (1, 0)
+
+
+def test_users_without_interactions_do_not_change_the_scales():
+    models = [ItemKNN(), ItemKNN(neighbours=3)]
+    more = sp.vstack([ROWS, sp.csr_array((2000, N), dtype=np.float32)]).tocsr()
+    with_empty = blend(models, weights=[1, 1]).fit(more)
+    np.testing.assert_allclose(with_empty.scales_, blend(models, weights=[1, 1]).fit(ROWS).scales_, rtol=1e-6)
+
+
+def test_scores_have_the_dtype_of_the_blend_if_models_of_another_count_alone():
+    model = blend([ImplicitALS(factors=2), Popularity(), ItemKNN(dtype="float64")], weights=[1, 0, 0]).fit(ROWS)
+    assert model.item_factors.dtype == np.float64
+    assert model._scores(model.user_factors, model.item_factors)(0, 3).dtype == np.float64
+    assert model.recommend(0, 3)[1].dtype == np.float64
+
+
+def test_the_memory_of_a_fit_is_more_than_that_of_any_model():
+    models = [ImplicitALS(), BPR(), ItemKNN()]
+    least = max(one.fit_memory(1000, 500, 10**6).in_memory for one in models) + 24 * 10**6
+    assert blend(models).fit_memory(1000, 500, 10**6).in_memory >= least
+
+
 def test_the_models_are_chosen_by_the_number_of_items():
     assert [type(one) for one in blend("auto")._unfitted(5000)] == [ImplicitALS, EASE]
     assert [type(one) for one in blend("auto", factors=7)._unfitted(5001)] == [ImplicitALS, ItemKNN]

@@ -15,7 +15,7 @@ from .._utils.validation import check_number, random_generator
 from ..data.csr import CSR
 from ._blend_weights import REPEATS, SCALED, USERS, K, hold_out, ndcg, simplex
 from ._blended import BlendedModel, scores_of, share
-from ._memory import FitMemory
+from ._memory import BLOCKS, FitMemory
 from ._parameters import AUTO, Rule
 from ._sklearn import check_unused
 from ._traits import Traits
@@ -163,12 +163,12 @@ class Blend(BlendedModel):
         chosen = self.weights
         if isinstance(chosen, str):
             chosen = self._chosen_weights(unfitted, rows, generator, show_progress)
-        total = sum(chosen)
+        shares = np.array(chosen, np.float64) / max(chosen)  # whose sum can't overflow
         fitted = _fit(unfitted, rows, show_progress)
-        users = np.sort(generator.permutation(rows.shape[0])[:SCALED])
+        users = np.sort(generator.permutation(np.flatnonzero(np.diff(rows.indptr)))[:SCALED])
         scales = self._scales(fitted, users)
         self._assign(
-            models_=fitted, weights_=tuple(float(one / total) for one in chosen), scales_=scales, backend_=backend,
+            models_=fitted, weights_=tuple((shares / shares.sum()).tolist()), scales_=scales, backend_=backend,
             interactions_=rows, **ids,
         )  # fmt: skip
         return self
@@ -195,14 +195,16 @@ class Blend(BlendedModel):
         total, measured = np.zeros(len(choices)), 0
         for _ in range(REPEATS):
             held_out, users = hold_out(rows, generator)
-            if len(users):
-                train, wanted = rows.filter(~held_out), rows.filter(held_out).take(users)
-                fitted = _fit(unfitted, train, show_progress)
-                total += self._quality(fitted, choices, users, train.take(users), wanted)
-            measured += len(users)
-            if not len(users) or measured >= USERS:
+            train, wanted = rows.filter(~held_out), rows.filter(held_out).take(users)
+            if not len(users) or not (train.data > 0).any():
                 break
-        if not measured:  # nobody has two
+            fitted = _fit(unfitted, train, show_progress)
+            total += self._quality(fitted, choices, users, train.take(users), wanted)
+            del fitted  # before the next ones need memory
+            measured += len(users)
+            if measured >= USERS:
+                break
+        if not measured:  # too few likes
             return (1.0,) * len(unfitted)
         return tuple(choices[int(total.argmax())].tolist())
 
@@ -253,7 +255,7 @@ class Blend(BlendedModel):
         """Estimate the memory of a fit: that of the models, and copies of the interactions."""
         parts = [model.fit_memory(n_users, n_items, n_pairs) for model in self._unfitted(n_items)]
         return FitMemory(
-            entries=max(part.entries for part in parts) + 24 * n_pairs,
+            entries=max(part.entries + (BLOCKS if part.streams else 0) for part in parts) + 24 * n_pairs,
             **{name: sum(getattr(part, name) for part in parts) for name in ("vectors", "factors", "fixed")},
             largest=max(part.largest for part in parts),
         )
@@ -314,6 +316,6 @@ def _fit(unfitted: tuple[Any, ...], rows: CSR, show_progress: bool | None) -> tu
         model: Any = type(one)(**one.get_params())
         shows = "show_progress" in inspect.signature(model.fit).parameters
         model.fit(matrix, **{"show_progress": show_progress} if shows else {})
-        models.append(model)
         share([model], rows)
+        models.append(model)
     return tuple(models)
