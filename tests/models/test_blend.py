@@ -155,6 +155,14 @@ def test_the_memory_of_a_fit_is_more_than_that_of_any_model():
     assert blend(models).fit_memory(1000, 500, 10**6).in_memory >= least
 
 
+def test_the_work_of_a_fit_counts_the_fits_of_each_model():
+    one = ItemKNN()
+    for users, fits in ((10**6, 2), (3000, 2), (2000, 3), (10, 5)):
+        work = one.iteration_work(users, 500, 10**5)
+        assert blend([one, one]).iteration_work(users, 500, 10**5) == pytest.approx(2 * fits * work)
+        assert blend([one, one], weights=[1, 1]).iteration_work(users, 500, 10**5) == pytest.approx(2 * work)
+
+
 def test_the_models_are_chosen_by_the_number_of_items():
     assert [type(one) for one in blend("auto")._unfitted(5000)] == [ImplicitALS, EASE]
     assert [type(one) for one in blend("auto", factors=7)._unfitted(5001)] == [ImplicitALS, ItemKNN]
