@@ -304,6 +304,16 @@ def test_files_hold_all_models(models, tmp_path):
         small_model.recommend(0)
 
 
+def test_a_loaded_blend_has_the_models_it_was_given_and_fits_them_with_its_own_seed(tmp_path):
+    given = [ImplicitALS(factors=2, regularization=(1.0, 2.0)), ItemKNN(num_threads=1), Popularity()]
+    model = blend(given, weights=[1, 1, 1]).fit(ROWS)
+    model.save(tmp_path / "m")
+    loaded = Blend.load(tmp_path / "m")
+    assert [repr(one) for one in loaded.models] == [repr(one) for one in given]  # not the seed and threads of the blend
+    loaded.set_params(random_state=1).fit(ROWS)
+    assert [one.get_params().get("random_state") for one in loaded.models_] == [1, None, None]
+
+
 @pytest.mark.parametrize("change", [
     {"state": '{"weights_": [1.0], "scales_": [1.0, 1.0], "backend_": "numpy"}'},
     {"state": '{"weights_": [-1.0, 2.0], "scales_": [1.0, 1.0], "backend_": "numpy"}'},
