@@ -177,6 +177,14 @@ def test_the_models_are_chosen_by_the_number_of_items():
     assert (second.num_threads, second.backend) == (2, "numpy")
 
 
+def test_factors_can_be_read_row_by_row(fitted):
+    for factors in (fitted.user_factors, fitted.item_factors):
+        np.testing.assert_array_equal(list(factors), np.asarray(factors))
+        np.testing.assert_array_equal(factors[-1], np.asarray(factors)[-1])
+        with pytest.raises(IndexError):
+            factors[len(factors)]
+
+
 def test_new_users_are_folded_in_by_each_model(fitted):
     new = ROWS[:3]
     stacked = fitted.fold_in_users(new)
