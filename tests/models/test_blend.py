@@ -133,6 +133,7 @@ def test_likes_that_are_all_held_out_leave_equal_weights():
 def test_weights_of_any_size_are_scaled():
     assert blend(weights=[1e308, 1e308]).fit(ROWS).weights_ == (0.5, 0.5)
     assert blend(weights=[5e-324, 0]).fit(ROWS).weights_ == (1, 0)
+    assert blend(weights=[0.9, 0.1]).fit(ROWS).weights_ == (0.9, 0.1)
 
 
 def test_users_without_interactions_do_not_change_the_scales():

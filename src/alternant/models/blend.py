@@ -165,7 +165,9 @@ class Blend(BlendedModel):
         chosen = self.weights
         if isinstance(chosen, str):
             chosen = self._chosen_weights(unfitted, rows, generator, show_progress)
-        shares = np.array(chosen, np.float64) / max(chosen)  # whose sum can't overflow
+        shares = np.array(chosen, np.float64)
+        if not np.isfinite(sum(chosen)):
+            shares /= len(chosen)
         fitted = _fit(unfitted, rows, show_progress)
         users = np.sort(generator.permutation(np.flatnonzero(np.diff(rows.indptr)))[:SCALED])
         scales = self._scales(fitted, users)
