@@ -319,6 +319,13 @@ def test_info_of_a_model(run):
     assert len(data["chosen"]["regularization"]) == 2
 
 
+def test_a_blend_names_its_models_in_one_line(run, tmp_path):
+    options = *TABLE, "--factors", 3, "--random-state", 0, "-o", tmp_path / "m"
+    assert run("fit", "ratings.csv", "--model", "blend", *options)[0] == 0
+    out = run("info", tmp_path / "m")[1]
+    assert re.search(r"^chosen +models ImplicitALS\(factors=3, random_state=0\), EASE\(\)$", out, re.MULTILINE)
+
+
 @pytest.mark.parametrize(("arguments", "message"), [
     ("fit nothing.csv --user a --item b -o x.safetensors", "there is no file or store 'nothing.csv'"),
     ("evaluate nothing", "there is no file or store 'nothing'"),

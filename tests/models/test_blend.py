@@ -133,6 +133,47 @@ def test_users_without_two_likes_leave_equal_weights():
     assert blend("auto", factors=2).fit(single).weights_ == (1 / 3,) * 3
 
 
+def test_likes_that_are_all_held_out_leave_equal_weights():
+    single = sp.csr_array(([1.0, -1.0], ([1, 2], [2, 3])), shape=(4, 5))
+    for seed in range(8):  # of which some hold out the only like
+        model = blend([BPR(factors=2, epochs=1), ItemKNN()], random_state=seed).fit(single)
+        assert model.weights_ == (0.5, 0.5)
+
+
+def test_weights_of_any_size_are_scaled():
+    assert blend(weights=[1e308, 1e308]).fit(ROWS).weights_ == (0.5, 0.5)
+    assert blend(weights=[5e-324, 0]).fit(ROWS).weights_ == (1, 0)
+    assert blend(weights=[0.9, 0.1]).fit(ROWS).weights_ == (0.9, 0.1)
+
+
+def test_users_without_interactions_do_not_change_the_scales():
+    models = [ItemKNN(), ItemKNN(neighbours=3)]
+    more = sp.vstack([ROWS, sp.csr_array((2000, N), dtype=np.float32)]).tocsr()
+    with_empty = blend(models, weights=[1, 1]).fit(more)
+    np.testing.assert_allclose(with_empty.scales_, blend(models, weights=[1, 1]).fit(ROWS).scales_, rtol=1e-6)
+
+
+def test_scores_have_the_dtype_of_the_blend_if_models_of_another_count_alone():
+    model = blend([ImplicitALS(factors=2), Popularity(), ItemKNN(dtype="float64")], weights=[1, 0, 0]).fit(ROWS)
+    assert model.item_factors.dtype == np.float64
+    assert model._scores(model.user_factors, model.item_factors)(0, 3).dtype == np.float64
+    assert model.recommend(0, 3)[1].dtype == np.float64
+
+
+def test_the_memory_of_a_fit_is_more_than_that_of_any_model():
+    models = [ImplicitALS(), BPR(), ItemKNN()]
+    least = max(one.fit_memory(1000, 500, 10**6).in_memory for one in models) + 24 * 10**6
+    assert blend(models).fit_memory(1000, 500, 10**6).in_memory >= least
+
+
+def test_the_work_of_a_fit_counts_the_fits_of_each_model():
+    one = ItemKNN()
+    for users, fits in ((10**6, 2), (3000, 2), (2000, 3), (10, 5)):
+        work = one.iteration_work(users, 500, 10**5)
+        assert blend([one, one]).iteration_work(users, 500, 10**5) == pytest.approx(2 * fits * work)
+        assert blend([one, one], weights=[1, 1]).iteration_work(users, 500, 10**5) == pytest.approx(2 * work)
+
+
 def test_the_models_are_chosen_by_the_number_of_items():
     assert [type(one) for one in blend("auto")._unfitted(5000)] == [ImplicitALS, EASE, Popularity]
     assert [type(one) for one in blend("auto", factors=7)._unfitted(5001)] == [ImplicitALS, ItemKNN, Popularity]
@@ -147,6 +188,14 @@ def test_the_models_are_chosen_by_the_number_of_items():
     first, second = own._unfitted(9)
     assert (first.random_state, first.num_threads, first.backend) == (5, 1, "numba")
     assert (second.num_threads, second.backend) == (2, "numpy")
+
+
+def test_factors_can_be_read_row_by_row(fitted):
+    for factors in (fitted.user_factors, fitted.item_factors):
+        np.testing.assert_array_equal(list(factors), np.asarray(factors))
+        np.testing.assert_array_equal(factors[-1], np.asarray(factors)[-1])
+        with pytest.raises(IndexError):
+            factors[len(factors)]
 
 
 def test_new_users_are_folded_in_by_each_model(fitted):
@@ -203,6 +252,19 @@ def test_users_are_replaced_and_appended_in_each_model(fitted):
     np.testing.assert_array_equal(counts.item_factors[:, 0], (changed > 0).sum(axis=0))
 
 
+def test_models_keep_their_dtypes_and_share_the_interactions(tmp_path):
+    models = [ImplicitALS(factors=2, dtype="float64"), ItemKNN(), BPR(factors=2, epochs=1)]
+    model = blend(models, weights=[1, 1, 1]).fit(ROWS)
+    model.save(tmp_path / "model.safetensors")
+    dtypes = [np.float64, np.float32, np.float32]
+    for own in (model, Blend.load(tmp_path / "model.safetensors")):
+        for change in (own, own.partial_fit(([0, M], [3, N])), own.partial_fit_users([1], sp.csr_array((1, N + 1)))):
+            assert [part.dtype for part in change.user_factors.parts] == dtypes
+            assert [part.interactions_.data.dtype for part in change.models_] == dtypes
+            assert change.models_[0].interactions_ is change.interactions_
+            assert all(part.interactions_.indices is change.interactions_.indices for part in change.models_)
+
+
 def test_explanations_add_up(fitted):
     for given in ({"user": 7}, {"user": None, "user_items": ROWS[[7]]}, {"user": 3, "user_items": ROWS[[7]]}):
         told = fitted.explain(**given, item=11)
@@ -214,6 +276,24 @@ def test_explanations_add_up(fitted):
     assert told.explain(7, 11).score == pytest.approx(told.predict(7, 11), rel=1e-4)
     with pytest.raises(TypeError, match=r"BPR, a part of this blend, can't explain scores: leave it out"):
         blend([ItemKNN(), BPR(factors=2, epochs=1)], weights=[1, 1]).fit(ROWS).explain(0, 0)
+    alone = blend([ItemKNN(), BPR(factors=2, epochs=1)], weights=[1, 0]).fit(ROWS)
+    assert alone.explain(0, 9).score == pytest.approx(alone.predict(0, 9), rel=1e-5)
+
+
+def test_threads_and_backend_of_the_blend_are_those_of_its_fitted_models(fitted):
+    model = blend([ImplicitALS(factors=2, num_threads=1), ItemKNN()], weights=[1, 1]).fit(ROWS)
+    before, expected = model.models_, model.recommend(np.arange(5), 4)[0]
+    model.set_params(num_threads=3, backend="numpy", weights=[1, 2])
+    assert [(one.num_threads, one.backend) for one in model.models_] == [(1, "numpy"), (3, "numpy")]
+    assert [one.backend for one in before] == ["auto", "auto"]
+    np.testing.assert_array_equal(model.recommend(np.arange(5), 4)[0], expected)
+
+
+def test_similar_items_are_those_of_a_model_that_counts():
+    models = [Popularity(), ImplicitALS(factors=4), ItemKNN()]
+    for weights, chosen in (([1, 1, 1], 1), ([1, 0, 1], 2), ([1, 0, 0], 0)):
+        model = blend(models, weights=weights).fit(ROWS)
+        np.testing.assert_array_equal(model.similar_items(3)[0], model.models_[chosen].similar_items(3)[0])
 
 
 def test_it_is_measured_as_other_models_are():
@@ -226,6 +306,25 @@ def test_it_is_measured_as_other_models_are():
                 for u, row in enumerate(ids) if test[[u]].nnz]  # fmt: skip
     assert means["ndcg@5"] == pytest.approx(np.mean(expected))
     assert means["auc"] > 0.6
+
+
+def test_evaluation_makes_no_dense_vectors(fitted, monkeypatch):
+    train, test = random_split(ROWS, 0.2, random_state=0)
+    for model in (blend(weights=[1, 1]).fit(train), ItemKNN().fit(train)):
+        expected = evaluate(model, test, k=5, metrics=["ndcg", "auc"]).means
+        monkeypatch.setattr("alternant.models._item_weights.available_bytes", lambda: 10)
+        assert evaluate(model, test, k=5, metrics=["ndcg", "auc"]).means == expected
+        with pytest.raises(MemoryError, match="query_vectors take dense vectors"):
+            model.query_vectors([0])
+        monkeypatch.undo()
+
+
+def test_lists_are_written_to_a_folder_of_this_blend_only(fitted, tmp_path):
+    pytest.importorskip("pyarrow")
+    written = [fitted.recommend_all(3, to=tmp_path / "lists", shard_size=25) for _ in range(2)]
+    assert written == [3 * M, 3 * M]
+    with pytest.raises(ValueError, match="lists"):
+        blend(weights=[0.5, 0.5]).fit(ROWS).recommend_all(3, to=tmp_path / "lists", shard_size=25)
 
 
 @pytest.mark.parametrize("models", [PARTS, "auto", [BPR(factors=2, epochs=1), Popularity(), ImplicitALS(factors=2)]])
@@ -246,6 +345,16 @@ def test_files_hold_all_models(models, tmp_path):
         small_model.recommend(0)
 
 
+def test_a_loaded_blend_has_the_models_it_was_given_and_fits_them_with_its_own_seed(tmp_path):
+    given = [ImplicitALS(factors=2, regularization=(1.0, 2.0)), ItemKNN(num_threads=1), Popularity()]
+    model = blend(given, weights=[1, 1, 1]).fit(ROWS)
+    model.save(tmp_path / "m")
+    loaded = Blend.load(tmp_path / "m")
+    assert [repr(one) for one in loaded.models] == [repr(one) for one in given]  # not the seed and threads of the blend
+    loaded.set_params(random_state=1).fit(ROWS)
+    assert [one.get_params().get("random_state") for one in loaded.models_] == [1, None, None]
+
+
 @pytest.mark.parametrize("change", [
     {"state": '{"weights_": [1.0], "scales_": [1.0, 1.0], "backend_": "numpy"}'},
     {"state": '{"weights_": [-1.0, 2.0], "scales_": [1.0, 1.0], "backend_": "numpy"}'},
@@ -258,6 +367,17 @@ def test_damaged_files_are_refused(fitted, change, tmp_path):
     _storage.tensor_file.write(tmp_path / "m", tensors, metadata)
     with pytest.raises(ModelFileError, match="is a damaged model file"):
         alternant.FactorModel.load(tmp_path / "m")
+
+
+def test_a_file_with_a_class_that_is_not_imported_is_refused_by_its_name(tmp_path):
+    class Mine(ItemKNN):
+        pass
+
+    blend([Mine(), ItemKNN()], weights=[1, 1]).fit(ROWS).save(tmp_path / "m")
+    assert type(Blend.load(tmp_path / "m").models_[0]) is Mine
+    Mine.__name__ = "Other"
+    with pytest.raises(ModelFileError, match="a part of class Mine, which is not imported"):
+        Blend.load(tmp_path / "m")
 
 
 @pytest.mark.parametrize(("params", "error", "message"), [

@@ -11,6 +11,8 @@ from typing import Any
 
 import numpy as np
 
+from .._utils.guard import Guarded
+
 Titles = dict[Any, str] | None
 
 
@@ -114,4 +116,6 @@ def plain(value: Any) -> Any:
         value = value.item()
     if isinstance(value, float):
         return value if np.isfinite(value) else None
+    if isinstance(value, Guarded):  # a model, whose text has many lines
+        return repr(value)
     return value if value is None or isinstance(value, (bool, int, str)) else str(value)

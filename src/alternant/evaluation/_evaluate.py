@@ -257,10 +257,10 @@ def _hits(ids: NDArray[np.int32], relevant: CSR) -> tuple[NDArray[np.bool_], NDA
 def _auc(model: Any, users: EvaluationUsers) -> Sums:
     held, n_items = users.held, len(users.items)
     values, counted = np.zeros((2, len(held.users)))
-    items = internals.ranking_vectors(model, users.items)
+    items = internals.vectors_to_count(model, users.items)
     for rows in held.blocks(held.ranked):
         relevant = held.relevant(rows)
-        seen, vectors = users.seen_by(rows), internals.ranking_vectors(model, users.factors(rows))
+        seen, vectors = users.seen_by(rows), internals.vectors_to_count(model, users.factors(rows))
         above, equal = internals.count_above(model, vectors, items, seen, relevant)
         positives = np.diff(relevant.indptr)
         negatives = n_items - positives - (0 if seen is None else np.diff(seen.indptr))

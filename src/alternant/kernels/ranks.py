@@ -63,7 +63,7 @@ def score_all(queries: Reals, items: Reals, out: Reals, num_threads: int | None 
     """Compute the dot products of all queries with all items.
 
     A score is summed in the dtype, in the order of the factors: bitwise identical for any number of threads and of
-    queries, and to what `top_k` returns.
+    queries and, except in numba, whose `top_k` adds four products at a time, to what `top_k` returns.
 
     Parameters
     ----------

@@ -351,10 +351,14 @@ class FactorModel(
             backend.top_k(queries[part], items, k, seen, lists, ids[part], scores[part], threads)
         return ids, scores
 
+    def _vectors_to_count(self, factors: Any) -> Any:
+        """Return vectors for `_count_above`."""
+        return self._ranked(factors)
+
     def _count_above(
         self, queries: NDArray[Any], items: NDArray[Any], seen: CSR | None, relevant: CSR
     ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """Count, for each relevant item of vectors that `_ranked` returned, the items above it and those equal."""
+        """Count, for each relevant item of what `_vectors_to_count` returned, the items above and those equal."""
         above, equal = np.empty(len(relevant.indices), np.int64), np.empty(len(relevant.indices), np.int64)
         backend, threads = self._backend(), resolve_num_threads(self.num_threads)
         for part in _calls(len(queries), items):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import dataclasses
 import functools
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
@@ -74,6 +75,7 @@ class BlendedModel(ItemWeightsModel):
         return {"models_": tuple(parts)}
 
     def _assign(self, **state: Any) -> None:
+        share(state.get("models_", ()), state.get("interactions_"))
         super()._assign(**{name: value for name, value in state.items() if not name.endswith("_factors")})
 
     def _factors(self) -> tuple[Any, Any]:
@@ -97,7 +99,14 @@ class BlendedModel(ItemWeightsModel):
         return np.hstack([c * model._weighted_sums(weights, neighbours, part) for c, model, part in each])
 
     def _latent(self, factors: Any) -> Any:
-        return self.models_[0]._latent(factors.parts[0])
+        at = self._compared()
+        return self.models_[at]._latent(factors.parts[at])
+
+    def _compared(self) -> int:
+        """Return which model tells what is similar."""
+        each = zip(self.weights_, self.models_, strict=True)
+        useful = [at for at, (w, model) in enumerate(each) if w and not isinstance(model, Popularity)]
+        return useful[0] if useful else 0
 
     # New users, and new events
 
@@ -136,7 +145,7 @@ class BlendedModel(ItemWeightsModel):
     def _learn_from(self, change: Change) -> None:
         fitted = tuple(copy.copy(model) for model in self.models_)
         for model in fitted:
-            model._learn_from(change)
+            model._learn_from(dataclasses.replace(change, rows=in_dtype_of(model, change.rows)))
         self._assign(models_=fitted, interactions_=change.rows)
 
     # Serving
@@ -164,9 +173,9 @@ class BlendedModel(ItemWeightsModel):
     def _neighbours(
         self, factors: Any, rows: NDArray[np.int64], k: int, candidates: Any, kind: str, shrinkage: float | None
     ) -> tuple[NDArray[np.int32], NDArray[Any]]:
-        first = self.models_[0]
-        found: tuple[NDArray[np.int32], NDArray[Any]] = first._neighbours(
-            factors.parts[0], rows, k, candidates, kind, shrinkage
+        at = self._compared()
+        found: tuple[NDArray[np.int32], NDArray[Any]] = self.models_[at]._neighbours(
+            factors.parts[at], rows, k, candidates, kind, shrinkage
         )
         return found
 
@@ -231,12 +240,16 @@ def dtype_of(models: Sequence[Any]) -> np.dtype[Any]:
 
 
 def share(models: Sequence[Any], interactions: CSR | None) -> None:
-    """Let models have the same interactions, without a copy each."""
-    if interactions is None:
-        return
+    """Let models have the same interactions, without a copy of their positions."""
     for model in models:
-        if np.dtype(getattr(model, "dtype", interactions.data.dtype)) == interactions.data.dtype:
-            model.interactions_ = interactions
+        if interactions is not None:
+            model.interactions_ = in_dtype_of(model, interactions)
+
+
+def in_dtype_of(model: Any, rows: CSR) -> CSR:
+    """Return interactions with values in the dtype of a model: the same ones if they are."""
+    dtype = np.dtype(getattr(model, "dtype", rows.data.dtype))
+    return rows if rows.data.dtype == dtype else dataclasses.replace(rows, data=rows.data.astype(dtype))
 
 
 def scorers(models: Sequence[Any], users: NDArray[np.int64]) -> list[Scores]:

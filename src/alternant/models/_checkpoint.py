@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 
 from .._utils import tensor_file
 from .._utils.atomic import check_target, whole_file
+from .._utils.guard import Guarded
 from .._utils.lock import FolderLock
 from .._utils.validation import check_integer
 
@@ -234,4 +235,6 @@ def plain_value(value: Any) -> Any:
         return "nan"
     if isinstance(value, np.generic):
         return value.item()
+    if isinstance(value, Guarded):  # a model, whose text has many lines
+        return repr(value)
     return value if value is None or isinstance(value, (bool, int, float, str)) else str(value)

@@ -205,6 +205,9 @@ class ItemWeightsModel(FoldInUsersModel):
 
         map_parallel(work, range(0, m, height), resolve_num_threads(self.num_threads))
 
+    def _vectors_to_count(self, factors: Any) -> Any:
+        return factors  # which need not be dense
+
     def _count_above(
         self, queries: Any, items: NDArray[Any], seen: CSR | None, relevant: CSR
     ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:

@@ -28,6 +28,7 @@ from .._utils.threads import map_parallel, resolve_num_threads
 from ..data.csr import CSR
 from ..data.io.list_files import ParquetLists
 from ._checkpoint import plain_value
+from ._stack import Stack
 
 if TYPE_CHECKING:
     from ._bulk import Work
@@ -117,7 +118,9 @@ def _of_model(work: Work) -> Iterator[Any]:
 
 
 def _arrays(factors: Any) -> list[NDArray[Any]]:
-    """Return the arrays of dense or sparse factors."""
+    """Return the arrays of dense, sparse or stacked factors."""
+    if isinstance(factors, Stack):
+        return [array for part in factors.parts for array in _arrays(part)]
     return [factors] if isinstance(factors, np.ndarray) else [factors.indptr, factors.indices, factors.data]
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Self
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,8 +30,10 @@ class Stack:
     def __len__(self) -> int:
         return self.shape[0]
 
-    def __getitem__(self, rows: Any) -> Self:
-        """Return some rows: those of a slice or of an array of numbers."""
+    def __getitem__(self, rows: Any) -> Any:
+        """Return some rows: those of a slice or of an array of numbers, stacked; a single one, dense."""
+        if isinstance(rows, (int, np.integer)):
+            return np.asarray(self[np.array([rows])])[0]
         return type(self)(tuple(part[rows] for part in self.parts), self.coefficients, self.dtype)
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> NDArray[Any]:

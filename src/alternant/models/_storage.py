@@ -32,6 +32,7 @@ from numpy.typing import NDArray
 
 from .._utils import tensor_file
 from .._utils.atomic import as_path, whole_file
+from .._utils.guard import Guarded
 from ..data.csr import CSR
 from ..data.ids import Ids
 from ..data.store.saved_ids import TextIds
@@ -113,7 +114,7 @@ def _pack(model: Any, interactions: bool) -> tuple[dict[str, NDArray[Any]], dict
     metadata = {
         "alternant": str(next((version for version, needed in needs.items() if needed), WITHOUT_FEATURES)),
         "model": type(model).__name__,
-        "parameters": json.dumps({name: _plain(value) for name, value in model.get_params().items()}),
+        "parameters": json.dumps(_plain_parameters(model)),
         "state": json.dumps({name: getattr(model, name) for name in _state_names(model) if hasattr(model, name)}),
     }
     if model._library is not None:
@@ -193,11 +194,7 @@ def _restore(cls: Any, metadata: dict[str, str], tensors: dict[str, NDArray[Any]
         missing |= together - tensors.keys() if together & tensors.keys() else set()
     if unexpected or missing:
         raise KeyError(*sorted(missing), *sorted(unexpected))
-    parameters = json.loads(metadata["parameters"])
-    if parts and not isinstance(parameters["models"], str):
-        parameters["models"] = [type(part)(**part.get_params()) for part in parts]
-    model = cls(**{name: tuple(value) if isinstance(value, list) else value for name, value in parameters.items()})
-    model._restore_nan()
+    model = _build(cls, json.loads(metadata["parameters"]))
     users, items = model._stacks_of(parts) if parts else _unpack_factors(tensors)
     if users.ndim != 2 or items.ndim != 2 or users.shape[1] != items.shape[1] or users.dtype != items.dtype:
         raise ValueError(f"factors of shapes {users.shape} and {items.shape}")
@@ -237,17 +234,37 @@ def _restore(cls: Any, metadata: dict[str, str], tensors: dict[str, NDArray[Any]
     return model
 
 
+def _build(cls: Any, parameters: dict[str, Any]) -> Any:
+    """Return a model that is not fitted, from parameters in the form of `_plain`."""
+    model = cls(**{name: _parameter(value) for name, value in parameters.items()})
+    model._restore_nan()
+    return model
+
+
+def _parameter(value: Any) -> Any:
+    if isinstance(value, list):
+        return tuple(map(_parameter, value))
+    return _build(_class_of_part(value["model"]), value["parameters"]) if isinstance(value, dict) else value
+
+
+def _class_of_part(name: str) -> Any:
+    from ._base import FactorModel  # which imports this file
+
+    known = _subclasses(FactorModel)
+    if name not in known:
+        raise KeyError(f"a part of class {name}, which is not imported")
+    return known[name]
+
+
 def _restore_parts(metadata: dict[str, str], tensors: dict[str, NDArray[Any]]) -> list[Any]:
     """Build the models of a blend."""
     if "parts" not in metadata:
         return []
-    from ._base import FactorModel  # which imports this file
-
-    known, parts = _subclasses(FactorModel), []
+    parts = []
     for number, about in enumerate(json.loads(metadata["parts"])):
         start = f"{number}."
         own = {name.removeprefix(start): tensor for name, tensor in tensors.items() if name.startswith(start)}
-        parts.append(_restore(known[about["model"]], about, own))
+        parts.append(_restore(_class_of_part(about["model"]), about, own))
     return parts
 
 
@@ -365,6 +382,10 @@ def _check_csr(csr: CSR, rows: int, columns: int) -> None:
         raise ValueError("interactions that do not fit the factors")
 
 
+def _plain_parameters(model: Any) -> dict[str, Any]:
+    return {name: _plain(value) for name, value in model.get_params().items()}
+
+
 def _plain(value: Any) -> Any:
     """Return a parameter in a JSON-serializable form."""
     if isinstance(value, (np.generic, np.ndarray)):
@@ -377,4 +398,6 @@ def _plain(value: Any) -> Any:
         return [_plain(part) for part in value]
     if isinstance(value, Real):
         return float(value)  # a Fraction
+    if isinstance(value, Guarded):  # a model
+        return {"model": type(value).__name__, "parameters": _plain_parameters(value)}
     return None  # a random generator

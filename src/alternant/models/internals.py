@@ -129,6 +129,11 @@ def ranking_vectors(model: Any, vectors: NDArray[Any]) -> NDArray[Any]:
     return ranked
 
 
+def vectors_to_count(model: Any, vectors: Any) -> Any:
+    """Return what `count_above` takes for factors of users or items."""
+    return model._vectors_to_count(vectors)
+
+
 def predicted(
     model: Any, queries: NDArray[Any], items: NDArray[Any], rows: NDArray[np.int64], columns: NDArray[np.int64]
 ) -> NDArray[Any]:
