@@ -286,9 +286,12 @@ def setting_rows(chosen: list[tuple[Contender, Choices]]) -> list[dict[str, Any]
 
 
 def judge_all(judge: Judge, chosen: list[tuple[Contender, Choices]], factors: Sequence[int]) -> list[dict[str, Any]]:
-    """Return the rows of the baselines, the defaults, and the chosen settings."""
+    """Return the rows of the baselines, the defaults, and the chosen settings; without any, those of the defaults."""
+    rows = [*map(judge.defaults, factors), *map(judge.blend, factors)]
+    if not chosen:
+        return rows
     simple = (Popularity(num_threads=judge.threads), EASE(num_threads=judge.threads))
-    rows = [*map(judge.baseline, simple), *map(judge.defaults, factors), *map(judge.blend, factors)]
+    rows = [*map(judge.baseline, simple), *rows]
     return rows + [judge.chosen(one, f, *found[f]) for one, found in chosen for f in factors if f in found]
 
 
@@ -302,6 +305,7 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
     made.add_argument("--peers", nargs="*", choices=names, help="libraries to tune, too; all if none is named")
     made.add_argument("--settings", type=file_to_read, help="a file that --json wrote: take the settings chosen there")
     made.add_argument("--quick", action="store_true", help="64 factors, 8 + 2 trials, 2,000 users")
+    made.add_argument("--defaults", action="store_true", help="only rows of models with their defaults")
     made.add_argument("--picture", type=picture_to_write, help="draw NDCG@20 over seconds")
     options = made.parse_args(arguments)
     options.peers = names if options.peers == [] else options.peers or []
@@ -330,7 +334,9 @@ def main(arguments: Sequence[str]) -> int:
 
     for path in options.data:
         train, name = read(path, "train"), path.name
-        chosen, skipped = choose_all(train, options, known.get(name, []), partial(keep, name))
+        chosen, skipped = [], []
+        if not options.defaults:
+            chosen, skipped = choose_all(train, options, known.get(name, []), partial(keep, name))
         judge = Judge(train, read(path, "test"), options.threads)
         rows = judge_all(judge, chosen, sorted(options.factors)) + skipped
         made = report.table(name, *COLUMNS)

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from ._item_weights import Scores
 
 SHARE = 0.2  # of the interactions of some users that are held out
-USERS = 3000  # of them, at most
+USERS = 2000  # of them, at most
 REPEATS = 4  # of this, at most, if there are fewer users
 SCALED = 512  # users whose scores tell their scale
 K = 20  # of the NDCG that weights maximize
@@ -52,7 +52,9 @@ def ndcg_sums(
     by_model = [scores(block.start, block.stop) for scores in scorers]
     for at, *scores in zip(range(block.start, block.stop), *by_model, strict=True):
         seen, hidden = (rows.indices[rows.indptr[at] : rows.indptr[at + 1]] for rows in (known, wanted))
-        items = _candidates(scores, seen)
+        for one in scores:
+            one[seen] = -np.inf
+        items = _candidates(scores)
         own = np.stack([one[items] for one in scores], axis=1, dtype=scores[0].dtype, casting="same_kind")
         ids, best = np.empty((count, K), np.int32), np.empty((count, K), own.dtype)
         top_k(coefficients.astype(own.dtype), own, K, None, None, ids, best, 1)
@@ -60,15 +62,12 @@ def ndcg_sums(
     return total
 
 
-def _candidates(scores: list[NDArray[Any]], seen: NDArray[Any]) -> NDArray[np.int64]:
-    """Return a user's best unseen items by each model: among these are those of its lists by any weights."""
-    unseen = np.ones(len(scores[0]), np.bool_)
-    unseen[seen] = False
-    items = np.flatnonzero(unseen)
-    if len(items) <= len(scores) * CANDIDATES:
-        return items
-    best = [np.argpartition(one[items], -CANDIDATES)[-CANDIDATES:] for one in scores]
-    return items[np.unique(np.concatenate(best))]
+def _candidates(scores: list[NDArray[Any]]) -> NDArray[np.int64]:
+    """Return a user's best items by each model, from which lists by any weights are made; those of -inf are seen."""
+    items = np.arange(len(scores[0]))
+    if len(items) > len(scores) * CANDIDATES:
+        items = np.unique(np.concatenate([np.argpartition(one, -CANDIDATES)[-CANDIDATES:] for one in scores]))
+    return items[scores[0][items] > -np.inf]
 
 
 def deviation_sums(scorers: list[Scores], block: slice) -> NDArray[np.float64]:
