@@ -340,7 +340,7 @@ def main(arguments: Sequence[str]) -> int:
         judge = Judge(train, read(path, "test"), options.threads)
         rows = judge_all(judge, chosen, sorted(options.factors)) + skipped
         made = report.table(name, *COLUMNS)
-        for row in table(rows, PUBLISHED.get(name, ())):
+        for row in table(rows, PUBLISHED.get(name, ()) if chosen else ()):
             made.row(*row)
         keep(name, rows)
     if options.picture:
