@@ -31,7 +31,7 @@ class BlendedModel(ItemWeightsModel):
     all items are computed for a few users at a time, as in any `ItemWeightsModel`.
     """
 
-    models_ = Fitted()
+    models_: Any = Fitted()
     weights_: tuple[float, ...]
     scales_: tuple[float, ...]
 

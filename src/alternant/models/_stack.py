@@ -21,7 +21,11 @@ class Stack:
         Of scores and dense arrays. Parts may have others.
     """
 
-    ndim = 2
+    parts: tuple[Any, ...]
+    coefficients: tuple[float, ...]
+    dtype: np.dtype[Any]
+    shape: tuple[int, int]
+    ndim: int = 2
 
     def __init__(self, parts: tuple[Any, ...], coefficients: tuple[float, ...], dtype: np.dtype[Any]) -> None:
         self.parts, self.coefficients, self.dtype = parts, coefficients, dtype
