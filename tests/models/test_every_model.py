@@ -132,6 +132,13 @@ def test_a_refused_fit_changes_nothing(fitted):
     assert before == (fitted.user_factors.tobytes(), fitted.item_factors.tobytes(), fitted.get_params())
 
 
+def test_options_that_only_iterations_have_are_refused_in_one_sentence(model):
+    for name in {"memory_limit", "checkpoint", "callback"} - inspect.signature(model.fit).parameters.keys():
+        said = f"{name} needs a model that is fitted by iterations, got {name_of(model)}: leave it out"
+        with pytest.raises(TypeError, match=said):
+            model.fit(rows_for(model), **{name: None})
+
+
 @pytest.mark.parametrize("cls", MODELS.values(), ids=MODELS)
 def test_each_parameter_and_attribute_is_documented(cls):
     text = inspect.getdoc(cls)

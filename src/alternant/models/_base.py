@@ -318,6 +318,13 @@ class FactorModel(
                     "ExplicitALS, or leave them out"
                 )
 
+        for name in options.keys() & {"memory_limit", "checkpoint", "callback"}:
+            if method.__name__ == "fit" and name not in inspect.signature(method).parameters:
+                raise TypeError(
+                    f"{name} needs a model that is fitted by iterations, got {type(self).__name__}: leave it out, or "
+                    "use ImplicitALS"
+                )
+
     def _check_rows(self, name: str, rows: Any, dtype: np.dtype[Any], copy: bool = False) -> CSR:
         """Return users' (or items') interactions in canonical form."""
         return check_interactions(name, as_sparse(name, rows), dtype, copy)
