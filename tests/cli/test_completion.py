@@ -23,7 +23,7 @@ def script(shell, capsys):
         (["recommend", "mod"], {"model.safetensors"}),
         (["recommend", "model.safetensors", "--un"], {"--unknown"}),
         (["recommend", "model.safetensors", "--unknown", "co"], {"cold-start"}),
-        (["fit", "--model", "b"], {"bpr", "biased-mf"}),
+        (["fit", "--model", "b"], {"blend", "bpr", "biased-mf"}),
         (["serve", "model.safetensors", "--titles", "tit"], {"titles.csv"}),
     ],
 )

@@ -135,13 +135,6 @@ class Popularity(FoldInUsersModel):
     ) -> NDArray[np.float64]:
         return np.ones((rows.shape[0], 1))
 
-    def _partial_state(self, kind: str, numbers: NDArray[np.int64], rows: CSR) -> dict[str, Any]:
-        known = self.interactions_
-        if known is None:
-            return {}
-        counted = self._counted(known.replace(numbers, rows))
-        return {"item_factors": counted["item_factors"]}
-
     def search_space(self, rows: CSR | None = None) -> dict[str, Any]:
         """Raise: there is nothing to tune."""
         raise ValueError(
