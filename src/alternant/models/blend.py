@@ -100,7 +100,7 @@ class Blend(BlendedModel):
     """
 
     traits: ClassVar[Traits] = Traits(
-        "implicit", "clicks, plays, purchases: the best lists, in a few times the time", "weighted sum of other models"
+        "implicit", "clicks, plays, purchases: the best lists, for a longer fit", "weighted sum of other models"
     )
     _rules: ClassVar[dict[str, Rule]] = {
         "models": lambda name, value: _check_models(name, value),
