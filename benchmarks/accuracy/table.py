@@ -322,6 +322,7 @@ def main(arguments: Sequence[str]) -> int:
     data: dict[str, list[dict[str, Any]]] = {}
     report = Report("accuracy", arguments, options.threads)
     report.note(
+        f"Evaluated on test once. Seconds of a fit on {options.threads} threads." if options.defaults else
         f"Chosen on a fifth of the interactions of {options.users} users of train, by NDCG@{K}, with {options.trials} "
         f"trials at {min(options.factors)} factors and {options.climb} at each number of factors"
         f"{f', but for what {options.settings} holds' if options.settings else ''}; fitted again on all of train, "

@@ -85,7 +85,7 @@ class BlendedModel(ItemWeightsModel):
 
     def _version(self, kind: str) -> tuple[object, int] | None:
         fitted = getattr(self, "models_", None)
-        return None if fitted is None else (fitted[0], 0)  # any change replaces all models
+        return None if fitted is None else (fitted[0], 0)  # any change of factors replaces all models
 
     def _mean_row(self, kind: str) -> NDArray[Any]:
         side = self._stacked(kind)
