@@ -16,7 +16,10 @@ pytest.importorskip("pyarrow", reason="pyarrow is not installed")
 distributed = pytest.importorskip("distributed", reason="dask.distributed is not installed")
 
 from alternant import BiasedMF, ExplicitALS, ImplicitALS, Interactions  # noqa: E402
+from alternant.data.csr import CSR  # noqa: E402
 from alternant.distributed import Parquet, SchedulerLostError, WorkersLostError, _cluster, _parquet, fit, fit_to_parquet  # noqa: E402
+from alternant.distributed._shard import Shard  # noqa: E402
+from alternant.models.als.degrees import like_new_exponent  # noqa: E402
 
 pytestmark = [
     pytest.mark.skipif(sys.platform == "win32", reason="workers are killed by signals of POSIX"),
@@ -408,3 +411,17 @@ def test_without_dask_the_command_that_installs_it_is_named():
     code = "import sys; sys.modules['distributed'] = None; import alternant.distributed"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.stderr.strip().endswith("dask.distributed, which is not installed: pip install \"alternant[dask]\"")
+
+
+def test_shards_add_up_to_the_mean_user_in_which_short_histories_count_more():
+    lengths = np.r_[np.ones(300, int), np.full(100, 9), 0]
+    columns = np.concatenate([np.arange(n) for n in lengths])
+    rows = CSR(np.r_[0, np.cumsum(lengths)], columns.astype(np.int32), np.ones(len(columns), np.float32), (401, 9))
+    factors, exponent = np.random.default_rng(0).standard_normal((401, 3)), like_new_exponent(lengths)
+    sums = 0
+    for part in (np.arange(350), np.arange(350, 401)):
+        shard = Shard(rows.take(part), part[0])
+        shard.versions[1] = factors[part]
+        sums += shard.user_sum(1, exponent)
+    assert exponent == 2
+    np.testing.assert_allclose(sums, np.r_[np.ones(300), np.full(100, 1 / 81), 0] @ factors)

@@ -5,9 +5,7 @@ import pytest
 import scipy.sparse as sp
 
 from alternant import BiasedMF, CosineMF, ExplicitALS, ImplicitALS, LogisticMF, Popularity
-from alternant.data.csr import CSR
 from alternant.datasets import planted
-from alternant.distributed._shard import Shard
 from alternant.models.als.degrees import like_new, like_new_exponent
 
 N, K = 400, 10  # users to learn from (60 more are new), length of lists
@@ -205,18 +203,3 @@ def test_no_few_users_make_up_the_mean_user(counts, exponent):
     weights = like_new(counts, exponent)
     np.testing.assert_allclose(weights[counts > 0], counts[counts > 0] ** -float(exponent))
     assert not weights[counts == 0].any()
-
-
-def test_shards_add_up_to_the_mean_user():
-    lengths = np.r_[np.ones(300, int), np.full(100, 9), 0]
-    columns = np.concatenate([np.arange(n) for n in lengths])
-    rows = CSR(np.r_[0, np.cumsum(lengths)], columns.astype(np.int32), np.ones(len(columns), np.float32), (401, 9))
-    factors, exponent = np.random.default_rng(0).standard_normal((401, 3)), like_new_exponent(lengths)
-    sums = 0
-    for part in (np.arange(350), np.arange(350, 401)):
-        shard = Shard(rows.take(part), part[0])
-        shard.versions[1] = factors[part]
-        sums += shard.user_sum(1, exponent)
-    assert exponent == 2
-    weights = np.r_[np.ones(300), np.full(100, 1 / 81), 0]
-    np.testing.assert_allclose(sums, weights @ factors)
