@@ -115,6 +115,8 @@ def pytest_collection_modifyitems(config, items):
         return
     tests, left_out = {}, {item for item in items if item.get_closest_marker("nightly")}
     for item in items:
+        if item in left_out:
+            continue
         if "kernels" in getattr(item, "fixturenames", ()) or item.get_closest_marker("pairwise"):
             tests.setdefault(item.nodeid.partition("[")[0], []).append(item)
     for cases in tests.values():

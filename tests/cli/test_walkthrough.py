@@ -43,7 +43,9 @@ def printed_states(text):
         yield title, np.array([[float(x) for x in re.findall(NUMBER, line)] for line in (first, second)]), float(error)
 
 
-@pytest.mark.parametrize("backend", ["cython", "numba", "numpy"])
+@pytest.mark.parametrize(
+    "backend", ["cython", *(pytest.param(name, marks=pytest.mark.nightly) for name in ("numba", "numpy"))]
+)
 def test_every_number_is_that_of_dense_linear_algebra(capsys, backend):
     reason = available_backends()[backend]
     if reason:

@@ -44,7 +44,7 @@ numbers = st.lists(st.one_of(st.none(), st.integers(-(2**63), 2**63 - 1), st.int
 
 
 @pytest.mark.parametrize("container", WHOLE)
-@settings(deadline=None, max_examples=25)
+@settings(deadline=None, max_examples=12)
 @given(ids=numbers)
 def test_whole_numbers_with_gaps_survive_in_any_container(container, ids):
     if all(one is None for one in ids):

@@ -311,17 +311,17 @@ def test_lists_are_full_although_most_items_are_equal(library, options, length):
 def test_items_reach_an_index_in_blocks(library, options, monkeypatch):
     """The lists are those of an index made at once, and no second copy of all items is made meanwhile."""
     rng = np.random.default_rng(0)
-    sides = rng.standard_normal((40, 16)), rng.standard_normal((20_000, 16))
+    sides = rng.standard_normal((40, 16)), rng.standard_normal((6_000, 16))
     model = CosineMF.from_factors(*sides)  # unit vectors in float32 would be a copy
     whole = index_of(model, library, **options).search(np.arange(40), 5, exclude_seen=False)
-    monkeypatch.setattr("alternant.indexes.ADDED", 20_000)
+    monkeypatch.setattr("alternant.indexes.ADDED", 6_000)
     tracemalloc.start()
     index = index_of(model, library, **options)
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     np.testing.assert_array_equal(index.search(np.arange(40), 5, exclude_seen=False)[0], whole[0])
     if "factory" not in options:  # which are trained on all items
-        assert peak < 20_000 * 16 * 4
+        assert peak < 6_000 * 16 * 4
 
 
 def test_an_index_leaves_out_what_was_seen_and_answers_vectors():
