@@ -183,8 +183,12 @@ def typical(degrees: NDArray[np.int64]) -> float:
 
 
 def _power(degrees: NDArray[np.int64], exponent: float) -> NDArray[np.float64]:
+    """Return powers of degrees, 0 counting as 1; each of those that occur often is computed once."""
+    most = int(degrees.max(initial=1))
     with np.errstate(over="ignore"):
-        return np.asarray(np.maximum(degrees, 1).astype(np.float64) ** exponent)
+        if most >= len(degrees):
+            return np.asarray(np.maximum(degrees, 1).astype(np.float64) ** exponent)
+        return np.asarray(np.maximum(np.arange(most + 1), 1).astype(np.float64) ** exponent)[degrees]
 
 
 def scaled(rows: NDArray[Any], by: NDArray[np.float64] | None, out: NDArray[Any] | None = None) -> NDArray[Any]:
