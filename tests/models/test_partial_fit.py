@@ -314,6 +314,19 @@ def test_steps_continue_with_the_sums_of_the_fit(cls, tmp_path):
     assert moved[0] < 0.8 * moved[1]
 
 
+@pytest.mark.parametrize("normalization", [0.0, 0.25])
+def test_a_night_does_not_depend_on_how_the_fixed_side_is_transformed(normalization, monkeypatch):
+    """All of its rows at once, or those that are read."""
+    options = {"factors": 6, "degree_normalization": normalization, "random_state": 0, "dtype": "float64"}
+    fitted, solved = ImplicitALS(**options).fit(COUNTS), []
+    for entries in (0, 1 << 40):
+        monkeypatch.setattr("alternant.models.als.implicit_objective.NIGHT_ENTRIES", entries)
+        model = copy.deepcopy(fitted).partial_fit(([3, 7, M], [0, 5, 5], [1.0, 2.0, 1.0]))
+        solved.append(np.vstack([model.user_factors, model.item_factors]))
+    np.testing.assert_allclose(solved[0], solved[1], rtol=0, atol=1e-12)
+    assert (solved[0][[3, 7]] != fitted.user_factors[[3, 7]]).any(axis=1).all()
+
+
 def test_a_night_of_bpr_takes_the_new_events_of_known_users_several_times():
     """But no user who has been folded in, and an item for no more than a quarter of its interactions."""
     before, events = np.zeros((30, 20)), np.zeros((31, 21))
