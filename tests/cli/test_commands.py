@@ -334,6 +334,8 @@ def test_a_blend_names_its_models_in_one_line(run, tmp_path):
     ("fit ratings.csv --user userId --item movieId -o no/x.safetensors", "there is no folder 'no'"),
     ("fit nothing.csv --user userId --item movieId -o .", "'.' is a folder"),
     ("fit ratings.csv --user userId --item movieId --set x=1 -o x", "implicit-als has no parameter 'x'; it has factor"),
+    ("fit ratings.csv --user userId --item movieId --model blend --set weights=1,2 -o x",
+     "--set weights= must have one number for each of 3 models, got 2"),
     ("fit ratings.csv --user userId --item movieId --set x -o x", "--set must be NAME=VALUE, got 'x'"),
     ("fit ratings.csv --user userId --item movieId --factors 0 -o x", "--factors must be at least 1, got 0"),
     ("fit ratings.csv --user userId --item movieId --set factors=many -o x", "--factors must be a whole number"),

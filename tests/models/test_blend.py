@@ -1,6 +1,8 @@
 """Blend: scores by dense formulas, weights by plain measurement of what is held out, and its models' state."""
 
 import re
+import sys
+from fractions import Fraction
 
 import numpy as np
 import pytest
@@ -39,7 +41,8 @@ def test_a_score_is_the_weighted_sum_of_the_models_scores_in_units_of_their_devi
     apart = [type(one)(**one.get_params() | extra).fit(ROWS)
              for one, extra in zip(PARTS, ({"random_state": 0}, {}), strict=True)]  # fmt: skip
     scores = [dense_scores(one) for one in apart]
-    scales = [one.std(axis=1).mean() for one in scores]  # all users, as there are fewer than 512
+    unseen = ROWS.toarray() == 0
+    scales = [np.mean([own[left].std() for own, left in zip(one, unseen, strict=True)]) for one in scores]
     np.testing.assert_allclose(fitted.scales_, scales, rtol=1e-5)
     expected = 0.75 * scores[0] / scales[0] + 0.25 * scores[1] / scales[1]
     np.testing.assert_allclose(fitted.predict(np.arange(M)[:, None], np.arange(N)), expected, rtol=1e-4, atol=1e-5)
@@ -75,7 +78,8 @@ def test_weights_are_those_that_find_most_of_what_is_held_out(monkeypatch):
         apart = [type(one)(**one.get_params() | ({"random_state": 0} if i == 0 else {})).fit(train.to_scipy())
                  for i, one in enumerate(models)]  # fmt: skip
         scores = [dense_scores(one) for one in apart]
-        scores = [one / one[users].std(axis=1).mean() for one in scores]
+        unseen = {u: ~np.isin(np.arange(N), train.take(np.array([u])).indices) for u in users}
+        scores = [one / np.mean([one[u, left].std() for u, left in unseen.items()]) for one in scores]
         wanted = rows.filter(marked)
         for u in users:
             known, hidden = (set(part.take(np.array([u])).indices.tolist()) for part in (train, wanted))
@@ -146,8 +150,27 @@ def test_likes_that_are_all_held_out_leave_equal_weights():
 
 def test_weights_of_any_size_are_scaled():
     assert blend(weights=[1e308, 1e308]).fit(ROWS).weights_ == (0.5, 0.5)
+    assert blend(weights=[sys.float_info.max, Fraction(0)]).fit(ROWS).weights_ == (1, 0)
+    assert blend([*PARTS, EASE()], weights=[sys.float_info.max] * 3).fit(ROWS).weights_ == (1 / 3,) * 3
     assert blend(weights=[5e-324, 0]).fit(ROWS).weights_ == (1, 0)
     assert blend(weights=[0.9, 0.1]).fit(ROWS).weights_ == (0.9, 0.1)
+
+
+def test_scales_are_of_the_best_unseen_items_and_of_any_size():
+    """What all items but the best have in common does not matter, nor does a model whose scores are all alike."""
+    many = sp.csr_array((rng.random((30, 900)) < 0.05).astype(np.float32))
+    model = blend([ImplicitALS(factors=4), EASE()], weights=[1, 1]).fit(many)
+    for one, scale in zip(model.models_, model.scales_, strict=True):
+        best = [np.sort(own[left])[-200:].std() for own, left in
+                zip(dense_scores(one), many.toarray() == 0, strict=True)]  # fmt: skip
+        assert scale == pytest.approx(np.mean(best), rel=1e-5)
+    tiny = blend([EASE(weighting="proportional"), Popularity()], weights=[1, 1])
+    expected = tiny.fit(ROWS).recommend(np.arange(M), 5)[0]
+    np.testing.assert_array_equal(tiny.fit(ROWS * np.float32(1e-14)).recommend(np.arange(M), 5)[0], expected)
+    alike = sp.csr_array(sum(np.roll(np.eye(N, dtype=np.float32), shift, 1) for shift in (0, 1, 3, 7)) * 1e7)
+    parts = [EASE(), Popularity(weighted=True)]
+    lists = [blend(parts, weights=weights).fit(alike).recommend(np.arange(N), 5)[0] for weights in ([1, 1], [1, 0])]
+    np.testing.assert_array_equal(*lists)
 
 
 def test_users_without_interactions_do_not_change_the_scales():
@@ -238,6 +261,7 @@ def test_new_events_bring_each_model_up_to_date(fitted):
         np.testing.assert_array_equal(np.asarray(own.user_factors), np.asarray(part.user_factors))
         np.testing.assert_array_equal(np.asarray(own.item_factors), np.asarray(part.item_factors))
         assert own.interactions_ is model.interactions_
+        assert own.partial_share_ == part.partial_share_ > 0
     assert (model.weights_, model.scales_) == (fitted.weights_, fitted.scales_)
     assert model.interactions_.shape == (M + 1, N + 1)
     assert len(fitted.user_factors) == M
@@ -384,13 +408,13 @@ def test_a_file_with_a_class_that_is_not_imported_is_refused_by_its_name(tmp_pat
 
 
 @pytest.mark.parametrize(("params", "error", "message"), [
-    ({"models": ItemKNN()}, TypeError, "models must be 'auto' or a list of models, such as [ImplicitALS(), ItemKNN()]"),
-    ({"models": "all"}, TypeError, "models must be 'auto' or a list of models"),
-    ({"models": [ItemKNN, EASE]}, TypeError, "models must be 'auto' or a list of models"),
+    ({"models": ItemKNN()}, TypeError, "in Python, a list of models, such as [ImplicitALS(), ItemKNN()], got ItemKNN"),
+    ({"models": "all"}, TypeError, "models must be 'auto' or, in Python, a list of models"),
+    ({"models": [ItemKNN, EASE]}, TypeError, "models must be 'auto' or, in Python, a list of models"),
     ({"models": [ItemKNN()]}, ValueError, "models must be 2 to 4 models, got 1"),
     ({"models": [ItemKNN()] * 5}, ValueError, "models must be 2 to 4 models, got 5"),
-    ({"models": [ItemKNN(), CosineMF()]}, ValueError, "of implicit feedback, and no Blend, got CosineMF, of likes"),
-    ({"models": [ItemKNN(), Blend()]}, ValueError, "models of implicit feedback, and no Blend, got Blend"),
+    ({"models": [ItemKNN(), CosineMF()]}, ValueError, "other than Blend, got CosineMF, of likes: leave it out"),
+    ({"models": [ItemKNN(), Blend()]}, ValueError, "other than Blend, got Blend: pass the models that it contains"),
     ({"weights": "equal"}, TypeError, "weights must be 'auto' or a list of numbers, got 'equal'"),
     ({"weights": 0.5}, TypeError, "weights must be 'auto' or a list of numbers, got 0.5"),
     ({"weights": [1, 2]}, ValueError, "weights must have one number for each of 3 models, got 2"),

@@ -119,6 +119,8 @@ def _in_options(error: Exception, arguments: argparse.Namespace) -> str:
     """Return an error's message with the library's parameters replaced by the options of this command."""
     options = {name: "-k" if name == "k" else f"--{name.replace('_', '-')}" for name in vars(arguments)}
     options |= {alias: options[name] for alias, name in ALIASES.items() if name in options}
+    for name in {text.partition("=")[0] for text in getattr(arguments, "set", None) or ()} - set(vars(arguments)):
+        options[name] = f"--set {name}="  # rather than the option of another command that an alias stands for
 
     def named(parameter: Parameter) -> str:
         if parameter.name == "quote" and "quotes" in options:

@@ -142,6 +142,12 @@ class BlendedModel(ItemWeightsModel):
         matrix = rows.to_scipy()
         return {"models_": tuple(copy.copy(model).partial_fit_users(numbers, matrix) for model in self.models_)}
 
+    def _learn_events(self, events: Any, features: dict[str, Any]) -> bool:
+        learned = super()._learn_events(events, features)
+        for model in self.models_ if learned else ():  # those of this call alone
+            model.__dict__["partial_share_"] = self.partial_share_
+        return learned
+
     def _learn_from(self, change: Change) -> None:
         fitted = tuple(copy.copy(model) for model in self.models_)
         for model in fitted:

@@ -69,7 +69,7 @@ class FitMemory:
 def pool_for(limit: int | None, needed: FitMemory, folder: Path | None) -> Pool:
     """Return the pool that allocates the factors: in memory if they fit into the limit, else in files in `folder`."""
     if limit is None:
-        _refuse_if_too_large(needed)
+        refuse_if_too_large(needed)
         return Pool()
     if needed.in_memory <= limit:
         return Pool()
@@ -114,7 +114,7 @@ def refuse_copy(rows: CSR, bytes_per_pair: int, what: str) -> None:
         )
 
 
-def _refuse_if_too_large(needed: FitMemory) -> None:
+def refuse_if_too_large(needed: FitMemory) -> None:
     """Raise if a fit without a limit would run out of memory; its interactions are in memory already."""
     free, still = available_bytes(), needed.in_memory - LIBRARY - needed.entries
     if free is not None and still > free:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import inspect
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
@@ -15,9 +16,9 @@ from .._utils.messages import parameter, refusal
 from .._utils.threads import map_parallel, resolve_num_threads
 from .._utils.validation import check_number, random_generator
 from ..data.csr import CSR
-from ._blend_weights import REPEATS, SCALED, USERS, deviation_sums, hold_out, ndcg_sums, simplex
+from ._blend_weights import REPEATS, SCALED, USERS, hold_out, ndcg_sums, simplex, spread_sums
 from ._blended import BlendedModel, dtype_of, scorers, share
-from ._memory import BLOCKS, FitMemory
+from ._memory import BLOCKS, FitMemory, refuse_if_too_large
 from ._parameters import AUTO, Rule
 from ._sklearn import check_unused
 from ._traits import Traits
@@ -33,27 +34,29 @@ if TYPE_CHECKING:
 EASE_ITEMS = 5000  # of a catalogue for which EASE takes seconds
 MOST_MODELS = 4
 BLOCK = 1 << 21  # scores that are computed at a time to choose weights
-SMALLEST = 1e-12  # deviation that is not rounding
+ALIKE = 1e-6  # deviation, relative to the largest score, that is rounding in float32
 SHARED = ("random_state", "num_threads", "backend")  # by models that say nothing else
 
 
 class Blend(BlendedModel):
     r"""The scores of several models, added with weights that held-out interactions choose.
 
-    With :math:`s_m(u, i)` the score of model m and :math:`\sigma_m` the standard deviation of a user's scores by it,
-    averaged over users, the score of a pair is
+    With :math:`s_m(u, i)` the score by which model m ranks (of `LogisticMF`, the log-odds) and :math:`\sigma_m` the
+    standard deviation of these scores among a user's 200 best items that the user has not seen, averaged over up to
+    512 users, the score of a pair is
 
     .. math:: \sum_m w_m \frac{s_m(u, i)}{\sigma_m}, \qquad w_m \ge 0, \quad \sum_m w_m = 1
 
     Models err on different items: factors know what many users have in common, weights between items know which two
     items go together, and where little is known, the popular items are the best guess. On held-out parts of
-    seven data sets, NDCG@20 was between .6 % below and 7 % above that of the best model (docs/models/blend.md).
+    seven data sets with whole histories, NDCG@20 was between .6 % below and 7 % above that of the best model
+    (docs/models/blend.md).
 
     A fit holds out a fifth of the interactions of up to 2,000 users, fits the models on the rest, chooses the weights
     with the best NDCG@20 on what was held out, and fits the models again on all interactions. It takes twice the time
-    of the models (more with fewer than 2,000 users, as it holds out up to four times), and that of ranking all items by
-    11, 66 or 286 choices of weights of two, three or four models. Fits of equal input with the same `random_state` are
-    bit-identical on any number of threads.
+    of the models (up to five times, if fewer than 2,000 users have something held out: it is then done again), and that
+    of ranking the best items of each model by 11, 66 or 286 choices of weights of two, three or four models. Fits of
+    equal input with the same `random_state` are bit-identical on any number of threads.
 
     Similar items and users are those of the first model with a weight, `Popularity` aside.
 
@@ -69,9 +72,11 @@ class Blend(BlendedModel):
     random_state : int, numpy.random.Generator, numpy.random.RandomState or None
         Seed of what is held out, and of models that have none of their own.
     num_threads : int or None
-        Number of threads, of models that say nothing else, too; None uses all that are available to the process.
+        Number of threads, also used by models that do not set their own; None uses all that are available to the
+        process.
     backend : {"auto", "cython", "numba", "numpy"}
-        The same; ``"auto"`` follows `alternant.set_backend` and ``ALTERNANT_BACKEND``.
+        Also used by models that do not set their own; ``"auto"`` follows `alternant.set_backend` and
+        ``ALTERNANT_BACKEND``.
 
     Attributes
     ----------
@@ -165,16 +170,20 @@ class Blend(BlendedModel):
         matrix, ids = self._matrix_and_ids(interactions)
         unfitted = self._unfitted(np.shape(matrix)[1] if np.ndim(matrix) == 2 else 0)
         rows = self._check_rows("interactions", matrix, dtype_of(unfitted), copy=True)
+        for model in unfitted:  # before a model that could keep its factors in files proposes that
+            needed = model.fit_memory(*rows.shape, len(rows.data))
+            if needed.files:
+                refuse_if_too_large(replace(needed, files=False))
         generator = random_generator(self.random_state)
         chosen = self.weights
         if isinstance(chosen, str):
             chosen = self._chosen_weights(unfitted, rows, generator, show_progress)
-        shares = np.array(chosen, np.float64)
-        if not np.isfinite(sum(chosen)):
-            shares /= len(chosen)
+        shares = np.array([float(one) for one in chosen])
+        if not sum(shares.tolist()) < np.inf:
+            shares /= shares.max()
         fitted = _fit(unfitted, rows, show_progress)
         users = np.sort(generator.permutation(np.flatnonzero(np.diff(rows.indptr)))[:SCALED])
-        scales = self._scales(fitted, users)
+        scales = self._scales(fitted, users, rows.take(users))
         self._assign(
             models_=fitted, weights_=tuple((shares / shares.sum()).tolist()), scales_=scales, backend_=backend,
             interactions_=rows, **ids,
@@ -240,15 +249,20 @@ class Blend(BlendedModel):
         self, fitted: tuple[Any, ...], choices: NDArray[Any], users: NDArray[np.int64], known: CSR, wanted: CSR
     ) -> NDArray[np.float64]:
         """Return the sum of the NDCG of users' lists, for each choice of weights."""
-        coefficients = choices / np.array(self._scales(fitted, users[:: -(-len(users) // SCALED)]))
+        some = np.arange(0, len(users), -(-len(users) // SCALED))
+        coefficients = choices / np.array(self._scales(fitted, users[some], known.take(some)))
         measure = partial(ndcg_sums, coefficients, known, wanted, self._backend().top_k, scorers(fitted, users))
         return np.asarray(sum(self._by_blocks(measure, fitted, users)))
 
-    def _scales(self, fitted: tuple[Any, ...], users: NDArray[np.int64]) -> tuple[float, ...]:
-        """Return the standard deviation of the scores of each model, averaged over these users."""
-        sums = sum(self._by_blocks(partial(deviation_sums, scorers(fitted, users)), fitted, users))
-        means = np.broadcast_to(np.asarray(sums) / max(1, len(users)), len(fitted))
-        return tuple(float(mean) if mean > SMALLEST else 1.0 for mean in means)
+    def _scales(self, fitted: tuple[Any, ...], users: NDArray[np.int64], known: CSR) -> tuple[float, ...]:
+        """Return the standard deviation of each model's best scores of unseen items, averaged over these users.
+
+        Of a model whose scores are all alike, which says nothing, it is their size, so that they drown no others.
+        """
+        parts = self._by_blocks(partial(spread_sums, known, scorers(fitted, users)), fitted, users)
+        spread, size = sum(parts, np.zeros((2, len(fitted)))) / max(1, len(users))
+        alike = ~(spread > ALIKE * size)
+        return tuple(np.where(alike, np.where(size > 0, size, 1.0), spread).tolist())
 
     def _by_blocks(
         self, measure: Callable[[slice], NDArray[np.float64]], fitted: tuple[Any, ...], users: NDArray[np.int64]
@@ -289,14 +303,15 @@ def _check_models(name: str, value: Any) -> None:
     known = isinstance(value, (list, tuple)) and all(isinstance(one, FactorModel) for one in value)
     if not known:
         example = "[ImplicitALS(), ItemKNN()]"
-        message = f"{parameter(name)} must be 'auto' or a list of models, such as {example}, got {value!r}"
+        message = f"{parameter(name)} must be 'auto' or, in Python, a list of models, such as {example}, got {value!r}"
         raise refusal(TypeError, message)
     if not 2 <= len(value) <= MOST_MODELS:
         raise refusal(ValueError, f"{parameter(name)} must be 2 to {MOST_MODELS} models, got {len(value)}")
     for one in value:
         if one.traits.feedback != "implicit" or isinstance(one, Blend):
             what = type(one).__name__ + (f", of {one.traits.feedback}" if one.traits.feedback != "implicit" else "")
-            message = f"{parameter(name)} must be models of implicit feedback, and no Blend, got {what}"
+            way = "pass the models that it contains" if isinstance(one, Blend) else "leave it out"
+            message = f"{parameter(name)} must be models of implicit feedback other than Blend, got {what}: {way}"
             raise refusal(ValueError, message)
 
 
