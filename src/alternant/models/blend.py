@@ -105,7 +105,7 @@ class Blend(BlendedModel):
     """
 
     traits: ClassVar[Traits] = Traits(
-        "implicit", "clicks, plays, purchases: mostly the best lists, for a longer fit", "weighted sum of other models"
+        "implicit", "clicks, plays, purchases: usually the best lists, for a longer fit", "weighted sum of other models"
     )
     _rules: ClassVar[dict[str, Rule]] = {
         "models": lambda name, value: _check_models(name, value),
