@@ -74,6 +74,10 @@ def test_files_are_read_like_frames(tmp_path):
     (lambda: Features.from_arrays([1], {"x": [np.inf]}), ValueError, "column 'x' must hold finite numbers, got 1"),
     (lambda: Features.from_arrays([1], {"x": ["a"]}, kinds={"y": "tags"}), ValueError, "kinds must name columns"),
     (lambda: Features.from_arrays([1], {"x": ["a"]}, kinds={"x": "tag"}), ValueError, "kinds must be 'number'"),
+    (lambda: Features.from_arrays("ab", {"x": [1]}), TypeError, "ids must be a list of ids, one for each row, got a"),
+    (lambda: Features.from_arrays([1], {"x": [2j]}), TypeError, "column 'x' must hold numbers, texts .*, got complex"),
+    (lambda: Features.from_arrays([1], {"x": [["a", {}]]}), TypeError, "column 'x' must hold numbers, .*, got dict {}"),
+    (lambda: Features.from_frame([1, 2], id="a"), TypeError, "got list: pass such a frame, or arrays to Features.f"),
     (lambda: Features.from_frame(movies(), id="movie"), ValueError, "must be a column of the frame|columns"),
     (lambda: Features.from_arrays([1, 2], {"x": ["a", "b"]})._scaling(np.arange(2)), ValueError, "tell rows apart"),
 ])  # fmt: skip

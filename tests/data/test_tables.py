@@ -219,7 +219,7 @@ def test_columns_that_pandas_calls_by_number_or_twice():
     pd = pytest.importorskip("pandas", reason="other frames have no such names")
     found = Interactions.from_frame(pd.DataFrame({1: [5, 6], 0: ["a", "b"]}), user=1, item=0)
     assert (found.user_ids.tolist(), found.item_ids.tolist()) == ([5, 6], ["a", "b"])
-    with pytest.raises(ValueError, match="frame must be a frame with distinct column names"):
+    with pytest.raises(ValueError, match="with distinct column names, got 'u' 2 times: rename one of them"):
         Interactions.from_frame(pd.DataFrame([[1, 2, 3]], columns=["u", "u", "i"]), user="u", item="i")
     with pytest.raises(ValueError, match="user and item must be different columns, got 'u' for both"):
         Interactions.from_frame(pd.DataFrame({"u": [1]}), user="u", item=0)

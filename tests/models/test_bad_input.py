@@ -482,7 +482,7 @@ def test_users_and_items_that_do_not_broadcast_are_refused():
 
 
 def test_new_users_need_interactions():
-    message = "users=None needs user_items, the interactions of new users: pass users or user_items"
+    message = "user_items must hold the interactions of new users, got None: pass them, or ids of users of the fit"
     refuses(ValueError, message, lambda: MODEL.recommend(), MODEL)
     refuses(ValueError, message, lambda: MODEL.explain(None, 0), MODEL)
 

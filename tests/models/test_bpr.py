@@ -153,6 +153,9 @@ def test_a_fit_and_a_fold_in_that_diverge_say_so_and_change_nothing():
     model.set_params(learning_rate=1e30)
     with pytest.raises(OverflowError, match="BPR diverges in epoch 1: lower learning_rate, got 1e"):
         model.fit(ROWS)
+    with pytest.raises(OverflowError, match=r"in epoch 1: lower init_scale, got 1e\+300, or learning_rate, got 1e-09"):
+        model.set_params(learning_rate=1e-9, init_scale=1e300).fit(ROWS)
+    model.set_params(learning_rate=1e30, init_scale=0.02)
     if model.backend_ != "numpy":  # whose steps are in float64
         with pytest.raises(OverflowError, match="folding in a new user diverges"):
             model.fold_in_users(ROWS[:3])

@@ -366,7 +366,7 @@ def test_a_frame_of_a_single_user_names_it(ids):
     (lambda m: m.to_index("annoy"), ValueError, "library must be one of 'faiss', 'hnswlib', 'usearch'"),
     (lambda m: m.to_index("faiss", trees=3), TypeError, "has the options factory, got 'trees'"),
     (lambda m: m.to_index("faiss", factory="Flatt"), ValueError, "factory must be a string for faiss.index_factory"),
-    (lambda m: m.to_index("faiss").search(), ValueError, "users=None needs user_items"),
+    (lambda m: m.to_index("faiss").search(), ValueError, "user_items must hold the interactions of new users"),
     (lambda m: m.to_index("faiss").search(queries=np.ones(3)), ValueError, "queries must be numbers with"),
 ])  # fmt: skip
 def test_what_cannot_be_served_is_refused_in_one_sentence(call, error, message):

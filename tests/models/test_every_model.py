@@ -139,6 +139,33 @@ def test_options_that_only_iterations_have_are_refused_in_one_sentence(model):
             model.fit(rows_for(model), **{name: None})
 
 
+def test_parameters_that_a_method_lacks_are_refused_by_the_name_of_the_model(model):
+    with pytest.raises(TypeError, match=f"{type(model).__name__}.partial_fit has no parameter 'callback': leave it"):
+        model.partial_fit(rows_for(model), callback=None)
+    validates = "validation" in inspect.signature(model.fit).parameters
+    with pytest.raises(TypeError) as caught:
+        model.fit(rows_for(model), np.ones((M, 2)))
+    assert ("validation=" in str(caught.value)) == validates
+    if not validates:
+        with pytest.raises(TypeError, match="validation needs a model that is fitted in epochs"):
+            model.fit(rows_for(model), validation=rows_for(model))
+
+
+def test_every_fit_has_show_progress_which_is_true_false_or_none(model):
+    assert inspect.signature(model.fit).parameters["show_progress"].default is None
+    with pytest.raises(TypeError, match="show_progress must be True or False, got 'a'"):
+        model.fit(rows_for(model), show_progress="a")
+
+
+def test_nothing_is_no_history_of_known_rows(fitted):
+    for kind, other in (("user", "items"), ("item", "users")):
+        before = fitted.interactions_
+        if hasattr(fitted, f"partial_fit_{kind}s"):
+            with pytest.raises(ValueError, match=f"^{kind}_{other} .*, got (None|neither)"):
+                getattr(fitted, f"partial_fit_{kind}s")([1], None)
+        assert fitted.interactions_ is before
+
+
 @pytest.mark.parametrize("cls", MODELS.values(), ids=MODELS)
 def test_each_parameter_and_attribute_is_documented(cls):
     text = inspect.getdoc(cls)

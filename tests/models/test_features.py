@@ -310,6 +310,27 @@ def test_a_table_is_matched_by_id_and_new_items_may_have_unknown_tags():
     assert 101 in by_name.recommend("u1", 40)[0]
 
 
+def test_new_columns_are_read_as_what_they_were_in_the_fit():
+    ids, ages, codes = list(range(6)), [1.0, 5.0, 2.0, 4.0, 3.0, 3.0], [7, 8, 7, 8, 7, 8]
+    table = Features.from_arrays(ids, {"age": ages, "code": codes}, kinds={"code": "category"})
+    visits = Interactions.from_arrays(ids * 2, [*ids, 1, 2, 3, 4, 5, 0])
+    model = ImplicitALS(factors=2, feature_regularization=1.0, random_state=0).fit(visits, item_features=table)
+
+    def folded(age, code):
+        return model.fold_in_items(item_features=Features.from_arrays(["new"], {"age": [age], "code": [code]}))
+
+    expected = folded(4, "8")
+    assert (folded("4", 8) == expected).all()
+    assert (folded(None, "8") != expected).any()
+    assert np.isfinite(folded(None, None)).all()
+    with pytest.warns(UserWarning, match=r"categories that the fit did not know .*'code=9'"):
+        folded(4, 9)
+    message = "column 'age' must hold numbers, as in the fit, got categories, such as 'two': convert it"
+    refuses(ValueError, message, lambda: folded("two", "8"), model)
+    refuses(ValueError, "column 'age' must hold numbers, as in the fit, got tags", lambda: folded([4, 5], "8"), model)
+    refuses(ValueError, "'code' must hold categories, as in the fit, got numbers", lambda: folded(4, 2**60), model)
+
+
 def test_cold_start_says_where_features_go():
     interactions, table, _ = named()
     model = ImplicitALS(factors=2, iterations=1).fit(interactions, item_features=table)
@@ -452,6 +473,7 @@ def test_rows_that_a_table_lacks_are_told_and_count_as_average():
 
 @pytest.mark.parametrize(("change", "error", "message"), [
     ({"user_features": np.ones((3, 2))}, ValueError, "user_features must have one row for each of the 60 users"),
+    ({"item_features": np.ones(40)}, ValueError, r"got a list of 40 numbers: pass numpy.reshape\(item_f"),
     ({"item_features": np.full((40, 2), np.nan)}, ValueError, "item_features must be finite in float32, got 80 values"),
     ({"item_features": [["a"]] * 40}, TypeError, "item_features must be a matrix of numbers or alternant.Features"),
     ({"item_features": np.ones((40, 2)) * [1.0, 1e-30]}, ValueError, "the regression on the features has no unique"),

@@ -254,6 +254,9 @@ def test_an_unknown_id_is_named(both, text):
         named.recommend([unknown])
     with pytest.raises(IndexError, match="items must be item ids of the fit"):
         named.similar_items(unknown)
+    if hasattr(named, "explain"):
+        with pytest.raises(IndexError, match=rf"user must be a user id of the fit, got {unknown!r}: pass .* user=None"):
+            named.explain(unknown, named.item_ids_[0])
     wrong = 3 if text else "u03"
     with pytest.raises(IndexError, match=f"ids here are of type {'str' if text else 'int'}, such as"):
         named.recommend(wrong)

@@ -160,7 +160,7 @@ def test_targets_that_sklearn_passes_change_nothing(case):
 def test_a_second_matrix_is_not_taken_for_targets(case):
     model = case.make()
     for call in (model.fit, model.score):
-        with pytest.raises(TypeError, match=r"y is not used .* csr_array of shape \(48, 30\): pass validation data"):
+        with pytest.raises(TypeError, match=r"y is not used .* csr_array of shape \(48, 30\): leave it out"):
             call(case.rows, case.rows)
     assert getattr(model, "user_factors", None) is None
 

@@ -60,6 +60,12 @@ def check_boolean(name: str, value: Any) -> None:
         raise refusal(TypeError, f"{parameter(name)} must be True or False, got {value!r}")
 
 
+def check_show_progress(value: Any) -> None:
+    """Raise unless a `show_progress` is True, False or None."""
+    if value is not None:
+        check_boolean("show_progress", value)
+
+
 def check_dtype(name: str, value: Any) -> None:
     """Raise unless `value` names float32 or float64."""
     try:

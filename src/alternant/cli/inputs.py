@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from .._utils.atomic import same_file
+from .._utils.messages import Parameter, message_of
 from ..data.events import Events
 from ..data.features import Features
 from ..data.interactions import Interactions
@@ -250,7 +251,26 @@ def read_features(arguments: argparse.Namespace, kind: str) -> Features | None:
     if file is None:
         return None
     at = _column(getattr(arguments, f"{kind}_feature_id"))
-    return Features.from_file(file, id=0 if at is None else at)
+    try:
+        return Features.from_file(file, id=0 if at is None else at)
+    except (TypeError, ValueError) as error:
+        raise _about_features(error, f"--{kind}-feature-id") from None
+
+
+def _about_features(error: Exception, option: str) -> Exception:
+    """Return an error about a table of features, which has an option for its ids alone, with what helps here."""
+    named = [part for part in getattr(error, "message_parts", ()) if isinstance(part, Parameter)]
+    if named and named[0].name == "header":
+        found = str(error).partition(", as columns are")[0]
+        return ValueError(
+            f"{found}: pass {option} NAME, with the name of the column of ids, if it is a header, else add one"
+        )
+    there = {"id": option}
+    message = message_of(error, lambda one: str(one) if one.name not in there else
+                         there[one.name] + ("" if one.value is None else f" {one.value}"))  # fmt: skip
+    if any(one.name not in there for one in named):
+        message += " (in Python, to Features.from_file: there is no option for this table)"
+    return type(error)(message)
 
 
 def add_new(model: Any, kind: str, features: Features | None) -> None:

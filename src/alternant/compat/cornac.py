@@ -104,7 +104,8 @@ class Alternant(Recommender, ANNMixin):
         """Fit the model to a `cornac.data.Dataset`; `val_set` is not used."""
         if self.trainable:
             shows = "show_progress" in inspect.signature(self.model.fit).parameters
-            self.model.fit(self._feedback(train_set.csr_matrix), **({"show_progress": self.verbose} if shows else {}))
+            options = {"show_progress": bool(self.verbose)} if shows else {}
+            self.model.fit(self._feedback(train_set.csr_matrix), **options)
         else:
             self._check_model(train_set)
         super().fit(train_set, val_set)

@@ -90,7 +90,7 @@ class Events(Displayed):
         TypeError, ValueError
             As `Interactions.from_frame`.
         """
-        table = frames.open_frame("frame", frame)
+        table = frames.open_frame("frame", frame, "Events.from_arrays")
         asked = {"user": user, "item": item, "kind": kind, "value": value, "time": time}
         return cls._make(columns_of_frame(table, asked), frames.library_of(table))
 

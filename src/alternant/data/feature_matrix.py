@@ -25,6 +25,7 @@ def check_features(
     if not isinstance(given, Features):
         matrix = _matrix(name, given, dtype)
         if matrix.shape[0] != count:
+            _refuse_flat(name, given, kind, count)
             raise ValueError(
                 f"{name} must have one row for each of the {count} {kind}s of the fit, got {matrix.shape[0]}: pass "
                 f"alternant.Features, which are matched by id, or the rows in the order of the {kind}s"
@@ -51,6 +52,8 @@ def encode(
         if isinstance(given, Features):
             raise TypeError(f"{name} must be a matrix, as in the fit, got Features: pass {name}.matrix")
         matrix = _matrix(name, given, dtype)
+        if matrix.shape[1] != width == 1:
+            _refuse_flat(name, given, kind, matrix.shape[1])
     else:
         if not isinstance(given, Features):
             raise TypeError(
@@ -70,6 +73,15 @@ def encode(
     if count is not None and matrix.shape[0] != count:
         raise ValueError(f"{name} must have one row for each of the {count} {kind}s, got {matrix.shape[0]} rows")
     return matrix, np.ones(matrix.shape[0], bool)
+
+
+def _refuse_flat(name: str, given: Any, kind: str, count: int) -> None:
+    """Raise for a list of this many numbers, which is one row, if it was meant as one column."""
+    if not is_sparse(given) and np.shape(given) == (count,):
+        raise ValueError(
+            f"{name} must have 2 dimensions (rows and features), got a list of {count} numbers: pass "
+            f"numpy.reshape({name}, (-1, 1)) if they are one feature of {count} {kind}s"
+        )
 
 
 def _rows_of(name: str, features: Features, ids: Ids | None, kind: str) -> NDArray[np.int64]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -12,7 +12,9 @@ import scipy
 from numpy.typing import NDArray
 
 from .io import columns as convert
-from .values import is_missing, open_column
+from .values import is_hashable, is_missing, open_column
+
+EXACT = 2.0**53  # below, float64 holds all whole numbers
 
 
 @dataclass(frozen=True, eq=False)
@@ -75,10 +77,41 @@ class Column:
             return scipy.sparse.csr_array(np.nan_to_num((self.numbers - center) / scale, nan=0.0)[:, None])
         return self.marks[:, used]
 
+    def as_in_fit(self, names: Collection[str]) -> Column:
+        """Return the column as what it was in a fit with features of these names: numbers, or categories.
+
+        Raises
+        ------
+        ValueError
+            If it can't be that.
+        """
+        prefix = f"{self.name}="
+        if self.numbers is None and self.name in names:
+            labels = [name.removeprefix(prefix) for name in self.feature_names]
+            numbers, counts = [_number(label) for label in labels], np.diff(self.marks.indptr)
+            if None in numbers or counts.max(initial=0) > 1:
+                found = labels[numbers.index(None)] if None in numbers else "|".join(labels[:2])
+                what = {"category": "categories"}.get(self.kind, self.kind)
+                raise ValueError(
+                    f"column {self.name!r} must hold numbers, as in the fit, got {what}, such as {found!r}: convert "
+                    "it to numbers, or leave it out"
+                )
+            out = np.full(len(self), np.nan)
+            out[counts > 0] = np.array(numbers, np.float64)[self.marks.indices]
+            return Column(self.name, "number", [self.name], out)
+        if self.numbers is not None and self.name not in names and any(name.startswith(prefix) for name in names):
+            if (np.abs(self.numbers[~np.isnan(self.numbers)]) >= EXACT).any():
+                raise ValueError(
+                    f"column {self.name!r} must hold categories, as in the fit, got numbers that float64 may round: "
+                    f"pass kinds={{{self.name!r}: 'category'}}"
+                )
+            return column_of(self.name, self.numbers.tolist(), "category", "|")
+        return self
+
 
 def column_of(name: str, values: Any, kind: str | None, separator: str) -> Column:
     """Return a column of features; see `Features.from_frame`."""
-    convert.refuse_no_column(name, values, "features")
+    convert.refuse_no_column(name, values, "features", "row")
     column = open_column(values)
     if kind == "number" or (kind is None and _is_numeric(column)):
         numbers = convert.number_column(name, values).astype(np.float64)
@@ -106,6 +139,15 @@ def _is_numeric(column: Any) -> bool:
     return isinstance(column, np.ndarray) and column.dtype.kind in "buif"
 
 
+def _number(label: str) -> float | None:
+    """Return a category as a number, if it is one."""
+    try:
+        number = float(label)
+    except ValueError:
+        return None
+    return number if np.isfinite(number) else None
+
+
 def _is_list(value: Any) -> bool:
     return isinstance(value, (list, tuple, set, frozenset, np.ndarray))
 
@@ -121,12 +163,18 @@ def _labels(name: str, value: Any, kind: str, separator: str) -> list[str]:
     if kind == "category":
         if _is_list(value):
             raise TypeError(f"column {name!r} must hold one category in each row, got {value!r}: pass kind 'tags'")
-        return [_text(value)]
+        return [_text(name, value)]
     parts = value.split(separator) if isinstance(value, str) else list(value) if _is_list(value) else [value]
-    return sorted({text for part in parts if not _is_blank(part) and (text := _text(part).strip())})
+    return sorted({text for part in parts if not _is_blank(part) and (text := _text(name, part).strip())})
 
 
-def _text(value: Any) -> str:
+def _text(name: str, value: Any) -> str:
+    """Return a category as text."""
+    if isinstance(value, (complex, np.complexfloating)) or not is_hashable(value):
+        raise TypeError(
+            f"column {name!r} must hold numbers, texts or lists of texts, got {type(value).__name__} {value!r}: "
+            "convert it to one of these, or leave it out"
+        )
     return str(int(value)) if isinstance(value, float) and value.is_integer() else str(value)
 
 

@@ -84,7 +84,7 @@ class Features(Displayed):
         TypeError, ValueError
             If `frame` is no such frame, a column does not exist or is of no kind, or an id is missing or repeated.
         """
-        table = frames.open_frame("frame", frame)
+        table = frames.open_frame("frame", frame, "Features.from_arrays")
         at = frames.find_column(table, "id", id)
         chosen = [at_ for at_ in range(len(table.columns)) if at_ != at]
         if columns is not None:
@@ -154,7 +154,7 @@ class Features(Displayed):
             raise TypeError(f"separator must be a text that separates tags, got {separator!r}")
         if not columns:
             raise ValueError("features must have at least one column besides the ids, got none")
-        codes, known = factorize(convert.id_column(name, ids), name)
+        codes, known = factorize(convert.id_column(name, ids, "row"), name)
         if (codes < 0).any():
             raise ValueError(f"{name} must have an id in every row, got {int((codes < 0).sum())} without: drop them")
         if len(known) < len(codes):
@@ -257,8 +257,9 @@ class Features(Displayed):
     def _scaled(self, columns: FeatureColumns, dtype: np.dtype[Any], new: bool) -> CSR:
         """Return the rows in the columns of a fit; `new` rows may have unknown categories, which are left out."""
         place = {name: at for at, name in enumerate(columns.names)}
+        own_columns = [column.as_in_fit(place) for column in self._columns] if new else self._columns
         kept, at = [], []
-        for column in self._columns:
+        for column in own_columns:
             numbers = [place.get(name, -1) for name in column.feature_names]
             used = [own for own, number in enumerate(numbers) if number >= 0]
             if used:
@@ -271,7 +272,7 @@ class Features(Displayed):
                 "the same columns"
             )
         if new:
-            self._tell_unknown(place)
+            _tell_unknown(own_columns, place)
         stacked = scipy.sparse.hstack(kept, format="coo")
         matrix = scipy.sparse.csr_array(
             (stacked.data, (stacked.row, np.array(at)[stacked.col])), shape=(len(self._ids), len(place))
@@ -279,16 +280,17 @@ class Features(Displayed):
         matrix.sum_duplicates()
         return CSR.of(matrix.indptr, matrix.indices, matrix.data.astype(dtype), matrix.shape)
 
-    def _tell_unknown(self, place: dict[str, int]) -> None:
-        """Warn of categories that the fit did not know, in columns of which it knew some."""
-        unknown = []
-        for column in self._columns:
-            prefix = f"{column.name}="
-            if column.kind != "number" and any(name.startswith(prefix) for name in place):
-                unknown += [name for name in column.feature_names if name not in place]
-        if unknown:
-            more = f" and {len(unknown) - SHOWN} more" if len(unknown) > SHOWN else ""
-            warn_caller(
-                f"features have {len(unknown)} categories that the fit did not know (or knew in one row only) and that "
-                f"have no effect: {', '.join(map(repr, unknown[:SHOWN]))}{more}"
-            )
+
+def _tell_unknown(columns: list[Column], place: dict[str, int]) -> None:
+    """Warn of categories that the fit did not know, in columns of which it knew some."""
+    unknown = []
+    for column in columns:
+        prefix = f"{column.name}="
+        if column.kind != "number" and any(name.startswith(prefix) for name in place):
+            unknown += [name for name in column.feature_names if name not in place]
+    if unknown:
+        more = f" and {len(unknown) - SHOWN} more" if len(unknown) > SHOWN else ""
+        warn_caller(
+            f"features have {len(unknown)} categories that the fit did not know (or knew in one row only) and that "
+            f"have no effect: {', '.join(map(repr, unknown[:SHOWN]))}{more}"
+        )

@@ -167,6 +167,12 @@ class Ids:
             likely = sample and not any(isinstance(value, type(sample[0])) for value in unknown)
             hint = f" (ids here are of type {type(sample[0]).__name__}, such as {sample[0]!r})" if likely else ""
             more = f" and {len(unknown) - 1} more" if len(unknown) > 1 else ""
+            if name == kind:  # a single one
+                instead = ", or user=None and the interactions as user_items for a new one" if kind == "user" else ""
+                one = "a user" if kind == "user" else "an item"
+                raise IndexError(
+                    f"{name} must be {one} id of the fit, got {unknown[0]!r}{hint}: pass such an id{instead}"
+                )
             fold_in = ""
             if name in ("users", "items"):
                 known_by = "user_items" if kind == "user" else "item_users"

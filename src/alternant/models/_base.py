@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import inspect
 import math
 import os
@@ -41,6 +42,7 @@ if TYPE_CHECKING:
 PRODUCTS_PER_CALL = 1 << 34  # of the kernels that rank, between two checks for Ctrl-C
 SECONDS_PER_CALL = 0.5  # what they take on two cores, unless most items can be passed over
 PLACE = 32  # bytes of a place in a list: number, score, raw id
+OF_ITERATIONS = ("callback", "callback_at", "checkpoint", "every", "memory_limit")  # parameters of `fit`
 FEWEST_QUERIES = 512  # of a call: the items are packed anew in each
 
 
@@ -318,12 +320,22 @@ class FactorModel(
                     "ExplicitALS, or leave them out"
                 )
 
-        for name in options.keys() & {"memory_limit", "checkpoint", "callback"}:
-            if method.__name__ == "fit" and name not in inspect.signature(method).parameters:
-                raise TypeError(
-                    f"{name} needs a model that is fitted by iterations, got {type(self).__name__}: leave it out, or "
-                    "use ImplicitALS"
-                )
+        known = _keywords(method)
+        if known is None or options.keys() <= known:
+            return
+        unknown = next(name for name in options if name not in known)
+        if method.__name__ == "fit" and unknown in OF_ITERATIONS:
+            raise TypeError(
+                f"{unknown} needs a model that is fitted by iterations, got {type(self).__name__}: leave it out, or "
+                "use ImplicitALS"
+            )
+        if method.__name__ == "fit" and unknown == "validation":
+            raise TypeError(
+                f"{unknown} needs a model that is fitted in epochs, got {type(self).__name__}: leave it out, or use "
+                "BPR"
+            )
+        # Python's message would name the class that defines the method, which may be one of ours.
+        raise TypeError(f"{type(self).__name__}.{method.__name__} has no parameter {unknown!r}: leave it out")
 
     def _check_rows(self, name: str, rows: Any, dtype: np.dtype[Any], copy: bool = False) -> CSR:
         """Return users' (or items') interactions in canonical form."""
@@ -377,6 +389,15 @@ class FactorModel(
                 vectors, items, exclude, targets[0], targets[1], above[entries], equal[entries], threads
             )
         return above, equal
+
+
+@functools.lru_cache(maxsize=1024)
+def _keywords(method: Callable[..., Any]) -> frozenset[str] | None:
+    """Return the names of the keyword arguments of a method; None if it takes any."""
+    parameters = inspect.signature(method).parameters.values()
+    if any(one.kind is one.VAR_KEYWORD for one in parameters):
+        return None
+    return frozenset(one.name for one in parameters if one.kind in (one.POSITIONAL_OR_KEYWORD, one.KEYWORD_ONLY))
 
 
 def _check_room(lists: int, k: int, n_items: int) -> None:

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .._utils.progress import progress_bar
-from .._utils.validation import check_choice
+from .._utils.validation import check_choice, check_show_progress
 from ..data.csr import CSR
 from ._checkpoint import Checkpoint, Snapshot, check_checkpoint
 
@@ -144,7 +144,8 @@ class FitOptions:
     every: int = 1
 
     def __post_init__(self) -> None:
-        """Raise if the callback is not callable, or there can't be a checkpoint."""
+        """Raise if the callback is not callable, there can't be a checkpoint, or another option is invalid."""
+        check_show_progress(self.show_progress)
         check_checkpoint(self.checkpoint, self.every)
         check_choice("callback_at", self.callback_at, ("iteration", "half_sweep"))
         if self.callback is not None and not callable(self.callback):

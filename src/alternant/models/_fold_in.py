@@ -85,6 +85,11 @@ class FoldInUsersModel(FactorModel):
         users, items = self._factors()
         own, other, name = (users, items, "user_items") if kind == "user" else (items, users, "item_users")
         other_kind = {"user": "item", "item": "user"}[kind]
+        if rows is None and features is None:
+            raise ValueError(
+                f"{name} must hold all interactions of these {kind}s, got None: pass a matrix or Interactions with a "
+                "row for each"
+            )
         known_ids, named = self._ids_of(kind), None
         if known_ids is None:
             ids = np.atleast_1d(row_numbers(f"{kind}s", ids, kind))

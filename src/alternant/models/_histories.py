@@ -22,7 +22,9 @@ class Histories:
             model._check_fitted()
             return self._new_users_with_features(user_items, user_features)
         if user_items is None:
-            raise ValueError("users=None needs user_items, the interactions of new users: pass users or user_items")
+            raise ValueError(
+                "user_items must hold the interactions of new users, got None: pass them, or ids of users of the fit"
+            )
         model._check_fitted()
         user_items = model._matrix("user_items", user_items, "item")
         queries = model.fold_in_users(user_items)

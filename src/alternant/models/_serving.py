@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .._utils.atomic import whole_file
-from .._utils.validation import check_boolean, check_integer
+from .._utils.validation import check_integer, check_show_progress
 from ..data.io import frames
 from ..data.io.export import column_names, destination, long_table, open_writer, renamed, titles_by_number
 from ..data.io.list_files import ParquetLists
@@ -189,8 +189,7 @@ class Serving:
             model, k, users, block_size, user_items, user_features, exclude_seen, exclude_items, candidate_items,
             unknown, index,
         )  # fmt: skip
-        if show_progress is not None:
-            check_boolean("show_progress", show_progress)
+        check_show_progress(show_progress)
         if to is None:
             if any(option is not None for option in (titles, columns, library)):
                 raise ValueError(

@@ -211,10 +211,13 @@ class Transformer:
         return self
 
 
-def check_unused(y: Any) -> None:
-    """Raise for a matrix as scikit-learn's targets, which no model uses: it would be ignored silently."""
+def check_unused(y: Any, *, validation: bool = False) -> None:
+    """Raise for a matrix as scikit-learn's targets, which no model uses: it would be ignored silently.
+
+    With `validation`, there is a parameter of that name, which may have been meant.
+    """
     if len(getattr(y, "shape", ())) > 1:
+        meant = ", or pass validation data as validation=" if validation else ""
         raise TypeError(
-            f"y is not used and must be None, got {type(y).__name__} of shape {y.shape}: pass validation data as "
-            "validation=, if fit has this parameter"
+            f"y is not used and must be None, got {type(y).__name__} of shape {y.shape}: leave it out{meant}"
         )

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from .._utils.memory import GIB, available_bytes
 from .._utils.threads import resolve_num_threads
+from .._utils.validation import check_show_progress
 from ..data.csr import CSR
 from . import _ridge
 from ._item_weights import WEIGHTINGS, ItemWeightsModel, entries, rows_with_constant
@@ -123,7 +124,7 @@ class EASE(ItemWeightsModel):
         self.backend = backend
         self._check_params()
 
-    def fit(self, interactions: Rated, y: Any = None) -> Self:
+    def fit(self, interactions: Rated, y: Any = None, *, show_progress: bool | None = None) -> Self:
         """Learn the weights.
 
         Parameters
@@ -133,6 +134,8 @@ class EASE(ItemWeightsModel):
             ignored; dense, including lists of lists, with 0 where there is no interaction.
         y : None
             Not used; present for compatibility with scikit-learn.
+        show_progress : bool, optional
+            Not used: there are no iterations to show. Present so that models can be fitted by the same code.
 
         Returns
         -------
@@ -147,6 +150,7 @@ class EASE(ItemWeightsModel):
         """
         self._check_params()
         check_unused(y)
+        check_show_progress(show_progress)
         backend = self._backend().name
         matrix, ids = self._matrix_and_ids(interactions)
         rows = self._check_rows("interactions", matrix, np.dtype(self.dtype), copy=True)

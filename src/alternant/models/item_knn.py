@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .._utils.threads import resolve_num_threads
+from .._utils.validation import check_show_progress
 from ..data.csr import CSR
 from ._item_weights import WEIGHTINGS, ItemWeightsModel, cut_by_entries, entries, rows_with_constant
 from ._parameters import AUTO, Rule, integer_rule, number_rule
@@ -131,7 +132,7 @@ class ItemKNN(ItemWeightsModel):
         self.backend = backend
         self._check_params()
 
-    def fit(self, interactions: Rated, y: Any = None) -> Self:
+    def fit(self, interactions: Rated, y: Any = None, *, show_progress: bool | None = None) -> Self:
         """Find the neighbours of each item.
 
         Parameters
@@ -141,6 +142,8 @@ class ItemKNN(ItemWeightsModel):
             ignored; dense, including lists of lists, with 0 where there is no interaction.
         y : None
             Not used; present for compatibility with scikit-learn.
+        show_progress : bool, optional
+            Not used: there are no iterations to show. Present so that models can be fitted by the same code.
 
         Returns
         -------
@@ -153,6 +156,7 @@ class ItemKNN(ItemWeightsModel):
         """
         self._check_params()
         check_unused(y)
+        check_show_progress(show_progress)
         backend = self._backend()
         matrix, ids = self._matrix_and_ids(interactions)
         rows = self._check_rows("interactions", matrix, np.dtype(self.dtype), copy=True)

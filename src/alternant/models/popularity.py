@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .._utils.mapped import ENTRIES, release
+from .._utils.validation import check_show_progress
 from ..data.csr import CSR
 from ..data.store import Store
 from ._fold_in import FoldInUsersModel
@@ -61,7 +62,7 @@ class Popularity(FoldInUsersModel):
         self.backend = backend
         self._check_params()
 
-    def fit(self, interactions: Rated, y: Any = None) -> Self:
+    def fit(self, interactions: Rated, y: Any = None, *, show_progress: bool | None = None) -> Self:
         """Count the interactions of every item.
 
         Parameters
@@ -71,6 +72,8 @@ class Popularity(FoldInUsersModel):
             including lists of lists, with 0 where there is no interaction. A store without zeros is read in parts.
         y : None
             Not used; present for compatibility with scikit-learn.
+        show_progress : bool, optional
+            Not used: there are no iterations to show. Present so that models can be fitted by the same code.
 
         Returns
         -------
@@ -83,6 +86,7 @@ class Popularity(FoldInUsersModel):
         """
         self._check_params()
         check_unused(y)
+        check_show_progress(show_progress)
         backend = self._backend().name
         matrix, ids = self._matrix_and_ids(interactions)
         if isinstance(matrix, Store):

@@ -23,24 +23,24 @@ WHOLE = np.iinfo(np.int64)
 ANYTHING = (nw.Object, nw.Unknown, nw.Categorical, nw.Enum)  # types of columns that say nothing about the values
 
 
-def refuse_no_column(name: str, column: Any, what: str) -> None:
-    """Raise if a column is not an ordered collection of one element per event, and say how to make a list of it."""
+def refuse_no_column(name: str, column: Any, what: str, row: str = "event") -> None:
+    """Raise if a column is not an ordered collection of one element per row, and say how to make a list of it."""
     if isinstance(column, (str, bytes)):
         found = f"a single one, {column!r}: pass a list of them"
     elif isinstance(column, (KeysView, ItemsView, ValuesView, Iterator)):
         found = f"{type(column).__name__}: pass list({name})"
     elif isinstance(column, Set):
-        found = f"a {type(column).__name__}, which has no order to match the events: pass sorted({name})"
+        found = f"a {type(column).__name__}, which has no order to match the {row}s: pass sorted({name})"
     elif isinstance(column, Mapping):
         found = f"a {type(column).__name__}: pass list({name}) for its keys, or list({name}.values())"
     else:
         return
-    raise refusal(TypeError, f"{name} must be a list of {what}, one for each event, got {found}")
+    raise refusal(TypeError, f"{name} must be a list of {what}, one for each {row}, got {found}")
 
 
-def id_column(name: str, ids: Any) -> Any:
+def id_column(name: str, ids: Any, row: str = "event") -> Any:
     """Return ids in a form that `factorize` accepts: an int64 array, or what can be sliced and converted to a list."""
-    refuse_no_column(name, ids, "ids")
+    refuse_no_column(name, ids, "ids", row)
     column = open_column(ids)
     if isinstance(column, list):
         return column

@@ -15,17 +15,24 @@ from ..._utils.messages import parameter, refusal
 LIBRARIES = ("polars", "pandas", "pyarrow")  # in order of preference
 
 
-def open_frame(name: str, frame: Any) -> nw.DataFrame[Any]:
-    """Return a frame wrapped by narwhals."""
+def open_frame(name: str, frame: Any, otherwise: str = "Interactions.from_arrays") -> nw.DataFrame[Any]:
+    """Return a frame wrapped by narwhals; `otherwise` takes arrays."""
     try:
         opened: nw.DataFrame[Any] = nw.from_native(frame, eager_only=True)
     except (ValueError, nw.exceptions.NarwhalsError) as error:  # such as a repeated name
-        found = " ".join(str(error).split())
-        raise ValueError(f"{name} must be a frame with distinct column names, got: {found}") from None
+        names = list(getattr(frame, "column_names", getattr(frame, "columns", ())))
+        repeated = next((one for one in names if names.count(one) > 1), None)
+        if repeated is None:
+            found = " ".join(str(error).split())
+            raise ValueError(f"{name} must be a frame that narwhals reads, got: {found}") from None
+        raise ValueError(
+            f"{name} must be a frame with distinct column names, got {repeated!r} {names.count(repeated)} times: "
+            "rename one of them"
+        ) from None
     except TypeError:
         if hasattr(frame, "collect"):
             raise TypeError(f"{name} must be a frame in memory, got {type(frame).__name__}: collect() it") from None
-        instead = "pass such a frame, or arrays to Interactions.from_arrays"
+        instead = f"pass such a frame, or arrays to {otherwise}"
         if isinstance(frame, (str, os.PathLike)):
             instead = "from_file reads files"
         raise TypeError(

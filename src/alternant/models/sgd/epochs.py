@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from ...kernels._registry import Backend
     from .._partial_fit import Change
 
+HUGE_SCALE = 10  # an `init_scale` with which the start itself may overflow
 GATHER_ROWS = 4096  # rows gathered at a time
 # Epochs over all interactions after new events, relative to those of a fit. Steps for new events alone, or for the
 # users who have any, unbalance the factors: lists were worse than without any steps. BPR takes new ones several times
@@ -155,7 +156,7 @@ class EpochModel(FoldInUsersModel):
         Ctrl-C takes effect between two epochs and leaves the model of the last complete epoch.
         """
         self._check_params()
-        check_unused(y)
+        check_unused(y, validation=True)
         options = FitOptions(callback, "iteration", show_progress, checkpoint, every)
         matrix, ids = self._matrix_and_ids(interactions)
         data = self._data_of_fit("interactions", matrix, memory_limit)
@@ -330,6 +331,14 @@ class EpochModel(FoldInUsersModel):
     def _learning_rate_at(self, epoch: int) -> float:
         return float(self.learning_rate) * float(self.learning_rate_decay) ** (epoch - 1)
 
+    def _diverged(self, epoch: int) -> OverflowError:
+        """Return the error of a fit whose steps overflow."""
+        scale = getattr(self, "init_scale", 0)
+        start = f"init_scale, got {scale!r}, or " if not isinstance(scale, str) and scale > HUGE_SCALE else ""
+        return OverflowError(
+            f"{type(self).__name__} diverges in epoch {epoch}: lower {start}learning_rate, got {self.learning_rate!r}"
+        )
+
     def _start(
         self, shape: tuple[int, int], rng: np.random.Generator, state: Mapping[str, Any], pool: Pool | None = None
     ) -> Factors:
@@ -339,7 +348,8 @@ class EpochModel(FoldInUsersModel):
         for side in (X, Y):
             for rows in blocks_of(side):
                 # Drawn in float64, so that both dtypes start from the same values.
-                side[rows] = self._initial(rows.stop - rows.start, rng, state)
+                with np.errstate(over="ignore"):  # reported after the first epoch
+                    side[rows] = self._initial(rows.stop - rows.start, rng, state)
                 release(side[rows])
         b, c = (np.zeros(count, dtype) for count in shape)
         if self.warm_start and getattr(self, "user_factors", None) is not None:

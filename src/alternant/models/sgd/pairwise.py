@@ -148,9 +148,7 @@ class PairwiseTraining:
             objective = total + self._penalty()
         # Losses are those before each step, so that an overflow in the last steps does not show in them.
         if not (np.isfinite(objective) and all(map(all_finite, self.sides))):
-            raise OverflowError(
-                f"{type(model).__name__} diverges in epoch {epoch}: lower learning_rate, got {model.learning_rate!r}"
-            )
+            raise model._diverged(epoch)
         X, Y, bias = self.sides
         parts = model._pack(Factors(X, Y, np.zeros(0), bias))
         users, items = (

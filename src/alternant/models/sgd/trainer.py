@@ -264,9 +264,7 @@ class TrainingState:
             objective = total + model._penalty(self.factors, self.state, *self.counts)
         # Losses are those before each step, so that an overflow in the last steps does not show in them.
         if not (np.isfinite(objective) and all(map(all_finite, self.factors))):
-            raise OverflowError(
-                f"{type(model).__name__} diverges in epoch {epoch}: lower learning_rate, got {model.learning_rate!r}"
-            )
+            raise model._diverged(epoch)
         sides = zip(model._pack(self.factors), self.moving.places, strict=True)
         users, items = (concatenate_columns(parts, order, self.num_threads, self.pool) for parts, order in sides)
         record = {"objective": objective, f"train_{model._loss_name}": model._loss(total, self.nnz)}

@@ -115,7 +115,7 @@ class BayesianPersonalizedRanking(MatrixFactorizationBase):
                 start = now
 
             try:
-                model.fit(stored, callback=after_epoch if callback else None, show_progress=show_progress)
+                model.fit(stored, callback=after_epoch if callback else None, show_progress=bool(show_progress))
             except OverflowError as error:
                 raise ModelFitError(str(error)) from None
             users = np.hstack([model.user_factors[:, biases_only:-1], ones])

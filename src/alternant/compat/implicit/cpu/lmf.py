@@ -110,7 +110,7 @@ class LogisticMatrixFactorization(MatrixFactorizationBase):
             callback(state.iteration - 1, now - start)
             start = now
 
-        model.fit(user_items, callback=after_epoch if callback else None, show_progress=show_progress)
+        model.fit(user_items, callback=after_epoch if callback else None, show_progress=bool(show_progress))
         self.user_factors: NDArray[Any] = _swapped(model.user_factors)
         self.item_factors: NDArray[Any] = _swapped(model.item_factors)
         self._check_fit_errors()
