@@ -348,8 +348,10 @@ class EpochModel(FoldInUsersModel):
         for side in (X, Y):
             for rows in blocks_of(side):
                 # Drawn in float64, so that both dtypes start from the same values.
-                with np.errstate(over="ignore"):  # reported after the first epoch
+                with np.errstate(over="ignore"):
                     side[rows] = self._initial(rows.stop - rows.start, rng, state)
+                if not all_finite(side[rows]):
+                    raise self._diverged(1)
                 release(side[rows])
         b, c = (np.zeros(count, dtype) for count in shape)
         if self.warm_start and getattr(self, "user_factors", None) is not None:
