@@ -108,6 +108,7 @@ def test_a_matrix_without_dislikes_warns_at_the_caller():
     assert caught[0].filename == __file__
 
 
+@pytest.mark.many_steps
 def test_it_ranks_planted_likes_above_popularity():
     """AUC of held-out likes against held-out dislikes: at least 0.15 above the share of likes of an item."""
     rng = np.random.default_rng(2)

@@ -178,6 +178,7 @@ def test_without_regularization_a_dense_fit_reaches_the_error_of_the_truncated_s
     assert model.history_["objective"][-1] == pytest.approx(error, rel=1e-9)
 
 
+@pytest.mark.many_steps
 def test_non_negative_factors_reach_the_error_of_scikit_learn_s_nmf():
     decomposition = pytest.importorskip("sklearn.decomposition", reason="the test extra has scikit-learn")
     model = ExplicitALS(factors=2, biases=False, nonnegative=True, regularization=0, iterations=300, random_state=0,

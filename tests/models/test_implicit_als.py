@@ -484,6 +484,7 @@ def test_an_exception_in_a_callback_leaves_the_last_complete_iteration(error):
     assert_is_the_iteration_it_says(model, R, 2)
 
 
+@pytest.mark.many_steps
 @pytest.mark.parametrize("alpha", [1.0, 40.0])
 def test_conjugate_gradients_do_not_stall_on_counts_over_five_orders_of_magnitude(alpha):
     """Against the right-hand side alone, rows of great weights count as solved and never move again."""
@@ -542,6 +543,7 @@ def test_the_objective_of_rows_kept_in_16_bits_is_theirs():
     np.testing.assert_allclose(model.history_["objective"][0], whole[0], rtol=1e-3)
 
 
+@pytest.mark.many_steps
 @pytest.mark.parametrize("scaling", ["none", "ials"])
 @pytest.mark.parametrize("weighting", ["hu", "ials"])
 def test_a_fit_on_a_fixed_side_in_float16_goes_the_same_way(monkeypatch, scaling, weighting):
@@ -594,6 +596,7 @@ def test_a_fit_on_a_fixed_side_in_float16_goes_the_same_way(monkeypatch, scaling
         assert np.dtype(np.float16) not in seen
 
 
+@pytest.mark.many_steps
 @pytest.mark.parametrize("acceleration", ["nesterov", None])
 @pytest.mark.parametrize(("weighting", "scaling"), [("log", "ials"), ("hu", "none"), ("hu", "count")])
 def test_the_objective_never_rises_with_a_fixed_side_in_float16(monkeypatch, acceleration, weighting, scaling):
