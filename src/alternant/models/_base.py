@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import functools
-import inspect
 import math
 import os
 import time
@@ -27,6 +25,7 @@ from ._bulk import UNKNOWN_USERS, refuse_features_of_known_users
 from ._cold_start import ColdStart, without_seen
 from ._display import DisplayedModel
 from ._histories import Histories
+from ._options import refuse_unknown
 from ._parameters import Parameters
 from ._partial_fit import PartialFit
 from ._serving import Serving
@@ -42,7 +41,6 @@ if TYPE_CHECKING:
 PRODUCTS_PER_CALL = 1 << 34  # of the kernels that rank, between two checks for Ctrl-C
 SECONDS_PER_CALL = 0.5  # what they take on two cores, unless most items can be passed over
 PLACE = 32  # bytes of a place in a list: number, score, raw id
-OF_ITERATIONS = ("callback", "callback_at", "checkpoint", "every", "memory_limit")  # parameters of `fit`
 FEWEST_QUERIES = 512  # of a call: the items are packed anew in each
 
 
@@ -308,34 +306,7 @@ class FactorModel(
         return scores
 
     def _check_options(self, method: Callable[..., Any], options: dict[str, Any]) -> None:
-        for name in options.keys() & {"user_features", "item_features"}:
-            if name not in inspect.signature(method).parameters:
-                if name in inspect.signature(type(self).fit).parameters:
-                    where = "recommend(None, " if name == "user_features" else "fold_in_items("
-                    raise TypeError(
-                        f"{method.__name__} takes no {name}: leave them out, or call {where}{name}=...) for new ones"
-                    )
-                raise TypeError(
-                    f"{name} need a model that learns from features, got {type(self).__name__}: use ImplicitALS or "
-                    "ExplicitALS, or leave them out"
-                )
-
-        known = _keywords(method)
-        if known is None or options.keys() <= known:
-            return
-        unknown = next(name for name in options if name not in known)
-        if method.__name__ == "fit" and unknown in OF_ITERATIONS:
-            raise TypeError(
-                f"{unknown} needs a model that is fitted by iterations, got {type(self).__name__}: leave it out, or "
-                "use ImplicitALS"
-            )
-        if method.__name__ == "fit" and unknown == "validation":
-            raise TypeError(
-                f"{unknown} needs a model that is fitted in epochs, got {type(self).__name__}: leave it out, or use "
-                "BPR"
-            )
-        # Python's message would name the class that defines the method, which may be one of ours.
-        raise TypeError(f"{type(self).__name__}.{method.__name__} has no parameter {unknown!r}: leave it out")
+        refuse_unknown(self, method, options)
 
     def _check_rows(self, name: str, rows: Any, dtype: np.dtype[Any], copy: bool = False) -> CSR:
         """Return users' (or items') interactions in canonical form."""
@@ -389,15 +360,6 @@ class FactorModel(
                 vectors, items, exclude, targets[0], targets[1], above[entries], equal[entries], threads
             )
         return above, equal
-
-
-@functools.lru_cache(maxsize=1024)
-def _keywords(method: Callable[..., Any]) -> frozenset[str] | None:
-    """Return the names of the keyword arguments of a method; None if it takes any."""
-    parameters = inspect.signature(method).parameters.values()
-    if any(one.kind is one.VAR_KEYWORD for one in parameters):
-        return None
-    return frozenset(one.name for one in parameters if one.kind in (one.POSITIONAL_OR_KEYWORD, one.KEYWORD_ONLY))
 
 
 def _check_room(lists: int, k: int, n_items: int) -> None:
