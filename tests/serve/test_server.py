@@ -131,7 +131,7 @@ def test_the_search_finds_every_word_of_titles_and_ids_the_best_first(ask, model
 @pytest.mark.parametrize(
     ("query", "sentence"),
     [
-        ({"user": "nobody"}, "users must be users of the fit, such as 'user 0', got nobody: leave them out"),
+        ({"user": "nobody"}, "users must be users of the fit, such as 'user 0', got nobody: pass others"),
         ({"items": ["id&1", EVIL]}, "items must be items of the fit"),
         ({}, "either user= or items= must be given, got neither: pass one of them"),
         ({"user": "user 1", "items": "id&1"}, "either user= or items= must be given, got both"),

@@ -329,5 +329,6 @@ def to_ids(model: Any, texts: Iterable[str], kind: str, *, known_only: bool = Tr
     if unknown and known_only:
         more = f" and {len(unknown) - 1} more" if len(unknown) > 1 else ""
         such = f"such as {known.values[:1].tolist()[0]!r}" if known is not None and count else f"which has {count}"
-        raise ValueError(f"{kind}s must be {kind}s of the fit, {such}, got {unknown[0]}{more}: leave them out")
+        way = "leave them out" if len(unknown) < len(wanted) else "pass others"
+        raise ValueError(f"{kind}s must be {kind}s of the fit, {such}, got {unknown[0]}{more}: {way}")
     return ids
