@@ -130,10 +130,13 @@ def pytest_collection_modifyitems(config, items):
 
 
 def _compiled_for_it_alone(item):
-    """Whether Numba would compile what no test against the reference needs: compiling is half of what all cost."""
+    """Whether Numba would compile kernels for float64 or other types than most: compiling is half of what all cost.
+
+    `.ci/run` runs the tests of the models, in both dtypes, on Numba.
+    """
     values = _values(item)
-    float64 = values.get("dtype") is np.float64 and not item.get_closest_marker("against_numpy")
-    return values.get("kernels") == "numba" and bool(float64 or item.get_closest_marker("compiles_anew"))
+    anew = values.get("dtype") is np.float64 or item.get_closest_marker("compiles_anew")
+    return values.get("kernels") == "numba" and bool(anew)
 
 
 def _values(item):
