@@ -98,14 +98,32 @@ def test_a_library_that_is_not_there_is_a_row(monkeypatch, folder, capsys):
     assert "| absent |  |  |  |  | skipped: not installed |" in capsys.readouterr().out
 
 
-def test_the_part_that_chooses_is_taken_out_of_train():
+def test_the_parts_that_choose_are_taken_out_of_train():
     train = planted()
-    split = accuracy.Split.of(train, 50)
-    whole = split.train.toarray()
-    assert len(split.users) == split.held.shape[0] == 50
-    assert 0.1 < split.held.nnz / train[split.users].nnz < 0.3
-    whole[split.users] += split.held.toarray()
-    np.testing.assert_array_equal(whole, train.toarray())
+    parts = accuracy.splits(train, 50)
+    assert len(parts) == 2
+    assert (parts[0].users == parts[1].users).all()
+    for split in parts:
+        whole = split.train.toarray()
+        assert len(split.users) == split.held.shape[0] == 50
+        assert 0.1 < split.held.nnz / train[split.users].nnz < 0.3
+        whole[split.users] += split.held.toarray()
+        np.testing.assert_array_equal(whole, train.toarray())
+
+
+def test_related_items_are_held_out_together():
+    # Users 0 to 9 have items 0 to 4, users 10 to 19 items 5 to 9, and the last user all of them.
+    dense = np.zeros((21, 10), np.float32)
+    dense[:10, :5] = dense[10:20, 5:] = dense[20] = 1
+    train = sp.csr_array(dense)
+    assert not accuracy.related(train, np.arange(20), np.random.default_rng(0)).sum() % 20  # one item of each
+    found = set()
+    for seed in range(10):
+        held = accuracy.related(train, np.array([20]), np.random.default_rng(seed))
+        one, other = train.indices[held]
+        assert one // 5 == other // 5
+        found.add(one // 5)
+    assert found == {0, 1}
 
 
 def test_settings_are_multiples_of_what_auto_chooses():

@@ -46,8 +46,10 @@ MIN_GAIN = 0.005
 WITHOUT_PRODUCTS = 0.8
 CV_ROWS = 1 << 15
 CV_FOLDS = 3
-# Half-sweep of a side after which its regression begins: the first one's factors stem from random ones.
-FIRST_SWEEP = 2
+# Half-sweep of a side after which its regression begins: earlier factors stem from random ones. By those of the second,
+# the ridge came out too large and products of features were left out on one of three sets of planted choices: new users
+# were 5 % worse on average. By those of the fifth, new items of movies were 3 % worse.
+FIRST_SWEEP = 3
 
 
 # From F^T W x, and where to start, to A and what is left of F^T W x.
