@@ -8,16 +8,14 @@ Each folder holds train.npz and test.npz, users x items as SciPy's sparse matric
 paper. Recall@20 and NDCG@20 are means over the users with test items; all items except those of train are ranked.
 
 Nothing is chosen on test. From train, a fifth of the interactions of 8,000 users (--users) is held out twice, and
-settings are chosen by the NDCG@20 of these users' lists, the geometric mean of both: once at random, and once those of
-a random item of each user and of the user's items that are most similar to it (`related`), as in blocked
-cross-validation (Roberts et al. 2017). Interactions come in sessions: what is held out at random is next to what is
-left, and flatters settings that look no further. At the smallest number of factors --trials settings are tried, half of
-them at random, half near the best so far, and from the best of them --climb more that change one number at a time. Each
-larger number of factors continues from the best of the previous one, with --climb trials. The best number of iterations
-is found on the way. The chosen setting is then fitted on all of train, and evaluated on test once. Parameters of
-ImplicitALS that depend on the density (unobserved_weight and regularization) are searched as multiples of the values
-that "auto" chooses, and transferred to all of train as such. In rows with the defaults, only the number of factors is
-chosen; the fit of a Blend, also with its defaults, chooses weights by a part of train of its own.
+settings are chosen by the NDCG@20 of these users' lists, the geometric mean of both: once by `random_split` and once by
+`blocked_split`, which takes out items that are related. At the smallest number of factors --trials settings are tried,
+half of them at random, half near the best so far, and from the best of them --climb more that change one number at a
+time. Each larger number of factors continues from the best of the previous one, with --climb trials. The best number of
+iterations is found on the way. The chosen setting is then fitted on all of train, and evaluated on test once.
+Parameters of ImplicitALS that depend on the density (unobserved_weight and regularization) are searched as multiples of
+the values that "auto" chooses, and transferred to all of train as such. In rows with the defaults, only the number of
+factors is chosen; the fit of a Blend, also with its defaults, chooses weights by a part of train of its own.
 
 --json is written after each choice, and --settings takes such a file: its settings are not chosen again, and larger
 numbers of factors continue from there. --peers tunes other libraries with the same number of trials. Seconds are those
@@ -40,7 +38,8 @@ import numpy as np
 import scipy.sparse as sp
 
 from alternant import EASE, Blend, ImplicitALS, Popularity
-from alternant.evaluation import ranking_metrics
+from alternant.evaluation import blocked_split, random_split, ranking_metrics
+from alternant.models.blend import EASE_ITEMS
 
 from ..common.command_line import at_least, file_to_read, folder, parser, picture_to_write
 from ..common.metrics import lists
@@ -73,43 +72,22 @@ class Split:
     users: np.ndarray
 
     @classmethod
-    def of(cls, train: sp.csr_array, users: np.ndarray, held: np.ndarray) -> Split:
-        """Hold out some entries, which are those of these users."""
-        rows = np.repeat(np.arange(train.shape[0]), np.diff(train.indptr))
-        kept, out = (
-            sp.csr_array((train.data[part], (rows[part], train.indices[part])), shape=train.shape)
-            for part in (~held, held)
-        )
-        return cls(kept, out[users], users)
+    def of(cls, train: sp.csr_array, test: sp.csr_array, users: np.ndarray) -> Split:
+        """Hold out these users' part of a test matrix, whose other entries stay in train."""
+        some = np.zeros(train.shape[0], np.float32)
+        some[users] = 1
+        kept = sp.csr_array(train - sp.diags_array(some) @ test)
+        kept.eliminate_zeros()
+        kept.sort_indices()
+        return cls(kept, sp.csr_array(test[users]), users)
 
 
 def splits(train: sp.csr_array, users: int) -> list[Split]:
     """Hold out a fifth of the interactions of some users: at random, and those of related items."""
-    rng = np.random.default_rng(0)
-    some = np.sort(rng.choice(train.shape[0], min(users, train.shape[0]), replace=False))
-    rows = np.repeat(np.arange(train.shape[0]), np.diff(train.indptr))
-    at_random = np.isin(rows, some) & (rng.random(train.nnz) < HELD)
-    return [Split.of(train, some, held) for held in (at_random, related(train, some, rng))]
-
-
-def related(train: sp.csr_array, users: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Return which entries are, of a fifth of a user's items, a random one and those most similar to it.
-
-    The similarity is the cosine of the items' columns, in which the user does not count.
-    """
-    of_items, counts = sp.csr_array(train.T), np.bincount(train.indices, minlength=train.shape[1])
-    held = np.zeros(train.nnz, bool)
-    for user in users.tolist():
-        entries = slice(*train.indptr[user : user + 2])
-        items = train.indices[entries]
-        count = round(HELD * len(items))
-        if count:
-            first = rng.integers(len(items))
-            together = (of_items[items] @ of_items[items[[first]]].T).toarray().ravel() - 1
-            similarity = together / np.sqrt(counts[items])
-            similarity[first] = np.inf
-            held[entries.start + np.argsort(-similarity, kind="stable")[:count]] = True
-    return held
+    some = np.sort(np.random.default_rng(0).choice(train.shape[0], min(users, train.shape[0]), replace=False))
+    return [
+        Split.of(train, divide(train, HELD, random_state=0)[1], some) for divide in (random_split, blocked_split)
+    ]  # fmt: skip
 
 
 def read(path: Path, part: str) -> sp.csr_array:
@@ -260,10 +238,7 @@ class Judge:
         """Return the row of a model that is ranked by itself, with its defaults."""
         name = type(model).__name__
         start = time.perf_counter()
-        try:
-            model.fit(self.train)
-        except MemoryError as error:  # EASE of a large catalogue
-            return {"model": name, "skipped": error_line(error)}
+        model.fit(self.train)
         seconds = time.perf_counter() - start
         ids, _ = model.recommend(np.arange(self.train.shape[0]), k=K)
         metrics = ranking_metrics(ids, self.test)
@@ -321,8 +296,9 @@ def judge_all(judge: Judge, chosen: list[tuple[Contender, Choices]], factors: Se
     rows = [*map(judge.defaults, factors), *map(judge.blend, factors)]
     if not chosen:
         return rows
-    simple = (Popularity(num_threads=judge.threads), EASE(num_threads=judge.threads))
-    rows = [*map(judge.baseline, simple), *rows]
+    rows = [judge.baseline(Popularity(num_threads=judge.threads)), *rows]
+    if judge.train.shape[1] <= EASE_ITEMS:
+        rows.insert(1, judge.baseline(EASE(num_threads=judge.threads)))
     return rows + [judge.chosen(one, f, *found[f]) for one, found in chosen for f in factors if f in found]
 
 

@@ -111,21 +111,6 @@ def test_the_parts_that_choose_are_taken_out_of_train():
         np.testing.assert_array_equal(whole, train.toarray())
 
 
-def test_related_items_are_held_out_together():
-    # Users 0 to 9 have items 0 to 4, users 10 to 19 items 5 to 9, and the last user all of them.
-    dense = np.zeros((21, 10), np.float32)
-    dense[:10, :5] = dense[10:20, 5:] = dense[20] = 1
-    train = sp.csr_array(dense)
-    assert not accuracy.related(train, np.arange(20), np.random.default_rng(0)).sum() % 20  # one item of each
-    found = set()
-    for seed in range(10):
-        held = accuracy.related(train, np.array([20]), np.random.default_rng(seed))
-        one, other = train.indices[held]
-        assert one // 5 == other // 5
-        found.add(one // 5)
-    assert found == {0, 1}
-
-
 def test_settings_are_multiples_of_what_auto_chooses():
     train = planted()
     setting = {"unobserved_weight": 1.0, "regularization": 1.0, "a": 0.3, "b": 0.1, "s": 0.2}

@@ -265,7 +265,7 @@ def test_similar_and_explain(run, folder):
     assert err == f"alternant: error: {said}\n"
 
 
-@pytest.mark.parametrize("split", ["random", "leave-one-out", "leave-last-out", "by-time", "new-users"])
+@pytest.mark.parametrize("split", ["random", "blocked", "leave-one-out", "leave-last-out", "by-time", "new-users"])
 def test_evaluate_knows_the_splits(run, split):
     code, out, err = run("evaluate", "ratings.csv", *TABLE, "--split", split, "-k", 5, "--baseline", "--json",
                          "--random-state", 0, "--factors", 4)  # fmt: skip

@@ -7,6 +7,8 @@ from refusal import refuses
 
 from alternant import Events, Interactions
 from alternant.evaluation import (
+    _blocked,
+    blocked_split,
     hold_out_items,
     hold_out_users,
     k_fold,
@@ -47,6 +49,7 @@ SPLITS = {
     "leave_k_out": lambda data, **times: leave_k_out(data, 3, random_state=0),
     "leave_last_out": lambda data, **times: leave_last_out(data, 2, **times),
     "random_split": lambda data, **times: random_split(data, 0.25, random_state=0),
+    "blocked_split": lambda data, **times: blocked_split(data, 0.25, random_state=0),
     "split_by_time": lambda data, **times: split_by_time(data, 0.3, **times),
     "k_fold": lambda data, **times: next(k_fold(data, 4, random_state=0)),
 }
@@ -106,6 +109,32 @@ def test_leave_k_out_takes_k_likes_or_none():
     likes = [(matrix[[u]].data > 0).sum() for u in range(M)]
     assert np.diff(test.indptr).tolist() == [3 if n > 3 else 0 for n in likes]  # each user keeps an entry to train on
     assert (test.data > 0).all()
+
+
+def test_blocked_split_takes_a_fraction_of_the_likes_of_each_user():
+    matrix = canonical()
+    _, test = blocked_split(matrix, 0.3, random_state=0)
+    likes = np.array([(matrix[[u]].data > 0).sum() for u in range(M)])
+    assert np.diff(test.indptr).tolist() == np.where(likes < 2, 0, np.maximum(1, 3 * likes // 10)).tolist()
+    assert (test.data > 0).all()
+
+
+@pytest.mark.parametrize("sampled", [1000, 12])
+def test_blocked_split_takes_items_that_belong_together(monkeypatch, sampled):
+    monkeypatch.setattr(_blocked, "SAMPLED", sampled)
+    # Users 0 to 9 have items 0 to 4, users 10 to 19 items 5 to 9, users 20 to 29 all of them: their items 0 to 9 differ
+    # only by who else has them. Item 10 is what nearly everybody has.
+    dense = np.zeros((30, 11))
+    dense[:10, :5] = dense[10:20, 5:10] = dense[20:] = 1
+    dense[:28, 10] = 1
+    matrix, blocks = sp.csr_array(dense), []
+    for seed in range(10):
+        _, test = blocked_split(matrix, 0.25, random_state=seed)
+        for u in range(20, 30):
+            first, second = test[[u]].indices
+            assert 10 in (first, second) or first // 5 == second // 5
+            blocks.append(first // 5)
+    assert set(blocks) == {0, 1, 2} or set(blocks) == {0, 1}
 
 
 def test_leave_last_out_takes_the_latest_likes():

@@ -8,6 +8,7 @@ import scipy.sparse as sp
 
 from alternant import ImplicitALS, Interactions
 from alternant.evaluation import (
+    blocked_split,
     evaluate,
     hold_out_users,
     k_fold,
@@ -26,7 +27,7 @@ RESULT = evaluate(PLAIN, DATA, exclude_seen=False, k=2)
 
 
 @pytest.mark.parametrize("split", [
-    leave_one_out, leave_k_out, random_split, k_fold, hold_out_users,
+    leave_one_out, leave_k_out, random_split, blocked_split, k_fold, hold_out_users,
     lambda data, **seed: sample_negatives(data, data, **seed),
 ])  # fmt: skip
 @pytest.mark.parametrize("seed", ["a", -1, 1.5, True])

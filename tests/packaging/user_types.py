@@ -92,6 +92,7 @@ def splits(table: Interactions, matrix: Matrix, either: Interactions | Matrix, o
     assert_type(evaluation.leave_one_out(table, random_state=0), tuple[Interactions, Interactions])
     assert_type(next(evaluation.k_fold(table)), tuple[Interactions, Interactions])
     assert_type(evaluation.random_split(matrix, 0.2), tuple[Matrix, Matrix])
+    assert_type(evaluation.blocked_split(table, 0.2), tuple[Interactions, Interactions])
     assert_type(evaluation.split_by_time(old, at="2020"), tuple[Matrix, Matrix])
     assert_type(evaluation.leave_last_out(either)[0], Interactions | Matrix)
     new = evaluation.hold_out_users(table)

@@ -10,6 +10,7 @@ from ._side_splits import HeldOutItems, hold_out_items
 from .metrics import RankingMetrics, ranking_metrics
 from .splits import (
     HeldOutUsers,
+    blocked_split,
     hold_out_users,
     k_fold,
     leave_k_out,
@@ -27,6 +28,7 @@ __all__ = [
     "Interval",
     "ListComparison",
     "RankingMetrics",
+    "blocked_split",
     "compare_lists",
     "evaluate",
     "hold_out_items",

@@ -14,6 +14,7 @@ from ..data.interactions import Interactions
 from ..data.io.columns import to_datetime
 from .splits import (
     HeldOutUsers,
+    blocked_split,
     hold_out_users,
     leave_k_out,
     leave_last_out,
@@ -22,7 +23,7 @@ from .splits import (
     split_by_time,
 )
 
-SPLITS = (leave_one_out, leave_k_out, leave_last_out, random_split, split_by_time, hold_out_users)
+SPLITS = (leave_one_out, leave_k_out, leave_last_out, random_split, blocked_split, split_by_time, hold_out_users)
 
 
 class HeldOutEvents(NamedTuple):
@@ -35,9 +36,7 @@ class HeldOutEvents(NamedTuple):
 
 
 @overload
-def split_kind(
-    events: Events, kind: Any, split: Callable[..., HeldOutUsers[Any]], **options: Any
-) -> HeldOutEvents: ...
+def split_kind(events: Events, kind: Any, split: Callable[..., HeldOutUsers[Any]], **options: Any) -> HeldOutEvents: ...
 @overload
 def split_kind(
     events: Events, kind: Any, split: Callable[..., tuple[Any, Any]] = ..., **options: Any
@@ -54,7 +53,7 @@ def split_kind(events: Events, kind: Any, split: Callable[..., Any] = random_spl
         Left unchanged.
     kind : a kind of the events
         The kind to predict.
-    split : {random_split, leave_one_out, leave_k_out, leave_last_out, split_by_time, hold_out_users}
+    split : {random_split, blocked_split, leave_one_out, leave_k_out, leave_last_out, split_by_time, hold_out_users}
         Which pairs of that kind are held out. With `leave_last_out`, events of the user after the first held-out one
         are also left out of the training data, and with `split_by_time` all events from ``at`` (by default, the first
         held-out one) on: they have not happened yet.
@@ -111,9 +110,7 @@ def _hold_out_users(events: Events, kind: Any, options: dict[str, Any]) -> HeldO
     parts = hold_out_users(events.of_kind(kind), **options)
     held_out = internals.has_users(events, parts.users)
     train, theirs = (internals.select_events(events, mask) for mask in (~held_out, held_out))
-    return HeldOutEvents(
-        train, theirs.without(parts.test), parts.test.reindex(users=events.user_ids), parts.users
-    )
+    return HeldOutEvents(train, theirs.without(parts.test), parts.test.reindex(users=events.user_ids), parts.users)
 
 
 def _before(train: Events, test: Interactions, at: Any) -> NDArray[np.bool_]:

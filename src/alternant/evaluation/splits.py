@@ -22,6 +22,7 @@ from .._utils.validation import check_integer, check_share, random_generator
 from ..data.hold_out import hold_out
 from ..data.internals import divide, is_stored
 from ..data.io.columns import to_datetime
+from ._blocked import related_entries
 from ._table import Table
 
 if TYPE_CHECKING:
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     from ..data.interactions import Interactions
 
 Part = TypeVar("Part")
+
 
 @overload
 def leave_one_out(interactions: Interactions, *, random_state: Seed = None) -> Split[Interactions]: ...
@@ -211,6 +213,44 @@ def _split_store(interactions: Any, fraction: float, random_state: Any, stores: 
 
 
 @overload
+def blocked_split(
+    interactions: Interactions, fraction: float = 0.2, *, random_state: Seed = None
+) -> Split[Interactions]: ...
+@overload
+def blocked_split(interactions: Sparse, fraction: float = 0.2, *, random_state: Seed = None) -> Split[csr_array]: ...
+def blocked_split(interactions: Any, fraction: float = 0.2, *, random_state: Any = None) -> tuple[Any, Any]:
+    """Hold out of every user a random positive interaction and those with the items most similar to it.
+
+    Interactions come in sessions, trips or series: a random split leaves next to each held-out item others of the same
+    session in train, and flatters models that look no further. This one takes them out together, as blocked
+    cross-validation does with data that depend on time or place (Roberts et al. 2017). It stands in for a split by
+    time where there are no times; docs/evaluation.md compares the three.
+
+    Parameters
+    ----------
+    interactions : as for `leave_one_out`
+    fraction : float
+        Of the positive interactions of a user with at least two, rounded down to at least one; between 0 and 1,
+        exclusive.
+    random_state : as for `leave_one_out`
+
+    Returns
+    -------
+    train, test
+        As `leave_one_out`, with any number of entries per row. Items are similar by the cosine of their columns of
+        ones, from a sample of 1,000 users of the first item if it has more.
+
+    References
+    ----------
+    D. R. Roberts et al., "Cross-validation strategies for data with temporal, spatial, hierarchical, or phylogenetic
+    structure", Ecography 40, 2017.
+    """
+    share = check_share("fraction", fraction)
+    table = Table(interactions)
+    return table.split(related_entries(table.rows, share, random_generator(random_state)))
+
+
+@overload
 def split_by_time(
     interactions: Interactions, fraction: float | None = None, *, at: Any = None, times: Any = None
 ) -> Split[Interactions]: ...
@@ -367,8 +407,7 @@ def _k_smallest(table: Table, k: int, keys: NDArray[Any]) -> NDArray[np.bool_]:
     """Mark the positive entries with the k smallest keys of each user who has enough interactions."""
     positive = np.flatnonzero(table.rows.data > 0)
     n_positive, known = (
-        np.bincount(table.owner[entries], minlength=table.rows.shape[0])
-        for entries in (positive, table.rows.data != 0)
+        np.bincount(table.owner[entries], minlength=table.rows.shape[0]) for entries in (positive, table.rows.data != 0)
     )
     users = (n_positive >= k) & (known > k)
     if not users.any():

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from ..._utils.lock import FolderLock
 from ...data.events import Events
 from ...evaluation import (
+    blocked_split,
     evaluate,
     hold_out_users,
     leave_last_out,
@@ -44,8 +45,8 @@ if TYPE_CHECKING:
 HELP = "hold out part of a table, and measure how well a model predicts it"
 EXAMPLE = "evaluate ratings.csv --user userId --item movieId --baseline -k 10"
 SPLITS: dict[str, Callable[..., Any]] = {
-    "random": random_split, "leave-one-out": leave_one_out, "leave-last-out": leave_last_out, "by-time": split_by_time,
-    "new-users": hold_out_users,
+    "random": random_split, "blocked": blocked_split, "leave-one-out": leave_one_out, "leave-last-out": leave_last_out,
+    "by-time": split_by_time, "new-users": hold_out_users,
 }  # fmt: skip
 
 
@@ -56,8 +57,8 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     add_memory_limit(parser)
     parser.add_argument("--split", choices=tuple(SPLITS), default="random", metavar="NAME",
                         help=f"how to split the table: {', '.join(SPLITS)} (default: random)")  # fmt: skip
-    parser.add_argument("--fraction", type=float, metavar="X", help="fraction to hold out (default: 0.2 for random and "
-                        "by-time, 0.1 for new-users)")  # fmt: skip
+    parser.add_argument("--fraction", type=float, metavar="X", help="fraction to hold out (default: 0.2 for random, "
+                        "blocked and by-time, 0.1 for new-users)")  # fmt: skip
     parser.add_argument("--target", metavar="KIND", help="with --kind: the kind of event to hold out; held-out pairs "
                         "lose their events of other kinds, too")  # fmt: skip
     parser.add_argument("-k", nargs="+", type=positive, metavar="K", help="list lengths (default: 10 20 100)")
@@ -150,12 +151,12 @@ def _split(data: Interactions | Events, arguments: argparse.Namespace) -> tuple[
         return parts.train, parts.test, parts.fold_in
     if arguments.split in ("leave-last-out", "by-time") and arguments.time is None:
         raise ValueError(f"--split {arguments.split} needs times: name their column with --time")
-    options = {"random_state": seed} if arguments.split in ("random", "leave-one-out") else {}
-    if arguments.split in ("random", "by-time"):
+    options = {"random_state": seed} if arguments.split in ("random", "blocked", "leave-one-out") else {}
+    if arguments.split in ("random", "blocked", "by-time"):
         options["fraction"] = 0.2 if fraction is None else fraction
     elif fraction is not None:
         raise ValueError(
-            f"--fraction applies to --split random, by-time or new-users, got {arguments.split}: leave it out"
+            f"--fraction applies to --split random, blocked, by-time or new-users, got {arguments.split}: leave it out"
         )
     if isinstance(data, Events):
         return *split_kind(data, kind_of(arguments.target, data), SPLITS[arguments.split], **options), None
