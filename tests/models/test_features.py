@@ -252,6 +252,31 @@ def test_files_keep_what_was_learned(cls, tmp_path):
     assert b'"alternant":"2"' in (tmp_path / "plain.safetensors").read_bytes()[:4000]
 
 
+def test_known_rows_keep_their_interactions_if_only_features_are_given(tmp_path):
+    model, R, F, H = fitted(ImplicitALS)
+    other, named = fitted(ImplicitALS)[0], ImplicitALS(factors=3, random_state=0)
+    model.partial_fit_users([0, 60], user_features=F[3:5]).partial_fit_items([2, 1], item_features=H[3:5])
+    whole = sp.csr_array((R.data, R.indices, np.append(R.indptr, R.nnz)), shape=(61, 40))
+    other.partial_fit_users([0, 60], whole[[0, 60]], user_features=F[3:5])
+    other.partial_fit_items([2, 1], whole.T[[2, 1]], item_features=H[3:5])
+    for one in ("user_factors", "item_factors"):
+        np.testing.assert_array_equal(getattr(model, one), getattr(other, one))
+    np.testing.assert_array_equal(model.interactions_.to_scipy().toarray(), whole.toarray())
+
+    table = Interactions.from_arrays(*R.nonzero())
+    named.fit(table, item_features=Features.from_arrays(range(40), {"x": H[:, 0], "y": H[:, 1]}))
+    named.partial_fit_items([7], item_features=Features.from_arrays([7], {"x": [1.0], "y": [0.0]}))
+    assert (named.interactions_.to_scipy() != table.matrix).nnz == 0
+
+    other.save(tmp_path / "m.safetensors", interactions=False)
+    bare = ImplicitALS.load(tmp_path / "m.safetensors")
+    refuses(
+        ValueError, "known users keep their interactions, but this model does not have them",
+        lambda: bare.partial_fit_users([0], user_features=F[:1]), bare,
+    )  # fmt: skip
+    assert bare.partial_fit_users([61], user_features=F[:1]).user_factors.shape[0] == 62
+
+
 def test_known_rows_keep_their_features_and_new_ones_may_have_some_or_none():
     model, R, F, H = fitted(ImplicitALS)
     before = model.user_factors.copy()

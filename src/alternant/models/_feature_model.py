@@ -183,7 +183,8 @@ class FeatureModel(FoldInModel):
             Row numbers: existing rows are replaced; numbers from ``n_users`` on are appended and must leave no gap. If
             the model was fitted on `Interactions`, raw ids: new ones are appended in their order.
         user_items : as for `fit`, shape (len(users), n_items), or Interactions that contain the users, optional
-            All interactions of these users, not only the new ones; none if left out.
+            All interactions of these users, not only the new ones. If left out, known users keep theirs, and new users
+            have none.
         user_features : as for `fit`, shape (len(users), d), or Features that contain the users, optional
             By default, known users keep their features.
 
@@ -203,8 +204,9 @@ class FeatureModel(FoldInModel):
         items : int or array of int, or raw ids
             Row numbers: existing rows are replaced; numbers from ``n_items`` on are appended and must leave no gap. If
             the model was fitted on `Interactions`, raw ids: new ones are appended in their order.
-        item_users : as for `fit`, transposed, shape (len(items), n_users), or Interactions that contain the items
-            All interactions of these items, not only the new ones; none if left out.
+        item_users : as for `fit`, transposed, shape (len(items), n_users), or Interactions of the items, optional
+            All interactions of these items, not only the new ones. If left out, known items keep theirs, and new items
+            have none.
         item_features : as for `fit`, shape (len(items), d), or Features that contain the items, optional
             By default, known items keep their features.
 

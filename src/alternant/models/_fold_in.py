@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
-import scipy
 from numpy.typing import NDArray
 
 from ..data.append import refuse_other_types
@@ -103,11 +103,11 @@ class FoldInUsersModel(FactorModel):
             if rows is not None:
                 rows = self._matrix(name, rows, other_kind, rows_of=raw)
             named = known_ids.extended(added)
-        if rows is None:  # features alone
-            rows = scipy.sparse.csr_array((ids.size, len(other)), dtype=other.dtype)
-        new = self._known_columns(name, rows, other, other_kind, len(own))
+        if rows is not None:
+            rows = self._known_columns(name, rows, other, other_kind, len(own))
         if ids.ndim != 1:
             raise ValueError(f"{kind}s must be a list of {kind} row numbers, got {ids.ndim} dimensions")
+        new = self._own_rows(ids, kind) if rows is None else rows
         if new.shape[0] != len(ids):
             raise ValueError(f"{name} must have one row for each of the {ids.size} {kind}s, got {new.shape[0]} rows")
         distinct, count = np.unique(ids), max(len(own), ids.max(initial=-1) + 1)
@@ -138,6 +138,22 @@ class FoldInUsersModel(FactorModel):
         }  # fmt: skip
         self._assign(**state, **self._partial_state(kind, ids, new), **self._partial_prior(kind, ids, given))
         return self
+
+    def _own_rows(self, numbers: NDArray[np.int64], kind: str) -> CSR:
+        """Return the interactions of rows of the model, and empty rows for numbers beyond them."""
+        (users, items), known = self._factors(), getattr(self, "interactions_", None)
+        own, other = (users, items) if kind == "user" else (items, users)
+        there = numbers < len(own)
+        if known is not None and known.shape == (len(users), len(items)):
+            rows = (known if kind == "user" else known.transpose()).take(np.where(there, numbers, -1))
+            return replace(rows, data=rows.data.astype(other.dtype))
+        if there.any():
+            raise ValueError(
+                f"known {kind}s keep their interactions, but this model does not have them (it was saved without them, "
+                f"or its factors were set by hand): pass {'user_items' if kind == 'user' else 'item_users'}, too"
+            )
+        empty = np.zeros(len(numbers) + 1, np.int64), np.empty(0, np.int32), np.empty(0, other.dtype)
+        return CSR(*empty, (len(numbers), len(other)))
 
     def _partial_state(self, kind: str, numbers: NDArray[np.int64], rows: CSR) -> dict[str, Any]:
         """Return further attributes that change when rows are replaced or appended."""
