@@ -141,7 +141,8 @@ class FoldInUsersModel(FactorModel):
 
     def _own_rows(self, numbers: NDArray[np.int64], kind: str) -> CSR:
         """Return the interactions of rows of the model, and empty rows for numbers beyond them."""
-        (users, items), known = self._factors(), getattr(self, "interactions_", None)
+        users, items = self._factors()
+        known: CSR | None = getattr(self, "interactions_", None)
         own, other = (users, items) if kind == "user" else (items, users)
         there = numbers < len(own)
         if known is not None and known.shape == (len(users), len(items)):
