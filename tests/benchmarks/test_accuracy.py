@@ -103,6 +103,9 @@ def test_the_parts_that_choose_are_taken_out_of_train():
     parts = accuracy.splits(train, 50)
     assert len(parts) == 2
     assert (parts[0].users == parts[1].users).all()
+    assert (parts[0].held != parts[1].held).nnz
+    sizes = np.diff(parts[1].held.indptr)  # the second takes the same share of each user
+    assert (sizes == np.maximum(1, np.diff(train.indptr)[parts[1].users] // 5)).all()
     for split in parts:
         whole = split.train.toarray()
         assert len(split.users) == split.held.shape[0] == 50

@@ -119,22 +119,50 @@ def test_blocked_split_takes_a_fraction_of_the_likes_of_each_user():
     assert (test.data > 0).all()
 
 
-@pytest.mark.parametrize("sampled", [1000, 12])
-def test_blocked_split_takes_items_that_belong_together(monkeypatch, sampled):
-    monkeypatch.setattr(_blocked, "SAMPLED", sampled)
-    # Users 0 to 9 have items 0 to 4, users 10 to 19 items 5 to 9, users 20 to 29 all of them: their items 0 to 9 differ
-    # only by who else has them. Item 10 is what nearly everybody has.
-    dense = np.zeros((30, 11))
-    dense[:10, :5] = dense[10:20, 5:10] = dense[20:] = 1
-    dense[:28, 10] = 1
-    matrix, blocks = sp.csr_array(dense), []
-    for seed in range(10):
-        _, test = blocked_split(matrix, 0.25, random_state=seed)
-        for u in range(20, 30):
-            first, second = test[[u]].indices
-            assert 10 in (first, second) or first // 5 == second // 5
-            blocks.append(first // 5)
-    assert set(blocks) == {0, 1, 2} or set(blocks) == {0, 1}
+@pytest.mark.parametrize("seed", range(3))
+def test_blocked_split_takes_an_item_and_those_most_similar_to_it(seed):
+    rng = np.random.default_rng(seed)
+    likes = rng.random((40, 25)) < rng.random(25) ** 2  # of few users or of many
+    matrix = sp.csr_array(likes.astype(float))
+    _, test = blocked_split(matrix, 0.4, random_state=seed)
+    blocks = 0
+    for u in np.flatnonzero(likes.sum(axis=1) >= 5):
+        own, held, others = np.flatnonzero(likes[u]), set(test[[u]].indices.tolist()), np.delete(likes, u, axis=0) * 1.0
+        length = np.maximum(np.linalg.norm(others, axis=0), 1)
+        possible = False
+        for first in held:
+            cosine = {int(i): others[:, i] @ others[:, first] / length[i] for i in own if i != first}
+            least = min(cosine[i] for i in held - {first})
+            possible |= all(cosine[int(i)] <= least + 1e-12 for i in own if i not in held)
+        assert possible
+        blocks += 1
+    assert blocks > 20
+
+
+def test_blocked_split_draws_the_first_item_and_ties_evenly():
+    disjoint = sp.csr_array(np.ones((1, 8)))  # of nobody else, so that all similarities are 0
+    drawn = sum(blocked_split(disjoint, 0.25, random_state=seed)[1].toarray()[0] for seed in range(2000))
+    assert np.abs(drawn - 500).max() < 90
+
+
+def test_blocked_split_samples_the_users_of_a_popular_item(monkeypatch):
+    monkeypatch.setattr(_blocked, "SAMPLED", 6)
+    # Users 0 to 9 have items 0 to 3 and 8, users 10 to 19 items 4 to 7 and 8: item 8 resembles all of them.
+    dense = np.zeros((20, 9))
+    dense[:10, :4] = dense[10:, 4:8] = dense[:, 8] = 1
+    found = np.zeros((20, 9))
+    for seed in range(50):
+        found += blocked_split(sp.csr_array(dense), 0.4, random_state=seed)[1].toarray()
+    assert (found.sum(axis=1) == 100).all()
+    assert (found[:10, :4] > 5).all()
+    assert (found[10:, 4:8] > 5).all()
+
+
+@pytest.mark.parametrize("fraction", [0.999, 1 - 1e-12])
+def test_blocked_split_leaves_each_user_an_interaction(fraction):
+    train, test = blocked_split(sp.csr_array(np.ones((6, 4))), fraction, random_state=0)
+    assert np.diff(train.indptr).tolist() == [1] * 6
+    assert np.diff(test.indptr).tolist() == [3] * 6
 
 
 def test_leave_last_out_takes_the_latest_likes():

@@ -252,6 +252,19 @@ def test_files_keep_what_was_learned(cls, tmp_path):
     assert b'"alternant":"2"' in (tmp_path / "plain.safetensors").read_bytes()[:4000]
 
 
+@pytest.mark.parametrize("cls", [ImplicitALS, ExplicitALS])
+@pytest.mark.parametrize("stopped", [{"callback": lambda _: True}, {"early_stopping": 0.9}])
+def test_a_fit_that_ends_early_has_learned_from_features(cls, stopped):
+    R, F, H = data(ratings=cls is ExplicitALS)
+    params = {name: value for name, value in stopped.items() if name == "early_stopping"}
+    model = cls(factors=3, random_state=0, iterations=20, **params)
+    model.fit(R, user_features=F, item_features=H, **{name: stopped[name] for name in stopped if name not in params})
+    assert model.n_iter_ <= 2
+    assert max(model.feature_regularization_) < np.inf
+    assert model.fold_in_items(item_features=H[:1]).any()
+    assert model.item_factors[38:].any(axis=1).all()  # items that nobody has
+
+
 def test_known_rows_keep_their_interactions_if_only_features_are_given(tmp_path):
     model, R, F, H = fitted(ImplicitALS)
     other, named = fitted(ImplicitALS)[0], ImplicitALS(factors=3, random_state=0)

@@ -12,16 +12,16 @@ from .csr import CSR
 
 
 def hold_out(rows: CSR, chosen: NDArray[np.bool_], keys: NDArray[Any], share: float) -> NDArray[np.bool_]:
-    """Return a mask of held-out entries: of a row's n `chosen` ones, ``max(1, floor(share n))`` with the smallest keys.
+    """Return a mask of held-out entries: of a row's n `chosen` ones, ``floor(share n)`` with the smallest keys.
 
-    A row with fewer than two chosen entries keeps them all.
+    It is one at least, and one is kept, but for a row with fewer than two chosen entries, which keeps them all.
     """
     owner, _ = rows.positions()
     entries = np.flatnonzero(chosen)
     entries = entries[np.lexsort((keys[entries], owner[entries]))]
     counts = np.bincount(owner[entries], minlength=rows.shape[0])
     place = np.arange(len(entries)) - np.repeat(np.cumsum(counts) - counts, counts)
-    wanted = np.where(counts >= 2, np.maximum(1, np.floor(share * counts + 1e-9)), 0)
+    wanted = np.clip(np.floor(share * counts + 1e-9), 1, np.maximum(1, counts - 1)) * (counts >= 2)
     held = np.zeros(len(rows.data), np.bool_)
     held[entries[place < np.repeat(wanted, counts)]] = True
     return held

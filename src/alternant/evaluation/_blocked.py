@@ -13,8 +13,9 @@ SAMPLED = 1000  # users of an item, at most, whose other items tell which are si
 def related_entries(rows: CSR, fraction: float, rng: np.random.Generator) -> NDArray[np.bool_]:
     """Return which positive entries are, of a fraction of a user's, a random one and those most similar to it.
 
-    The similarity of two items is the cosine of their columns of ones, in which the user does not count. Items that
-    nobody else has together with the first are in random order.
+    The similarity of two items is the cosine of their columns of ones, in which the user does not count (but for the
+    first item's length, by which all are divided). Items that nobody else has together with the first are in random
+    order.
     """
     positive = np.flatnonzero(rows.data > 0)
     chosen = np.zeros(len(rows.data), np.bool_)
@@ -22,24 +23,25 @@ def related_entries(rows: CSR, fraction: float, rng: np.random.Generator) -> NDA
     liked = rows.filter(chosen)
     columns = liked.transpose()
     counts, of_items = np.diff(liked.indptr), np.diff(columns.indptr)
-    wanted = np.where(counts >= 2, np.maximum(1, np.floor(fraction * counts + 1e-9)), 0).astype(np.int64)
+    wanted = np.clip(np.floor(fraction * counts + 1e-9).astype(np.int64), 1, np.maximum(1, counts - 1)) * (counts >= 2)
     users = np.flatnonzero(wanted)
     first = liked.indptr[users] + rng.integers(0, counts[users])
     order, key = np.argsort(liked.indices[first], kind="stable"), rng.random(len(liked.indices))
-    held = np.zeros(len(rows.data), np.bool_)
-    item, together, sampled = -1, np.zeros(0, np.int64), np.zeros(0, np.int64)
+    held, touched = np.zeros(len(rows.data), np.bool_), np.zeros(0, liked.indices.dtype)
+    item, sampled, together = -1, np.zeros(0, np.int64), np.zeros(len(of_items), np.int64)
     for user, at in zip(users[order].tolist(), first[order].tolist(), strict=True):
         if liked.indices[at] != item:
             item = int(liked.indices[at])
             sampled = columns.indices[columns.indptr[item] : columns.indptr[item + 1]].astype(np.int64)
             if len(sampled) > SAMPLED:
                 sampled = np.sort(rng.choice(sampled, SAMPLED, replace=False))
-            together = np.bincount(liked.take(sampled).indices, minlength=len(of_items))
+            found, times = np.unique(liked.take(sampled).indices, return_counts=True)
+            together[touched], together[found], touched = 0, times, found
         entries = slice(liked.indptr[user], liked.indptr[user + 1])
         items = liked.indices[entries]
         place = np.searchsorted(sampled, user)
         counted = place < len(sampled) and sampled[place] == user
-        similarity = (together[items] - counted) / np.sqrt(of_items[items])
+        similarity = (together[items] - counted) / np.sqrt(np.maximum(of_items[items] - 1, 1))
         similarity[at - entries.start] = np.inf
         nearest = np.lexsort((key[entries], -similarity))[: wanted[user]]
         held[positive[entries.start + nearest]] = True

@@ -231,14 +231,14 @@ def blocked_split(interactions: Any, fraction: float = 0.2, *, random_state: Any
     interactions : as for `leave_one_out`
     fraction : float
         Of the positive interactions of a user with at least two, rounded down to at least one; between 0 and 1,
-        exclusive.
+        exclusive. So a user with fewer than ``2 / fraction`` loses a single random one, as in `leave_one_out`.
     random_state : as for `leave_one_out`
 
     Returns
     -------
     train, test
         As `leave_one_out`, with any number of entries per row. Items are similar by the cosine of their columns of
-        ones, from a sample of 1,000 users of the first item if it has more.
+        ones, in which the user does not count, from a sample of 1,000 users of the first item if it has more.
 
     References
     ----------

@@ -50,7 +50,7 @@ class FeatureModel(FoldInModel):
             return None
         strengths = self.feature_regularization
         strengths = strengths if isinstance(strengths, (tuple, list)) else (strengths, strengths)
-        first = 1 if self.warm_start else min(FIRST_SWEEP, self.iterations)  # type: ignore[attr-defined]
+        first = 1 if self.warm_start else FIRST_SWEEP  # type: ignore[attr-defined]
 
         def priors(*sides: Weighted) -> dict[str, Prior]:
             return {

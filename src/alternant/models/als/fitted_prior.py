@@ -102,6 +102,8 @@ def finish_prior(prior: Prior | None, factors: NDArray[Any], unknowns: NDArray[A
     if prior is None:
         return None
     assert unknowns is not None
+    if prior.chosen is None and prior.ended:
+        prior.begin(unknowns)
     regression = prior.of(factors, unknowns)
     weights = np.zeros((prior.extended.shape[1], unknowns.shape[1])) if regression is None else regression.weights
     total = prior.row_weight.sum() or 1.0

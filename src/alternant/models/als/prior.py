@@ -93,6 +93,7 @@ class Prior:
         self.regularization = problems.regularization
         self.empty = None if known.all() else ~known
         self.strength = strength
+        self.ended = False  # whether the fit has, so that `finish_prior` begins it for new rows
         self.chosen: float | None = None  # the ridge relative to the scale of the features; inf: leave them out
         self._left = first
         self._num_threads = num_threads

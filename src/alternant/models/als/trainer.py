@@ -59,6 +59,14 @@ class Sides(Protocol):
         """Return the model's factors at the end of an iteration, those of rows without interactions included."""
 
 
+def _copied(factors: NDArray[Any], pool: Pool) -> NDArray[Any]:
+    copy = pool.array(factors.shape, factors.dtype)
+    for rows in blocks_of(factors):
+        copy[rows] = factors[rows]
+        release(copy[rows], factors[rows])
+    return copy
+
+
 class AlternatingLeastSquares(FeatureModel):
     """A factor model fitted by half-sweeps, whose row problems a subclass defines.
 
@@ -132,7 +140,10 @@ class AlternatingLeastSquares(FeatureModel):
         if checkpoint is not None and checkpoint.saved is not None:
             fit.restore(checkpoint.saved, checkpoint.loop["state"])
 
+        last: list[tuple[Iteration, History]] = []
+
         def commit(done: Iteration, history: History) -> None:
+            last[:] = [(done, history)]
             users, items, state = sides.finish(done.user_factors, done.item_factors)
             self._assign(
                 user_factors=users, item_factors=items, interactions_=interactions,
@@ -147,6 +158,12 @@ class AlternatingLeastSquares(FeatureModel):
         with loop:
             for _ in loop:
                 loop.end(fit.iterate(loop), fit.snapshot)
+            waiting = [prior for prior in sides.priors.values() if prior.chosen is None]
+            if waiting and last:  # the fit has ended before its regressions began, which new rows need
+                for prior in waiting:
+                    prior.ended = True
+                done, history = last[0]
+                commit(replace(done, user_factors=_copied(done.user_factors, pool)), history)
         return self
 
     def half_sweep(
