@@ -6,7 +6,9 @@ from refusal import refuses
 
 from alternant import EASE, BiasedMF, Events, ImplicitALS
 from alternant.evaluation import split_kind
+from alternant.models import FactorModel
 from alternant.tuning import tune
+from alternant.tuning._events import Weighting, on_events
 
 pytest.importorskip("optuna", reason="tune needs Optuna")
 
@@ -34,6 +36,15 @@ def test_weights_are_tuned_and_the_result_can_be_repeated():
     np.testing.assert_array_equal(again.item_factors, found.best_model.item_factors)
     assert "weights={'buy': 1, 'view': " in str(found)
     assert found.trials[0].params["weights.view"] == 100
+
+
+def test_models_are_loaded_as_what_they_were_while_a_search_on_events_goes_on(tmp_path):
+    model = ImplicitALS(factors=2, random_state=0).fit(np.eye(4))
+    model.save(tmp_path / "model")
+    searched = on_events(ImplicitALS(), Weighting.of(shop(), "buy", {"buy": 1, "view": 1}, None))  # of a class with the same name
+    assert type(searched) is not ImplicitALS
+    assert type(ImplicitALS.load(tmp_path / "model")) is ImplicitALS
+    assert type(FactorModel.load(tmp_path / "model")) is ImplicitALS
 
 
 def test_the_default_space_has_signs_and_half_lives():

@@ -171,11 +171,15 @@ def _find_class(cls: Any, path: Path, name: str) -> Any:
 
 
 def _subclasses(cls: Any) -> dict[str, Any]:
-    """Return a class and all that are derived from it, by name."""
-    pending, known = [cls], {}
+    """Return a class and all that are derived from it, by name; of classes with one name, the one they derive from.
+
+    (`tune` derives classes with the name of the model, for models on events.)
+    """
+    pending: list[Any] = [cls]
+    known: dict[str, Any] = {}
     while pending:
         candidate = pending.pop()
-        known[candidate.__name__] = candidate
+        known.setdefault(candidate.__name__, candidate)
         pending += candidate.__subclasses__()
     return known
 
