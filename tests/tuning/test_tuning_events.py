@@ -41,7 +41,7 @@ def test_weights_are_tuned_and_the_result_can_be_repeated():
 def test_models_are_loaded_as_what_they_were_while_a_search_on_events_goes_on(tmp_path):
     model = ImplicitALS(factors=2, random_state=0).fit(np.eye(4))
     model.save(tmp_path / "model")
-    searched = on_events(ImplicitALS(), Weighting.of(shop(), "buy", {"buy": 1, "view": 1}, None))  # of a class with the same name
+    searched = on_events(ImplicitALS(), Weighting.of(shop(), "buy", None, None))  # of a class with the same name
     assert type(searched) is not ImplicitALS
     assert type(ImplicitALS.load(tmp_path / "model")) is ImplicitALS
     assert type(FactorModel.load(tmp_path / "model")) is ImplicitALS
