@@ -139,6 +139,19 @@ def test_blocked_split_takes_an_item_and_those_most_similar_to_it(seed):
     assert blocks > 20
 
 
+def test_blocked_split_of_some_users_takes_random_items_of_the_others():
+    dense = np.zeros((400, 8))
+    dense[:200, :3] = dense[200:, 5:] = dense[:, 3:5] = 1  # each user has three items of a kind, and two that all have
+    together = []
+    for share in (0.0, 0.5, 1.0):
+        _, test = blocked_split(sp.csr_array(dense), 0.4, users=share, random_state=0)
+        assert np.diff(test.indptr).tolist() == [2] * 400
+        together.append(int((test[:, [3, 4]].sum(axis=1) != 1).sum()))
+    assert together[2] == 400  # two of the kind, or the two that all have
+    assert 120 < together[0] < 200  # of ten pairs, four
+    assert abs(together[1] - (together[0] + 400) / 2) < 30
+
+
 def test_blocked_split_draws_the_first_item_and_ties_evenly():
     disjoint = sp.csr_array(np.ones((1, 8)))  # of nobody else, so that all similarities are 0
     drawn = sum(blocked_split(disjoint, 0.25, random_state=seed)[1].toarray()[0] for seed in range(2000))
@@ -254,6 +267,8 @@ def test_all_negatives_are_equally_likely():
 
 
 @pytest.mark.parametrize(("call", "message"), [
+    (lambda: blocked_split(canonical(), users=1.5), "users must be a fraction of the users, at most 1, got 1.5"),
+    (lambda: blocked_split(canonical(), users=-1), "users must be"),
     (lambda: random_split(canonical(), 0), r"fraction must be between 0 and 1 \(exclusive\), got 0"),
     (lambda: random_split(canonical(), 1.0), "fraction must be between 0 and 1"),
     (lambda: random_split(canonical(), True), "fraction must be between 0 and 1"),

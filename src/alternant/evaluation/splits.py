@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from .._utils.messages import parameter, refusal
 from .._utils.splitmix import GOLDEN, mix, mix_array
-from .._utils.validation import check_integer, check_share, random_generator
+from .._utils.validation import check_integer, check_number, check_share, random_generator
 from ..data.hold_out import hold_out
 from ..data.internals import divide, is_stored
 from ..data.io.columns import to_datetime
@@ -214,11 +214,15 @@ def _split_store(interactions: Any, fraction: float, random_state: Any, stores: 
 
 @overload
 def blocked_split(
-    interactions: Interactions, fraction: float = 0.2, *, random_state: Seed = None
+    interactions: Interactions, fraction: float = 0.2, *, users: float = 1.0, random_state: Seed = None
 ) -> Split[Interactions]: ...
 @overload
-def blocked_split(interactions: Sparse, fraction: float = 0.2, *, random_state: Seed = None) -> Split[csr_array]: ...
-def blocked_split(interactions: Any, fraction: float = 0.2, *, random_state: Any = None) -> tuple[Any, Any]:
+def blocked_split(
+    interactions: Sparse, fraction: float = 0.2, *, users: float = 1.0, random_state: Seed = None
+) -> Split[csr_array]: ...
+def blocked_split(
+    interactions: Any, fraction: float = 0.2, *, users: float = 1.0, random_state: Any = None
+) -> tuple[Any, Any]:
     """Hold out of every user a random positive interaction and those with the items most similar to it.
 
     Interactions come in sessions, trips or series: a random split leaves next to each held-out item others of the same
@@ -232,6 +236,9 @@ def blocked_split(interactions: Any, fraction: float = 0.2, *, random_state: Any
     fraction : float
         Of the positive interactions of a user with at least two, rounded down to at least one; between 0 and 1,
         exclusive. So a user with fewer than ``2 / fraction`` loses a single random one, as in `leave_one_out`.
+    users : float
+        Fraction of the users of whom items that belong together are held out; of the others, as many random positive
+        interactions. With 0.5, both kinds have a say in what `tune` chooses.
     random_state : as for `leave_one_out`
 
     Returns
@@ -245,9 +252,11 @@ def blocked_split(interactions: Any, fraction: float = 0.2, *, random_state: Any
     D. R. Roberts et al., "Cross-validation strategies for data with temporal, spatial, hierarchical, or phylogenetic
     structure", Ecography 40, 2017.
     """
-    share = check_share("fraction", fraction)
+    share, of_users = check_share("fraction", fraction), check_number("users", users, 0)
+    if of_users > 1:
+        raise refusal(ValueError, f"{parameter('users')} must be a fraction of the users, at most 1, got {users!r}")
     table = Table(interactions)
-    return table.split(related_entries(table.rows, share, random_generator(random_state)))
+    return table.split(related_entries(table.rows, share, random_generator(random_state), of_users))
 
 
 @overload
