@@ -17,6 +17,7 @@ COMMANDS = {  # the module that runs it, and what it measures
     "defaults": ("accuracy.choose_defaults", "default parameters against a search"),
     "nightly": ("accuracy.nightly", "ten nights of new events: `partial_fit` against fits of everything"),
     "tune-budget": ("accuracy.tune_budget", "what `tune` finds within 20 fits, against 200 trials"),
+    "hold-outs": ("accuracy.hold_outs", "how well hold-outs of train rank settings, where times tell what comes next"),
     "events": ("accuracy.events", "what several kinds of events, their weights and a half-life add"),
     "roofline": ("profile.roofline", "the part of the machine's limits that ALS reaches"),
     "scaling": ("profile.scaling", "a fit on 1, 2 and 128 threads"),

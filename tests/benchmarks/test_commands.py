@@ -11,6 +11,7 @@ import pytest
 pytest.importorskip("benchmarks", reason="the benchmarks are not beside the tests (a wheel's test run)")
 
 from benchmarks import __main__ as main
+from benchmarks.accuracy import hold_outs
 from benchmarks.common import render, results
 from benchmarks.common.timing import take_turns
 from benchmarks.profile import read_interactions
@@ -42,6 +43,25 @@ def folder(tmp_path):
     lines = [f"{pair // 30},{pair % 30},{rating / 2}" for pair, rating in zip(pairs, ratings, strict=True)]
     (tmp_path / "ml-latest-small" / "ratings.csv").write_text("\n".join(["userId,movieId,rating", *lines]))
     return tmp_path
+
+
+def test_hold_outs_are_compared_with_the_end_of_each_history(tmp_path, monkeypatch, capsys):
+    rng = np.random.default_rng(0)
+    (tmp_path / "ml-latest-small").mkdir()
+    pairs, times = rng.permutation(40 * 30)[:500], rng.permutation(500)
+    lines = [f"{pair // 30},{pair % 30},3.5,{time}" for pair, time in zip(pairs.tolist(), times.tolist(), strict=True)]
+    text = "\n".join(["userId,movieId,rating,timestamp", *lines])
+    (tmp_path / "ml-latest-small" / "ratings.csv").write_text(text)
+    monkeypatch.setattr(hold_outs, "GRID", [(1.0, 1.0, 0.0), (1.0, 1.0, 0.5), (3.0, 1.0, 0.0)])
+    when = dict(zip(((p // 30, p % 30) for p in pairs.tolist()), times.tolist(), strict=True))
+    parts = [part.toarray() for part in hold_outs.last_fifth(tmp_path)]
+    assert (parts[0] + parts[1]).sum() == 500
+    for user in range(40):
+        early, late = ([when[user, int(item)] for item in np.flatnonzero(part[user])] for part in parts)
+        assert max(early) < min(late)
+        assert len(late) == np.ceil((len(early) + len(late)) / 5)
+    assert main.main(["hold-outs", "--folder", str(tmp_path), "--factors", "2"]) == 0
+    assert "| 2 | both | " in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("command", main.COMMANDS)

@@ -158,17 +158,18 @@ def test_blocked_split_draws_the_first_item_and_ties_evenly():
     assert np.abs(drawn - 500).max() < 90
 
 
-def test_blocked_split_samples_the_users_of_a_popular_item(monkeypatch):
+def test_blocked_split_samples_the_users_of_a_popular_item_evenly(monkeypatch):
     monkeypatch.setattr(_blocked, "SAMPLED", 6)
-    # Users 0 to 9 have items 0 to 3 and 8, users 10 to 19 items 4 to 7 and 8: item 8 resembles all of them.
-    dense = np.zeros((20, 9))
-    dense[:10, :4] = dense[10:, 4:8] = dense[:, 8] = 1
-    found = np.zeros((20, 9))
-    for seed in range(50):
-        found += blocked_split(sp.csr_array(dense), 0.4, random_state=seed)[1].toarray()
-    assert (found.sum(axis=1) == 100).all()
-    assert (found[:10, :4] > 5).all()
-    assert (found[10:, 4:8] > 5).all()
+    # To users 10 to 19 with items 0, 1 and 2, item 2 is nearer to item 0 than item 1, which many have without it. It is
+    # so for most samples of the users of item 0, but not for the first of them, who do not have it.
+    dense = np.zeros((50, 3))
+    dense[:20, 0] = dense[:, 1] = dense[10:20, 2] = 1
+    with_item_2 = 0
+    for seed in range(100):
+        _, test = blocked_split(sp.csr_array(dense), 0.7, random_state=seed)
+        with_item_2 += test.toarray()[10:20, 2].sum()
+    # It is the first item in a third of the cases and, in another third, the nearest to item 0 with most samples.
+    assert with_item_2 > 480
 
 
 @pytest.mark.parametrize("fraction", [0.999, 1 - 1e-12])

@@ -1,5 +1,6 @@
 """Offline evaluation: train-test splits, ranking metrics and rating metrics."""
 
+from ._blocked import blocked_split
 from ._compare_lists import ListComparison, compare_lists
 from ._evaluate import evaluate
 from ._kinds import HeldOutEvents, split_kind
@@ -10,7 +11,6 @@ from ._side_splits import HeldOutItems, hold_out_items
 from .metrics import RankingMetrics, ranking_metrics
 from .splits import (
     HeldOutUsers,
-    blocked_split,
     hold_out_users,
     k_fold,
     leave_k_out,

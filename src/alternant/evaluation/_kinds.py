@@ -12,9 +12,9 @@ from ..data import internals
 from ..data.events import Events
 from ..data.interactions import Interactions
 from ..data.io.columns import to_datetime
+from ._blocked import blocked_split
 from .splits import (
     HeldOutUsers,
-    blocked_split,
     hold_out_users,
     leave_k_out,
     leave_last_out,
@@ -36,7 +36,9 @@ class HeldOutEvents(NamedTuple):
 
 
 @overload
-def split_kind(events: Events, kind: Any, split: Callable[..., HeldOutUsers[Any]], **options: Any) -> HeldOutEvents: ...
+def split_kind(
+    events: Events, kind: Any, split: Callable[..., HeldOutUsers[Any]], **options: Any
+) -> HeldOutEvents: ...
 @overload
 def split_kind(
     events: Events, kind: Any, split: Callable[..., tuple[Any, Any]] = ..., **options: Any
@@ -110,7 +112,9 @@ def _hold_out_users(events: Events, kind: Any, options: dict[str, Any]) -> HeldO
     parts = hold_out_users(events.of_kind(kind), **options)
     held_out = internals.has_users(events, parts.users)
     train, theirs = (internals.select_events(events, mask) for mask in (~held_out, held_out))
-    return HeldOutEvents(train, theirs.without(parts.test), parts.test.reindex(users=events.user_ids), parts.users)
+    return HeldOutEvents(
+        train, theirs.without(parts.test), parts.test.reindex(users=events.user_ids), parts.users
+    )
 
 
 def _before(train: Events, test: Interactions, at: Any) -> NDArray[np.bool_]:
