@@ -3,23 +3,27 @@
     python -m benchmarks accuracy DATA/gowalla DATA/yelp2018 --json accuracy.json --picture accuracy.png
     python -m benchmarks accuracy DATA/gowalla --factors 64 --peers
     python -m benchmarks accuracy DATA/gowalla --factors 512 --settings accuracy.json   # with the settings chosen there
+    python -m benchmarks accuracy DATA/gowalla --hold-outs random --json random.json
+    python -m benchmarks accuracy DATA/gowalla --settings accuracy.json --blend random.json
 
 Each folder holds train.npz and test.npz, users x items as SciPy's sparse matrices, such as the splits of the LightGCN
 paper. Recall@20 and NDCG@20 are means over the users with test items; all items except those of train are ranked.
 
 Nothing is chosen on test. From train, about a fifth of the interactions of 8,000 users (--users) is held out twice, and
 settings are chosen by the NDCG@20 of these users' lists, the geometric mean of both: once by `random_split` and once by
-`blocked_split`, which takes out items that are related. At the smallest number of factors --trials settings are tried,
-half of them at random, half near the best so far, and from the best of them --climb more that change one number at a
-time. Each larger number of factors continues from the best of the previous one, with --climb trials. The best number of
-iterations is found on the way. The chosen setting is then fitted on all of train, and evaluated on test once.
-Parameters of ImplicitALS that depend on the density (unobserved_weight and regularization) are searched as multiples of
-the values that "auto" chooses, and transferred to all of train as such. In rows with the defaults, only the number of
-factors is chosen; the fit of a Blend, also with its defaults, chooses weights by a part of train of its own.
+`blocked_split`, which takes out items that are related (or only one of them, with --hold-outs). At the smallest number
+of factors --trials settings are tried, half of them at random, half near the best so far, and from the best of them
+--climb more that change one number at a time. Each larger number of factors continues from the best of the previous
+one, with --climb trials. The best number of iterations is found on the way. The chosen setting is then fitted on all of
+train, and evaluated on test once. Parameters of ImplicitALS that depend on the density (unobserved_weight and
+regularization) are searched as multiples of the values that "auto" chooses, and transferred to all of train as such. In
+rows with the defaults, only the number of factors is chosen; the fit of a Blend, also with its defaults, chooses
+weights by a part of train of its own.
 
 --json is written after each choice, and --settings takes such a file: its settings are not chosen again, and larger
-numbers of factors continue from there. --peers tunes other libraries with the same number of trials. Seconds are those
-of the last fit, on --threads threads.
+numbers of factors continue from there. --blend takes another such file, for rows of a Blend, in equal parts, of two
+fits: with the settings of this run, and with those of that file. --peers tunes other libraries with the same number of
+trials. Seconds are those of the last fit, on --threads threads.
 Published figures are those of papers and leaderboards, which usually choose settings and epochs on test.
 """
 
@@ -82,12 +86,17 @@ class Split:
         return cls(kept, sp.csr_array(test[users]), users)
 
 
-def splits(train: sp.csr_array, users: int) -> list[Split]:
+HOW = {
+    "both": "the geometric mean of NDCG@{} on two hold-outs, at random and of related items,",
+    "random": "NDCG@{} on a random hold-out", "blocked": "NDCG@{} on a hold-out of related items",
+}  # fmt: skip
+HOLD_OUTS = {"both": (random_split, blocked_split), "random": (random_split,), "blocked": (blocked_split,)}
+
+
+def splits(train: sp.csr_array, users: int, hold_outs: str = "both") -> list[Split]:
     """Hold out a fifth of the interactions of some users: at random, and those of related items."""
     some = np.sort(np.random.default_rng(0).choice(train.shape[0], min(users, train.shape[0]), replace=False))
-    return [
-        Split.of(train, divide(train, HELD, random_state=0)[1], some) for divide in (random_split, blocked_split)
-    ]  # fmt: skip
+    return [Split.of(train, divide(train, HELD, random_state=0)[1], some) for divide in HOLD_OUTS[hold_outs]]
 
 
 def read(path: Path, part: str) -> sp.csr_array:
@@ -234,6 +243,14 @@ class Judge:
         parts = [f"{weight:.1f} {type(part).__name__}" for weight, part in each]
         return row | {"model": "alternant, Blend", "factors": factors, "params": {"weights": " + ".join(parts)}}
 
+    def blend_of(self, factors: int, settings: Sequence[Setting]) -> dict[str, Any]:
+        """Return the row of a Blend, in equal parts, of ImplicitALS with each of these settings."""
+        each = [(OURS.resolve(self.train, setting), setting["iterations"]) for setting in settings]
+        common = {"factors": factors, "num_threads": self.threads, "random_state": 0}
+        models = [ImplicitALS(iterations=iterations, **common, **params) for params, iterations in each]
+        row = self.baseline(Blend(models, weights=[1] * len(models), random_state=0, num_threads=self.threads))
+        return row | {"model": "alternant, both choices", "factors": factors}
+
     def baseline(self, model: Popularity | EASE | Blend) -> dict[str, Any]:
         """Return the row of a model that is ranked by itself, with its defaults."""
         name = type(model).__name__
@@ -259,7 +276,7 @@ def choose_all(
 
     `keep` is called with all rows of settings whenever one is added.
     """
-    parts = splits(train, options.users)
+    parts = splits(train, options.users, options.hold_outs)
     chosen: list[tuple[Contender, Choices]] = []
     skipped: list[dict[str, Any]] = []
     for contender in (OURS, *(peer for peer in PEERS if peer.name in options.peers)):
@@ -268,8 +285,7 @@ def choose_all(
         skipped += [
             {"model": contender.name, "factors": f, "skipped": beyond} for f in options.factors if f not in factors
         ]
-        own = [row for row in known if row["model"] == contender.name and "setting" in row]
-        found = {row["factors"]: (row["validation"], row["setting"]) for row in own}
+        found = known_choices(known, contender.name)
         if not contender.library.installed():
             skipped.append({"model": contender.name, "skipped": "not installed"})
             continue
@@ -283,6 +299,12 @@ def choose_all(
                 raise
             skipped.append({"model": contender.name, "skipped": error_line(error)})
     return chosen, skipped
+
+
+def known_choices(rows: list[dict[str, Any]], name: str) -> Choices:
+    """Return a library's settings that an earlier run chose."""
+    own = [row for row in rows if row["model"] == name and "setting" in row]
+    return {row["factors"]: (row["validation"], row["setting"]) for row in own}
 
 
 def setting_rows(chosen: list[tuple[Contender, Choices]]) -> list[dict[str, Any]]:
@@ -316,6 +338,8 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
     names = [peer.name for peer in PEERS]
     made.add_argument("--peers", nargs="*", choices=names, help="libraries to tune, too; all if none is named")
     made.add_argument("--settings", type=file_to_read, help="a file that --json wrote: take the settings chosen there")
+    made.add_argument("--hold-outs", choices=list(HOLD_OUTS), default="both", help="parts of train that choose")
+    made.add_argument("--blend", type=file_to_read, help="a file that --json wrote: blend with the settings there")
     made.add_argument("--quick", action="store_true", help="64 factors, 8 + 2 trials, 2,000 users")
     made.add_argument("--defaults", action="store_true", help="only rows of models with their defaults")
     made.add_argument("--picture", type=picture_to_write, help="draw NDCG@20 over seconds")
@@ -329,14 +353,16 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
 def main(arguments: Sequence[str]) -> int:
     """Run the command."""
     options = parse(arguments)
-    known = json.loads(options.settings.read_text())["data"] if options.settings else {}
+    known, other = (
+        json.loads(path.read_text())["data"] if path else {} for path in (options.settings, options.blend)
+    )  # fmt: skip
     budget = {name: getattr(options, name) for name in ("trials", "climb", "users", "threads")}
     data: dict[str, list[dict[str, Any]]] = {}
     report = Report("accuracy", arguments, options.threads)
     seconds = f"evaluated on test once. Seconds of a fit on {options.threads} threads."
     how = (
-        f"Chosen by the geometric mean of NDCG@{K} of two hold-outs of train, about a fifth of the interactions of "
-        f"{options.users} users each, at random and of related items, with {options.trials} trials at "
+        f"Chosen by {HOW[options.hold_outs].format(K)} of train, about a fifth of the interactions of "
+        f"{options.users} users, with {options.trials} trials at "
         f"{min(options.factors)} factors and {options.climb} at each number of factors"
         f"{f', but for what {options.settings} holds' if options.settings else ''}; fitted again on all of train, "
     )
@@ -353,6 +379,8 @@ def main(arguments: Sequence[str]) -> int:
             chosen, skipped = choose_all(train, options, known.get(name, []), partial(keep, name))
         judge = Judge(train, read(path, "test"), options.threads)
         rows = judge_all(judge, chosen, sorted(options.factors)) + skipped
+        mine, others = (known_choices(settings, OURS.name) for settings in (rows, other.get(name, [])))
+        rows += [judge.blend_of(f, [mine[f][1], others[f][1]]) for f in sorted(mine.keys() & others.keys())]
         made = report.table(name, *COLUMNS)
         for row in table(rows, PUBLISHED.get(name, ()) if chosen else ()):
             made.row(*row)

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 import scipy.sparse as sp
 
-from alternant import ImplicitALS
+from alternant import Blend, ImplicitALS
+from alternant.evaluation import evaluate
 
 pytest.importorskip("benchmarks.accuracy", reason="the benchmarks are not beside the tests (a wheel's test run)")
 
@@ -87,6 +88,23 @@ def test_settings_of_an_earlier_run_are_taken_as_they_are(monkeypatch, folder):
     for row in (*first.values(), *again.values()):
         del row["seconds"]
     assert again == first
+
+
+def test_two_choices_are_blended_in_equal_parts(folder):
+    commanded(folder, "--hold-outs", "random")
+    kept = folder.parent / "kept.json"
+    (folder.parent / "accuracy.json").rename(kept)
+    by_random = {f: row for (name, f), row in commanded(folder, "--settings", str(kept)).items() if name == "alternant"}
+    rows = commanded(folder, "--hold-outs", "blocked", "--blend", str(kept))
+    train = accuracy.read(folder, "train")
+    test = accuracy.read(folder, "test")
+    for factors in (4, 8):
+        sides = [
+            ImplicitALS(factors=factors, random_state=0, **row["params"]).fit(train)
+            for row in (by_random[factors], rows["alternant", factors])
+        ]
+        expected = evaluate(Blend(sides, weights=[1, 1], random_state=0).fit(train), test, k=20).means["ndcg@20"]
+        assert rows["alternant, both choices", factors]["ndcg"] == pytest.approx(expected, rel=0.02)  # rounded settings
 
 
 def test_a_library_that_is_not_there_is_a_row(monkeypatch, folder, capsys):

@@ -79,12 +79,37 @@ def test_chosen_values_are_stored_and_passing_them_gives_the_same_bits():
     assert model.epsilon_ == np.median(R.data)
     assert 1 / model.alpha_ == pytest.approx(np.log1p(R.data / model.epsilon_).mean())
     assert model.unobserved_weight_ == pytest.approx(2 * 75 * R.nnz / (200 * 100))  # of a mean confidence of 2
-    assert model.popularity_exponent_ == pytest.approx((1 / np.diff(R.indptr)).mean())
     given = ImplicitALS(factors=8, random_state=0, **{name: getattr(model, f"{name}_") for name in AUTO}).fit(R)
     for name in ("user_factors", "item_factors"):
         np.testing.assert_allclose(getattr(given, name), getattr(model, name), rtol=1e-5, atol=1e-7)
     ones = sp.csr_array((np.ones(R.nnz), R.indices, R.indptr), shape=R.shape)
     assert ImplicitALS(factors=8, random_state=0).fit(ones).weighting_ == "ials"
+
+
+def evenly(n_users, n_items, length, hits=0):
+    """Histories of `length` items, of which all users share the first `hits`; the others are taken equally often."""
+    rest = hits + np.arange(n_users * (length - hits)) % (n_items - hits)
+    items = np.hstack([np.tile(np.arange(hits), (n_users, 1)), rest.reshape(n_users, -1)])
+    return sp.csr_array((np.ones(items.size), (np.repeat(np.arange(n_users), length), items.ravel())))
+
+
+@pytest.mark.parametrize(
+    ("R", "total", "b", "s"),
+    [
+        (evenly(2000, 1000, 20), 75, 0.2, 0.05),
+        (evenly(1000, 1000, 5), 150, 0.3, 0.15 * 0.02 / 0.32),  # 1 / 5 is .02 above .18
+        (evenly(2000, 1000, 2), 150, 0.3, 0.15),
+        (evenly(2000, 1000, 5, hits=2), 75, 0.2, 0.6),
+        (evenly(2000, 1000, 20, hits=2), 75, 0.2, 0.05),  # whose histories say more than what is popular
+        (evenly(500, 2500, 5), 150, 0.2, 0.15 * 0.02 / 0.32),  # each item once
+    ],
+    ids=["long", "short", "two each", "short, of bestsellers", "long, of bestsellers", "short, of unknown items"],
+)
+def test_the_lengths_of_histories_and_the_share_of_bestsellers_choose_weights_and_exponents(R, total, b, s):
+    model = ImplicitALS(factors=2, iterations=1, random_state=0).fit(R)
+    assert model.unobserved_weight_ == pytest.approx(total * R.nnz / (R.shape[0] * R.shape[1]))
+    assert model.degree_normalization_ == pytest.approx((0.25, b))
+    assert model.popularity_exponent_ == pytest.approx(s)
 
 
 @pytest.mark.parametrize("weighting", ["hu", "log", "proportional"])

@@ -78,7 +78,8 @@ class ImplicitALS(ImplicitModel):
     unobserved_weight : float or "auto"
         w0, the confidence that an unobserved pair means no interest; in ``"ials"`` and ``"ials-log"``, the weight of
         all pairs. ``"auto"``: such that the total weight of all pairs is 75 times that of the observed ones, since the
-        best weight is lower for sparser data; 1 in the other weightings.
+        best weight is lower for sparser data, and up to 150 times with short histories without bestsellers (see
+        `popularity_exponent`). 1 in the other weightings.
     regularization : float, (float, float) or "auto"
         lambda, for both sides or as (users, items). ``"auto"``: such that singular directions are dropped below a
         threshold relative to the largest singular value of a random matrix with the same numbers of interactions: from
@@ -93,15 +94,17 @@ class ImplicitALS(ImplicitModel):
         nu in ``regularization_scaling="ials"``.
     degree_normalization : float, (float, float) or "auto"
         Exponents a of users and b of items, or one number for both: ``d_u ~ n_u^-a``, ``e_i ~ n_i^-b``, scaled such
-        that d e has mean 1 over the observed pairs. ``"auto"``: a = 0.25, and b between 0.1, if few items have most of
-        the interactions, and 0.2, if they are spread evenly. The counts n are those of the fit, for folded-in rows
-        their own; factors set by hand, without a fit, imply a = b = 0. Changing this parameter or `popularity_exponent`
-        by `set_params` has no effect until the next fit.
+        that d e has mean 1 over the observed pairs. ``"auto"``: a = 0.25, and b = 0.2, up to 0.3 with short histories
+        without bestsellers, less the share (at most 0.1) of items with up to three interactions. The counts n are those
+        of the fit, for folded-in rows their own; factors set by hand, without a fit, imply a = b = 0. Changing this
+        parameter or `popularity_exponent` by `set_params` has no effect until the next fit.
     popularity_exponent : float, "auto" or None
         s: lists are ranked by ``n_i^s (d_u x_u) . (e_i y_i)``. None: s = b, which ranks by predicted preference; lower
         values favour rarer items. It is part of `item_factors`; `predict` returns preferences times ``n_i^(s - b)``,
-        scaled to a mean of 1 over the observed pairs. ``"auto"``: the mean of 1 / n_u over the users, at most 0.7, so
-        that popularity counts more if histories are short; b if `weighting` is not "auto".
+        scaled to a mean of 1 over the observed pairs. ``"auto"``: 0.6 with short
+        histories of bestsellers, that is if the mean of 1 / n_u is at least 0.18 and the 20 most popular items have at
+        least a tenth of the interactions; else 0.05 with long histories, 0 with short ones, and up to 0.15 with shorter
+        ones. b if `weighting` is not "auto".
     solver : {"cg", "cholesky"}
         Conjugate gradients, started from the previous factors, or an exact solution; see
         `alternant.kernels.solve_rows`.

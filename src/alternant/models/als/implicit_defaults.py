@@ -1,13 +1,13 @@
 """The rules of ``"auto"`` in `ImplicitALS`, which derive parameters from the interactions of a fit.
 
-The rules and their few constants were chosen on validation splits of ten data sets, with 100 to 250,000 items and 2 to
-170 interactions per user, at 64 and 256 factors; ``python -m benchmarks defaults`` compares them with a search, and
-``benchmarks/results/accuracy.md`` says where a test split was used. Rows without interactions affect no rule.
+The rules and their few constants were chosen on 16 data sets, with 100 to 250,000 items and 2 to 170 interactions per
+user, at 64 and 256 factors; ``python -m benchmarks defaults`` compares them with a search, on these and on others, and
+``benchmarks/results/defaults.md`` says which. Rows without interactions affect no rule.
 """
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -32,8 +32,21 @@ EXAMPLE: dict[str, Any] = {
     "weighting": "hu", "alpha": 1.0, "epsilon": 1.0, "unobserved_weight": 0.1, "regularization": 0.01,
 }  # fmt: skip
 
-# Total weight of all pairs, relative to that of the observed ones.
-UNOBSERVED_TOTAL = 75.0
+# Mean of 1 / n_u over the users: of long, short and very short histories. Short ones are of about six interactions.
+LENGTHS = (0.1, 0.18, 0.5)
+# Share of the MOST_POPULAR items in the interactions, in catalogues without and with bestsellers.
+BESTSELLERS = (0.03, 0.1)
+MOST_POPULAR = 20
+# Total weight of all pairs, relative to that of the observed ones, and b: first for long histories or those of
+# bestsellers, then for short ones of other items. b is lower by the share of items with up to RARE interactions.
+USER_EXPONENT = 0.25  # a
+UNOBSERVED_TOTAL = (75.0, 150.0)
+ITEM_EXPONENT = (0.2, 0.3)
+RARE = 3
+LESS_FOR_RARE = 0.1  # at most
+# s: for histories of these LENGTHS without bestsellers, and for short ones of bestsellers.
+POPULARITY_EXPONENT = (0.05, 0.0, 0.15)
+OF_BESTSELLERS = 0.6
 # The threshold of the regularization is NOISE_SHARE - STRUCTURE_SHARE * structure times the noise, with this share
 # clipped to SHARES, at most ALIKE_SHARE times the noise of uniform rows, and at least MIN_THRESHOLD.
 NOISE_SHARE = 1.35
@@ -57,18 +70,20 @@ def choose_objective(model: Any, observed: Statistics) -> ImplicitObjective:
         weighting = "ials-log" if smallest < largest else "ials"
     alpha, epsilon = _scale_of_sizes(model, observed, weighting)
     n_u, n_i = (counts[counts > 0].astype(np.float64) for counts in observed.counts)
+    histories = _Histories.of(n_u, n_i)
     w0 = model.unobserved_weight
     if _is_auto(w0):
-        w0 = UNOBSERVED_TOTAL * n_u.sum() / max(1, len(n_u) * len(n_i)) if weighting in OF_ALL_PAIRS else 1.0
+        density = n_u.sum() / max(1, len(n_u) * len(n_i))
+        w0 = histories.by_niche(UNOBSERVED_TOTAL) * density if weighting in OF_ALL_PAIRS else 1.0
     exponents = model.degree_normalization
     if _is_auto(exponents):
-        exponents = _normalization(n_i) if own else 0.0
+        exponents = (USER_EXPONENT, histories.item_exponent()) if own else 0.0
     exponents = check_pair("degree_normalization", exponents, SIDES)
     popularity = model.popularity_exponent
     if popularity is None or (_is_auto(popularity) and not own):
         popularity = exponents[1]
     elif _is_auto(popularity):
-        popularity = _popularity_exponent(n_u)
+        popularity = histories.popularity_exponent()
     degrees = Degrees.of(observed, exponents, float(popularity))
     if not degrees.are_numbers(observed.dtype):
         raise ValueError(
@@ -176,17 +191,44 @@ def _scale_of_sizes(model: Any, observed: Statistics, weighting: str) -> tuple[f
     return alpha, epsilon
 
 
-def _normalization(n_i: NDArray[np.float64]) -> tuple[float, float]:
-    """Return a and b; b is lower if few items have most of the interactions, as these must be predicted, too."""
-    if not len(n_i):
-        return 0.25, 0.1
-    share = n_i.sum() ** 2 / (len(n_i) * (n_i**2).sum())  # the effective fraction of items
-    return 0.25, float(np.clip(0.65 * share, 0.1, 0.2))
+@dataclass(frozen=True)
+class _Histories:
+    """What numbers of interactions say about the histories of users, from which w0, b and s are chosen.
 
+    Popularity is a good guess if a few items have a large share of all interactions, and if histories are too short to
+    say more. Short histories of other items, as in most shops, are about items that go together: the more an item's
+    terms are normalized (b) and the heavier the unobserved pairs, the better are the lists.
+    """
 
-def _popularity_exponent(n_u: NDArray[np.float64]) -> float:
-    """Return s: the shorter the histories, the more popularity counts."""
-    return float(min(0.7, (1 / n_u).mean())) if len(n_u) else 0.0
+    inverse_length: float  # mean of 1 / n_u
+    bestsellers: float  # 0 to 1
+    rare: float  # share of interactions with items of up to RARE interactions
+
+    @classmethod
+    def of(cls, n_u: NDArray[np.float64], n_i: NDArray[np.float64]) -> _Histories:
+        if not len(n_u):
+            return cls(0.0, 0.0, 0.0)
+        share = np.sort(n_i)[-MOST_POPULAR:].sum() / n_i.sum()
+        rare = n_i[n_i <= RARE].sum() / n_i.sum()
+        return cls(float((1 / n_u).mean()), float(np.interp(share, BESTSELLERS, (0, 1))), float(rare))
+
+    @property
+    def short(self) -> float:
+        """0 to 1."""
+        return float(np.interp(self.inverse_length, LENGTHS[:2], (0, 1)))
+
+    def by_niche(self, values: tuple[float, float]) -> float:
+        """Return the second of two values for short histories of other items than bestsellers, else the first."""
+        return float(np.interp(self.short * (1 - self.bestsellers), (0, 1), values))
+
+    def item_exponent(self) -> float:
+        """Return b; in a catalogue that is hardly known, terms of items seen once or twice would weigh too much."""
+        return self.by_niche(ITEM_EXPONENT) - min(LESS_FOR_RARE, self.rare)
+
+    def popularity_exponent(self) -> float:
+        """Return s."""
+        of_others = float(np.interp(self.inverse_length, LENGTHS, POPULARITY_EXPONENT))
+        return max(OF_BESTSELLERS * self.bestsellers * self.short, of_others)
 
 
 def _regularization(objective: ImplicitObjective, observed: Statistics, degrees: Degrees) -> tuple[float, float]:
@@ -277,5 +319,5 @@ def search_space(model: Any, rows: CSR | None) -> dict[str, Any]:
     of_users = chosen["degree_normalization"][0]
     return space | {
         "degree_normalization": ((of_users, 0.0), (of_users, 0.5)),
-        "popularity_exponent": (0.0, 0.6),
+        "popularity_exponent": (-0.2, 0.6),
     }
