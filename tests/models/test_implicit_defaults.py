@@ -8,6 +8,7 @@ from alternant import ImplicitALS, Popularity, datasets
 from alternant.data.validation import check_interactions
 from alternant.evaluation import evaluate, random_split
 from alternant.models.als import implicit_defaults as rules
+from alternant.models.als.degrees import Degrees
 from alternant.models.als.observed import Observed
 
 AUTO = ("weighting", "alpha", "epsilon", "unobserved_weight", "regularization", "degree_normalization",
@@ -129,8 +130,24 @@ def test_lambda_of_the_mean_row_is_the_same_with_every_scaling(scaling):
     w0 = model.unobserved_weight_
     scales = {"none": (1, 1), "count": (n_u, n_i), "ials": (n_u + w0 * 100, n_i + w0 * 200)}[scaling]
     means = [lam * np.mean(scale) for lam, scale in zip(model.regularization_, scales, strict=True)]
-    threshold = rules._threshold(Observed.of(model.interactions_), model._degrees)
+    histories = rules._Histories.of(n_u.astype(float), n_i[n_i > 0].astype(float))
+    threshold = rules._threshold(Observed.of(model.interactions_), model._degrees, histories)
     np.testing.assert_allclose(means, [threshold * n_u.mean(), threshold * n_i[n_i > 0].mean()], rtol=1e-6)
+
+
+def test_lambda_is_higher_where_histories_say_little_and_items_co_occur_by_chance():
+    rng = np.random.default_rng(0)
+    n_u, n_i = np.full(600, 2.0), np.full(400, 3.0)
+    little, more = rules._Histories(0.5, 0.0, 0.0), rules._Histories(0.05, 0.0, 0.0)
+    by_chance = sp.csr_array(rng.random((600, 400)) < 0.005)
+    in_groups = sp.csr_array(sp.block_diag([np.ones((12, 8))] * 50) * 1.0)
+    ratios = []
+    for R in (by_chance.astype(np.float64), in_groups):
+        observed = Observed.of(check_interactions("R", R, np.dtype("float64")))
+        degrees = Degrees.of(observed, (0.25, 0.2), 0.0)
+        ratios.append(rules._threshold(observed, degrees, little) / rules._threshold(observed, degrees, more))
+    assert ratios == pytest.approx([1.35, 1])
+    assert rules._Histories.of(n_u, n_i).scanty == 1
 
 
 def test_the_fourth_powers_of_the_singular_values_are_estimated():

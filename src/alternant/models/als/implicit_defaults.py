@@ -54,6 +54,11 @@ STRUCTURE_SHARE = 0.72
 SHARES = (0.42, 1.0)
 ALIKE_SHARE = 0.9
 MIN_THRESHOLD = 0.15
+# Up to SCANTY_SHARE is added to the threshold if histories say little (up to ten bestsellers, or two or three items: a
+# mean of 1 / n_u in ONE_OR_TWO) and items co-occur as often as by chance: a structure in the middle of BY_CHANCE.
+SCANTY_SHARE = 0.35
+ONE_OR_TWO = (0.3, 0.5)
+BY_CHANCE = (0.85, 0.95, 1.02, 1.08)
 # The product of probes and interactions in the estimate of structure, and the range of the number of probes; with many
 # interactions, errors average out.
 PROBED = 1 << 23
@@ -97,7 +102,9 @@ def choose_objective(model: Any, observed: Statistics) -> ImplicitObjective:
     objective = objective_of(model, chosen, degrees)
     if _is_auto(model.unobserved_weight) and weighting in OF_ALL_PAIRS:
         objective = replace(objective, unobserved_weight=float(w0 * objective.mean_confidence(observed)))
-    return objective if given else replace(objective, regularization=_regularization(objective, observed, degrees))
+    if given:
+        return objective
+    return replace(objective, regularization=_regularization(objective, observed, degrees, histories))
 
 
 def fitted_objective(model: Any, degrees: Degrees | None) -> ImplicitObjective:
@@ -221,6 +228,12 @@ class _Histories:
         """Return the second of two values for short histories of other items than bestsellers, else the first."""
         return float(np.interp(self.short * (1 - self.bestsellers), (0, 1), values))
 
+    @property
+    def scanty(self) -> float:
+        """0 to 1: whether they say little about their users."""
+        of_bestsellers = self.bestsellers * min(1, self.inverse_length / LENGTHS[0])
+        return max(of_bestsellers, float(np.interp(self.inverse_length, ONE_OR_TWO, (0, 1))))
+
     def item_exponent(self) -> float:
         """Return b; in a catalogue that is hardly known, terms of items seen once or twice would weigh too much."""
         return self.by_niche(ITEM_EXPONENT) - min(LESS_FOR_RARE, self.rare)
@@ -231,7 +244,9 @@ class _Histories:
         return max(OF_BESTSELLERS * self.bestsellers * self.short, of_others)
 
 
-def _regularization(objective: ImplicitObjective, observed: Statistics, degrees: Degrees) -> tuple[float, float]:
+def _regularization(
+    objective: ImplicitObjective, observed: Statistics, degrees: Degrees, histories: _Histories
+) -> tuple[float, float]:
     """Return lambda of the users and of the items.
 
     A fit keeps the directions of the interaction matrix whose singular value is above ``sqrt(lambda_u lambda_i)``, and
@@ -240,7 +255,7 @@ def _regularization(objective: ImplicitObjective, observed: Statistics, degrees:
     degrees_of_sides = [counts[counts > 0].astype(np.float64) for counts in observed.counts]
     if not len(degrees_of_sides[0]):
         return 1.0, 1.0  # no interactions
-    threshold = _threshold(observed, degrees) * objective.mean_confidence(observed)
+    threshold = _threshold(observed, degrees, histories) * objective.mean_confidence(observed)
     lambdas = [
         float(threshold * counts.mean() / objective.lambda_scale(counts, columns).mean())
         for counts, columns in zip(degrees_of_sides, observed.shape[::-1], strict=True)
@@ -248,7 +263,7 @@ def _regularization(objective: ImplicitObjective, observed: Statistics, degrees:
     return lambdas[0], lambdas[1]
 
 
-def _threshold(observed: Statistics, degrees: Degrees) -> float:
+def _threshold(observed: Statistics, degrees: Degrees, histories: _Histories) -> float:
     """Return the threshold, relative to the singular value ``sqrt(mean n_u mean n_i)`` of a matrix of equal rows.
 
     The largest singular value of a random matrix whose rows all have the sum of squares r and whose columns all have c
@@ -268,7 +283,8 @@ def _threshold(observed: Statistics, degrees: Degrees) -> float:
     structure = _fourth_powers(observed, d, e[:, None]) / (r_squared + (c**2).sum() - once)
     share = np.clip(NOISE_SHARE - STRUCTURE_SHARE * structure, *SHARES)
     alike = ALIKE_SHARE * (1 / np.sqrt(n_u) + 1 / np.sqrt(n_i))  # if all rows had equal sums
-    return float(max(min(share * noise / np.sqrt(n_u * n_i), alike), MIN_THRESHOLD))
+    threshold = max(min(share * noise / np.sqrt(n_u * n_i), alike), MIN_THRESHOLD)
+    return float(threshold * (1 + SCANTY_SHARE * histories.scanty * np.interp(structure, BY_CHANCE, (0, 1, 1, 0))))
 
 
 def _fourth_powers(observed: Statistics, d: OfCounts, e: NDArray[np.float64]) -> float:
