@@ -34,11 +34,12 @@ EXAMPLE: dict[str, Any] = {
 
 # Mean of 1 / n_u over the users: of long, short and very short histories. Short ones are of about six interactions.
 LENGTHS = (0.1, 0.18, 0.5)
-# Share of the MOST_POPULAR items in the interactions, in catalogues without and with bestsellers.
+# Share of the MOST_POPULAR items in the interactions, less 1.5 times their share of the items, in catalogues without and
+# with bestsellers.
 BESTSELLERS = (0.03, 0.1)
 MOST_POPULAR = 20
 # Total weight of all pairs, relative to that of the observed ones, and b: first for long histories or those of
-# bestsellers, then for short ones of other items. b is lower by the share of items with up to RARE interactions.
+# bestsellers, then for short ones of other items. b is lower by the share of interactions with items of up to RARE.
 USER_EXPONENT = 0.25  # a
 UNOBSERVED_TOTAL = (75.0, 150.0)
 ITEM_EXPONENT = (0.2, 0.3)
@@ -215,9 +216,10 @@ class _Histories:
     def of(cls, n_u: NDArray[np.float64], n_i: NDArray[np.float64]) -> _Histories:
         if not len(n_u):
             return cls(0.0, 0.0, 0.0)
-        share = np.sort(n_i)[-MOST_POPULAR:].sum() / n_i.sum()
+        popular = np.sort(n_i)[-MOST_POPULAR:]
+        excess = popular.sum() / n_i.sum() - 1.5 * len(popular) / len(n_i)
         rare = n_i[n_i <= RARE].sum() / n_i.sum()
-        return cls(float((1 / n_u).mean()), float(np.interp(share, BESTSELLERS, (0, 1))), float(rare))
+        return cls(float((1 / n_u).mean()), float(np.interp(excess, BESTSELLERS, (0, 1))), float(rare))
 
     @property
     def short(self) -> float:
@@ -335,5 +337,5 @@ def search_space(model: Any, rows: CSR | None) -> dict[str, Any]:
     of_users = chosen["degree_normalization"][0]
     return space | {
         "degree_normalization": ((of_users, 0.0), (of_users, 0.5)),
-        "popularity_exponent": (-0.2, 0.6),
+        "popularity_exponent": (-0.2, 0.8),
     }
