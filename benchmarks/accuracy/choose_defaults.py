@@ -8,8 +8,8 @@
 implicit   NDCG@20 on a fifth of the interactions, for each data set and number of factors: of popularity, of the
            values that "auto" chooses, of settings from other libraries, and of the best of a search over all parameters
            that the rules choose, on the same held-out interactions, so that its best is slightly optimistic. The test
-           parts of gowalla and yelp2018 are not read; other sub-folders have a train.npz and a test.npz (users x
-           items, as SciPy saves them), and what is held out is that test part.
+           parts of gowalla and yelp2018 are not read; other sub-folders have a train.npz and a test.npz, as for
+           `accuracy`, and what is held out is that test part.
 biased     RMSE of held-out ratings, without and with a rating range.
 cosine     AUC of each user's held-out likes against the user's held-out dislikes.
 logistic   NDCG@10 of one held-out interaction per user.
@@ -34,6 +34,7 @@ from ..common.data import LOADERS, load
 from ..common.results import Report
 from . import sgd_spaces
 from .search import Choice, Range, search
+from .table import read
 
 if TYPE_CHECKING:
     import argparse
@@ -89,7 +90,7 @@ def split(name: str, folder: Path) -> tuple[sp.csr_array, sp.csr_array]:
     if name in LOADERS:
         train, test = random_split(load(name, folder), 0.2, random_state=0)
     else:
-        train, test = (sp.load_npz(folder / name / f"{part}.npz") for part in ("train", "test"))
+        train, test = (read(folder / name, part) for part in ("train", "test"))
     test = sp.csr_array(test, copy=True)
     users = np.flatnonzero(np.diff(test.indptr))
     left_out = np.random.default_rng(0).permutation(users)[MAX_USERS:]
@@ -132,11 +133,12 @@ def main(arguments: Sequence[str]) -> int:
     made.add_argument("--try", nargs="*", type=json.loads, dest="tries", help="score these settings; no search")
     options = made.parse_args(arguments)
     known = LOADERS if options.model == "implicit" else sgd_spaces.MODELS[options.model].data
-    own = [] if options.folder is None or options.model != "implicit" else options.folder.glob("*/train.npz")
-    if unknown := set(options.data or ()) - set(known) - {path.parent.name for path in own}:
-        made.error(f"{options.model} takes no --data {min(unknown)}: choose from {', '.join(known)}")
     if options.folder is None and (options.data or list(known)) != ["msweb"]:
         made.error("--folder is needed, which holds one sub-folder a data set")
+    own = options.folder.glob("*/test.npz") if options.folder and options.model == "implicit" else ()
+    choices = dict.fromkeys([*known, *(path.parent.name for path in own if path.with_name("train.npz").is_file())])
+    if unknown := [name for name in options.data or () if name not in choices]:
+        made.error(f"{options.model} takes no --data {unknown[0]}: choose from {', '.join(choices)}")
     if options.model == "implicit" and options.tries is not None:
         made.error("--try is for the models trained by gradient descent")
     report = Report("defaults", arguments)

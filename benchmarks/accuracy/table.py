@@ -11,11 +11,11 @@ paper. Recall@20 and NDCG@20 are means over the users with test items; all items
 
 Nothing is chosen on test. From train, about a fifth of the interactions of 8,000 users (--users) is held out twice, and
 settings are chosen by the NDCG@20 of these users' lists, the geometric mean of both: once by `random_split` and once by
-`blocked_split`, which takes out items that are related (or only one of them, with --hold-outs). At the smallest number
-of factors --trials settings are tried, half of them at random, half near the best so far, and from the best of them
---climb more that change one number at a time. Each larger number of factors continues from the best of the previous
-one, with --climb trials. The best number of iterations is found on the way. The chosen setting is then fitted on all of
-train, and evaluated on test once. Parameters of ImplicitALS that depend on the density (unobserved_weight and
+`blocked_split`, which takes out items that are related. With --hold-outs, only one of the two is used. At the smallest
+number of factors --trials settings are tried, half of them at random, half near the best so far, and from the best of
+them --climb more that change one number at a time. Each larger number of factors continues from the best of the
+previous one, with --climb trials. The best number of iterations is found on the way. The chosen setting is then fitted
+on all of train, and evaluated on test once. Parameters of ImplicitALS that depend on the density (unobserved_weight and
 regularization) are searched as multiples of the values that "auto" chooses, and transferred to all of train as such. In
 rows with the defaults, only the number of factors is chosen; the fit of a Blend, also with its defaults, chooses
 weights by a part of train of its own.
@@ -65,6 +65,7 @@ HELD = 0.2  # of the interactions of each user whose lists are used to choose
 FIRST_LOOK = 2  # first iteration after which lists are scored
 POWER_STEP = 0.05
 EASE_ITEMS = 20_000
+BOTH = "alternant, both choices"
 
 
 @dataclass(frozen=True)
@@ -249,7 +250,7 @@ class Judge:
         common = {"factors": factors, "num_threads": self.threads, "random_state": 0}
         models = [ImplicitALS(iterations=iterations, **common, **params) for params, iterations in each]
         row = self.baseline(Blend(models, weights=[1] * len(models), random_state=0, num_threads=self.threads))
-        return row | {"model": "alternant, both choices", "factors": factors}
+        return row | {"model": BOTH, "factors": factors, "params": {"weights": "0.5 of each choice"}}
 
     def baseline(self, model: Popularity | EASE | Blend) -> dict[str, Any]:
         """Return the row of a model that is ranked by itself, with its defaults."""
@@ -301,6 +302,23 @@ def choose_all(
     return chosen, skipped
 
 
+def read_settings(path: Path | None) -> dict[str, list[dict[str, Any]]]:
+    """Return the rows of a file that --json wrote, by data set."""
+    try:
+        return {} if path is None else dict(json.loads(path.read_text())["data"])
+    except (ValueError, KeyError, TypeError):
+        sys.exit(f"{path} holds no settings: pass a file that --json wrote")
+
+
+def blends(judge: Judge, mine: Choices, others: Choices) -> list[dict[str, Any]]:
+    """Return rows of blends of both choices, and of what only one of them has."""
+    return [
+        judge.blend_of(f, [mine[f][1], others[f][1]]) if f in others
+        else {"model": BOTH, "factors": f, "skipped": "the file to blend with has no settings for it"}
+        for f in sorted(mine)
+    ]  # fmt: skip
+
+
 def known_choices(rows: list[dict[str, Any]], name: str) -> Choices:
     """Return a library's settings that an earlier run chose."""
     own = [row for row in rows if row["model"] == name and "setting" in row]
@@ -344,6 +362,8 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
     made.add_argument("--defaults", action="store_true", help="only rows of models with their defaults")
     made.add_argument("--picture", type=picture_to_write, help="draw NDCG@20 over seconds")
     options = made.parse_args(arguments)
+    if options.defaults and (options.blend or options.settings):
+        made.error("--defaults takes no settings: leave out --settings and --blend")
     options.peers = names if options.peers == [] else options.peers or []
     if options.quick:
         options.factors, options.trials, options.climb, options.users = [64], 8, 2, 2000
@@ -353,10 +373,8 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
 def main(arguments: Sequence[str]) -> int:
     """Run the command."""
     options = parse(arguments)
-    known, other = (
-        json.loads(path.read_text())["data"] if path else {} for path in (options.settings, options.blend)
-    )  # fmt: skip
-    budget = {name: getattr(options, name) for name in ("trials", "climb", "users", "threads")}
+    known, other = read_settings(options.settings), read_settings(options.blend)
+    budget = {name: getattr(options, name) for name in ("trials", "climb", "users", "threads", "hold_outs")}
     data: dict[str, list[dict[str, Any]]] = {}
     report = Report("accuracy", arguments, options.threads)
     seconds = f"evaluated on test once. Seconds of a fit on {options.threads} threads."
@@ -379,8 +397,8 @@ def main(arguments: Sequence[str]) -> int:
             chosen, skipped = choose_all(train, options, known.get(name, []), partial(keep, name))
         judge = Judge(train, read(path, "test"), options.threads)
         rows = judge_all(judge, chosen, sorted(options.factors)) + skipped
-        mine, others = (known_choices(settings, OURS.name) for settings in (rows, other.get(name, [])))
-        rows += [judge.blend_of(f, [mine[f][1], others[f][1]]) for f in sorted(mine.keys() & others.keys())]
+        if options.blend:
+            rows += blends(judge, *(known_choices(each, OURS.name) for each in (rows, other.get(name, []))))
         made = report.table(name, *COLUMNS)
         for row in table(rows, PUBLISHED.get(name, ()) if chosen else ()):
             made.row(*row)

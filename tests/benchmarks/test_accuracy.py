@@ -90,21 +90,50 @@ def test_settings_of_an_earlier_run_are_taken_as_they_are(monkeypatch, folder):
     assert again == first
 
 
-def test_two_choices_are_blended_in_equal_parts(folder):
+def test_two_choices_are_blended_in_equal_parts(monkeypatch, folder):
     commanded(folder, "--hold-outs", "random")
     kept = folder.parent / "kept.json"
     (folder.parent / "accuracy.json").rename(kept)
-    by_random = {f: row for (name, f), row in commanded(folder, "--settings", str(kept)).items() if name == "alternant"}
+    theirs = {row["factors"]: row["setting"] for row in json.loads(kept.read_text())["data"]["planted"]
+              if row["model"] == "alternant"}  # fmt: skip
+    blended = []
+
+    def noted(judge, factors, settings):
+        blended.append((factors, settings))
+        return original(judge, factors, settings)
+
+    original = accuracy.Judge.blend_of
+    monkeypatch.setattr(accuracy.Judge, "blend_of", noted)
     rows = commanded(folder, "--hold-outs", "blocked", "--blend", str(kept))
-    train = accuracy.read(folder, "train")
-    test = accuracy.read(folder, "test")
-    for factors in (4, 8):
-        sides = [
-            ImplicitALS(factors=factors, random_state=0, **row["params"]).fit(train)
-            for row in (by_random[factors], rows["alternant", factors])
-        ]
-        expected = evaluate(Blend(sides, weights=[1, 1], random_state=0).fit(train), test, k=20).means["ndcg@20"]
-        assert rows["alternant, both choices", factors]["ndcg"] == pytest.approx(expected, rel=0.02)  # rounded settings
+    assert blended == [(f, [rows["alternant", f]["setting"], theirs[f]]) for f in (4, 8)]
+    assert blended[0][1][0] != blended[0][1][1]
+    train, test = (accuracy.read(folder, part) for part in ("train", "test"))
+    fitted = []
+    for setting in blended[0][1]:
+        params = relative(train, {name: value for name, value in setting.items() if name != "iterations"})
+        fitted.append(ImplicitALS(factors=4, iterations=setting["iterations"], random_state=0, **params))
+    expected = evaluate(Blend(fitted, weights=[1, 1], random_state=0).fit(train), test, k=20).means["ndcg@20"]
+    assert rows["alternant, both choices", 4]["ndcg"] == pytest.approx(expected, rel=1e-3)
+
+
+def test_a_file_to_blend_with_needs_settings(folder, capsys):
+    kept = folder.parent / "kept.json"
+    kept.write_text('{"data": {}}')
+    rows = commanded(folder, "--blend", str(kept))
+    assert rows["alternant, both choices", 8]["skipped"].endswith("no settings for it")
+    kept.write_text("{}")
+    with pytest.raises(SystemExit, match="holds no settings"):
+        commanded(folder, "--blend", str(kept))
+    with pytest.raises(SystemExit):
+        commanded(folder, "--defaults", "--blend", str(kept))
+    assert "leave out --settings and --blend" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("name", "which"), [("random", 0), ("blocked", 1)])
+def test_one_hold_out_is_one_of_both(name, which):
+    train = planted()
+    both, (one,) = accuracy.splits(train, 50), accuracy.splits(train, 50, name)
+    assert not (both[which].held != one.held).nnz
 
 
 def test_a_library_that_is_not_there_is_a_row(monkeypatch, folder, capsys):

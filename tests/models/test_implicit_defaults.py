@@ -113,6 +113,41 @@ def test_the_lengths_of_histories_and_the_share_of_bestsellers_choose_weights_an
     assert model.popularity_exponent_ == pytest.approx(s)
 
 
+@pytest.mark.parametrize(
+    ("length", "bestsellers", "rare", "b", "s", "scanty"),
+    [  # length: mean of 1 / n_u, from .1 (long) to .18 (short)
+        (0.14, 0.0, 0.0, 0.25, 0.025, 0),
+        (0.14, 0.5, 0.0, 0.225, 0.6 * 0.5 * 0.5, 0.5),
+        (0.18, 0.5, 0.0, 0.25, 0.3, 0.5),
+        (0.18, 0.0, 0.06, 0.24, 0.0, 0),
+        (0.05, 1.0, 0.0, 0.2, 0.05, 0.5),
+        (0.1, 1.0, 0.5, 0.1, 0.05, 1),
+        (0.4, 0.0, 0.0, 0.3, 0.15 * 0.22 / 0.32, 0.5),
+    ],
+)
+def test_rules_change_gradually(length, bestsellers, rare, b, s, scanty):
+    histories = rules._Histories(length, bestsellers, rare)
+    assert (histories.item_exponent(), histories.popularity_exponent()) == pytest.approx((b, s))
+    assert histories.scanty == pytest.approx(scanty)
+
+
+@pytest.mark.parametrize(
+    ("n_items", "hits", "expected"),
+    [(100, 0, 0), (200, 0, 0), (1000, 0, 0), (1000, 20, (0.08 - 0.03) / 0.07)],
+    ids=["few equal items", "more", "many", "20 with an excess of .08"],
+)
+def test_bestsellers_are_more_popular_than_equal_items_would_be(n_items, hits, expected):
+    n_i = np.full(n_items, 100.0)
+    if hits:  # as many of all interactions as their excess and 1.5 times their share of the items
+        share = 0.08 + 1.5 * hits / n_items
+        n_i[:hits] = share / (1 - share) * n_i[hits:].sum() / hits
+    assert rules._Histories.of(np.full(10, 5.0), n_i).bestsellers == pytest.approx(expected)
+
+
+def test_items_of_up_to_three_interactions_are_rare():
+    assert rules._Histories.of(np.array([5.0]), np.array([1.0, 2.0, 3.0, 4.0, 10.0])).rare == pytest.approx(6 / 20)
+
+
 @pytest.mark.parametrize("weighting", ["hu", "log", "proportional"])
 def test_a_named_weighting_means_the_objective_of_its_paper(weighting):
     model = ImplicitALS(factors=4, weighting=weighting, iterations=1).fit(catalogue(60, 40, 0.2, counts=True))
@@ -140,13 +175,14 @@ def test_lambda_is_higher_where_histories_say_little_and_items_co_occur_by_chanc
     n_u, n_i = np.full(600, 2.0), np.full(400, 3.0)
     little, more = rules._Histories(0.5, 0.0, 0.0), rules._Histories(0.05, 0.0, 0.0)
     by_chance = sp.csr_array(rng.random((600, 400)) < 0.005)
-    in_groups = sp.csr_array(sp.block_diag([np.ones((12, 8))] * 50) * 1.0)
+    in_groups = sp.csr_array(sp.block_diag([np.ones((12, 8))] * 50) * 1.0)  # more alike than by chance
+    one_group = sp.csr_array(rng.random((60, 40)) < 0.6)  # less
     ratios = []
-    for R in (by_chance.astype(np.float64), in_groups):
+    for R in (by_chance.astype(np.float64), in_groups, one_group.astype(np.float64)):
         observed = Observed.of(check_interactions("R", R, np.dtype("float64")))
         degrees = Degrees.of(observed, (0.25, 0.2), 0.0)
         ratios.append(rules._threshold(observed, degrees, little) / rules._threshold(observed, degrees, more))
-    assert ratios == pytest.approx([1.35, 1])
+    assert ratios == pytest.approx([1.35, 1, 1])
     assert rules._Histories.of(n_u, n_i).scanty == 1
 
 

@@ -42,9 +42,9 @@ class ImplicitALS(ImplicitModel):
 
     The defaults are derived from the interactions: their density, their distribution over users and items, and
     whether their values differ. Attributes with a trailing underscore hold the values chosen; a number overrides them.
-    On seven data sets of 100 to 41,000 items, NDCG was within 4 % of the best that a search of 60 trials found, and
-    well above that of popularity (benchmarks/results/defaults.md). With two or three interactions per user it may be
-    lower than that of popularity: compare with `Popularity`, and raise `regularization`.
+    On 19 data sets of 100 to 41,000 items, NDCG was mostly within 5 % of the best that a search of 60 trials found, and
+    above that of popularity (benchmarks/results/defaults.md). With two interactions per user, mostly with bestsellers,
+    it may be lower than that of popularity: compare with `Popularity`, or fit a `Blend`.
 
     A user without interactions, in the fit or folded in, gets the factors of the mean user, in which users with n_u
     interactions have the weight n_u^-2 (n_u^-1 or 1, if fewer than 100 would make up most of it).
@@ -83,9 +83,9 @@ class ImplicitALS(ImplicitModel):
     regularization : float, (float, float) or "auto"
         lambda, for both sides or as (users, items). ``"auto"``: such that singular directions are dropped below a
         threshold relative to the largest singular value of a random matrix with the same numbers of interactions: from
-        0.4 times that value, if many items co-occur more often than by chance, to 1 times, if hardly any do. With 0,
-        where the interactions do not determine a row, the solution of minimum norm; an error if `unobserved_weight` is
-        0, too.
+        0.4 times that value, if many items co-occur more often than by chance, to 1 times, if hardly any do; 1.35 times
+        that, if histories of two or three items, or of bestsellers, say little, too. With 0, where the interactions do
+        not determine a row, the solution of minimum norm; an error if `unobserved_weight` is 0, too.
     regularization_scaling : {"none", "count", "ials"}
         | ``"none"``: ``lambda_u = lambda``.
         | ``"count"``: ``lambda_u = lambda n_u``, with n_u the number of interactions of the row (ALS-WR).
@@ -95,16 +95,17 @@ class ImplicitALS(ImplicitModel):
     degree_normalization : float, (float, float) or "auto"
         Exponents a of users and b of items, or one number for both: ``d_u ~ n_u^-a``, ``e_i ~ n_i^-b``, scaled such
         that d e has mean 1 over the observed pairs. ``"auto"``: a = 0.25, and b = 0.2, up to 0.3 with short histories
-        without bestsellers, less the share (at most 0.1) of items with up to three interactions. The counts n are those
-        of the fit, for folded-in rows their own; factors set by hand, without a fit, imply a = b = 0. Changing this
-        parameter or `popularity_exponent` by `set_params` has no effect until the next fit.
+        without bestsellers (see `popularity_exponent`), less the share of interactions with items of up to three, at
+        most 0.1. The counts n are those of the fit, dislikes included, for folded-in rows their own; factors set by
+        hand, without a fit, imply a = b = 0. Changing this parameter or `popularity_exponent` by `set_params` has no
+        effect until the next fit.
     popularity_exponent : float, "auto" or None
         s: lists are ranked by ``n_i^s (d_u x_u) . (e_i y_i)``. None: s = b, which ranks by predicted preference; lower
         values favour rarer items. It is part of `item_factors`; `predict` returns preferences times ``n_i^(s - b)``,
-        scaled to a mean of 1 over the observed pairs. ``"auto"``: 0.6 with short
-        histories of bestsellers, that is if the mean of 1 / n_u is at least 0.18 and the 20 most popular items have at
-        least a tenth of the interactions; else 0.05 with long histories, 0 with short ones, and up to 0.15 with shorter
-        ones. b if `weighting` is not "auto".
+        scaled to a mean of 1 over the observed pairs. ``"auto"``: up to 0.6 if histories are short (a mean of 1 / n_u
+        from 0.1 to 0.18) and of bestsellers (the 20 most popular items have 0.03 to 0.1 of the interactions, beyond 1.5
+        times their share of the items); else 0.05 for long histories, 0 for short and 0.15 for very short ones (0.5).
+        b if `weighting` is not "auto".
     solver : {"cg", "cholesky"}
         Conjugate gradients, started from the previous factors, or an exact solution; see
         `alternant.kernels.solve_rows`.

@@ -34,8 +34,8 @@ EXAMPLE: dict[str, Any] = {
 
 # Mean of 1 / n_u over the users: of long, short and very short histories. Short ones are of about six interactions.
 LENGTHS = (0.1, 0.18, 0.5)
-# Share of the MOST_POPULAR items in the interactions, less 1.5 times their share of the items, in catalogues without and
-# with bestsellers.
+# Share of the MOST_POPULAR items in the interactions, less 1.5 times their share of the items: without bestsellers, and
+# with them.
 BESTSELLERS = (0.03, 0.1)
 MOST_POPULAR = 20
 # Total weight of all pairs, relative to that of the observed ones, and b: first for long histories or those of
