@@ -218,6 +218,8 @@ def test_the_space_of_implicit_als_lies_around_the_auto_values():
     assert low < model.unobserved_weight_ < high
     for side in range(2):
         assert space["regularization"][0][side] < model.regularization_[side] < space["regularization"][1][side]
+    low, high = space["popularity_exponent"]
+    assert low < 0 < model.popularity_exponent_ < high
     assert "degree_normalization" not in default_space(ImplicitALS(weighting="ials"), VISITS)  # as in its paper
     assert "alpha" in default_space(ImplicitALS(weighting="hu", regularization=0.0), VISITS)
     with pytest.raises(ValueError, match="pass the interactions"):
