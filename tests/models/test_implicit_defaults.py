@@ -97,11 +97,11 @@ def evenly(n_users, n_items, length, hits=0):
 @pytest.mark.parametrize(
     ("R", "total", "b", "s"),
     [
-        (evenly(2000, 1000, 20), 75, 0.2, 0.05),
+        (evenly(2000, 1000, 20), 75, 0.2, 1 / 20),
         (evenly(1000, 1000, 5), 150, 0.3, 0.15 * 0.02 / 0.32),  # 1 / 5 is .02 above .18
         (evenly(2000, 1000, 2), 150, 0.3, 0.15),
         (evenly(2000, 1000, 5, hits=2), 75, 0.2, 0.6),
-        (evenly(2000, 1000, 20, hits=2), 75, 0.2, 0.05),  # whose histories say more than what is popular
+        (evenly(2495, 1000, 22, hits=2), 75, 0.65 * 54_890**2 / (1000 * (2 * 2495**2 + 998 * 50**2)), 1 / 22),
         (evenly(500, 2500, 5), 150, 0.2, 0.15 * 0.02 / 0.32),  # each item once
     ],
     ids=["long", "short", "two each", "short, of bestsellers", "long, of bestsellers", "short, of unknown items"],
@@ -114,33 +114,31 @@ def test_the_lengths_of_histories_and_the_share_of_bestsellers_choose_weights_an
 
 
 @pytest.mark.parametrize(
-    ("length", "bestsellers", "rare", "b", "s", "scanty"),
+    ("length", "bestsellers", "rare", "even", "b", "s", "scanty"),
     [  # length: mean of 1 / n_u, from .1 (long) to .18 (short)
-        (0.14, 0.0, 0.0, 0.25, 0.025, 0),
-        (0.14, 0.5, 0.0, 0.225, 0.6 * 0.5 * 0.5, 0.5),
-        (0.18, 0.5, 0.0, 0.25, 0.3, 0.5),
-        (0.18, 0.0, 0.06, 0.24, 0.0, 0),
-        (0.05, 1.0, 0.0, 0.2, 0.05, 0.5),
-        (0.1, 1.0, 0.5, 0.1, 0.05, 1),
-        (0.4, 0.0, 0.0, 0.3, 0.15 * 0.22 / 0.32, 0.5),
+        (0.14, 0.0, 0.0, 1.0, 0.25, 0.05, 0),
+        (0.14, 0.5, 0.0, 0.2, (0.13 + 0.25) / 2, 0.6 * 0.5 * 0.5, 0.5),
+        (0.18, 0.5, 0.0, 0.2, 0.25, 0.3, 0.5),
+        (0.18, 0.0, 0.06, 0.2, 0.24, 0.0, 0),
+        (0.05, 1.0, 0.06, 0.2, 0.13, 0.05, 0.5),
+        (0.1, 1.0, 0.5, 0.01, 0.1, 0.1, 1),
+        (0.4, 0.0, 0.5, 0.2, 0.2, 0.15 * 0.22 / 0.32, 0.5),
     ],
 )
-def test_rules_change_gradually(length, bestsellers, rare, b, s, scanty):
-    histories = rules._Histories(length, bestsellers, rare)
+def test_rules_change_gradually(length, bestsellers, rare, even, b, s, scanty):
+    histories = rules._Histories(length, bestsellers, rare, even)
     assert (histories.item_exponent(), histories.popularity_exponent()) == pytest.approx((b, s))
     assert histories.scanty == pytest.approx(scanty)
 
 
 @pytest.mark.parametrize(
-    ("n_items", "hits", "expected"),
-    [(100, 0, 0), (200, 0, 0), (1000, 0, 0), (1000, 20, (0.08 - 0.03) / 0.07)],
-    ids=["few equal items", "more", "many", "20 with an excess of .08"],
+    ("n_items", "share", "expected"),
+    [(100, 0.2, 0), (2000, 0.01, 0), (1000, 0.065, 0.5), (2000, 0.1, 1), (100, 0.35, 0.5), (100, 0.4, 1)],
+    ids=["few equal items", "many equal items", "half-way", "bestsellers", "few, half-way", "few, bestsellers"],
 )
-def test_bestsellers_are_more_popular_than_equal_items_would_be(n_items, hits, expected):
+def test_bestsellers_have_a_large_share_and_more_than_equal_items_would_have(n_items, share, expected):
     n_i = np.full(n_items, 100.0)
-    if hits:  # as many of all interactions as their excess and 1.5 times their share of the items
-        share = 0.08 + 1.5 * hits / n_items
-        n_i[:hits] = share / (1 - share) * n_i[hits:].sum() / hits
+    n_i[:20] = share / (1 - share) * n_i[20:].sum() / 20
     assert rules._Histories.of(np.full(10, 5.0), n_i).bestsellers == pytest.approx(expected)
 
 
@@ -173,7 +171,7 @@ def test_lambda_of_the_mean_row_is_the_same_with_every_scaling(scaling):
 def test_lambda_is_higher_where_histories_say_little_and_items_co_occur_by_chance():
     rng = np.random.default_rng(0)
     n_u, n_i = np.full(600, 2.0), np.full(400, 3.0)
-    little, more = rules._Histories(0.5, 0.0, 0.0), rules._Histories(0.05, 0.0, 0.0)
+    little, more = rules._Histories(0.5, 0.0, 0.0, 1.0), rules._Histories(0.05, 0.0, 0.0, 1.0)
     by_chance = sp.csr_array(rng.random((600, 400)) < 0.005)
     in_groups = sp.csr_array(sp.block_diag([np.ones((12, 8))] * 50) * 1.0)  # more alike than by chance
     one_group = sp.csr_array(rng.random((60, 40)) < 0.6)  # less

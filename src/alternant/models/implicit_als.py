@@ -94,18 +94,18 @@ class ImplicitALS(ImplicitModel):
         nu in ``regularization_scaling="ials"``.
     degree_normalization : float, (float, float) or "auto"
         Exponents a of users and b of items, or one number for both: ``d_u ~ n_u^-a``, ``e_i ~ n_i^-b``, scaled such
-        that d e has mean 1 over the observed pairs. ``"auto"``: a = 0.25, and b = 0.2, up to 0.3 with short histories
-        without bestsellers (see `popularity_exponent`), less the share of interactions with items of up to three, at
-        most 0.1. The counts n are those of the fit, dislikes included, for folded-in rows their own; factors set by
-        hand, without a fit, imply a = b = 0. Changing this parameter or `popularity_exponent` by `set_params` has no
-        effect until the next fit.
+        that d e has mean 1 over the observed pairs. ``"auto"``: a = 0.25, and b between 0.1, if few items have most of
+        the interactions, and 0.2, if they are spread evenly; with short histories (see `popularity_exponent`) 0.2 with
+        and 0.3 without bestsellers, less the share of interactions with items of up to three, at most 0.1. The counts n
+        are those of the fit, dislikes included, for folded-in rows their own; factors set by hand, without a fit, imply
+        a = b = 0. Changing this parameter or `popularity_exponent` by `set_params` has no effect until the next fit.
     popularity_exponent : float, "auto" or None
         s: lists are ranked by ``n_i^s (d_u x_u) . (e_i y_i)``. None: s = b, which ranks by predicted preference; lower
         values favour rarer items. It is part of `item_factors`; `predict` returns preferences times ``n_i^(s - b)``,
-        scaled to a mean of 1 over the observed pairs. ``"auto"``: up to 0.6 if histories are short (a mean of 1 / n_u
-        from 0.1 to 0.18) and of bestsellers (the 20 most popular items have 0.03 to 0.1 of the interactions, beyond 1.5
-        times their share of the items); else 0.05 for long histories, 0 for short and 0.15 for very short ones (0.5).
-        b if `weighting` is not "auto".
+        scaled to a mean of 1 over the observed pairs. ``"auto"``: the mean of 1 / n_u with long histories (up to 0.1);
+        with short ones (from 0.18), 0, and up to 0.15 with very short ones (0.5); but up to 0.6 with short histories of
+        bestsellers, that is, if the 20 most popular items have 0.03 to 0.1 of the interactions, and 1.5 to 2 times as
+        many as equal items would have. b if `weighting` is not "auto".
     solver : {"cg", "cholesky"}
         Conjugate gradients, started from the previous factors, or an exact solution; see
         `alternant.kernels.solve_rows`.

@@ -34,19 +34,24 @@ EXAMPLE: dict[str, Any] = {
 
 # Mean of 1 / n_u over the users: of long, short and very short histories. Short ones are of about six interactions.
 LENGTHS = (0.1, 0.18, 0.5)
-# Share of the MOST_POPULAR items in the interactions, less 1.5 times their share of the items: without bestsellers, and
-# with them.
+# Share of the MOST_POPULAR items in the interactions, and this relative to their share of the items: without
+# bestsellers, and with them.
 BESTSELLERS = (0.03, 0.1)
+BEYOND_EVEN = (1.5, 2.0)
 MOST_POPULAR = 20
-# Total weight of all pairs, relative to that of the observed ones, and b: first for long histories or those of
-# bestsellers, then for short ones of other items. b is lower by the share of interactions with items of up to RARE.
-USER_EXPONENT = 0.25  # a
+# Total weight of all pairs, relative to that of the observed ones: for long histories or those of bestsellers, and for
+# short ones of other items.
 UNOBSERVED_TOTAL = (75.0, 150.0)
-ITEM_EXPONENT = (0.2, 0.3)
+USER_EXPONENT = 0.25  # a
+# b for long histories: EVEN times the effective fraction of items, within these limits. For short ones: with
+# bestsellers and without, and lower by the share of interactions with items of up to RARE, at most LESS_FOR_RARE.
+EVEN = 0.65
+OF_LONG = (0.1, 0.2)
+OF_SHORT = (0.3, 0.2)
 RARE = 3
-LESS_FOR_RARE = 0.1  # at most
-# s: for histories of these LENGTHS without bestsellers, and for short ones of bestsellers.
-POPULARITY_EXPONENT = (0.05, 0.0, 0.15)
+LESS_FOR_RARE = 0.1
+# s without bestsellers: 1 / n_u for long histories, then these, for LENGTHS; and for short histories of bestsellers.
+POPULARITY_EXPONENT = (0.1, 0.0, 0.15)
 OF_BESTSELLERS = 0.6
 # The threshold of the regularization is NOISE_SHARE - STRUCTURE_SHARE * structure times the noise, with this share
 # clipped to SHARES, at most ALIKE_SHARE times the noise of uniform rows, and at least MIN_THRESHOLD.
@@ -211,15 +216,19 @@ class _Histories:
     inverse_length: float  # mean of 1 / n_u
     bestsellers: float  # 0 to 1
     rare: float  # share of interactions with items of up to RARE interactions
+    even: float  # effective fraction of items: 1 if all have as many interactions
 
     @classmethod
     def of(cls, n_u: NDArray[np.float64], n_i: NDArray[np.float64]) -> _Histories:
         if not len(n_u):
-            return cls(0.0, 0.0, 0.0)
+            return cls(0.0, 0.0, 0.0, 1.0)
         popular = np.sort(n_i)[-MOST_POPULAR:]
-        excess = popular.sum() / n_i.sum() - 1.5 * len(popular) / len(n_i)
+        share = popular.sum() / n_i.sum()
+        beyond = share * len(n_i) / len(popular)
+        bestsellers = float(np.interp(share, BESTSELLERS, (0, 1)) * np.interp(beyond, BEYOND_EVEN, (0, 1)))
         rare = n_i[n_i <= RARE].sum() / n_i.sum()
-        return cls(float((1 / n_u).mean()), float(np.interp(excess, BESTSELLERS, (0, 1))), float(rare))
+        even = n_i.sum() ** 2 / (len(n_i) * (n_i**2).sum())
+        return cls(float((1 / n_u).mean()), bestsellers, float(rare), float(even))
 
     @property
     def short(self) -> float:
@@ -238,11 +247,13 @@ class _Histories:
 
     def item_exponent(self) -> float:
         """Return b; in a catalogue that is hardly known, terms of items seen once or twice would weigh too much."""
-        return self.by_niche(ITEM_EXPONENT) - min(LESS_FOR_RARE, self.rare)
+        of_long = float(np.clip(EVEN * self.even, *OF_LONG))
+        of_short = float(np.interp(self.bestsellers, (0, 1), OF_SHORT)) - min(LESS_FOR_RARE, self.rare)
+        return of_long + self.short * (of_short - of_long)
 
     def popularity_exponent(self) -> float:
         """Return s."""
-        of_others = float(np.interp(self.inverse_length, LENGTHS, POPULARITY_EXPONENT))
+        of_others = float(np.interp(self.inverse_length, (0, *LENGTHS), (0, *POPULARITY_EXPONENT)))
         return max(OF_BESTSELLERS * self.bestsellers * self.short, of_others)
 
 
