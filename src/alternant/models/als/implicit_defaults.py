@@ -43,14 +43,14 @@ MOST_POPULAR = 20
 # short ones of other items.
 UNOBSERVED_TOTAL = (75.0, 150.0)
 USER_EXPONENT = 0.25  # a
-# b for long histories: EVEN times the effective fraction of items, within these limits. For short ones: with
-# bestsellers and without, and lower by the share of interactions with items of up to RARE, at most LESS_FOR_RARE.
+# b for long histories: EVEN times the effective fraction of items, within these limits. For short ones: without and
+# with bestsellers, and lower by the share of interactions with items of up to RARE, at most by LESS_FOR_RARE.
 EVEN = 0.65
 OF_LONG = (0.1, 0.2)
 OF_SHORT = (0.3, 0.2)
 RARE = 3
 LESS_FOR_RARE = 0.1
-# s without bestsellers: 1 / n_u for long histories, then these, for LENGTHS; and for short histories of bestsellers.
+# s without bestsellers: from 0 up to these, at LENGTHS; and for short histories of bestsellers.
 POPULARITY_EXPONENT = (0.1, 0.0, 0.15)
 OF_BESTSELLERS = 0.6
 # The threshold of the regularization is NOISE_SHARE - STRUCTURE_SHARE * structure times the noise, with this share
