@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-import numpy as np
-
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
@@ -84,10 +82,6 @@ def draw(data: Mapping[str, Sequence[Row]], published: Mapping[str, Sequence[Pub
     from matplotlib.figure import Figure
     from matplotlib.ticker import FormatStrFormatter, LogLocator, NullFormatter
 
-    def at(x: float, points: Sequence[tuple[float, float, int]]) -> float:
-        seconds, ndcg, _ = zip(*points, strict=True)
-        return float(np.interp(np.log(x), np.log(seconds), ndcg))
-
     figure = Figure(figsize=(6.5, 4.2 * len(data)), layout="constrained")  # one above the other: phones are narrow
     panels = figure.subplots(len(data), 1, squeeze=False)[:, 0]
     for panel, (name, rows) in zip(panels, data.items(), strict=True):
@@ -96,14 +90,14 @@ def draw(data: Mapping[str, Sequence[Row]], published: Mapping[str, Sequence[Pub
             model: [(row["seconds"], row["ndcg"], row["factors"]) for row in fitted if row["model"] == model]
             for model in dict.fromkeys(row["model"] for row in fitted)
         }
+        counts = sorted({row["factors"] for row in fitted})
         for model, points in curves.items():
+            points.sort(key=lambda point: point[2])
             seconds, ndcg, _ = zip(*points, strict=True)
             (drawn,) = panel.plot(seconds, ndcg, "o-" if model.startswith("alternant") else "s--", label=model)
-            for x, y, f in points:
-                under = sum(y < at(x, other) for other in curves.values()) > 0  # away from the other curves
-                place = {"xytext": (6, -6), "ha": "left", "va": "top"} if under else {"xytext": (-6, 4), "ha": "right"}
-                panel.annotate(f"f={f}", (x, y), textcoords="offset points", fontsize=SMALL, color=drawn.get_color(),
-                               **place)  # fmt: skip
+            for x, y, f in points if len(points) < len(counts) else ():  # of others, the axis tells
+                panel.annotate(f"f={f}", (x, y), textcoords="offset points", xytext=(6, 0), fontsize=SMALL, va="center",
+                               color=drawn.get_color())  # fmt: skip
         lines = sorted((one.ndcg, one.model) for one in published.get(name, ()) if one.model in DRAWN)
         low, high = panel.get_ylim()
         low, high = min(low, lines[0][0]) if lines else low, max(high, lines[-1][0]) if lines else high
@@ -118,7 +112,7 @@ def draw(data: Mapping[str, Sequence[Row]], published: Mapping[str, Sequence[Pub
         panel.set(xscale="log")
         panel.set_title(name, fontsize=LARGE)
         panel.set_ylabel("NDCG@20", fontsize=LARGE)
-        panel.set_xlabel("seconds of the fit", fontsize=LARGE)
+        panel.set_xlabel(f"seconds of the fit; points, from left: {', '.join(map(str, counts))} factors", fontsize=LARGE)
         panel.tick_params(labelsize=SMALL)
         panel.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
         panel.xaxis.set_major_formatter(FormatStrFormatter("%g"))
