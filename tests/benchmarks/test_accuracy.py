@@ -11,7 +11,7 @@ from alternant.evaluation import evaluate
 
 pytest.importorskip("benchmarks.accuracy", reason="the benchmarks are not beside the tests (a wheel's test run)")
 
-from benchmarks.accuracy import nightly
+from benchmarks.accuracy import choose_defaults, nightly
 from benchmarks.accuracy import table as accuracy
 from benchmarks.accuracy.contenders import OURS, Contender, relative
 from benchmarks.accuracy.report import Published, draw, table
@@ -134,6 +134,21 @@ def test_one_hold_out_is_one_of_both(name, which):
     train = planted()
     both, (one,) = accuracy.splits(train, 50), accuracy.splits(train, 50, name)
     assert not (both[which].held != one.held).nnz
+
+
+def test_defaults_are_compared_on_the_test_part_of_any_folder(folder, capsys):
+    where = ["--folder", str(folder.parent), "--factors", "4", "--trials", "2"]
+    counts = sp.csr_array(sp.load_npz(folder / "train.npz"))
+    counts.data[::2] = 3  # as in `accuracy`, all interactions count once
+    sp.save_npz(folder / "train.npz", counts)
+    assert choose_defaults.main(["implicit", "--data", "planted", *where]) == 0
+    train, test = (accuracy.read(folder, part) for part in ("train", "test"))
+    expected = evaluate(ImplicitALS(factors=4, random_state=0).fit(train), test, k=20).means["ndcg@20"]
+    assert f" | {expected:.4f} | " in capsys.readouterr().out
+    (folder / "test.npz").unlink()
+    with pytest.raises(SystemExit):
+        choose_defaults.main(["implicit", "--data", "planted", *where])
+    assert "implicit takes no --data planted: choose from msweb" in capsys.readouterr().err
 
 
 def test_a_library_that_is_not_there_is_a_row(monkeypatch, folder, capsys):
