@@ -242,7 +242,7 @@ class _Histories:
     @property
     def scanty(self) -> float:
         """0 to 1: whether they say little about their users."""
-        of_bestsellers = self.bestsellers * min(1, self.inverse_length / LENGTHS[0])
+        of_bestsellers = min(1, self.bestsellers * self.inverse_length / LENGTHS[0])
         return max(of_bestsellers, float(np.interp(self.inverse_length, ONE_OR_TWO, (0, 1))))
 
     def item_exponent(self) -> float:
