@@ -9,9 +9,9 @@ from refusal import refuses
 
 from alternant import ExplicitALS, Features, ImplicitALS, Interactions
 from alternant.evaluation import evaluate, hold_out_items
-from alternant.models.als import prior as prior_module
-from alternant.models.als import products as products_module
-from alternant.models.als.products import pairs_of
+from alternant.models.priors import prior as prior_module
+from alternant.models.priors import products as products_module
+from alternant.models.priors.products import pairs_of
 
 BACKENDS = ["cython", "numba", "numpy"]
 

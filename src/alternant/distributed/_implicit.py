@@ -12,10 +12,10 @@ from .._utils.threads import single_threaded_blas
 from ..kernels._thresholds import ALS_SINGULAR
 from ..models.als.basis import Product, _of_minimum_norm
 from ..models.als.degrees import like_new, like_new_exponent
-from ..models.als.fitted_prior import Finished
 from ..models.als.half_sweep import penalty
 from ..models.als.implicit_objective import ImplicitObjective
 from ..models.als.solver import Solver
+from ..models.priors.fitted_prior import Finished
 from ._cluster import Cluster, total
 from ._sides import ItemProblems, ShardedSides, UserFactors, item_rows, singular_row
 

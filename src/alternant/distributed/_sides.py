@@ -18,10 +18,10 @@ from numpy.typing import NDArray
 
 from ..data.csr import CSR
 from ..models._fit_loop import HalfSweep
-from ..models.als.fitted_prior import Finished, fitted_state
-from ..models.als.prior import Prior
 from ..models.als.problems import RowProblems, SingularRowError
 from ..models.als.solver import Solver
+from ..models.priors.fitted_prior import Finished, fitted_state
+from ..models.priors.prior import Prior
 from . import _conjugate
 from ._cluster import Cluster, total
 from ._rows import Shards

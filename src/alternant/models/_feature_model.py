@@ -2,33 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
-from .._utils.threads import resolve_num_threads
 from ..data.csr import CSR
+from ..data.feature_columns import FeatureColumns
 from ..data.feature_matrix import check_features, encode
 from ..data.features import Features
 from ..data.ids import Ids
 from ..data.validation import shape_of
-from ._fold_in import FoldInModel
-from .als.fitted_prior import FittedPrior
-from .als.prior import FIRST_SWEEP, Prior
-from .als.problems import RowProblems
+from ._fold_in import FoldInUsersModel
+from .priors.fitted_prior import FittedPrior
 
 if TYPE_CHECKING:
     from .._typing import Featured, Rated, Reals
     from ._partial_fit import Change
 
-# The row problems of one side, and the weights of its rows (None: 1).
-Weighted = tuple[RowProblems, NDArray[np.float64] | None]
+# A matrix of features, whose rows are known, and what its columns stand for.
+Checked = tuple[CSR, NDArray[np.bool_], FeatureColumns | None]
 
 
-class FeatureModel(FoldInModel):
-    """A model whose factors may have a prior learned from features; a subclass calls `_prior_of_fit` in its `fit`."""
+class FeatureModel(FoldInUsersModel):
+    """A model whose factors may have a prior learned from features; a subclass checks them in its `fit`."""
 
     feature_regularization: Any
     feature_regularization_: tuple[float | None, float | None]
@@ -37,29 +34,22 @@ class FeatureModel(FoldInModel):
 
     # Fits
 
-    def _prior_of_fit(
-        self, given: tuple[Any, Any], shape: tuple[int, int], ids: dict[str, Any], num_threads: int | None
-    ) -> Callable[[Weighted, Weighted], dict[str, Prior]] | None:
-        """Check the features of users and items; return a function from their row problems to their priors."""
-        dtype, threads = np.dtype(self.dtype), resolve_num_threads(num_threads)  # type: ignore[attr-defined]
-        checked = {}
-        for kind, features, count in zip(("user", "item"), given, shape, strict=True):
-            if features is not None:
-                checked[kind] = check_features(f"{kind}_features", features, count, ids[f"_{kind}_ids"], kind, dtype)
-        if not checked:
-            return None
+    def _checked_features(
+        self, given: tuple[Any, Any], shape: tuple[int, int], ids: dict[str, Any]
+    ) -> dict[str, Checked]:  # fmt: skip
+        """Return the features of a fit by side: their matrix, which rows are known, and the columns' meaning."""
+        dtype = np.dtype(self.dtype)  # type: ignore[attr-defined]
+        return {
+            kind: check_features(f"{kind}_features", features, count, ids[f"_{kind}_ids"], kind, dtype)
+            for kind, features, count in zip(("user", "item"), given, shape, strict=True)
+            if features is not None
+        }
+
+    def _strength(self, kind: str) -> float | str:
+        """Return the strength of the regression of one side."""
         strengths = self.feature_regularization
-        strengths = strengths if isinstance(strengths, (tuple, list)) else (strengths, strengths)
-        first = 1 if self.warm_start else FIRST_SWEEP  # type: ignore[attr-defined]
-
-        def priors(*sides: Weighted) -> dict[str, Prior]:
-            return {
-                kind: Prior(checked[kind][0].to_scipy(), problems, weight, strength, first, threads, *checked[kind][1:])
-                for kind, (problems, weight), strength in zip(("user", "item"), sides, strengths, strict=True)
-                if kind in checked
-            }
-
-        return priors
+        pair = strengths if isinstance(strengths, (tuple, list)) else (strengths, strengths)
+        return pair[0] if kind == "user" else pair[1]  # type: ignore[no-any-return]
 
     def _prior(self, kind: str) -> FittedPrior | None:
         """Return the prior of one side, unless the factors were set by hand with another number of rows."""

@@ -8,7 +8,7 @@ its text; those of a store that are strings, since version 5, as `user_ids_utf8`
 and `user_ids_offsets`, where each of them begins and the last one ends), the degrees of the fit (`user_degrees`,
 `item_degrees`, since version 2, with their exponents as ``degrees`` in the header), `item_counts` (the number of
 interactions of each item, if the interactions themselves are left out) and, since version 3, what was learned from
-features (`user_features_weights` and so on; see `_prior_storage`). A `Blend`, since version 6, has no factors but the
+features (`user_features_weights` and so on; see `priors.storage`). A `Blend`, since version 6, has no factors but the
 tensors of its models, whose names begin with ``0.``, ``1.`` and so on, and their headers as ``parts`` in its own. A
 model is written as the oldest version that can hold it. The header's ``__metadata__`` contains ``alternant`` (the
 version of the format), ``model`` (the class), ``parameters`` and ``state`` (both JSON), and ``library`` (of the data
@@ -39,8 +39,8 @@ from ..data.store.saved_ids import TextIds
 from ..data.values import object_array
 from ._check_tensors import are_distinct, is_canonical, is_finite, text_ids
 from ._fit_loop import freeze
-from ._prior_storage import names_of, pack_priors, unpack_prior
 from .als.degrees import Degrees, typical
+from .priors.storage import names_of, pack_priors, unpack_prior
 
 FORMAT_VERSION = WITH_PARTS = 6
 WITH_TEXTS = 5

@@ -17,6 +17,7 @@ from ._fit_loop import Callback, FitOptions
 from ._sklearn import check_unused
 from ._traits import Traits
 from .als.explicit_objective import ExplicitObjective, ExplicitSides
+from .als.features import priors_of_fit
 from .als.observed import Observed
 from .als.solver import Solver
 from .als.trainer import AlternatingLeastSquares
@@ -262,7 +263,7 @@ class ExplicitALS(AlternatingLeastSquares):
             with np.errstate(over="ignore", invalid="ignore"):  # the first half-sweep reports it
                 mean = observed.mean_value(weight)
             mean = float(getattr(self, "mean_", mean)) if start[0] is not None else mean
-        prior_of = self._prior_of_fit((user_features, item_features), observed.shape, ids, self.num_threads)
+        prior_of = priors_of_fit(self, (user_features, item_features), observed.shape, ids)
         if prior_of is not None and self.nonnegative:
             raise ValueError(
                 "features need factors of any sign, got nonnegative=True: leave them out, or pass nonnegative=False"

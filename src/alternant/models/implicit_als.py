@@ -11,6 +11,7 @@ from ._parameters import AUTO
 from ._sklearn import check_unused
 from ._traits import Traits
 from .als.explanation import Explanation, explain
+from .als.features import priors_of_fit
 from .als.implicit_defaults import CHOSEN, WEIGHTINGS, choose_objective, chosen_values, search_space
 from .als.implicit_model import ImplicitModel
 from .als.observed import Observed
@@ -328,7 +329,7 @@ class ImplicitALS(ImplicitModel):
         degrees = objective.degrees
         assert degrees is not None
         features = user_features, item_features
-        sides = objective.of_fit(observed, self._prior_of_fit(features, observed.shape, ids, self.num_threads))
+        sides = objective.of_fit(observed, priors_of_fit(self, features, observed.shape, ids))
         start = self._start(*observed.shape, pool)
         previous = getattr(self, "item_factors", None) if self.warm_start else None
         drawn = slice(0 if previous is None else len(previous), None)

@@ -13,7 +13,7 @@ from ..data.interactions import Interactions
 from ..data.validation import check_interactions
 from ..models import FactorModel
 from ..models._parameters import AUTO
-from ..models.als.prior import STRENGTHS
+from ..models.priors.prior import STRENGTHS
 
 if TYPE_CHECKING:
     from .._typing import Rated

@@ -10,7 +10,7 @@ from scipy import sparse
 
 from ...data.validation import is_sparse
 from ...kernels import Factors
-from ...models.als.prior import conjugate_gradients
+from ...models.priors.prior import conjugate_gradients
 
 RIDGE = 0.1  # relative to the mean diagonal entry of F^T F
 

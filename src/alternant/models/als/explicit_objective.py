@@ -23,11 +23,11 @@ from .._bias_columns import (
     without_constant,
 )
 from .._fit_loop import HalfSweep
+from ..priors.fitted_prior import Finished, FittedPrior, finish_prior, fitted_state
+from ..priors.prior import Prior, Regression
 from .basis import Basis
-from .fitted_prior import Finished, FittedPrior, finish_prior, fitted_state
 from .half_sweep import half_sweep, penalty
 from .observed import Observed
-from .prior import Prior, Regression
 from .problems import FormedProblems, RowProblems, row_lambdas
 from .solver import Solver
 

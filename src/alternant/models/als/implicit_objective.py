@@ -14,12 +14,12 @@ from ..._utils.messages import parameter, refusal
 from ..._utils.threads import weighted_sum
 from ...data.csr import CSR
 from .._fit_loop import HalfSweep, is_frozen
+from ..priors.fitted_prior import Finished, finish_prior, fitted_state
+from ..priors.prior import Prior
 from .basis import Basis
 from .degrees import Degrees, scaled
-from .fitted_prior import Finished, finish_prior, fitted_state
 from .half_sweep import half_sweep, penalty
 from .observed import Observed, Statistics, row_sums
-from .prior import Prior
 from .problems import Form, FormedProblems, RowProblems, row_lambdas
 from .solver import Solver
 

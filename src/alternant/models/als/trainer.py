@@ -19,11 +19,12 @@ from ...data.store import Store
 from .._checkpoint import Checkpoint, InDtype, Snapshot
 from .._feature_model import FeatureModel
 from .._fit_loop import FitLoop, FitOptions, HalfSweep, History, Iteration, Stopping, TrainingData
+from .._fold_in import FoldInModel
 from .._memory import FitMemory, pool_for
-from .fitted_prior import Finished
+from ..priors.fitted_prior import Finished
+from ..priors.prior import Prior
 from .momentum import Momentum
 from .observed import Observed
-from .prior import Prior
 from .solver import Solver
 from .update import update
 
@@ -67,7 +68,7 @@ def _copied(factors: NDArray[Any], pool: Pool) -> NDArray[Any]:
     return copy
 
 
-class AlternatingLeastSquares(FeatureModel):
+class AlternatingLeastSquares(FeatureModel, FoldInModel):
     """A factor model fitted by half-sweeps, whose row problems a subclass defines.
 
     The subclass has the constructor parameters listed below, a `fit` that calls `_alternate`, `_fold_in`, and

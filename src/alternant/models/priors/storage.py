@@ -1,4 +1,4 @@
-"""Priors learned from features, in model files; see `_storage`."""
+"""Priors learned from features, in model files; see `models._storage`."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .._utils.validation import all_finite
-from ..data.csr import CSR
-from ..data.feature_columns import FeatureColumns
-from .als.fitted_prior import FittedPrior
+from ..._utils.validation import all_finite
+from ...data.csr import CSR
+from ...data.feature_columns import FeatureColumns
+from .fitted_prior import FittedPrior
 
 PARTS = ("weights", "mean", "known", "indptr", "indices", "values")
 

@@ -1,6 +1,7 @@
 r"""A prior of the factors of one side, learned from features: :math:`x_u \sim N(A^T f_u, 1 / \lambda_u)`.
 
-It replaces the term ``sum_u w_u |x_u|^2`` of an objective, in which ``w_u`` is the weight of a row times its lambda, by
+In least squares, it replaces the term ``sum_u w_u |x_u|^2`` of an objective, in which ``w_u`` is the weight of a row
+times its lambda, by
 
     sum_u w_u |x_u - A^T f_u|^2 + rho |A|^2,
 
@@ -26,7 +27,6 @@ from ..._utils.messages import parameter, refusal
 from ..._utils.threads import map_parallel, single_threaded_blas
 from ...data.feature_columns import FeatureColumns
 from .._checkpoint import Snapshot
-from .problems import RowProblems
 from .products import pairs_of, with_products
 
 BLOCK = 1 << 13  # rows multiplied at a time, in the dtype of the factors; their sums are in float64
@@ -46,10 +46,6 @@ MIN_GAIN = 0.005
 WITHOUT_PRODUCTS = 0.8
 CV_ROWS = 1 << 15
 CV_FOLDS = 3
-# Half-sweep of a side after which its regression begins: earlier factors stem from random ones. By those of the second,
-# the ridge came out too large and products of features were left out on one of three sets of planted choices: new users
-# were 5 % worse on average. By those of the fifth, new items of movies were 3 % worse.
-FIRST_SWEEP = 3
 
 
 # From F^T W x, and where to start, to A and what is left of F^T W x.
@@ -78,20 +74,20 @@ class Prior:
     strength: float | str
 
     def __init__(
-        self, features: Any, problems: RowProblems, row_weight: NDArray[np.float64] | None, strength: float | str,
-        first: int, num_threads: int, of_rows: NDArray[np.bool_] | None = None, columns: FeatureColumns | None = None,
+        self, features: Any, regularization: NDArray[Any], occupied: NDArray[np.bool_],
+        row_weight: NDArray[np.float64] | None, strength: float | str, first: int, num_threads: int,
+        of_rows: NDArray[np.bool_] | None = None, columns: FeatureColumns | None = None,
     ) -> None:  # fmt: skip
         self.features = features  # csr_array, in the dtype of the factors
         self.columns = columns
         self.known = np.ones(features.shape[0], bool) if of_rows is None else of_rows  # whose features are known
         self.products: NDArray[np.int32] | None = None  # pairs of features
         self.extended = with_constant(features)
-        known = np.diff(problems.indptr) > 0
-        self.row_weight = problems.regularization.astype(np.float64) * known
+        self.row_weight = regularization.astype(np.float64) * occupied  # of rows with interactions
         if row_weight is not None:
             self.row_weight *= row_weight**2
-        self.regularization = problems.regularization
-        self.empty = None if known.all() else ~known
+        self.regularization = regularization
+        self.empty = None if occupied.all() else ~occupied
         self.strength = strength
         self.ended = False  # whether the fit has, so that `finish_prior` begins it for new rows
         self.chosen: float | None = None  # the ridge relative to the scale of the features; inf: leave them out

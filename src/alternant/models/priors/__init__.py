@@ -1,0 +1,1 @@
+"""Priors of factors, learned from features."""
