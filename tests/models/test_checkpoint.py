@@ -42,6 +42,12 @@ CASES = {
     "cosine": (CosineMF, {"epochs": 6}, WITH_DISLIKES, {}),
     "logistic": (LogisticMF, {"epochs": 6}, RATINGS, {}),
     "BPR": (BPR, {"epochs": 6}, RATINGS, {}),
+    # With `warm_start`, the regressions begin in the first epoch.
+    "ranking, features": (BPR, {"epochs": 12, "feature_regularization": 0.1, "warm_start": True}, RATINGS,
+                          {"user_features": OF_USERS, "item_features": OF_ITEMS}),
+    "held out, features": (BPR, {"epochs": 12, "validation_fraction": 0.2, "early_stopping": 1e-3,
+                                 "feature_regularization": 0.1, "warm_start": True}, RATINGS,
+                           {"item_features": OF_ITEMS}),
     "adaptive": (BPR, {"epochs": 6, "sampling": "adaptive", "optimizer": "sgd"}, RATINGS, {}),
 }  # fmt: skip
 
@@ -64,6 +70,9 @@ def equal(one, other):
     np.testing.assert_array_equal(one.item_factors, other.item_factors)
     histories = ({name: values for name, values in m.history_.items() if name != "seconds"} for m in (one, other))
     assert next(histories) == next(histories)
+    for prior in ("_user_prior", "_item_prior"):
+        if getattr(one, prior, None) is not None:
+            np.testing.assert_array_equal(getattr(one, prior).weights, getattr(other, prior).weights)
     assert (np.diff(one.history_["seconds"]) > 0).all()
 
 

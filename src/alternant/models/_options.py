@@ -23,8 +23,8 @@ def refuse_unknown(model: Any, method: Callable[..., Any], options: dict[str, An
                 f"{method.__name__} takes no {unknown}: leave them out, or call {where}{unknown}=...) for new ones"
             )
         raise TypeError(
-            f"{unknown} need a model that learns from features, got {name}: use ImplicitALS or ExplicitALS, or leave "
-            "them out"
+            f"{unknown} need a model that learns from features, got {name}: use ImplicitALS, ExplicitALS or BPR, or "
+            "leave them out"
         )
     if method.__name__ == "fit" and unknown in OF_ITERATIONS:
         raise TypeError(

@@ -2,38 +2,28 @@
 
 from __future__ import annotations
 
-from functools import partial
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+import os
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 
 import numpy as np
-from numpy.typing import NDArray
 
-from .._utils.mapped import FilePool, blocked_sum
-from .._utils.pool import Pool
-from .._utils.threads import map_parallel, resolve_num_threads
-from .._utils.validation import check_boolean, check_pair
+from .._utils.threads import resolve_num_threads
+from .._utils.validation import check_boolean
 from ..data.csr import CSR
-from ..data.hold_out import row_keys
-from ..kernels import Adaptive, Factors, Popular, Rounds, Sides
+from ._fit_loop import Callback, FitOptions
 from ._memory import BLOCKS, PER_ROW, FitMemory
 from ._parameters import Rule, integer_rule, none_or, number_rule
-from ._sklearn import Transformer
 from ._traits import Traits
-from .sgd.adagrad import first_squares
 from .sgd.epochs import EpochModel
-from .sgd.held_out import HeldOut, Pairs
-from .sgd.new_items import like_known_items
-from .sgd.pairwise import PARTS, PairwiseTraining, block_count, round_count, with_repeats
-from .sgd.trainer import FOLD_IN_ROWS
-from .sgd.triples import DRAWN_TRIPLES, positive_counts
+from .sgd.pairwise import block_count, round_count
+from .sgd.pairwise_model import PairwiseModel
+from .sgd.triples import DRAWN_TRIPLES
 
 if TYPE_CHECKING:
-    from .._typing import BackendName, DType, Seed
-    from ..kernels import Triples
-    from ._partial_fit import Change
+    from .._typing import Auto, BackendName, DType, Featured, Rated, Seed
 
 
-class BPR(EpochModel, Transformer):
+class BPR(PairwiseModel):
     r"""Pairwise ranking of implicit feedback: items of a user are ranked above others.
 
     The score of an item is ``c_i + x_u . y_i``. In each epoch, a negative j is drawn for every interaction (u, i), and
@@ -46,6 +36,11 @@ class BPR(EpochModel, Transformer):
     little: as in WARP (Weston et al. 2011), up to `max_sampled` are drawn, and the first with ``d < 1`` is taken.
     WARP's loss is ``1 - d``, weighted by the harmonic number of the rank that the number of draws suggests, relative to
     that of the last rank. Only values above 0 count as interactions.
+
+    With features of users and items in `fit`, vectors lean on what these predict: after each epoch, the vectors of a
+    side (of items, with their biases) are regressed on the features, and those of a row with n interactions move
+    ``w / (w + n)`` of the way to the prediction, times the learning rate relative to that of the first epoch. Rows
+    without interactions are what their features predict. The objective does not contain this.
 
     Parameters
     ----------
@@ -76,6 +71,11 @@ class BPR(EpochModel, Transformer):
         lambda of the vector of an item that is a negative; None for that of items.
     bias_regularization : float
         lambda of the biases of items.
+    feature_weight : float
+        w: the number of interactions of a row that its features weigh as much as. With 0, they are used for rows
+        without interactions alone.
+    feature_regularization : float, "auto", or a pair (users, items)
+        Strength of the ridge regression on features, relative to their mean square; see `ImplicitALS`.
     epochs : int
         Maximum number of passes over the interactions.
     early_stopping : float or None
@@ -117,6 +117,8 @@ class BPR(EpochModel, Transformer):
         The backend that the fit used.
     mean_squares_ : tuple of float
         What Adagrad's sums grew by for each interaction: of the vectors of users and items, and the biases.
+    feature_regularization_ : tuple
+        The strengths for users and items: None without features, infinite if they were left out.
     interactions_ : CSR
         The interactions of the fit.
 
@@ -137,8 +139,7 @@ class BPR(EpochModel, Transformer):
     traits: ClassVar[Traits] = Traits(
         "implicit", "clicks, plays, purchases, as pairs of items to rank", "stochastic gradient descent, BPR or WARP"
     )
-    _fitted_state = (*EpochModel._fitted_state, "mean_squares_")
-    _loss_name = "loss"
+    _fitted_state = (*EpochModel._fitted_state, "mean_squares_", "feature_regularization_")
     _choices: ClassVar[dict[str, tuple[str, ...]]] = {
         "loss": ("bpr", "warp"),
         "sampling": ("uniform", "popularity", "adaptive"),
@@ -146,6 +147,7 @@ class BPR(EpochModel, Transformer):
     }
     _rules: ClassVar[dict[str, Rule]] = {
         "adaptive_rate": number_rule(0, above=True),
+        "feature_weight": number_rule(0),
         "max_sampled": integer_rule(1),
         "negative_regularization": none_or(number_rule(0)),
         "verify_negatives": check_boolean,
@@ -166,6 +168,8 @@ class BPR(EpochModel, Transformer):
         regularization: float | tuple[float, float] = 0.03,
         negative_regularization: float | None = None,
         bias_regularization: float = 0.0,
+        feature_weight: float = 3.0,
+        feature_regularization: float | tuple[float | Auto, float | Auto] | Auto = "auto",
         epochs: int = 50,
         early_stopping: float | None = None,
         patience: int = 3,
@@ -189,6 +193,8 @@ class BPR(EpochModel, Transformer):
         self.regularization = regularization
         self.negative_regularization = negative_regularization
         self.bias_regularization = bias_regularization
+        self.feature_weight = feature_weight
+        self.feature_regularization = feature_regularization
         self.epochs = epochs
         self.early_stopping = early_stopping
         self.patience = patience
@@ -200,6 +206,68 @@ class BPR(EpochModel, Transformer):
         self.num_threads = num_threads
         self.backend = backend
         self._check_params()
+
+    def fit(
+        self,
+        interactions: Rated,
+        y: Any = None,
+        *,
+        user_features: Featured | None = None,
+        item_features: Featured | None = None,
+        validation: Rated | None = None,
+        callback: Callback | None = None,
+        show_progress: bool | None = None,
+        checkpoint: str | os.PathLike[str] | None = None,
+        every: int = 1,
+        memory_limit: int | str | None = None,
+    ) -> Self:
+        """Learn the factors.
+
+        Parameters
+        ----------
+        interactions : Interactions, or sparse matrix or array, or dense array, shape (n_users, n_items)
+            The interactions, of which those above 0 count. From a store (`Interactions.from_parquet`), they are read in
+            parts.
+        y : None
+            Not used; present for compatibility with scikit-learn.
+        user_features, item_features : Features, or sparse matrix or array, or dense array, shape (n, d), optional
+            Features of the users and of the items. `Features` are matched by id, and need `Interactions`; rows of a
+            matrix are in the order of the users (items), its columns should be on similar scales.
+        validation : as `interactions`, of the same shape, optional
+            Held-out pairs on which the loss is measured after each epoch, instead of a random `validation_fraction`.
+        callback : callable, optional
+            Called after each epoch with a `FitState`; the fit stops when it returns True.
+        show_progress : bool, optional
+            Whether to show a progress bar on stderr. By default, only on a terminal.
+        checkpoint : path, optional
+            A folder in which the state of the fit is saved after each epoch. If it contains the state of a fit with the
+            same parameters to the same data, this fit resumes from there, and ends with identical factors.
+        every : int
+            With `checkpoint`: save it after this many epochs, and at the end.
+        memory_limit : int or str, optional
+            The resident memory that the fit may take, in bytes or as a string such as "4GB", without that of the
+            features; a limit that is too low is refused before the fit. What does not fit is kept in files; the factors
+            do not depend on it.
+
+        Returns
+        -------
+        self
+
+        Raises
+        ------
+        TypeError, ValueError
+            If the input or a parameter is invalid; the model is left unchanged.
+        OverflowError
+            If the fit diverges because `learning_rate` is too large; the model is left unchanged.
+        MemoryError
+            If the fit would not fit in memory.
+
+        Notes
+        -----
+        Ctrl-C takes effect between two epochs and leaves the model of the last complete epoch.
+        """
+        options = FitOptions(callback, "iteration", show_progress, checkpoint, every)
+        return self._fit_epochs(interactions, y, validation, options, memory_limit, (user_features, item_features))
 
     def search_space(self, rows: CSR | None = None) -> dict[str, Any]:
         """Return ranges for the optimizer and the sampling of this model."""
@@ -241,138 +309,3 @@ class BPR(EpochModel, Transformer):
             fixed=moving + of_items, mapped=at_once, moved=users - at_once, largest=of_round,
             disk=4 * n_pairs + each * triples, values=False, streams=True, files=True,
         )  # fmt: skip
-
-    # Training
-
-    def _training(
-        self, train: CSR, held_out: CSR | None, rng: np.random.Generator, start: Factors | None = None,
-        pool: Pool | None = None, files: FilePool | None = None,
-    ) -> PairwiseTraining:  # fmt: skip
-        return PairwiseTraining(self, train, held_out, rng, start, pool, files)
-
-    def _night_rows(self, change: Change) -> CSR:
-        return with_repeats(change)
-
-    @property
-    def _kernel_loss(self) -> Literal["logistic", "hinge"]:
-        return "logistic" if self.loss == "bpr" else "hinge"
-
-    def _searches(self) -> bool:
-        """Whether negatives are those that the factors rank too high."""
-        return self.loss == "warp" or self.max_sampled > 1
-
-    def _parts(self) -> int:
-        """Return of how many parts of the interactions negatives are drawn one after the other."""
-        return PARTS if self._searches() or self.sampling == "adaptive" else 1
-
-    def _lambdas(self) -> tuple[float, float, float, float]:
-        """Return lambda of users, of items as positives and as negatives, and of biases."""
-        users, items = check_pair("regularization", self.regularization, ("users", "items"))
-        negatives = items if self.negative_regularization is None else float(self.negative_regularization)
-        return users, items, negatives, float(self.bias_regularization)
-
-    def _rank_weights(self, n: int) -> NDArray[np.float64] | None:
-        """Return the weight for each number of draws, out of n items; None to take the first negative."""
-        if self.loss == "bpr":
-            return np.ones(self.max_sampled) if self._searches() else None
-        rank = np.maximum(1, (n - 1) // np.arange(1, self.max_sampled + 1))
-        harmonic = np.cumsum(1 / np.arange(1, rank[0] + 1))
-        return np.asarray(harmonic[rank - 1] / harmonic[-1])
-
-    def _weighted(self, triples: Triples) -> Triples:
-        """Return the triples without the weights of BPR, which are all 1."""
-        return triples._replace(weight=None) if self.loss == "bpr" else triples
-
-    def _initial_squares(self, sides: Sides, pool: Pool | None = None) -> Sides | None:
-        return None if self.optimizer == "sgd" else Sides(*(first_squares(part, pool) for part in sides))
-
-    def _truth(self, rows: CSR) -> NDArray[Any]:
-        return (rows.data > 0).astype(rows.data.dtype)
-
-    def _are_known(self, values: NDArray[Any]) -> NDArray[np.bool_]:
-        with np.errstate(over="ignore"):
-            return np.asarray(np.asarray(values, self.dtype) != 0)
-
-    def _may_be_held_out(self, values: NDArray[Any]) -> NDArray[np.bool_]:
-        return np.asarray(np.asarray(values, self.dtype) > 0)
-
-    def _held_out(self, positives: CSR, rng: np.random.Generator, pool: Pool) -> HeldOut:
-        """Add another item for each."""
-        if not len(positives.indices):
-            raise ValueError("validation must contain at least one value above 0, got none: only these are ranked")
-        return HeldOut.with_others(positives, rng, pool)
-
-    def _losses(self, X: NDArray[Any], Y: NDArray[Any], pairs: Pairs) -> NDArray[np.float64]:
-        """Return the losses of held-out triples, whatever the loss of the fit: log(1 + exp(-d))."""
-        assert pairs.others is not None
-        own, others = (self._products(X, Y, pairs.users, items) for items in (pairs.items, pairs.others))
-        return np.asarray(np.logaddexp(0, others - own.astype(np.float64)))
-
-    def _validation_loss(self, X: NDArray[Any], Y: NDArray[Any], held_out: HeldOut) -> float:
-        """Return the mean loss of the held-out triples."""
-        return blocked_sum(held_out.losses(X, partial(self._losses, X, Y))) / len(held_out.rows.indices)
-
-    def _pack(self, factors: Factors) -> tuple[tuple[Any, ...], tuple[Any, ...]]:
-        """Return the columns of the user factors and of the item factors."""
-        return (factors.X, 1), (factors.Y, factors.column_bias)
-
-    def _unpack(self, users: NDArray[Any], items: NDArray[Any]) -> Factors:
-        return Factors(users[:, :-1], items[:, :-1], np.zeros(len(users), users.dtype), items[:, -1])
-
-    def _latent(self, factors: NDArray[Any]) -> NDArray[Any]:
-        return factors[:, :-1]
-
-    # Fold-in
-
-    def _fold_in(
-        self, rows: CSR, fixed: NDArray[Any], kind: str, numbers: NDArray[np.int64] | None = None
-    ) -> NDArray[Any]:
-        positives = rows.filter(rows.data > 0)
-        mean = self._mean_row("user")
-        X = np.repeat(mean[None, :-1], rows.shape[0], axis=0)
-        Y, bias = np.ascontiguousarray(fixed[:, :-1]), np.ascontiguousarray(fixed[:, -1])
-        keys = (row_keys(positives) >> np.uint64(1)).astype(np.int64)  # the draws depend on the user's items only
-        threads = resolve_num_threads(self.num_threads)
-        popular = self._popular(fixed)
-        likely = Adaptive.of(Y, bias, self.adaptive_rate, threads) if self.sampling == "adaptive" else None
-        backend, weights = self._backend(), self._rank_weights(len(Y))
-
-        @np.errstate(over="ignore", invalid="ignore")  # reported below
-        def fold_in(first: int) -> None:
-            part = slice(first, first + FOLD_IN_ROWS)
-            taken = positives.take(np.arange(len(X))[part])
-            sides, rounds = Sides(X[part], Y, bias), Rounds.one(len(X[part]), len(Y))
-            squares = self._initial_squares(sides)
-            for epoch in range(1, self.epochs + 1):
-                triples = backend.draw_triples(
-                    taken.indptr, taken.indices, rounds, sides, popular, likely, weights, self.verify_negatives,
-                    (0, 1), 0, epoch, 1, keys[part],
-                )  # fmt: skip
-                backend.pairwise_epoch(
-                    self._weighted(triples), rounds, sides, squares, self._kernel_loss, self._learning_rate_at(epoch),
-                    self._lambdas(), False, 1,
-                )  # fmt: skip
-
-        map_parallel(fold_in, range(0, len(X), FOLD_IN_ROWS), threads)
-        if not np.isfinite(X).all():
-            raise OverflowError(f"folding in a new user diverges: lower learning_rate, got {self.learning_rate!r}")
-        return np.hstack([X, np.ones((len(X), 1), X.dtype)])
-
-    def _new_rows(self, rows: CSR, fixed: NDArray[Any], kind: str, rng: np.random.Generator) -> NDArray[Any]:
-        """Return new users folded in, and new items near known ones, with the noise of a fit's start."""
-        if kind == "user":
-            return self._fold_in(rows, fixed, kind)
-        new = like_known_items(rows, self._known_interactions(), self._side("item"))
-        new[:, :-1] += self._initial(len(new), rng, {}).astype(new.dtype)
-        return new
-
-    def _popular(self, fixed: NDArray[Any]) -> Popular | None:
-        """Return the distribution of popular negatives; None for uniform ones, if it is unknown."""
-        if self.sampling != "popularity":
-            return None
-        known = getattr(self, "interactions_", None)
-        if known is not None and known.shape[1] == len(fixed):
-            counts: Any = positive_counts(known)
-        else:
-            counts = self._item_counts()
-        return None if counts is None or not counts.any() else Popular.of(counts)

@@ -20,8 +20,9 @@ from ._sklearn import Transformer
 from ._traits import Traits
 from .sgd.batches import RECORD_BYTES, SORTED_BYTES
 from .sgd.contrastive import ContrastiveTraining, draw_samples, unit
-from .sgd.epochs import UPDATE_SHARE, EpochModel
+from .sgd.epochs import EpochModel
 from .sgd.new_items import like_known_items
+from .sgd.nights import UPDATE_SHARE
 from .sgd.trainer import FOLD_IN_ROWS
 
 if TYPE_CHECKING:
@@ -248,7 +249,9 @@ class ContrastiveMF(EpochModel, Transformer):
         count = min(run, max(1, round(nights * UPDATE_SHARE * run)))
         return range(1 + run // 2, 1 + run // 2 + count)
 
-    def _new_rows(self, rows: CSR, fixed: NDArray[Any], kind: str, rng: np.random.Generator) -> NDArray[Any]:
+    def _new_rows(
+        self, rows: CSR, fixed: NDArray[Any], kind: str, rng: np.random.Generator, given: Any = None
+    ) -> NDArray[Any]:  # fmt: skip
         """Return new users folded in, and new items between the mean item and known ones that are like them.
 
         Nearer to these, or near their users, they would be in too many lists after the few epochs of a partial fit.

@@ -49,11 +49,16 @@ def default_space(
     """
     instance = model() if isinstance(model, type) else model
     space = instance.search_space(None if interactions is None else _rows(interactions))
-    return space | {"feature_regularization": list(FEATURE_REGULARIZATION)} if features else space
+    if features:
+        space |= {"feature_regularization": list(FEATURE_REGULARIZATION)}
+    if features and "feature_weight" in instance.get_params():
+        space |= {"feature_weight": FEATURE_WEIGHT}
+    return space
 
 
 # Strengths among which "auto" chooses; the last all but leaves the features out.
 FEATURE_REGULARIZATION = ("auto", *STRENGTHS[::-1])
+FEATURE_WEIGHT = (0.3, 30.0, "log")
 
 
 @dataclass(frozen=True)

@@ -263,8 +263,8 @@ def _check_features(
     given = {name: features for name, features in given.items() if features is not None}
     if given and not isinstance(model, FeatureModel):
         raise TypeError(
-            f"{next(iter(given))} need a model that learns from features, got {type(model).__name__}: use ImplicitALS "
-            "or ExplicitALS, or leave them out"
+            f"{next(iter(given))} need a model that learns from features, got {type(model).__name__}: use ImplicitALS, "
+            "ExplicitALS or BPR, or leave them out"
         )
     if hold_out != "interactions" and f"{hold_out[:-1]}_features" not in given:
         raise ValueError(

@@ -69,7 +69,7 @@ def run(arguments: argparse.Namespace) -> None:
     tables = {f"{kind}_features": read_features(arguments, kind) for kind in ("user", "item")}
     features = {name: table for name, table in tables.items() if table is not None}
     if features and not hasattr(model, "feature_regularization"):
-        raise ValueError(f"--model {arguments.model} has no features: choose implicit-als or explicit-als")
+        raise ValueError(f"--model {arguments.model} has no features: choose implicit-als, explicit-als or bpr")
     options = dict(features)
     if arguments.checkpoint is not None:
         if "checkpoint" not in inspect.signature(model.fit).parameters:

@@ -76,7 +76,7 @@ class Prior:
     def __init__(
         self, features: Any, regularization: NDArray[Any], occupied: NDArray[np.bool_],
         row_weight: NDArray[np.float64] | None, strength: float | str, first: int, num_threads: int,
-        of_rows: NDArray[np.bool_] | None = None, columns: FeatureColumns | None = None,
+        of_rows: NDArray[np.bool_] | None = None, columns: FeatureColumns | None = None, may_multiply: bool = True,
     ) -> None:  # fmt: skip
         self.features = features  # csr_array, in the dtype of the factors
         self.columns = columns
@@ -89,6 +89,7 @@ class Prior:
         self.regularization = regularization
         self.empty = None if occupied.all() else ~occupied
         self.strength = strength
+        self._may_multiply = may_multiply  # features with each other
         self.ended = False  # whether the fit has, so that `finish_prior` begins it for new rows
         self.chosen: float | None = None  # the ridge relative to the scale of the features; inf: leave them out
         self._left = first
@@ -128,7 +129,7 @@ class Prior:
             self.chosen, self._solve = float(self.strength), self._given
             return
         self.chosen, gain = self._choose(self.extended, unknowns)
-        pairs = pairs_of(self.features, self.row_weight > 0)
+        pairs = pairs_of(self.features, self.row_weight > 0) if self._may_multiply else None
         if pairs is not None:
             extended = with_constant(with_products(self.features, pairs))
             strength, most = self._choose(extended, unknowns)

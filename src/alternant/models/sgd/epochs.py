@@ -23,27 +23,19 @@ from ...data.store import Store
 from ...kernels import Factors
 from .._checkpoint import Checkpoint, InDtype, Snapshot
 from .._fit_loop import Callback, FitLoop, FitOptions, History, Iteration, Stopping, TrainingData
-from .._fold_in import FoldInUsersModel
 from .._memory import files_of_interactions, pool_for
 from .._sklearn import check_unused
 from .held_out import split
+from .nights import NightlyModel
 from .stored import stored_rows
 
 if TYPE_CHECKING:
     from ..._typing import Rated
     from ...kernels._registry import Backend
-    from .._partial_fit import Change
+    from .._feature_model import Checked
 
 HUGE_SCALE = 10  # an `init_scale` with which the start itself may overflow
 GATHER_ROWS = 4096  # rows gathered at a time
-# Epochs over all interactions after new events, relative to those of a fit. Steps for new events alone, or for the
-# users who have any, unbalance the factors: lists were worse than without any steps. BPR takes new ones several times
-# among all others, at the rate of the fit's end. Without that, ten nights at the rate of its middle lose 2.4 % of
-# NDCG@20 on msweb, where more epochs make a fit worse, instead of 0.9, and 1.6 instead of 2.5 % on steam-200k, where
-# they make it better.
-UPDATE_SHARE = 0.04
-
-
 @dataclass(frozen=True)
 class FitData:
     """The interactions of a fit, and where it allocates its arrays."""
@@ -76,7 +68,7 @@ class Training(Protocol):
         """Continue as saved."""
 
 
-class EpochModel(FoldInUsersModel):
+class EpochModel(NightlyModel):
     """A factor model fitted in epochs, which a subclass defines.
 
     The subclass has the constructor parameters listed below, defines `_training`, and overrides other hooks as needed.
@@ -155,16 +147,26 @@ class EpochModel(FoldInUsersModel):
         -----
         Ctrl-C takes effect between two epochs and leaves the model of the last complete epoch.
         """
+        options = FitOptions(callback, "iteration", show_progress, checkpoint, every)
+        return self._fit_epochs(interactions, y, validation, options, memory_limit)
+
+    def _fit_epochs(
+        self, interactions: Any, y: Any, validation: Any, options: FitOptions, memory_limit: int | str | None,
+        features: tuple[Any, Any] = (None, None),
+    ) -> Self:  # fmt: skip
+        """Fit, with the features of users and of items if the model learns from them."""
         self._check_params()
         check_unused(y, validation=True)
-        options = FitOptions(callback, "iteration", show_progress, checkpoint, every)
         matrix, ids = self._matrix_and_ids(interactions)
         data = self._data_of_fit("interactions", matrix, memory_limit)
         rows = data.rows
         if len(rows.indices) == 0:
             raise ValueError(f"interactions must contain at least one known pair, got none in shape {rows.shape}")
         held_out = None if validation is None else self._checked_validation(validation, rows.shape, ids, data.files)
+        of_features = self._checked_features(features, rows.shape, ids)
         inputs = [part for one in (rows, held_out) if one is not None for part in arrays_of(one, np.dtype(self.dtype))]
+        for kind, (matrix, known, _) in of_features.items():
+            inputs += [kind, *arrays_of(matrix, matrix.data.dtype), known]
         pool = data.pool if isinstance(data.pool, FilePool) else None
         kept = Checkpoint.of(self, options, self._backend(), inputs, pool)
         rng = random_generator(self.random_state)
@@ -175,6 +177,7 @@ class EpochModel(FoldInUsersModel):
             share, dtype = float(self.validation_fraction), np.dtype(self.dtype)
             train, held_out = split(rows, share, rng, self._may_be_held_out, data.files, dtype)
         state = self._training(train, held_out, rng, None, data.pool, data.files)
+        self._lean_on(state, of_features)
         if kept is not None and kept.saved is not None:
             state.restore(kept.saved)
 
@@ -182,6 +185,7 @@ class EpochModel(FoldInUsersModel):
             self._assign(
                 user_factors=done.user_factors, item_factors=done.item_factors, interactions_=rows, history_=history,
                 n_iter_=len(history["objective"]), backend_=state.backend.name, **ids, **done.state,
+                **self._finished(state, done),
             )  # fmt: skip
 
         watched = "objective" if held_out is None else f"validation_{self._loss_name}"
@@ -241,55 +245,23 @@ class EpochModel(FoldInUsersModel):
     def _stored_matrix(self, store: Store) -> Store:
         return store
 
-    def _learn_from(self, change: Change) -> None:
-        """Fold in new rows, and continue the fit for a few epochs, with the sums of squares of its end."""
-        seed = self.random_state
-        whole = isinstance(seed, (int, np.integer))
-        rng = np.random.default_rng([int(seed), len(change.rows.data)]) if whole else random_generator(seed)
-        if (columns := self._latent(self._side("item")).shape[1]) != self.factors:
-            raise ValueError(f"partial_fit needs factors={columns}, as in the fit, got {self.factors}: set it, or fit")
-        users, items = self._grown(change, rng)
-        training = self._training(self._night_rows(change), None, rng, self._unpack(users, items))
-        training.forget(change.before)
-        run = getattr(self, "n_iter_", self.epochs)  # fewer than `epochs` after early stopping
-        for epoch in self._night_epochs(run, len(change.at) / max(1, len(change.rows.data))):
-            done = training.step(epoch)
-        self._assign(
-            user_factors=done.user_factors, item_factors=done.item_factors, interactions_=change.rows, **done.state
-        )
+    # Features, from which `BPR` learns
 
-    def _grown(self, change: Change, rng: np.random.Generator) -> tuple[NDArray[Any], NDArray[Any]]:
-        """Return the factors with new rows, folded in with the known rows of the other side fixed."""
-        users, items = self._factors()
-        grown = []
-        for kind, own, fixed in (("user", users, items), ("item", items, users)):
-            new = change.new(kind)
-            if len(new):
-                rows = change.rows_of(kind, new)
-                known = rows.filter(rows.indices < len(fixed))
-                known = CSR(known.indptr, known.indices, known.data, (len(new), len(fixed)))
-                own = np.concatenate([own, self._new_rows(known, fixed, kind, rng)])
-            grown.append(own)
-        return grown[0], grown[1]
+    def _checked_features(
+        self, given: tuple[Any, Any], shape: tuple[int, int], ids: dict[str, Any]
+    ) -> dict[str, Checked]:  # fmt: skip
+        return {}
 
-    def _new_rows(self, rows: CSR, fixed: NDArray[Any], kind: str, rng: np.random.Generator) -> NDArray[Any]:
-        """Return factors of new rows before they are trained."""
-        return np.asarray(self._fold_in(rows, fixed, kind))
+    def _lean_on(self, training: Any, features: dict[str, Checked]) -> None:
+        """Let the vectors of a fit lean on features."""
+
+    def _finished(self, training: Any, done: Iteration) -> dict[str, Any]:
+        """Return what else an epoch sets, as attributes."""
+        return {}
 
     # Hooks, in the order in which a fit calls them; only `_training` has no default
 
     _loss_name = "rmse"  # in the history
-
-    def _night_epochs(self, run: int, share: float) -> range:
-        """Return the epochs to run, given the number of those of the fit and the share of new events.
-
-        Their number sets the learning rate.
-        """
-        return range(run + 1, run + 1 + max(1, round(UPDATE_SHARE * run)))
-
-    def _night_rows(self, change: Change) -> CSR:
-        """Return the interactions of an epoch of a partial fit."""
-        return change.rows
 
     def _are_known(self, values: NDArray[Any]) -> NDArray[np.bool_] | None:
         """Return which values of pairs in a store are known, as those of a matrix; None for all."""

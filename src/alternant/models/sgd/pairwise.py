@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..._utils.mapped import FilePool, column_counts, populate, release
+from ..._utils.mapped import FilePool, blocks_of, column_counts, populate, release
 from ..._utils.pool import Pool
 from ..._utils.threads import resolve_num_threads, weighted_sum
 from ...data.csr import CSR
@@ -17,9 +17,12 @@ from ...kernels import _checks as check
 from ...kernels._grid import deal, total_loss
 from .._checkpoint import Snapshot
 from .._fit_loop import Iteration
+from ..priors.fitted_prior import FittedPrior
+from ..priors.prior import Prior
 from .adagrad import FIRST_SQUARE, continue_squares, mean_squares
 from .epochs import all_finite, concatenate_columns, warn_without_negatives
 from .held_out import HeldOut
+from .leaning import Leaning
 from .moving import reordered
 from .penalty import squared_norms
 from .stored import positive_pairs
@@ -30,7 +33,7 @@ if TYPE_CHECKING:
     from ...kernels import Rounds, Triples
     from ...kernels._registry import Backend
     from .._partial_fit import Change
-    from ..bpr import BPR
+    from .pairwise_model import PairwiseModel
 
 MOST_BLOCKS = 32
 ROUND_TRIPLES = 1 << 15  # at least, on average: threads wait for each other between rounds
@@ -48,7 +51,7 @@ class PairwiseTraining:
     """The state of a fit, with factors in the order of the blocks, so that the rows of a block are contiguous."""
 
     backend: Backend
-    model: BPR
+    model: PairwiseModel
     seed: int
     parts: int
     rows: NDArray[np.int64]
@@ -66,10 +69,12 @@ class PairwiseTraining:
     num_threads: int
     age: int
     held_out: HeldOut | None
+    leanings: dict[str, Leaning]  # by side, if it has features
     inverse_orders: tuple[NDArray[np.int64], NDArray[np.int64]]
 
     def __init__(
-        self, model: BPR, train: CSR, held_out: CSR | None, rng: np.random.Generator, start: Factors | None = None,
+        self, model: PairwiseModel, train: CSR, held_out: CSR | None, rng: np.random.Generator,
+        start: Factors | None = None,
         pool: Pool | None = None, files: FilePool | None = None,
     ) -> None:  # fmt: skip
         self.model, self.backend = model, model._backend()
@@ -113,7 +118,8 @@ class PairwiseTraining:
         self.num_threads = min(resolve_num_threads(model.num_threads), 1 + worth)
         self.adaptive: Adaptive | None = None
         self.age = 0  # of the adaptive distribution, in triples
-        self.held_out: HeldOut | None = None
+        self.leanings = {}
+        self.held_out = None
         if held_out is not None:
             self.held_out = model._held_out(positive_pairs(held_out, dtype, files), rng, files or Pool())
 
@@ -155,6 +161,7 @@ class PairwiseTraining:
             concatenate_columns(columns, order, self.num_threads, self.pool)
             for columns, order in zip(parts, self.inverse_orders, strict=True)
         )
+        self._lean(users, items, rate)
         record = {
             "objective": objective, "train_loss": total / self.nnz, "train_auc": correct / max(1, count),
             "triples": count,
@@ -164,6 +171,28 @@ class PairwiseTraining:
             release(users, items)
         state = mean_squares(self.squares, (*self.counts, self.counts[1]))
         return Iteration(users, items, record | {"learning_rate": rate}, state)
+
+    def counts_of(self, kind: str) -> NDArray[Any]:
+        """Return the numbers of interactions of one side's rows."""
+        side = 0 if kind == "user" else 1
+        return self.counts[side][self.inverse_orders[side]]
+
+    def _lean(self, users: NDArray[Any], items: NDArray[Any], rate: float) -> None:
+        """Move the vectors of sides with features, in the model's factors and in those that the next epoch trains."""
+        rate, (X, Y, bias) = rate / float(self.model.learning_rate), self.sides
+        if "user" in self.leanings:
+            self.leanings["user"].move(users[:, :-1], rate)
+            for rows in blocks_of(X):
+                X[rows] = users[self.rows[rows], :-1]
+                release(X[rows])
+        if "item" in self.leanings:
+            self.leanings["item"].move(items, rate)
+            Y[:], bias[:] = items[self.columns, :-1], items[self.columns, -1]
+
+    def finish(self, done: Iteration) -> dict[str, FittedPrior | None]:
+        """Return the regressions on features at the end of an epoch."""
+        vectors = {"user": (done.user_factors, done.user_factors[:, :-1]), "item": (done.item_factors,) * 2}
+        return {kind: leaning.finish(*vectors[kind]) for kind, leaning in self.leanings.items()}
 
     def _move(
         self, triples: Triples, rounds: Rounds, first: int, rate: float
@@ -201,7 +230,11 @@ class PairwiseTraining:
             arrays |= {f"{name}_squares": part for name, part in self.squares._asdict().items()}
         if self.adaptive is not None:
             arrays |= {"adaptive_order": self.adaptive.order, "adaptive_spread": self.adaptive.spread}
-        return Snapshot(arrays, {"age": self.age})
+        own = Snapshot(arrays, {"age": self.age})
+        for kind, leaning in self.leanings.items():
+            assert isinstance(leaning.prior, Prior)
+            own = own.merged(leaning.prior.snapshot(), f"{kind}_prior")
+        return own
 
     def restore(self, saved: Snapshot) -> None:
         """Continue as saved."""
@@ -217,6 +250,9 @@ class PairwiseTraining:
         self.sides = self._in_order(self.model._unpack(arrays["user_factors"], arrays["item_factors"]))
         if self.squares is not None:
             self.squares = Sides(*(kept(f"{name}_squares") for name in Sides._fields))
+        for kind, leaning in self.leanings.items():
+            assert isinstance(leaning.prior, Prior)
+            leaning.prior.restore(saved.part(f"{kind}_prior"), arrays[f"{kind}_factors"])
         if "adaptive_order" in arrays:
             rate = float(self.model.adaptive_rate)
             self.adaptive = Adaptive(kept("adaptive_order"), kept("adaptive_spread"), rate)
