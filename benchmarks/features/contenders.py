@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import scipy.sparse as sp
 
-from alternant import ImplicitALS
+from alternant import BPR, ImplicitALS
 from alternant.data.csr import CSR
 
 if TYPE_CHECKING:
@@ -67,6 +67,28 @@ def draw_ours(rng: np.random.Generator) -> dict[str, Any]:
 def draw_ours_with_features(rng: np.random.Generator) -> dict[str, Any]:
     """Draw the strength of the regressions, too."""
     return draw_ours(rng) | {"feature_regularization": ("auto", *STRENGTHS)[rng.integers(0, len(STRENGTHS) + 1)]}
+
+
+def ranked(data: Split, factors: int, seed: int, **params: Any) -> dict[str, np.ndarray]:
+    """`BPR`."""
+    model = BPR(factors=factors, random_state=seed, **params)
+    given = {"user_features": data.user_features, "item_features": data.item_features}
+    model.fit(data.train, show_progress=False, **given)
+    X, Y = model.user_factors, model.item_factors
+    of_new = {} if data.new_user_features is None else {"user_features": data.new_user_features}
+    scores = {"known": X @ Y.T, "new users": model.fold_in_users(data.folded_in, **of_new) @ Y.T}
+    if data.new_item_features is not None:
+        scores["new items"] = X @ model.fold_in_items(item_features=data.new_item_features).T
+    return scores
+
+
+def draw_ranked(rng: np.random.Generator) -> dict[str, Any]:
+    """Draw as `tune` does."""
+    return {
+        "learning_rate": _log_uniform(rng, 0.05, 0.5), "regularization": _log_uniform(rng, 0.005, 0.1),
+        "bias_regularization": _log_uniform(rng, 1e-4, 0.1), "feature_weight": _log_uniform(rng, 0.3, 30),
+        "feature_regularization": ("auto", *STRENGTHS)[rng.integers(0, len(STRENGTHS) + 1)],
+    }  # fmt: skip
 
 
 def irspack(data: Split, factors: int, seed: int, **params: Any) -> dict[str, np.ndarray]:
@@ -155,6 +177,7 @@ def popularity(data: Split, factors: int, seed: int) -> dict[str, np.ndarray]:  
 CONTENDERS = {
     "alternant": Contender(ours, draw_ours_with_features, {}),
     "alternant, without features": Contender(without_features, draw_ours, {}),
+    "alternant, BPR": Contender(ranked, draw_ranked, {}),
     "irspack": Contender(
         irspack, draw_irspack, {"alpha0": 0.1, "lambda_user_feature": 1.0, "lambda_item_feature": 1.0}
     ),
