@@ -161,6 +161,11 @@ def test_features_in_files_are_learned_from_and_add_new_items_and_users(run, fol
     assert sum(item["item"] % 2 for item in lists[0]["items"]) > sum(item["item"] % 2 for item in lists[1]["items"])
     _, out, _ = run("recommend", "f.safetensors", "--users", 1, "-k", 32, "--keep-seen", "--item-features", "new.csv")
     assert {"97", "98"} <= set(re.findall(r"\b9\d\b", out))
+    code, _, _ = run("fit", "ratings.csv", *TABLE, "-o", "b.safetensors", "--model", "bpr", "--factors", 4,
+                     "--item-features", "genres.csv")  # fmt: skip
+    assert code == 0
+    _, out, _ = run("recommend", "b.safetensors", "--users", 1, "-k", 32, "--keep-seen", "--item-features", "new.csv")
+    assert {"97", "98"} <= set(re.findall(r"\b9\d\b", out))
 
 
 def test_recommend_takes_a_file_of_users_or_all_and_writes_files(run, folder):

@@ -122,11 +122,12 @@ class FeatureModel(FoldInUsersModel):
     def fold_in_users(self, user_items: Rated | None = None, *, user_features: Featured | None = None) -> Reals:
         """Compute factors for users from their interactions, their features or both; the model is not changed.
 
-        Each user's problem is solved as a half-sweep of the fit does, with the items fixed and the same solver;
-        conjugate gradients run with a tolerance of 1e-6 (or `tol`, if that is lower), since no later iteration refines
-        the result. In an `ImplicitALS` fitted with features of users, unobserved pairs have n / N of their weight if
-        the user has n interactions, fewer than N = sum n^2 / sum n of the users of the fit: they have not had their
-        chances yet.
+        A model fitted by least squares solves each user's problem as a half-sweep of the fit does, with the items fixed
+        and the same solver; conjugate gradients run with a tolerance of 1e-6 (or `tol`, if that is lower), since no
+        later iteration refines the result. In an `ImplicitALS` fitted with features of users, unobserved pairs have
+        n / N of their weight if the user has n interactions, fewer than N = sum n^2 / sum n of the users of the fit:
+        they have not had their chances yet. A `BPR` takes the steps of `epochs` epochs, from the mean user or from what
+        the features predict, on which the user leans after each.
 
         Parameters
         ----------
@@ -148,11 +149,16 @@ class FeatureModel(FoldInUsersModel):
             Before `fit`.
         ValueError
             If the number of columns is not that of the fit, or the model was fitted without features of users.
+        OverflowError
+            If steps of a `BPR` diverge because `learning_rate` is too large.
         """
         return self._fold_in_side("user", user_items, user_features)  # type: ignore[no-any-return]
 
     def fold_in_items(self, item_users: Rated | None = None, *, item_features: Featured | None = None) -> Reals:
         """Compute factors for items from their interactions, their features or both; see `fold_in_users`.
+
+        In a `BPR`, an item with interactions is near known items with similar users, and leans on its features:
+        `partial_fit` with these interactions then also takes their steps.
 
         Parameters
         ----------
@@ -212,10 +218,11 @@ class FeatureModel(FoldInUsersModel):
     ) -> Self:  # fmt: skip
         """Learn from new events, without fitting anew: a day of events, those of new users and items included.
 
-        The events are added to the interactions. Then new items are solved, and those that have grown by a quarter
-        since they were solved last, and then all users with events; other rows do not change. The weights of a fit
-        count as 1 in rows that are solved. Unobserved pairs of new rows with features weigh less in an `ImplicitALS`,
-        as in `fold_in_users`; those of items that a later night solves again, the square root of n / N.
+        The events are added to the interactions. In a model fitted by least squares, new items are then solved, and
+        those that have grown by a quarter since they were solved last, and then all users with events; other rows do
+        not change. The weights of a fit count as 1 in rows that are solved. Unobserved pairs of new rows with features
+        weigh less in an `ImplicitALS`, as in `fold_in_users`; those of items that a later night solves again, the
+        square root of n / N. A `BPR` folds in new rows, and takes the steps of a few epochs over all interactions.
 
         Parameters
         ----------
