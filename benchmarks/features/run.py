@@ -9,10 +9,10 @@ accuracy   NDCG@10 of ImplicitALS with and without features, of BPR, of irspack'
            row is the sum of the embeddings of its features and of its own), on three tasks: known users and items, of
            which a tenth of the interactions is held out; a fifth of the items, ranked among themselves by their
            features; and a fifth of the users, known by their features or, without any, by most of their interactions.
-           Users of whom nothing is known do not count. Users and items are in random order. Each contender has the same number
-           of settings (the first are its defaults), measured on a split of the training part; the best for a task are
-           fitted on the whole of it and measured once. Means over splits, with the standard error of the difference to
-           alternant.
+           Users of whom nothing is known do not count. Users and items are in random order. Each contender has the
+           same number of settings (the first are its defaults), measured on a split of the training part; the best
+           for a task are fitted on the whole of it and measured once. Means over splits, with the standard error of
+           the difference to alternant.
 sizes      NDCG@10 of ImplicitALS with its defaults on new rows of planted data of several sizes; the best possible for
            who knows all parameters and all factors of known rows; and for who knows the parameters and the factors of
            the other side, but has to find those of known users (new items) or known items (new users) from their
