@@ -13,10 +13,10 @@ accuracy   NDCG@10 of ImplicitALS with and without features, of BPR, of irspack'
            same number of settings (the first are its defaults), measured on a split of the training part; the best
            for a task are fitted on the whole of it and measured once. Means over splits, with the standard error of
            the difference to alternant.
-sizes      NDCG@10 of ImplicitALS with its defaults on new rows of planted data of several sizes; the best possible for
-           who knows all parameters and all factors of known rows; and for who knows the parameters and the factors of
-           the other side, but has to find those of known users (new items) or known items (new users) from their
-           features and choices.
+sizes      NDCG@10 of ImplicitALS and BPR with their defaults on new rows of planted data of several sizes; the best
+           possible for who knows all parameters and all factors of known rows; and for who knows the parameters and
+           the factors of the other side, but has to find those of known users (new items) or known items (new users)
+           from their features and choices.
 cost       fits with 1,000 features of 20 nonzeros a row on both sides and fits without, in turn.
 
 The command exits with 1 unless

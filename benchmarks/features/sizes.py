@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from alternant import ImplicitALS
+from alternant import BPR, ImplicitALS
 
 from .sets import HELD_OUT, planted_with_truth, split, threshold
 
@@ -25,13 +25,15 @@ JUDGED = 2000  # users of each task, at most
 STEPS = 12  # of Newton's method, to the most probable factors
 LONGEST = 1.0  # of these steps, in standard deviations of what features do not tell
 TASKS = ("new items", "new users")
+MODELS = (ImplicitALS, BPR)
+READERS = ("the best possible", "from known choices", *(model.__name__ for model in MODELS))
 
 
 def sizes(options: argparse.Namespace, report: Report, ndcg: Callable[..., float]) -> None:
     """Compare the defaults with the best possible, and with who knows the truth but for the factors of known rows."""
     table = report.table(
         f"planted; f = {options.factors}, defaults, {options.rounds} splits", "users x items, choices of each",
-        *(f"{task}: {who}" for task in TASKS for who in ("the best possible", "from known choices", "alternant")),
+        *(f"{task}: {who}" for task in TASKS for who in READERS),
     )  # fmt: skip
     for m, n, choices in SIZES:
         made, truth = planted_with_truth((m, n), choices)
@@ -44,10 +46,11 @@ def sizes(options: argparse.Namespace, report: Report, ndcg: Callable[..., float
 
 
 def one_split(data: Split, truth: Truth, factors: int, seed: int, ndcg: Callable[..., float]) -> list[list[float]]:
-    """Return NDCG@10 on new items and new users: the best possible, that from known choices, and alternant's."""
-    model = ImplicitALS(factors=factors, random_state=seed).fit(
-        data.train, user_features=data.user_features, item_features=data.item_features, show_progress=False
-    )
+    """Return NDCG@10 on new items and new users: the best possible, that from known choices, and that of `MODELS`."""
+    given = {"user_features": data.user_features, "item_features": data.item_features}
+    models = [
+        model(factors=factors, random_state=seed).fit(data.train, show_progress=False, **given) for model in MODELS
+    ]
     users, items = data.users, data.items
     some = np.flatnonzero(np.diff(data.train.indptr))[:JUDGED]  # rows are in random order
     new = np.arange(min(JUDGED, len(users[1])))
@@ -57,11 +60,11 @@ def one_split(data: Split, truth: Truth, factors: int, seed: int, ndcg: Callable
     all_items[at] = most_probable_items(data.train, truth, users[0], at)
     of_items = [
         truth.best("new items", known, items[1]), own @ truth.means[1][items[1]].T,
-        model.user_factors[some] @ model.fold_in_items(item_features=data.new_item_features).T,
+        *(one.user_factors[some] @ one.fold_in_items(item_features=data.new_item_features).T for one in models),
     ]  # fmt: skip
     of_users = [
         truth.best("new users", users[1][new], at), truth.best("new users", users[1][new], at, all_items),
-        model.fold_in_users(user_features=data.new_user_features[new]) @ model.item_factors.T,
+        *(one.fold_in_users(user_features=data.new_user_features[new]) @ one.item_factors.T for one in models),
     ]  # fmt: skip
     return [
         [ndcg(scores, data.new_items[some], None) for scores in of_items],
