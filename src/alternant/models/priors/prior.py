@@ -77,6 +77,7 @@ class Prior:
         self, features: Any, regularization: NDArray[Any], occupied: NDArray[np.bool_],
         row_weight: NDArray[np.float64] | None, strength: float | str, first: int, num_threads: int,
         of_rows: NDArray[np.bool_] | None = None, columns: FeatureColumns | None = None, may_multiply: bool = True,
+        kept: float = KEPT,
     ) -> None:  # fmt: skip
         self.features = features  # csr_array, in the dtype of the factors
         self.columns = columns
@@ -90,6 +91,7 @@ class Prior:
         self.empty = None if occupied.all() else ~occupied
         self.strength = strength
         self._may_multiply = may_multiply  # features with each other
+        self._kept = kept
         self.ended = False  # whether the fit has, so that `finish_prior` begins it for new rows
         self.chosen: float | None = None  # the ridge relative to the scale of the features; inf: leave them out
         self._left = first
@@ -141,7 +143,7 @@ class Prior:
     def _choose(self, extended: Any, unknowns: NDArray[Any]) -> tuple[float, float]:
         F, w = extended.astype(np.float64), self.row_weight
         with single_threaded_blas():
-            return choose_strength(F, w, unknowns, ridge_scale(F, w), self._num_threads)
+            return choose_strength(F, w, unknowns, ridge_scale(F, w), self._num_threads, self._kept)
 
     def _solver(self, strength: float) -> Solve:
         F, w = self.extended.astype(np.float64), self.row_weight
@@ -327,11 +329,11 @@ def conjugate_gradients(
 
 
 def choose_strength(
-    F: Any, w: NDArray[np.float64], x: NDArray[Any], scale: float, num_threads: int
+    F: Any, w: NDArray[np.float64], x: NDArray[Any], scale: float, num_threads: int, kept: float = KEPT
 ) -> tuple[float, float]:  # fmt: skip
     """Return the relative ridge by cross-validation over rows, and the part of the error that the best one removes.
 
-    The ridge is infinite if the features predict no factors.
+    It is the largest that keeps the share `kept` of this part; infinite if the features predict no factors.
     """
     rows = np.flatnonzero(w > 0)
     order = np.random.default_rng(0).permutation(len(rows))[:CV_ROWS]
@@ -360,7 +362,7 @@ def choose_strength(
     best = float(gains.max())
     if not best >= MIN_GAIN:
         return float("inf"), 0.0
-    return STRENGTHS[int(np.argmax(gains >= KEPT * best))], best
+    return STRENGTHS[int(np.argmax(gains >= kept * best))], best
 
 
 def _ridges(M: NDArray[np.float64], b: NDArray[np.float64], scale: float) -> Iterator[NDArray[np.float64]]:
