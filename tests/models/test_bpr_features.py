@@ -7,7 +7,7 @@ import scipy.sparse as sp
 from alternant import BPR, Features, ImplicitALS, Interactions
 from alternant.data.csr import CSR
 from alternant.evaluation import evaluate, hold_out_items
-from alternant.models.sgd.leaning import FIRST_EPOCH
+from alternant.models.sgd.leaning import FIRST_EPOCH, Leaning, LearnedLeaning
 from alternant.tuning import tune
 
 M, N = 120, 60
@@ -66,19 +66,20 @@ def test_vectors_lean_after_each_epoch_as_the_formula_says(optimizer, epochs):
         if epoch >= min(FIRST_EPOCH, epochs):
             users[:, :-1] = leaned(OF_USERS, COUNTS[0], users[:, :-1], 0.1, 2.0, 0.7 ** (epoch - 1))
             items = leaned(OF_ITEMS, COUNTS[1], items, 0.1, 2.0, 0.7 ** (epoch - 1))
+            for F, counts, vectors in ((OF_USERS, COUNTS[0], users[:, :-1]), (OF_ITEMS, COUNTS[1], items)):
+                vectors[counts == 0] = means(F, regression(F, counts, vectors, 0.1))[counts == 0]
         X, Y, bias = training.sides
         X[:], Y[:], bias[:] = users[training.rows, :-1], items[training.columns, :-1], items[training.columns, -1]
-    some = [np.flatnonzero(counts) for counts in COUNTS]
-    np.testing.assert_allclose(model.user_factors[some[0]], users[some[0]], rtol=1e-9)
-    np.testing.assert_allclose(model.item_factors[some[1]], items[some[1]], rtol=1e-9)
+    np.testing.assert_allclose(model.user_factors, users, rtol=1e-9, atol=1e-12)
+    np.testing.assert_allclose(model.item_factors, items, rtol=1e-9, atol=1e-12)
     # What features predict at the end of the fit, for rows without interactions and for new ones.
     for F, factors, vectors, folded, counts in (
         (OF_USERS, model.user_factors, users[:, :-1], model.fold_in_users(user_features=OF_USERS), COUNTS[0]),
         (OF_ITEMS, model.item_factors, items, model.fold_in_items(item_features=OF_ITEMS), COUNTS[1]),
     ):
-        expected, columns = means(F, regression(F, counts, vectors, 0.1)), vectors.shape[1]
-        np.testing.assert_allclose(factors[counts == 0, :columns], expected[counts == 0], rtol=1e-7)
-        np.testing.assert_allclose(folded[:, :columns], expected, rtol=1e-7)
+        columns = vectors.shape[1]
+        np.testing.assert_allclose(folded[:, :columns], means(F, regression(F, counts, vectors, 0.1)), rtol=1e-7)
+        np.testing.assert_array_equal(factors[counts == 0], folded[counts == 0])
 
 
 def ndcg(model, test, **given):
@@ -95,6 +96,54 @@ def test_features_rank_new_items_and_new_users():
     known = BPR(factors=4, epochs=40, random_state=0).fit(R[:80], user_features=OF_USERS[:80])
     of_new = ndcg(known, R[80:-3], user_features=OF_USERS[80:-3])
     assert of_new > 1.3 * ndcg(known, R[80:-3], user_features=1 - OF_USERS[80:-3])
+
+
+def test_no_step_is_longer_than_the_way():
+    growing = fitted(feature_regularization=1e-9, feature_weight=1e9, learning_rate=0.01, learning_rate_decay=1.5)
+    by_features = growing.fold_in_users(user_features=OF_USERS)
+    np.testing.assert_allclose(growing.user_factors, by_features, rtol=1e-6, atol=1e-8)
+    folded = growing.fold_in_users(R[:5], user_features=OF_USERS[:5])
+    np.testing.assert_allclose(folded, by_features[:5], rtol=1e-6, atol=1e-8)
+
+
+def test_a_warm_start_leans_from_its_first_epoch_and_may_change_features():
+    model = fitted(feature_regularization=0.1, epochs=20, feature_weight=50.0)
+    before = model.item_factors
+    apart = [
+        np.abs(model.item_factors - model.fold_in_items(item_features=OF_ITEMS)).max()
+        for model in (model, model.set_params(warm_start=True, epochs=2).fit(
+            R, user_features=OF_USERS, item_features=OF_ITEMS, callback=lambda state: state.iteration == 1))
+    ]  # fmt: skip
+    assert model.n_iter_ == 1
+    assert apart[1] < 0.5 * np.abs(before).max()
+    model.fit(R, item_features=OF_ITEMS[:, :2])
+    assert model.feature_regularization_ == (None, 0.1)
+    with pytest.raises(ValueError, match="must have the 2 columns of the fit, got 6"):
+        model.fold_in_items(item_features=OF_ITEMS)
+    assert model.fit(R).feature_regularization_ == (None, None)
+
+
+@pytest.mark.parametrize("options", [
+    {"callback": lambda state: state.iteration == 2}, {"early_stopping": 0.9, "patience": 1},
+])  # fmt: skip
+def test_a_fit_that_ends_before_the_regressions_begin_has_them(options):
+    params = {name: options.pop(name) for name in ("early_stopping", "patience") if name in options}
+    model = model_of(epochs=50, feature_regularization=0.1, **params)
+    model.fit(R, user_features=OF_USERS, item_features=OF_ITEMS, **options)
+    assert model.n_iter_ < FIRST_EPOCH
+    assert model.feature_regularization_ == (0.1, 0.1)
+    B = regression(OF_ITEMS, COUNTS[1], model.item_factors, 0.1)
+    np.testing.assert_allclose(model.item_factors[-2:], means(OF_ITEMS, B)[-2:], rtol=1e-8)
+    np.testing.assert_allclose(model.fold_in_items(item_features=OF_ITEMS), means(OF_ITEMS, B), rtol=1e-8)
+
+
+@pytest.mark.parametrize("rate", [0.15, 0.8])
+def test_the_best_epoch_is_the_model_though_rows_have_no_interactions(rate):
+    model = fitted(epochs=40, validation_fraction=0.2, learning_rate=rate, feature_regularization=0.1)
+    losses = model.history_["validation_loss"]
+    assert np.argmin(losses) < len(losses) - 1  # with the higher rate, it is one before the regressions begin
+    folded = model.fold_in_items(item_features=OF_ITEMS[-2:])
+    np.testing.assert_array_equal(model.item_factors[-2:], folded)
 
 
 def test_features_that_predict_nothing_are_left_out():
@@ -132,6 +181,9 @@ def test_a_new_user_is_between_its_features_and_its_interactions():
         both = model.set_params(feature_weight=weight).fold_in_users(R[6:12], user_features=OF_USERS[:6])
         distances.append(np.abs(both - by_features).max())
     assert distances[0] > 1.5 * distances[1] > 0
+    model.set_params(feature_weight=0.0)  # for rows without interactions alone
+    folded = [model.fold_in_users(R[:3], user_features=features) for features in (OF_USERS[:3], 1 - OF_USERS[:3])]
+    np.testing.assert_array_equal(*folded)
     assert distances[1] > 3 * distances[2]
     known = model.set_params(feature_weight=3.0).partial_fit_users([0], R[[1]]).user_factors[0]
     np.testing.assert_allclose(known, model.fold_in_users(R[[1]], user_features=OF_USERS[[0]])[0], rtol=1e-10)
@@ -156,6 +208,65 @@ def test_a_night_brings_users_and_items_with_features():
     model.partial_fit(([0], [N + 2]))
     assert model.item_factors.shape[0] == N + 3
     assert len(model._item_prior.known) == N + 3
+
+
+def test_at_night_rows_lean_by_their_interactions_on_the_regression_of_the_fit(monkeypatch):
+    model, seen = fitted(epochs=50, feature_weight=2.0), []
+    move = Leaning.move
+
+    def noted(self, factors, vectors, rate):
+        seen.append((self._counts, self._weight, rate, vectors.copy(), self.fitted))
+        move(self, factors, vectors, rate)
+        seen[-1] += (vectors.copy(),)
+
+    monkeypatch.setattr(Leaning, "move", noted)
+    A = model._user_prior.weights
+    model.partial_fit(([0, 0, 1], [int(i) for i in np.flatnonzero(R[[0]].toarray()[0] == 0)[:2]] + [3]))
+    now = np.asarray((model.interactions_.to_scipy() > 0).sum(axis=1)).ravel()
+    (counts, weight, rate, before, fitted_, after), (of_items, *_) = seen[:2]
+    assert weight == 2.0
+    assert rate == pytest.approx(0.97**50)
+    np.testing.assert_array_equal(counts, now)  # though the steps of new events are taken several times
+    assert of_items.sum() == now.sum()
+    np.testing.assert_array_equal(fitted_.weights, A)
+    share = np.where(counts > 0, rate * 2 / (2 + np.maximum(counts, 1)), 1)[:, None]
+    np.testing.assert_allclose(after, before + share * (means(OF_USERS, A) - before), rtol=1e-9)
+
+
+def test_rows_that_a_table_lacks_lean_on_the_mean_of_all(monkeypatch):
+    users, items = R.nonzero()
+    visits = Interactions.from_arrays([f"u{u:03}" for u in users], [f"i{i:02}" for i in items])
+    some, seen = np.arange(0, M, 2), []
+    people = Features.from_arrays([f"u{u:03}" for u in some], {"kind": [f"k{u % 5}" for u in some]})
+    move = LearnedLeaning.move
+
+    def noted(self, factors, vectors, rate):
+        before = vectors.copy()
+        move(self, factors, vectors, rate)
+        seen.append((before, vectors.copy()))
+
+    monkeypatch.setattr(LearnedLeaning, "move", noted)
+    model = model_of(feature_weight=1e9, feature_regularization=0.1, epochs=1, learning_rate_decay=1.0)
+    with pytest.warns(UserWarning, match="user_features have no row for"):
+        model.fit(visits, user_features=people)
+    lacking = ~model._user_prior.known
+    assert lacking.sum() == np.count_nonzero(COUNTS[0][1::2])
+    [(before, after)] = seen
+    np.testing.assert_allclose(after[lacking], np.tile(before.mean(axis=0), (lacking.sum(), 1)), atol=1e-8)
+    # The same holds for later ones, by the vectors of the model.
+    of_all = model.user_factors[:, :-1].mean(axis=0)
+    model.partial_fit((["zoe"], ["i01"]))
+    np.testing.assert_allclose(model.user_factors[-1, :-1], of_all, atol=1e-6)
+
+
+def test_known_items_stay_and_move_with_their_features():
+    model = fitted(epochs=20, feature_regularization=0.1)
+    before, n = model.item_factors.copy(), COUNTS[1][5]
+    model.partial_fit_items([5], R.T.tocsr()[[5]], item_features=OF_ITEMS[[5]])
+    np.testing.assert_allclose(model.item_factors, before, rtol=1e-12)
+    moved = model.fold_in_items(item_features=OF_ITEMS[[7]]) - model.fold_in_items(item_features=OF_ITEMS[[5]])
+    model.partial_fit_items([5], item_features=OF_ITEMS[[7]])
+    np.testing.assert_allclose(model.item_factors[5], before[5] + 3 / (3 + n) * moved[0], rtol=1e-9)
 
 
 def test_new_items_with_interactions_lean_less_the_more_they_have():

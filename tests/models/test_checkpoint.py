@@ -24,6 +24,7 @@ def drawn(shape, share, seed):
 RATINGS = drawn((60, 40), 0.2, 0)
 LIKES = RATINGS > 3
 WITH_DISLIKES = sp.csr_array((LIKES.toarray()[RATINGS.nonzero()].astype(float), RATINGS.indices, RATINGS.indptr))
+WITH_EMPTY_ROWS = sp.csr_array(RATINGS.toarray() * (np.arange(60) < 57)[:, None] * (np.arange(40) < 38))
 OF_USERS, OF_ITEMS = drawn((60, 7), 0.4, 1), drawn((40, 5), 0.4, 2)
 WEIGHTS = sp.csr_array((np.random.default_rng(3).random(RATINGS.nnz) + 0.5, RATINGS.indices, RATINGS.indptr))
 
@@ -43,10 +44,10 @@ CASES = {
     "logistic": (LogisticMF, {"epochs": 6}, RATINGS, {}),
     "BPR": (BPR, {"epochs": 6}, RATINGS, {}),
     # With `warm_start`, the regressions begin in the first epoch.
-    "ranking, features": (BPR, {"epochs": 12, "feature_regularization": 0.1, "warm_start": True}, RATINGS,
+    "ranking, features": (BPR, {"epochs": 12, "feature_regularization": 0.1, "warm_start": True}, WITH_EMPTY_ROWS,
                           {"user_features": OF_USERS, "item_features": OF_ITEMS}),
     "held out, features": (BPR, {"epochs": 12, "validation_fraction": 0.2, "early_stopping": 1e-3,
-                                 "feature_regularization": 0.1, "warm_start": True}, RATINGS,
+                                 "feature_regularization": 0.1, "warm_start": True}, WITH_EMPTY_ROWS,
                            {"item_features": OF_ITEMS}),
     "adaptive": (BPR, {"epochs": 6, "sampling": "adaptive", "optimizer": "sgd"}, RATINGS, {}),
 }  # fmt: skip

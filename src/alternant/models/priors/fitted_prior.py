@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from ...data.csr import CSR
 from ...data.feature_columns import FeatureColumns
-from .prior import Prior
+from .prior import Prior, Regression
 from .products import with_products
 
 
@@ -104,7 +104,11 @@ def finish_prior(prior: Prior | None, factors: NDArray[Any], unknowns: NDArray[A
     assert unknowns is not None
     if prior.chosen is None and prior.ended:
         prior.begin(unknowns)
-    regression = prior.of(factors, unknowns)
+    return fitted_prior(prior, prior.of(factors, unknowns), unknowns)
+
+
+def fitted_prior(prior: Prior, regression: Regression | None, unknowns: NDArray[Any]) -> FittedPrior:
+    """Return a regression of one side's unknowns (None: features are not used) as what a fit has learned."""
     weights = np.zeros((prior.extended.shape[1], unknowns.shape[1])) if regression is None else regression.weights
     total = prior.row_weight.sum() or 1.0
     mean = np.einsum("u,uf->f", prior.row_weight, unknowns, dtype=np.float64) / total

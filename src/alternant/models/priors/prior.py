@@ -23,6 +23,7 @@ import numpy as np
 import scipy
 from numpy.typing import NDArray
 
+from ..._utils.mapped import release
 from ..._utils.messages import parameter, refusal
 from ..._utils.threads import map_parallel, single_threaded_blas
 from ...data.feature_columns import FeatureColumns
@@ -228,6 +229,7 @@ def transposed_product(
 
     def multiply(block: slice) -> NDArray[np.float64]:
         weighted = factors[block] * row_weight[block, None].astype(factors.dtype)
+        release(factors[block])
         return np.asarray(row_block(features, block).T @ weighted, np.float64)
 
     return sum_of_blocks(multiply, len(factors), (features.shape[1], factors.shape[1]), num_threads)

@@ -165,8 +165,8 @@ class EpochModel(NightlyModel):
         held_out = None if validation is None else self._checked_validation(validation, rows.shape, ids, data.files)
         of_features = self._checked_features(features, rows.shape, ids)
         inputs = [part for one in (rows, held_out) if one is not None for part in arrays_of(one, np.dtype(self.dtype))]
-        for kind, (matrix, known, _) in of_features.items():
-            inputs += [kind, *arrays_of(matrix, matrix.data.dtype), known]
+        for kind, (F, known, _) in of_features.items():
+            inputs += [kind, *arrays_of(F, F.data.dtype), known]
         pool = data.pool if isinstance(data.pool, FilePool) else None
         kept = Checkpoint.of(self, options, self._backend(), inputs, pool)
         rng = random_generator(self.random_state)
@@ -183,9 +183,8 @@ class EpochModel(NightlyModel):
 
         def commit(done: Iteration, history: History) -> None:
             self._assign(
-                user_factors=done.user_factors, item_factors=done.item_factors, interactions_=rows, history_=history,
-                n_iter_=len(history["objective"]), backend_=state.backend.name, **ids, **done.state,
-                **self._finished(state, done),
+                interactions_=rows, history_=history, n_iter_=len(history["objective"]), backend_=state.backend.name,
+                **ids, **done.state, **self._finished(state, done),
             )  # fmt: skip
 
         watched = "objective" if held_out is None else f"validation_{self._loss_name}"
@@ -197,6 +196,7 @@ class EpochModel(NightlyModel):
             with loop:
                 for epoch in loop:
                     loop.end(state.step(epoch), state.snapshot)
+            self._end(state)
         except OverflowError:  # earlier epochs were already diverging
             with self._guard.lock:
                 self.__dict__.clear()
@@ -256,8 +256,11 @@ class EpochModel(NightlyModel):
         """Let the vectors of a fit lean on features."""
 
     def _finished(self, training: Any, done: Iteration) -> dict[str, Any]:
-        """Return what else an epoch sets, as attributes."""
-        return {}
+        """Return the factors of an epoch, and what else it sets, as attributes."""
+        return {"user_factors": done.user_factors, "item_factors": done.item_factors}
+
+    def _end(self, training: Any) -> None:
+        """End a fit, whatever ended it but an exception."""
 
     # Hooks, in the order in which a fit calls them; only `_training` has no default
 

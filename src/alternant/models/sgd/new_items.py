@@ -1,4 +1,4 @@
-"""Where new items begin, in models that can't fold them in: at the mean of the known items that are most like them."""
+"""Where new items begin, if no steps can be taken for them alone: at the mean of the known items most like them."""
 
 from __future__ import annotations
 

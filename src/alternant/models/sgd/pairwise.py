@@ -17,12 +17,10 @@ from ...kernels import _checks as check
 from ...kernels._grid import deal, total_loss
 from .._checkpoint import Snapshot
 from .._fit_loop import Iteration
-from ..priors.fitted_prior import FittedPrior
-from ..priors.prior import Prior
 from .adagrad import FIRST_SQUARE, continue_squares, mean_squares
 from .epochs import all_finite, concatenate_columns, warn_without_negatives
 from .held_out import HeldOut
-from .leaning import Leaning
+from .leaning import Leaning, LearnedLeaning
 from .moving import reordered
 from .penalty import squared_norms
 from .stored import positive_pairs
@@ -44,7 +42,6 @@ PARTS = 4
 REPEATS = 8
 LONGER = 0.1
 PER_ITEM = 0.25
-
 
 
 class PairwiseTraining:
@@ -69,7 +66,7 @@ class PairwiseTraining:
     num_threads: int
     age: int
     held_out: HeldOut | None
-    leanings: dict[str, Leaning]  # by side, if it has features
+    leanings: dict[str, Leaning]  # by side, if it leans on features
     inverse_orders: tuple[NDArray[np.int64], NDArray[np.int64]]
 
     def __init__(
@@ -181,18 +178,17 @@ class PairwiseTraining:
         """Move the vectors of sides with features, in the model's factors and in those that the next epoch trains."""
         rate, (X, Y, bias) = rate / float(self.model.learning_rate), self.sides
         if "user" in self.leanings:
-            self.leanings["user"].move(users[:, :-1], rate)
+            self.leanings["user"].move(users, users[:, :-1], rate)
             for rows in blocks_of(X):
                 X[rows] = users[self.rows[rows], :-1]
                 release(X[rows])
         if "item" in self.leanings:
-            self.leanings["item"].move(items, rate)
+            self.leanings["item"].move(items, items, rate)
             Y[:], bias[:] = items[self.columns, :-1], items[self.columns, -1]
 
-    def finish(self, done: Iteration) -> dict[str, FittedPrior | None]:
-        """Return the regressions on features at the end of an epoch."""
-        vectors = {"user": (done.user_factors, done.user_factors[:, :-1]), "item": (done.item_factors,) * 2}
-        return {kind: leaning.finish(*vectors[kind]) for kind, leaning in self.leanings.items()}
+    def learned(self) -> dict[str, LearnedLeaning]:
+        """Return what this fit learns from features, by side."""
+        return {kind: one for kind, one in self.leanings.items() if isinstance(one, LearnedLeaning)}
 
     def _move(
         self, triples: Triples, rounds: Rounds, first: int, rate: float
@@ -231,9 +227,8 @@ class PairwiseTraining:
         if self.adaptive is not None:
             arrays |= {"adaptive_order": self.adaptive.order, "adaptive_spread": self.adaptive.spread}
         own = Snapshot(arrays, {"age": self.age})
-        for kind, leaning in self.leanings.items():
-            assert isinstance(leaning.prior, Prior)
-            own = own.merged(leaning.prior.snapshot(), f"{kind}_prior")
+        for kind, leaning in self.learned().items():
+            own = own.merged(leaning.snapshot(), f"{kind}_prior")
         return own
 
     def restore(self, saved: Snapshot) -> None:
@@ -250,9 +245,8 @@ class PairwiseTraining:
         self.sides = self._in_order(self.model._unpack(arrays["user_factors"], arrays["item_factors"]))
         if self.squares is not None:
             self.squares = Sides(*(kept(f"{name}_squares") for name in Sides._fields))
-        for kind, leaning in self.leanings.items():
-            assert isinstance(leaning.prior, Prior)
-            leaning.prior.restore(saved.part(f"{kind}_prior"), arrays[f"{kind}_factors"])
+        for kind, leaning in self.learned().items():
+            leaning.restore(saved.part(f"{kind}_prior"), arrays[f"{kind}_factors"])
         if "adaptive_order" in arrays:
             rate = float(self.model.adaptive_rate)
             self.adaptive = Adaptive(kept("adaptive_order"), kept("adaptive_spread"), rate)

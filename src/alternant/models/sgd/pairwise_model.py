@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from ..._utils.mapped import FilePool, blocked_sum
+from ..._utils.mapped import FilePool, blocked_sum, column_counts
 from ..._utils.pool import Pool
 from ..._utils.threads import map_parallel, resolve_num_threads
 from ..._utils.validation import check_pair
@@ -16,13 +16,14 @@ from ...data.csr import CSR
 from ...data.hold_out import row_keys
 from ...kernels import Adaptive, Factors, Popular, Rounds, Sides
 from .._feature_model import FeatureModel
+from .._fit_loop import Iteration
 from .._partial_fit import Change
 from .._sklearn import Transformer
 from ..priors.fitted_prior import fitted_state
 from .adagrad import first_squares
 from .epochs import EpochModel
 from .held_out import HeldOut, Pairs
-from .leaning import FIRST_EPOCH, Leaning, lean
+from .leaning import FIRST_EPOCH, Leaning, LearnedLeaning, lean
 from .new_items import like_known_items
 from .pairwise import PARTS, PairwiseTraining, with_repeats
 from .trainer import FOLD_IN_ROWS
@@ -31,7 +32,6 @@ from .triples import positive_counts
 if TYPE_CHECKING:
     from ...kernels import Triples
     from .._feature_model import Checked
-    from .._fit_loop import Iteration
 
 
 class PairwiseModel(FeatureModel, EpochModel, Transformer):
@@ -65,21 +65,33 @@ class PairwiseModel(FeatureModel, EpochModel, Transformer):
         first, threads = 1 if self.warm_start else min(FIRST_EPOCH, self.epochs), resolve_num_threads(self.num_threads)
         for kind, checked in features.items():
             counts, weight = training.counts_of(kind), float(self.feature_weight)
-            training.leanings[kind] = Leaning.of(checked, counts, weight, self._strength(kind), first, threads)
+            training.leanings[kind] = LearnedLeaning(checked, counts, weight, self._strength(kind), first, threads)
 
     def _finished(self, training: PairwiseTraining, done: Iteration) -> dict[str, Any]:
-        priors = training.finish(done)
-        return fitted_state(priors.get("user"), priors.get("item"))
+        users, items, learned = done.user_factors, done.item_factors, training.learned()
+        of_users = of_items = None
+        if "user" in learned:
+            of_users, users = learned["user"].finish(users, users[:, :-1])
+        if "item" in learned:
+            of_items, items = learned["item"].finish(items, items)
+        return {"user_factors": users, "item_factors": items, **fitted_state(of_users, of_items)}
+
+    def _end(self, training: PairwiseTraining) -> None:
+        waiting = [one for one in training.learned().values() if one.prior.chosen is None]
+        if waiting and self.user_factors is not None and self.item_factors is not None:  # ended before they began
+            for leaning in waiting:
+                leaning.prior.ended = True
+            self._assign(**self._finished(training, Iteration(self.user_factors.copy(), self.item_factors.copy())))
 
     def _lean_as_before(
         self, training: PairwiseTraining, change: Change, given: dict[str, Any]
     ) -> dict[str, Any]:  # fmt: skip
-        grown: dict[str, Any] = {}
+        positives, grown = change.rows.filter(change.rows.data > 0), dict[str, Any]()  # each once, unlike in an epoch
+        of_rows, of_columns = np.diff(positives.indptr), column_counts(positives.indices, positives.shape[1])
         for kind in ("user", "item"):
             grown |= self._partial_prior(kind, change.new(kind), given.get(kind))
-            prior = grown.get(f"_{kind}_prior")
-            if prior is not None and prior.active:
-                counts, weight = training.counts_of(kind), float(self.feature_weight)
+            if (prior := grown.get(f"_{kind}_prior")) is not None:
+                counts, weight = of_rows if kind == "user" else of_columns, float(self.feature_weight)
                 training.leanings[kind] = Leaning(prior, counts, weight, resolve_num_threads(self.num_threads))
         return grown
 
@@ -159,11 +171,13 @@ class PairwiseModel(FeatureModel, EpochModel, Transformer):
         given: tuple[CSR, NDArray[np.bool_]] | None = None, own: NDArray[Any] | None = None,
     ) -> NDArray[Any]:  # fmt: skip
         if kind == "item":
-            return self._near_known_items(rows, numbers, given)
+            return self._placed_items(rows, numbers, given)
         positives = rows.filter(rows.data > 0)
         means = self._means("user", rows.shape[0], fixed.dtype, numbers, given)
-        X = np.repeat(self._mean_row("user")[None, :-1], rows.shape[0], axis=0) if means is None else means.copy()
         counts, weight = np.diff(positives.indptr), float(self.feature_weight)
+        X = np.repeat(self._mean_row("user")[None, :-1], rows.shape[0], axis=0)
+        if means is not None and weight > 0:
+            X[:] = means
         Y, bias = np.ascontiguousarray(fixed[:, :-1]), np.ascontiguousarray(fixed[:, -1])
         keys = (row_keys(positives) >> np.uint64(1)).astype(np.int64)  # the draws depend on the user's items only
         threads = resolve_num_threads(self.num_threads)
@@ -194,29 +208,42 @@ class PairwiseModel(FeatureModel, EpochModel, Transformer):
             raise OverflowError(f"folding in a new user diverges: lower learning_rate, got {self.learning_rate!r}")
         return np.hstack([X, np.ones((len(X), 1), X.dtype)])
 
-    def _near_known_items(
+    def _placed_items(
         self, rows: CSR, numbers: NDArray[np.int64] | None, given: tuple[CSR, NDArray[np.bool_]] | None
     ) -> NDArray[Any]:  # fmt: skip
-        """Return items near known ones with similar users, which lean on features; without interactions, their means.
+        """Return items without a step: new ones begin near known ones, known ones stay where they are.
 
-        Steps for the interactions of an item are those of an epoch, among all others.
+        Both lean on their features. Steps for the interactions of an item are taken by epochs, along with those for all
+        others: by `partial_fit`.
         """
-        items = self._side("item")
+        items, positives = self._side("item"), rows.filter(rows.data > 0)
+        new = np.ones(rows.shape[0], bool) if numbers is None else numbers >= len(items)
+        counts, weight = np.diff(positives.indptr), float(self.feature_weight)
+        vectors = np.repeat(self._mean_row("item")[None], rows.shape[0], axis=0)
+        if counts[new].any():
+            known = self._interactions_of_known(rows)
+            vectors[new] = like_known_items(positives.take(np.flatnonzero(new)), known, items)
         means = self._means("item", rows.shape[0], items.dtype, numbers, given)
-        positives = rows.filter(rows.data > 0)
-        if len(positives.indices):
-            known = getattr(self, "interactions_", None)
-            if known is None or known.shape != (rows.shape[1], len(items)):
-                raise ValueError(
-                    "new items begin near known ones with similar users, but this model does not have the interactions "
-                    "of its fit (it was saved without them, or its factors were set by hand): fit anew"
-                )
-            vectors = like_known_items(positives, known, items)
-        else:
-            vectors = np.repeat(self._mean_row("item")[None], rows.shape[0], axis=0)
         if means is not None:
-            lean(vectors, means, np.diff(positives.indptr), float(self.feature_weight), 1.0)
+            lean(vectors, means, counts, weight, 1.0)
+        stay = ~new & (counts > 0)
+        if numbers is not None and stay.any():
+            vectors[stay] = items[numbers[stay]]
+            prior = self._prior("item")
+            if means is not None and prior is not None:
+                moved = means[stay] - prior.of_rows(numbers[stay], items.dtype)
+                vectors[stay] += (weight / (weight + counts[stay])).astype(items.dtype)[:, None] * moved
         return vectors
+
+    def _interactions_of_known(self, rows: CSR) -> CSR:
+        """Return the interactions by which known items are like new ones."""
+        known: CSR | None = getattr(self, "interactions_", None)
+        if known is None or known.shape != (rows.shape[1], self._count("item")):
+            raise ValueError(
+                "new items begin near known ones with similar users, but this model does not have the interactions of "
+                "its fit (it was saved without them, or its factors were set by hand): fit anew"
+            )
+        return known
 
     def _new_rows(
         self, rows: CSR, fixed: NDArray[Any], kind: str, rng: np.random.Generator, given: Any = None
