@@ -107,20 +107,23 @@ def test_no_step_is_longer_than_the_way():
 
 
 def test_a_warm_start_leans_from_its_first_epoch_and_may_change_features():
-    model = fitted(feature_regularization=0.1, epochs=20, feature_weight=50.0)
-    before = model.item_factors
-    apart = [
-        np.abs(model.item_factors - model.fold_in_items(item_features=OF_ITEMS)).max()
-        for model in (model, model.set_params(warm_start=True, epochs=2).fit(
-            R, user_features=OF_USERS, item_features=OF_ITEMS, callback=lambda state: state.iteration == 1))
-    ]  # fmt: skip
+    model = fitted(feature_regularization=1e-9, epochs=20, feature_weight=1e9)
+    model.set_params(warm_start=True, epochs=FIRST_EPOCH)
+    model.fit(R, item_features=OF_ITEMS, callback=lambda state: state.iteration == 1)
     assert model.n_iter_ == 1
-    assert apart[1] < 0.5 * np.abs(before).max()
+    np.testing.assert_allclose(model.item_factors, model.fold_in_items(item_features=OF_ITEMS), rtol=1e-5, atol=1e-6)
     model.fit(R, item_features=OF_ITEMS[:, :2])
-    assert model.feature_regularization_ == (None, 0.1)
+    assert model.feature_regularization_ == (None, 1e-9)
     with pytest.raises(ValueError, match="must have the 2 columns of the fit, got 6"):
         model.fold_in_items(item_features=OF_ITEMS)
     assert model.fit(R).feature_regularization_ == (None, None)
+
+
+def test_later_epochs_of_a_fold_in_lean_less():
+    model = fitted(epochs=20).set_params(learning_rate_decay=1e-9)
+    new = {"user_items": R[:5], "user_features": OF_USERS[5:10]}
+    ten, one = (model.set_params(epochs=epochs).fold_in_users(**new) for epochs in (10, 1))
+    np.testing.assert_allclose(ten, one, rtol=1e-6, atol=1e-9)
 
 
 @pytest.mark.parametrize("options", [

@@ -513,6 +513,7 @@ def test_rows_that_a_table_lacks_are_told_and_count_as_average():
     ({"user_features": np.ones((3, 2))}, ValueError, "user_features must have one row for each of the 60 users"),
     ({"item_features": np.ones(40)}, ValueError, r"got a list of 40 numbers: pass numpy.reshape\(item_f"),
     ({"item_features": np.full((40, 2), np.nan)}, ValueError, "item_features must be finite in float32, got 80 values"),
+    ({"item_features": np.full((40, 2), 1e38)}, ValueError, r"must be at most 1e\+12 in absolute value in float32"),
     ({"item_features": [["a"]] * 40}, TypeError, "item_features must be a matrix of numbers or alternant.Features"),
     ({"item_features": np.ones((40, 2)) * [1.0, 1e-30]}, ValueError, "the regression on the features has no unique"),
     ({"item_features": Features.from_arrays([1], {"x": [2.0]})}, TypeError, "item_features must be a matrix, as the"),

@@ -16,6 +16,8 @@ from .ids import Ids
 from .validation import check_real, check_structure, is_sparse
 
 Known = NDArray[np.bool_]
+# Of a feature: squares, and their sums over rows, remain numbers.
+LARGEST = {np.dtype(np.float32): 1e12, np.dtype(np.float64): 1e100}
 
 
 def check_features(
@@ -149,6 +151,11 @@ def _matrix(name: str, given: Any, dtype: np.dtype[Any]) -> CSR:
     if not np.isfinite(data).all():
         raise ValueError(
             f"{name} must be finite in {dtype}, got {(~np.isfinite(data)).sum()} values that are not: replace them"
+        )
+    most, largest = LARGEST[np.dtype(dtype)], float(np.abs(data).max(initial=0))
+    if largest > most:
+        raise ValueError(
+            f"{name} must be at most {most:g} in absolute value in {dtype}, got {largest:g}: scale the columns alike"
         )
     if csr.shape[1] == 0:
         raise ValueError(f"{name} must have at least one column, got shape {csr.shape}")

@@ -127,7 +127,7 @@ class FeatureModel(FoldInUsersModel):
         later iteration refines the result. In an `ImplicitALS` fitted with features of users, unobserved pairs have
         n / N of their weight if the user has n interactions, fewer than N = sum n^2 / sum n of the users of the fit:
         they have not had their chances yet. A `BPR` takes the steps of `epochs` epochs, from the mean user or from what
-        the features predict, on which the user leans after each.
+        the features predict, to which it is drawn after each.
 
         Parameters
         ----------
@@ -157,8 +157,8 @@ class FeatureModel(FoldInUsersModel):
     def fold_in_items(self, item_users: Rated | None = None, *, item_features: Featured | None = None) -> Reals:
         """Compute factors for items from their interactions, their features or both; see `fold_in_users`.
 
-        In a `BPR`, an item with interactions is near known items with similar users, and leans on its features:
-        `partial_fit` with these interactions then also takes their steps.
+        A `BPR` returns the mean of known items with similar users, drawn to what the features predict. Steps for the
+        interactions are those of `partial_fit`.
 
         Parameters
         ----------
@@ -202,7 +202,8 @@ class FeatureModel(FoldInUsersModel):
             the model was fitted on `Interactions`, raw ids: new ones are appended in their order.
         item_users : as for `fit`, transposed, shape (len(items), n_users), or Interactions of the items, optional
             All interactions of these items, not only the new ones. If left out, known items keep theirs, and new items
-            have none.
+            have none. Known items of a `BPR` keep their factors, too, but for what other features change: steps for
+            their interactions are those of `partial_fit`.
         item_features : as for `fit`, shape (len(items), d), or Features that contain the items, optional
             By default, known items keep their features.
 

@@ -37,10 +37,11 @@ class BPR(PairwiseModel):
     WARP's loss is ``1 - d``, weighted by the harmonic number of the rank that the number of draws suggests, relative to
     that of the last rank. Only values above 0 count as interactions.
 
-    With features of users and items in `fit`, vectors lean on what these predict: after each epoch, the vectors of a
-    side (of items, with their biases) are regressed on the features, and those of a row with n interactions move
-    ``w / (w + n)`` of the way to the prediction, times the learning rate relative to that of the first epoch. Rows
-    without interactions are what their features predict. The objective does not contain this.
+    With features of users and items in `fit`, vectors are also drawn to what these predict. After each epoch from the
+    fifth on (with `warm_start`, from the first), the vectors of a side (of items, with their biases) are regressed on
+    the features, and those of a row with n interactions move ``w / (w + n)`` of the way to the prediction, times the
+    learning rate relative to that of the first epoch. Rows without interactions are what their features predict. The
+    objective in `history_` leaves these moves out.
 
     Parameters
     ----------
@@ -72,8 +73,8 @@ class BPR(PairwiseModel):
     bias_regularization : float
         lambda of the biases of items.
     feature_weight : float
-        w: the number of interactions of a row that its features weigh as much as. With 0, they are used for rows
-        without interactions alone.
+        w: a row's features count as much as this many interactions. With 0, they count for rows without interactions
+        only.
     feature_regularization : float, "auto", or a pair (users, items)
         Strength of the ridge regression on features, relative to their mean square; see `ImplicitALS`.
     epochs : int

@@ -8,9 +8,10 @@ from typing import Any, NamedTuple, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from ..._utils.mapped import release
 from ...data.csr import CSR
 from ...data.feature_columns import FeatureColumns
-from .prior import Prior, Regression
+from .prior import Prior, Regression, blocks
 from .products import with_products
 
 
@@ -111,7 +112,11 @@ def fitted_prior(prior: Prior, regression: Regression | None, unknowns: NDArray[
     """Return a regression of one side's unknowns (None: features are not used) as what a fit has learned."""
     weights = np.zeros((prior.extended.shape[1], unknowns.shape[1])) if regression is None else regression.weights
     total = prior.row_weight.sum() or 1.0
-    mean = np.einsum("u,uf->f", prior.row_weight, unknowns, dtype=np.float64) / total
+    mean = np.zeros(unknowns.shape[1])
+    for rows in blocks(len(unknowns)):
+        mean += np.einsum("u,uf->f", prior.row_weight[rows], unknowns[rows], dtype=np.float64)
+        release(unknowns[rows])
+    mean /= total
     F = prior.features
     features = CSR.of(F.indptr, F.indices, F.data, F.shape)
     strength = float("inf") if regression is None else float(prior.chosen or 0)

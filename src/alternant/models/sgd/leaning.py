@@ -1,10 +1,10 @@
-r"""Vectors that lean on features: after an epoch, they move toward what a regression on the features predicts.
+r"""Vectors that lean on features: after an epoch, they move towards what a regression on the features predicts.
 
     x_u  <-  x_u + r_u (A^T f_u - x_u),     r_u = g w / (w + n_u)
 
 A is the ridge regression of one side's vectors on the features, n_u the number of a row's interactions, w the
 `feature_weight`, and g the learning rate relative to that of the first epoch, at most 1. For vectors that are trained
-by gradient steps, this is a proximal step toward the prior x_u ~ N(A^T f_u, 1 / lambda) of least squares
+by gradient steps, this is a proximal step towards the prior x_u ~ N(A^T f_u, 1 / lambda) of least squares
 (`priors.prior`), once for all of the row's steps in an epoch. Rows without interactions are A^T f_u.
 
 All rows with interactions count the same in the regression: rows are new at random, not in proportion to what they will
@@ -120,7 +120,7 @@ class LearnedLeaning(Leaning):
 
 
 def lean(vectors: NDArray[Any], means: NDArray[Any], counts: NDArray[Any], weight: float, rate: float) -> None:
-    """Move vectors toward their means, in place; those without interactions are their means."""
+    """Move vectors towards their means, in place; those without interactions are their means."""
     share = min(1.0, rate) * weight / (weight + np.maximum(counts, 1))
     step = means - vectors
     step *= share.astype(vectors.dtype)[:, None]

@@ -179,9 +179,9 @@ class PairwiseTraining:
         rate, (X, Y, bias) = rate / float(self.model.learning_rate), self.sides
         if "user" in self.leanings:
             self.leanings["user"].move(users, users[:, :-1], rate)
-            for rows in blocks_of(X):
-                X[rows] = users[self.rows[rows], :-1]
-                release(X[rows])
+            for rows in blocks_of(users):
+                X[self.inverse_orders[0][rows]] = users[rows, :-1]
+                release(users[rows], X)
         if "item" in self.leanings:
             self.leanings["item"].move(items, items, rate)
             Y[:], bias[:] = items[self.columns, :-1], items[self.columns, -1]
