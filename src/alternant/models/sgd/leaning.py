@@ -49,6 +49,8 @@ class Leaning:
         w.
     """
 
+    fitted: FittedPrior | None
+
     def __init__(self, fitted: FittedPrior | None, counts: NDArray[Any], weight: float, num_threads: int) -> None:
         self.fitted, self._counts, self._weight, self._num_threads = fitted, counts, weight, num_threads
 
@@ -57,10 +59,9 @@ class Leaning:
 
         `vectors` are those columns of `factors` that an epoch trains.
         """
-        self._lean(vectors, rate)
+        self._lean(self.fitted, vectors, rate)
 
-    def _lean(self, vectors: NDArray[Any], rate: float) -> None:
-        fitted = self.fitted
+    def _lean(self, fitted: FittedPrior | None, vectors: NDArray[Any], rate: float) -> None:
         if fitted is None or not fitted.active:
             return
 
@@ -74,6 +75,8 @@ class Leaning:
 
 class LearnedLeaning(Leaning):
     """The vectors of one side lean on a regression that their fit learns, from its epoch `first` on."""
+
+    prior: Prior
 
     def __init__(
         self, features: Checked, counts: NDArray[Any], weight: float, strength: float | str, first: int,
@@ -89,8 +92,7 @@ class LearnedLeaning(Leaning):
 
     def move(self, factors: NDArray[Any], vectors: NDArray[Any], rate: float) -> None:
         """Regress the vectors, move them, and regress them again: rows without interactions are on this regression."""
-        self.fitted = fitted_prior(self.prior, self.prior.after(vectors), vectors)
-        self._lean(vectors, rate)
+        self._lean(fitted_prior(self.prior, self.prior.after(vectors), vectors), vectors, rate)
         after, empty = finish_prior(self.prior, factors, vectors), np.flatnonzero(self._counts == 0)
         if after is not None and after.active:
             vectors[empty] = after.of_rows(empty, vectors.dtype)
