@@ -26,7 +26,7 @@ STEPS = 12  # of Newton's method, to the most probable factors
 LONGEST = 1.0  # of these steps, in standard deviations of what features do not tell
 TASKS = ("new items", "new users")
 MODELS = (ImplicitALS, BPR)
-READERS = ("the best possible", "from known choices", *(model.__name__ for model in MODELS))
+READERS = ("the best possible", "from known choices", *(one.__name__ for one in MODELS))
 
 
 def sizes(options: argparse.Namespace, report: Report, ndcg: Callable[..., float]) -> None:
