@@ -66,6 +66,12 @@ class CSR:
         before = np.concatenate([[0], np.cumsum(keep)])
         return CSR(before[self.indptr], self.indices[keep], self.data[keep], self.shape)
 
+    def between(self, start: int, stop: int) -> CSR:
+        """Return consecutive rows, whose entries share memory with these."""
+        entries = slice(self.indptr[start], self.indptr[stop])
+        indptr = self.indptr[start : stop + 1] - entries.start
+        return CSR(indptr, self.indices[entries], self.data[entries], (stop - start, self.shape[1]))
+
     def take(self, rows: NDArray[np.int64]) -> CSR:
         """Return the chosen rows, in the order given; -1 is an empty row."""
         lengths = np.where(rows < 0, 0, self.indptr[rows + 1] - self.indptr[rows])

@@ -110,13 +110,14 @@ def finish_prior(prior: Prior | None, factors: NDArray[Any], unknowns: NDArray[A
 
 def fitted_prior(prior: Prior, regression: Regression | None, unknowns: NDArray[Any]) -> FittedPrior:
     """Return a regression of one side's unknowns (None: features are not used) as what a fit has learned."""
-    weights = np.zeros((prior.extended.shape[1], unknowns.shape[1])) if regression is None else regression.weights
-    total = prior.row_weight.sum() or 1.0
-    mean = np.zeros(unknowns.shape[1])
-    for rows in blocks(len(unknowns)):
-        mean += np.einsum("u,uf->f", prior.row_weight[rows], unknowns[rows], dtype=np.float64)
-        release(unknowns[rows])
-    mean /= total
+    if regression is None:
+        weights, total = np.zeros((prior.extended.shape[1], unknowns.shape[1])), np.zeros(unknowns.shape[1])
+        for rows in blocks(len(unknowns)):
+            total += np.einsum("u,uf->f", prior.row_weight[rows], unknowns[rows], dtype=np.float64)
+            release(unknowns[rows])
+    else:
+        weights, total = regression.weights, regression.products[-1]  # of the constant
+    mean = total / (prior.row_weight.sum() or 1.0)
     F = prior.features
     features = CSR.of(F.indptr, F.indices, F.data, F.shape)
     strength = float("inf") if regression is None else float(prior.chosen or 0)

@@ -66,7 +66,7 @@ class Leaning:
             return
 
         def lean_block(rows: slice) -> None:
-            means = fitted.of_rows(np.arange(rows.start, rows.stop), vectors.dtype)
+            means = fitted.means(fitted.features.between(rows.start, rows.stop), fitted.known[rows])
             lean(vectors[rows], means, self._counts[rows], self._weight, rate)
             release(vectors[rows])
 
