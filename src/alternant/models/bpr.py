@@ -118,6 +118,8 @@ class BPR(PairwiseModel):
         The backend that the fit used.
     mean_squares_ : tuple of float
         What Adagrad's sums grew by for each interaction: of the vectors of users and items, and the biases.
+    items_of_fit_ : int
+        Number of items of the last fit: `partial_fit` has added those after them.
     feature_regularization_ : tuple
         The strengths for users and items: None without features, infinite if they were left out.
     interactions_ : CSR
@@ -140,7 +142,7 @@ class BPR(PairwiseModel):
     traits: ClassVar[Traits] = Traits(
         "implicit", "clicks, plays, purchases, as pairs of items to rank", "stochastic gradient descent, BPR or WARP"
     )
-    _fitted_state = (*EpochModel._fitted_state, "mean_squares_", "feature_regularization_")
+    _fitted_state = (*EpochModel._fitted_state, "mean_squares_", "items_of_fit_", "feature_regularization_")
     _choices: ClassVar[dict[str, tuple[str, ...]]] = {
         "loss": ("bpr", "warp"),
         "sampling": ("uniform", "popularity", "adaptive"),
