@@ -239,26 +239,23 @@ def test_at_night_rows_lean_by_their_interactions_on_the_regression_of_the_fit(m
 def test_new_items_are_not_below_their_features_for_lack_of_chances(tmp_path):
     model = fitted(epochs=30, feature_regularization=0.1)
     assert model.items_of_fit_ == N
-    model.save(tmp_path / "model.safetensors")
-    events = sp.csr_array((np.ones(6), ([0, 1, 2, 3, 4, 5], [N, N, N + 1, 7, 8, 9])), shape=(M, N + 3))
-    raised, plain = BPR.load(tmp_path / "model.safetensors"), BPR.load(tmp_path / "model.safetensors")
-    plain.items_of_fit_ = N + 3
-    for one in (raised, plain):
-        one.partial_fit(events, item_features=OF_ITEMS[:3])
-    counts = np.asarray((raised.interactions_.to_scipy() > 0).sum(axis=0)).ravel()
-    typical = (counts[:N] ** 2).sum() / counts[:N].sum()
-    predicted = raised.fold_in_items(item_features=OF_ITEMS[:3])
-    trained = plain.item_factors[N:]
-    share = (1 - counts[N:] / typical) * (predicted[:, -1] > trained[:, -1])
-    assert (share[:2] > 0.5).any()  # negatives have drawn them down
-    np.testing.assert_allclose(raised.item_factors[N:], trained + share[:, None] * (predicted - trained), rtol=1e-9)
-    np.testing.assert_array_equal(raised.item_factors[:N], plain.item_factors[:N])
-    # In a later night, too, until the next fit.
-    before = raised.item_factors[N, -1]
-    raised.partial_fit(([9], [N]))
-    assert raised.items_of_fit_ == N
-    assert raised.item_factors[N, -1] > before - 0.5 * abs(before)
-    assert raised.fit(R).items_of_fit_ == N
+    first = sp.csr_array((np.ones(6), ([0, 1, 2, 3, 4, 5], [N, N, N + 1, 7, 8, 9])), shape=(M, N + 3))
+    nights = [((first,), {"item_features": OF_ITEMS[:3]}), ((([9, 8], [N, 7]),), {})]
+    for events, given in nights:  # in the later one, too: these items are new until the next fit
+        model.save(tmp_path / "model.safetensors")
+        model, plain = (BPR.load(tmp_path / "model.safetensors") for _ in range(2))
+        plain.items_of_fit_ = N + 3
+        for one in (model, plain):
+            one.partial_fit(*events, **given)
+        counts = np.asarray((model.interactions_.to_scipy() > 0).sum(axis=0)).ravel()
+        typical = (counts[:N] ** 2).sum() / counts[:N].sum()
+        predicted, trained = model.fold_in_items(item_features=OF_ITEMS[:3]), plain.item_factors[N:]
+        share = (1 - counts[N:] / typical) * (predicted[:, -1] > trained[:, -1])
+        assert (share[:2] > 0.5).any()  # negatives have drawn them down
+        np.testing.assert_allclose(model.item_factors[N:], trained + share[:, None] * (predicted - trained), rtol=1e-9)
+        np.testing.assert_array_equal(model.item_factors[:N], plain.item_factors[:N])
+        assert model.items_of_fit_ == N
+    assert model.fit(R).items_of_fit_ == N
 
 
 def test_rows_that_a_table_lacks_lean_on_the_mean_of_all(monkeypatch):

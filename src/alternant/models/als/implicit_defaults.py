@@ -60,8 +60,9 @@ STRUCTURE_SHARE = 0.72
 SHARES = (0.42, 1.0)
 ALIKE_SHARE = 0.9
 MIN_THRESHOLD = 0.15
-# Up to SCANTY_SHARE is added to the threshold if histories say little (up to ten bestsellers, or two or three items: a
-# mean of 1 / n_u in ONE_OR_TWO) and items co-occur as often as by chance: a structure in the middle of BY_CHANCE.
+# Up to SCANTY_SHARE is added to the threshold if histories say little (they are of bestsellers, the fewer of these the
+# shorter they are, or of two or three items: a mean of 1 / n_u in ONE_OR_TWO) and items co-occur as often as by chance:
+# a structure in the middle of BY_CHANCE.
 SCANTY_SHARE = 0.35
 ONE_OR_TWO = (0.3, 0.5)
 BY_CHANCE = (0.85, 0.95, 1.02, 1.08)

@@ -36,6 +36,8 @@ if TYPE_CHECKING:
 
 HUGE_SCALE = 10  # an `init_scale` with which the start itself may overflow
 GATHER_ROWS = 4096  # rows gathered at a time
+
+
 @dataclass(frozen=True)
 class FitData:
     """The interactions of a fit, and where it allocates its arrays."""
