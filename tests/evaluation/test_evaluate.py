@@ -290,8 +290,8 @@ def test_features_need_a_model_that_learns_from_them():
         lambda: model.partial_fit(([0], [1]), user_features=np.ones((M, 1))),
         lambda: model.fold_in_users(choices(3), user_features=np.ones((M, 1))),
     ):
-        message = "_features need a model that learns from features, got LogisticMF: use ImplicitALS, ExplicitALS or"
-        refuses(TypeError, message, call, model.user_factors)
+        refuses(TypeError, "_features need a model that learns from features, got LogisticMF: use ImplicitALS, "
+                "ExplicitALS or BPR, or leave them out", call, model.user_factors)  # fmt: skip
 
 
 def test_only_models_are_evaluated():
